@@ -1,0 +1,101 @@
+"""Reading and writing result files."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from robaudit.audit.result import SCHEMA_VERSION, Result
+from robaudit.errors import AuditError, UsageError
+
+__all__ = ["load_result", "parse_result", "save_result", "write_atomic"]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def parse_result(text: str | bytes, name: str) -> Result:
+    """The result that a JSON text holds.
+
+    Args:
+        text: JSON.
+        name: what to call the text in an error.
+
+    Raises:
+        UsageError: invalid or truncated JSON, another schema version, or content that the schema refuses.
+    """
+    try:
+        content: Any = json.loads(text, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not a robaudit result: it is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UsageError(f"{name} is truncated or not valid JSON ({where}: {error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} is not valid JSON: {error}") from error
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise UsageError(f"{name} is not a robaudit result: it has no schema_version")
+    version = content["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{name} has schema version {version!s:.20}, and this robaudit reads {SCHEMA_VERSION}; "
+            "scan again, or use the robaudit that wrote it"
+        )
+    try:
+        return Result.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{name} is not a valid robaudit result: {where}: {first['msg']}") from error
+
+
+def load_result(path: str | os.PathLike[str]) -> Result:
+    """Read a result file.
+
+    Raises:
+        UsageError: it cannot be read, or is not a result of this schema version.
+    """
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
+    return parse_result(text, str(path))
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text so that a reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        AuditError: the file cannot be written.
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise AuditError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+
+
+def save_result(result: Result, path: str | os.PathLike[str]) -> None:
+    """Write a result file, whole or not at all.
+
+    Raises:
+        AuditError: the file cannot be written.
+    """
+    write_atomic(path, result.to_json())
