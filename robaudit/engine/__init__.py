@@ -1,1 +1,1 @@
-
+"""Runs attacks: slots, micro-batches, accounts and budgets, culling, judging."""

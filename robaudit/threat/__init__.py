@@ -1,1 +1,1 @@
-
+"""The field's vocabulary: norms and projections, goals, losses, threat models, keyed randomness."""

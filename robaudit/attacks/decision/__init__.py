@@ -1,1 +1,1 @@
-
+"""Attacks that see the predicted class and nothing else."""

@@ -1,1 +1,1 @@
-
+"""Attacks that see the class scores and nothing else."""

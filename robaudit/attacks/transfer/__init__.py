@@ -1,1 +1,1 @@
-
+"""Attacks made on surrogates and thrown at the target."""

@@ -1,1 +1,1 @@
-
+"""Attacks with the input gradient of the target."""

@@ -1,0 +1,191 @@
+"""The contract of a slot attack: an update rule over explicit state; the engine does the rest.
+
+A slot is one unit of work, (sample, restart, target). An attack never sees how slots are batched, judged,
+counted, stopped, resumed or reported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.requests import Answer, Request
+from robaudit.threat.model import Access, Goal
+from robaudit.threat.norms import Norm
+from robaudit.threat.random import Draws
+
+__all__ = ["Problem", "SlotAttack", "Slots", "StartingPool", "Stop"]
+
+
+@dataclass
+class Slots:
+    """A structure of tensors whose first dimension is the slot. Subclass it as a dataclass.
+
+    Fields that are tensors (or nested ``Slots``, or None) are gathered and joined by the engine; other
+    fields must be the same for all slots.
+    """
+
+    def take(self, index: Tensor) -> Self:
+        """The slots at ``index`` ([M] int64), in that order."""
+        changes: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changes[field.name] = value.index_select(0, index)
+            elif isinstance(value, Slots):
+                changes[field.name] = value.take(index)
+        return dataclasses.replace(self, **changes)
+
+    def join(self, other: Self) -> Self:
+        """These slots followed by the other's."""
+        changes: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, Tensor):
+                changes[field.name] = torch.cat([mine, theirs])
+            elif isinstance(mine, Slots):
+                changes[field.name] = mine.join(theirs)
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class StartingPool:
+    """Samples that an attack may start from; the report declares them as part of the threat model.
+
+    Args:
+        points: [M, *shape] in u-space; their order does not depend on the order of the data.
+        labels: [M] int64 their reference classes.
+    """
+
+    points: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Problem(Slots):
+    """What an attack knows of its slots.
+
+    Args:
+        x: [S, *shape] unperturbed samples in u-space, [0, 1] for every feature.
+        label: [S] int64 reference class.
+        goal: [S] int64 class that counts as a success, or -1: any but the label.
+        target: [S] int64 class that a targeted loss aims at: the goal, or in an untargeted audit the unit's
+            own class for attacks that try several (``unit_targets``), else -1.
+        eps: [S] radius as a fraction of the domain's width, in the search's float type.
+        restart: [S] int64 number of the restart, from 0.
+        keys: [S] int64 keys of :class:`Draws`.
+        clean: [S, K] logits at ``x`` for white box and score access, else an empty [S, 0].
+        norm: of the threat model.
+        classes: number of classes K.
+        max_points: most points that one request may hold for a slot.
+        pool: other samples of the audit to start from.
+    """
+
+    x: Tensor
+    label: Tensor
+    goal: Tensor
+    target: Tensor
+    eps: Tensor
+    restart: Tensor
+    keys: Tensor
+    clean: Tensor
+    norm: Norm
+    classes: int
+    max_points: int
+    pool: StartingPool
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def draws(self) -> Draws:
+        """Keyed random numbers of these slots."""
+        return Draws(self.keys)
+
+    def full(self, value: float, dtype: torch.dtype | None = None) -> Tensor:
+        """[S] filled with a value, on the slots' device, in the search's float type unless told."""
+        return torch.full((len(self),), value, dtype=dtype or self.x.dtype, device=self.x.device)
+
+
+class Stop(enum.Enum):
+    """When a slot is finished, besides ``done``."""
+
+    FIRST_SUCCESS = "first success"
+    """As soon as the judge confirms a fooled point that the attack asked about."""
+    RUN_ON = "run on"
+    """Never before ``done``; then the judge looks at ``best`` alone."""
+
+
+StateT = TypeVar("StateT", bound=Slots)
+
+
+class SlotAttack(ABC, Generic[StateT]):
+    """An attack. A subclass is a frozen pydantic dataclass whose fields are the attack's parameters.
+
+    Class attributes:
+        id: name in profiles and reports.
+        access: what it may ask of the target; a request outside of it is refused.
+        norms: threat models that it serves.
+        goals: goals that it serves.
+        stop: its stop rule.
+    """
+
+    id: ClassVar[str]
+    access: ClassVar[Access]
+    norms: ClassVar[frozenset[Norm]]
+    goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
+    stop: ClassVar[Stop] = Stop.FIRST_SUCCESS
+
+    @property
+    def unit_restarts(self) -> int:
+        """How many restarts each (sample, target) gets."""
+        return int(getattr(self, "restarts", 1))
+
+    @property
+    def unit_targets(self) -> int:
+        """How many target classes an untargeted audit tries for each sample; 0: the attack needs none.
+
+        The engine ranks the classes by the clean logits, the label left out, and gives each unit its own.
+        """
+        return 0
+
+    @property
+    def query_budget(self) -> int | None:
+        """Most queries of a black-box attack for each unit; the engine enforces it."""
+        queries: Any = getattr(self, "queries", None)
+        return None if queries is None else int(queries)
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """Why the attack does not apply to a model of so many classes and this sample shape, or None."""
+        return None
+
+    @abstractmethod
+    def init(self, problem: Problem) -> StateT:
+        """State of new slots, before anything was asked."""
+
+    @abstractmethod
+    def query(self, problem: Problem, state: StateT) -> Request:
+        """What to evaluate next."""
+
+    @abstractmethod
+    def update(self, problem: Problem, state: StateT, answer: Answer) -> StateT:
+        """The next state, given the answer to ``query``."""
+
+    @abstractmethod
+    def done(self, problem: Problem, state: StateT) -> Tensor:
+        """[S] bool: slots with nothing left to try."""
+
+    def best(self, problem: Problem, state: StateT) -> tuple[Tensor, Tensor]:
+        """For run-on attacks: final candidates [S, *shape], and [S] bool where there is none."""
+        raise TypeError(f"{self.id} stops at its first success and names no best point")

@@ -1,0 +1,109 @@
+"""What an attack may ask, and what it gets back. The request's type is the capability that it needs."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from robaudit.threat.losses import Loss
+from robaudit.threat.model import Access
+
+__all__ = ["Answer", "Gradient", "Jacobian", "Labels", "Logits", "ModelRef", "Request", "Scores"]
+
+
+class ModelRef(enum.StrEnum):
+    """Which model a request is for."""
+
+    TARGET = "target"
+    SURROGATES = "surrogates"
+    """The mean of all surrogates' logits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Points to evaluate, one or several for each slot.
+
+    Args:
+        points: [S, *shape], or [S, P, *shape] for several points a slot, in u-space.
+        rows: [S, P] bool ([S] for one point): which points are wanted; None means all.
+        model: the model asked.
+    """
+
+    access: ClassVar[frozenset[Access]] = frozenset()
+    points: Tensor
+    rows: Tensor | None = None
+    model: ModelRef = ModelRef.TARGET
+
+
+@dataclass(frozen=True)
+class Logits(Request):
+    """Logits of the differentiable model, a forward a point."""
+
+    access: ClassVar[frozenset[Access]] = frozenset({Access.WHITE_BOX, Access.TRANSFER})
+
+
+@dataclass(frozen=True)
+class Gradient(Request):
+    """Logits and the input gradient of a loss, a forward and a backward a point.
+
+    Args:
+        loss: see :mod:`robaudit.threat.losses`.
+    """
+
+    access: ClassVar[frozenset[Access]] = Logits.access
+    loss: Loss | None = None
+
+
+@dataclass(frozen=True)
+class Jacobian(Request):
+    """Logits and the input gradient of the logits of some classes: a forward, and a backward a class.
+
+    Args:
+        classes: [S, C] int64, the rows wanted (at most ten are sensible); one point a slot.
+    """
+
+    access: ClassVar[frozenset[Access]] = Logits.access
+    classes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Scores(Request):
+    """Class scores of the shipped file: a query a point."""
+
+    access: ClassVar[frozenset[Access]] = frozenset({Access.SCORES})
+
+
+@dataclass(frozen=True)
+class Labels(Request):
+    """The predicted class of the shipped file: a query a point."""
+
+    access: ClassVar[frozenset[Access]] = frozenset({Access.LABELS, Access.SCORES})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request; every tensor has the request's leading dimensions, [S] or [S, P].
+
+    Args:
+        points: the request's points.
+        answered: bool; a budget or ``rows`` may leave points unanswered, whose other values are then void.
+        fooled: bool; the goal is reached at that point. For a first-success attack the judge has confirmed
+            it on the file, and ``refused`` tells where it denied what the model said.
+        refused: bool, see ``fooled``.
+        labels: int64 predicted classes.
+        logits: [..., K] logits or scores; None for label requests.
+        loss: value of the loss; for gradient requests.
+        gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian.
+    """
+
+    points: Tensor
+    answered: Tensor
+    fooled: Tensor
+    refused: Tensor
+    labels: Tensor
+    logits: Tensor | None = None
+    loss: Tensor | None = None
+    gradient: Tensor | None = None

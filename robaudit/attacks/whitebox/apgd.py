@@ -1,0 +1,203 @@
+"""Auto-PGD: PGD with momentum and a step size that halves when progress stalls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.parameters import Count, attack_parameters
+from robaudit.attacks.requests import Answer, Gradient, Request
+from robaudit.attacks.starts import random_start
+from robaudit.threat.losses import Loss, loss_named
+from robaudit.threat.model import Access, Goal
+from robaudit.threat.norms import Norm, normalise, per_slot, project
+
+__all__ = ["APGDCE", "APGDT"]
+
+MOMENTUM = 0.75
+RHO = 0.75
+"""Share of the steps of a window that must improve (Croce & Hein 2020, condition 1)."""
+
+
+@dataclass
+class State(Slots):
+    """One slot's search.
+
+    ``point`` is the iterate to be evaluated, ``old`` the one before it; ``anchor`` and ``slope`` are where
+    the next step starts. ``improved`` counts the steps of the window that raised the loss.
+    """
+
+    point: Tensor
+    old: Tensor
+    slope: Tensor
+    best: Tensor
+    best_slope: Tensor
+    best_loss: Tensor
+    last_loss: Tensor
+    step: Tensor
+    size: Tensor
+    window: Tensor
+    elapsed: Tensor
+    improved: Tensor
+    best_at_check: Tensor
+    halved_at_check: Tensor
+
+
+class _APGD(SlotAttack[State]):
+    """The iteration that both attacks share; a subclass names its parameters and its loss."""
+
+    access = Access.WHITE_BOX
+    norms = frozenset({Norm.LINF, Norm.L2})
+    steps: int
+
+    def loss_function(self) -> Loss:
+        """The loss to maximise."""
+        raise TypeError("an abstract attack has no loss")
+
+    def init(self, problem: Problem) -> State:
+        """Start on the ball's surface with a step of 2 ε."""
+        start = random_start(problem, boundary=True)
+        zero = problem.full(0)
+        return State(
+            point=start,
+            old=start,
+            slope=torch.zeros_like(start),
+            best=start,
+            best_slope=torch.zeros_like(start),
+            best_loss=problem.full(float("-inf")),
+            last_loss=zero,
+            step=zero.long(),
+            size=2 * problem.eps,
+            window=torch.full_like(problem.label, max(int(0.22 * self.steps), 1)),
+            elapsed=zero.long(),
+            improved=zero.long(),
+            best_at_check=problem.full(float("-inf")),
+            halved_at_check=torch.ones_like(problem.label, dtype=torch.bool),
+        )
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The gradient at the current iterate."""
+        return Gradient(state.point, loss=self.loss_function())
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        """Keep the best iterate, halve at checkpoints, step with momentum (algorithm 1)."""
+        assert answer.loss is not None
+        assert answer.gradient is not None
+        first = state.step == 0
+        better = answer.loss > state.best_loss
+        state.best = _where(better, state.point, state.best)
+        state.best_slope = _where(better, answer.gradient, state.best_slope)
+        state.best_loss = torch.where(better, answer.loss, state.best_loss)
+        state.improved = state.improved + ((answer.loss > state.last_loss) & ~first)
+        state.best_at_check = torch.where(first, answer.loss, state.best_at_check)
+        state.last_loss = answer.loss
+        state.elapsed = state.elapsed + (~first).long()
+        state.slope = answer.gradient
+        state = self._checkpoint(state)
+        return self._move(problem, state, first)
+
+    def _checkpoint(self, state: State) -> State:
+        """Where a window ends: halve the step and return to the best iterate if progress stalled."""
+        due = state.elapsed == state.window
+        if not bool(due.any()):
+            return state
+        stalled = state.improved <= RHO * state.window
+        stuck = ~state.halved_at_check & (state.best_at_check >= state.best_loss)
+        halve = due & (stalled | stuck)
+        state.size = torch.where(halve, state.size / 2, state.size)
+        state.point = _where(halve, state.best, state.point)
+        state.slope = _where(halve, state.best_slope, state.slope)
+        state.halved_at_check = torch.where(due, stalled | stuck, state.halved_at_check)
+        state.best_at_check = torch.where(due, state.best_loss, state.best_at_check)
+        shrunk = (state.window - max(int(0.03 * self.steps), 1)).clamp_min(max(int(0.06 * self.steps), 1))
+        state.window = torch.where(due, shrunk, state.window)
+        state.elapsed = torch.where(due, 0, state.elapsed)
+        state.improved = torch.where(due, 0, state.improved)
+        return state
+
+    def _move(self, problem: Problem, state: State, first: Tensor) -> State:
+        """The step of eq. 3, z projected, then mixed with the last move by the momentum."""
+        point, origin, eps = state.point, problem.x, problem.eps
+        size = per_slot(state.size, point)
+        z = project(problem.norm, point + size * normalise(problem.norm, state.slope), origin, eps)
+        share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
+        mixed = point + share * (z - point) + (1 - share) * (point - state.old)
+        state.old = point
+        state.point = project(problem.norm, mixed, origin, eps)
+        state.step = state.step + 1
+        return state
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """After the last iterate was seen."""
+        return state.step > self.steps
+
+
+def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    return torch.where(per_slot(mask, yes), yes, no)
+
+
+@attack_parameters
+class APGDCE(_APGD):
+    """Auto-PGD on the cross-entropy, or on another loss without targets.
+
+    Source: Croce & Hein 2020, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+    Parameter-free Attacks", algorithm 1. Cost: ``steps`` + 1 forwards and backwards a restart, fewer once
+    the sample falls.
+
+    Args:
+        steps: iterations of one restart.
+        restarts: independent random starts.
+        loss: ``ce``, ``margin`` (the largest other logit minus the label's) or ``dlr``.
+    """
+
+    id = "apgd-ce"
+
+    steps: Count = 100
+    restarts: Count = 1
+    loss: Literal["ce", "margin", "dlr"] = "ce"
+
+    def loss_function(self) -> Loss:
+        """The loss that was chosen."""
+        return loss_named(self.loss)
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """DLR needs three classes."""
+        return "the DLR loss needs at least three classes" if self.loss == "dlr" and classes < 3 else None
+
+
+@attack_parameters
+class APGDT(_APGD):
+    """Auto-PGD on the targeted difference-of-logits ratio, one unit a target class.
+
+    Source: Croce & Hein 2020, eq. 7 and section 4.3. Cost: up to ``targets`` x ``restarts`` x
+    (``steps`` + 1) forwards and backwards; a success at one class drops the later ones.
+
+    Args:
+        steps: iterations of one unit.
+        targets: classes tried for each sample, by falling clean logit.
+        restarts: independent random starts of each class.
+    """
+
+    id = "apgd-t"
+    goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
+
+    steps: Count = 100
+    targets: Count = 9
+    restarts: Count = 1
+
+    @property
+    def unit_targets(self) -> int:
+        """One unit a class."""
+        return self.targets
+
+    def loss_function(self) -> Loss:
+        """The targeted DLR loss."""
+        return loss_named("dlr-targeted")
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """The targeted DLR loss needs four classes."""
+        return "the targeted DLR loss needs at least four classes" if classes < 4 else None

@@ -1,0 +1,84 @@
+"""Projected gradient descent, the core first-order attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.parameters import Count, Positive, attack_parameters
+from robaudit.attacks.requests import Answer, Gradient, Request
+from robaudit.attacks.starts import random_start
+from robaudit.threat.losses import loss_named
+from robaudit.threat.model import Access
+from robaudit.threat.norms import Norm, normalise, per_slot, project
+
+__all__ = ["PGD"]
+
+
+@dataclass
+class State(Slots):
+    """The current iterate and the number of answers seen."""
+
+    point: Tensor
+    step: Tensor
+
+
+@attack_parameters
+class PGD(SlotAttack[State]):
+    """Steepest-ascent steps, each projected back into the ball and the box.
+
+    Source: Madry, Makelov, Schmidt, Tsipras, Vladu 2018, "Towards Deep Learning Models Resistant to
+    Adversarial Attacks", eq. 3 (section 2.1). Without a random start it is BIM (Kurakin 2017).
+    Cost: ``steps`` + 1 forwards and backwards a restart, fewer once the sample falls.
+
+    Args:
+        steps: number of steps.
+        step_size: length of a step as a multiple of ε; default 2.5 / steps (Madry's rule).
+        step_length: length of a step as a fraction of the domain's width; overrides ``step_size``.
+        random_start: start at a random point of the ball.
+        restarts: independent starts; restart 0 starts at the sample if ``random_start`` is off.
+        loss: maximised; see ``robaudit.threat.losses``.
+    """
+
+    id = "pgd"
+    access = Access.WHITE_BOX
+    norms = frozenset({Norm.LINF, Norm.L2})
+
+    steps: Count = 40
+    step_size: Positive | None = None
+    step_length: Positive | None = None
+    random_start: bool = True
+    restarts: Count = 1
+    loss: Literal["ce", "margin", "dlr"] = "ce"
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """DLR needs three classes."""
+        return "the DLR loss needs at least three classes" if self.loss == "dlr" and classes < 3 else None
+
+    def init(self, problem: Problem) -> State:
+        """A random point of the ball, or the sample itself."""
+        point = random_start(problem)
+        if not self.random_start:
+            point = torch.where(per_slot(problem.restart == 0, point), problem.x, point)
+        return State(point, problem.full(0).long())
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The gradient where the slot stands."""
+        return Gradient(state.point, loss=loss_named(self.loss))
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        """Step and project."""
+        assert answer.gradient is not None
+        length = problem.eps * (self.step_size or 2.5 / self.steps)
+        if self.step_length is not None:
+            length = torch.full_like(length, self.step_length)
+        step = normalise(problem.norm, answer.gradient) * per_slot(length, state.point)
+        return State(project(problem.norm, state.point + step, problem.x, problem.eps), state.step + 1)
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """After the last iterate was seen."""
+        return state.step > self.steps

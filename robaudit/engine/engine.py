@@ -1,0 +1,302 @@
+"""The one loop that runs every slot attack: refill, ask, judge, update, cull."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, StartingPool, Stop
+from robaudit.attacks.requests import Answer
+from robaudit.engine.evaluator import Account, Evaluator
+from robaudit.engine.judge import Judge, Verdicts
+from robaudit.engine.units import Sample, SampleSource, Unit, UnitResult
+from robaudit.errors import RobauditError
+from robaudit.threat.model import Access, ThreatModel
+
+__all__ = ["Engine", "Sink"]
+
+Sink = Callable[[UnitResult], None]
+MAX_POINT_BYTES = 16 * 2**20
+
+
+@dataclass
+class _Pool:
+    """The slots in flight: parallel to ``units``."""
+
+    units: list[Unit]
+    problem: Problem
+    state: Slots
+    account: Account
+
+    def take(self, keep: Tensor) -> _Pool:
+        index = keep.nonzero()[:, 0]
+        return _Pool(
+            [self.units[i] for i in index.tolist()],
+            self.problem.take(index),
+            self.state.take(index),
+            self.account.take(index),
+        )
+
+    def join(self, other: _Pool) -> _Pool:
+        return _Pool(
+            self.units + other.units,
+            self.problem.join(other.problem),
+            self.state.join(other.state),
+            self.account.join(other.account),
+        )
+
+
+class Engine:
+    """Runs the units of an attack over samples.
+
+    Args:
+        evaluator: answers requests.
+        judge: confirms successes on the file.
+        slots: units in flight at once.
+        seed: of all keyed random numbers.
+        pool: samples that attacks may start from.
+    """
+
+    def __init__(self, evaluator: Evaluator, judge: Judge, slots: int, seed: int, pool: StartingPool) -> None:
+        self.evaluator = evaluator
+        self.judge = judge
+        self.slots = slots
+        self.seed = seed
+        self.pool = pool
+
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        units: Iterable[Unit],
+        samples: SampleSource,
+        sink: Sink,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Run units to their end; each finished one goes to ``sink`` at once.
+
+        Args:
+            attack: the update rule.
+            threat: norm, radius and goal.
+            units: lowest rank first; a success of a unit drops the sample's later ones.
+            samples: loads a sample by its index; a :class:`RobauditError` costs that unit alone.
+            sink: called once for every unit that finished.
+            stop: asked between steps; True ends the run with the units in flight unfinished.
+        """
+        pending = deque(units)
+        won: dict[int, Unit] = {}
+        pool: _Pool | None = None
+
+        def emit(result: UnitResult) -> None:
+            if result.success:
+                best = won.get(result.unit.sample)
+                won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
+            sink(result)
+
+        while not stop():
+            pool = self._refill(pool, pending, won, attack, threat, samples, emit)
+            if pool is None:
+                return
+            pool = self._step(pool, attack, threat, emit)
+            if pool is not None and attack.unit_restarts * max(attack.unit_targets, 1) > 1:
+                pool = self._release(pool, won)
+
+    def _refill(
+        self,
+        pool: _Pool | None,
+        pending: deque[Unit],
+        won: dict[int, Unit],
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: SampleSource,
+        emit: Sink,
+    ) -> _Pool | None:
+        """Fill free slots with the next units whose sample still stands."""
+        free = self.slots - (len(pool.units) if pool else 0)
+        fresh: list[tuple[Unit, Sample]] = []
+        while pending and len(fresh) < free:
+            unit = pending.popleft()
+            if unit.sample in won:
+                continue
+            try:
+                fresh.append((unit, samples(unit.sample)))
+            except RobauditError as error:
+                emit(UnitResult(unit, False, error=str(error)))
+        if not fresh:
+            return pool
+        problem = self._problem(fresh, attack, threat)
+        account = Account.empty(len(fresh), problem.x.device)
+        new = _Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
+        return new if pool is None else pool.join(new)
+
+    def _problem(
+        self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel
+    ) -> Problem:
+        target = self.evaluator.target
+        device, dtype = target.device, target.dtype
+
+        def integers(values: list[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        x = torch.from_numpy(np.stack([s.u for _, s in fresh])).to(device=device, dtype=dtype)
+        clean = torch.from_numpy(np.stack([s.clean for _, s in fresh])).to(device=device, dtype=dtype)
+        aims = [
+            _ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target
+            for u, s in fresh
+        ]
+        sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
+        point_bytes = x[0].numel() * x.element_size()
+        return Problem(
+            x=x,
+            label=integers([s.label for _, s in fresh]),
+            goal=integers([s.target for _, s in fresh]),
+            target=integers(aims),
+            eps=torch.full((len(fresh),), threat.eps, dtype=dtype, device=device),
+            restart=integers([u.restart for u, _ in fresh]),
+            keys=integers([u.key(self.seed, s.digest, attack.id) for u, s in fresh]),
+            clean=clean if sees_scores else clean[:, :0],
+            norm=threat.norm,
+            classes=target.num_classes,
+            max_points=int(max(1, min(64, MAX_POINT_BYTES // point_bytes))),
+            pool=self.pool,
+        )
+
+    def _step(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> _Pool | None:
+        """One request, its answer, the judge, the update; emits and removes what finished."""
+        problem, account = pool.problem, pool.account
+        request = attack.query(problem, pool.state)
+        answer = self.evaluator.answer(request, problem, attack.access, account, attack.query_budget)
+        broken = _not_finite(answer, problem)
+        accepted = torch.zeros_like(broken)
+        if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
+            answer, accepted = self._confirm(pool, attack, threat, request.points, answer, emit)
+        state = attack.update(problem, pool.state, answer)
+        pool = _Pool(pool.units, problem, state, account)
+        finished = attack.done(problem, state) & ~accepted
+        if attack.query_budget is not None:
+            finished |= (account.queries >= attack.query_budget) & ~accepted
+        finished &= ~broken
+        for i in (broken & ~accepted).nonzero()[:, 0].tolist():
+            emit(
+                _result(pool, i, False, error="the model's output or gradient is not finite at a point tried")
+            )
+        if bool(finished.any()):
+            self._finish(pool, attack, threat, finished, emit)
+        gone = finished | accepted | broken
+        if not bool(gone.any()):
+            return pool
+        return None if bool(gone.all()) else pool.take(~gone)
+
+    def _confirm(
+        self,
+        pool: _Pool,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        points: Tensor,
+        answer: Answer,
+        emit: Sink,
+    ) -> tuple[Answer, Tensor]:
+        """Show each slot's first fooled point to the judge; denied ones become ``refused``."""
+        problem = pool.problem
+        fooled = answer.fooled.reshape(len(problem), -1)
+        accepted = torch.zeros(len(problem), dtype=torch.bool, device=fooled.device)
+        slots = fooled.any(1).nonzero()[:, 0]
+        first = fooled.int().argmax(1)[slots]
+        candidates = points.reshape(len(problem), -1, *problem.shape)[slots, first]
+        verdicts = self._judge(pool, threat, slots, candidates)
+        accepted[slots] = verdicts.success
+        for row, slot in enumerate(slots.tolist()):
+            if verdicts.success[row]:
+                emit(_judged_result(pool, slot, verdicts, row))
+        refused = fooled & ~accepted[:, None]
+        confirmed = (fooled & accepted[:, None]).reshape(answer.fooled.shape)
+        denied = refused.reshape(answer.fooled.shape)
+        return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
+
+    def _finish(
+        self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, finished: Tensor, emit: Sink
+    ) -> None:
+        if attack.stop is Stop.FIRST_SUCCESS:
+            for i in finished.nonzero()[:, 0].tolist():
+                emit(_result(pool, i, False))
+            return
+        points, none = attack.best(pool.problem, pool.state)
+        for i in (finished & none).nonzero()[:, 0].tolist():
+            emit(_result(pool, i, False))
+        slots = (finished & ~none).nonzero()[:, 0]
+        if slots.numel() == 0:
+            return
+        if attack.access is Access.TRANSFER:  # the one candidate shown to the target is a label query
+            pool.account.queries[slots] += 1
+        verdicts = self._judge(pool, threat, slots, points[slots])
+        for row, slot in enumerate(slots.tolist()):
+            emit(_judged_result(pool, slot, verdicts, row))
+
+    def _judge(self, pool: _Pool, threat: ThreatModel, slots: Tensor, candidates: Tensor) -> Verdicts:
+        problem = pool.problem
+        verdicts = self.judge(
+            threat,
+            problem.x[slots],
+            candidates,
+            problem.label[slots],
+            problem.goal[slots],
+            problem.eps[slots],
+        )
+        pool.account.judged[slots] += 1
+        pool.account.refused[slots] += (~verdicts.success).long()
+        return verdicts
+
+    def _release(self, pool: _Pool, won: dict[int, Unit]) -> _Pool | None:
+        """Drop the higher siblings of successful units."""
+        keep = torch.tensor([unit.sample not in won or unit < won[unit.sample] for unit in pool.units])
+        if bool(keep.all()):
+            return pool
+        return pool.take(keep.to(pool.problem.x.device)) if bool(keep.any()) else None
+
+
+def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:
+    """Classes by falling clean score, the label left out (Croce & Hein 2020, section 4.3)."""
+    order = np.argsort(-clean, kind="stable").tolist()
+    return [c for c in order if c != label]
+
+
+def _not_finite(answer: Answer, problem: Problem) -> Tensor:
+    """[S] bool: slots with a NaN or infinity in what was answered."""
+    bad = (answer.labels < 0) & answer.answered
+    for value in (answer.logits, answer.loss, answer.gradient):
+        if value is not None:  # one NaN or infinity makes the sum so
+            bad = bad | ~value.reshape(*answer.answered.shape, -1).sum(-1).isfinite()
+    return bad.reshape(len(problem), -1).any(1)
+
+
+def _result(pool: _Pool, slot: int, success: bool, **rest: Any) -> UnitResult:
+    account = pool.account
+    return UnitResult(
+        pool.units[slot],
+        success,
+        forwards=int(account.forwards[slot]),
+        backwards=int(account.backwards[slot]),
+        queries=int(account.queries[slot]),
+        judged=int(account.judged[slot]),
+        refused=int(account.refused[slot]),
+        **rest,
+    )
+
+
+def _judged_result(pool: _Pool, slot: int, verdicts: Verdicts, row: int) -> UnitResult:
+    fooled = bool(verdicts.fooled[row])
+    return _result(
+        pool,
+        slot,
+        bool(verdicts.success[row]),
+        prediction=int(verdicts.prediction[row]),
+        distance=float(verdicts.distance[row]) if fooled else None,
+        point=verdicts.points[row].cpu().numpy() if fooled else None,
+    )

@@ -1,0 +1,247 @@
+"""Answers requests: flattens the rows of all slots into micro-batches and bills every row to its slot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, Slots
+from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
+from robaudit.engine.models import AuditedFile, Differentiable
+from robaudit.errors import AuditError
+from robaudit.threat.losses import Loss
+from robaudit.threat.model import Access, goal_reached
+
+__all__ = ["Account", "Evaluator"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Account(Slots):
+    """Model evaluations of each slot, [S] int64 each; judging is billed apart."""
+
+    forwards: Tensor
+    backwards: Tensor
+    queries: Tensor
+    judged: Tensor
+    refused: Tensor
+
+    @classmethod
+    def empty(cls, slots: int, device: torch.device) -> Account:
+        """Accounts of new slots."""
+        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(5)))
+
+
+@dataclass
+class _Rows:
+    """The flat rows of a request and where they belong."""
+
+    asked: Tensor
+    """The request's points as they were given."""
+    points: Tensor
+    slot: Tensor
+    wanted: Tensor
+    """Bool with the request's leading dimensions: the rows that are asked."""
+
+
+class Evaluator:
+    """The only place where a model is called on behalf of an attack.
+
+    Args:
+        target: the file under audit.
+        surrogates: the model behind ``ModelRef.SURROGATES``.
+        micro_batch: most rows of one model call; halved when a GPU runs out of memory.
+    """
+
+    def __init__(
+        self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None
+    ) -> None:
+        self.target = target
+        self.surrogates = surrogates
+        self.micro_batch = micro_batch
+        self.halvings = 0
+
+    def answer(
+        self, request: Request, problem: Problem, access: Access, account: Account, budget: int | None
+    ) -> Answer:
+        """Evaluate a request.
+
+        Args:
+            request: of all slots.
+            problem: the slots.
+            access: declared by the attack.
+            account: billed in place.
+            budget: most queries of each slot; points past it stay unanswered.
+
+        Raises:
+            AuditError: the request is outside the declared access, or names a surrogate where none is.
+        """
+        self._admit(request, access)
+        rows = self._flatten(request, problem, account, budget)
+        if isinstance(request, Scores | Labels):
+            account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
+            scores = self._chunks(rows.points, lambda x, _: self.target.scores(x))
+            if isinstance(request, Labels):
+                labels = scores.argmax(1)
+                labels[~scores.isfinite().all(1)] = -1
+                return self._spread(problem, rows, labels, None, None, None)
+            return self._spread(problem, rows, scores.argmax(1), scores, None, None)
+        count = rows.wanted.reshape(len(problem), -1).sum(1)
+        account.forwards += count
+        model = self._model(request.model)
+        if isinstance(request, Jacobian):
+            return self._jacobian(model, request, problem, rows, account)
+        if isinstance(request, Gradient):
+            assert request.loss is not None
+            account.backwards += count
+            logits, loss, gradient = self._gradients(model, request.loss, problem, rows)
+            return self._spread(problem, rows, logits.argmax(1), logits, loss, gradient)
+        with torch.no_grad():
+            logits = self._chunks(rows.points, lambda x, _: model.logits(x))
+        return self._spread(problem, rows, logits.argmax(1), logits, None, None)
+
+    def _admit(self, request: Request, access: Access) -> None:
+        known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)
+        model_ok = (request.model is ModelRef.SURROGATES) == (access is Access.TRANSFER)
+        if not known or access not in request.access or not model_ok:
+            raise AuditError(
+                f"a {type(request).__name__} request to the {request.model} is outside {access} access"
+            )
+
+    def _model(self, ref: ModelRef) -> Differentiable:
+        if ref is ModelRef.TARGET:
+            return self.target
+        if self.surrogates is None:
+            raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
+        return self.surrogates
+
+    def _flatten(self, request: Request, problem: Problem, account: Account, budget: int | None) -> _Rows:
+        several = request.points.dim() == problem.x.dim() + 1
+        lead = request.points.shape[:2] if several else request.points.shape[:1]
+        wanted = request.rows
+        if wanted is None:
+            wanted = torch.ones(lead, dtype=torch.bool, device=problem.x.device)
+        if budget is not None and isinstance(request, Scores | Labels):
+            left = budget - account.queries
+            position = wanted.reshape(len(problem), -1).cumsum(1)
+            wanted = wanted & (position <= left[:, None]).reshape(lead)
+        if bool(wanted.all()):
+            points = request.points.reshape(-1, *problem.shape)
+            slot = torch.arange(len(problem), device=problem.x.device)
+            if several:
+                slot = slot.repeat_interleave(lead[1])
+        else:
+            points = request.points[wanted]
+            slot = wanted.reshape(len(problem), -1).nonzero()[:, 0]
+        return _Rows(request.points, points, slot, wanted)
+
+    def _spread(
+        self,
+        problem: Problem,
+        rows: _Rows,
+        labels: Tensor,
+        logits: Tensor | None,
+        loss: Tensor | None,
+        gradient: Tensor | None,
+    ) -> Answer:
+        """Put flat results back into the request's leading dimensions."""
+        whole = rows.points.shape[0] == rows.wanted.numel()
+
+        def spread(flat: Tensor | None, fill: float = 0) -> Tensor | None:
+            if flat is None:
+                return None
+            if whole:
+                return flat.reshape(*rows.wanted.shape, *flat.shape[1:])
+            out = flat.new_full((*rows.wanted.shape, *flat.shape[1:]), fill)
+            out[rows.wanted] = flat
+            return out
+
+        reached = goal_reached(labels, problem.label[rows.slot], problem.goal[rows.slot]) & (labels >= 0)
+        fooled = spread(reached)
+        placed = spread(labels, -1)
+        assert fooled is not None
+        assert placed is not None
+        return Answer(
+            points=rows.asked,
+            answered=rows.wanted,
+            fooled=fooled,
+            refused=torch.zeros_like(fooled),
+            labels=placed,
+            logits=spread(logits),
+            loss=spread(loss),
+            gradient=spread(gradient),
+        )
+
+    def _chunks(self, points: Tensor, run: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        results = self._each(points, run)
+        return results[0] if len(results) == 1 else torch.cat(results)
+
+    def _each(self, points: Tensor, run: Callable[[Tensor, slice], T]) -> list[T]:
+        """Run over micro-batches; a GPU out of memory halves them and goes on."""
+        if points.shape[0] == 0:
+            raise AuditError("the attack asked for no point at all")
+        results: list[T] = []
+        start = 0
+        while start < points.shape[0]:
+            part = slice(start, min(start + self.micro_batch, points.shape[0]))
+            try:
+                results.append(run(points[part], part))
+            except torch.OutOfMemoryError:
+                if self.micro_batch == 1:
+                    raise
+                self.micro_batch = max(1, self.micro_batch // 2)
+                self.halvings += 1
+                torch.cuda.empty_cache()
+                continue
+            start = part.stop
+        return results
+
+    def _gradients(
+        self, model: Differentiable, loss: Loss, problem: Problem, rows: _Rows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        label, target = problem.label[rows.slot], problem.target[rows.slot]
+
+        def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            points = points.detach().requires_grad_()
+            with torch.enable_grad():
+                logits = model.logits(points)
+                value = loss(logits, label[part], target[part])
+                (gradient,) = torch.autograd.grad(value.sum(), points)
+            return logits.detach(), value.detach(), gradient
+
+        parts = self._each(rows.points, run)
+        if len(parts) == 1:
+            return parts[0]
+        return (
+            torch.cat([p[0] for p in parts]),
+            torch.cat([p[1] for p in parts]),
+            torch.cat([p[2] for p in parts]),
+        )
+
+    def _jacobian(
+        self, model: Differentiable, request: Jacobian, problem: Problem, rows: _Rows, account: Account
+    ) -> Answer:
+        assert request.classes is not None
+        classes = request.classes[rows.slot]
+        account.backwards += rows.wanted.reshape(len(problem), -1).sum(1) * classes.shape[1]
+
+        def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            points = points.detach().requires_grad_()
+            with torch.enable_grad():
+                logits = model.logits(points)
+                picked = logits.gather(1, classes[part])
+                columns = range(picked.shape[1])
+                grads = [
+                    torch.autograd.grad(picked[:, c].sum(), points, retain_graph=c + 1 < picked.shape[1])[0]
+                    for c in columns
+                ]
+            return logits.detach(), torch.stack(grads, 1)
+
+        parts = self._each(rows.points, run)
+        logits = torch.cat([p[0] for p in parts])
+        return self._spread(problem, rows, logits.argmax(1), logits, None, torch.cat([p[1] for p in parts]))

@@ -1,0 +1,71 @@
+"""The judge: a success counts only when the shipped file itself, given that input alone, is wrong on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.engine.models import AuditedFile
+from robaudit.threat.model import ThreatModel, goal_reached
+
+__all__ = ["Judge", "Verdicts"]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the file says of candidates, [S] each.
+
+    Args:
+        success: fooled and admissible.
+        fooled: the file's prediction reaches the goal.
+        admissible: in the box and the threat model's ball, measured in float64.
+        prediction: class predicted by the file; -1 for a score that is not finite.
+        distance: float64, in units of the domain's width.
+        points: the candidates as judged (on the grid of an integer input type).
+    """
+
+    success: Tensor
+    fooled: Tensor
+    admissible: Tensor
+    prediction: Tensor
+    distance: Tensor
+    points: Tensor
+
+
+class Judge:
+    """Judges candidates on the file.
+
+    Args:
+        target: the file; it answers alone or in batches as its measured batch invariance allows.
+    """
+
+    def __init__(self, target: AuditedFile) -> None:
+        self.target = target
+
+    def __call__(
+        self,
+        threat: ThreatModel,
+        origin: Tensor,
+        candidate: Tensor,
+        label: Tensor,
+        target: Tensor,
+        eps: Tensor,
+    ) -> Verdicts:
+        """Judge candidates.
+
+        Args:
+            threat: norm of the admissible set.
+            origin: [S, *shape] unperturbed samples in u-space.
+            candidate: [S, *shape].
+            label: [S] reference classes.
+            target: [S] classes to reach, or -1.
+            eps: [S] radius of each.
+        """
+        points = self.target.snap(candidate, origin)
+        admissible, size = threat.admissible(origin, points, eps)
+        scores = self.target.scores(points)
+        prediction = torch.where(scores.isfinite().all(1), scores.argmax(1), -1).to(label.device)
+        fooled = goal_reached(prediction, label, target) & (prediction >= 0)
+        return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

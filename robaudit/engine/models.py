@@ -1,0 +1,46 @@
+"""What the engine needs of the file under audit, so that it can be given any model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["AuditedFile", "Differentiable", "Ensemble"]
+
+
+class Differentiable(Protocol):
+    """A model with an input gradient: the target's torch twin, or a surrogate."""
+
+    def logits(self, u: Tensor) -> Tensor:
+        """[N, *shape] in u-space to [N, K], differentiable."""
+        ...
+
+
+class AuditedFile(Differentiable, Protocol):
+    """The file under audit."""
+
+    num_classes: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
+        """[N, *shape] in u-space to [N, K], by the shipped file; ``alone``: one input a run."""
+        ...
+
+    def snap(self, u: Tensor, origin: Tensor) -> Tensor:
+        """The nearest inputs that the file's input type can hold, rounded towards the origin."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of several surrogates' logits (Dong 2018, eq. 9)."""
+
+    members: tuple[Differentiable, ...]
+
+    def logits(self, u: Tensor) -> Tensor:
+        """[N, *shape] in u-space to [N, K], differentiable."""
+        return torch.stack([member.logits(u) for member in self.members]).mean(0)

@@ -1,0 +1,125 @@
+"""Units of work and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robaudit.attacks.base import SlotAttack
+from robaudit.threat.model import Goal
+from robaudit.threat.random import key_of
+
+__all__ = ["Sample", "Unit", "UnitResult", "best_of", "plan_units"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of the audit.
+
+    Args:
+        index: position in the data.
+        u: [*shape] float array in u-space.
+        label: reference class.
+        clean: [K] scores of the file at ``u``.
+        digest: of the content; keys its random numbers.
+        target: class to reach in a targeted audit, or -1.
+    """
+
+    index: int
+    u: NDArray[Any]
+    label: int
+    clean: NDArray[Any]
+    digest: str
+    target: int = -1
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """(sample, restart, target): the lowest (restart, target) that succeeds wins its sample."""
+
+    restart: int
+    target: int
+    sample: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Order among the units of a sample."""
+        return self.restart, self.target
+
+    def key(self, seed: int, digest: str, attack: str) -> int:
+        """Key of the unit's random numbers."""
+        return key_of(seed, digest, attack, self.restart, self.target)
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What became of a unit.
+
+    Args:
+        unit: which.
+        success: the judge confirmed an admissible adversarial example.
+        prediction: the file's class on the best point, -1 where there is none.
+        distance: of the best fooling point from the sample (outside the ball too, for minimal-norm
+            attacks), in units of the domain's width; None where nothing fools.
+        forwards, backwards, queries: model evaluations.
+        judged: candidates shown to the judge; ``refused``: those that it denied.
+        point: [*shape] the best fooling point in u-space, None where nothing fools.
+        error: why the unit ended early, or None.
+    """
+
+    unit: Unit
+    success: bool
+    prediction: int = -1
+    distance: float | None = None
+    forwards: int = 0
+    backwards: int = 0
+    queries: int = 0
+    judged: int = 0
+    refused: int = 0
+    point: NDArray[Any] | None = field(default=None, compare=False)
+    error: str | None = None
+
+
+def plan_units(attack: SlotAttack[Any], goal: Goal, samples: Sequence[int], classes: int) -> Iterator[Unit]:
+    """All units of an attack, lowest rank first, so that a success releases the most work."""
+    targets = 1
+    if goal is Goal.UNTARGETED and attack.unit_targets:
+        targets = min(attack.unit_targets, classes - 1)
+    for restart in range(attack.unit_restarts):
+        for target in range(targets):
+            for sample in samples:
+                yield Unit(restart, target, sample)
+
+
+def best_of(results: Sequence[UnitResult]) -> UnitResult:
+    """A sample's result: its lowest successful unit, else its closest fooling point, else its last unit.
+
+    Evaluations are summed over the units up to the winner: work that ran beside it and was released
+    depends on the batch size and is not the attack's cost.
+    """
+    ordered = sorted(results, key=lambda r: r.unit)
+    winner = next((r for r in ordered if r.success), None)
+    counted = ordered if winner is None else [r for r in ordered if r.unit <= winner.unit]
+    if winner is None:
+        fooling = [r for r in ordered if r.distance is not None]
+        winner = min(fooling, key=lambda r: (r.distance, r.unit)) if fooling else ordered[-1]
+    total = {
+        name: sum(getattr(r, name) for r in counted)
+        for name in ("forwards", "backwards", "queries", "judged", "refused")
+    }
+    errors = [r.error for r in counted if r.error]
+    return UnitResult(
+        winner.unit,
+        winner.success,
+        winner.prediction,
+        winner.distance,
+        point=winner.point,
+        error=None if winner.success or not errors else errors[0],
+        **total,
+    )
+
+
+SampleSource = Callable[[int], Sample]

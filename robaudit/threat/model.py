@@ -1,0 +1,78 @@
+"""What the attacker may do: the threat model."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.threat.norms import Norm, distance
+
+__all__ = ["TOLERANCE", "Access", "Goal", "ThreatModel", "goal_reached"]
+
+TOLERANCE = 1e-6
+"""Slack of every admissibility test, as a fraction of the domain's width."""
+
+
+class Access(enum.StrEnum):
+    """What an attack may ask of the target."""
+
+    WHITE_BOX = "white-box"
+    TRANSFER = "transfer"
+    SCORES = "scores"
+    LABELS = "labels"
+
+
+class Goal(enum.StrEnum):
+    """What counts as a success: any wrong class, or one given class."""
+
+    UNTARGETED = "untargeted"
+    TARGETED = "targeted"
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Norm, radius, goal and query budget; the domain is the box [0, 1] of u-space.
+
+    Args:
+        norm: in which the perturbation is measured.
+        eps: radius as a fraction of the domain's width (L0: a number of features).
+        goal: untargeted, or targeted at the class given with each sample.
+        queries: most queries that a black-box attack may spend on one sample; None leaves it to the attack.
+    """
+
+    norm: Norm
+    eps: float
+    goal: Goal = Goal.UNTARGETED
+    queries: int | None = None
+
+    def admissible(self, origin: Tensor, point: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Whether each point lies in the box and the ball, measured in float64.
+
+        Args:
+            origin: [S, *shape] unperturbed samples in u-space.
+            point: [S, *shape] candidates.
+            eps: [S] radius of each slot; default the model's own.
+
+        Returns:
+            ([S] bool, [S] float64 distances).
+        """
+        exact = point.double()
+        size = distance(self.norm, exact - origin.double())
+        flat = exact.flatten(1)
+        inside = (flat.amin(1) >= -TOLERANCE) & (flat.amax(1) <= 1 + TOLERANCE)
+        radius = torch.full_like(size, self.eps) if eps is None else eps.double()
+        return inside & (size <= radius + TOLERANCE), size
+
+
+def goal_reached(prediction: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """Whether predictions fool: the target class where one is set (target ≥ 0), else any class but the label.
+
+    Args:
+        prediction: [...] predicted classes.
+        label: [...] reference classes.
+        target: [...] classes to reach, or -1.
+    """
+    return torch.where(target >= 0, prediction == target, prediction != label)

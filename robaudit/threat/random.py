@@ -1,0 +1,101 @@
+"""Counter-based random numbers: a pure function of (seed, sample, attack, restart, target, step, purpose).
+
+No generator state exists, so a draw does not depend on the batch, the order, the device or a resume.
+The mixing function is SplitMix64's finaliser (Steele, Lea, Flood 2014, fig. 15), computed in int64, whose
+multiplication wraps in the same way on every device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Draws", "key_of"]
+
+_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
+_M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_M2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def key_of(*parts: object) -> int:
+    """A signed 64-bit key from any printable parts, equal on every machine."""
+    text = "\x1f".join(str(part) for part in parts).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little", signed=True)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift (torch shifts signed integers arithmetically)."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ _shift(z, 30)) * _M1
+    z = (z ^ _shift(z, 27)) * _M2
+    return z ^ _shift(z, 31)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for a batch of slots.
+
+    Args:
+        keys: [S] int64, one key a slot (from :func:`key_of`).
+    """
+
+    keys: Tensor
+
+    def _bits(self, purpose: str, step: Tensor | int, count: int) -> Tensor:
+        start = _mix(self.keys ^ key_of(purpose))
+        start = _mix(start + (step + 1) * _GAMMA)
+        counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
+        return _mix(start[:, None] + counter[None, :])
+
+    def _pairs(self, purpose: str, step: Tensor | int, count: int) -> tuple[Tensor, Tensor]:
+        """Two independent uniforms on the 24-bit grid of [0, 1) from each 64-bit word, float32."""
+        bits = self._bits(purpose, step, count)
+        return _shift(bits, 40).float() * 2.0**-24, (bits & 0xFFFFFF).float() * 2.0**-24
+
+    def uniform(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
+        """Uniform on [0, 1).
+
+        Args:
+            purpose: names the draw; two draws of one step need two names.
+            step: a number for all slots or [S] int64, each slot's own.
+            shape: of one slot's draw.
+
+        Returns:
+            [S, *shape] float32.
+        """
+        size = math.prod(shape)
+        first, second = self._pairs(purpose, step, (size + 1) // 2)
+        return torch.cat([first, second], 1)[:, :size].reshape(-1, *shape)
+
+    def normal(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`."""
+        size = math.prod(shape)
+        first, second = self._pairs(purpose, step, (size + 1) // 2)
+        radius = (-2 * torch.log1p(-first)).sqrt()
+        angle = second * (2 * math.pi)
+        return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :size].reshape(-1, *shape)
+
+    def sign(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
+        """-1 or 1 with equal probability; arguments and shape as :meth:`uniform`."""
+        return torch.where(self.uniform(purpose, step, shape) < 0.5, -1.0, 1.0)
+
+    def integers(self, purpose: str, step: Tensor | int, high: Tensor) -> Tensor:
+        """One integer in [0, high) for each slot.
+
+        Args:
+            purpose: as in :meth:`uniform`.
+            step: as in :meth:`uniform`.
+            high: [S] int64, exclusive, at least 1 and below 2**24.
+
+        Returns:
+            [S] int64.
+        """
+        drawn = (self.uniform(purpose, step, (1,))[:, 0].double() * high).long()
+        return torch.minimum(drawn, high - 1)

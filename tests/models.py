@@ -1,0 +1,127 @@
+"""Small models that stand in for a loaded file, and helpers to run attacks on them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robaudit.attacks.base import SlotAttack, StartingPool
+from robaudit.engine.engine import Engine
+from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.judge import Judge
+from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
+from robaudit.threat.model import Goal, ThreatModel
+
+
+@dataclass
+class FakeFile:
+    """A torch module that is its own shipped file. Counts the rows that each way of asking has seen."""
+
+    module: nn.Module
+    num_classes: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    forward_rows: int = 0
+    score_rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.module = self.module.to(self.dtype).eval()
+        for parameter in self.module.parameters():
+            parameter.requires_grad_(False)
+
+    def logits(self, u: Tensor) -> Tensor:
+        self.forward_rows += u.shape[0]
+        return self.module(u)
+
+    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
+        self.score_rows += u.shape[0]
+        with torch.no_grad():
+            return self.module(u)
+
+    def snap(self, u: Tensor, origin: Tensor) -> Tensor:
+        return u
+
+
+class Linear(nn.Module):
+    """W u + b over the flattened sample."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+    def forward(self, u: Tensor) -> Tensor:
+        return u.flatten(1) @ self.weight.T + self.bias
+
+
+def linear(shape: tuple[int, ...], classes: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> FakeFile:
+    """A linear classifier with random weights, centred so that every class occurs."""
+    generator = torch.Generator().manual_seed(seed)
+    size = int(np.prod(shape))
+    weight = torch.randn(classes, size, generator=generator, dtype=torch.float64)
+    return FakeFile(Linear(weight, -weight.sum(1) / 2), classes, shape, dtype)
+
+
+def network(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
+    """A smooth two-layer network in float64."""
+    torch.manual_seed(seed)
+    size = int(np.prod(shape))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.Tanh(), nn.Linear(32, classes))
+    with torch.no_grad():
+        module[1].weight.mul_(4)
+        module[3].bias.sub_(module(torch.full((1, *shape), 0.5))[0])
+    return FakeFile(module, classes, shape)
+
+
+def samples_for(target: FakeFile, count: int, seed: int = 1, order: list[int] | None = None) -> list[Sample]:
+    """Samples around the middle of the box, labelled by the model itself."""
+    generator = torch.Generator().manual_seed(seed)
+    u = 0.5 + 0.2 * torch.randn(count, *target.shape, generator=generator, dtype=torch.float64)
+    u = u.clamp(0.05, 0.95).to(target.dtype)
+    scores = target.scores(u)
+    found = [
+        Sample(
+            index=i,
+            u=u[i].numpy(),
+            label=int(scores[i].argmax()),
+            clean=scores[i].numpy(),
+            digest=hashlib.sha256(u[i].numpy().tobytes()).hexdigest(),
+        )
+        for i in range(count)
+    ]
+    return [found[i] for i in order] if order else found
+
+
+def attack_all(
+    target: FakeFile,
+    attack: SlotAttack,
+    threat: ThreatModel,
+    samples: list[Sample],
+    *,
+    slots: int = 8,
+    micro_batch: int = 64,
+    seed: int = 0,
+    surrogates: FakeFile | None = None,
+    pool: bool = True,
+) -> dict[int, UnitResult]:
+    """Run an attack over samples and return each one's result by its index."""
+    by_index = {s.index: s for s in samples}
+    ordered = sorted(samples, key=lambda s: s.digest) if pool else []
+    starts = StartingPool(
+        torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
+        torch.tensor([s.label for s in ordered], dtype=torch.int64),
+    )
+    engine = Engine(Evaluator(target, micro_batch, surrogates), Judge(target), slots, seed, starts)
+    results: dict[int, list[UnitResult]] = {}
+    engine.run(
+        attack,
+        threat,
+        plan_units(attack, Goal.UNTARGETED, [s.index for s in samples], target.num_classes),
+        by_index.__getitem__,
+        lambda r: results.setdefault(r.unit.sample, []).append(r),
+    )
+    return {index: best_of(found) for index, found in results.items()}
