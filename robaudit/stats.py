@@ -1,8 +1,8 @@
 """Exact binomial statistics: intervals, one-sided bounds, and the sample size that would decide a gate.
 
-All intervals are those of C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated
-in the case of the binomial", Biometrika 26 (1934), in their form by quantiles of the beta distribution. They
-cover the error of sampling only: a stronger attack than those tried is outside of what an interval can say.
+All intervals are those of C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits
+illustrated in the case of the binomial", Biometrika 26 (1934), written as quantiles of the beta distribution.
+They cover the error of sampling only: a stronger attack than those tried is outside of what they can say.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def rate(k: int, n: int, confidence: float = CONFIDENCE) -> Rate:
 def sample_size_to_decide(k: int, n: int, threshold: float, confidence: float = CONFIDENCE) -> int | None:
     """How many samples would decide whether the proportion reaches a threshold, if the estimate k / n stayed.
 
-    Decided means that a one-sided bound at ``confidence`` clears the threshold: the lower one from above, or the
-    upper one from below. Counts at larger sizes are rounded towards the threshold.
+    Decided means that a one-sided bound at ``confidence`` clears the threshold: the lower one from above,
+    or the upper one from below. Counts at larger sizes are rounded towards the threshold.
 
     Returns:
         ``n`` itself where it is decided already; None where no size up to ten million decides (the estimate

@@ -1,16 +1,17 @@
 """The result of an audit: one versioned, documented model; every report is rendered from it alone.
 
-``Result.model_json_schema()`` documents every field. Floats are finite or null, so that any JSON parser reads it.
-Models are frozen; change one with ``model_copy(update={...})``.
+``Result.model_json_schema()`` documents every field. Floats are finite or null, so that any JSON parser reads
+it. Models are frozen; change one with ``model_copy(update={...})``.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FiniteFloat, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, JsonValue, model_validator
 
 from robaudit.stats import Rate
 
@@ -55,31 +56,38 @@ INCOMPLETE_STATUSES: frozenset[AttackStatus] = frozenset({"partial", "unavailabl
 """An audit with an attack in one of these is incomplete; ``skipped`` is not among them (it did not apply)."""
 
 
-def _finite(value: Any) -> Any:
-    """A copy in which every float that JSON cannot hold is None, and numpy scalars are Python's own."""
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: no NaN or infinity, no numpy scalars, no bytes that are not UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if not isinstance(value, bool | int | float | str | None) and callable(getattr(value, "item", None)):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return _plain(os.fspath(value))
+    if not isinstance(value, bool | int | float | BaseModel | None) and callable(
+        getattr(value, "item", None)
+    ):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-Number: TypeAlias = Annotated[FiniteFloat | None, BeforeValidator(_finite)]
-Free: TypeAlias = Annotated[dict[str, JsonValue], BeforeValidator(_finite)]
+Number: TypeAlias = FiniteFloat | None
+Free: TypeAlias = dict[str, JsonValue]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        ser_json_inf_nan="null",
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_plain(cls, content: Any) -> Any:
+        return _plain(content)
 
 
 class Tool(_Record):
@@ -332,7 +340,7 @@ class Attack(_Record):
     access: Access
     """What it may ask of the target."""
     status: AttackStatus
-    """done; partial; skipped (does not apply); unavailable (the target lacks what it needs); failed; not run."""
+    """done; partial; skipped (does not apply); unavailable (the target cannot serve it); failed; not run."""
     reason: str | None = None
     """Why the status is not done."""
     parameters: Free = {}
