@@ -1,0 +1,125 @@
+"""Reading and writing at indices, and padding (reading outside)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robaudit.target.onnx.arguments import axes_of, ints, is_known, torch_pads
+from robaudit.target.onnx.graph import Node
+from robaudit.target.onnx.registry import operator
+
+
+def _wrapped(index: Tensor, size: int) -> Tensor:
+    """Negative indices count from the end."""
+    index = index.to(torch.int64)
+    if is_known(index) and (index.numel() == 0 or int(index.min()) >= 0):
+        return index
+    return torch.where(index < 0, index + size, index)
+
+
+@operator("Gather")
+def _gather(node: Node, x: Tensor, index: Tensor) -> Tensor:
+    axis = node.integer("axis", 0) % x.dim()
+    index = _wrapped(index, x.shape[axis])
+    if index.dim() == 0 and is_known(index):
+        return torch.select(x, axis, int(index.item()))
+    picked = torch.index_select(x, axis, torch.reshape(index, [index.numel()]))
+    return torch.reshape(picked, [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+
+
+@operator("GatherElements")
+def _gather_elements(node: Node, x: Tensor, index: Tensor) -> Tensor:
+    axis = node.integer("axis", 0) % x.dim()
+    return torch.gather(x, axis, _wrapped(index, x.shape[axis]))
+
+
+@operator("GatherND")
+def _gather_nd(node: Node, x: Tensor, index: Tensor) -> Tensor:
+    batch = node.integer("batch_dims", 0)
+    depth = index.shape[-1]
+    parts = [_wrapped(index[..., i], x.shape[batch + i]) for i in range(depth)]
+    for axis in range(batch):
+        # The leading axes walk in step with the index.
+        shape = [-1 if i == axis else 1 for i in range(index.dim() - 1)]
+        parts.insert(axis, torch.reshape(torch.arange(x.shape[axis]), shape))
+    return x[tuple(parts)]
+
+
+@operator("ScatterND")
+def _scatter_nd(node: Node, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+    reduction = node.text("reduction", "none")
+    if reduction not in ("none", "add"):
+        raise node.unsupported(f"reduction {reduction}")
+    parts = [_wrapped(index[..., i], x.shape[i]) for i in range(index.shape[-1])]
+    return torch.index_put(x, tuple(parts), updates, accumulate=reduction == "add")
+
+
+@operator("ScatterElements", "Scatter")
+def _scatter_elements(node: Node, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+    axis = node.integer("axis", 0) % x.dim()
+    index = _wrapped(index, x.shape[axis])
+    reduction = node.text("reduction", "none")
+    if reduction == "none":
+        return torch.scatter(x, axis, index, updates)
+    names = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+    return torch.scatter_reduce(x, axis, index, updates, names[reduction], include_self=True)
+
+
+@operator("OneHot", host=(1,))
+def _one_hot(node: Node, index: Tensor, depth: Tensor, values: Tensor) -> Tensor:
+    size = ints(depth)[0]
+    axis = node.integer("axis", -1) % (index.dim() + 1)
+    shape = [size if i == axis else 1 for i in range(index.dim() + 1)]
+    hit = torch.unsqueeze(_wrapped(index, size), axis) == torch.arange(size).reshape(shape)
+    return torch.where(hit, values[1], values[0])
+
+
+@operator("NonZero")
+def _non_zero(node: Node, x: Tensor) -> Tensor:
+    if not is_known(x):
+        raise node.unsupported("its size depends on the data")
+    return torch.nonzero(x).t()
+
+
+@operator("Pad", host=(1, 3))
+def _pad(
+    node: Node, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
+) -> Tensor:
+    amounts = ints(pads) if pads is not None else node.integers("pads") or node.integers("paddings") or []
+    chosen = axes_of(node, axes)
+    if chosen is not None:
+        full = [0] * (2 * x.dim())
+        for i, axis in enumerate(chosen):
+            full[axis % x.dim()] = amounts[i]
+            full[axis % x.dim() + x.dim()] = amounts[i + len(chosen)]
+        amounts = full
+    if not any(amounts):
+        return x
+    mode = node.text("mode", "constant")
+    if mode != "constant":
+        return _extended(node, x, amounts, mode)
+    if value is None:
+        fill = node.number("value", 0.0)
+    elif is_known(value):
+        fill = value.item() if value.numel() else 0.0
+    else:
+        raise node.unsupported("a fill value that depends on the data")
+    return F.pad(x, torch_pads(amounts), value=fill)
+
+
+def _extended(node: Node, x: Tensor, amounts: list[int], mode: str) -> Tensor:
+    """Pad with values of x itself, axis by axis: which ones is known on the host."""
+    names = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+    if mode not in names:
+        raise node.unsupported(f"mode {mode}")
+    for axis in range(x.dim()):
+        begin, end = amounts[axis], amounts[axis + x.dim()]
+        if begin == 0 and end == 0:
+            continue
+        index = np.pad(np.arange(x.shape[axis]), (max(begin, 0), max(end, 0)), mode=names[mode])  # type: ignore[call-overload]
+        index = index[max(-begin, 0) : len(index) - max(-end, 0)]
+        x = torch.index_select(x, axis, torch.from_numpy(np.ascontiguousarray(index)))
+    return x

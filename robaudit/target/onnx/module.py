@@ -1,0 +1,265 @@
+"""The torch twin of an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+import onnx
+import torch
+from torch import Tensor, fx, nn
+
+from robaudit.errors import UnsupportedOperatorError
+from robaudit.target.onnx import batching, gradient, passes
+from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
+from robaudit.target.onnx.graph import Graph, all_nodes, inlined, opsets, read
+from robaudit.target.onnx.registry import find
+from robaudit.target.onnx.tracing import Trace, identifier, trace
+
+Program = Callable[..., tuple[Tensor, ...]]
+
+# Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
+_STEERING = 256
+# Programs kept for inputs of other shapes before the oldest is forgotten.
+_PROGRAMS = 64
+# What tracing raises when a graph does not fit a batch size: sizes that disagree, indices that do not exist.
+_MISFIT = (RuntimeError, ValueError, IndexError, TypeError, AssertionError, NotGeneralError)
+
+
+def import_onnx(model: onnx.ModelProto, output: str | None = None) -> OnnxModule:
+    """Translate a model into a differentiable module; ``output`` selects one of its outputs.
+
+    Raises :class:`~robaudit.errors.UnsupportedOperatorError` for the first operator without a translation.
+    """
+    model = inlined(model)
+    missing = _missing(model)
+    if missing:
+        raise UnsupportedOperatorError(*missing[0])
+    return OnnxModule(passes.prepare(read(model)), output)
+
+
+def coverage(model: onnx.ModelProto) -> list[str]:
+    """The operators that keep a model from being imported (``domain::Op-opset``); empty when none does."""
+    model = inlined(model)
+    missing = sorted({name for name, _ in _missing(model)})
+    if missing:
+        return missing
+    try:
+        import_onnx(model).try_declared_shape()
+    except UnsupportedOperatorError as error:  # a known operator in a variant that is not translated
+        return [error.operator]
+    return []
+
+
+def _missing(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    versions = opsets(model)
+    found = []
+    for node in all_nodes(model.graph):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if find(domain, node.op_type) is None and (domain, node.op_type) != ("", "Constant"):
+            prefix = f"{domain}::" if domain else ""
+            found.append((f"{prefix}{node.op_type}-{versions.get(domain, 1)}", node.name))
+    return found
+
+
+class OnnxModule(nn.Module):
+    """A graph as a module: ``module(x)`` gives a dictionary of outputs, or the one named by ``output_name``.
+
+    x has the layout and value range of the file's input and any batch size. For every input shape the graph
+    is traced once into a plain :class:`torch.fx.GraphModule` without shape arithmetic; one program usually
+    serves all batch sizes.
+    """
+
+    def __init__(self, graph: Graph, output: str | None = None) -> None:
+        super().__init__()
+        self._graph = graph
+        self.output_name = output
+        self.input_names = list(graph.inputs)
+        self.output_names = list(graph.outputs)
+        self.batching: str | None = None
+        self._programs: dict[tuple[Any, ...], fx.GraphModule | None] = {}
+        self._derived: dict[int, tuple[Tensor, Tensor]] = {}
+        self._names: dict[int, str] = {}
+        for name, value in graph.constants.items():
+            attribute = f"c_{identifier(name)}"
+            while attribute in self._buffers:
+                attribute += "_"
+            self.register_buffer(attribute, value)
+            self._names[id(value)] = attribute
+        self.eval()
+
+    @property
+    def cuts(self) -> list[str]:
+        """Operators on the way to the selected outputs that end the gradient, as ``Op (node name)``."""
+        return gradient.cuts(self._graph, self._selected())
+
+    @property
+    def file_batch(self) -> int:
+        """The batch size baked into the file's input, 1 when it is free."""
+        shape = self._graph.input_shapes.get(self.input_names[0], ())
+        return shape[0] or 1 if shape else 1
+
+    def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
+        """A copy with every narrower floating-point type widened to this one."""
+        twin = OnnxModule(passes.retyped(self._graph, dtype), self.output_name)
+        return twin.to(next((b.device for b in self.buffers()), torch.device("cpu")))
+
+    def forward(self, x: Tensor, **fixed_inputs: Tensor) -> Tensor | dict[str, Tensor]:
+        """Run the graph on a batch; the file's other inputs are given by name and serve the whole batch."""
+        main = self._main_input(fixed_inputs)
+        dtype = self._graph.input_types.get(main)
+        if dtype is not None and dtype.is_floating_point and x.is_floating_point():
+            x = x.to(dtype)
+        if self.batching is None:
+            self.calibrate_batching(x.shape[1:], x.dtype, **fixed_inputs)
+        results = self.run(self.batching or "loop", x, fixed_inputs)
+        if self.output_name is not None:
+            return results[0]
+        return dict(zip(self.output_names, results, strict=True))
+
+    def calibrate_batching(
+        self, sample_shape: Iterable[int], dtype: torch.dtype = torch.float32, **fixed_inputs: Tensor
+    ) -> str:
+        """Find out how a batch can run: "direct", else "vmap" over the batch-1 program, else a "loop".
+
+        A way is taken only when it gives a batch of three distinct inputs the answers that each gets alone.
+        """
+        self.batching = batching.choose(self, tuple(sample_shape), dtype, fixed_inputs)
+        return self.batching
+
+    def run(self, how: str, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Run a batch one of the three ways; outputs in order, the batch first."""
+        extra = self._data_inputs(fixed_inputs)
+        if how == "direct":
+            program: Program | None = self._general_program(x, fixed_inputs)
+            return (program or self._program(x, fixed_inputs))(x, *extra)
+        width = self.file_batch
+        template = x[:1].expand(width, *x.shape[1:])
+        exact = self._program(template, fixed_inputs)
+
+        def single(sample: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+            row = sample.unsqueeze(0)
+            outputs = exact(row if width == 1 else row.expand(width, *sample.shape), *more)
+            return tuple(_only(value, width) for value in outputs)
+
+        if how == "vmap":
+            mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(
+                x, *extra
+            )
+            return mapped
+        rows = [single(sample, *extra) for sample in x]
+        return tuple(torch.stack(values) for values in zip(*rows, strict=True))
+
+    def graph_module(
+        self, shape: Iterable[int], dtype: torch.dtype = torch.float32, **fixed_inputs: Tensor
+    ) -> fx.GraphModule:
+        """The program for inputs of exactly this shape, to be read or compiled."""
+        device = next((b.device for b in self.buffers()), torch.device("cpu"))
+        return self._program(torch.empty(tuple(shape), dtype=dtype, device=device), fixed_inputs)
+
+    def try_declared_shape(self) -> None:
+        """Trace the input shape that the file declares, if any: variants that fail are found now."""
+        if len(self.input_names) != 1:
+            return
+        name = self.input_names[0]
+        shape = self._graph.input_shapes[name]
+        if shape and all(size is not None for size in shape[1:]):
+            sizes = [size or 1 for size in shape]
+            self.graph_module(sizes, self._graph.input_types.get(name, torch.float32))
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether rounding inside the graph can turn a last-bit difference into a visible one."""
+        return any("Quantize" in node.op or node.op.startswith("QLinear") for node in self._graph.nodes)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._programs.clear()
+        self._derived.clear()
+        changed = next((b.dtype for b in self._moved_floats()), None)
+        if changed is not None:
+            # A change of precision (module.double()) concerns conversions inside the graph as well.
+            names = {name: self._names[id(value)] for name, value in self._graph.constants.items()}
+            self._graph = passes.retyped(self._graph, changed, widen_only=False)
+            self._names = {id(self._graph.constants[name]): attribute for name, attribute in names.items()}
+        return self
+
+    def _moved_floats(self) -> Iterable[Tensor]:
+        for value in self._graph.constants.values():
+            buffer = getattr(self, self._names[id(value)])
+            if value.is_floating_point() and buffer.dtype != value.dtype:
+                yield buffer
+
+    def _selected(self) -> tuple[str, ...]:
+        return tuple(self.output_names) if self.output_name is None else (self.output_name,)
+
+    def _main_input(self, fixed_inputs: Mapping[str, Tensor]) -> str:
+        free = [name for name in self.input_names if name not in fixed_inputs]
+        if len(free) != 1:
+            raise ValueError(f"the graph has the inputs {self.input_names}: give all but one by name")
+        return free[0]
+
+    def _data_inputs(self, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return tuple(fixed_inputs[name] for name in sorted(fixed_inputs) if not _steers(fixed_inputs[name]))
+
+    def _general_program(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> fx.GraphModule | None:
+        """One program for every batch size, or None when there is none."""
+        key = ("any batch", *self._key(x.shape[1:], x, fixed_inputs))
+        if key not in self._programs:
+            try:
+                traces = [self._trace((b, *x.shape[1:]), x.dtype, fixed_inputs) for b in BATCH_SIZES]
+                made = self._assemble(generalise(traces), x.device)
+            except _MISFIT:
+                made = None
+            self._remember(key, made)
+        return self._programs[key]
+
+    def _program(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> fx.GraphModule:
+        """The program for x's very shape."""
+        key = self._key(x.shape, x, fixed_inputs)
+        made = self._programs.get(key)
+        if made is None:
+            made = self._assemble(self._trace(tuple(x.shape), x.dtype, fixed_inputs), x.device)
+            self._remember(key, made)
+        return made
+
+    def _key(self, shape: torch.Size, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> tuple[Any, ...]:
+        fixed = tuple(
+            (name, tuple(value.reshape(-1).tolist()) if _steers(value) else (value.dtype, tuple(value.shape)))
+            for name, value in sorted(fixed_inputs.items())
+        )
+        return (tuple(shape), x.dtype, x.device, self.output_name, fixed)
+
+    def _remember(self, key: tuple[Any, ...], program: fx.GraphModule | None) -> None:
+        while len(self._programs) >= _PROGRAMS:
+            self._programs.pop(next(iter(self._programs)))
+        self._programs[key] = program
+
+    def _trace(self, shape: tuple[int, ...], dtype: torch.dtype, fixed_inputs: Mapping[str, Tensor]) -> Trace:
+        inputs = {self._main_input(fixed_inputs): torch.empty(shape, dtype=dtype, device="meta")}
+        for name, value in sorted(fixed_inputs.items()):
+            inputs[name] = value.cpu() if _steers(value) else value.to("meta")
+        return trace(self._graph, inputs, self._selected(), self._names)
+
+    def _assemble(self, made: Trace, device: torch.device) -> fx.GraphModule:
+        held = {name: self._held(name, value, device) for name, value in made.constants.items()}
+        return fx.GraphModule(held, made.graph)
+
+    def _held(self, name: str, value: Tensor, device: torch.device) -> Tensor:
+        """The constant on the device: a buffer of this module, or a copy that all programs share."""
+        if self._names.get(id(value)) == name:
+            buffer: Tensor = getattr(self, name)
+            return buffer
+        if id(value) not in self._derived:
+            with torch.inference_mode(False):
+                self._derived[id(value)] = (value, value.to(device))
+        return self._derived[id(value)][1]
+
+
+def _steers(value: Tensor) -> bool:
+    return not value.is_floating_point() and value.numel() <= _STEERING
+
+
+def _only(value: Tensor, width: int) -> Tensor:
+    """The first row of an output that has one row a sample."""
+    return value[0] if value.dim() and value.shape[0] == width else value

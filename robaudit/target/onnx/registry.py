@@ -1,0 +1,42 @@
+"""The table of operators: who translates which, looked up by domain and name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Result = Tensor | tuple[Tensor, ...]
+Handler = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How one operator runs on tensors.
+
+    ``host`` lists the inputs whose *values* shape the result (a Reshape's target, a Slice's bounds): they
+    must be known when the graph is traced, and never come from the accelerator.
+    """
+
+    run: Handler
+    host: frozenset[int]
+
+
+_TABLE: dict[tuple[str, str], Operator] = {}
+
+
+def operator(*names: str, domain: str = "", host: tuple[int, ...] = ()) -> Callable[[Handler], Handler]:
+    """Register a handler ``(node, *inputs) -> outputs``; an absent optional input is None."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            _TABLE[domain, name] = Operator(handler, frozenset(host))
+        return handler
+
+    return register
+
+
+def find(domain: str, name: str) -> Operator | None:
+    """Return the operator, or None when nobody translates it."""
+    return _TABLE.get((domain, name))

@@ -1,0 +1,180 @@
+"""Run a graph's operators on shapes alone and record the torch calls: the result is an ``fx.Graph``.
+
+Every value is either *known* (an ordinary CPU tensor: constants, shapes, arithmetic on them) or *traced*
+(depends on the input's values). A handler need not care: an operation on known values simply runs, here and
+now; one that touches a traced value is recorded. What the graph computes about shapes is therefore gone
+from the recorded program, which neither waits for the accelerator nor repeats host work.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+from torch.utils import _pytree as pytree
+
+from robaudit.errors import UnsupportedOperatorError
+from robaudit.target.onnx.graph import Graph, Node
+from robaudit.target.onnx.registry import Result, find
+
+
+@dataclass
+class Trace:
+    """A recorded program: its constants are attributes of the module made from it, by name."""
+
+    graph: fx.Graph
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+
+
+class Traced(Tensor):
+    """A value that depends on the input: shape and type are known (a meta tensor), numbers are not."""
+
+    node: fx.Node
+    meta: Tensor
+    recorder: Recorder
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Record the call; what needs no values (``x.shape``) is answered at once."""
+        kwargs = kwargs or {}
+        recorder = next(
+            leaf.recorder for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Traced)
+        )
+        return recorder.call(func, args, dict(kwargs))
+
+
+class Recorder:
+    """Builds one trace."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self.trace = Trace(fx.Graph())
+        self._names = names
+        self._attributes: dict[int, tuple[fx.Node, Tensor]] = {}
+
+    def placeholder(self, name: str, example: Tensor) -> Traced:
+        """An input of the program."""
+        return self._wrap(example.to("meta"), self.trace.graph.placeholder(identifier(name)))
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Find out what a call would return, and record it when that is a tensor."""
+        shapes: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(_to_meta, (args, kwargs))
+        result = func(*shapes[0], **shapes[1])
+        if not any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(result)):
+            return result
+        for leaf in pytree.tree_leaves((args, kwargs)):
+            if isinstance(leaf, Traced) and leaf.meta is result:
+                return leaf  # nothing happened: a conversion to the type it already has
+        recorded: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(self._to_node, (args, kwargs))
+        name = getattr(func, "__name__", "")
+        graph = self.trace.graph
+        if func is Tensor.__getitem__:
+            node = graph.call_function(operator.getitem, *recorded)
+        elif getattr(Tensor, name, None) is func:
+            node = graph.call_method(name, *recorded)
+        else:
+            node = graph.call_function(func, *recorded)
+        if isinstance(result, Tensor):
+            return self._wrap(result, node)
+        return tuple(
+            self._wrap(r, graph.call_function(operator.getitem, (node, i))) for i, r in enumerate(result)
+        )
+
+    def argument(self, value: Tensor) -> fx.Node:
+        """The node that stands for a value, known or traced."""
+        return cast(fx.Node, self._to_node(value))
+
+    def _wrap(self, meta: Tensor, node: fx.Node) -> Traced:
+        traced = meta.as_subclass(Traced)
+        traced.node, traced.meta, traced.recorder = node, meta, self
+        return traced
+
+    def _to_node(self, value: Any) -> Any:
+        if isinstance(value, Traced):
+            return value.node
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._attributes:
+            name = self._names.get(id(value)) or f"derived_{len(self._attributes)}"
+            self.trace.constants[name] = value
+            # The tensor is kept beside its node: an id is only unique among living objects.
+            self._attributes[id(value)] = (self.trace.graph.get_attr(name), value)
+        return self._attributes[id(value)][0]
+
+
+def identifier(name: str) -> str:
+    """A Python name close to an ONNX one."""
+    cleaned = re.sub(r"\W", "_", name)
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"v_{cleaned}"
+
+
+def run_node(node: Node, inputs: list[Tensor | None]) -> tuple[Tensor, ...]:
+    """Run one operator on known or traced values."""
+    handler = find(node.domain, node.op)
+    if handler is None:
+        raise UnsupportedOperatorError(node.qualified, node.name)
+    for position in handler.host:
+        if position < len(inputs) and isinstance(inputs[position], Traced):
+            raise node.unsupported(f"its input {position} depends on the data")
+    result: Result = handler.run(node, *inputs)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def trace(
+    graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], names: Mapping[int, str]
+) -> Trace:
+    """Record the program for inputs of these shapes and types.
+
+    A meta tensor among ``inputs`` becomes a placeholder, any other is a known value. ``names`` gives
+    constants the attribute names under which the caller holds them (by ``id``).
+    """
+    recorder = Recorder(names)
+    values: dict[str, Tensor] = dict(graph.constants)
+    for name, example in inputs.items():
+        values[name] = recorder.placeholder(name, example) if example.device.type == "meta" else example
+    wanted = tuple(outputs)
+    with torch.inference_mode(False), torch.no_grad():
+        for node in needed(graph.nodes, wanted):
+            results = run_node(node, [values[name] if name else None for name in node.inputs])
+            values.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
+        results = tuple(_declared(values[name], graph.output_types.get(name)) for name in wanted)
+    recorder.trace.graph.output(tuple(recorder.argument(value) for value in results))
+    recorder.trace.graph.eliminate_dead_code()
+    recorder.trace.outputs = wanted
+    return recorder.trace
+
+
+def needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
+    """The nodes that these outputs depend on, in order."""
+    names = set(outputs)
+    kept: list[Node] = []
+    for node in reversed(list(nodes)):
+        if names.intersection(node.outputs):
+            kept.append(node)
+            names.update(node.inputs)
+    kept.reverse()
+    return kept
+
+
+def _declared(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Quantised values are carried as floats; an output has the type that the file declares."""
+    if dtype is not None and not dtype.is_floating_point and value.is_floating_point():
+        return value.to(dtype)
+    return value
+
+
+def _to_meta(value: Any) -> Any:
+    if isinstance(value, Traced):
+        return value.meta
+    return value.to("meta") if isinstance(value, Tensor) else value
