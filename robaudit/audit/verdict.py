@@ -1,0 +1,191 @@
+"""The verdict: what the checks, attacks and gates of an audit come to, its exit code, and what to do next.
+
+Precedence of exit codes: 130 interrupted; 3 if the clean or the evidence check, or the worker, failed; 1 if verified
+evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a gate cannot be
+judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from robaudit.audit.gates import evaluate_gates, is_procedural
+from robaudit.audit.profile import GateSpec
+from robaudit.audit.result import INCOMPLETE_STATUSES, Gate, Rate, Result, Threat, Verdict, VerdictStatus
+
+__all__ = ["OnInconclusive", "conclude", "percent", "threat_phrase"]
+
+OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
+
+FATAL_CHECKS = ("clean", "evidence")
+NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+
+CHECK_STEPS = {
+    "clean": "check the labels, the order of the classes and the preprocessing: `robaudit inspect` shows them",
+    "parity": "the gradient does not belong to the shipped file; report the operator, or audit with black-box "
+    "attacks alone",
+    "determinism": "the file answers at random; export it in evaluation mode, without dropout or noise",
+    "batch-state": "answers depend on the batch; export the file in evaluation mode",
+    "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
+    "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
+    "unbounded": "attacks fail even without a bound, so they are blind on this file; look for masked gradients",
+    "black-over-white": "a weaker attacker did better, which is a sign of masked gradients; raise the black-box "
+    "budgets",
+    "evidence": "adversarial examples did not replay on the file; run again, and report it if it persists",
+}
+
+
+def percent(rate: Rate) -> str:
+    """A rate in words: estimate, counts and interval."""
+    if rate.estimate is None:
+        return "unknown (no samples)"
+    interval = f"{rate.confidence:.0%} interval {rate.low:.1%} to {rate.high:.1%}"
+    return f"{rate.estimate:.1%} ({rate.k} of {rate.n}, {interval})"
+
+
+def threat_phrase(threat: Threat) -> str:
+    """The ball, such as ``L∞ ≤ 8/255``."""
+    features = " features" if threat.norm == "l0" else ""
+    return f"{NORM_SIGNS[threat.norm]} ≤ {threat.eps_text}{features}"
+
+
+def conclude(draft: Result, gates: Sequence[GateSpec], on_inconclusive: OnInconclusive = "fail") -> Result:
+    """The result with gates, verdict, ``run.complete`` and the worst case's rate filled in.
+
+    A pure function of what the draft measured (``worst_case.upper_bound_observed``, attacks, checks, run), so
+    that gates can be decided again on a stored result.
+    """
+    withheld = [f"{check.id}: {check.message}" for check in draft.checks if check.status == "fail"]
+    observed = draft.worst_case.upper_bound_observed
+    if observed.n == 0:
+        withheld.append("no sample could be audited")
+    incomplete = _incomplete(draft)
+    unfit = [*withheld, *incomplete]
+    stability = draft.worst_case.metric == "stability"
+    worst = draft.worst_case.model_copy(
+        update={
+            "robust_accuracy": None if unfit or stability else observed,
+            "stability": observed if stability and not unfit else None,
+        }
+    )
+    decided = evaluate_gates(gates, draft, unfit)
+    return draft.model_copy(
+        update={
+            "worst_case": worst,
+            "gates": decided,
+            "run": draft.run.model_copy(update={"complete": not incomplete}),
+            "verdict": _verdict(draft, decided, withheld, incomplete, on_inconclusive),
+        }
+    )
+
+
+def _incomplete(draft: Result) -> list[str]:
+    reasons = ["the audit was interrupted"] if draft.run.interrupted else []
+    if draft.run.failed is not None:
+        reasons.append(f"the worker failed: {draft.run.failed}")
+    for attack in draft.attacks:
+        if attack.status in INCOMPLETE_STATUSES:
+            reasons.append(f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else ""))
+    if not any(attack.status == "done" for attack in draft.attacks) and not reasons:
+        reasons.append("no attack ran")
+    return reasons
+
+
+def _verdict(
+    draft: Result,
+    gates: Sequence[Gate],
+    withheld: list[str],
+    incomplete: list[str],
+    on_inconclusive: OnInconclusive,
+) -> Verdict:
+    binding = [gate for gate in gates if gate.level == "error"]
+    failed = [gate for gate in binding if gate.status == "fail" and not is_procedural(gate.metric)]
+    invalid = [gate for gate in binding if gate.status == "invalid"]
+    invalid += [gate for gate in binding if gate.status == "fail" and is_procedural(gate.metric)]
+    undecided = [gate for gate in binding if gate.status == "inconclusive"]
+    fatal = draft.run.failed is not None or any(
+        check.id in FATAL_CHECKS and check.status == "fail" for check in draft.checks
+    )
+    status: VerdictStatus
+    if draft.run.interrupted:
+        status, code = "incomplete", 130
+    elif fatal:
+        status, code = ("withheld" if withheld else "incomplete"), 3
+    elif failed:
+        status, code = "failed", 1
+    elif withheld or incomplete:
+        status, code = ("withheld" if withheld else "incomplete"), 3
+    elif invalid:
+        status, code = "invalid", 3
+    elif undecided and on_inconclusive == "fail":
+        status, code = "inconclusive", 4
+    else:
+        status, code = "ok", 0
+    reasons = [*withheld, *incomplete]
+    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
+    reasons += [
+        f"warning, gate on {gate.metric}: {gate.message}"
+        for gate in gates
+        if gate.level == "warn" and gate.status != "pass"
+    ]
+    if undecided and on_inconclusive == "pass":
+        reasons = [text for text in reasons if not any(text.endswith(gate.message) for gate in undecided)]
+    return Verdict(
+        status=status,
+        headline=_headline(draft, withheld, incomplete),
+        reasons=tuple(reasons),
+        next_steps=tuple(_next_steps(draft, gates, bool(withheld or incomplete))),
+        exit_code=code,
+    )
+
+
+def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
+    observed = draft.worst_case.upper_bound_observed
+    ball = threat_phrase(draft.threat_model)
+    if withheld:
+        names = ", ".join(text.partition(":")[0] for text in withheld)
+        return f"Headline withheld: the audit cannot vouch for its figures ({names})."
+    if draft.worst_case.metric == "stability":
+        claim = f"the model keeps its own answer on at most {percent(observed)} of the inputs under {ball}"
+        claim += "; no accuracy is claimed"
+    else:
+        claim = f"robust accuracy is at most {percent(observed)} under {ball}"
+    return f"Incomplete audit; so far {claim}." if incomplete else f"{claim[0].upper()}{claim[1:]}."
+
+
+def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
+    steps: list[str] = []
+    if draft.run.interrupted or draft.run.failed is not None:
+        steps.append("run the same command again: it goes on from the journal")
+    steps += [
+        CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS
+    ]
+    stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
+    if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
+        steps.append(
+            "no gradient for this file: choose a profile without white-box attacks, or export it with operators "
+            "that have one"
+        )
+    if any(attack.status == "failed" for attack in draft.attacks):
+        steps.append("see the errors for the attack that failed, and run again")
+    if draft.target.assumed:
+        steps.append(
+            "state what the input means (--mean, --std, --scale, --layout, or robaudit.yaml); "
+            "it was assumed, and no gate on the model passes until then"
+        )
+    if draft.data.reference == "model":
+        steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
+    needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None]
+    if needed:
+        steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed")
+    unsettled = any(gate.status == "inconclusive" and gate.samples_needed is None for gate in gates)
+    if unsettled:
+        steps.append("the estimate lies on a gate's bound: no sample size decides it, move the bound")
+    if any(gate.status == "fail" and not is_procedural(gate.metric) for gate in gates):
+        steps.append(
+            "look at the adversarial examples in the evidence, then harden the model and audit it again"
+        )
+    if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
+        steps.append("set a gate of your own, such as --min-robust, to use this in CI")
+    return steps
