@@ -1,4 +1,4 @@
-"""Settings of a run: flags over ``ROBAUDIT_*`` variables over the nearest ``robaudit.yaml`` over the profile."""
+"""Settings of a run: flags, ``ROBAUDIT_*`` variables, the nearest ``robaudit.yaml``, the profile, in turn."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Deciding gates, with exact one-sided intervals.
 
-Attacked accuracy is an upper bound on robustness. So a minimum that the *observed* figure misses has failed for
-good, even in an audit that is incomplete, while a minimum that it reaches counts only in a complete and valid one.
+Attacked accuracy is an upper bound on robustness. So a minimum that the *observed* figure misses has failed
+for good, even in an audit that is incomplete, while a minimum that it reaches counts only in a complete and
+valid one. Where the evidence itself is in doubt, neither does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound
 from robaudit.suggest import did_you_mean
 
 __all__ = ["check_gates", "coverage", "evaluate_gates", "is_procedural"]
+
+
+EVIDENCE_CHECKS = ("clean", "determinism", "evidence")
+"""Checks without which a broken sample proves nothing."""
 
 
 def is_procedural(metric: str) -> bool:
@@ -89,8 +94,7 @@ def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
     if gate.metric == "clean_accuracy":
         if result.clean.accuracy is None:
             return _Outcome("invalid", "clean accuracy was not measured: the data has no labels")
-        failed = [check.message for check in result.checks if check.id == "clean" and check.status == "fail"]
-        return _model_rate(gate, result.clean.accuracy, failed, result)
+        return _model_rate(gate, result.clean.accuracy, (), result)
     if gate.metric.startswith("attacks."):
         return _attack(gate, result, unfit)
     if gate.metric != result.worst_case.metric:
@@ -162,6 +166,9 @@ def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result
     low = lower_bound(rate.k, rate.n, gate.confidence)
     high = upper_bound(rate.k, rate.n, gate.confidence)
     sure = f"{gate.confidence:.0%} sure"
+    doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]
+    if doubts:
+        return _Outcome("invalid", f"cannot be judged: {doubts[0]}", rate)
     if gate.min is not None and high < gate.min:
         return _Outcome(
             "fail", f"{rate.k} of {rate.n}: at most {high:.1%}, {sure}; below {gate.min:.1%}", rate

@@ -1,8 +1,8 @@
 """The verdict: what the checks, attacks and gates of an audit come to, its exit code, and what to do next.
 
-Precedence of exit codes: 130 interrupted; 3 if the clean or the evidence check, or the worker, failed; 1 if verified
-evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a gate cannot be
-judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
+Precedence of exit codes: 130 interrupted; 3 if the clean or the evidence check, or the worker, failed; 1 if
+verified evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a gate
+cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ FATAL_CHECKS = ("clean", "evidence")
 NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 CHECK_STEPS = {
-    "clean": "check the labels, the order of the classes and the preprocessing: `robaudit inspect` shows them",
-    "parity": "the gradient does not belong to the shipped file; report the operator, or audit with black-box "
-    "attacks alone",
+    "clean": "check labels, order of classes and preprocessing: `robaudit inspect` shows them",
+    "parity": "the gradient is not that of the shipped file: trust black-box attacks alone",
     "determinism": "the file answers at random; export it in evaluation mode, without dropout or noise",
     "batch-state": "answers depend on the batch; export the file in evaluation mode",
     "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
     "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
-    "unbounded": "attacks fail even without a bound, so they are blind on this file; look for masked gradients",
-    "black-over-white": "a weaker attacker did better, which is a sign of masked gradients; raise the black-box "
-    "budgets",
+    "unbounded": "attacks fail even without a bound, so they are blind here: look for masked gradients",
+    "black-over-white": "a weaker attacker did better, a sign of masked gradients: raise the black-box budgets",
     "evidence": "adversarial examples did not replay on the file; run again, and report it if it persists",
 }
 
@@ -123,14 +121,13 @@ def _verdict(
     else:
         status, code = "ok", 0
     reasons = [*withheld, *incomplete]
-    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
+    told = [*failed, *invalid, *(undecided if on_inconclusive != "pass" else [])]
+    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in told]
     reasons += [
         f"warning, gate on {gate.metric}: {gate.message}"
         for gate in gates
         if gate.level == "warn" and gate.status != "pass"
     ]
-    if undecided and on_inconclusive == "pass":
-        reasons = [text for text in reasons if not any(text.endswith(gate.message) for gate in undecided)]
     return Verdict(
         status=status,
         headline=_headline(draft, withheld, incomplete),
@@ -164,8 +161,8 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
     if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
         steps.append(
-            "no gradient for this file: choose a profile without white-box attacks, or export it with operators "
-            "that have one"
+            "no gradient for this file: choose a profile without white-box attacks, "
+            "or export it with operators that have one"
         )
     if any(attack.status == "failed" for attack in draft.attacks):
         steps.append("see the errors for the attack that failed, and run again")
@@ -178,7 +175,8 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
     needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None]
     if needed:
-        steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed")
+        short = f" (the data has {draft.data.count})" if max(needed) > draft.data.count else ""
+        steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed{short}")
     unsettled = any(gate.status == "inconclusive" and gate.samples_needed is None for gate in gates)
     if unsettled:
         steps.append("the estimate lies on a gate's bound: no sample size decides it, move the bound")
