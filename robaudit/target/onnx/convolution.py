@@ -69,15 +69,18 @@ def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None =
     if mode == "VALID":
         pads = [0] * (2 * rank)
     shape = node.integers("output_shape")
-    if shape is None and mode.startswith("SAME"):
-        shape = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
     full = [
         strides[i] * (x.shape[2 + i] - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(rank)
     ]
+    if shape is None and mode.startswith("SAME"):
+        # Only ever crops: a stride beyond the kernel leaves the result short.
+        wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]
+        shape = [min(size, whole) for size, whole in zip(wanted, full, strict=True)]
     if shape is not None:
         for i, size in enumerate(shape[-rank:]):
             total = full[i] - size
-            begin = total - total // 2 if mode == "SAME_LOWER" else total // 2
+            # What is missing is added at the end; an odd surplus is cut where ONNX Runtime cuts it.
+            begin = 0 if total < 0 else total // 2 if mode == "SAME_UPPER" else total - total // 2
             pads[i], pads[i + rank] = begin, total - begin
     group = node.integer("group", 1)
     if pads[:rank] == pads[rank:] and min(pads) >= 0:

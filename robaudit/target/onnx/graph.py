@@ -109,6 +109,8 @@ def tensor_of(array: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy(np.array(array.view(np.int16))).view(torch.bfloat16)
     if name in _WIDENED:
         return torch.from_numpy(array.astype(_WIDENED[name]))
+    if array.dtype.kind not in "biuf":
+        raise UnsupportedOperatorError(f"Constant (of type {name})")
     # A copy: torch needs writable memory, and a constant must not alias the protobuf.
     return torch.from_numpy(np.array(array))
 
@@ -141,13 +143,20 @@ def read(model: onnx.ModelProto) -> Graph:
     proto = model.graph
     versions = opsets(model)
     constants: dict[str, Tensor] = {}
+    types: dict[str, int] = {}
     for initialiser in proto.initializer:
+        types[initialiser.name] = initialiser.data_type
         array = onnx.numpy_helper.to_array(initialiser)
         if array.dtype.kind not in "OUS":
             constants[initialiser.name] = tensor_of(array)
     nodes: list[Node] = []
     for node in _sorted(proto):
         read_node = _node(node, versions)
+        if read_node.op == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
+            types[node.output[0]] = node.attribute[0].t.data_type
+        if read_node.op == "QuantizeLinear" and len(node.input) > 2 and node.input[2] in types:
+            # The zero point's type says the range; a torch tensor may be wider.
+            read_node.attributes["output_dtype"] = types[node.input[2]]
         if read_node.op == "Constant" and not read_node.domain:
             constants[read_node.outputs[0]] = _constant(read_node)
         else:

@@ -149,7 +149,8 @@ def _tile(node: Node, x: Tensor, repeats: Tensor, axis: Tensor | None = None) ->
 def _constant_of_shape(node: Node, shape: Tensor) -> Tensor:
     value = node.attributes.get("value")
     value = torch.zeros(1, dtype=torch.float32) if value is None else value
-    return torch.full(ints(shape), value.reshape(-1)[0].item(), dtype=value.dtype)
+    sizes = ints(shape)
+    return value.reshape([1] * len(sizes)).expand(sizes)
 
 
 @operator("Range", host=(0, 1, 2))
@@ -185,7 +186,8 @@ def _space_to_depth(node: Node, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     block = node.integer("blocksize", 1)
     parts = [batch, channels, height // block, block, width // block, block]
-    moved = torch.permute(torch.reshape(x, parts), [0, 3, 5, 1, 2, 4])
+    order = [0, 3, 5, 1, 2, 4] if node.text("mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+    moved = torch.permute(torch.reshape(x, parts), order)
     return torch.reshape(moved, [batch, channels * block**2, height // block, width // block])
 
 

@@ -106,11 +106,25 @@ class Recorder:
         if not isinstance(value, Tensor):
             return value
         if id(value) not in self._attributes:
-            name = self._names.get(id(value)) or f"derived_{len(self._attributes)}"
-            self.trace.constants[name] = value
             # The tensor is kept beside its node: an id is only unique among living objects.
-            self._attributes[id(value)] = (self.trace.graph.get_attr(name), value)
+            self._attributes[id(value)] = (self._constant(value), value)
         return self._attributes[id(value)][0]
+
+    def _constant(self, value: Tensor) -> fx.Node:
+        name = self._names.get(id(value))
+        repeated = [a for a, size in enumerate(value.shape) if size > 1 and value.stride(a) == 0]
+        if name is None and repeated:
+            # A value repeated (a class token, once a sample) is stored once, and repeated by the program:
+            # its shape may then follow the batch.
+            base = value
+            for axis in repeated:
+                base = base.narrow(axis, 0, 1)
+            return self.trace.graph.call_function(
+                torch.broadcast_to, (self._to_node(base), list(value.shape)), {}
+            )
+        name = name or f"derived_{len(self.trace.constants)}"
+        self.trace.constants[name] = value
+        return self.trace.graph.get_attr(name)
 
 
 def identifier(name: str) -> str:
