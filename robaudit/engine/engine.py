@@ -79,6 +79,8 @@ class Engine:
         samples: SampleSource,
         sink: Sink,
         stop: Callable[[], bool] = lambda: False,
+        won: dict[int, Unit] | None = None,
+        key: str | None = None,
     ) -> None:
         """Run units to their end; each finished one goes to ``sink`` at once.
 
@@ -89,9 +91,14 @@ class Engine:
             samples: loads a sample by its index; a :class:`RobauditError` costs that unit alone.
             sink: called once for every unit that finished.
             stop: asked between steps; True ends the run with the units in flight unfinished.
+            won: units that succeeded in an earlier session, by sample.
+            key: name that keys the random numbers; default the attack's id.
         """
         pending = deque(units)
-        won: dict[int, Unit] = {}
+        won = dict(won or {})
+        self._key = key or attack.id
+        budgets = [b for b in (attack.query_budget, threat.queries) if b is not None]
+        self._budget = min(budgets) if budgets else None
         pool: _Pool | None = None
 
         def emit(result: UnitResult) -> None:
@@ -123,7 +130,7 @@ class Engine:
         fresh: list[tuple[Unit, Sample]] = []
         while pending and len(fresh) < free:
             unit = pending.popleft()
-            if unit.sample in won:
+            if unit.sample in won and won[unit.sample] < unit:
                 continue
             try:
                 fresh.append((unit, samples(unit.sample)))
@@ -160,7 +167,7 @@ class Engine:
             target=integers(aims),
             eps=torch.full((len(fresh),), threat.eps, dtype=dtype, device=device),
             restart=integers([u.restart for u, _ in fresh]),
-            keys=integers([u.key(self.seed, s.digest, attack.id) for u, s in fresh]),
+            keys=integers([u.key(self.seed, s.digest, self._key) for u, s in fresh]),
             clean=clean if sees_scores else clean[:, :0],
             norm=threat.norm,
             classes=target.num_classes,
@@ -172,7 +179,7 @@ class Engine:
         """One request, its answer, the judge, the update; emits and removes what finished."""
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
-        answer = self.evaluator.answer(request, problem, attack.access, account, attack.query_budget)
+        answer = self.evaluator.answer(request, problem, attack.access, account, self._budget)
         broken = _not_finite(answer, problem)
         accepted = torch.zeros_like(broken)
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
@@ -180,8 +187,8 @@ class Engine:
         state = attack.update(problem, pool.state, answer)
         pool = _Pool(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
-        if attack.query_budget is not None:
-            finished |= (account.queries >= attack.query_budget) & ~accepted
+        if self._budget is not None:
+            finished |= (account.queries >= self._budget) & ~accepted
         finished &= ~broken
         for i in (broken & ~accepted).nonzero()[:, 0].tolist():
             emit(

@@ -38,6 +38,11 @@ def _mix(z: Tensor) -> Tensor:
     return z ^ _shift(z, 31)
 
 
+def _interleave(first: Tensor, second: Tensor) -> Tensor:
+    """So that a longer draw begins with the shorter one."""
+    return torch.stack([first, second], 2).flatten(1)
+
+
 @dataclass(frozen=True)
 class Draws:
     """Random numbers for a batch of slots.
@@ -50,7 +55,8 @@ class Draws:
 
     def _bits(self, purpose: str, step: Tensor | int, count: int) -> Tensor:
         start = _mix(self.keys ^ key_of(purpose))
-        start = _mix(start + (step + 1) * _GAMMA)
+        number = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device)
+        start = _mix(start + (number + 1) * _GAMMA)
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
         return _mix(start[:, None] + counter[None, :])
 
@@ -72,7 +78,7 @@ class Draws:
         """
         size = math.prod(shape)
         first, second = self._pairs(purpose, step, (size + 1) // 2)
-        return torch.cat([first, second], 1)[:, :size].reshape(-1, *shape)
+        return _interleave(first, second)[:, :size].reshape(-1, *shape)
 
     def normal(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`."""
@@ -80,7 +86,7 @@ class Draws:
         first, second = self._pairs(purpose, step, (size + 1) // 2)
         radius = (-2 * torch.log1p(-first)).sqrt()
         angle = second * (2 * math.pi)
-        return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :size].reshape(-1, *shape)
+        return _interleave(radius * angle.cos(), radius * angle.sin())[:, :size].reshape(-1, *shape)
 
     def sign(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """-1 or 1 with equal probability; arguments and shape as :meth:`uniform`."""

@@ -1,0 +1,166 @@
+"""What checks may use, on top of a session's engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robaudit.attacks.base import SlotAttack
+from robaudit.audit.cascade import Cascade
+from robaudit.audit.loading import Loaded
+from robaudit.audit.request import AuditRequest
+from robaudit.audit.samples import SampleStore
+from robaudit.checks.base import Breach
+from robaudit.engine.engine import Engine
+from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
+from robaudit.threat.losses import loss_named
+from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.random import key_of
+
+__all__ = ["SessionBench"]
+
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class _TargetView:
+    """The target as checks see it."""
+
+    loaded: Loaded
+
+    @property
+    def head_kind(self) -> str:
+        return str(self.loaded.target.head.kind)
+
+    @property
+    def has_gradient(self) -> bool:
+        return bool(self.loaded.target.gradient.available)
+
+    @property
+    def is_its_own_twin(self) -> bool:
+        return bool(self.loaded.target.format == "torchscript")
+
+    @property
+    def eight_bit(self) -> bool:
+        return bool(self.loaded.target.spec.kind == "image")
+
+    def repeat_deviation(self) -> float:
+        return float(self.loaded.target.repeat_deviation)
+
+    def batch_deviation(self) -> float | None:
+        deviation = self.loaded.target.batch_deviation
+        return None if deviation is None else float(deviation)
+
+    def parity(self, points: NDArray[Any]) -> tuple[int, float, float]:
+        target = self.loaded.target
+        u = torch.from_numpy(points).to(target.device, target.dtype)
+        found = target.parity(u)
+        return found.n, found.argmax_agreement, found.relative_difference
+
+
+class SessionBench:
+    """A :class:`robaudit.checks.base.Bench` over a session."""
+
+    def __init__(
+        self, request: AuditRequest, loaded: Loaded, store: SampleStore, engine: Engine, cascade: Cascade
+    ) -> None:
+        self.target = _TargetView(loaded)
+        self.threat = cascade.threat
+        self.classes = loaded.target.num_classes
+        self.stability = loaded.reference == "model"
+        self.declared_accuracy = request.declared_accuracy
+        self._loaded = loaded
+        self._store = store
+        self._engine = engine
+        self._cascade = cascade
+
+    def correct(self, most: int | None = None) -> Sequence[Sample]:
+        """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
+        samples = [self._store(i) for i in self._store.standing()]
+        if most is None or len(samples) <= most:
+            return samples
+        return sorted(samples, key=lambda s: key_of("check", self._engine.seed, s.digest))[:most]
+
+    def clean_counts(self) -> tuple[int, int]:
+        """Samples answered correctly, and all that were drawn and could be read."""
+        readable = sum(1 for r in self._cascade.journal.keyed("clean", "index").values() if r["readable"])
+        return len(self._store.standing()), readable
+
+    def run(
+        self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]
+    ) -> dict[int, UnitResult]:
+        """Run an attack outside of the cascade, unculled; results by sample index."""
+        by_index = {s.index: s for s in samples}
+        found: dict[int, list[UnitResult]] = {}
+        self._engine.run(
+            attack,
+            threat,
+            plan_units(attack, threat.goal, list(by_index), self.classes),
+            by_index.__getitem__,
+            lambda r: found.setdefault(r.unit.sample, []).append(r),
+            key=f"check/{attack.id}",
+        )
+        return {index: best_of(results) for index, results in found.items()}
+
+    def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """[N] largest absolute entry of the gradient of a loss at each sample."""
+        target = self._loaded.target
+        largest = []
+        for start in range(0, len(samples), CHUNK):
+            part = samples[start : start + CHUNK]
+            u = torch.from_numpy(np.stack([s.u for s in part])).to(target.device, target.dtype)
+            u.requires_grad_()
+            label = torch.tensor([s.label for s in part], device=target.device)
+            with torch.enable_grad():
+                value = loss_named(loss)(target.logits(u), label, torch.full_like(label, -1))
+                (gradient,) = torch.autograd.grad(value.sum(), u)
+            largest.append(gradient.flatten(1).abs().amax(1).double().cpu().numpy())
+        result: NDArray[np.float64] = np.concatenate(largest)
+        return result
+
+    def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
+        """[N, *shape] in u-space to [N, K] scores of the file."""
+        target = self._loaded.target
+        u = torch.from_numpy(np.ascontiguousarray(points)).to(target.device, target.dtype)
+        scores: NDArray[Any] = target.scores(u, alone=alone).cpu().numpy()
+        return scores
+
+    def breaches(self) -> Sequence[Breach]:
+        """Everything that the cascade broke, in data order."""
+        access = {p.key: p.attack.access for p in self._cascade.plan}
+        journal = self._cascade.journal
+        winners: dict[int, dict[str, Any]] = {}
+        for record in journal.of("unit"):
+            sample = record["sample"]
+            if record["success"] and self._cascade.broken_by.get(sample) == record["attack"]:
+                best = winners.get(sample)
+                if best is None or (record["restart"], record["target"]) < (best["restart"], best["target"]):
+                    winners[sample] = record
+        found = []
+        for sample in sorted(winners):
+            record = winners[sample]
+            point = journal.point(record)
+            assert point is not None
+            found.append(
+                Breach(
+                    sample,
+                    record["attack"],
+                    access[record["attack"]],
+                    record["prediction"],
+                    record["distance"],
+                    point,
+                )
+            )
+        return found
+
+    def finished(self) -> Mapping[str, Access]:
+        """Attacks of the cascade that ran to their end, with their access."""
+        done = {
+            r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"
+        }
+        return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}

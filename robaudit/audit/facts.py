@@ -1,0 +1,110 @@
+"""Journal records about the target, the data and the machine, in the result model's own terms."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from robaudit.audit.journal import Record
+from robaudit.audit.loading import Loaded
+from robaudit.audit.request import AuditRequest
+from robaudit.target.target import Target
+
+__all__ = ["data_record", "environment_record", "target_record"]
+
+PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow")
+
+
+def target_record(request: AuditRequest, loaded: Loaded) -> Record:
+    """What the file is, as :class:`robaudit.audit.result.Target` fields."""
+    target = loaded.target
+    spec = target.spec
+    return {
+        "kind": "target",
+        "file": str(request.model),
+        "sha256": target.sha256,
+        "bytes": request.model.stat().st_size,
+        "format": target.format,
+        "details": {**target.facts, "notes": list(target.notes)},
+        "input": {
+            "name": spec.name,
+            "shape": [spec.batch, *spec.file_shape],
+            "dtype": spec.dtype,
+            "layout": None if spec.layout == "none" else spec.layout.upper(),
+            "channels": spec.channels if spec.kind == "image" else None,
+            "domain": [spec.lo, spec.hi],
+            "mean": list(spec.mean) or None,
+            "std": list(spec.std) or None,
+            "scale": spec.scale,
+            "provenance": dict(spec.provenance),
+        },
+        "outputs": [],
+        "num_classes": target.num_classes,
+        "head": target.head.kind,
+        "gradient": {
+            "available": target.gradient.available,
+            "reason": target.gradient.reason,
+            "source": _source(target),
+        },
+        "batch_invariant": target.batch_invariant,
+        "assumed": [assumption_sentence(name) for name in spec.assumed],
+    }
+
+
+def _source(target: Target) -> str | None:
+    if not target.gradient.available:
+        return None
+    return (
+        "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
+    )
+
+
+def assumption_sentence(field: str) -> str:
+    """What it means that a field of the input spec was not found written anywhere."""
+    return f"{field} of the input was found nowhere and is assumed (give it with --{field})"
+
+
+def data_record(request: AuditRequest, loaded: Loaded) -> Record:
+    """What the samples are, as :class:`robaudit.audit.result.Data` fields."""
+    data = loaded.data
+    return {
+        "kind": "data",
+        "source": str(request.data) if request.data is not None else data.source,
+        "data_kind": data.kind,
+        "sha256": data.digest,
+        "count": len(data),
+        "drawn": len(loaded.drawn),
+        "reference": loaded.reference,
+        "classes": list(data.class_names) if data.class_names else None,
+        "class_order": data.class_order,
+        "notes": list(data.notes),
+        "ids": [data.ids[i] for i in loaded.drawn],
+        "indices": loaded.drawn,
+    }
+
+
+def environment_record(target: Target) -> Record:
+    """Where the audit runs, as :class:`robaudit.audit.result.Environment` fields."""
+    details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
+    if target.device.type == "cuda":
+        details["gpu"] = torch.cuda.get_device_name(target.device)
+    return {
+        "kind": "environment",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(target.device),
+        "judge": str(target.facts.get("judge", target.format)),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "details": details,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

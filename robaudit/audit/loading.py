@@ -1,0 +1,119 @@
+"""Loads what a request names: the target, its data, the surrogates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from robaudit.audit.request import AuditRequest
+from robaudit.data.source import Dataset, bundled_dataset, open_dataset, peek_shape
+from robaudit.errors import RobauditError, UsageError
+from robaudit.target.load import load_target
+from robaudit.target.spec import SpecOverrides
+from robaudit.target.target import Target
+
+__all__ = ["Loaded", "load"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything an audit works on.
+
+    Args:
+        target: the file under audit.
+        data: the samples; ``drawn``: indices of those audited, in data order.
+        reference: labels, or the model's own answers.
+        surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
+    """
+
+    target: Target
+    data: Dataset
+    drawn: list[int]
+    reference: Literal["labels", "model"]
+    surrogates: list[Target]
+    surrogate_problems: list[str]
+
+
+def load(request: AuditRequest) -> Loaded:
+    """Load the target, then the data that fits it.
+
+    Raises:
+        UsageError: any of it cannot be used, in one sentence.
+    """
+    overrides = SpecOverrides(request.input_values, request.input_sources)
+    shape = peek_shape(request.data) if request.data is not None else None
+    target = load_target(
+        request.model,
+        overrides=overrides,
+        device=request.device,
+        sample_shape=shape,
+        trust_model=request.trust_model,
+    )
+    data, reference = _data(request, target)
+    drawn = data.draw(request.profile.data.samples, request.seed)
+    surrogates, problems = _surrogates(request, target)
+    return Loaded(target, data, drawn, reference, surrogates, problems)
+
+
+def _data(request: AuditRequest, target: Target) -> tuple[Dataset, Literal["labels", "model"]]:
+    spec = target.spec
+    if request.data is None:
+        return bundled_dataset(spec.shape), "model"
+    classes = list(request.classes) if request.classes else target.class_names
+    data = open_dataset(
+        request.data,
+        shape=spec.shape,
+        lo=spec.lo,
+        hi=spec.hi,
+        crop=spec.crop,
+        interpolation=spec.interpolation,
+        num_classes=target.num_classes,
+        class_names=classes,
+        labels=request.labels,
+    )
+    if request.reference == "model":
+        return data, "model"
+    if data.labels is None:
+        raise UsageError(
+            f"{request.data} has no labels; give them with --labels FILE.csv, or use --labels model to measure "
+            "the stability of the model's own answers"
+        )
+    return data, "labels"
+
+
+def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], list[str]]:
+    """Surrogates that fit the target; each is read with its own metadata, else with the target's input spec."""
+    found: list[Target] = []
+    problems: list[str] = []
+    for path in request.surrogates:
+        try:
+            surrogate = load_target(
+                path,
+                overrides=SpecOverrides(request.input_values, request.input_sources),
+                device=request.device,
+                sample_shape=target.spec.shape,
+                trust_model=request.trust_model,
+            )
+        except UsageError:
+            raise
+        except RobauditError as error:
+            raise UsageError(f"the surrogate {path} cannot be loaded: {error}") from error
+        problem = _misfit(path, surrogate, target)
+        if problem:
+            problems.append(problem)
+        else:
+            surrogate.calibrate()
+            found.append(surrogate)
+    return found, problems
+
+
+def _misfit(path: Path, surrogate: Any, target: Any) -> str | None:
+    if surrogate.num_classes != target.num_classes or surrogate.spec.shape != target.spec.shape:
+        return (
+            f"the surrogate {path.name} takes {surrogate.spec.shape} to {surrogate.num_classes} classes, the "
+            f"target {target.spec.shape} to {target.num_classes}; it is left out"
+        )
+    if not surrogate.gradient.available:
+        return f"the surrogate {path.name} has no gradient ({surrogate.gradient.reason}); it is left out"
+    return None

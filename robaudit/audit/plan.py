@@ -1,0 +1,99 @@
+"""Profile -> plan: each attack of the cascade, ready to run or with the reason why it cannot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.registry import make_attack
+from robaudit.audit.profile import Profile
+from robaudit.threat.model import Access, Goal, ThreatModel
+from robaudit.threat.norms import Norm
+
+__all__ = ["Planned", "plan_attacks", "threat_model", "validate_attacks"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An attack of the cascade.
+
+    Args:
+        key: its id; a second one with the same id is ``id#2``.
+        attack: the update rule with its parameters.
+        status: ``ready``, or why it will not run: ``skipped`` (does not apply) or ``unavailable``.
+        reason: one sentence where it is not ready.
+    """
+
+    key: str
+    attack: SlotAttack[Any]
+    status: str = "ready"
+    reason: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Resolved parameters."""
+        values: dict[str, Any] = TypeAdapter(type(self.attack)).dump_python(self.attack, mode="json")
+        return values
+
+
+def threat_model(profile: Profile) -> ThreatModel:
+    """The profile's threat model."""
+    threat = profile.threat
+    return ThreatModel(Norm(threat.norm), threat.radius, Goal(threat.goal), threat.queries)
+
+
+def validate_attacks(profile: Profile) -> None:
+    """Check every attack's name and parameters.
+
+    Raises:
+        UsageError: unknown attack or parameter, or a value out of range.
+    """
+    for spec in profile.attacks:
+        make_attack(spec.id, spec.parameters)
+
+
+def plan_attacks(
+    profile: Profile,
+    *,
+    classes: int,
+    shape: tuple[int, ...],
+    no_gradient: str | None,
+    surrogates: int,
+) -> list[Planned]:
+    """The cascade, in the profile's order.
+
+    Args:
+        profile: names the attacks.
+        classes: number of classes of the target.
+        shape: of one sample.
+        no_gradient: why the target has none, or None.
+        surrogates: number of surrogates with a gradient.
+
+    Raises:
+        UsageError: as :func:`validate_attacks`.
+    """
+    threat = threat_model(profile)
+    seen: Counter[str] = Counter()
+    plan = []
+    for spec in profile.attacks:
+        attack = make_attack(spec.id, spec.parameters)
+        seen[spec.id] += 1
+        key = spec.id if seen[spec.id] == 1 else f"{spec.id}#{seen[spec.id]}"
+        status, reason = "ready", None
+        if threat.norm not in attack.norms:
+            norms = " and ".join(sorted(str(n) for n in attack.norms))
+            status, reason = "skipped", f"it searches in {norms}, the threat model is {threat.norm}"
+        elif threat.goal not in attack.goals:
+            status, reason = "skipped", f"it has no {threat.goal} form"
+        elif (why := attack.unsuited(classes, shape)) is not None:
+            status, reason = "skipped", why
+        elif attack.access is Access.WHITE_BOX and no_gradient is not None:
+            status, reason = "unavailable", no_gradient
+        elif attack.access is Access.TRANSFER and surrogates == 0:
+            status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
+        plan.append(Planned(key, attack, status, reason))
+    return plan

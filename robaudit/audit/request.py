@@ -1,0 +1,54 @@
+"""What an audit is asked to do, resolved from flags, environment, file and profile; picklable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from robaudit.audit.profile import Profile
+
+__all__ = ["AuditRequest"]
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """One audit.
+
+    Args:
+        model: the file under audit.
+        profile: resolved; its threat model, sample count, attacks, checks and gates are final.
+        seed: of all random numbers.
+        data: folder or array file; None: bundled images in stability mode.
+        labels: CSV of labels for a flat folder.
+        reference: ``model``: the model's own answers are the reference.
+        classes: declared class names.
+        surrogates: model files for transfer attacks.
+        input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
+        device: auto, cpu, cuda or cuda:N.
+        batch_size: rows of one model call; None measures it.
+        declared_accuracy: clean accuracy that the owner states.
+        trust_model: load a TorchScript archive with code that is not known to be harmless.
+        eps_default: nobody chose ε.
+        settings: resolved settings for the record, and ``sources`` where each came from.
+        command: that reproduces the audit.
+    """
+
+    model: Path
+    profile: Profile
+    seed: int = 0
+    data: Path | None = None
+    labels: Path | None = None
+    reference: Literal["labels", "model"] = "labels"
+    classes: tuple[str, ...] | None = None
+    surrogates: tuple[Path, ...] = ()
+    input_values: dict[str, Any] = field(default_factory=dict)
+    input_sources: dict[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    batch_size: int | None = None
+    declared_accuracy: float | None = None
+    trust_model: bool = False
+    eps_default: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    command: str = ""

@@ -1,0 +1,104 @@
+"""The worker process: loads the file and audits, sending events and records to the supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robaudit.audit.events import Event
+from robaudit.audit.request import AuditRequest
+from robaudit.errors import RobauditError
+
+__all__ = ["Failed", "Recorded", "main"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A record was added to the journal; with its point only if the disk did not take it."""
+
+    record: dict[str, Any]
+    point: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The session ended with an error; ``usage``: the input was refused before the audit."""
+
+    message: str
+    usage: bool
+
+
+def main(request: AuditRequest, folder: Path, connection: Connection, batch_scale: float) -> None:
+    """Entry point of the process.
+
+    Args:
+        request: what to audit.
+        folder: the run directory.
+        connection: events and records go out, ``stop`` comes in.
+        batch_scale: factor on the batch size.
+    """
+    # Ctrl-C goes to the whole group; the supervisor decides and tells this process to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    stopped = threading.Event()
+    threading.Thread(target=_listen, args=(connection, stopped), daemon=True).start()
+    lock = threading.Lock()
+
+    def send(message: Event | Recorded | Failed) -> None:
+        with lock, contextlib.suppress(BrokenPipeError, OSError):
+            connection.send(message)
+
+    from robaudit.audit.journal import Journal
+    from robaudit.audit.rundir import locked
+    from robaudit.audit.session import Session
+
+    try:
+        # an orphan of a killed audit may still be dying
+        with locked(folder, "worker.lock", wait=30):
+            journal = Journal(folder)
+            journal.load()
+            journal.listener = lambda record, point: send(Recorded(record, point))
+            session = Session(request, folder, journal, send, stopped.is_set, batch_scale)
+            session.run()
+            if journal.failure:
+                send(
+                    Failed(
+                        f"{folder} could not be written ({journal.failure}); results are in memory only",
+                        False,
+                    )
+                )
+    except RobauditError as error:
+        send(Failed(str(error), error.exit_code == 2))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        send(Failed(f"unexpected {type(error).__name__}: {text}", False))
+    finally:
+        with contextlib.suppress(OSError):
+            connection.close()
+
+
+def _die_with_parent() -> None:
+    """End at once when the supervisor is gone, however it went."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _listen(connection: Connection, stopped: threading.Event) -> None:
+    try:
+        while connection.recv() != "stop":
+            pass
+    except (EOFError, OSError):
+        return
+    stopped.set()

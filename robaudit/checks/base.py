@@ -1,0 +1,145 @@
+"""The contract of a check: measure with the bench, then judge the measurement alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.attacks.base import SlotAttack
+from robaudit.engine.units import Sample, UnitResult
+from robaudit.threat.model import Access, ThreatModel
+
+__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "fires"]
+
+Measured = Mapping[str, Any]
+"""JSON values: kept in the journal, so that a resumed audit does not measure again."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict of a check.
+
+    Args:
+        status: fail withholds the headline; warn marks it unreliable.
+        message: one sentence.
+        value: what was measured; ``threshold``: what it was compared with.
+    """
+
+    status: Literal["pass", "warn", "fail", "skipped"]
+    message: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A sample that fell: which attack broke it, with what access, and the point kept as evidence."""
+
+    sample: int
+    attack: str
+    access: Access
+    prediction: int
+    distance: float
+    point: NDArray[Any]
+
+
+class MeasuredTarget(Protocol):
+    """What checks ask of the target beside running it."""
+
+    @property
+    def head_kind(self) -> str:
+        """Logits, probabilities or log-probabilities."""
+        ...
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether a differentiable twin exists."""
+        ...
+
+    @property
+    def is_its_own_twin(self) -> bool:
+        """Whether the file itself is differentiated (TorchScript)."""
+        ...
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether inputs are images, for which 8-bit figures mean something."""
+        ...
+
+    def repeat_deviation(self) -> float:
+        """Largest relative difference between five answers to the same input."""
+        ...
+
+    def batch_deviation(self) -> float | None:
+        """Largest relative difference between an input alone and in a batch; None: batch 1 only."""
+        ...
+
+    def parity(self, points: NDArray[Any]) -> tuple[int, float, float]:
+        """Twin against file: points compared, share of equal argmax, largest relative difference."""
+        ...
+
+
+class Bench(Protocol):
+    """What a check may use."""
+
+    target: MeasuredTarget
+    threat: ThreatModel
+    classes: int
+    stability: bool
+    declared_accuracy: float | None
+
+    def correct(self, most: int | None = None) -> Sequence[Sample]:
+        """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
+        ...
+
+    def clean_counts(self) -> tuple[int, int]:
+        """Samples answered correctly, and all that were drawn and could be read."""
+        ...
+
+    def run(
+        self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]
+    ) -> dict[int, UnitResult]:
+        """Run an attack outside of the cascade, unculled; results by sample index."""
+        ...
+
+    def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """[N] largest absolute entry of the gradient of a loss at each sample."""
+        ...
+
+    def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
+        """[N, *shape] in u-space to [N, K] scores of the file."""
+        ...
+
+    def breaches(self) -> Sequence[Breach]:
+        """Everything that the cascade broke."""
+        ...
+
+    def finished(self) -> Mapping[str, Access]:
+        """Attacks of the cascade that ran to their end, with their access."""
+        ...
+
+
+class Check(ABC):
+    """A check. ``measure`` runs what it needs; ``verdict`` is a pure function of the measurement."""
+
+    id: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, bench: Bench) -> Measured:
+        """Run and collect; only JSON values."""
+
+    @abstractmethod
+    def verdict(self, measured: Measured) -> Finding:
+        """Judge what was measured."""
+
+
+def fires(k: int, n: int, points: float) -> bool:
+    """Whether k of n exceed a threshold in percentage points for sure: k ≥ 3 and a one-sided 95 % bound above."""
+    from robaudit.stats import lower_bound
+
+    return k >= 3 and n > 0 and lower_bound(k, n) > points / 100

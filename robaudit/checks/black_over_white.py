@@ -1,0 +1,47 @@
+"""Black box over white box: who knows less must not do better."""
+
+from __future__ import annotations
+
+from robaudit.checks.base import Bench, Check, Finding, Measured, fires
+from robaudit.threat.model import Access
+
+__all__ = ["BlackOverWhite"]
+
+MOST_POINTS = {"scores": 0.2, "labels": 1.0, "transfer": 0.5}
+
+
+class BlackOverWhite(Check):
+    """Warns where scores, labels or transfer break samples that every white-box attack left standing.
+
+    They count in the worst case all the same. In the cascade black box attacks see only what white box left,
+    so their breaches are exactly these samples. Source: Athalye, Carlini, Wagner 2018, section 3.1.
+    """
+
+    id = "black-over-white"
+
+    def measure(self, bench: Bench) -> Measured:
+        """Count breaches by access."""
+        finished = bench.finished()
+        white = [a for a, access in finished.items() if access is Access.WHITE_BOX]
+        black = {str(access) for access in finished.values() if access is not Access.WHITE_BOX}
+        counts = {name: 0 for name in MOST_POINTS if name in black}
+        for breach in bench.breaches():
+            if str(breach.access) in counts:
+                counts[str(breach.access)] += 1
+        _, drawn = bench.clean_counts()
+        return {"white": len(white), "drawn": drawn, "counts": counts}
+
+    def verdict(self, measured: Measured) -> Finding:
+        """Any such sample warns; the message says whether the threshold is exceeded."""
+        counts, n = measured["counts"], measured["drawn"]
+        if not measured["white"] or not counts:
+            return Finding("skipped", "needs a white-box and a black-box attack that ran to their end")
+        total = sum(counts.values())
+        if total == 0:
+            return Finding("pass", f"{', '.join(counts)} broke nothing that white box had left", 0.0)
+        sure = [name for name, k in counts.items() if fires(k, n, MOST_POINTS[name])]
+        each = ", ".join(f"{name} {k}" for name, k in counts.items() if k)
+        text = f"broken by black box alone, of {n}: {each}; they count in the worst case"
+        if sure:
+            text += f"; beyond chance for {', '.join(sure)}: the gradients may be masked"
+        return Finding("warn", text, total / n, min(MOST_POINTS[name] / 100 for name in counts))

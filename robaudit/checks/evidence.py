@@ -1,0 +1,85 @@
+"""Evidence: every adversarial example that is claimed, checked once more as it was stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
+
+__all__ = ["Evidence", "eight_bit"]
+
+
+class Evidence(Check):
+    """Fails if one stored example is outside the box or the ball, or no longer fools the file alone (batch 1)."""
+
+    id = "evidence"
+
+    def measure(self, bench: Bench) -> Measured:
+        """Load each stored point, measure it in float64 and ask the file, one input at a time."""
+        samples = {s.index: s for s in bench.correct()}
+        invalid: list[int] = []
+        eight: dict[str, float | None] = {}
+        for breach in bench.breaches():
+            sample = samples[breach.sample]
+            point = np.asarray(breach.point)
+            fooled = _prediction(bench, point) == breach.prediction
+            goal = (
+                breach.prediction == sample.target
+                if sample.target >= 0
+                else breach.prediction != sample.label
+            )
+            if not (fooled and goal and _admissible(bench, sample.u, point)):
+                invalid.append(breach.sample)
+            if bench.target.eight_bit:
+                eight[str(breach.sample)] = _eight_bit_distance(
+                    bench, breach, sample.u, sample.label, sample.target
+                )
+        return {"checked": len(bench.breaches()), "invalid": invalid, "eight_bit": eight}
+
+    def verdict(self, measured: Measured) -> Finding:
+        """One invalid example fails."""
+        n, invalid = measured["checked"], measured["invalid"]
+        if n == 0:
+            return Finding("pass", "no adversarial example is claimed")
+        if invalid:
+            return Finding(
+                "fail", f"{len(invalid)} of {n} stored examples do not hold up on the file", len(invalid), 0
+            )
+        text = f"all {n} stored examples fool the file alone and lie in the box and the ball"
+        kept = [d for d in measured["eight_bit"].values() if d is not None]
+        if measured["eight_bit"]:
+            text += f"; {len(kept)} of them still do after rounding to 8 bits towards the original"
+        return Finding("pass", text, 0, 0)
+
+
+def _prediction(bench: Bench, point: np.ndarray) -> int:  # type: ignore[type-arg]
+    scores = bench.scores(point[None], alone=True)[0]
+    return int(scores.argmax()) if np.isfinite(scores).all() else -1
+
+
+def _admissible(bench: Bench, origin: np.ndarray, point: np.ndarray) -> bool:  # type: ignore[type-arg]
+    inside, _ = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point.copy())[None])
+    return bool(inside[0])
+
+
+def eight_bit(origin: np.ndarray, point: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """The point on the 8-bit grid, each value rounded towards the original, so that no distance grows."""
+    levels = point.astype(np.float64) * 255
+    rounded = np.where(point > origin, np.floor(levels + 1e-4), np.ceil(levels - 1e-4)) / 255
+    return np.where(point == origin, origin, rounded).astype(point.dtype)
+
+
+def _eight_bit_distance(
+    bench: Bench,
+    breach: Breach,
+    origin: np.ndarray,  # type: ignore[type-arg]
+    label: int,
+    target: int,
+) -> float | None:
+    """Distance of the rounded example if it still fools and lies in the ball, else None."""
+    rounded = eight_bit(origin, np.asarray(breach.point))
+    prediction = _prediction(bench, rounded)
+    fooled = prediction == target if target >= 0 else prediction not in (label, -1)
+    inside, size = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(rounded)[None])
+    return float(size[0]) if fooled and bool(inside[0]) else None

@@ -1,0 +1,48 @@
+"""``robaudit explain``: what an attack or a check does, from its docstring."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+
+__all__ = ["explain"]
+
+
+def explain(
+    id: Annotated[
+        str | None, typer.Argument(help="An attack or a check; without it, all are listed.")
+    ] = None,
+) -> None:
+    """Explain an attack or a check: what it does, its source, parameters and cost."""
+    from robaudit.attacks.registry import attack_classes
+    from robaudit.checks.registry import check_classes
+    from robaudit.errors import UsageError
+    from robaudit.suggest import did_you_mean
+
+    attacks, checks = attack_classes(), check_classes()
+    if id is None:
+        for name, cls in sorted(attacks.items()):
+            typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
+        for name, check in sorted(checks.items()):
+            typer.echo(f"{name:<18}check: {_first_line(check)}")
+        return
+    if id in attacks:
+        cls = attacks[id]
+        norms = ", ".join(sorted(str(n) for n in cls.norms))
+        goals = ", ".join(sorted(str(g) for g in cls.goals))
+        typer.echo(
+            f"{id}: attack, {cls.access} access; norms {norms}; goals {goals}; stops at {cls.stop.value}\n"
+        )
+        typer.echo(inspect.getdoc(cls) or "")
+        defaults = [f"{p.name} = {p.default}" for p in inspect.signature(cls).parameters.values()]
+        typer.echo("\nDefaults: " + (", ".join(defaults) or "none"))
+    elif id in checks:
+        typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
+    else:
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks])}")
+
+
+def _first_line(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")

@@ -1,0 +1,53 @@
+"""``robaudit profile``: list, show, validate, schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Audit profiles: list, show, validate, schema.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file.")]
+
+
+@app.command("list")
+def _list() -> None:
+    """The built-in profiles, a line each."""
+    from robaudit.audit.profile import list_profiles, load_profile
+
+    for name in list_profiles():
+        typer.echo(f"{name:<12}{load_profile(name).description}")
+
+
+@app.command("show")
+def _show(name: Name) -> None:
+    """A profile after `extends` was resolved, as YAML."""
+    import yaml
+
+    from robaudit.audit.profile import load_profile
+
+    content = load_profile(name).model_dump(mode="json")
+    typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@app.command("validate")
+def _validate(name: Name) -> None:
+    """Check a profile, its attacks and their parameters; exit 2 with one sentence where it is wrong."""
+    from robaudit.audit.plan import validate_attacks
+    from robaudit.audit.profile import load_profile
+
+    profile = load_profile(name)
+    validate_attacks(profile)
+    typer.echo(f"{name}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
+
+
+@app.command("schema")
+def _schema() -> None:
+    """JSON Schema of profiles."""
+    from robaudit.audit.profile import profile_schema
+
+    typer.echo(json.dumps(profile_schema(), indent=2))

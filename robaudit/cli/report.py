@@ -1,0 +1,45 @@
+"""``robaudit report``: render a finished run again, without compute."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["report", "result_path"]
+
+
+def report(
+    run: Annotated[Path | None, typer.Argument(help="Run directory, or a result's JSON.")] = None,
+    output: Annotated[
+        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .txt); repeatable.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of results.")] = False,
+) -> None:
+    """Render a run again: to the terminal, or to files by their suffix."""
+    from robaudit.audit.result import result_schema
+    from robaudit.audit.resultfile import load_result
+    from robaudit.errors import UsageError
+    from robaudit.report.render import check_output, write_report
+    from robaudit.report.terminal import print_report
+
+    if schema:
+        typer.echo(json.dumps(result_schema(), indent=2))
+        return
+    if run is None:
+        raise UsageError("name a run directory or a result file, or use --schema")
+    for path in output or []:
+        check_output(path)
+    result = load_result(result_path(run))
+    for path in output or []:
+        write_report(result, path)
+    if not output:
+        print_report(result, sys.stdout)
+
+
+def result_path(run: Path) -> Path:
+    """The result file of a run directory, or the file itself."""
+    return run / "result.json" if run.is_dir() else run

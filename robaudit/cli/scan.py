@@ -1,0 +1,233 @@
+"""``robaudit scan``: audit, report, gate."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from robaudit.audit.config import Resolved
+    from robaudit.audit.request import AuditRequest
+
+__all__ = ["scan", "to_request"]
+
+INPUT = "What the input means"
+RUN = "How it runs"
+
+
+def scan(
+    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image folder (a subfolder a class, or with --labels FILE.csv) or .npz with x and y. "
+            "Default: robaudit.yaml, MODEL.data.npz, else bundled images in stability mode."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV of file,label; or 'model': the model's own answers are the reference (stability mode)."
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="linf or l2.")] = None,
+    eps: Annotated[
+        str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Samples to draw. Default: the profile's.")] = None,
+    surrogate: Annotated[
+        list[Path] | None, typer.Option(help="Model file for transfer attacks; repeat to average logits.")
+    ] = None,
+    min_robust: Annotated[
+        float | None, typer.Option(help="Gate: least robust accuracy that passes (exact one-sided interval).")
+    ] = None,
+    on_inconclusive: Annotated[
+        str | None, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
+    ] = None,
+    output: Annotated[
+        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .txt); repeatable.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean per channel, subtracted after --scale.", rich_help_panel=INPUT)
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Standard deviation per channel.", rich_help_panel=INPUT)
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Factor from [0, 1] to the model's units, such as 255.", rich_help_panel=INPUT),
+    ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Lowest and highest valid value, such as 0,1.", rich_help_panel=INPUT),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="nchw or nhwc.", rich_help_panel=INPUT)] = None,
+    channels: Annotated[str | None, typer.Option(help="rgb or bgr.", rich_help_panel=INPUT)] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="Size of the model's images: 224 or 224x224.", rich_help_panel=INPUT)
+    ] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(help="Share of the shorter side that the centre crop keeps.", rich_help_panel=INPUT),
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="bicubic, bilinear, lanczos or nearest.", rich_help_panel=INPUT)
+    ] = None,
+    clean_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Clean accuracy that you expect; a check compares it.", rich_help_panel=INPUT),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN)
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="A number, or auto: measured.", rich_help_panel=RUN)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", rich_help_panel=RUN)] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of journal, evidence and result.", rich_help_panel=RUN),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Discard what the run directory holds.", rich_help_panel=RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and stop.", rich_help_panel=RUN)
+    ] = False,
+    trust_model: Annotated[
+        bool,
+        typer.Option(
+            "--trust-model",
+            help="Load a TorchScript archive whose code is not known to be harmless.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; list every sample.")
+    ] = 0,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No live progress on stderr.")] = False,
+) -> None:
+    """Audit a model file: run the attacks of a profile, check the audit itself, report, and gate."""
+    import os
+
+    from robaudit.audit.config import resolve_settings
+    from robaudit.report.render import check_output, write_report
+
+    flags = {
+        "data": data,
+        "labels": labels,
+        "profile": profile,
+        "norm": norm,
+        "eps": eps,
+        "samples": samples,
+        "surrogates": surrogate,
+        "min_robust": min_robust,
+        "on_inconclusive": on_inconclusive,
+        "output": output,
+        "mean": mean,
+        "std": std,
+        "scale": scale,
+        "domain": domain,
+        "layout": layout,
+        "channels": channels,
+        "resize": resize,
+        "crop": crop,
+        "interpolation": interpolation,
+        "clean_accuracy": clean_accuracy,
+        "device": device,
+        "batch_size": batch_size,
+        "seed": seed,
+        "run_dir": run_dir,
+    }
+    resolved = resolve_settings(flags, os.environ, model)
+    for path in resolved.settings.output:
+        check_output(path)
+    request = to_request(model, resolved, trust_model=trust_model, command=_command())
+    if dry_run:
+        from robaudit.cli.preview import preview
+
+        preview(request)
+        return
+
+    from robaudit.audit.run import run_audit
+    from robaudit.report.progress import progress
+    from robaudit.report.terminal import print_report
+
+    folder = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
+    with progress(sys.stderr, enabled=not (quiet or no_progress), verbose=verbose > 0) as observer:
+        result, folder = run_audit(
+            request,
+            folder,
+            observer,
+            fresh=fresh,
+            on_inconclusive=resolved.settings.on_inconclusive,
+            warn=lambda message: sys.stderr.write(f"robaudit: warning: {message}\n"),
+        )
+    if quiet:
+        sys.stdout.write(f"{result.verdict.headline}\n")
+    else:
+        print_report(result, sys.stdout)
+    for path in resolved.settings.output:
+        write_report(result, path)
+        sys.stderr.write(f"wrote {path}\n")
+    if not quiet:
+        sys.stderr.write(f"run directory: {folder}\n")
+    raise typer.Exit(result.verdict.exit_code)
+
+
+def _command() -> str:
+    return shlex.join(["robaudit", *sys.argv[1:]])
+
+
+def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: str) -> AuditRequest:
+    """The audit that resolved settings describe; looks for a sidecar file where no data is named."""
+    from robaudit.audit.request import AuditRequest
+
+    settings = resolved.settings
+    values = {k: v for k, v in settings.input.model_dump(exclude_none=True).items()}
+    sources = dict(resolved.sources)
+    data = Path(settings.data) if settings.data is not None else None
+    sidecar = model.with_name(f"{model.stem}.data.npz")
+    if data is None and sidecar.is_file():
+        data = sidecar
+        sources["data"] = "sidecar file"
+    stability = settings.labels == "model"
+    return AuditRequest(
+        model=model,
+        profile=resolved.profile,
+        seed=settings.seed,
+        data=data,
+        labels=None if stability or settings.labels is None else Path(settings.labels),
+        reference="model" if stability or data is None else "labels",
+        classes=_classes(settings.classes),
+        surrogates=tuple(Path(p) for p in settings.surrogates),
+        input_values=values,
+        input_sources={k: sources[f"input.{k}"] for k in values},
+        device=settings.device,
+        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        declared_accuracy=settings.clean_accuracy,
+        trust_model=trust_model,
+        eps_default=resolved.eps_default,
+        settings=settings.model_dump(mode="json"),
+        sources=sources,
+        command=command,
+    )
+
+
+def _classes(value: Any) -> tuple[str, ...] | None:
+    from robaudit.errors import UsageError
+
+    if value is None or not isinstance(value, str):
+        return value if value is None else tuple(value)
+    try:
+        return tuple(line.strip() for line in Path(value).read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {value} cannot be read: {error}") from error

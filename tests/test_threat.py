@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robaudit.threat.losses import LOSSES
+from robaudit.threat.model import TOLERANCE, Goal, ThreatModel
+from robaudit.threat.norms import Norm, distance, project
+from robaudit.threat.random import Draws, key_of
+
+
+def keys(count: int) -> torch.Tensor:
+    return torch.tensor([key_of("test", i) for i in range(count)])
+
+
+def test_draws_depend_on_key_step_and_purpose_alone() -> None:
+    all_keys = keys(6)
+    whole = Draws(all_keys).normal("a", 3, (2, 5))
+    assert torch.equal(whole[2:4], Draws(all_keys[2:4]).normal("a", 3, (2, 5)))
+    steps = torch.tensor([3, 4, 3, 3, 3, 3])
+    mixed = Draws(all_keys).normal("a", steps, (2, 5))
+    assert torch.equal(mixed[0], whole[0])
+    assert not torch.equal(mixed[1], whole[1])
+    assert not torch.equal(Draws(all_keys).normal("b", 3, (2, 5)), whole)
+    assert torch.equal(Draws(all_keys).normal("a", 3, (1, 5))[:, 0], whole[:, 0])  # a shorter draw is a prefix
+
+
+def test_draws_have_the_right_distribution() -> None:
+    draws = Draws(keys(4))
+    uniform = draws.uniform("u", 0, (100_000,)).double()
+    normal = draws.normal("n", 0, (100_000,)).double()
+    assert uniform.mean().item() == pytest.approx(0.5, abs=3e-3)
+    assert uniform.var().item() == pytest.approx(1 / 12, abs=2e-3)
+    assert normal.mean().item() == pytest.approx(0, abs=8e-3)
+    assert normal.std().item() == pytest.approx(1, abs=8e-3)
+    assert abs(np.corrcoef(uniform.numpy()) - np.eye(4)).max() < 0.02
+    integers = draws.integers("i", torch.arange(4), torch.tensor([1, 2, 7, 100]))
+    assert (integers < torch.tensor([1, 2, 7, 100])).all()
+    assert (integers >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    norm=st.sampled_from([Norm.LINF, Norm.L2]),
+    eps=st.floats(1e-4, 2.0),
+    seed=st.integers(0, 10_000),
+    double=st.booleans(),
+)
+def test_projection_is_admissible_and_idempotent(norm: Norm, eps: float, seed: int, double: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    dtype = torch.float64 if double else torch.float32
+    origin = torch.rand(4, 3, 16, 16, generator=generator, dtype=dtype)
+    point = origin + torch.randn(origin.shape, generator=generator, dtype=dtype)
+    radius = torch.full((4,), eps, dtype=dtype)
+    found = project(norm, point, origin, radius)
+    inside, size = ThreatModel(norm, eps).admissible(origin, found)
+    assert bool(inside.all())
+    assert (size <= eps + TOLERANCE).all()
+    assert torch.allclose(project(norm, found, origin, radius), found, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_distance_is_taken_sample_by_sample(norm: Norm) -> None:
+    delta = torch.tensor([[0.0, 0.5, -0.25], [0.0, 0.0, 0.0]])
+    expected = {"linf": 0.5, "l2": 0.3125**0.5, "l1": 0.75, "l0": 2.0}[norm]
+    assert distance(norm, delta).tolist() == pytest.approx([expected, 0.0])
+
+
+def test_admissible_refuses_outside_of_ball_and_box() -> None:
+    threat = ThreatModel(Norm.LINF, 0.1)
+    origin = torch.tensor([[0.05, 0.5]] * 4)
+    points = origin + torch.tensor([[0.1, 0.0], [0.1001, 0.0], [-0.06, 0.0], [-0.05, 0.0]])
+    assert threat.admissible(origin, points)[0].tolist() == [True, False, False, True]
+    assert threat.goal is Goal.UNTARGETED
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("targeted", [False, True])
+def test_losses_ignore_a_shift_of_logits(name: str, targeted: bool) -> None:
+    if name == "dlr-targeted" and not targeted:
+        return
+    logits = torch.randn(20, 6, dtype=torch.float64)
+    label = torch.arange(20) % 6
+    target = (label + 1) % 6 if targeted else torch.full_like(label, -1)
+    loss = LOSSES[name]
+    assert torch.allclose(loss(logits, label, target), loss(logits + 50.0, label, target), atol=1e-8)
+
+
+def test_margin_is_positive_exactly_when_fooled() -> None:
+    logits = torch.randn(200, 4)
+    label = torch.arange(200) % 4
+    none = torch.full_like(label, -1)
+    fooled = logits.argmax(1) != label
+    assert torch.equal(LOSSES["margin"](logits, label, none) > 0, fooled)
+    assert torch.equal(LOSSES["dlr"](logits, label, none) > 0, fooled)
+    target = (label + 1) % 4
+    assert torch.equal(LOSSES["margin"](logits, label, target) > 0, logits.argmax(1) == target)
