@@ -10,6 +10,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     pooling,
     quantisation,
     reduction,
+    resize,
     shape,
 )
 from robaudit.target.onnx.module import OnnxModule, coverage, import_onnx

@@ -113,6 +113,13 @@ def test_shapes_leave_nothing_in_the_program() -> None:
     assert len(module._programs) == programs, "one program serves every batch size"
 
 
+def test_running_reads_nothing_back_from_the_device() -> None:
+    """On the meta device values do not exist: any host read would fail."""
+    module = import_onnx(batch_in_the_shape()).to("meta")
+    (y,) = module.graph_module((5, 3, 4))(torch.empty(5, 3, 4, device="meta"))
+    assert y.shape == (5, 16)
+
+
 def test_an_unknown_operator_is_named_with_domain_and_opset() -> None:
     nodes = [helper.make_node("Strange", ["x"], ["h"], domain="acme"), helper.make_node("Relu", ["h"], ["y"])]
     model = make_model(nodes, (1, 3), domains={"acme": 2})
