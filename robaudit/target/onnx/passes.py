@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from robaudit.target.onnx import fusion
 from robaudit.target.onnx.arguments import axes_of, ints
 from robaudit.target.onnx.graph import DTYPES, Graph, Node
 from robaudit.target.onnx.linear import INTERNAL
@@ -19,7 +20,7 @@ from robaudit.target.onnx.tracing import run_node
 def prepare(graph: Graph) -> Graph:
     """All rewrites, in the order in which they help one another."""
     graph = fold_constants(graph)
-    for rewrite in (_to_linear, _absorb_bias, _fold_batch_norm, _absorb_pad):
+    for rewrite in (_to_linear, _absorb_bias, _fold_batch_norm, _absorb_pad, _recognise_gelu):
         graph = _apply(graph, rewrite)
     return graph
 
@@ -72,8 +73,8 @@ class _Workspace:
 
     def __init__(self, graph: Graph) -> None:
         self.constants = dict(graph.constants)
-        self._uses = Counter(name for node in graph.nodes for name in node.inputs)
-        self._uses.update(graph.outputs)
+        self.uses = Counter(name for node in graph.nodes for name in node.inputs)
+        self.uses.update(graph.outputs)
         self.producer: dict[str, Node] = {}
         self.replaced: set[str] = set()
 
@@ -83,7 +84,7 @@ class _Workspace:
 
     def sole_producer(self, name: str) -> Node | None:
         """Who makes a value that nobody else reads."""
-        return self.producer.get(name) if self._uses[name] == 1 else None
+        return self.producer.get(name) if self.uses[name] == 1 else None
 
     def add(self, name: str, value: Tensor) -> str:
         """Store a constant under a new name."""
@@ -198,6 +199,13 @@ def _absorb_pad(work: _Workspace, node: Node) -> Node | None:
     added = amounts[2:rank] + amounts[rank + 2 :]
     attributes = {**node.attributes, "pads": [a + b for a, b in zip(own, added, strict=True)]}
     return replace(node, inputs=(pad.inputs[0], *node.inputs[1:]), attributes=attributes)
+
+
+def _recognise_gelu(work: _Workspace, node: Node) -> Node | None:
+    if not _is_default(node, "Mul"):
+        return None
+    x = fusion.gelu_input(fusion.Producers(work.producer, work.uses, work.constants), node)
+    return None if x is None else fusion.gelu(node, x)
 
 
 def _pad_amounts(work: _Workspace, pad: Node, rank: int) -> list[int] | None:

@@ -318,3 +318,23 @@ def test_the_first_call_may_be_made_in_inference_mode() -> None:
     x = torch.zeros(2, 3, 4, requires_grad=True)
     module(x).sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_the_error_function_formula_becomes_one_gelu(order: int) -> None:
+    inner = [
+        helper.make_node("Div", ["x", "root"], ["d"]),
+        helper.make_node("Erf", ["d"], ["e"]),
+        helper.make_node("Add", ["e", "one"], ["g"]),
+    ]
+    last = [[("x", "g"), ("h", "half")], [("x", "half"), ("h", "g")], [("half", "g"), ("x", "h")]][order]
+    products = [
+        helper.make_node("Mul", list(pair), [out]) for pair, out in zip(last, ("h", "y"), strict=True)
+    ]
+    values = {"root": 2.0**0.5, "one": 1.0, "half": 0.5}
+    constants = {name: np.array(value, np.float32) for name, value in values.items()}
+    model = make_model([*inner, *products], ("N", 4), constants)
+    module, x = import_onnx(model, "y"), f(3, 4)
+    called = [n for n in module.graph_module((3, 4)).graph.nodes if n.op.startswith("call")]
+    assert len(called) == 1
+    np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), answers(model, x), rtol=1e-5, atol=1e-6)
