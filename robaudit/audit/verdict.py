@@ -1,8 +1,8 @@
 """The verdict: what the checks, attacks and gates of an audit come to, its exit code, and what to do next.
 
 Precedence of exit codes: 130 interrupted; 3 if the clean or the evidence check, or the worker, failed; 1 if
-verified evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a gate
-cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
+verified evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a
+gate cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ CHECK_STEPS = {
     "batch-state": "answers depend on the batch; export the file in evaluation mode",
     "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
     "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
-    "unbounded": "attacks fail even without a bound, so they are blind here: look for masked gradients",
-    "black-over-white": "a weaker attacker did better, a sign of masked gradients: raise the black-box budgets",
+    "unbounded": "attacks fail even without a bound, so they are blind: look for masked gradients",
+    "black-over-white": "a weaker attacker did better, a sign of masked gradients: raise black-box budgets",
     "evidence": "adversarial examples did not replay on the file; run again, and report it if it persists",
 }
 

@@ -1,0 +1,69 @@
+"""Writing a report: the suffix picks the format.
+
+A format is a module of this package with ``SUFFIXES`` and ``render(result) -> str``; adding one file adds it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import robaudit.report
+from robaudit.audit.result import Result
+from robaudit.audit.resultfile import write_atomic
+from robaudit.errors import UsageError
+
+__all__ = ["Renderer", "check_output", "renderers", "write_report"]
+
+Renderer: TypeAlias = Callable[[Result], str]
+
+
+@functools.cache
+def renderers() -> dict[str, Renderer]:
+    """The renderer of each suffix."""
+    found: dict[str, Renderer] = {}
+    for module in pkgutil.iter_modules(robaudit.report.__path__, robaudit.report.__name__ + "."):
+        if module.name == __name__:
+            continue
+        loaded = importlib.import_module(module.name)
+        for suffix in getattr(loaded, "SUFFIXES", ()):
+            found[suffix] = loaded.render
+    return found
+
+
+def _renderer(path: Path) -> Renderer:
+    known = renderers()
+    if path.suffix.lower() not in known:
+        raise UsageError(f"no report format for {str(path)!r}: its suffix must be {', '.join(sorted(known))}")
+    return known[path.suffix.lower()]
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Refuse, before an audit, a report that could not be written after it.
+
+    Raises:
+        UsageError: unknown suffix, or a folder that is missing or not writable.
+    """
+    target = Path(path)
+    _renderer(target)
+    folder = target.parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {str(folder)!r} of the report {target.name!r} does not exist")
+    if target.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the report {str(target)!r} cannot be written there")
+
+
+def write_report(result: Result, path: str | os.PathLike[str]) -> None:
+    """Render a result into a file, whole or not at all.
+
+    Raises:
+        UsageError: no format has this suffix.
+        AuditError: the file cannot be written.
+    """
+    target = Path(path)
+    write_atomic(target, _renderer(target)(result))

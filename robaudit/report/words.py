@@ -1,0 +1,139 @@
+"""Figures and facts in words, and text made safe to show; shared by all renderers."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from robaudit.audit.result import Access, Data, InputSpec, Rate, Threat
+from robaudit.audit.verdict import percent as rate_words
+from robaudit.audit.verdict import threat_phrase
+
+__all__ = [
+    "ascii_only",
+    "count",
+    "duration",
+    "input_words",
+    "plain",
+    "rate_words",
+    "short_rate",
+    "size",
+    "stability_notice",
+    "threat_words",
+]
+
+UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+ASCII = str.maketrans(
+    {"∞": "inf", "≤": "<=", "≥": ">=", "–": "-", "—": "-", "…": "...", "×": "x", "ε": "eps", "’": "'"}
+)
+
+ACCESS_WORDS: dict[Access, str] = {
+    "white-box": "the file itself, with gradients (white box)",
+    "transfer": "other models only (transfer)",
+    "scores": "the scores for any input (black box)",
+    "labels": "the predicted label for any input (black box)",
+}
+
+
+def plain(text: object, limit: int = 500) -> str:
+    """Text on one line without control, direction or invisible characters, cut at ``limit``."""
+    spaced = " ".join(str(text).split())
+    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in spaced)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def ascii_only(text: str) -> str:
+    """Text for a terminal that takes ASCII alone."""
+    return text.translate(ASCII).encode("ascii", "replace").decode()
+
+
+def short_rate(rate: Rate) -> str:
+    """A rate for a table: ``41.0% [31.3, 51.3]``."""
+    if rate.estimate is None:
+        return "-"
+    return f"{rate.estimate:.1%} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def count(number: int) -> str:
+    """A count, in thousands or millions where it is long: ``950``, ``12.3k``, ``4.5M``."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= limit:
+            return f"{number / min(limit, 1e3 if unit == 'k' else limit):.1f}{unit}"
+    return str(number)
+
+
+def duration(seconds: float) -> str:
+    """A time: ``0.4 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(octets: int) -> str:
+    """A file's size."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if octets >= factor:
+            return f"{octets / factor:.1f} {unit}"
+    return f"{octets} bytes"
+
+
+def threat_words(threat: Threat) -> str:
+    """The threat model in sentences."""
+    radius = threat.eps_text
+    change = {
+        "linf": f"change every input value by up to {radius} of its range",
+        "l2": f"change the input by up to {radius} in Euclidean length (values scaled to [0, 1])",
+        "l1": f"change the input's values by up to {radius} in total (values scaled to [0, 1])",
+        "l0": f"change up to {radius} input values at will",
+    }[threat.norm]
+    goal = "any wrong answer" if threat.goal == "untargeted" else "one given wrong answer"
+    chosen = ", the default: nobody chose it" if threat.eps_default else ""
+    words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "
+    words += f"and wants {goal}."
+    if threat.access:
+        words += f" The attacks of this audit had: {'; '.join(ACCESS_WORDS[kind] for kind in threat.access)}."
+    if threat.queries is not None:
+        words += f" At most {threat.queries} queries for each sample."
+    return words
+
+
+def stability_notice(data: Data) -> str | None:
+    """What must stand at the top of a report without labels, or None."""
+    if data.reference == "labels":
+        return None
+    return (
+        "STABILITY MODE: there are no labels. The model's own answers are the reference, so this says how "
+        "easily an answer changes and nothing about accuracy."
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
+
+
+def input_words(spec: InputSpec) -> str:
+    """The input on one line, with where each fact comes from."""
+    shape = "x".join("?" if extent is None else plain(extent, 20) for extent in spec.shape)
+    low, high = spec.domain
+    facts = {"domain": f"domain [{low:g}, {high:g}]"}
+    for name, text in (("layout", spec.layout), ("channels", spec.channels)):
+        if text:
+            facts[name] = plain(text, 20)
+    if spec.scale is not None:
+        facts["scale"] = f"scale {spec.scale:g}"
+    if spec.mean is not None:
+        facts["mean"] = f"mean {_numbers(spec.mean)}"
+    if spec.std is not None:
+        facts["std"] = f"std {_numbers(spec.std)}"
+    if spec.resize:
+        facts["resize"] = plain(spec.resize, 80)
+    origins: dict[str, list[str]] = {}
+    for name, text in facts.items():
+        origins.setdefault(plain(spec.provenance.get(name, ""), 80), []).append(text)
+    told = [", ".join(texts) + (f" ({origin})" if origin else "") for origin, texts in origins.items()]
+    return f"{plain(spec.name, 60)} {shape} {plain(spec.dtype, 20)}; {'; '.join(told)}"
