@@ -1,0 +1,157 @@
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robaudit.attacks.registry import make_attack
+from robaudit.audit.profile import (
+    CHECKS,
+    check_metric,
+    list_profiles,
+    load_profile,
+    parse_eps,
+    profile_path,
+    profile_schema,
+)
+from robaudit.errors import UsageError
+
+
+@pytest.mark.parametrize("name", ["quick", "ci", "standard"])
+def test_built_in_profiles_load_and_gate_the_audit_alone(name):
+    profile = load_profile(name, validate_attack=make_attack)
+    assert profile.name == name
+    assert profile.description
+    assert profile.threat.radius == pytest.approx(8 / 255)
+    assert set(profile.checks) == set(CHECKS)
+    assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
+    assert {"apgd-ce", "apgd-t", "square"} <= {attack.id for attack in profile.attacks}
+    assert name in list_profiles()
+
+
+@pytest.mark.parametrize("name", ["quick", "ci", "standard"])
+def test_built_in_profiles_fit_the_schema(name):
+    schema = profile_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    path, built_in = profile_path(name)
+    assert built_in
+    content = yaml.safe_load(path.read_text())
+    content["checks"] = {check: {} for check in content.get("checks", [])}
+    jsonschema.validate(content, schema)
+
+
+def _write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_extends_merges_maps_and_replaces_attacks(tmp_path):
+    _write(tmp_path / "base.yaml", "extends: quick\nthreat: {queries: 50}\ndata: {samples: 7}\n")
+    own = _write(
+        tmp_path / "own.yaml",
+        "extends: base.yaml\nthreat: {eps: 2/255}\nattacks: [pgd]\nchecks: {parity: {tolerance: 0.1}}\n"
+        "gates: [{metric: coverage, min: 0.5}, {metric: robust_accuracy, min: 0.4}]\n",
+    )
+    profile = load_profile(own)
+    assert profile.name == "own"
+    assert (profile.threat.eps, profile.threat.queries, profile.threat.norm) == ("2/255", 50, "linf")
+    assert profile.data.samples == 7
+    assert [attack.id for attack in profile.attacks] == ["pgd"]
+    assert profile.checks["parity"] == {"tolerance": 0.1}
+    assert set(profile.checks) == set(CHECKS)
+    assert [(gate.metric, gate.min) for gate in profile.gates] == [
+        ("validity", None),
+        ("coverage", 0.5),
+        ("robust_accuracy", 0.4),
+    ]
+
+
+def test_the_digest_is_of_the_content(tmp_path):
+    one = load_profile(_write(tmp_path / "a.yaml", "name: x\nthreat: {norm: l2, eps: 0.5}\n"))
+    two = load_profile(_write(tmp_path / "b.yaml", "threat:\n  eps: 0.5\n  norm: l2\nname: x\n"))
+    assert one.digest() == two.digest()
+    assert one.digest() != load_profile("quick").digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("attacs: []", "unknown key 'attacs'; did you mean 'attacks'"),
+        ("threat: {nrm: l2}", "unknown key 'threat.nrm'; did you mean 'norm'"),
+        ("threat: {norm: l3}", "threat.norm: .*did you mean 'l2'"),
+        ("threat: {eps: 9}", "at most 1 in L∞"),
+        ("threat: {eps: -1}", "above 0"),
+        ("threat: {norm: l0, eps: 1.5}", "whole number"),
+        ("gates: [{metric: robust_acuracy, min: 0.3}]", "did you mean 'robust_accuracy'"),
+        ("gates: [{metric: coverage}]", "needs a min or a max"),
+        ("gates: [{metric: validity, min: 1}]", "takes no min"),
+        ("gates: [{metric: robust_accuracy, min: 40}]", "share between 0 and 1"),
+        ("gates: [{metric: coverage, min: 1, levl: warn}]", "did you mean 'level'"),
+        ("checks: [cleen]", "did you mean 'clean'"),
+        ("checks: [3]", "a name, or a map"),
+        ("attacks: 3", "attacks: "),
+        ("attacks: [{steps: 3}]", "attacks.0.id: Field required"),
+        ("attacks: [{id: fgsn}]", "attacks.0: unknown attack 'fgsn'; did you mean 'fgsm'"),
+        (
+            "attacks: [{id: pgd, step: 3}]",
+            "attacks.0: attack 'pgd' has no parameter 'step'; did you mean 'steps'",
+        ),
+        ("data: {samples: 0}", "data.samples"),
+        ("- a", "must hold a map"),
+        ("data: 1\ndata: 2", "the key 'data' is given twice"),
+        ("a: [", "not valid YAML"),
+        ("extends: quik", "unknown profile 'quik'; did you mean 'quick'"),
+        ("extends: no.yaml", "does not exist"),
+        ("extends: own.yaml", "in a circle"),
+        ("extends: quick\nthreat: {norm: l2}", "threat.eps must be given"),
+    ],
+)
+def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, words):
+    path = _write(tmp_path / "own.yaml", text)
+    with pytest.raises(UsageError, match=words) as caught:
+        load_profile(path, validate_attack=make_attack)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_circle_is_found(tmp_path):
+    for name, base in ("ab", "bc", "ca"):
+        _write(tmp_path / f"{name}.yaml", f"extends: {base}.yaml")
+    with pytest.raises(UsageError, match="a -> b -> c -> a"):
+        load_profile(str(tmp_path / "a.yaml"))
+
+
+def test_an_unknown_profile_gets_a_suggestion():
+    with pytest.raises(UsageError, match="did you mean 'standard'"):
+        load_profile("standart")
+
+
+@given(st.integers(1, 255), st.integers(256, 1000))
+def test_fractions_are_read_exactly(top, bottom):
+    assert parse_eps(f"{top}/{bottom}") == pytest.approx(top / bottom, rel=1e-15)
+    assert parse_eps(f" {top} / {bottom} ") == parse_eps(f"{top}/{bottom}")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1/0", "0", 0, -0.1, "nan", float("inf"), "8/x", "1e999", True, "1.5", 8]
+)
+def test_wrong_radii_are_refused(text):
+    with pytest.raises(UsageError, match="eps"):
+        parse_eps(text)
+
+
+def test_a_radius_above_one_is_fine_in_other_norms():
+    assert parse_eps(3, "l2") == 3
+    assert parse_eps("12", "l0") == 12
+
+
+@pytest.mark.parametrize("metric", ["clean_accuracy", "checks.parity", "attacks.mine.rate_alone"])
+def test_known_metrics(metric):
+    check_metric(metric)
+
+
+@pytest.mark.parametrize(
+    "metric", ["acc", "checks.x", "attacks.pgd", "attacks.pgd.x", "checks", "attacks..rate_alone"]
+)
+def test_unknown_metrics_are_refused(metric):
+    with pytest.raises(UsageError):
+        check_metric(metric)

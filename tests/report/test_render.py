@@ -1,0 +1,61 @@
+import json
+import os
+import stat
+
+import pytest
+from results import make_result
+
+from robaudit.audit.resultfile import load_result
+from robaudit.audit.verdict import conclude
+from robaudit.errors import AuditError, UsageError
+from robaudit.report.render import check_output, renderers, write_report
+
+
+@pytest.fixture
+def result():
+    return conclude(make_result(), [])
+
+
+def test_the_suffix_picks_the_format(result, tmp_path):
+    write_report(result, tmp_path / "r.json")
+    write_report(result, tmp_path / "r.TXT")
+    assert load_result(tmp_path / "r.json") == result
+    assert "Verdict: OK" in (tmp_path / "r.TXT").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.0"
+    assert set(renderers()) >= {".json", ".txt"}
+
+
+@pytest.mark.parametrize("name", ["r.doc", "r", "json"])
+def test_other_suffixes_are_refused_with_a_list(result, name, tmp_path):
+    with pytest.raises(UsageError, match=r"\.json, .*\.txt"):
+        write_report(result, tmp_path / name)
+    with pytest.raises(UsageError, match=r"\.json"):
+        check_output(tmp_path / name)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_audit(result, tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        check_output(tmp_path / "no" / "r.json")
+    (tmp_path / "d.json").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_output(tmp_path / "d.json")
+    with pytest.raises(AuditError, match="cannot be written"):
+        write_report(result, tmp_path / "no" / "r.json")
+    check_output(tmp_path / "r.json")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_output(tmp_path / "r.json")
+    tmp_path.chmod(0o700)
+
+
+def test_a_report_has_ordinary_permissions(result, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        write_report(result, tmp_path / "r.json")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o644

@@ -1,0 +1,89 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binom, binomtest
+
+from robaudit.stats import Rate, interval, lower_bound, rate, sample_size_to_decide, upper_bound
+
+counts = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+confidences = st.sampled_from([0.8, 0.9, 0.95, 0.99])
+
+
+@given(counts, confidences)
+def test_the_interval_is_scipys_exact_one(count, confidence):
+    k, n = count
+    low, high = interval(k, n, confidence)
+    exact = binomtest(k, n).proportion_ci(confidence, method="exact")
+    assert low == pytest.approx(exact.low, abs=1e-9)
+    assert high == pytest.approx(exact.high, abs=1e-9)
+
+
+@given(counts, confidences)
+def test_bounds_are_ordered_and_mirror_each_other(count, confidence):
+    k, n = count
+    low, high = interval(k, n, confidence)
+    assert 0 <= low <= lower_bound(k, n, confidence) <= k / n <= upper_bound(k, n, confidence) <= high <= 1
+    assert lower_bound(k, n, confidence) == pytest.approx(1 - upper_bound(n - k, n, confidence), abs=1e-9)
+
+
+@given(counts)
+def test_more_confidence_widens(count):
+    k, n = count
+    (low_a, high_a), (low_b, high_b) = interval(k, n, 0.9), interval(k, n, 0.99)
+    assert low_b <= low_a
+    assert high_a <= high_b
+
+
+@given(st.integers(1, 500))
+def test_nothing_and_everything(n):
+    assert interval(0, n)[0] == 0
+    assert interval(n, n)[1] == 1
+    assert upper_bound(0, n) == pytest.approx(1 - 0.05 ** (1 / n))
+    assert lower_bound(n, n) == pytest.approx(0.05 ** (1 / n))
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.5, 0.9])
+def test_the_interval_covers_at_least_as_often_as_it_says(p):
+    n = 60
+    covered = sum(
+        binom.pmf(k, n, p) for k in range(n + 1) if interval(k, n, 0.9)[0] <= p <= interval(k, n, 0.9)[1]
+    )
+    assert covered >= 0.9
+
+
+def test_the_bound_is_the_beta_quantile():
+    assert lower_bound(41, 100) == pytest.approx(beta.ppf(0.05, 41, 60))
+
+
+def test_no_samples_know_nothing():
+    assert rate(0, 0) == Rate(0, 0, None, 0.0, 1.0, 0.95)
+    assert sample_size_to_decide(0, 0, 0.5) is None
+
+
+@pytest.mark.parametrize(("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0), (1, 2, 0.0)])
+def test_impossible_counts_are_refused(k, n, confidence):
+    with pytest.raises(ValueError):
+        rate(k, n, confidence)
+
+
+@given(
+    st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.floats(0.05, 0.95),
+)
+def test_the_size_that_decides_does_decide(count, threshold):
+    k, n = count
+    size = sample_size_to_decide(k, n, threshold)
+    if size is None:
+        return
+    assert size >= n
+    if k / n > threshold:
+        assert lower_bound(k * size // n, size) >= threshold
+    else:
+        assert upper_bound(-(-k * size // n), size) < threshold
+
+
+def test_known_sizes():
+    assert sample_size_to_decide(90, 100, 0.4) == 100  # decided already
+    assert sample_size_to_decide(10, 10, 0.9) == 29  # log(0.05) / log(0.9) = 28.4
+    assert sample_size_to_decide(40, 100, 0.4) is None
+    assert sample_size_to_decide(100, 100, 1.0) is None
