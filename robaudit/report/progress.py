@@ -36,7 +36,7 @@ from robaudit.audit.events import (
 )
 from robaudit.report.words import ascii_only, count, duration, plain
 
-__all__ = ["LiveProgress", "NoProgress", "PlainProgress", "make_progress"]
+__all__ = ["LiveProgress", "NoProgress", "PlainProgress", "progress"]
 
 INTERVAL = 10.0
 """Seconds between two plain lines about one attack."""
@@ -84,8 +84,11 @@ class NoProgress:
 class PlainProgress(NoProgress):
     """A line for each event, and one every ten seconds while an attack runs."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(stream)
+        self._verbose = verbose
         self._clock = clock
         self._started = self._last = clock()
         self._first_done = 0
@@ -100,7 +103,7 @@ class PlainProgress(NoProgress):
         if isinstance(event, AttackStarted):
             self._started = self._last = self._clock()
             self._first_done = -1
-        text = describe(event, self._planned)
+        text = describe(event, self._planned, self._verbose)
         if text:
             self._line(text)
 
@@ -120,8 +123,9 @@ class PlainProgress(NoProgress):
 class LiveProgress(NoProgress):
     """Bars with the time left, below the lines that stay."""
 
-    def __init__(self, stream: TextIO, console: Console) -> None:
+    def __init__(self, stream: TextIO, console: Console, *, verbose: bool = False) -> None:
         super().__init__(stream)
+        self._verbose = verbose
         self._console = console
         self._bars = Progress(
             SpinnerColumn(),
@@ -160,12 +164,12 @@ class LiveProgress(NoProgress):
             self._bars.remove_task(self._task)
             self._task = self._bars.add_task(plain(describe(event, self._planned), 60), total=total, note="")
             return
-        text = describe(event, self._planned)
+        text = describe(event, self._planned, self._verbose)
         if text:
             self._line(text)
 
 
-def describe(event: Event, planned: list[str]) -> str:
+def describe(event: Event, planned: list[str], verbose: bool = False) -> str:
     """An event on one line; empty for one that says nothing by itself."""
     match event:
         case Phase():
@@ -181,11 +185,9 @@ def describe(event: Event, planned: list[str]) -> str:
             partial = " (partial)" if event.status == "partial" else ""
             return f"{event.id}{partial}: {event.newly_broken} newly broken, {event.remaining} still standing"
         case CheckFinished():
-            return (
-                ""
-                if event.status in ("pass", "skipped")
-                else f"check {event.id} {event.status}: {event.message}"
-            )
+            if event.status in ("pass", "skipped") and not verbose:
+                return ""
+            return f"check {event.id} {event.status}: {event.message}"
         case Note():
             return event.message if event.level == "info" else f"{event.level}: {event.message}"
         case SampleError():
@@ -194,19 +196,17 @@ def describe(event: Event, planned: list[str]) -> str:
             return ""
 
 
-def make_progress(stream: TextIO, show: bool = True, quiet: bool = False) -> NoProgress:
+def progress(stream: TextIO, *, enabled: bool = True, verbose: bool = False) -> NoProgress:
     """The observer that fits a stream; a context manager that takes the display down.
 
     Args:
         stream: stderr.
-        show: False (``--no-progress``) shows errors alone.
-        quiet: ``-q``, the same.
+        enabled: False (``--no-progress``, ``-q``) shows errors alone.
+        verbose: tell of checks that pass, too.
     """
-    if quiet or not show:
+    if not enabled:
         return NoProgress(stream)
     console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    return (
-        LiveProgress(stream, console)
-        if console.is_terminal and not console.is_dumb_terminal
-        else PlainProgress(stream)
-    )
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveProgress(stream, console, verbose=verbose)
+    return PlainProgress(stream, verbose=verbose)

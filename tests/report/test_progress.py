@@ -16,7 +16,7 @@ from robaudit.audit.events import (
     UnitsFinished,
     silent,
 )
-from robaudit.report.progress import LiveProgress, NoProgress, PlainProgress, make_progress
+from robaudit.report.progress import LiveProgress, NoProgress, PlainProgress, progress
 
 EVENTS = [
     Phase("loading", "model.onnx"),
@@ -92,7 +92,7 @@ def test_plain_lines_about_one_attack_are_seconds_apart():
 
 def test_a_terminal_gets_bars_and_lines_that_stay():
     stream = Terminal()
-    show = make_progress(stream)
+    show = progress(stream)
     assert isinstance(show, LiveProgress)
     with show:
         for event in EVENTS:
@@ -105,14 +105,14 @@ def test_a_terminal_gets_bars_and_lines_that_stay():
 
 
 def test_the_stream_and_the_flags_choose():
-    assert type(make_progress(io.StringIO())) is PlainProgress
-    assert type(make_progress(Terminal(), show=False)) is NoProgress
-    assert type(make_progress(Terminal(), quiet=True)) is NoProgress
+    assert type(progress(io.StringIO())) is PlainProgress
+    assert type(progress(io.StringIO(), enabled=False)) is NoProgress
+    assert type(progress(Terminal(), enabled=False)) is NoProgress
 
 
 def test_no_progress_still_says_errors():
     stream = io.StringIO()
-    with make_progress(stream, show=False) as show:
+    with progress(stream, enabled=False) as show:
         for event in EVENTS:
             show(event)
     assert stream.getvalue() == "error: the disk is full\n"
@@ -130,3 +130,10 @@ def test_ascii_streams_get_ascii():
     with PlainProgress(io.TextIOWrapper(raw, encoding="ascii")) as show:
         show(Note("L∞ ≤ 8/255"))
     assert raw.getvalue() == b"Linf <= 8/255\n"
+
+
+def test_verbose_tells_of_checks_that_pass():
+    stream = io.StringIO()
+    with progress(stream, verbose=True) as show:
+        show(CheckFinished("clean", "pass", "fine"))
+    assert stream.getvalue() == "check clean pass: fine\n"
