@@ -14,16 +14,15 @@ from robaudit.target.onnx import batching, gradient, passes
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, all_nodes, inlined, opsets, read
 from robaudit.target.onnx.registry import find
-from robaudit.target.onnx.tracing import Trace, identifier, trace
+from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
-Program = Callable[..., tuple[Tensor, ...]]
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256
 # Programs kept for inputs of other shapes before the oldest is forgotten.
 _PROGRAMS = 64
-# What tracing raises when a graph does not fit a batch size: sizes that disagree, indices that do not exist.
-_MISFIT = (RuntimeError, ValueError, IndexError, TypeError, AssertionError, NotGeneralError)
+# A graph that cannot run at another batch size, or only by a program of its own.
+_MISFIT = (MisfitError, NotGeneralError)
 
 
 def import_onnx(model: onnx.ModelProto, output: str | None = None) -> OnnxModule:
@@ -48,6 +47,8 @@ def coverage(model: onnx.ModelProto) -> list[str]:
         import_onnx(model).try_declared_shape()
     except UnsupportedOperatorError as error:  # a known operator in a variant that is not translated
         return [error.operator]
+    except MisfitError as error:
+        return [str(error)]
     return []
 
 
@@ -131,8 +132,9 @@ class OnnxModule(nn.Module):
         """Run a batch one of the three ways; outputs in order, the batch first."""
         extra = self._data_inputs(fixed_inputs)
         if how == "direct":
-            program: Program | None = self._general_program(x, fixed_inputs)
-            return (program or self._program(x, fixed_inputs))(x, *extra)
+            program = self._general_program(x, fixed_inputs)
+            results: tuple[Tensor, ...] = (program or self._program(x, fixed_inputs)).forward(x, *extra)
+            return results
         width = self.file_batch
         template = x[:1].expand(width, *x.shape[1:])
         exact = self._program(template, fixed_inputs)

@@ -18,9 +18,17 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from robaudit.errors import UnsupportedOperatorError
+from robaudit.errors import RobauditError, UnsupportedOperatorError
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import Result, find
+
+
+class MisfitError(RobauditError):
+    """An operator cannot run on these shapes and types, as when a graph does not fit a batch size."""
+
+    def __init__(self, node: Node, cause: Exception) -> None:
+        told = (str(cause).splitlines() or [""])[0]
+        super().__init__(f"operator {node.qualified} (node {node.name}) does not run on its inputs: {told}")
 
 
 @dataclass
@@ -141,7 +149,10 @@ def run_node(node: Node, inputs: list[Tensor | None]) -> tuple[Tensor, ...]:
     for position in handler.host:
         if position < len(inputs) and isinstance(inputs[position], Traced):
             raise node.unsupported(f"its input {position} depends on the data")
-    result: Result = handler.run(node, *inputs)
+    try:
+        result: Result = handler.run(node, *inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
+        raise MisfitError(node, error) from error
     return result if isinstance(result, tuple) else (result,)
 
 

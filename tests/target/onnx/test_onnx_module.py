@@ -9,7 +9,7 @@ import torch
 from onnx import helper
 from onnx_graphs import answers, make_model, one_op, runtime
 
-from robaudit.errors import UnsupportedOperatorError
+from robaudit.errors import RobauditError, UnsupportedOperatorError
 from robaudit.target.onnx import OnnxModule, coverage, import_onnx
 
 RNG = np.random.default_rng(3)
@@ -338,3 +338,24 @@ def test_the_error_function_formula_becomes_one_gelu(order: int) -> None:
     called = [n for n in module.graph_module((3, 4)).graph.nodes if n.op.startswith("call")]
     assert len(called) == 1
     np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), answers(model, x), rtol=1e-5, atol=1e-6)
+
+
+def test_an_operator_that_does_not_fit_its_inputs_is_named() -> None:
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name="bad")
+    model = make_model([node], (1, 3), {"shape": np.array([2, 2])})
+    (told,) = coverage(model)
+    assert "Reshape-17 (node bad)" in told
+    with pytest.raises(RobauditError, match="node bad"):
+        import_onnx(model)(torch.zeros(1, 3))
+
+
+def test_what_vmap_refuses_runs_sample_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no batching rule")
+
+    model = baked_reshape()
+    module, x = import_onnx(model, "y"), f(3, 3, 6, 6)
+    monkeypatch.setattr(torch.func, "vmap", refuse)
+    y = module(torch.from_numpy(x))
+    assert module.batching == "loop"
+    np.testing.assert_allclose(y.numpy(), singles(model, x), rtol=1e-4, atol=1e-5)
