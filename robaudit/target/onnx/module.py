@@ -16,7 +16,6 @@ from robaudit.target.onnx.graph import Graph, all_nodes, inlined, opsets, read
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
-
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256
 # Programs kept for inputs of other shapes before the oldest is forgotten.
@@ -80,13 +79,13 @@ class OnnxModule(nn.Module):
         self.batching: str | None = None
         self._programs: dict[tuple[Any, ...], fx.GraphModule | None] = {}
         self._derived: dict[int, tuple[Tensor, Tensor]] = {}
-        self._names: dict[int, str] = {}
+        self._attributes: dict[str, str] = {}
         for name, value in graph.constants.items():
             attribute = f"c_{identifier(name)}"
             while attribute in self._buffers:
                 attribute += "_"
             self.register_buffer(attribute, value)
-            self._names[id(value)] = attribute
+            self._attributes[name] = attribute
         self.eval()
 
     @property
@@ -181,14 +180,12 @@ class OnnxModule(nn.Module):
         changed = next((b.dtype for b in self._moved_floats()), None)
         if changed is not None:
             # A change of precision (module.double()) concerns conversions inside the graph as well.
-            names = {name: self._names[id(value)] for name, value in self._graph.constants.items()}
             self._graph = passes.retyped(self._graph, changed, widen_only=False)
-            self._names = {id(self._graph.constants[name]): attribute for name, attribute in names.items()}
         return self
 
     def _moved_floats(self) -> Iterable[Tensor]:
-        for value in self._graph.constants.values():
-            buffer = getattr(self, self._names[id(value)])
+        for name, value in self._graph.constants.items():
+            buffer = getattr(self, self._attributes[name])
             if value.is_floating_point() and buffer.dtype != value.dtype:
                 yield buffer
 
@@ -241,7 +238,8 @@ class OnnxModule(nn.Module):
         inputs = {self._main_input(fixed_inputs): torch.empty(shape, dtype=dtype, device="meta")}
         for name, value in sorted(fixed_inputs.items()):
             inputs[name] = value.cpu() if _steers(value) else value.to("meta")
-        return trace(self._graph, inputs, self._selected(), self._names)
+        names = {id(value): self._attributes[name] for name, value in self._graph.constants.items()}
+        return trace(self._graph, inputs, self._selected(), names)
 
     def _assemble(self, made: Trace, device: torch.device) -> fx.GraphModule:
         held = {name: self._held(name, value, device) for name, value in made.constants.items()}
@@ -249,7 +247,7 @@ class OnnxModule(nn.Module):
 
     def _held(self, name: str, value: Tensor, device: torch.device) -> Tensor:
         """The constant on the device: a buffer of this module, or a copy that all programs share."""
-        if self._names.get(id(value)) == name:
+        if name in self._buffers:
             buffer: Tensor = getattr(self, name)
             return buffer
         if id(value) not in self._derived:

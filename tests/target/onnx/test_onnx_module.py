@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -287,6 +289,7 @@ def test_constants_are_frozen_and_follow_the_module() -> None:
     assert not any(buffer.requires_grad for buffer in module.buffers())
     x = torch.from_numpy(f(2, 3, 6, 6))
     single = module(x)
+    assert torch.equal(copy.deepcopy(module).float()(x), single)
     assert isinstance(module.double(), OnnxModule)
     double = module(x)
     assert double.dtype == torch.float64
