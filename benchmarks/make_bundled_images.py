@@ -97,9 +97,7 @@ def noise1(x: Array, cells: int, octaves: int, rng: np.random.Generator) -> Arra
     total = np.zeros_like(x)
     for k in range(octaves):
         c = cells * 2**k
-        total += (
-            ndimage.map_coordinates(rng.standard_normal(c + 4), [1 + x * c], order=3, mode="nearest") / 2.2**k
-        )
+        total += ndimage.map_coordinates(rng.standard_normal(c + 4), [1 + x * c], order=3, mode="nearest") / 2.2**k
     return total / 2
 
 
@@ -144,9 +142,7 @@ def unit(v: Array) -> Array:
     return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
 
 
-def march(
-    distance: Callable[[Array], Array], origin: Array, ray: Array, far: float, steps: int
-) -> tuple[Array, Array]:
+def march(distance: Callable[[Array], Array], origin: Array, ray: Array, far: float, steps: int) -> tuple[Array, Array]:
     """Sphere tracing; the distance travelled, and the smallest opening angle met (for soft shadows)."""
     travelled = np.full(len(ray), 0.02)
     opening = np.ones(len(ray))
@@ -174,9 +170,7 @@ def render(scene: Scene) -> Image.Image:
     forward = unit(scene.look - scene.eye)
     right = unit(np.cross(forward, rgb(0, 1, 0)))
     up = np.cross(right, forward)
-    ray = unit(
-        (2 * x.ravel() - 1)[:, None] * right + (1 - 2 * y.ravel())[:, None] * up + scene.zoom * forward
-    )
+    ray = unit((2 * x.ravel() - 1)[:, None] * right + (1 - 2 * y.ravel())[:, None] * up + scene.zoom * forward)
     origin = np.broadcast_to(scene.eye, ray.shape)
     low, high = scene.sky
     picture = mix(low, high, np.clip(ray[:, 1] * 1.6 + 0.1, 0, 1))
@@ -190,9 +184,7 @@ def render(scene: Scene) -> Image.Image:
     sun = unit(scene.light)
     lit = np.clip(nrm @ sun, 0, 1)
     _, shadow = march(scene.distance, p + 0.02 * nrm, np.broadcast_to(sun, p.shape), 12.0, 60)
-    occlusion = np.clip(
-        1 - 1.1 * sum((0.1 * k - scene.distance(p + nrm * 0.1 * k)) / 2**k for k in (1, 2, 3, 4)), 0, 1
-    )
+    occlusion = np.clip(1 - 1.1 * sum((0.1 * k - scene.distance(p + nrm * 0.1 * k)) / 2**k for k in (1, 2, 3, 4)), 0, 1)
     half = unit(sun - ray[hit])
     gloss = surface.shine * np.clip((nrm * half).sum(-1), 0, 1) ** 60 * shadow
     ambient = mix(0.35 * low, 0.45 * high, 0.5 + 0.5 * nrm[:, 1]) * occlusion[:, None]
@@ -229,9 +221,7 @@ def torus(p: Array, centre: Array, ring: float, tube: float) -> Array:
     return np.hypot(np.hypot(q[..., 0], q[..., 2]) - ring, q[..., 1]) - tube
 
 
-def choose(
-    p: Array, parts: list[tuple[Callable[[Array], Array], Array, float]]
-) -> tuple[Array, Array, Array]:
+def choose(p: Array, parts: list[tuple[Callable[[Array], Array], Array, float]]) -> tuple[Array, Array, Array]:
     """Colour and shine of the nearest part, and which part it is."""
     which = np.argmin(np.stack([f(p) for f, _, _ in parts]), axis=0)
     return np.stack([c for _, c, _ in parts])[which], np.array([s for _, _, s in parts])[which], which
@@ -252,9 +242,7 @@ def balls(rng: np.random.Generator) -> Image.Image:
     places = [(rgb(-0.95, 0.75, 0.2), 0.75), (rgb(0.75, 0.55, -0.35), 0.55), (rgb(0.2, 0.33, -1.25), 0.33)]
     colours = [rgb(0.75, 0.06, 0.05), rgb(0.05, 0.22, 0.65), rgb(0.9, 0.65, 0.05)]
     parts = [(lambda p: p[..., 1], rgb(1, 1, 1), 0.1)]
-    parts += [
-        (lambda p, c=c, r=r: sphere(p, c, r), k, 0.9) for (c, r), k in zip(places, colours, strict=True)
-    ]
+    parts += [(lambda p, c=c, r=r: sphere(p, c, r), k, 0.9) for (c, r), k in zip(places, colours, strict=True)]
 
     def surface(p: Array, _: Array) -> Surface:
         colour, shine, which = choose(p, parts)
@@ -301,9 +289,7 @@ def vase(rng: np.random.Generator) -> Image.Image:
         angle = np.arctan2(p[:, 2], p[:, 0])
         wave = np.abs(p[:, 1] - 1.0 - 0.1 * np.sin(9 * angle)) < 0.05
         bands = (np.abs(p[:, 1] - 1.35) < 0.04) | (np.abs(p[:, 1] - 0.65) < 0.04) | wave
-        glaze = np.where(
-            bands[:, None], rgb(0.85, 0.72, 0.45), colour * (1 + 0.35 * noise3(p, 3.0, rng))[:, None]
-        )
+        glaze = np.where(bands[:, None], rgb(0.85, 0.72, 0.45), colour * (1 + 0.35 * noise3(p, 3.0, rng))[:, None])
         return Surface(np.where((which == 2)[:, None], glaze, colour), shine)
 
     return render(
@@ -455,10 +441,7 @@ def mountains(rng: np.random.Generator) -> Image.Image:
     wave = ripple * np.sin(900 * np.maximum(y - shore, 0) ** 0.7)
     rows = np.clip(2 * shore - y - 0.004 + wave, 0, shore) * n
     mirrored = np.stack(
-        [
-            ndimage.map_coordinates(picture[..., c], [rows, x * n - 0.5], order=1, mode="nearest")
-            for c in range(3)
-        ],
+        [ndimage.map_coordinates(picture[..., c], [rows, x * n - 0.5], order=1, mode="nearest") for c in range(3)],
         -1,
     )
     water = mirrored * rgb(0.62, 0.68, 0.78) + rgb(0.01, 0.02, 0.04)
@@ -484,9 +467,7 @@ def sign(rng: np.random.Generator) -> Image.Image:
         (0.29, rgb(0.72, 0.03, 0.05)),
     ):
         picture = mix(picture, colour * light[..., None], ellipse(0.5, 0.42, radius, radius))
-    bar = mask(
-        lambda d, s: d.rounded_rectangle([0.28 * s, 0.365 * s, 0.72 * s, 0.475 * s], 0.015 * s, fill=255)
-    )
+    bar = mask(lambda d, s: d.rounded_rectangle([0.28 * s, 0.365 * s, 0.72 * s, 0.475 * s], 0.015 * s, fill=255))
     return finish(mix(picture, rgb(0.92, 0.92, 0.92) * light[..., None], bar))
 
 
@@ -527,9 +508,7 @@ def daisy(rng: np.random.Generator) -> Image.Image:
     n = SIZE * OVER
     x, y = grid(n)
     blades = noise2(n, 5, 3, rng)
-    streaks = ndimage.gaussian_filter(
-        ndimage.rotate(noise2(n, 30, 3, rng), 35, reshape=False, mode="reflect"), (6, 2)
-    )
+    streaks = ndimage.gaussian_filter(ndimage.rotate(noise2(n, 30, 3, rng), 35, reshape=False, mode="reflect"), (6, 2))
     meadow = 0.6 * blades + 1.2 * (streaks - streaks.mean()) + 0.2
     picture = mix(rgb(0.02, 0.08, 0.01), rgb(0.3, 0.5, 0.1), np.clip(meadow, 0, 1))
     cx, cy = 0.5, 0.48
@@ -544,9 +523,7 @@ def daisy(rng: np.random.Generator) -> Image.Image:
             width = 0.044 * np.sqrt(np.clip(1 - np.abs(2 * t - 1.05) ** 3, 0, 1)) * (t < 1.02)
             cover = smooth(0.001, -0.001, np.abs(across) - width) * (width > 0.002)
             veins = 0.95 + 0.05 * np.cos(across * 900)
-            tone = (
-                (0.62 + 0.3 * t) * veins * (1 - 0.35 * (np.abs(across) / 0.05) ** 2) * (0.86 + 0.07 * layer)
-            )
+            tone = (0.62 + 0.3 * t) * veins * (1 - 0.35 * (np.abs(across) / 0.05) ** 2) * (0.86 + 0.07 * layer)
             rim = smooth(0.012, -0.004, np.abs(across) - width) * smooth(0.0, 0.02, width) * (1 - cover)
             picture = picture * (1 - 0.35 * rim)[..., None]
             picture = mix(picture, rgb(0.98, 0.97, 0.95) * tone[..., None], cover)
@@ -582,9 +559,7 @@ def main() -> None:
     p = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.add_argument(
-        "--skimage", type=Path, help="folder skimage/data; without it the photographs are left alone"
-    )
+    p.add_argument("--skimage", type=Path, help="folder skimage/data; without it the photographs are left alone")
     p.add_argument("--out", type=Path, default=root / "robaudit" / "data" / "bundled")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--quality", type=int, default=85, help="JPEG quality")

@@ -95,9 +95,7 @@ def build() -> nn.Sequential:
     )
 
 
-def pgd(
-    model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, g: torch.Generator
-) -> Tensor:
+def pgd(model: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int, g: torch.Generator) -> Tensor:
     """Run L-infinity PGD on the cross-entropy from a uniform random start; the last iterate."""
     delta = (torch.rand(x.shape, generator=g) * 2 - 1) * eps
     adv = (x + delta).clamp_(0, 1)
@@ -177,9 +175,7 @@ def export(model: nn.Module, path: Path) -> None:
 
 def weights_of(path: Path) -> nn.Sequential:
     """Build the architecture with the weights of an exported file, matched by name."""
-    state = {
-        t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer
-    }
+    state = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
     model = build()
     model.load_state_dict(state)
     return model.eval()
@@ -215,9 +211,7 @@ def attacked_correct(
     return standing
 
 
-def measure(
-    path: Path, x: Tensor, y: Tensor, subset: np.ndarray, args: argparse.Namespace
-) -> dict[str, float]:
+def measure(path: Path, x: Tensor, y: Tensor, subset: np.ndarray, args: argparse.Namespace) -> dict[str, float]:
     """Accuracies of one exported file on the whole test set and on the 500 shipped images."""
     model = weights_of(path)
     by_runtime, by_torch = runtime_logits(path, x), torch_logits(model, x)
@@ -247,9 +241,7 @@ def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.add_argument(
-        "--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"), help="the .gz files"
-    )
+    p.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"), help="the .gz files")
     p.add_argument("--out", type=Path, default=root / "robaudit" / "demo", help="where the three files go")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--eps", type=float, default=0.1, help="L-infinity radius, of training and of the attack")

@@ -58,9 +58,7 @@ class Linear(nn.Module):
         return u.flatten(1) @ self.weight.T + self.bias
 
 
-def linear(
-    shape: tuple[int, ...], classes: int, seed: int = 0, dtype: torch.dtype = torch.float64
-) -> FakeFile:
+def linear(shape: tuple[int, ...], classes: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> FakeFile:
     """A linear classifier with random weights, centred so that every class occurs."""
     generator = torch.Generator().manual_seed(seed)
     size = int(np.prod(shape))

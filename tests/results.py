@@ -73,9 +73,7 @@ def make_result(
             ),
         )
     if checks is None:
-        checks = tuple(
-            Check(id=id, status="pass", message=f"{id} holds") for id in ("clean", "parity", "evidence")
-        )
+        checks = tuple(Check(id=id, status="pass", message=f"{id} holds") for id in ("clean", "parity", "evidence"))
     return Result.model_validate(
         {
             "tool": Tool(version="0.1.0"),
@@ -125,9 +123,7 @@ def make_result(
                 norm="linf", eps=8 / 255, eps_text="8/255", eps_default=True, access=("white-box", "scores")
             ),
             "profile": ProfileRecord(name="quick", source="built-in", sha256="ef" * 32, resolved={}),
-            "environment": Environment(
-                python="3.11.9", platform="Linux", device="cpu", judge="ONNX Runtime 1.20, CPU"
-            ),
+            "environment": Environment(python="3.11.9", platform="Linux", device="cpu", judge="ONNX Runtime 1.20, CPU"),
             "clean": Clean(accuracy=None if stability else rate(93, 100)),
             "worst_case": WorstCase(
                 metric="stability" if stability else "robust_accuracy", upper_bound_observed=rate(k, n)

@@ -72,9 +72,7 @@ def test_images_are_500_and_balanced(images: tuple[np.ndarray, np.ndarray]) -> N
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="Fashion-MNIST is not installed")
-def test_images_are_the_first_fifty_of_each_class(
-    images: tuple[np.ndarray, np.ndarray], script: ModuleType
-) -> None:
+def test_images_are_the_first_fifty_of_each_class(images: tuple[np.ndarray, np.ndarray], script: ModuleType) -> None:
     x, y = script.read_split(FASHION_MNIST, "t10k")
     subset = script.first_of_each_class(y, 50)
     np.testing.assert_array_equal(images[0], x[subset])

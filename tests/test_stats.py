@@ -45,9 +45,7 @@ def test_nothing_and_everything(n):
 @pytest.mark.parametrize("p", [0.02, 0.3, 0.5, 0.9])
 def test_the_interval_covers_at_least_as_often_as_it_says(p):
     n = 60
-    covered = sum(
-        binom.pmf(k, n, p) for k in range(n + 1) if interval(k, n, 0.9)[0] <= p <= interval(k, n, 0.9)[1]
-    )
+    covered = sum(binom.pmf(k, n, p) for k in range(n + 1) if interval(k, n, 0.9)[0] <= p <= interval(k, n, 0.9)[1])
     assert covered >= 0.9
 
 

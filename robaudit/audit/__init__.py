@@ -1,1 +1,1 @@
-
+"""Profile -> plan -> runs -> journal -> result, in a supervised worker process."""

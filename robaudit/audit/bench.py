@@ -91,9 +91,7 @@ class SessionBench:
         readable = sum(1 for r in self._cascade.journal.keyed("clean", "index").values() if r["readable"])
         return len(self._store.standing()), readable
 
-    def run(
-        self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]
-    ) -> dict[int, UnitResult]:
+    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index."""
         by_index = {s.index: s for s in samples}
         found: dict[int, list[UnitResult]] = {}
@@ -126,7 +124,7 @@ class SessionBench:
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
         """[N, *shape] in u-space to [N, K] scores of the file."""
         target = self._loaded.target
-        u = torch.from_numpy(np.ascontiguousarray(points)).to(target.device, target.dtype)
+        u = torch.from_numpy(np.array(points)).to(target.device, target.dtype)
         scores: NDArray[Any] = target.scores(u, alone=alone).cpu().numpy()
         return scores
 
@@ -160,7 +158,5 @@ class SessionBench:
 
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access."""
-        done = {
-            r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"
-        }
+        done = {r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"}
         return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}

@@ -107,14 +107,10 @@ class _Cascade:
 
     def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
         self.readable = sum(1 for r in clean.values() if r["readable"])
-        self.correct = [
-            i for i, r in clean.items() if r["prediction"] is not None and r["prediction"] == r["label"]
-        ]
+        self.correct = [i for i, r in clean.items() if r["prediction"] is not None and r["prediction"] == r["label"]]
         self.records = journal.keyed("attack", "id")
         self.order = list(self.records)
-        units: dict[str, dict[int, dict[tuple[int, int], UnitResult]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        units: dict[str, dict[int, dict[tuple[int, int], UnitResult]]] = defaultdict(lambda: defaultdict(dict))
         for record in journal.of("unit"):
             result = unit_result(record)
             units[record["attack"]][record["sample"]][result.unit.rank] = result
@@ -161,9 +157,7 @@ def _attack(request: AuditRequest, cascade: _Cascade, place: int) -> model.Attac
         attempted=record["attempted"],
         broken=len(broken),
         newly_broken=len(newly),
-        cumulative_robust_accuracy=(
-            rate(len(cascade.standing(place + 1)), cascade.readable) if ran else None
-        ),
+        cumulative_robust_accuracy=(rate(len(cascade.standing(place + 1)), cascade.readable) if ran else None),
         rate_alone=rate(len(cascade.correct) - len(broken), cascade.readable) if saw_all else None,
         median_distance=statistics.median(distances) if distances else None,
         forwards=sum(r.forwards for r in results.values()),
@@ -211,7 +205,7 @@ def _threat(request: AuditRequest, cascade: _Cascade) -> model.Threat:
 def _profile(request: AuditRequest) -> model.ProfileRecord:
     return model.ProfileRecord(
         name=request.profile.name,
-        source=request.sources.get("profile", "built-in"),
+        source=request.profile_source,
         sha256=request.profile.digest(),
         resolved=request.profile.model_dump(mode="json"),
         settings=request.settings,
@@ -303,9 +297,7 @@ def _errors(
         for sample, result in cascade.best.get(key, {}).items():
             if result.error:
                 name = clean[sample]["id"] if sample in clean else str(sample)
-                found.append(
-                    model.AuditFailure(where="attack", message=result.error, sample=name, attack=key)
-                )
+                found.append(model.AuditFailure(where="attack", message=result.error, sample=name, attack=key))
     for record in journal.keyed("check", "id").values():
         if "failed" in record:
             found.append(model.AuditFailure(where=f"check {record['id']}", message=record["failed"]))
@@ -327,8 +319,6 @@ def _limitations(request: AuditRequest, data: Record, target: Record, cascade: _
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")
     if data["reference"] == "model":
-        found.append(
-            "stability mode: the model's own clean answers are the reference; no accuracy is claimed"
-        )
+        found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
     found += target["assumed"]
     return tuple(found)

@@ -123,7 +123,7 @@ class Cascade:
             if isinstance(error, RobauditError):
                 reason = str(error)
             self.observer(Note(f"the attack {planned.key} failed: {reason}", "error"))
-        self.broken_by.update({sample: planned.key for sample in won})
+        self.broken_by.update(dict.fromkeys(won, planned.key))
         seconds = before + time.perf_counter() - start
         self._record(planned, status, reason, len(standing), len(won), seconds)
 

@@ -114,15 +114,7 @@ class Finished:
 
 
 Event: TypeAlias = (
-    Phase
-    | Plan
-    | AttackStarted
-    | UnitsFinished
-    | AttackFinished
-    | CheckFinished
-    | Note
-    | SampleError
-    | Finished
+    Phase | Plan | AttackStarted | UnitsFinished | AttackFinished | CheckFinished | Note | SampleError | Finished
 )
 
 

@@ -19,9 +19,7 @@ __all__ = ["write_evidence"]
 NAME = "evidence.npz"
 
 
-def write_evidence(
-    folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]
-) -> dict[str, Any]:
+def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
     ``prediction`` [N] int64, ``attack`` [N] strings.
 

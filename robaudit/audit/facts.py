@@ -58,9 +58,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
 def _source(target: Target) -> str | None:
     if not target.gradient.available:
         return None
-    return (
-        "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
-    )
+    return "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
 
 
 def assumption_sentence(field: str) -> str:

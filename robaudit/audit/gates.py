@@ -137,9 +137,7 @@ def _all_checks(checks: Sequence[Check]) -> _Outcome:
 def _one_check(name: str, checks: Sequence[Check]) -> _Outcome:
     found = [check for check in checks if check.id == name]
     if not found or found[0].status == "skipped":
-        return _Outcome(
-            "invalid", f"the check {name} did not run" + (f": {found[0].message}" if found else "")
-        )
+        return _Outcome("invalid", f"the check {name} did not run" + (f": {found[0].message}" if found else ""))
     return _Outcome("fail" if found[0].status == "fail" else "pass", found[0].message)
 
 
@@ -170,17 +168,13 @@ def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result
     if doubts:
         return _Outcome("invalid", f"cannot be judged: {doubts[0]}", rate)
     if gate.min is not None and high < gate.min:
-        return _Outcome(
-            "fail", f"{rate.k} of {rate.n}: at most {high:.1%}, {sure}; below {gate.min:.1%}", rate
-        )
+        return _Outcome("fail", f"{rate.k} of {rate.n}: at most {high:.1%}, {sure}; below {gate.min:.1%}", rate)
     if unfit:
         return _Outcome("invalid", f"cannot pass: {unfit[0]}", rate)
     if result.target.assumed:
         return _Outcome("invalid", f"cannot pass on an assumed input: {result.target.assumed[0]}", rate)
     if gate.max is not None and low > gate.max:
-        return _Outcome(
-            "fail", f"{rate.k} of {rate.n}: at least {low:.1%}, {sure}; above {gate.max:.1%}", rate
-        )
+        return _Outcome("fail", f"{rate.k} of {rate.n}: at least {low:.1%}, {sure}; above {gate.max:.1%}", rate)
     open_bounds = [gate.min] if gate.min is not None and low < gate.min else []
     if gate.max is not None and high > gate.max:
         open_bounds.append(gate.max)
@@ -189,8 +183,6 @@ def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result
         return _Outcome("pass", f"{rate.k} of {rate.n}: {bound}, {sure}", rate)
     sizes = [sample_size_to_decide(rate.k, rate.n, bound, gate.confidence) for bound in open_bounds]
     needed = None if None in sizes else max(size for size in sizes if size is not None)
-    hint = (
-        f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
-    )
+    hint = f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
     message = f"{rate.k} of {rate.n}: between {low:.1%} and {high:.1%}; {hint}"
     return _Outcome("inconclusive", message, rate, samples_needed=needed)

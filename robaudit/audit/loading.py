@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.request import AuditRequest
-from robaudit.data.source import Dataset, bundled_dataset, open_dataset, peek_shape
+from robaudit.data.open import bundled_dataset, open_dataset, peek_shape
+from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides

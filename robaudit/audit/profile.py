@@ -316,9 +316,7 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     base = _load(base_path, (*chain, path.resolve()))
     norm = content.get("threat", {}).get("norm", base.threat.norm)
     if norm != base.threat.norm and "eps" not in content["threat"]:
-        raise UsageError(
-            f"{path}: threat.norm differs from that of {own.extends!r}, so threat.eps must be given"
-        )
+        raise UsageError(f"{path}: threat.norm differs from that of {own.extends!r}, so threat.eps must be given")
     layer = own.model_dump(mode="json", exclude_unset=True)
     merged = _merge(base.model_dump(mode="json"), layer)
     merged["gates"] = [gate.model_dump() for gate in merge_gates(base.gates, own.gates)]

@@ -32,6 +32,7 @@ class AuditRequest:
         eps_default: nobody chose ε.
         settings: resolved settings for the record, and ``sources`` where each came from.
         command: that reproduces the audit.
+        profile_source: built-in, or the profile's file.
     """
 
     model: Path
@@ -52,3 +53,4 @@ class AuditRequest:
     settings: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    profile_source: str = "built-in"

@@ -66,9 +66,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, os.PathLike):
         return _plain(os.fspath(value))
-    if not isinstance(value, bool | int | float | BaseModel | None) and callable(
-        getattr(value, "item", None)
-    ):
+    if not isinstance(value, bool | int | float | BaseModel | None) and callable(getattr(value, "item", None)):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -80,9 +78,7 @@ Free: TypeAlias = dict[str, JsonValue]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod

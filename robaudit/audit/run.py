@@ -10,6 +10,7 @@ from pathlib import Path
 from robaudit import __version__
 from robaudit.audit.build import build_result
 from robaudit.audit.events import Observer
+from robaudit.audit.gates import check_gates
 from robaudit.audit.plan import validate_attacks
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
@@ -81,6 +82,7 @@ def run_audit(
         AuditError: it failed before anything could be reported.
     """
     validate_attacks(request.profile)
+    check_gates(request.profile.gates, [spec.id for spec in request.profile.attacks], list(request.profile.checks))
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
     prepare(folder, run_id, fresh=fresh)

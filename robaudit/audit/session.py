@@ -5,6 +5,7 @@ Everything it learns goes into the journal; the report is built from the journal
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,8 @@ __all__ = ["Session"]
 
 CHUNK = 32
 """Samples loaded at once for their clean answers."""
+MEASURED = 8
+"""Samples on which the target itself is measured."""
 POOL = 24
 """Samples that attacks may start from."""
 
@@ -81,10 +84,10 @@ class Session:
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
         self.observer(Phase("clean answers", f"{len(loaded.drawn)} samples"))
+        first = self._measure(loaded)
         store = SampleStore(loaded.data, self._clean_answers(loaded))
-        first = self._measure(loaded, store)
         self.journal.append(target_record(self.request, loaded))
-        if first is None:
+        if first is None or not store.answers:
             self.journal.append({"kind": "end", "stopped": False})
             return
         engine = self._engine(loaded, store, first)
@@ -157,14 +160,20 @@ class Session:
             }
         )
 
-    def _measure(self, loaded: Loaded, store: SampleStore) -> torch.Tensor | None:
+    def _measure(self, loaded: Loaded) -> torch.Tensor | None:
         """Batch invariance, determinism and the kind of the output, on real samples; returns one of them."""
-        usable = sorted(store.answers)
-        if not usable:
+        found: list[np.ndarray[Any, Any]] = []
+        for index in loaded.drawn:
+            with contextlib.suppress(UnreadableSampleError):
+                found.append(loaded.data.load(index))
+            if len(found) == MEASURED:
+                break
+        if not found:
             return None
-        u = np.stack([store(i).u for i in usable[:8]])
-        points = torch.from_numpy(u).to(loaded.target.device, loaded.target.dtype)
+        points = torch.from_numpy(np.stack(found)).to(loaded.target.device, loaded.target.dtype)
         loaded.target.measure(points)
+        if loaded.target.gradient.available:
+            loaded.target.calibrate()
         return points[0]
 
     def _engine(self, loaded: Loaded, store: SampleStore, first: torch.Tensor) -> Engine:
@@ -173,8 +182,6 @@ class Session:
         if batch is None:
             batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
         batch = max(1, int(batch * self.batch_scale))
-        if loaded.target.gradient.available:
-            loaded.target.calibrate()
         surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
         evaluator = Evaluator(loaded.target, batch, surrogates)
         judge = Judge(loaded.target)
@@ -182,9 +189,9 @@ class Session:
 
     def _pool(self, loaded: Loaded, store: SampleStore) -> StartingPool:
         """Samples to start from, chosen and ordered by content so that the data's order does not matter."""
-        ordered = sorted(
-            (store(i) for i in list(store.answers)[: 4 * POOL]), key=lambda s: key_of("pool", s.digest)
-        )[:POOL]
+        ordered = sorted((store(i) for i in list(store.answers)[: 4 * POOL]), key=lambda s: key_of("pool", s.digest))[
+            :POOL
+        ]
         target = loaded.target
         points = torch.from_numpy(np.stack([s.u for s in ordered])).to(target.device, target.dtype)
         labels = torch.tensor([s.label for s in ordered], dtype=torch.int64, device=target.device)
@@ -202,9 +209,7 @@ class Session:
         for reason in loaded.surrogate_problems:
             self._note(reason)
         threat = threat_model(self.request.profile)
-        cascade = Cascade(
-            plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop
-        )
+        cascade = Cascade(plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop)
         planned = tuple(PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p)) for p in plan)
         self.observer(Plan(planned, len(loaded.drawn)))
         return cascade

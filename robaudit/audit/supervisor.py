@@ -101,9 +101,7 @@ def _from_disk(folder: Path) -> Journal:
 def _start(request: AuditRequest, folder: Path, batch_scale: float) -> tuple[SpawnProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(
-        target=worker.main, args=(request, folder, theirs, batch_scale), name="robaudit-worker"
-    )
+    process = context.Process(target=worker.main, args=(request, folder, theirs, batch_scale), name="robaudit-worker")
     process.start()
     theirs.close()
     return process, ours

@@ -155,9 +155,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     steps: list[str] = []
     if draft.run.interrupted or draft.run.failed is not None:
         steps.append("run the same command again: it goes on from the journal")
-    steps += [
-        CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS
-    ]
+    steps += [CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS]
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
     if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
         steps.append(
@@ -181,9 +179,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     if unsettled:
         steps.append("the estimate lies on a gate's bound: no sample size decides it, move the bound")
     if any(gate.status == "fail" and not is_procedural(gate.metric) for gate in gates):
-        steps.append(
-            "look at the adversarial examples in the evidence, then harden the model and audit it again"
-        )
+        steps.append("look at the adversarial examples in the evidence, then harden the model and audit it again")
     if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
         steps.append("set a gate of your own, such as --min-robust, to use this in CI")
     return steps

@@ -87,7 +87,11 @@ class MeasuredTarget(Protocol):
 class Bench(Protocol):
     """What a check may use."""
 
-    target: MeasuredTarget
+    @property
+    def target(self) -> MeasuredTarget:
+        """The file."""
+        ...
+
     threat: ThreatModel
     classes: int
     stability: bool
@@ -101,9 +105,7 @@ class Bench(Protocol):
         """Samples answered correctly, and all that were drawn and could be read."""
         ...
 
-    def run(
-        self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]
-    ) -> dict[int, UnitResult]:
+    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index."""
         ...
 

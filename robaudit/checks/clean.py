@@ -31,9 +31,7 @@ class Clean(Check):
         """Compare with the declared accuracy, else with guessing."""
         k, n, declared = measured["correct"], measured["drawn"], measured["declared"]
         if measured["stability"]:
-            return Finding(
-                "skipped", "no labels, so no clean accuracy: the model's own answers are the reference"
-            )
+            return Finding("skipped", "no labels, so no clean accuracy: the model's own answers are the reference")
         if n == 0:
             return Finding("fail", "no sample could be evaluated")
         if declared is not None:
@@ -46,9 +44,7 @@ class Clean(Check):
                     k / n,
                     declared,
                 )
-            return Finding(
-                "pass", f"clean accuracy {k / n:.1%} agrees with the declared {declared:.1%}", k / n
-            )
+            return Finding("pass", f"clean accuracy {k / n:.1%} agrees with the declared {declared:.1%}", k / n)
         guessing = 1 / measured["classes"]
         if upper_bound(k, n) <= guessing or k == 0:
             return Finding(

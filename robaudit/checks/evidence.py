@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
 
@@ -24,17 +27,11 @@ class Evidence(Check):
             sample = samples[breach.sample]
             point = np.asarray(breach.point)
             fooled = _prediction(bench, point) == breach.prediction
-            goal = (
-                breach.prediction == sample.target
-                if sample.target >= 0
-                else breach.prediction != sample.label
-            )
+            goal = breach.prediction == sample.target if sample.target >= 0 else breach.prediction != sample.label
             if not (fooled and goal and _admissible(bench, sample.u, point)):
                 invalid.append(breach.sample)
             if bench.target.eight_bit:
-                eight[str(breach.sample)] = _eight_bit_distance(
-                    bench, breach, sample.u, sample.label, sample.target
-                )
+                eight[str(breach.sample)] = _eight_bit_distance(bench, breach, sample.u, sample.label, sample.target)
         return {"checked": len(bench.breaches()), "invalid": invalid, "eight_bit": eight}
 
     def verdict(self, measured: Measured) -> Finding:
@@ -43,9 +40,7 @@ class Evidence(Check):
         if n == 0:
             return Finding("pass", "no adversarial example is claimed")
         if invalid:
-            return Finding(
-                "fail", f"{len(invalid)} of {n} stored examples do not hold up on the file", len(invalid), 0
-            )
+            return Finding("fail", f"{len(invalid)} of {n} stored examples do not hold up on the file", len(invalid), 0)
         text = f"all {n} stored examples fool the file alone and lie in the box and the ball"
         kept = [d for d in measured["eight_bit"].values() if d is not None]
         if measured["eight_bit"]:
@@ -53,17 +48,17 @@ class Evidence(Check):
         return Finding("pass", text, 0, 0)
 
 
-def _prediction(bench: Bench, point: np.ndarray) -> int:  # type: ignore[type-arg]
+def _prediction(bench: Bench, point: NDArray[Any]) -> int:
     scores = bench.scores(point[None], alone=True)[0]
     return int(scores.argmax()) if np.isfinite(scores).all() else -1
 
 
-def _admissible(bench: Bench, origin: np.ndarray, point: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _admissible(bench: Bench, origin: NDArray[Any], point: NDArray[Any]) -> bool:
     inside, _ = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point.copy())[None])
     return bool(inside[0])
 
 
-def eight_bit(origin: np.ndarray, point: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def eight_bit(origin: NDArray[Any], point: NDArray[Any]) -> NDArray[Any]:
     """The point on the 8-bit grid, each value rounded towards the original, so that no distance grows."""
     levels = point.astype(np.float64) * 255
     rounded = np.where(point > origin, np.floor(levels + 1e-4), np.ceil(levels - 1e-4)) / 255
@@ -73,7 +68,7 @@ def eight_bit(origin: np.ndarray, point: np.ndarray) -> np.ndarray:  # type: ign
 def _eight_bit_distance(
     bench: Bench,
     breach: Breach,
-    origin: np.ndarray,  # type: ignore[type-arg]
+    origin: NDArray[Any],
     label: int,
     target: int,
 ) -> float | None:

@@ -34,9 +34,7 @@ class Parity(Check):
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the two thresholds."""
         if "points" not in measured:
-            reason = (
-                "the TorchScript module itself is differentiated" if measured["own"] else "there is no twin"
-            )
+            reason = "the TorchScript module itself is differentiated" if measured["own"] else "there is no twin"
             return Finding("skipped", reason)
         agreement, difference = measured["agreement"], measured["difference"]
         text = (
@@ -44,7 +42,5 @@ class Parity(Check):
             f"{difference:.1e}"
         )
         if agreement < LEAST_AGREEMENT or difference > MOST_DIFFERENCE or not np.isfinite(difference):
-            return Finding(
-                "fail", text + ": gradients are not those of the file", difference, MOST_DIFFERENCE
-            )
+            return Finding("fail", text + ": gradients are not those of the file", difference, MOST_DIFFERENCE)
         return Finding("pass", text, difference, MOST_DIFFERENCE)

@@ -11,9 +11,7 @@ __all__ = ["explain"]
 
 
 def explain(
-    id: Annotated[
-        str | None, typer.Argument(help="An attack or a check; without it, all are listed.")
-    ] = None,
+    id: Annotated[str | None, typer.Argument(help="An attack or a check; without it, all are listed.")] = None,
 ) -> None:
     """Explain an attack or a check: what it does, its source, parameters and cost."""
     from robaudit.attacks.registry import attack_classes
@@ -32,9 +30,7 @@ def explain(
         cls = attacks[id]
         norms = ", ".join(sorted(str(n) for n in cls.norms))
         goals = ", ".join(sorted(str(g) for g in cls.goals))
-        typer.echo(
-            f"{id}: attack, {cls.access} access; norms {norms}; goals {goals}; stops at {cls.stop.value}\n"
-        )
+        typer.echo(f"{id}: attack, {cls.access} access; norms {norms}; goals {goals}; stops at {cls.stop.value}\n")
         typer.echo(inspect.getdoc(cls) or "")
         defaults = [f"{p.name} = {p.default}" for p in inspect.signature(cls).parameters.values()]
         typer.echo("\nDefaults: " + (", ".join(defaults) or "none"))

@@ -15,9 +15,7 @@ def gate(
     min_robust: Annotated[
         float | None, typer.Option(help="Least robust accuracy that passes; default: the run's own gates.")
     ] = None,
-    on_inconclusive: Annotated[
-        str, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
-    ] = "fail",
+    on_inconclusive: Annotated[str, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")] = "fail",
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.profile import GateSpec, Profile, merge_gates

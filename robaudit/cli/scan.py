@@ -30,17 +30,11 @@ def scan(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            help="CSV of file,label; or 'model': the model's own answers are the reference (stability mode)."
-        ),
+        typer.Option(help="CSV of file,label; or 'model': the model's own answers are the reference (stability mode)."),
     ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")
-    ] = None,
+    profile: Annotated[str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")] = None,
     norm: Annotated[str | None, typer.Option(help="linf or l2.")] = None,
-    eps: Annotated[
-        str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")
-    ] = None,
+    eps: Annotated[str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")] = None,
     samples: Annotated[int | None, typer.Option(help="Samples to draw. Default: the profile's.")] = None,
     surrogate: Annotated[
         list[Path] | None, typer.Option(help="Model file for transfer attacks; repeat to average logits.")
@@ -57,9 +51,7 @@ def scan(
     mean: Annotated[
         str | None, typer.Option(help="Mean per channel, subtracted after --scale.", rich_help_panel=INPUT)
     ] = None,
-    std: Annotated[
-        str | None, typer.Option(help="Standard deviation per channel.", rich_help_panel=INPUT)
-    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation per channel.", rich_help_panel=INPUT)] = None,
     scale: Annotated[
         float | None,
         typer.Option(help="Factor from [0, 1] to the model's units, such as 255.", rich_help_panel=INPUT),
@@ -84,12 +76,8 @@ def scan(
         float | None,
         typer.Option(help="Clean accuracy that you expect; a check compares it.", rich_help_panel=INPUT),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN)
-    ] = None,
-    batch_size: Annotated[
-        str | None, typer.Option(help="A number, or auto: measured.", rich_help_panel=RUN)
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN)] = None,
+    batch_size: Annotated[str | None, typer.Option(help="A number, or auto: measured.", rich_help_panel=RUN)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", rich_help_panel=RUN)] = None,
     run_dir: Annotated[
         Path | None,
@@ -110,9 +98,7 @@ def scan(
         ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; list every sample.")
-    ] = 0,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; list every sample.")] = 0,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No live progress on stderr.")] = False,
 ) -> None:
     """Audit a model file: run the attacks of a profile, check the audit itself, report, and gate."""
@@ -169,7 +155,7 @@ def scan(
             observer,
             fresh=fresh,
             on_inconclusive=resolved.settings.on_inconclusive,
-            warn=lambda message: sys.stderr.write(f"robaudit: warning: {message}\n"),
+            warn=_warn,
         )
     if quiet:
         sys.stdout.write(f"{result.verdict.headline}\n")
@@ -183,6 +169,10 @@ def scan(
     raise typer.Exit(result.verdict.exit_code)
 
 
+def _warn(message: str) -> None:
+    sys.stderr.write(f"robaudit: warning: {message}\n")
+
+
 def _command() -> str:
     return shlex.join(["robaudit", *sys.argv[1:]])
 
@@ -192,7 +182,7 @@ def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: s
     from robaudit.audit.request import AuditRequest
 
     settings = resolved.settings
-    values = {k: v for k, v in settings.input.model_dump(exclude_none=True).items()}
+    values = settings.input.model_dump(exclude_none=True)
     sources = dict(resolved.sources)
     data = Path(settings.data) if settings.data is not None else None
     sidecar = model.with_name(f"{model.stem}.data.npz")
@@ -219,6 +209,7 @@ def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: s
         settings=settings.model_dump(mode="json"),
         sources=sources,
         command=command,
+        profile_source=resolved.profile_source,
     )
 
 

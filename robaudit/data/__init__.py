@@ -1,1 +1,1 @@
-
+"""Samples: image folders, arrays, the bundled images."""

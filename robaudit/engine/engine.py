@@ -143,9 +143,7 @@ class Engine:
         new = _Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
         return new if pool is None else pool.join(new)
 
-    def _problem(
-        self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel
-    ) -> Problem:
+    def _problem(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> Problem:
         target = self.evaluator.target
         device, dtype = target.device, target.dtype
 
@@ -155,8 +153,7 @@ class Engine:
         x = torch.from_numpy(np.stack([s.u for _, s in fresh])).to(device=device, dtype=dtype)
         clean = torch.from_numpy(np.stack([s.clean for _, s in fresh])).to(device=device, dtype=dtype)
         aims = [
-            _ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target
-            for u, s in fresh
+            _ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh
         ]
         sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
         point_bytes = x[0].numel() * x.element_size()
@@ -191,9 +188,7 @@ class Engine:
             finished |= (account.queries >= self._budget) & ~accepted
         finished &= ~broken
         for i in (broken & ~accepted).nonzero()[:, 0].tolist():
-            emit(
-                _result(pool, i, False, error="the model's output or gradient is not finite at a point tried")
-            )
+            emit(_result(pool, i, False, error="the model's output or gradient is not finite at a point tried"))
         if bool(finished.any()):
             self._finish(pool, attack, threat, finished, emit)
         gone = finished | accepted | broken
@@ -227,9 +222,7 @@ class Engine:
         denied = refused.reshape(answer.fooled.shape)
         return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
 
-    def _finish(
-        self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, finished: Tensor, emit: Sink
-    ) -> None:
+    def _finish(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, finished: Tensor, emit: Sink) -> None:
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
                 emit(_result(pool, i, False))

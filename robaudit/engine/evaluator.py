@@ -58,9 +58,7 @@ class Evaluator:
         micro_batch: most rows of one model call; halved when a GPU runs out of memory.
     """
 
-    def __init__(
-        self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None
-    ) -> None:
+    def __init__(self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None) -> None:
         self.target = target
         self.surrogates = surrogates
         self.micro_batch = micro_batch
@@ -109,9 +107,7 @@ class Evaluator:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)
         model_ok = (request.model is ModelRef.SURROGATES) == (access is Access.TRANSFER)
         if not known or access not in request.access or not model_ok:
-            raise AuditError(
-                f"a {type(request).__name__} request to the {request.model} is outside {access} access"
-            )
+            raise AuditError(f"a {type(request).__name__} request to the {request.model} is outside {access} access")
 
     def _model(self, ref: ModelRef) -> Differentiable:
         if ref is ModelRef.TARGET:

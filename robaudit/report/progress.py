@@ -84,9 +84,7 @@ class NoProgress:
 class PlainProgress(NoProgress):
     """A line for each event, and one every ten seconds while an attack runs."""
 
-    def __init__(
-        self, stream: TextIO, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
         self._verbose = verbose
         self._clock = clock

@@ -297,9 +297,7 @@ def _errors(console: Console, result: Result) -> None:
     _heading(console, "Errors")
     lines = []
     for error in result.errors:
-        cost = [
-            f"{kind} {name}" for kind, name in (("attack", error.attack), ("sample", error.sample)) if name
-        ]
+        cost = [f"{kind} {name}" for kind, name in (("attack", error.attack), ("sample", error.sample)) if name]
         lines.append(f"{error.where}{' (' + ', '.join(cost) + ')' if cost else ''}: {error.message}")
     _bullets(console, lines[:LISTED_ERRORS])
     if len(lines) > LISTED_ERRORS:

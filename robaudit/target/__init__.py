@@ -1,1 +1,1 @@
-
+"""The file under audit: loading, what its inputs and outputs mean, running it, differentiating it."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import FakeFile, Linear, attack_all, linear, network, samples_for
+from models import FakeFile, Linear, attack_all, network, samples_for
 
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.errors import UsageError
@@ -24,9 +24,7 @@ SMALL = {
     "hopskipjump": {"queries": 400},
     "mi-fgsm": {"steps": 5},
 }
-CASES = [
-    (name, norm) for name, cls in attack_classes().items() for norm in sorted(cls.norms) if name in SMALL
-]
+CASES = [(name, norm) for name, cls in attack_classes().items() for norm in sorted(cls.norms) if name in SMALL]
 
 
 def test_every_attack_is_in_the_cases() -> None:
@@ -116,13 +114,9 @@ def test_outcome_does_not_depend_on_batch_size_or_order(name: str, norm: Norm) -
         (64, 64, range(15, -1, -1)),
     ]:
         reordered = [samples[i] for i in order]
-        found = attack_all(
-            target, attack, threat, reordered, slots=slots, micro_batch=micro_batch, surrogates=target
-        )
+        found = attack_all(target, attack, threat, reordered, slots=slots, micro_batch=micro_batch, surrogates=target)
         assert outcome(found) == reference
-    assert outcome(attack_all(target, attack, threat, samples, seed=5, surrogates=target)).keys() == (
-        reference.keys()
-    )
+    assert outcome(attack_all(target, attack, threat, samples, seed=5, surrogates=target)).keys() == (reference.keys())
 
 
 class Shifted(torch.nn.Module):
@@ -142,9 +136,7 @@ def test_invariant_to_logit_shift_and_class_order(name: str, norm: Norm) -> None
     attack = make_attack(name, SMALL[name])
     threat = ThreatModel(norm, 0.03 if norm is Norm.LINF else 0.15)
     samples = samples_for(plain, 10)
-    renamed = [
-        dataclasses.replace(s, label=order.index(s.label), clean=s.clean[order] + 100.0) for s in samples
-    ]
+    renamed = [dataclasses.replace(s, label=order.index(s.label), clean=s.clean[order] + 100.0) for s in samples]
     first = attack_all(plain, attack, threat, samples, surrogates=plain)
     second = attack_all(other, attack, threat, renamed, surrogates=other)
     assert {i: r.success for i, r in first.items()} == {i: r.success for i, r in second.items()}
@@ -196,9 +188,7 @@ def test_apgd_t_is_at_least_as_strong_as_ce_and_fgsm() -> None:
 def test_hopskipjump_approaches_the_boundary() -> None:
     target = boundary_model((1, 6, 6), seed=2)
     samples = samples_for(target, 8)
-    results = attack_all(
-        target, make_attack("hopskipjump", {"queries": 4000}), ThreatModel(Norm.L2, 0.001), samples
-    )
+    results = attack_all(target, make_attack("hopskipjump", {"queries": 4000}), ThreatModel(Norm.L2, 0.001), samples)
     ratios = [results[s.index].distance / closed_form(target, s, Norm.L2) for s in samples]
     assert min(ratios) >= 1 - 1e-9
     assert np.median(ratios) < 1.1
@@ -207,9 +197,7 @@ def test_hopskipjump_approaches_the_boundary() -> None:
 def test_hopskipjump_without_a_start_ends() -> None:
     constant = FakeFile(Linear(torch.zeros(3, 4), torch.tensor([1.0, 0.0, 0.0])), 3, (4,))
     samples = samples_for(constant, 3)
-    results = attack_all(
-        constant, make_attack("hopskipjump", {"queries": 5000}), ThreatModel(Norm.L2, 1.0), samples
-    )
+    results = attack_all(constant, make_attack("hopskipjump", {"queries": 5000}), ThreatModel(Norm.L2, 1.0), samples)
     assert all(not r.success and r.distance is None and r.queries < 50 for r in results.values())
 
 

@@ -131,9 +131,7 @@ def test_fractions_are_read_exactly(top, bottom):
     assert parse_eps(f" {top} / {bottom} ") == parse_eps(f"{top}/{bottom}")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "1/0", "0", 0, -0.1, "nan", float("inf"), "8/x", "1e999", True, "1.5", 8]
-)
+@pytest.mark.parametrize("text", ["", "x", "1/0", "0", 0, -0.1, "nan", float("inf"), "8/x", "1e999", True, "1.5", 8])
 def test_wrong_radii_are_refused(text):
     with pytest.raises(UsageError, match="eps"):
         parse_eps(text)
@@ -149,9 +147,7 @@ def test_known_metrics(metric):
     check_metric(metric)
 
 
-@pytest.mark.parametrize(
-    "metric", ["acc", "checks.x", "attacks.pgd", "attacks.pgd.x", "checks", "attacks..rate_alone"]
-)
+@pytest.mark.parametrize("metric", ["acc", "checks.x", "attacks.pgd", "attacks.pgd.x", "checks", "attacks..rate_alone"])
 def test_unknown_metrics_are_refused(metric):
     with pytest.raises(UsageError):
         check_metric(metric)

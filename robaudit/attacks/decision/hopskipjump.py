@@ -197,9 +197,7 @@ class HopSkipJump(SlotAttack[State]):
             high=torch.where(mask, 1.0, state.high),
         )
 
-    def _after_start(
-        self, problem: Problem, state: State, mask: Tensor, fooled: Tensor, point: Tensor
-    ) -> State:
+    def _after_start(self, problem: Problem, state: State, mask: Tensor, fooled: Tensor, point: Tensor) -> State:
         if not bool(mask.any()):
             return state
         tries = NOISE_STARTS + len(problem.pool.labels)
@@ -260,9 +258,7 @@ class HopSkipJump(SlotAttack[State]):
             halvings=torch.where(ready, 0, state.halvings),
         )
 
-    def _after_step(
-        self, problem: Problem, state: State, mask: Tensor, fooled: Tensor, point: Tensor
-    ) -> State:
+    def _after_step(self, problem: Problem, state: State, mask: Tensor, fooled: Tensor, point: Tensor) -> State:
         """A step that still fools is bisected; one that does not is halved; a hopeless one is dropped."""
         if not bool(mask.any()):
             return state

@@ -14,9 +14,7 @@ _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-def window_pads(
-    node: Node, x: Tensor, kernel: list[int], strides: list[int], dilations: list[int]
-) -> list[int]:
+def window_pads(node: Node, x: Tensor, kernel: list[int], strides: list[int], dilations: list[int]) -> list[int]:
     """The pads of a sliding window, ``auto_pad`` resolved for this input size."""
     rank = len(kernel)
     mode = node.text("auto_pad", "NOTSET")
@@ -69,9 +67,7 @@ def _conv_transpose(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None =
     if mode == "VALID":
         pads = [0] * (2 * rank)
     shape = node.integers("output_shape")
-    full = [
-        strides[i] * (x.shape[2 + i] - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(rank)
-    ]
+    full = [strides[i] * (x.shape[2 + i] - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(rank)]
     if shape is None and mode.startswith("SAME"):
         # Only ever crops: a stride beyond the kernel leaves the result short.
         wanted = [size * stride for size, stride in zip(x.shape[2:], strides, strict=True)]

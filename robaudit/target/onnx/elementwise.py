@@ -182,9 +182,7 @@ def _identity(node: Node, x: Tensor) -> Tensor:
 
 
 @operator("Dropout")
-def _dropout(
-    node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None
-) -> tuple[Tensor, ...]:
+def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> tuple[Tensor, ...]:
     if training is not None and (not is_known(training) or bool(training.item())):
         if ratio is not None and is_known(ratio) and float(ratio.item()) == 0.0:
             return x, torch.ones_like(x, dtype=torch.bool)

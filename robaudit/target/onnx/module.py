@@ -144,9 +144,7 @@ class OnnxModule(nn.Module):
             return tuple(_only(value, width) for value in outputs)
 
         if how == "vmap":
-            mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(
-                x, *extra
-            )
+            mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(x, *extra)
             return mapped
         rows = [single(sample, *extra) for sample in x]
         return tuple(torch.stack(values) for values in zip(*rows, strict=True))

@@ -85,9 +85,7 @@ def _lrn(node: Node, x: Tensor) -> Tensor:
     rows = torch.square(x).reshape([x.shape[0], 1, x.shape[1], math.prod(x.shape[2:])])
     rows = F.pad(rows, [0, 0, before, size - 1 - before])
     mean = F.avg_pool2d(rows, [size, 1], 1).reshape(list(x.shape))
-    return x / torch.pow(
-        node.number("bias", 1.0) + node.number("alpha", 1e-4) * mean, node.number("beta", 0.75)
-    )
+    return x / torch.pow(node.number("bias", 1.0) + node.number("alpha", 1e-4) * mean, node.number("beta", 0.75))
 
 
 @operator("LpNormalization")

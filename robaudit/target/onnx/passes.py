@@ -184,12 +184,7 @@ def _absorb_pad(work: _Workspace, node: Node) -> Node | None:
         return None
     pad = work.sole_producer(node.inputs[0])
     weight = work.constant(node, 1)
-    if (
-        pad is None
-        or weight is None
-        or not _is_default(pad, "Pad")
-        or pad.text("mode", "constant") != "constant"
-    ):
+    if pad is None or weight is None or not _is_default(pad, "Pad") or pad.text("mode", "constant") != "constant":
         return None
     rank = weight.dim()
     amounts = _pad_amounts(work, pad, rank)

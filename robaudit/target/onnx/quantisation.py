@@ -76,9 +76,7 @@ def _quantize_linear(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None =
     shift = None if zero is None else _spread(node, zero, x)
     y = quantise(x.to(scale.dtype), _spread(node, scale, x), shift, low, high)
     # Nothing differentiates through a known value: it may have its true type.
-    return (
-        y.to(torch.uint8 if zero is None else zero.dtype) if is_known(y) and (low, high) != (0, 65535) else y
-    )
+    return y.to(torch.uint8 if zero is None else zero.dtype) if is_known(y) and (low, high) != (0, 65535) else y
 
 
 @operator("DequantizeLinear")
@@ -138,9 +136,7 @@ def _qlinear_conv(
     bias: Tensor | None = None,
 ) -> Tensor:
     centred = _centred(x, x_zero)
-    sums = convolve(
-        node, centred, _centred(weight, w_zero, 0), None if bias is None else bias.to(centred.dtype)
-    )
+    sums = convolve(node, centred, _centred(weight, w_zero, 0), None if bias is None else bias.to(centred.dtype))
     real = sums * along(x_scale * w_scale, sums.dim(), 1)
     return quantise(real, y_scale, y_zero, *_range_of(node, y_zero))
 

@@ -90,9 +90,7 @@ def _arg_extreme(node: Node, x: Tensor) -> Tensor:
     # that breaks ties by position.
     hits = (x == extreme).to(torch.int64)
     size = x.shape[axis]
-    order = (
-        torch.arange(size, 0, -1) if not node.integer("select_last_index", 0) else torch.arange(1, size + 1)
-    )
+    order = torch.arange(size, 0, -1) if not node.integer("select_last_index", 0) else torch.arange(1, size + 1)
     shape = [size if i == axis % x.dim() else 1 for i in range(x.dim())]
     return torch.argmax(hits * order.reshape(shape), axis, keepdim=keep)
 

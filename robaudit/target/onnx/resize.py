@@ -117,13 +117,9 @@ def _resize(
     return _resized(node, x, None, roi, None) if node.version < 11 else _resized(node, x, roi, scales, sizes)
 
 
-def _resized(
-    node: Node, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None
-) -> Tensor:
+def _resized(node: Node, x: Tensor, roi: Tensor | None, scales: Tensor | None, sizes: Tensor | None) -> Tensor:
     axes = [axis % x.dim() for axis in node.integers("axes") or range(x.dim())]
-    window = (
-        roi.double().tolist() if roi is not None and roi.numel() else [0.0] * len(axes) + [1.0] * len(axes)
-    )
+    window = roi.double().tolist() if roi is not None and roi.numel() else [0.0] * len(axes) + [1.0] * len(axes)
     mode = node.text("mode", "nearest")
     if mode not in ("nearest", "linear", "cubic"):
         raise node.unsupported(f"mode {mode}")
@@ -131,9 +127,7 @@ def _resized(
     dtype = x.dtype
     if not x.is_floating_point() and (mode != "nearest" or crops):
         x = x.to(torch.float32)
-    for i, (axis, (out, scale)) in enumerate(
-        zip(axes, _sizes(node, list(x.shape), axes, scales, sizes), strict=True)
-    ):
+    for i, (axis, (out, scale)) in enumerate(zip(axes, _sizes(node, list(x.shape), axes, scales, sizes), strict=True)):
         size = x.shape[axis]
         if (out, scale) == (size, 1.0) and not crops:
             continue
@@ -146,9 +140,7 @@ def _resized(
         if crops:
             seen = torch.from_numpy((at >= 0) & (at <= size - 1))
             shape = [-1 if a == axis else 1 for a in range(x.dim())]
-            x = torch.where(
-                seen.reshape(shape), x, torch.tensor(node.number("extrapolation_value", 0.0)).to(x.dtype)
-            )
+            x = torch.where(seen.reshape(shape), x, torch.tensor(node.number("extrapolation_value", 0.0)).to(x.dtype))
     return x.to(dtype)
 
 

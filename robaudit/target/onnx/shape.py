@@ -16,9 +16,7 @@ from robaudit.target.onnx.registry import operator
 def _shape(node: Node, x: Tensor) -> Tensor:
     shape = list(x.shape)
     end = node.attributes.get("end")
-    return torch.tensor(
-        shape[node.integer("start", 0) : None if end is None else int(end)], dtype=torch.int64
-    )
+    return torch.tensor(shape[node.integer("start", 0) : None if end is None else int(end)], dtype=torch.int64)
 
 
 @operator("Size")
@@ -122,9 +120,7 @@ def _slice(
             index = (slice(None),) * axis + (slice(begin, max(begin, until), stride),)
             x = x[index]
         else:
-            x = torch.index_select(
-                x, axis, torch.tensor(list(range(begin, until, stride)), dtype=torch.int64)
-            )
+            x = torch.index_select(x, axis, torch.tensor(list(range(begin, until, stride)), dtype=torch.int64))
     return x
 
 

@@ -57,9 +57,7 @@ class Traced(Tensor):
     ) -> Any:
         """Record the call; what needs no values (``x.shape``) is answered at once."""
         kwargs = kwargs or {}
-        recorder = next(
-            leaf.recorder for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Traced)
-        )
+        recorder = next(leaf.recorder for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Traced))
         return recorder.call(func, args, dict(kwargs))
 
 
@@ -95,9 +93,7 @@ class Recorder:
             node = graph.call_function(func, *recorded)
         if isinstance(result, Tensor):
             return self._wrap(result, node)
-        return tuple(
-            self._wrap(r, graph.call_function(operator.getitem, (node, i))) for i, r in enumerate(result)
-        )
+        return tuple(self._wrap(r, graph.call_function(operator.getitem, (node, i))) for i, r in enumerate(result))
 
     def argument(self, value: Tensor) -> fx.Node:
         """The node that stands for a value, known or traced."""
@@ -127,9 +123,7 @@ class Recorder:
             base = value
             for axis in repeated:
                 base = base.narrow(axis, 0, 1)
-            return self.trace.graph.call_function(
-                torch.broadcast_to, (self._to_node(base), list(value.shape)), {}
-            )
+            return self.trace.graph.call_function(torch.broadcast_to, (self._to_node(base), list(value.shape)), {})
         name = name or f"derived_{len(self.trace.constants)}"
         self.trace.constants[name] = value
         return self.trace.graph.get_attr(name)
@@ -156,9 +150,7 @@ def run_node(node: Node, inputs: list[Tensor | None]) -> tuple[Tensor, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def trace(
-    graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], names: Mapping[int, str]
-) -> Trace:
+def trace(graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], names: Mapping[int, str]) -> Trace:
     """Record the program for inputs of these shapes and types.
 
     A meta tensor among ``inputs`` becomes a placeholder, any other is a known value. ``names`` gives

@@ -34,9 +34,7 @@ def make_model(
         ],
         [onnx.numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
     )
-    imports = [helper.make_opsetid("", opset)] + [
-        helper.make_opsetid(d, v) for d, v in (domains or {}).items()
-    ]
+    imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, v) for d, v in (domains or {}).items()]
     return helper.make_model(graph, opset_imports=imports, ir_version=8 if opset < 20 else 10)
 
 

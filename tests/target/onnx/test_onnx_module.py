@@ -104,9 +104,7 @@ def test_a_batch_of_gradients_is_each_samples_own() -> None:
 
 def test_shapes_leave_nothing_in_the_program() -> None:
     module = import_onnx(batch_in_the_shape())
-    called = [
-        str(node.target) for node in module.graph_module((5, 3, 4)).graph.nodes if node.op.startswith("call")
-    ]
+    called = [str(node.target) for node in module.graph_module((5, 3, 4)).graph.nodes if node.op.startswith("call")]
     assert len(called) == 3  # broadcast, concatenate, reshape
     module(torch.zeros(2, 3, 4))
     programs = len(module._programs)
@@ -231,9 +229,7 @@ def test_quantisers_match_and_pass_the_gradient_straight_through() -> None:
     assert float(far.grad.abs().max()) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("code", "limit"), [(onnx.TensorProto.UINT16, 65535), (onnx.TensorProto.INT16, 32767)]
-)
+@pytest.mark.parametrize(("code", "limit"), [(onnx.TensorProto.UINT16, 65535), (onnx.TensorProto.INT16, 32767)])
 def test_the_zero_points_type_says_the_range(code: int, limit: int) -> None:
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
@@ -331,9 +327,7 @@ def test_the_error_function_formula_becomes_one_gelu(order: int) -> None:
         helper.make_node("Add", ["e", "one"], ["g"]),
     ]
     last = [[("x", "g"), ("h", "half")], [("x", "half"), ("h", "g")], [("half", "g"), ("x", "h")]][order]
-    products = [
-        helper.make_node("Mul", list(pair), [out]) for pair, out in zip(last, ("h", "y"), strict=True)
-    ]
+    products = [helper.make_node("Mul", list(pair), [out]) for pair, out in zip(last, ("h", "y"), strict=True)]
     values = {"root": 2.0**0.5, "one": 1.0, "half": 0.5}
     constants = {name: np.array(value, np.float32) for name, value in values.items()}
     model = make_model([*inner, *products], ("N", 4), constants)

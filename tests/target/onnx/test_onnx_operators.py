@@ -139,12 +139,8 @@ POOLING = [
         )
     ],
     Case("MaxPool", IMAGE, (), 12, {"kernel_shape": [2, 2], "dilations": [2, 2]}),
-    Case(
-        "AveragePool", IMAGE, (), 17, {"kernel_shape": [3, 3], "pads": [0, 1, 1, 0], "count_include_pad": 1}
-    ),
-    Case(
-        "AveragePool", IMAGE, (), 17, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}
-    ),
+    Case("AveragePool", IMAGE, (), 17, {"kernel_shape": [3, 3], "pads": [0, 1, 1, 0], "count_include_pad": 1}),
+    Case("AveragePool", IMAGE, (), 17, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
     Case("AveragePool", IMAGE, (), 19, {"kernel_shape": [2, 2], "dilations": [2, 2], "pads": [0, 1, 1, 0]}),
     Case("MaxPool", (2, 3, 9), (), 12, {"kernel_shape": [3], "strides": [2]}),
     Case("GlobalAveragePool", IMAGE),
@@ -233,10 +229,7 @@ RESIZE = [
         for mode in ("nearest", "linear", "cubic")
         for place in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
     ],
-    *[
-        Case("Resize", IMAGE, (None, None, SIZES), 18, {"mode": mode})
-        for mode in ("nearest", "linear", "cubic")
-    ],
+    *[Case("Resize", IMAGE, (None, None, SIZES), 18, {"mode": mode}) for mode in ("nearest", "linear", "cubic")],
     Case("Resize", IMAGE, (None, None, i(4, 3)), 18, {"mode": "linear", "antialias": 1, "axes": [2, 3]}),
     Case("Resize", IMAGE, (np.array([1, 1, 2, 2], np.float32),), 10, {"mode": "nearest"}),
     Case("Upsample", IMAGE, (np.array([1, 1, 2, 3], np.float32),), 9, {"mode": "nearest"}),

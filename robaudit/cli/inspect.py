@@ -1,0 +1,68 @@
+"""``robaudit inspect``: what the file is, what its input means, what an audit would cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Image folder or .npz; default as in scan, else bundled images.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    std: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    scale: Annotated[float | None, typer.Option(help="As in scan.")] = None,
+    domain: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    layout: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    channels: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    resize: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    device: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
+    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Show inputs, outputs, operators, preprocessing, gradient, parity, and the cost of each profile."""
+    import os
+
+    from robaudit.audit.config import resolve_settings
+    from robaudit.audit.survey import survey
+    from robaudit.cli.scan import to_request
+    from robaudit.errors import UsageError
+
+    if format not in ("text", "json"):
+        raise UsageError(f"--format is text or json, not {format!r}")
+    flags = {
+        "data": data,
+        "mean": mean,
+        "std": std,
+        "scale": scale,
+        "domain": domain,
+        "layout": layout,
+        "channels": channels,
+        "resize": resize,
+        "device": device,
+    }
+    resolved = resolve_settings(flags, os.environ, model)
+    facts = survey(to_request(model, resolved, trust_model=trust_model, command=""))
+    if format == "json":
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    _print(facts)
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from robaudit.report.words import plain
+
+    for section, content in facts.items():
+        typer.echo(plain(section))
+        rows = content.items() if isinstance(content, dict) else enumerate(content, 1)
+        for name, value in rows:
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            text = ", ".join(map(str, value)) if isinstance(value, list) else text
+            typer.echo(f"  {plain(name):<16}{plain(text, 2000)}")

@@ -1,0 +1,40 @@
+"""``robaudit scan --dry-run``: what would be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from robaudit.audit.request import AuditRequest
+
+__all__ = ["preview"]
+
+
+def preview(request: AuditRequest) -> None:
+    """Load model and data, and print the plan without attacking."""
+    from robaudit.audit.loading import load
+    from robaudit.audit.plan import plan_attacks
+    from robaudit.report.words import plain
+
+    loaded = load(request)
+    target, profile = loaded.target, request.profile
+    threat = profile.threat
+    default = " (default)" if request.eps_default else ""
+    typer.echo(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
+    typer.echo(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
+    typer.echo(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
+    typer.echo(f"profile  {plain(profile.name)}, seed {request.seed}")
+    plan = plan_attacks(
+        profile,
+        classes=target.num_classes,
+        shape=target.spec.shape,
+        no_gradient=None if target.gradient.available else target.gradient.reason,
+        surrogates=len(loaded.surrogates),
+    )
+    for planned in plan:
+        reason = f": {planned.reason}" if planned.reason else ""
+        parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
+        typer.echo(f"  {planned.key:<14}{planned.status}{plain(reason)}   {plain(parameters)}")
+    typer.echo("nothing was attacked (--dry-run)")

@@ -1,0 +1,129 @@
+"""Arrays in an ``.npz`` file: ``x``, and ``y`` if there are labels."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.data.labels import check_labels
+from robaudit.data.source import Dataset
+from robaudit.errors import UnreadableSampleError, UsageError
+
+__all__ = ["ArrayDataset", "open_npz", "peek_npz"]
+
+SLACK = 1e-6
+
+
+class ArrayDataset(Dataset):
+    """Samples of an array, already C x H x W (or of the model's own shape)."""
+
+    def __init__(self, x: NDArray[Any], lo: float, hi: float, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._x, self._lo, self._hi = x, lo, hi
+
+    def load(self, index: int) -> NDArray[Any]:
+        """A sample in u-space."""
+        values: NDArray[Any] = self._x[index]
+        if values.dtype == np.uint8:
+            pixels: NDArray[Any] = values.astype(np.float32) / np.float32(255)
+            return pixels
+        if not np.isfinite(values).all():
+            raise UnreadableSampleError(f"sample {index} holds NaN or infinity")
+        scaled = (values.astype(np.float64) - self._lo) / (self._hi - self._lo)
+        u: NDArray[Any] = np.clip(scaled, 0.0, 1.0).astype(np.float32)
+        return u
+
+
+def peek_npz(path: Path) -> tuple[int, ...] | None:
+    """Canonical shape of a sample, without reading the data; None where it is no readable archive."""
+    try:
+        x = _members(path)[0]
+    except UsageError:
+        return None
+    shape = x.shape[1:]
+    if len(shape) == 2:
+        return (1, *shape)
+    if len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4):
+        return (shape[2], shape[0], shape[1])
+    return tuple(shape)
+
+
+def open_npz(path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_classes: int | None) -> Dataset:
+    """Open an archive.
+
+    Args:
+        path: of the ``.npz``.
+        shape: canonical shape that the model takes.
+        lo, hi: the domain, in which floats must lie; uint8 means 0 to 255.
+        num_classes: bound of the labels.
+
+    Raises:
+        UsageError: no such archive, the wrong shape, values outside of the domain, or labels out of range.
+    """
+    x, y = _members(path)
+    notes: list[str] = []
+    x = _fit(path, x, shape, notes)
+    if x.dtype != np.uint8:
+        if x.dtype.kind not in "fiu":
+            raise UsageError(f"x in {path} has type {x.dtype}; it must hold numbers")
+        _check_range(path, x, lo, hi)
+    labels = None if y is None else check_labels(y, num_classes, str(path))
+    if labels is not None and len(labels) != len(x):
+        raise UsageError(f"{path} holds {len(x)} samples and {len(labels)} labels")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    ids = [f"{path.name}[{i}]" for i in range(len(x))]
+    return ArrayDataset(x, lo, hi, source=str(path), kind="array", ids=ids, labels=labels, digest=digest, notes=notes)
+
+
+def _members(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "x" not in archive:
+                raise UsageError(f"{path} has no array x (it holds: {', '.join(archive.files) or 'nothing'})")
+            x = np.asarray(archive["x"])
+            y = np.asarray(archive["y"]) if "y" in archive else None
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no data file {path}") from error
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise UsageError(f"{path} is no readable .npz archive: {' '.join(str(error).split())[:200]}") from error
+    if x.ndim < 2 or len(x) == 0:
+        raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
+    return x, y
+
+
+def _fit(path: Path, x: NDArray[Any], shape: tuple[int, ...], notes: list[str]) -> NDArray[Any]:
+    """Bring an array to the canonical shape by adding or moving the channel; never by resizing."""
+    given = x.shape[1:]
+    if given == shape:
+        return x
+    if len(shape) == 3 and shape[0] == 1 and given == shape[1:]:
+        notes.append("a channel dimension was added")
+        return x[:, None]
+    if len(shape) == 3 and len(given) == 3 and (given[2], given[0], given[1]) == shape:
+        notes.append("the channels were moved from last to first")
+        return np.moveaxis(x, -1, 1)
+    words = "x".join(map(str, given))
+    wanted = "x".join(map(str, shape))
+    raise UsageError(
+        f"x in {path} holds samples of {words}, the model takes {wanted}; arrays are never resized: prepare them, or "
+        "give an image folder"
+    )
+
+
+def _check_range(path: Path, x: NDArray[Any], lo: float, hi: float) -> None:
+    finite = x[np.isfinite(x)] if x.dtype.kind == "f" else x
+    if finite.size == 0:
+        raise UsageError(f"x in {path} holds no finite value")
+    low, high = float(finite.min()), float(finite.max())
+    slack = SLACK * (hi - lo)
+    if low < lo - slack or high > hi + slack:
+        raise UsageError(
+            f"x in {path} holds values from {low:g} to {high:g}, outside of the domain [{lo:g}, {hi:g}]; give "
+            "--domain LOW,HIGH, or store images as uint8"
+        )

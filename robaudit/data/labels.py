@@ -1,0 +1,90 @@
+"""Labels: integers in range, CSV files, names of classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.errors import UsageError
+
+__all__ = ["check_labels", "name_index", "read_csv"]
+
+
+def check_labels(y: NDArray[Any], num_classes: int | None, where: str) -> NDArray[np.int64]:
+    """Labels as int64.
+
+    Raises:
+        UsageError: not whole numbers, or not in [0, num_classes).
+    """
+    flat = np.asarray(y)
+    if flat.ndim == 2 and flat.shape[1] == 1:
+        flat = flat[:, 0]
+    if flat.ndim != 1 or flat.dtype.kind not in "iuf" or not np.all(flat == np.floor(flat)):
+        raise UsageError(f"the labels in {where} must be one whole number a sample, not {flat.dtype} {flat.shape}")
+    labels = flat.astype(np.int64)
+    if num_classes is not None and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= num_classes:
+            wrong = low if low < 0 else high
+            hint = "; do they start at 1?" if high == num_classes and low >= 1 else ""
+            raise UsageError(f"label {wrong} in {where} is out of range: the model has {num_classes} classes{hint}")
+    return labels
+
+
+def read_csv(path: Path) -> list[tuple[str, str]]:
+    """(file, label) rows; a header row ``file,label`` is optional.
+
+    Raises:
+        UsageError: unreadable, or a row without two columns.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(i, row) for i, row in enumerate(csv.reader(file), 1) if row and any(c.strip() for c in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"the labels {path} cannot be read: {error}") from error
+    found = []
+    for number, row in rows:
+        if len(row) < 2:
+            raise UsageError(f"line {number} of {path} must be file,label")
+        name, label = row[0].strip(), row[1].strip()
+        if number == rows[0][0] and name.lower() in ("file", "filename", "path", "image", "name"):
+            continue
+        found.append((name, label))
+    if not found:
+        raise UsageError(f"{path} holds no labels")
+    return found
+
+
+def name_index(
+    names: Sequence[str], declared: Sequence[str] | None, num_classes: int | None, where: str
+) -> tuple[dict[str, int], str]:
+    """Class index of each name, and where the order comes from.
+
+    Declared names, else names that are all numbers, else sorted order.
+
+    Raises:
+        UsageError: a name that was not declared, or fewer names than classes without an order.
+    """
+    from robaudit.suggest import did_you_mean
+
+    unique = sorted(set(names))
+    if declared is not None and all(name in declared for name in unique):
+        return {name: list(declared).index(name) for name in unique}, "declared"
+    if all(name.isdecimal() for name in unique):
+        return {name: int(name) for name in unique}, "numeric"
+    if declared is not None:
+        unknown = next(name for name in unique if name not in declared)
+        raise UsageError(
+            f"the class {unknown!r} in {where} is not among the declared ones{did_you_mean(unknown, declared)}"
+        )
+    if num_classes is not None and len(unique) != num_classes:
+        raise UsageError(
+            f"{where} has {len(unique)} classes by name and the model has {num_classes}, so their order is unknown; "
+            "name the folders by class number, or declare the names as `classes` in robaudit.yaml"
+        )
+    return {name: i for i, name in enumerate(unique)}, "sorted, assumed"

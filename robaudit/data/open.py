@@ -1,0 +1,59 @@
+"""Opens whatever ``--data`` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robaudit.data.arrays import open_npz, peek_npz
+from robaudit.data.images import bundled, open_folder
+from robaudit.data.source import Dataset
+from robaudit.errors import UsageError
+
+__all__ = ["bundled_dataset", "open_dataset", "peek_shape"]
+
+
+def open_dataset(
+    source: Path,
+    *,
+    shape: tuple[int, ...],
+    lo: float,
+    hi: float,
+    crop: float,
+    interpolation: str,
+    num_classes: int | None,
+    class_names: list[str] | None,
+    labels: Path | None,
+) -> Dataset:
+    """Open an image folder or an ``.npz``; see :func:`open_folder` and :func:`open_npz`.
+
+    Raises:
+        UsageError: it is neither, or does not fit the model.
+    """
+    if source.is_dir():
+        return open_folder(
+            source,
+            shape=shape,
+            crop=crop,
+            interpolation=interpolation,
+            num_classes=num_classes,
+            class_names=class_names,
+            labels=labels,
+        )
+    if not source.exists():
+        raise UsageError(f"there is no data at {source}")
+    if source.suffix.lower() != ".npz":
+        raise UsageError(f"{source} is neither an image folder nor an .npz archive with x and y")
+    dataset = open_npz(source, shape=shape, lo=lo, hi=hi, num_classes=num_classes)
+    dataset.class_names = class_names
+    dataset.class_order = "declared" if class_names else None
+    return dataset
+
+
+def peek_shape(source: Path) -> tuple[int, ...] | None:
+    """Canonical shape of a sample where the data alone decides it (arrays), else None."""
+    return peek_npz(source) if source.is_file() and source.suffix.lower() == ".npz" else None
+
+
+def bundled_dataset(shape: tuple[int, ...]) -> Dataset:
+    """The images that ship with robaudit; see :func:`robaudit.data.images.bundled`."""
+    return bundled(shape)

@@ -1,0 +1,65 @@
+"""Where samples come from: arrays, image folders, the bundled images. All are read lazily, in u-space."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Dataset", "keyed_draw"]
+
+
+@dataclass
+class Dataset(ABC):
+    """Samples.
+
+    Args:
+        source: path as given, or a name.
+        kind: image folder, array or bundled.
+        ids: name of each sample.
+        labels: [N] int64, or None.
+        digest: SHA-256 of the content.
+        class_names: in the order of the model's outputs, or None.
+        class_order: declared, numeric, or ``sorted, assumed``; None where there are no names.
+        notes: what was done to the data, a sentence each.
+    """
+
+    source: str
+    kind: str
+    ids: Sequence[str]
+    labels: NDArray[np.int64] | None
+    digest: str
+    class_names: list[str] | None = None
+    class_order: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def load(self, index: int) -> NDArray[Any]:
+        """A sample in u-space, [*shape] float32.
+
+        Raises:
+            UnreadableSampleError: this one cannot be read; the others can.
+        """
+
+    def draw(self, count: int | None, seed: int) -> list[int]:
+        """Indices of a random subset, in data order; all where ``count`` is None or not below the size."""
+        return keyed_draw(len(self), count, seed)
+
+
+def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
+    """The ``count`` indices with the lowest keyed hash, sorted."""
+    if count is None or count >= size:
+        return list(range(size))
+
+    def rank(index: int) -> bytes:
+        return hashlib.blake2b(f"draw/{seed}/{index}".encode(), digest_size=8).digest()
+
+    return sorted(sorted(range(size), key=rank)[:count])

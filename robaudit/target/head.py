@@ -1,0 +1,102 @@
+"""The output: which one holds the class scores, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from robaudit.errors import UsageError
+
+__all__ = ["FileOutput", "Head", "choose_output"]
+
+Kind = Literal["logits", "probabilities", "log-probabilities"]
+LIKELY = ("logit", "prob", "score", "output", "class")
+
+
+@dataclass(frozen=True)
+class FileOutput:
+    """An output as the file declares it, the batch first; None where a dimension is free."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """How raw outputs become scores.
+
+    Args:
+        output: name of the output.
+        kind: what the numbers are; measured on real samples.
+        single: one number a sample, the second of two classes.
+    """
+
+    output: str
+    kind: Kind = "logits"
+    single: bool = False
+
+    def scores(self, raw: Tensor) -> Tensor:
+        """[N, ...] raw output to [N, K] scores whose argmax is the prediction."""
+        flat = raw.flatten(1)
+        if not self.single:
+            return flat
+        other = 1 - flat if self.kind == "probabilities" else torch.zeros_like(flat)
+        return torch.cat([other, flat], 1)
+
+    def logits(self, raw: Tensor) -> Tensor:
+        """[N, ...] raw output to [N, K] logits: the softmax or sigmoid is undone for the gradient."""
+        scores = self.scores(raw)
+        if self.kind != "probabilities":
+            return scores
+        return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
+
+    def measured(self, raw: Tensor) -> Head:
+        """The head with its kind read off raw outputs of real samples."""
+        flat = raw.flatten(1).double()
+        finite = flat[flat.isfinite().all(1)]
+        if finite.numel() == 0:
+            return self
+        inside = bool(((finite >= -1e-6) & (finite <= 1 + 1e-6)).all())
+        kind: Kind = "logits"
+        if self.single:
+            kind = "probabilities" if inside else "logits"
+        elif inside and bool(((finite.sum(1) - 1).abs() < 1e-3).all()):
+            kind = "probabilities"
+        elif bool((finite <= 1e-6).all()) and bool(((finite.exp().sum(1) - 1).abs() < 1e-3).all()):
+            kind = "log-probabilities"
+        return Head(self.output, kind, self.single)
+
+
+def choose_output(outputs: Sequence[FileOutput]) -> FileOutput:
+    """The output that holds class scores: the likeliest name among those of the right shape.
+
+    Raises:
+        UsageError: no output is [N, K], [N, 1] or [N, K, 1, 1] of floats; the file is no classifier.
+    """
+    fitting = [o for o in outputs if o.dtype.startswith(("float", "bfloat")) and _is_scores(o.shape)]
+    if not fitting:
+        listing = ", ".join(f"{o.name} {_words(o.shape)} {o.dtype}" for o in outputs)
+        raise UsageError(
+            f"this is no classifier that robaudit can audit: no output holds one score a class (outputs: {listing}); "
+            "detectors, segmenters and label-only outputs are not supported"
+        )
+    for word in LIKELY:
+        for output in fitting:
+            if word in output.name.lower():
+                return output
+    return fitting[0]
+
+
+def _is_scores(shape: tuple[int | None, ...] | None) -> bool:
+    if shape is None:
+        return True
+    return len(shape) == 2 or (len(shape) > 2 and all(d == 1 for d in shape[2:]))
+
+
+def _words(shape: tuple[int | None, ...] | None) -> str:
+    return "?" if shape is None else "x".join("N" if d is None else str(d) for d in shape)
