@@ -147,6 +147,7 @@ def _load_external(path: Path, model: onnx.ModelProto) -> None:
 def _session(path: Path, device: torch.device) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
     onnxruntime.set_default_logger_severity(4)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
