@@ -17,7 +17,7 @@ from torch import Tensor
 
 from robaudit.attacks.requests import Answer, Request
 from robaudit.threat.model import Access, Goal
-from robaudit.threat.norms import Norm
+from robaudit.threat.norms import Norm, per_slot, project
 from robaudit.threat.random import Draws
 
 __all__ = ["Problem", "SlotAttack", "Slots", "StartingPool", "Stop"]
@@ -85,6 +85,7 @@ class Problem(Slots):
         classes: number of classes K.
         max_points: most points that one request may hold for a slot.
         pool: other samples of the audit to start from.
+        low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
     """
 
     x: Tensor
@@ -99,6 +100,19 @@ class Problem(Slots):
     classes: int
     max_points: int
     pool: StartingPool
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.norm is Norm.LINF and self.low is None:
+            radius = per_slot(self.eps, self.x)
+            self.low, self.high = (self.x - radius).clamp_min(0.0), (self.x + radius).clamp_max(1.0)
+
+    def project(self, point: Tensor) -> Tensor:
+        """[S, *shape] points brought back into each slot's ball and the box; see :func:`project`."""
+        if self.low is not None and self.high is not None:
+            return torch.minimum(torch.maximum(point, self.low), self.high)  # faster than a tensor clamp
+        return project(self.norm, point, self.x, self.eps)
 
     def __len__(self) -> int:
         return self.x.shape[0]

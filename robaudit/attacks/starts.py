@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.threat.norms import Norm, normalise, per_slot, project
+from robaudit.threat.norms import Norm, normalise, per_slot
 
 __all__ = ["random_start"]
 
@@ -26,9 +26,9 @@ def random_start(problem: Problem, *, boundary: bool = False) -> Tensor:
         noise = problem.draws.uniform("start", 0, problem.shape).to(x.dtype) * 2 - 1
         if boundary:
             noise = noise / per_slot(noise.flatten(1).abs().amax(1).clamp_min(1e-12), noise)
-        return project(problem.norm, x + eps * noise, x, problem.eps)
+        return problem.project(x + eps * noise)
     direction = normalise(Norm.L2, problem.draws.normal("start", 0, problem.shape).to(x.dtype))
     if not boundary:
         radius = problem.draws.uniform("radius", 0, (1,)).to(x.dtype)
         direction = direction * per_slot(radius[:, 0], x)
-    return project(Norm.L2, x + eps * direction, x, problem.eps)
+    return problem.project(x + eps * direction)

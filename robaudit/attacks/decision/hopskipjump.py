@@ -12,7 +12,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, distance, normalise, per_slot
+from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
 
 __all__ = ["HopSkipJump"]
 
@@ -129,10 +129,10 @@ class HopSkipJump(SlotAttack[State]):
         stepping = state.phase == STEP
         if bool(stepping.any()):
             step = (state.edge + state.direction * per_slot(state.length, x)).clamp(0.0, 1.0)
-            point = torch.where(per_slot(stepping, x), step, point)
+            point = select(stepping, step, point)
         starting = (state.phase == START) | (state.phase == STRANDED)
         if bool(starting.any()):
-            point = torch.where(per_slot(starting, x), self._start(problem, state), point)
+            point = select(starting, self._start(problem, state), point)
         return point
 
     def _start(self, problem: Problem, state: State) -> Tensor:
@@ -143,7 +143,7 @@ class HopSkipJump(SlotAttack[State]):
             return noise
         offset = problem.draws.integers("offset", 0, torch.full_like(state.draw, size))
         picked = problem.pool.points[(offset + state.draw - NOISE_STARTS) % size]
-        return torch.where(per_slot(state.draw < NOISE_STARTS, noise), noise, picked.to(noise.dtype))
+        return select(state.draw < NOISE_STARTS, noise, picked.to(noise.dtype))
 
     def _left(self, problem: Problem, state: State) -> Tensor:
         """Probes that this request may still ask for."""
@@ -183,7 +183,7 @@ class HopSkipJump(SlotAttack[State]):
         better = fooled & (size < state.best_distance)
         return replace(
             state,
-            best=torch.where(per_slot(better, point), point, state.best),
+            best=select(better, point, state.best),
             best_distance=torch.where(better, size, state.best_distance),
         )
 
@@ -192,7 +192,7 @@ class HopSkipJump(SlotAttack[State]):
         return replace(
             state,
             phase=torch.where(mask, BISECT, state.phase),
-            far=torch.where(per_slot(mask, far), far, state.far),
+            far=select(mask, far, state.far),
             low=torch.where(mask, 0.0, state.low),
             high=torch.where(mask, 1.0, state.high),
         )
@@ -220,11 +220,11 @@ class HopSkipJump(SlotAttack[State]):
             low=low,
             high=high,
             phase=torch.where(reached, ESTIMATE, state.phase),
-            edge=torch.where(per_slot(reached, edge), edge, state.edge),
+            edge=select(reached, edge, state.edge),
             total=torch.where(reached, 0, state.total),
             positive=torch.where(reached, 0, state.positive),
-            sum_all=torch.where(per_slot(reached, zero), zero, state.sum_all),
-            sum_fooling=torch.where(per_slot(reached, zero), zero, state.sum_fooling),
+            sum_all=select(reached, zero, state.sum_all),
+            sum_fooling=select(reached, zero, state.sum_fooling),
         )
 
     def _after_probes(self, problem: Problem, state: State, mask: Tensor, answer: Answer) -> State:
@@ -253,7 +253,7 @@ class HopSkipJump(SlotAttack[State]):
             sum_all=sum_all,
             sum_fooling=sum_fooling,
             phase=torch.where(ready, STEP, state.phase),
-            direction=torch.where(per_slot(ready, direction), direction, state.direction),
+            direction=select(ready, direction, state.direction),
             length=torch.where(ready, length, state.length).to(state.length.dtype),
             halvings=torch.where(ready, 0, state.halvings),
         )
@@ -265,7 +265,7 @@ class HopSkipJump(SlotAttack[State]):
         failed = mask & ~fooled
         given_up = failed & (state.halvings >= MAX_HALVINGS)
         through = (mask & fooled) | given_up
-        far = torch.where(per_slot(given_up, point), state.edge, point)
+        far = select(given_up, state.edge, point)
         state = replace(
             state,
             length=torch.where(failed, state.length / 2, state.length),

@@ -13,7 +13,7 @@ from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, per_slot, project
+from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["Square"]
 
@@ -57,7 +57,7 @@ class Square(SlotAttack[State]):
         channels, _, width = _plane(problem.shape)
         stripes = problem.draws.sign("stripes", 0, (channels, 1, width)).to(x.dtype)
         full = stripes.expand(-1, *_plane(problem.shape)).reshape(x.shape)
-        start = project(problem.norm, x + full * per_slot(problem.eps, x), x, problem.eps)
+        start = problem.project(x + full * per_slot(problem.eps, x))
         return State(start, start, problem.full(float("-inf")), problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
@@ -69,7 +69,7 @@ class Square(SlotAttack[State]):
         assert answer.logits is not None
         value = margin(answer.logits, problem.label, problem.goal)
         better = value > state.margin
-        best = torch.where(per_slot(better, state.best), state.proposal, state.best)
+        best = select(better, state.proposal, state.best)
         state = State(best, best, torch.where(better, value, state.margin), state.step + 1)
         state.proposal = self._propose(problem, state)
         return state

@@ -13,7 +13,7 @@ from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, ModelRef, Request
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, per_slot, project
+from robaudit.threat.norms import Norm, per_slot
 
 __all__ = ["MIFGSM"]
 
@@ -64,7 +64,7 @@ class MIFGSM(SlotAttack[State]):
         size = answer.gradient.flatten(1).abs().sum(1).clamp_min(1e-38)
         momentum = self.decay * state.momentum + answer.gradient / per_slot(size, state.point)
         step = momentum.sign() * per_slot(problem.eps / self.steps, state.point)
-        return State(project(problem.norm, state.point + step, problem.x, problem.eps), momentum, state.step + 1)
+        return State(problem.project(state.point + step), momentum, state.step + 1)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the last step."""

@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, Goal
-from robaudit.threat.norms import Norm, normalise, per_slot, project
+from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["APGDCE", "APGDT"]
 
@@ -89,8 +89,8 @@ class _APGD(SlotAttack[State]):
         assert answer.gradient is not None
         first = state.step == 0
         better = answer.loss > state.best_loss
-        state.best = _where(better, state.point, state.best)
-        state.best_slope = _where(better, answer.gradient, state.best_slope)
+        state.best = select(better, state.point, state.best)
+        state.best_slope = select(better, answer.gradient, state.best_slope)
         state.best_loss = torch.where(better, answer.loss, state.best_loss)
         state.improved = state.improved + ((answer.loss > state.last_loss) & ~first)
         state.best_at_check = torch.where(first, answer.loss, state.best_at_check)
@@ -109,8 +109,8 @@ class _APGD(SlotAttack[State]):
         stuck = ~state.halved_at_check & (state.best_at_check >= state.best_loss)
         halve = due & (stalled | stuck)
         state.size = torch.where(halve, state.size / 2, state.size)
-        state.point = _where(halve, state.best, state.point)
-        state.slope = _where(halve, state.best_slope, state.slope)
+        state.point = select(halve, state.best, state.point)
+        state.slope = select(halve, state.best_slope, state.slope)
         state.halved_at_check = torch.where(due, stalled | stuck, state.halved_at_check)
         state.best_at_check = torch.where(due, state.best_loss, state.best_at_check)
         shrunk = (state.window - max(int(0.03 * self.steps), 1)).clamp_min(max(int(0.06 * self.steps), 1))
@@ -121,23 +121,20 @@ class _APGD(SlotAttack[State]):
 
     def _move(self, problem: Problem, state: State, first: Tensor) -> State:
         """The step of eq. 3, z projected, then mixed with the last move by the momentum."""
-        point, origin, eps = state.point, problem.x, problem.eps
-        size = per_slot(state.size, point)
-        z = project(problem.norm, point + size * normalise(problem.norm, state.slope), origin, eps)
+        point = state.point
+        direction = normalise(problem.norm, state.slope)
+        z = problem.project((direction * per_slot(state.size, point)).add_(point))
         share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
-        mixed = point + share * (z - point) + (1 - share) * (point - state.old)
+        # point + share (z - point) + (1 - share) (point - old)
+        mixed = z.mul_(share).add_(point * (2 - 2 * share)).sub_(state.old * (1 - share))
         state.old = point
-        state.point = project(problem.norm, mixed, origin, eps)
+        state.point = problem.project(mixed)
         state.step = state.step + 1
         return state
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the last iterate was seen."""
         return state.step > self.steps
-
-
-def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    return torch.where(per_slot(mask, yes), yes, no)
 
 
 @attack_parameters

@@ -12,7 +12,7 @@ from robaudit.attacks.parameters import attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, normalise, per_slot, project
+from robaudit.threat.norms import Norm, normalise, per_slot
 
 __all__ = ["FGSM"]
 
@@ -54,7 +54,7 @@ class FGSM(SlotAttack[State]):
         """Take the step."""
         assert answer.gradient is not None
         step = normalise(problem.norm, answer.gradient) * per_slot(problem.eps, problem.x)
-        return State(project(problem.norm, problem.x + step, problem.x, problem.eps), state.step + 1)
+        return State(problem.project(problem.x + step), state.step + 1)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the final point was seen."""

@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, normalise, per_slot, project
+from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["PGD"]
 
@@ -63,7 +63,7 @@ class PGD(SlotAttack[State]):
         """A random point of the ball, or the sample itself."""
         point = random_start(problem)
         if not self.random_start:
-            point = torch.where(per_slot(problem.restart == 0, point), problem.x, point)
+            point = select(problem.restart == 0, problem.x, point)
         return State(point, problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
@@ -76,8 +76,9 @@ class PGD(SlotAttack[State]):
         length = problem.eps * (self.step_size or 2.5 / self.steps)
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
-        step = normalise(problem.norm, answer.gradient) * per_slot(length, state.point)
-        return State(project(problem.norm, state.point + step, problem.x, problem.eps), state.step + 1)
+        direction = normalise(problem.norm, answer.gradient)
+        moved = direction * per_slot(length, direction) + state.point
+        return State(problem.project(moved), state.step + 1)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the last iterate was seen."""
