@@ -19,6 +19,12 @@ class AuditError(RobauditError):
     """The audit started and could not be completed (exit 3)."""
 
 
+class AuditInterrupted(AuditError):  # noqa: N818
+    """The audit was stopped by the user or the system (exit 130)."""
+
+    exit_code = 130
+
+
 class UnsupportedOperatorError(RobauditError):
     """An ONNX operator that the importer lacks, so that the graph has no torch twin (no gradient).
 

@@ -111,7 +111,8 @@ class Problem(Slots):
     def project(self, point: Tensor) -> Tensor:
         """[S, *shape] points brought back into each slot's ball and the box; see :func:`project`."""
         if self.low is not None and self.high is not None:
-            return torch.minimum(torch.maximum(point, self.low), self.high)  # faster than a tensor clamp
+            inside = torch.maximum(point, self.low)  # a clamp between tensors is slower
+            return torch.minimum(inside, self.high, out=inside)
         return project(self.norm, point, self.x, self.eps)
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.audit.cascade import Cascade
+from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.samples import SampleStore
+from robaudit.audit.samples import LazySamples, SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
+from robaudit.errors import AuditInterrupted
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.random import key_of
@@ -81,10 +84,15 @@ class SessionBench:
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
         """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
-        samples = [self._store(i) for i in self._store.standing()]
-        if most is None or len(samples) <= most:
-            return samples
-        return sorted(samples, key=lambda s: key_of("check", self._engine.seed, s.digest))[:most]
+        indices = self._store.standing()
+        if most is not None and len(indices) > most:
+            answers, seed = self._store.answers, self._engine.seed
+            indices = sorted(indices, key=lambda i: (key_of("check", seed, answers[i].digest), i))[:most]
+        return LazySamples(self._store, indices)
+
+    def sample(self, index: int) -> Sample:
+        """A sample by its index."""
+        return self._store(index)
 
     def clean_counts(self) -> tuple[int, int]:
         """Samples answered correctly, and all that were drawn and could be read."""
@@ -92,25 +100,32 @@ class SessionBench:
         return len(self._store.standing()), readable
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
-        """Run an attack outside of the cascade, unculled; results by sample index."""
-        by_index = {s.index: s for s in samples}
+        """Run an attack outside of the cascade, unculled; results by sample index.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
         found: dict[int, list[UnitResult]] = {}
-        self._engine.run(
+        complete = self._engine.run(
             attack,
             threat,
-            plan_units(attack, threat.goal, list(by_index), self.classes),
-            by_index.__getitem__,
+            plan_units(attack, threat.goal, [s.index for s in samples], self.classes),
+            self._store,
             lambda r: found.setdefault(r.unit.sample, []).append(r),
+            stop=self._cascade.stop,
             key=f"check/{attack.id}",
         )
+        if not complete:
+            raise AuditInterrupted("the audit was interrupted")
         return {index: best_of(results) for index, results in found.items()}
 
     def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """[N] largest absolute entry of the gradient of a loss at each sample."""
         target = self._loaded.target
         largest = []
-        for start in range(0, len(samples), CHUNK):
-            part = samples[start : start + CHUNK]
+        size = min(CHUNK, self._engine.evaluator.micro_batch)
+        for start in range(0, len(samples), size):
+            part = list(samples[start : start + size])
             u = torch.from_numpy(np.stack([s.u for s in part])).to(target.device, target.dtype)
             u.requires_grad_()
             label = torch.tensor([s.label for s in part], device=target.device)
@@ -132,31 +147,36 @@ class SessionBench:
         """Everything that the cascade broke, in data order."""
         access = {p.key: p.attack.access for p in self._cascade.plan}
         journal = self._cascade.journal
-        winners: dict[int, dict[str, Any]] = {}
+        winners: dict[int, Record] = {}
         for record in journal.of("unit"):
             sample = record["sample"]
             if record["success"] and self._cascade.broken_by.get(sample) == record["attack"]:
-                best = winners.get(sample)
-                if best is None or (record["restart"], record["target"]) < (best["restart"], best["target"]):
-                    winners[sample] = record
-        found = []
-        for sample in sorted(winners):
-            record = winners[sample]
-            point = journal.point(record)
-            assert point is not None
-            found.append(
-                Breach(
-                    sample,
-                    record["attack"],
-                    access[record["attack"]],
-                    record["prediction"],
-                    record["distance"],
-                    point,
-                )
+                best = winners.get(sample, record)
+                winners[sample] = min(best, record, key=lambda r: (r["restart"], r["target"]))
+        return [
+            Breach(
+                sample,
+                record["attack"],
+                access[record["attack"]],
+                record["prediction"],
+                record["distance"],
+                functools.partial(_point, journal, record),
             )
-        return found
+            for sample, record in sorted(winners.items())
+        ]
 
     def finished(self) -> Mapping[str, Access]:
-        """Attacks of the cascade that ran to their end, with their access."""
+        """Attacks of the cascade that ran to their end, with their access, in order."""
         done = {r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"}
         return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}
+
+    def losses(self) -> Sequence[str | None]:
+        """The loss of each white-box attack that is to run; None where it has one of its own."""
+        white = [p for p in self._cascade.plan if p.status == "ready" and p.attack.access is Access.WHITE_BOX]
+        return [getattr(p.attack, "loss", None) for p in white]
+
+
+def _point(journal: Journal, record: Record) -> NDArray[Any]:
+    point = journal.point(record)
+    assert point is not None
+    return point

@@ -16,7 +16,7 @@ from robaudit.engine.units import Unit, UnitResult, plan_units
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["Cascade"]
+__all__ = ["Cascade", "one_line"]
 
 EVENT_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ class Cascade:
         engine: runs units.
         journal: takes every finished unit, and holds those of earlier sessions.
         observer: told of progress.
-        stop: True ends the cascade early.
+        stop: True ends the cascade early; attacks that it did not come to have no record.
     """
 
     def __init__(
@@ -73,80 +73,68 @@ class Cascade:
     def run(self) -> None:
         """All attacks in order."""
         for planned in self.plan:
-            if planned.status != "ready":
-                self._record(planned, planned.status, planned.reason, 0, 0, 0.0)
-            elif self.stop():
-                self._record(planned, "not run", "the audit was interrupted before it", 0, 0, 0.0)
-            else:
+            if self.stop():
+                return
+            if planned.status == "ready":
                 self._attack(planned)
+            else:
+                left = len(self.store.standing(self.broken_by.__contains__))
+                self.observer(AttackFinished(planned.key, planned.status, 0, 0, left, planned.reason or ""))
 
     def _attack(self, planned: Planned) -> None:
         standing = self.store.standing(self.broken_by.__contains__)
+        stand = set(standing)
         units = self._units(planned.attack, standing)
-        earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in set(standing)}
+        earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in stand}
         won: dict[int, Unit] = {}
-        for unit, result in earlier.items():
+        progress = _Progress(planned.key, len(units), self.observer)
+
+        def count(result: UnitResult) -> None:
+            unit = result.unit
             if result.success:
                 won[unit.sample] = min(unit, won.get(unit.sample, unit))
-        known = self.journal.last("attack", id=planned.key)
-        before = known["seconds"] if known else 0.0
-        progress = _Progress(planned.key, len(units), self.observer)
-        progress.done = len(earlier)
-        progress.broken = set(won)
-        self.observer(AttackStarted(planned.key, len(units), str(planned.attack.access)))
-
-        def sink(result: UnitResult) -> None:
-            self.journal.append(unit_record(planned.key, result), result.point)
-            if result.success:
-                won[result.unit.sample] = min(result.unit, won.get(result.unit.sample, result.unit))
             progress.add(result)
 
+        def sink(result: UnitResult) -> None:
+            self.journal.append(unit_record(planned.key, result), result.point if result.success else None)
+            count(result)
+
+        self.observer(AttackStarted(planned.key, len(units), str(planned.attack.access)))
+        for result in earlier.values():
+            count(result)
+        known = self.journal.last("attack", id=planned.key)
+        before = known["seconds"] if known else 0.0
         start = time.perf_counter()
         status, reason = "done", None
         try:
-            pending = [u for u in units if u not in earlier]
-            self.engine.run(
+            complete = self.engine.run(
                 planned.attack,
                 self.threat,
-                pending,
+                [u for u in units if u not in earlier],
                 self.store,
                 sink,
                 stop=self.stop,
                 won=won,
                 key=planned.key,
             )
-            if self.stop():
+            if not complete:
                 status, reason = "partial", "the audit was interrupted"
         except Exception as error:  # one failing attack costs that attack alone
-            status = "failed"
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            if isinstance(error, RobauditError):
-                reason = str(error)
+            status, reason = "failed", one_line(error)
             self.observer(Note(f"the attack {planned.key} failed: {reason}", "error"))
         self.broken_by.update(dict.fromkeys(won, planned.key))
         seconds = before + time.perf_counter() - start
-        self._record(planned, status, reason, len(standing), len(won), seconds)
-
-    def _record(
-        self, planned: Planned, status: str, reason: str | None, attempted: int, broken: int, seconds: float
-    ) -> None:
-        attack = planned.attack
         self.journal.append(
-            {
-                "kind": "attack",
-                "id": planned.key,
-                "attack": attack.id,
-                "name": (type(attack).__doc__ or attack.id).strip().splitlines()[0].rstrip("."),
-                "access": str(attack.access),
-                "status": status,
-                "reason": reason,
-                "parameters": planned.parameters,
-                "attempted": attempted,
-                "seconds": seconds,
-            }
+            {"kind": "attack", "id": planned.key, "status": status, "reason": reason, "seconds": seconds}
         )
-        remaining = len(self.store.standing(self.broken_by.__contains__))
-        self.observer(AttackFinished(planned.key, status, broken, broken, remaining, reason or ""))
+        left = len(standing) - len(won)
+        self.observer(AttackFinished(planned.key, status, len(won), len(won), left, reason or ""))
+
+
+def one_line(error: Exception) -> str:
+    """An exception as one sentence; the type only where the text was not written for the user."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, RobauditError) else f"{type(error).__name__}: {text}"
 
 
 class _Progress:

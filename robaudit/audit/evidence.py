@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
-from robaudit.audit.rundir import sha256_file
 from robaudit.audit.samples import SampleStore
 from robaudit.checks.base import Breach
 
@@ -21,30 +23,45 @@ NAME = "evidence.npz"
 
 def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
-    ``prediction`` [N] int64, ``attack`` [N] strings.
+    ``prediction`` [N] int64, ``attack`` [N] strings. Equal content makes equal bytes.
 
     Returns:
         Its path relative to the folder, SHA-256 and count; no path where there is nothing to keep or the
-        disk does not take it (then ``failure`` says why).
+        disk does not take it.
     """
-    if not breaches:
-        return {"path": None, "sha256": None, "count": 0}
-    samples = [store(b.sample) for b in breaches]
+    nothing = {"path": None, "sha256": None, "count": 0}
+    (folder / NAME).unlink(missing_ok=True)
+    if not breaches or journal.failure is not None:
+        return nothing
     temporary = folder / f".{NAME}.part"
+    labels = [store.answers[b.sample].label for b in breaches]
     try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                adversarial=np.stack([b.point for b in breaches]),
-                original=np.stack([s.u for s in samples]),
-                index=np.array([b.sample for b in breaches], dtype=np.int64),
-                label=np.array([s.label for s in samples], dtype=np.int64),
-                prediction=np.array([b.prediction for b in breaches], dtype=np.int64),
-                attack=np.array([b.attack for b in breaches]),
-            )
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            _add(archive, "adversarial", len(breaches), (b.point for b in breaches))
+            _add(archive, "original", len(breaches), (store(b.sample).u for b in breaches))
+            for name, values in (
+                ("index", np.array([b.sample for b in breaches], dtype=np.int64)),
+                ("label", np.array(labels, dtype=np.int64)),
+                ("prediction", np.array([b.prediction for b in breaches], dtype=np.int64)),
+                ("attack", np.array([b.attack for b in breaches])),
+            ):
+                _add(archive, name, len(values), iter(values))
         os.replace(temporary, folder / NAME)
     except OSError as error:
-        journal.failure = journal.failure or (error.strerror or str(error))
+        journal.failure = error.strerror or str(error)
         temporary.unlink(missing_ok=True)
-        return {"path": None, "sha256": None, "count": 0, "failure": journal.failure}
+        return nothing
     return {"path": NAME, "sha256": sha256_file(folder / NAME), "count": len(breaches)}
+
+
+def _add(archive: zipfile.ZipFile, name: str, count: int, rows: Iterator[NDArray[Any]]) -> None:
+    """Write an array row by row, so that it need not fit into memory."""
+    first = np.asarray(next(rows))
+    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (count, *first.shape)}
+    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(entry, "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        file.write(np.ascontiguousarray(first).tobytes())
+        for row in rows:
+            file.write(np.ascontiguousarray(row, dtype=first.dtype).tobytes())

@@ -29,29 +29,24 @@ class Journal:
 
     Args:
         folder: the run directory; None keeps everything in memory.
-        listener: told of each new record, with its point if that could not be written.
+        listener: told of each new record, with its point if that could not be written, and why not.
     """
 
     folder: Path | None
-    listener: Callable[[Record, NDArray[Any] | None], None] | None = None
+    listener: Callable[[Record, NDArray[Any] | None, str | None], None] | None = None
     records: list[Record] = field(default_factory=list)
     points: dict[int, NDArray[Any]] = field(default_factory=dict)
     """Points that could not be written, by the record's ``point.memory``."""
     failure: str | None = None
     """Why nothing more is written, or None."""
 
-    @property
-    def path(self) -> Path | None:
-        """The file of records."""
-        return None if self.folder is None else self.folder / "journal.jsonl"
-
     def load(self) -> None:
         """Read what earlier sessions finished; a torn tail is cut off, so that appending goes on cleanly."""
-        if self.path is None or not self.path.exists():
+        if self.folder is None or not self._file().exists():
             return
         size = self._blob().stat().st_size if self._blob().exists() else 0
         good = 0
-        with self.path.open("rb") as file:
+        with self._file().open("rb") as file:
             for line in file:
                 record = _parse(line)
                 if record is None:
@@ -60,8 +55,12 @@ class Journal:
                 point = record.get("point")
                 if point is None or point["offset"] + point["bytes"] <= size:
                     self.records.append(record)
-        if good < self.path.stat().st_size:
-            os.truncate(self.path, good)
+        if good < self._file().stat().st_size:
+            os.truncate(self._file(), good)
+
+    def _file(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "journal.jsonl"
 
     def _blob(self) -> Path:
         assert self.folder is not None
@@ -76,7 +75,7 @@ class Journal:
             try:
                 if point is not None:
                     record["point"] |= self._write_point(point)
-                with self.folder.joinpath("journal.jsonl").open("ab") as file:
+                with self._file().open("ab") as file:
                     file.write(json.dumps(record).encode() + b"\n")
             except OSError as error:
                 self.failure = error.strerror or str(error)
@@ -84,7 +83,7 @@ class Journal:
             unwritten = point
         self.receive(record, unwritten)
         if self.listener is not None:
-            self.listener(record, unwritten)
+            self.listener(record, unwritten, self.failure)
 
     def receive(self, record: Record, point: NDArray[Any] | None = None) -> None:
         """Take a record that another process has written; ``point`` only if it could not write that."""
@@ -140,7 +139,7 @@ def _parse(line: bytes) -> Record | None:
 
 
 def unit_record(attack: str, result: UnitResult) -> Record:
-    """The record of a finished unit; its point is passed to :meth:`Journal.append` beside it."""
+    """The record of a finished unit; the point of a success is passed to :meth:`Journal.append` beside it."""
     fields = asdict(result)
     del fields["point"], fields["unit"]
     unit = result.unit

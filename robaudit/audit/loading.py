@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from robaudit.audit.request import AuditRequest
 from robaudit.data.open import bundled_dataset, open_dataset, peek_shape
@@ -100,21 +100,26 @@ def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], li
             raise
         except RobauditError as error:
             raise UsageError(f"the surrogate {path} cannot be loaded: {error}") from error
+        if surrogate.gradient.available:
+            surrogate.calibrate()
         problem = _misfit(path, surrogate, target)
         if problem:
             problems.append(problem)
         else:
-            surrogate.calibrate()
             found.append(surrogate)
     return found, problems
 
 
-def _misfit(path: Path, surrogate: Any, target: Any) -> str | None:
+def _misfit(path: Path, surrogate: Target, target: Target) -> str | None:
     if surrogate.num_classes != target.num_classes or surrogate.spec.shape != target.spec.shape:
         return (
-            f"the surrogate {path.name} takes {surrogate.spec.shape} to {surrogate.num_classes} classes, the "
-            f"target {target.spec.shape} to {target.num_classes}; it is left out"
+            f"the surrogate {path.name} takes {_words(surrogate)} classes and the target {_words(target)}; "
+            "it is left out"
         )
     if not surrogate.gradient.available:
         return f"the surrogate {path.name} has no gradient ({surrogate.gradient.reason}); it is left out"
     return None
+
+
+def _words(target: Target) -> str:
+    return f"{'x'.join(map(str, target.spec.shape))} to {target.num_classes}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,17 @@ class Planned:
         values: dict[str, Any] = TypeAdapter(type(self.attack)).dump_python(self.attack, mode="json")
         return values
 
+    def record(self) -> dict[str, Any]:
+        """What a report says of it before it ran."""
+        return {
+            "id": self.key,
+            "name": (type(self.attack).__doc__ or self.attack.id).strip().splitlines()[0].rstrip("."),
+            "access": str(self.attack.access),
+            "status": self.status,
+            "reason": self.reason,
+            "parameters": self.parameters,
+        }
+
 
 def threat_model(profile: Profile) -> ThreatModel:
     """The profile's threat model."""
@@ -63,6 +75,7 @@ def plan_attacks(
     shape: tuple[int, ...],
     no_gradient: str | None,
     surrogates: int,
+    misfits: Sequence[str] = (),
 ) -> list[Planned]:
     """The cascade, in the profile's order.
 
@@ -71,7 +84,8 @@ def plan_attacks(
         classes: number of classes of the target.
         shape: of one sample.
         no_gradient: why the target has none, or None.
-        surrogates: number of surrogates with a gradient.
+        surrogates: number of surrogates that fit.
+        misfits: why others do not.
 
     Raises:
         UsageError: as :func:`validate_attacks`.
@@ -93,6 +107,8 @@ def plan_attacks(
             status, reason = "skipped", why
         elif attack.access is Access.WHITE_BOX and no_gradient is not None:
             status, reason = "unavailable", no_gradient
+        elif attack.access is Access.TRANSFER and surrogates == 0 and misfits:
+            status, reason = "unavailable", misfits[0]
         elif attack.access is Access.TRANSFER and surrogates == 0:
             status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
         plan.append(Planned(key, attack, status, reason))

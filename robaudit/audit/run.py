@@ -7,52 +7,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from robaudit import __version__
 from robaudit.audit.build import build_result
 from robaudit.audit.events import Observer
 from robaudit.audit.gates import check_gates
+from robaudit.audit.identity import run_id_of, sha256_file
+from robaudit.audit.journal import Journal
 from robaudit.audit.plan import validate_attacks
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
-from robaudit.audit.rundir import digest_of, locked, prepare, sha256_file
+from robaudit.audit.rundir import RESULT, claimed
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.verdict import OnInconclusive, conclude
-from robaudit.errors import AuditError
+from robaudit.errors import AuditError, AuditInterrupted
 
-__all__ = ["RESULT", "run_audit", "run_id_of"]
-
-RESULT = "result.json"
-
-
-def run_id_of(request: AuditRequest) -> str:
-    """Digest of file, data, resolved profile, seed and version: what decides the outcome, and nothing else."""
-    profile = request.profile.model_dump(mode="json", exclude={"gates", "description"})
-    return digest_of(
-        {
-            "version": __version__,
-            "model": sha256_file(request.model) if request.model.is_file() else str(request.model),
-            "data": _data_digest(request.data),
-            "labels": _data_digest(request.labels),
-            "reference": request.reference,
-            "classes": request.classes,
-            "surrogates": [sha256_file(p) if p.is_file() else str(p) for p in request.surrogates],
-            "input": request.input_values,
-            "profile": profile,
-            "seed": request.seed,
-            "declared": request.declared_accuracy,
-        }
-    )
-
-
-def _data_digest(path: Path | None) -> str | None:
-    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow)."""
-    if path is None:
-        return None
-    if path.is_file():
-        return sha256_file(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    return digest_of([[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+__all__ = ["run_audit"]
 
 
 def run_audit(
@@ -79,48 +48,70 @@ def run_audit(
 
     Raises:
         UsageError: the request is refused before the audit.
-        AuditError: it failed before anything could be reported.
+        AuditError: it failed, or was interrupted, before anything could be reported.
     """
     validate_attacks(request.profile)
     check_gates(request.profile.gates, [spec.id for spec in request.profile.attacks], list(request.profile.checks))
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
-    prepare(folder, run_id, fresh=fresh)
-    with locked(folder, "run.lock", wait=1.0):
-        finished = _finished(folder, run_id)
-        if finished is not None:
-            return conclude(finished, request.profile.gates, on_inconclusive), folder
-        resumed = (folder / "journal.jsonl").exists()
-        begin, start = datetime.now(UTC), time.perf_counter()
-        outcome = supervise(request, folder, observer)
-        seconds = time.perf_counter() - start
-        sessions = list(outcome.journal.of("session"))
-        earlier = sum(s["seconds"] for s in sessions)
-        started = datetime.fromisoformat(sessions[0]["started"]) if sessions else begin
-        outcome.journal.append({"kind": "session", "started": begin.isoformat(), "seconds": seconds})
-        result = build_result(
-            request,
-            outcome.journal,
-            run_id=run_id,
-            started=started,
-            seconds=earlier + seconds,
-            interrupted=outcome.interrupted,
-            failure=outcome.failure or outcome.journal.failure,
-            resumed=resumed,
-            on_inconclusive=on_inconclusive,
-        )
+    with claimed(folder, run_id, fresh=fresh):
+        result = _finished(folder, run_id, warn)
+        if result is not None:
+            result = conclude(result, request.profile.gates, on_inconclusive)
+        else:
+            result = _audit(request, folder, run_id, observer, on_inconclusive)
         try:
             save_result(result, folder / RESULT)
         except AuditError as error:
-            warn(str(error))
+            if result.run.failed is None:
+                failed = result.run.model_copy(update={"failed": str(error)})
+                result = conclude(result.model_copy(update={"run": failed}), request.profile.gates, on_inconclusive)
+                warn(str(error))
     return result, folder
 
 
-def _finished(folder: Path, run_id: str) -> Result | None:
-    """The result of a finished run, if the directory holds one."""
+def _audit(
+    request: AuditRequest, folder: Path, run_id: str, observer: Observer, on_inconclusive: OnInconclusive
+) -> Result:
+    begin, start = datetime.now(UTC), time.perf_counter()
+    journal = Journal(folder)
+    journal.load()
+    resumed = bool(journal.records)
+    outcome = supervise(request, folder, journal, observer)
+    journal = outcome.journal
+    journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
+    failure = outcome.failure
+    if failure is None and journal.failure is not None:
+        failure = f"the run directory cannot be written ({journal.failure}): what came after that is in this report only"
+    if outcome.interrupted and journal.last("plan") is None:
+        raise AuditInterrupted("the audit was stopped before the model was loaded")
+    return build_result(
+        request,
+        journal,
+        run_id=run_id,
+        started=next((datetime.fromisoformat(session["started"]) for session in journal.of("session")), begin),
+        seconds=sum(spent["seconds"] for spent in journal.of("spent")),
+        interrupted=outcome.interrupted,
+        failure=failure,
+        resumed=resumed,
+        on_inconclusive=on_inconclusive,
+    )
+
+
+def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result | None:
+    """The result of a finished run, if the directory holds one; what failed in it is worth another try."""
     path = folder / RESULT
     if not path.exists():
         return None
     result = load_result(path)
-    over = not result.run.interrupted and result.run.failed is None
-    return result if over and result.run.id == run_id else None
+    again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
+    again_checks = [error for error in result.errors if error.where.startswith("check ")]
+    unfinished = result.run.interrupted or result.run.failed is not None or again or again_checks
+    if unfinished or result.run.id != run_id:
+        return None
+    kept = result.evidence
+    if kept.path is not None:
+        archive = folder / kept.path
+        if not archive.is_file() or sha256_file(archive) != kept.sha256:
+            warn(f"{archive} is missing or was changed since the audit; --fresh audits again")
+    return result

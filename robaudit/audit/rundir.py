@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from robaudit.errors import UsageError
 
-__all__ = ["digest_of", "locked", "prepare", "sha256_file"]
+__all__ = ["RESULT", "claimed", "locked"]
 
+RESULT = "result.json"
 MARKER = "robaudit-run.json"
-FILES = ("journal.jsonl", "points.bin", "result.json", "evidence.npz", MARKER)
+JOURNAL = "journal.jsonl"
+FILES = (JOURNAL, "points.bin", RESULT, "evidence.npz", MARKER)
+ORPHAN_SECONDS = 30.0
+"""How long the worker of a killed audit may take to die."""
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_of(content: Any) -> str:
-    """SHA-256 of a JSON value, the same for every order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def prepare(folder: Path, run_id: str, *, fresh: bool) -> None:
-    """Make the run directory, or take up the one that is there.
+@contextmanager
+def claimed(folder: Path, run_id: str, *, fresh: bool) -> Iterator[None]:
+    """Make the run directory, or take up the one that is there, and hold it.
 
     Args:
         folder: the directory.
@@ -39,27 +31,40 @@ def prepare(folder: Path, run_id: str, *, fresh: bool) -> None:
         fresh: start over; only files that robaudit wrote are removed.
 
     Raises:
-        UsageError: it cannot be written, or holds another audit.
+        UsageError: it cannot be written, holds another audit, or another audit works in it.
     """
-    try:
+    with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        marker = folder / MARKER
-        if fresh:
-            for name in FILES:
-                (folder / name).unlink(missing_ok=True)
-        if marker.exists():
-            found = json.loads(marker.read_text()).get("run")
-            if found != run_id:
-                raise UsageError(
-                    f"{folder} holds another audit (of another file, data, profile, seed or version); "
-                    "choose another --run-dir, or --fresh to discard it"
-                )
-            return
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
-        marker.write_text(json.dumps({"run": run_id}) + "\n")
-    except (OSError, ValueError) as error:
+    with locked(folder, "run.lock", wait=1.0):
+        with locked(folder, "worker.lock", wait=ORPHAN_SECONDS):
+            pass
+        with _explained(folder):
+            _take_up(folder, run_id, fresh)
+        yield
+
+
+def _take_up(folder: Path, run_id: str, fresh: bool) -> None:
+    marker = folder / MARKER
+    if not marker.exists():
+        foreign = [name for name in FILES if (folder / name).exists()]
+        if foreign:
+            raise UsageError(f"{folder} holds a {foreign[0]} that is of no audit; choose another --run-dir")
+    elif fresh or not (folder / JOURNAL).exists():  # an audit that was refused left nothing
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    elif json.loads(marker.read_text()).get("run") != run_id:
+        raise UsageError(
+            f"{folder} holds another audit (of another file, data, profile, seed or version); choose another "
+            "--run-dir, or --fresh to discard it"
+        )
+    marker.write_text(json.dumps({"run": run_id}) + "\n")
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, AttributeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its marker file is damaged"
         raise UsageError(
             f"the run directory {folder} cannot be used: {reason}; choose another with --run-dir"
@@ -71,13 +76,14 @@ def locked(folder: Path, name: str, *, wait: float) -> Iterator[None]:
     """Hold a lock of the run directory; the system frees it when the process ends, however it ends.
 
     Raises:
-        UsageError: another process holds it for longer than ``wait`` seconds.
+        UsageError: another process holds it for longer than ``wait`` seconds, or it cannot be made.
     """
     lock = FileLock(folder / name)
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout as error:
-        raise UsageError(f"another robaudit is working in {folder}; wait for it or use --run-dir") from error
+    with _explained(folder):
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout as error:
+            raise UsageError(f"another robaudit is working in {folder}; wait for it or use --run-dir") from error
     try:
         yield
     finally:

@@ -1,19 +1,22 @@
-"""The drawn samples as the engine sees them, loaded when they are needed."""
+"""The drawn samples as the engine sees them: their clean answers, and the samples themselves when they are needed."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from robaudit.audit.journal import Journal, Record
 from robaudit.engine.units import Sample
+from robaudit.errors import UnreadableSampleError
 
-__all__ = ["CleanAnswer", "SampleStore", "content_digest"]
+__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "content_digest"]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -26,18 +29,32 @@ class Source(Protocol):
         ...
 
 
+class NamedSource(Source, Protocol):
+    """Data with a name for each sample, and labels if it has them."""
+
+    ids: Sequence[str]
+    labels: NDArray[np.int64] | None
+
+
+class Scoring(Protocol):
+    """The file under audit."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def scores(self, u: torch.Tensor) -> torch.Tensor:
+        """[N, *shape] in u-space to [N, K]."""
+        ...
+
+
 @dataclass(frozen=True)
 class CleanAnswer:
-    """The file's answer to an unperturbed sample: reference class and scores [K]."""
+    """The file's answer to an unperturbed sample, of the reference class ``label``; ``digest`` of its content."""
 
     index: int
     label: int
-    scores: NDArray[Any]
-
-    @property
-    def prediction(self) -> int:
-        """Predicted class."""
-        return int(self.scores.argmax())
+    prediction: int
+    digest: str
 
     @property
     def correct(self) -> bool:
@@ -55,12 +72,16 @@ class SampleStore:
 
     Args:
         source: the data.
-        answers: clean answers by index.
+        journal: holds the clean answers, their scores on disk.
     """
 
-    def __init__(self, source: Source, answers: dict[int, CleanAnswer]) -> None:
+    def __init__(self, source: Source, journal: Journal) -> None:
         self._source = source
-        self.answers = answers
+        self._journal = journal
+        self._records = {i: r for i, r in journal.keyed("clean", "index").items() if r["error"] is None}
+        self.answers = {
+            i: CleanAnswer(i, r["label"], r["prediction"], r["digest"]) for i, r in sorted(self._records.items())
+        }
         self._cache: OrderedDict[int, Sample] = OrderedDict()
         self._bytes = 0
 
@@ -75,7 +96,9 @@ class SampleStore:
             return self._cache[index]
         u = self._source.load(index)
         answer = self.answers[index]
-        sample = Sample(index, u, answer.label, answer.scores, content_digest(u))
+        scores = self._journal.point(self._records[index])
+        assert scores is not None
+        sample = Sample(index, u, answer.label, scores, answer.digest)
         self._cache[index] = sample
         self._bytes += u.nbytes
         while self._bytes > CACHE_BYTES and len(self._cache) > 1:
@@ -85,4 +108,81 @@ class SampleStore:
 
     def standing(self, broken: Callable[[int], bool] = lambda _: False) -> list[int]:
         """Indices answered correctly and not broken, in data order."""
-        return [i for i in sorted(self.answers) if self.answers[i].correct and not broken(i)]
+        return [i for i, answer in self.answers.items() if answer.correct and not broken(i)]
+
+
+class LazySamples(Sequence[Sample]):
+    """Samples of a store, each loaded when it is looked at."""
+
+    def __init__(self, store: SampleStore, indices: Sequence[int]) -> None:
+        self._store, self._indices = store, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> LazySamples: ...
+    def __getitem__(self, place: int | slice) -> Sample | LazySamples:
+        if isinstance(place, slice):
+            return LazySamples(self._store, self._indices[place])
+        return self._store(self._indices[place])
+
+
+def answer_samples(
+    target: Scoring,
+    data: NamedSource,
+    indices: Sequence[int],
+    *,
+    own_reference: bool,
+    batch: int,
+) -> Iterator[tuple[Record, NDArray[Any] | None]]:
+    """Ask the file for samples; one that cannot be read or answered costs itself alone.
+
+    Args:
+        target: the file.
+        data: the samples.
+        indices: of those asked.
+        own_reference: the file's own answer is the reference class.
+        batch: samples loaded at once.
+
+    Yields:
+        A ``clean`` record for each, with its scores [K] where it has finite ones.
+    """
+    labels = None if own_reference else data.labels
+    for start in range(0, len(indices), batch):
+        found: dict[int, NDArray[Any]] = {}
+        errors: dict[int, str] = {}
+        part = indices[start : start + batch]
+        for index in part:
+            try:
+                found[index] = data.load(index)
+            except UnreadableSampleError as error:
+                errors[index] = str(error)
+        answers = dict(zip(found, _scores(target, list(found.values())), strict=True))
+        for index in part:
+            answer = answers.get(index, errors.get(index, ""))
+            label = None if labels is None else int(labels[index])
+            record: Record = {"kind": "clean", "index": index, "id": data.ids[index], "readable": index in found}
+            if not isinstance(answer, str) and not np.isfinite(answer).all():
+                answer = "the model's output is not finite on it"
+            if isinstance(answer, str):
+                yield {**record, "label": label, "prediction": None, "digest": None, "error": answer}, None
+                continue
+            prediction = int(answer.argmax())
+            record |= {"label": prediction if label is None else label, "prediction": prediction}
+            yield {**record, "digest": content_digest(found[index]), "error": None}, answer
+
+
+def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:
+    """Scores of each point, or why there are none."""
+    if not points:
+        return []
+    try:
+        u = torch.from_numpy(np.stack(points)).to(target.device, target.dtype)
+        return list(target.scores(u).cpu().numpy())
+    except Exception as error:  # runtimes raise their own types
+        if len(points) == 1:
+            return [f"the model cannot answer it: {' '.join(str(error).split())[:300]}"]
+    return [answer for point in points for answer in _scores(target, [point])]

@@ -6,32 +6,35 @@ Everything it learns goes into the journal; the report is built from the journal
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
-from robaudit.audit.cascade import Cascade
+from robaudit.audit.cascade import Cascade, one_line
 from robaudit.audit.events import CheckFinished, Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded, load
-from robaudit.audit.plan import plan_attacks, threat_model
+from robaudit.audit.plan import Planned, plan_attacks, threat_model
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.samples import CleanAnswer, SampleStore
+from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.checks.registry import check_classes
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
-from robaudit.errors import RobauditError, UnreadableSampleError
+from robaudit.errors import AuditInterrupted, UnreadableSampleError
 from robaudit.threat.random import key_of
 
 __all__ = ["Session"]
@@ -53,7 +56,7 @@ class Session:
         journal: with what earlier sessions finished.
         observer: told of progress.
         stop: asked between steps; True ends the session early, with all that is finished kept.
-        batch_scale: factor on the batch size after a worker was killed.
+        restarted: the worker before this one was killed, likely for its memory: batches are halved.
     """
 
     def __init__(
@@ -63,14 +66,14 @@ class Session:
         journal: Journal,
         observer: Observer,
         stop: Callable[[], bool],
-        batch_scale: float = 1.0,
+        restarted: bool = False,
     ) -> None:
         self.request = request
         self.folder = folder
         self.journal = journal
         self.observer = observer
         self.stop = stop
-        self.batch_scale = batch_scale
+        self.restarted = restarted
 
     def run(self) -> None:
         """Carry the audit as far as it goes.
@@ -81,88 +84,38 @@ class Session:
         """
         self.observer(Phase("loading", self.request.model.name))
         loaded = load(self.request)
+        self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
-        self.observer(Phase("clean answers", f"{len(loaded.drawn)} samples"))
         first = self._measure(loaded)
-        store = SampleStore(loaded.data, self._clean_answers(loaded))
         self.journal.append(target_record(self.request, loaded))
-        if first is None or not store.answers:
-            self.journal.append({"kind": "end", "stopped": False})
+        plan = self._plan(loaded)
+        self.observer(Phase("clean answers", f"{len(loaded.drawn)} samples"))
+        self._answer(loaded)
+        store = SampleStore(loaded.data, self.journal)
+        if first is None or not store.answers or self.stop():
             return
         engine = self._engine(loaded, store, first)
-        cascade = self._cascade(loaded, store, engine)
+        threat = threat_model(self.request.profile)
+        cascade = Cascade(plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop)
+        planned = tuple(PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p)) for p in plan)
+        self.observer(Plan(planned, len(loaded.drawn)))
         cascade.run()
+        if engine.evaluator.halvings:
+            self._note(f"a GPU ran out of memory; the batch ended at {engine.evaluator.micro_batch}")
         bench = SessionBench(self.request, loaded, store, engine, cascade)
         self._checks(bench)
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches())
         self.journal.append({"kind": "evidence", **evidence})
-        if engine.evaluator.halvings:
-            self._note(f"a GPU ran out of memory; the batch ended at {engine.evaluator.micro_batch}")
-        self.journal.append({"kind": "end", "stopped": self.stop()})
 
     def _note(self, message: str) -> None:
         self.journal.append({"kind": "note", "message": message})
         self.observer(Note(message, "warning"))
 
-    def _clean_answers(self, loaded: Loaded) -> dict[int, CleanAnswer]:
-        """Ask the file for every drawn sample; one that cannot be read or answered costs itself alone."""
-        answers: dict[int, CleanAnswer] = {}
-        for start in range(0, len(loaded.drawn), CHUNK):
-            read: list[int] = []
-            points = []
-            for index in loaded.drawn[start : start + CHUNK]:
-                try:
-                    points.append(loaded.data.load(index))
-                    read.append(index)
-                except UnreadableSampleError as error:
-                    self._lost(loaded, index, str(error), readable=False)
-            if not read:
-                continue
-            u = torch.from_numpy(np.stack(points)).to(loaded.target.device, loaded.target.dtype)
-            scores = loaded.target.scores(u).cpu().numpy()
-            for index, row in zip(read, scores, strict=True):
-                if not np.isfinite(row).all():
-                    self._lost(loaded, index, "the model's output is not finite on it", readable=True)
-                    continue
-                own = self.request.reference == "model" or loaded.data.labels is None
-                label = int(row.argmax()) if own else int(loaded.data.labels[index])  # type: ignore[index]
-                answers[index] = CleanAnswer(index, label, row)
-                self._clean_record(loaded, index, label, int(row.argmax()), None)
-        return answers
-
-    def _lost(self, loaded: Loaded, index: int, message: str, *, readable: bool) -> None:
-        labels = loaded.data.labels
-        label = None if labels is None or self.request.reference == "model" else int(labels[index])
-        self._clean_record(loaded, index, label, None, message, readable=readable)
-        self.observer(SampleError(loaded.data.ids[index], message))
-
-    def _clean_record(
-        self,
-        loaded: Loaded,
-        index: int,
-        label: int | None,
-        prediction: int | None,
-        error: str | None,
-        *,
-        readable: bool = True,
-    ) -> None:
-        self.journal.append(
-            {
-                "kind": "clean",
-                "index": index,
-                "id": loaded.data.ids[index],
-                "label": label,
-                "prediction": prediction,
-                "readable": readable,
-                "error": error,
-            }
-        )
-
     def _measure(self, loaded: Loaded) -> torch.Tensor | None:
         """Batch invariance, determinism and the kind of the output, on real samples; returns one of them."""
-        found: list[np.ndarray[Any, Any]] = []
+        found: list[NDArray[Any]] = []
         for index in loaded.drawn:
             with contextlib.suppress(UnreadableSampleError):
                 found.append(loaded.data.load(index))
@@ -174,65 +127,89 @@ class Session:
         loaded.target.measure(points)
         if loaded.target.gradient.available:
             loaded.target.calibrate()
+        for surrogate in loaded.surrogates:
+            surrogate.measure(points.to(surrogate.dtype))
         return points[0]
 
-    def _engine(self, loaded: Loaded, store: SampleStore, first: torch.Tensor) -> Engine:
-        self.observer(Phase("choosing the batch size"))
-        batch = self.request.batch_size
-        if batch is None:
-            batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
-        batch = max(1, int(batch * self.batch_scale))
-        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
-        evaluator = Evaluator(loaded.target, batch, surrogates)
-        judge = Judge(loaded.target)
-        return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store))
-
-    def _pool(self, loaded: Loaded, store: SampleStore) -> StartingPool:
-        """Samples to start from, chosen and ordered by content so that the data's order does not matter."""
-        ordered = sorted((store(i) for i in list(store.answers)[: 4 * POOL]), key=lambda s: key_of("pool", s.digest))[
-            :POOL
-        ]
-        target = loaded.target
-        points = torch.from_numpy(np.stack([s.u for s in ordered])).to(target.device, target.dtype)
-        labels = torch.tensor([s.label for s in ordered], dtype=torch.int64, device=target.device)
-        return StartingPool(points, labels)
-
-    def _cascade(self, loaded: Loaded, store: SampleStore, engine: Engine) -> Cascade:
+    def _plan(self, loaded: Loaded) -> list[Planned]:
+        """The cascade; journaled before it runs, so that what it never came to is reported."""
         gradient = loaded.target.gradient
+        for reason in loaded.surrogate_problems:
+            self._note(reason)
         plan = plan_attacks(
             self.request.profile,
             classes=loaded.target.num_classes,
             shape=loaded.target.spec.shape,
             no_gradient=None if gradient.available else gradient.reason,
             surrogates=len(loaded.surrogates),
+            misfits=loaded.surrogate_problems,
         )
-        for reason in loaded.surrogate_problems:
-            self._note(reason)
-        threat = threat_model(self.request.profile)
-        cascade = Cascade(plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop)
-        planned = tuple(PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p)) for p in plan)
-        self.observer(Plan(planned, len(loaded.drawn)))
-        return cascade
+        self.journal.append({"kind": "plan", "attacks": [planned.record() for planned in plan]})
+        return plan
+
+    def _answer(self, loaded: Loaded) -> None:
+        """The file's clean answers to the samples that have none yet."""
+        known = self.journal.keyed("clean", "index")
+        for record, scores in answer_samples(
+            loaded.target,
+            loaded.data,
+            [index for index in loaded.drawn if index not in known],
+            own_reference=loaded.reference == "model",
+            batch=min(self.request.batch_size or CHUNK, CHUNK) // (2 if self.restarted else 1) or 1,
+        ):
+            self.journal.append(record, scores)
+            if record["error"] is not None:
+                self.observer(SampleError(record["id"], record["error"]))
+            if self.stop():
+                return
+
+    def _engine(self, loaded: Loaded, store: SampleStore, first: torch.Tensor) -> Engine:
+        batch = self._batch(loaded, first)
+        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
+        evaluator = Evaluator(loaded.target, batch, surrogates)
+        judge = Judge(loaded.target)
+        return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store))
+
+    def _batch(self, loaded: Loaded, first: torch.Tensor) -> int:
+        """Rows of one model call; half of the last choice after a killed worker."""
+        batch = self.request.batch_size
+        if self.restarted:
+            last: Record = self.journal.last("batch") or {"size": 1}
+            batch = max(1, last["size"] // 2)
+        elif batch is None:
+            self.observer(Phase("choosing the batch size"))
+            batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
+        self.journal.append({"kind": "batch", "size": batch})
+        return batch
+
+    def _pool(self, loaded: Loaded, store: SampleStore) -> StartingPool:
+        """Samples to start from, chosen and ordered by content so that the data's order does not matter."""
+        ordered = sorted(store.answers.values(), key=lambda a: (key_of("pool", a.digest), a.index))[:POOL]
+        target = loaded.target
+        points = torch.from_numpy(np.stack([store(a.index).u for a in ordered])).to(target.device, target.dtype)
+        labels = torch.tensor([a.label for a in ordered], dtype=torch.int64, device=target.device)
+        return StartingPool(points, labels)
 
     def _checks(self, bench: SessionBench) -> None:
-        """Measure what was not measured yet; a check that fails to run is a failure of that check."""
-        classes = check_classes()
+        """Measure what was not measured yet; a check that cannot be carried out has failed."""
         self.observer(Phase("checks"))
         for name in self.request.profile.checks:
-            check = classes[name]()
             if self.stop():
-                self.journal.append({"kind": "check", "id": name, "skipped": "the audit was interrupted"})
-                continue
+                return
+            check = check_classes()[name]()
             start = time.perf_counter()
-            record: dict[str, Any] = {"kind": "check", "id": name}
-            known = self.journal.last("check", id=name)
+            known = self.journal.last("check", id=name) or {}
+            record: Record = {"kind": "check", "id": name}
             try:
-                measured = known.get("measured") if known and name == "unbounded" else None
-                record["measured"] = check.measure(bench) if measured is None else measured
+                kept = known.get("measured") if check.ignores_attacks else None
+                # as it will be read from the journal
+                record["measured"] = json.loads(json.dumps(check.measure(bench))) if kept is None else kept
                 finding = check.verdict(record["measured"])
                 self.observer(CheckFinished(name, finding.status, finding.message))
-            except (RobauditError, RuntimeError, ValueError) as error:
-                record["failed"] = f"the check could not be carried out: {error}"
+            except AuditInterrupted:
+                return
+            except Exception as error:  # it costs that check alone
+                record["failed"] = f"the check could not be carried out: {one_line(error)}"
                 self.observer(CheckFinished(name, "fail", record["failed"]))
             record["seconds"] = time.perf_counter() - start
             self.journal.append(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ from robaudit.errors import UsageError
 
 __all__ = ["Outcome", "supervise"]
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 60.0
 """Seconds that a worker told to stop has for it."""
 
@@ -50,59 +52,72 @@ class _Interrupts:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        previous = {s: signal.signal(s, self) for s in (signal.SIGINT, signal.SIGTERM)}
+        previous = {s: signal.signal(s, self) for s in SIGNALS}
         try:
             yield
         finally:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
 
+    @contextlib.contextmanager
+    def ignored(self) -> Iterator[None]:
+        """For the moment in which a process is started."""
+        for signum in SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            for signum in SIGNALS:
+                signal.signal(signum, self)
 
-def supervise(request: AuditRequest, folder: Path, observer: Observer) -> Outcome:
+
+def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: Observer) -> Outcome:
     """Run an audit to its end in a worker process.
 
     Args:
         request: what to audit.
-        folder: the prepared and locked run directory.
+        folder: the claimed run directory.
+        journal: of that directory, loaded.
         observer: told of progress; called in this process.
 
     Raises:
         UsageError: the input is refused before the audit.
     """
-    journal = _from_disk(folder)
     interrupts = _Interrupts()
     failure: str | None = None
     with interrupts.installed():
-        for batch_scale in (1.0, 0.5):
-            process, connection = _start(request, folder, batch_scale)
+        for restarted in (False, True):
+            process, connection = _start(request, folder, restarted, interrupts)
             failed = _follow(process, connection, journal, observer, interrupts)
             if failed is not None and failed.usage:
                 raise UsageError(failed.message)
             failure = failed.message if failed else None
-            killed = failed is None and process.exitcode != 0
-            if not killed or interrupts.count:
+            if failed is not None or process.exitcode == 0:
                 break
-            journal = _from_disk(folder)  # what it wrote and could no longer send
+            if journal.failure is None:  # it may have written what it could no longer send
+                journal = Journal(folder)
+                journal.load()
+            if interrupts.count:
+                break
             failure = f"the worker process was killed ({_cause(process.exitcode)})"
-            if batch_scale == 1.0:
-                observer(Note(f"{failure}; it is started once more with half the batch", "warning"))
-            else:
-                failure += " twice"
+            if restarted or journal.failure is not None:
+                failure += " twice" if restarted else ""
+                break
+            note = f"{failure}; it was started once more with half the batch"
+            journal.append({"kind": "note", "message": note})
+            observer(Note(note, "warning"))
     observer(Finished())
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-def _from_disk(folder: Path) -> Journal:
-    journal = Journal(folder)
-    journal.load()
-    return journal
-
-
-def _start(request: AuditRequest, folder: Path, batch_scale: float) -> tuple[SpawnProcess, Connection]:
+def _start(
+    request: AuditRequest, folder: Path, restarted: bool, interrupts: _Interrupts
+) -> tuple[SpawnProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=worker.main, args=(request, folder, theirs, batch_scale), name="robaudit-worker")
-    process.start()
+    process = context.Process(target=worker.main, args=(request, folder, theirs, restarted), name="robaudit-worker")
+    with interrupts.ignored():  # inherited, so that a Ctrl-C does not end the worker before it can ignore it itself
+        process.start()
     theirs.close()
     return process, ours
 
@@ -116,21 +131,21 @@ def _follow(
 ) -> worker.Failed | None:
     """Take messages until the worker ends."""
     failed: worker.Failed | None = None
-    told, waited = 0, 0.0
+    told, deadline = 0, float("inf")
     while True:
         if interrupts.count > told:
-            told = interrupts.count
-            if told == 1:
+            if told == 0:
+                deadline = time.monotonic() + PATIENCE
                 observer(Note("stopping; what is finished is kept (again to stop at once)", "warning"))
                 with contextlib.suppress(OSError):
                     connection.send("stop")
             else:
                 process.kill()
+            told = interrupts.count
+        if time.monotonic() > deadline:
+            process.kill()
         try:
             if not connection.poll(0.1):
-                waited += 0.1 if told else 0.0
-                if waited > PATIENCE:
-                    process.kill()
                 if not process.is_alive() and not connection.poll(0):
                     break
                 continue
@@ -138,14 +153,19 @@ def _follow(
         except (EOFError, OSError):
             break
         except Exception:  # a message cut off by a kill
+            process.kill()
             break
         if isinstance(message, worker.Recorded):
             journal.receive(message.record, message.point)
+            journal.failure = message.unwritten
         elif isinstance(message, worker.Failed):
             failed = message
         else:
             observer(message)
-    process.join()
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
     return failed
 
 

@@ -23,10 +23,16 @@ __all__ = ["Failed", "Recorded", "main"]
 
 @dataclass(frozen=True)
 class Recorded:
-    """A record was added to the journal; with its point only if the disk did not take it."""
+    """A record was added to the journal.
+
+    Args:
+        record: as written.
+        point: its point, only if the disk did not take it; ``unwritten``: why the disk takes nothing more.
+    """
 
     record: dict[str, Any]
     point: NDArray[Any] | None = None
+    unwritten: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,14 @@ class Failed:
     usage: bool
 
 
-def main(request: AuditRequest, folder: Path, connection: Connection, batch_scale: float) -> None:
+def main(request: AuditRequest, folder: Path, connection: Connection, restarted: bool) -> None:
     """Entry point of the process.
 
     Args:
         request: what to audit.
         folder: the run directory.
         connection: events and records go out, ``stop`` comes in.
-        batch_scale: factor on the batch size.
+        restarted: the worker before this one was killed.
     """
     # Ctrl-C goes to the whole group; the supervisor decides and tells this process to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,20 +69,11 @@ def main(request: AuditRequest, folder: Path, connection: Connection, batch_scal
     from robaudit.audit.session import Session
 
     try:
-        # an orphan of a killed audit may still be dying
-        with locked(folder, "worker.lock", wait=30):
+        with locked(folder, "worker.lock", wait=1.0):
             journal = Journal(folder)
             journal.load()
-            journal.listener = lambda record, point: send(Recorded(record, point))
-            session = Session(request, folder, journal, send, stopped.is_set, batch_scale)
-            session.run()
-            if journal.failure:
-                send(
-                    Failed(
-                        f"{folder} could not be written ({journal.failure}); results are in memory only",
-                        False,
-                    )
-                )
+            journal.listener = lambda record, point, unwritten: send(Recorded(record, point, unwritten))
+            Session(request, folder, journal, send, stopped.is_set, restarted).run()
     except RobauditError as error:
         send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.engine.units import Sample, UnitResult
+from robaudit.stats import lower_bound
 from robaudit.threat.model import Access, ThreatModel
 
 __all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "fires"]
 
 Measured = Mapping[str, Any]
-"""JSON values: kept in the journal, so that a resumed audit does not measure again."""
+"""JSON values, kept in the journal."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Breach:
-    """A sample that fell: which attack broke it, with what access, and the point kept as evidence."""
+    """A sample that fell: which attack broke it, with what access; ``load`` reads the point kept as evidence."""
 
     sample: int
     attack: str
     access: Access
     prediction: int
     distance: float
-    point: NDArray[Any]
+    load: Callable[[], NDArray[Any]]
+
+    @property
+    def point(self) -> NDArray[Any]:
+        """[*shape] in u-space, as it was stored."""
+        return self.load()
 
 
 class MeasuredTarget(Protocol):
@@ -101,6 +107,10 @@ class Bench(Protocol):
         """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
         ...
 
+    def sample(self, index: int) -> Sample:
+        """A sample by its index."""
+        ...
+
     def clean_counts(self) -> tuple[int, int]:
         """Samples answered correctly, and all that were drawn and could be read."""
         ...
@@ -122,7 +132,11 @@ class Bench(Protocol):
         ...
 
     def finished(self) -> Mapping[str, Access]:
-        """Attacks of the cascade that ran to their end, with their access."""
+        """Attacks of the cascade that ran to their end, with their access, in order."""
+        ...
+
+    def losses(self) -> Sequence[str | None]:
+        """The loss of each white-box attack that is to run; None where it has one of its own."""
         ...
 
 
@@ -130,6 +144,8 @@ class Check(ABC):
     """A check. ``measure`` runs what it needs; ``verdict`` is a pure function of the measurement."""
 
     id: ClassVar[str]
+    ignores_attacks: ClassVar[bool] = False
+    """The measurement depends on model and samples alone, so that a resumed audit keeps it."""
 
     @abstractmethod
     def measure(self, bench: Bench) -> Measured:
@@ -142,6 +158,4 @@ class Check(ABC):
 
 def fires(k: int, n: int, points: float) -> bool:
     """Whether k of n exceed a threshold in percentage points for sure: k ≥ 3 and a one-sided 95 % bound above."""
-    from robaudit.stats import lower_bound
-
     return k >= 3 and n > 0 and lower_bound(k, n) > points / 100

@@ -81,7 +81,7 @@ class Engine:
         stop: Callable[[], bool] = lambda: False,
         won: dict[int, Unit] | None = None,
         key: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Run units to their end; each finished one goes to ``sink`` at once.
 
         Args:
@@ -93,6 +93,9 @@ class Engine:
             stop: asked between steps; True ends the run with the units in flight unfinished.
             won: units that succeeded in an earlier session, by sample.
             key: name that keys the random numbers; default the attack's id.
+
+        Returns:
+            Whether every unit was carried to its end.
         """
         pending = deque(units)
         won = dict(won or {})
@@ -107,13 +110,16 @@ class Engine:
                 won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
             sink(result)
 
-        while not stop():
+        while pool is not None or pending:
+            if stop():
+                return False
             pool = self._refill(pool, pending, won, attack, threat, samples, emit)
             if pool is None:
-                return
+                continue
             pool = self._step(pool, attack, threat, emit)
             if pool is not None and attack.unit_restarts * max(attack.unit_targets, 1) > 1:
                 pool = self._release(pool, won)
+        return True
 
     def _refill(
         self,
@@ -269,11 +275,13 @@ def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:
 
 def _not_finite(answer: Answer, problem: Problem) -> Tensor:
     """[S] bool: slots with a NaN or infinity in what was answered."""
-    bad = (answer.labels < 0) & answer.answered
+    total: Tensor | None = None
     for value in (answer.logits, answer.loss, answer.gradient):
         if value is not None:  # one NaN or infinity makes the sum so
-            bad = bad | ~value.reshape(*answer.answered.shape, -1).sum(-1).isfinite()
-    return bad.reshape(len(problem), -1).any(1)
+            part = value.reshape(*answer.answered.shape, -1).sum(-1)
+            total = part if total is None else total + part
+    bad = (answer.labels < 0) & answer.answered if total is None else ~total.isfinite()
+    return bad.reshape(len(problem), -1).any(1) if bad.dim() > 1 else bad
 
 
 def _result(pool: _Pool, slot: int, success: bool, **rest: Any) -> UnitResult:

@@ -157,7 +157,10 @@ class Evaluator:
             out[rows.wanted] = flat
             return out
 
-        reached = goal_reached(labels, problem.label[rows.slot], problem.goal[rows.slot]) & (labels >= 0)
+        one_each = rows.wanted.dim() == 1 and whole
+        label = problem.label if one_each else problem.label[rows.slot]
+        goal = problem.goal if one_each else problem.goal[rows.slot]
+        reached = goal_reached(labels, label, goal) & (labels >= 0)
         fooled = spread(reached)
         placed = spread(labels, -1)
         assert fooled is not None
@@ -208,7 +211,8 @@ class Evaluator:
                 logits = model.logits(points)
                 value = loss(logits, label[part], target[part])
                 (gradient,) = torch.autograd.grad(value.sum(), points)
-            return logits.detach(), value.detach(), gradient
+            # convolutions return other strides, which would slow every later step down
+            return logits.detach(), value.detach(), gradient.contiguous()
 
         parts = self._each(rows.points, run)
         if len(parts) == 1:
