@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from robaudit import __version__
 from robaudit.audit import result as model
-from robaudit.audit.journal import Journal, Record, unit_result
+from robaudit.audit.journal import Journal, Record
 from robaudit.audit.plan import threat_model
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.tally import Tally
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
-from robaudit.engine.units import UnitResult, best_of
 from robaudit.errors import AuditError
 from robaudit.stats import rate
 
 __all__ = ["build_result"]
 
 DERIVED = {"kind", "ids", "indices", "data_kind"}
+RAN = ("done", "partial", "failed")
 
 
 def build_result(
@@ -56,9 +56,8 @@ def build_result(
     if target is None or data is None or environment is None:
         raise AuditError(failure or "the audit was stopped before the model was loaded")
     clean = journal.keyed("clean", "index")
-    cascade = _Cascade(journal, clean)
+    tally = Tally(journal, clean)
     stability = data["reference"] == "model"
-    standing = cascade.standing(len(cascade.order))
     draft = model.Result(
         tool=model.Tool(version=__version__),
         run=model.Run(
@@ -77,23 +76,23 @@ def build_result(
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=model.Target(**_fields(target)),
         data=model.Data(kind=data["data_kind"], **_fields(data)),
-        threat_model=_threat(request, cascade),
+        threat_model=_threat(request, tally),
         profile=_profile(request),
         environment=model.Environment(**_fields(environment)),
         clean=model.Clean(
-            accuracy=None if stability else rate(len(cascade.correct), cascade.readable),
+            accuracy=None if stability else rate(len(tally.correct), tally.readable),
             declared=request.declared_accuracy,
         ),
         worst_case=model.WorstCase(
             metric="stability" if stability else "robust_accuracy",
-            upper_bound_observed=rate(len(standing), cascade.readable),
+            upper_bound_observed=rate(tally.left[-1], tally.readable),
         ),
-        attacks=tuple(_attack(request, cascade, place) for place in range(len(cascade.order))),
+        attacks=tuple(_attack(request, tally, place) for place in range(len(tally.attacks))),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
-        limitations=_limitations(request, data, target, cascade),
-        errors=_errors(cascade, clean, journal, failure),
-        samples=_samples(data, clean, cascade, _eight_bit(journal)),
+        limitations=_limitations(request, data, target, tally),
+        errors=_errors(tally, clean, journal, failure),
+        samples=_samples(data, clean, tally, _eight_bit(journal)),
     )
     return conclude(draft, request.profile.gates, on_inconclusive)
 
@@ -102,49 +101,16 @@ def _fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in DERIVED}
 
 
-class _Cascade:
-    """The units of the journal, put together attack by attack."""
-
-    def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
-        self.readable = sum(1 for r in clean.values() if r["readable"])
-        self.correct = [i for i, r in clean.items() if r["prediction"] is not None and r["prediction"] == r["label"]]
-        self.records = journal.keyed("attack", "id")
-        self.order = list(self.records)
-        units: dict[str, dict[int, dict[tuple[int, int], UnitResult]]] = defaultdict(lambda: defaultdict(dict))
-        for record in journal.of("unit"):
-            result = unit_result(record)
-            units[record["attack"]][record["sample"]][result.unit.rank] = result
-        self.best: dict[str, dict[int, UnitResult]] = {
-            attack: {sample: best_of(list(found.values())) for sample, found in samples.items()}
-            for attack, samples in units.items()
-        }
-        for attack in units:  # killed before the attack's own record was written
-            if attack not in self.order:
-                self.order.append(attack)
-        self.broken_by: dict[int, str] = {}
-        for attack in self.order:
-            for sample, result in self.best.get(attack, {}).items():
-                if result.success:
-                    self.broken_by.setdefault(sample, attack)
-
-    def standing(self, after: int) -> list[int]:
-        """Samples correct and unbroken by the first ``after`` attacks."""
-        done = set(self.order[:after])
-        return [i for i in self.correct if self.broken_by.get(i) not in done]
-
-
-def _attack(request: AuditRequest, cascade: _Cascade, place: int) -> model.Attack:
-    key = cascade.order[place]
-    record = cascade.records.get(key) or _unrecorded(request, key)
+def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
+    record = tally.attacks[place]
     threat = threat_model(request.profile)
-    results = cascade.best.get(key, {})
-    newly = [s for s, r in results.items() if r.success and cascade.broken_by.get(s) == key]
-    broken = [s for s, r in results.items() if r.success]
+    results = tally.best[record["id"]]
+    broken = sum(r.success for r in results.values())
     distances = [r.distance for r in results.values() if r.distance is not None]
-    ran = record["status"] in ("done", "partial", "failed")
-    saw_all = record["status"] == "done" and set(results) >= set(cascade.correct)
+    ran = record["status"] in RAN
+    saw_all = record["status"] == "done" and len(results) == len(tally.correct)
     return model.Attack(
-        id=key,
+        id=record["id"],
         name=record["name"],
         access=record["access"],
         status=record["status"],
@@ -154,11 +120,11 @@ def _attack(request: AuditRequest, cascade: _Cascade, place: int) -> model.Attac
         eps=threat.eps,
         goal=threat.goal.value,
         seed=request.seed,
-        attempted=record["attempted"],
-        broken=len(broken),
-        newly_broken=len(newly),
-        cumulative_robust_accuracy=(rate(len(cascade.standing(place + 1)), cascade.readable) if ran else None),
-        rate_alone=rate(len(cascade.correct) - len(broken), cascade.readable) if saw_all else None,
+        attempted=len(results),
+        broken=broken,
+        newly_broken=broken,
+        cumulative_robust_accuracy=rate(tally.left[place + 1], tally.readable) if ran else None,
+        rate_alone=rate(len(tally.correct) - broken, tally.readable) if saw_all else None,
         median_distance=statistics.median(distances) if distances else None,
         forwards=sum(r.forwards for r in results.values()),
         backwards=sum(r.backwards for r in results.values()),
@@ -169,25 +135,9 @@ def _attack(request: AuditRequest, cascade: _Cascade, place: int) -> model.Attac
     )
 
 
-def _unrecorded(request: AuditRequest, key: str) -> Record:
-    """An attack whose worker died in it."""
-    from robaudit.attacks.registry import attack_classes
-
-    cls = attack_classes()[key.partition("#")[0]]
-    return {
-        "name": key,
-        "access": str(cls.access),
-        "status": "partial",
-        "reason": "the worker ended during it",
-        "parameters": {},
-        "attempted": 0,
-        "seconds": 0.0,
-    }
-
-
-def _threat(request: AuditRequest, cascade: _Cascade) -> model.Threat:
+def _threat(request: AuditRequest, tally: Tally) -> model.Threat:
     threat = threat_model(request.profile)
-    used = {r["access"] for r in cascade.records.values() if r["status"] in ("done", "partial", "failed")}
+    used = {r["access"] for r in tally.attacks if r["status"] in RAN}
     order: Sequence[Any] = ("white-box", "transfer", "scores", "labels")
     return model.Threat(
         norm=threat.norm.value,
@@ -218,9 +168,8 @@ def _checks(request: AuditRequest, journal: Journal) -> tuple[model.Check, ...]:
     records = journal.keyed("check", "id")
     for name in request.profile.checks:
         record = records.get(name)
-        if record is None or "skipped" in record:
-            reason = record["skipped"] if record else "the audit ended before it"
-            found.append(model.Check(id=name, status="skipped", message=reason))
+        if record is None:
+            found.append(model.Check(id=name, status="skipped", message="the audit ended before it"))
         elif "failed" in record:
             found.append(model.Check(id=name, status="fail", message=record["failed"]))
         else:
@@ -251,14 +200,14 @@ def _evidence(journal: Journal) -> model.Evidence:
 
 
 def _samples(
-    data: Record, clean: Mapping[int, Record], cascade: _Cascade, eight_bit: Mapping[str, float | None]
+    data: Record, clean: Mapping[int, Record], tally: Tally, eight_bit: Mapping[str, float | None]
 ) -> tuple[model.Sample, ...]:
     found = []
     for index, name in zip(data["indices"], data["ids"], strict=True):
         record = clean.get(index)
-        attack = cascade.broken_by.get(index)
-        winner = cascade.best[attack][index] if attack else None
-        results = [best[index] for best in cascade.best.values() if index in best]
+        attack = tally.broken_by.get(index)
+        winner = tally.best[attack][index] if attack is not None else None
+        results = [best[index] for best in tally.best.values() if index in best]
         error = (
             "the audit ended before it"
             if record is None
@@ -282,7 +231,7 @@ def _samples(
 
 
 def _errors(
-    cascade: _Cascade, clean: Mapping[int, Record], journal: Journal, failure: str | None
+    tally: Tally, clean: Mapping[int, Record], journal: Journal, failure: str | None
 ) -> tuple[model.AuditFailure, ...]:
     found = []
     if failure is not None:
@@ -290,21 +239,22 @@ def _errors(
     for record in clean.values():
         if record["error"]:
             found.append(model.AuditFailure(where="data", message=record["error"], sample=record["id"]))
-    for key in cascade.order:
-        attack = cascade.records.get(key)
-        if attack is not None and attack["status"] == "failed":
+    for attack in tally.attacks:
+        key = attack["id"]
+        if attack["status"] == "failed":
             found.append(model.AuditFailure(where="attack", message=attack["reason"], attack=key))
-        for sample, result in cascade.best.get(key, {}).items():
+        for sample, result in tally.best[key].items():
             if result.error:
-                name = clean[sample]["id"] if sample in clean else str(sample)
-                found.append(model.AuditFailure(where="attack", message=result.error, sample=name, attack=key))
+                found.append(
+                    model.AuditFailure(where="attack", message=result.error, sample=clean[sample]["id"], attack=key)
+                )
     for record in journal.keyed("check", "id").values():
         if "failed" in record:
             found.append(model.AuditFailure(where=f"check {record['id']}", message=record["failed"]))
     return tuple(found)
 
 
-def _limitations(request: AuditRequest, data: Record, target: Record, cascade: _Cascade) -> tuple[str, ...]:
+def _limitations(request: AuditRequest, data: Record, target: Record, tally: Tally) -> tuple[str, ...]:
     threat = threat_model(request.profile)
     norms = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
     found = [
@@ -314,7 +264,7 @@ def _limitations(request: AuditRequest, data: Record, target: Record, cascade: _
         + ", ".join(sign for name, sign in norms.items() if name != threat.norm)
         + "), spatial, patch and universal perturbations, and changes outside the domain's box",
     ]
-    ran = {r["access"] for r in cascade.records.values() if r["status"] == "done"}
+    ran = {r["access"] for r in tally.attacks if r["status"] == "done"}
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")

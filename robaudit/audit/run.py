@@ -82,7 +82,9 @@ def _audit(
     journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
     failure = outcome.failure
     if failure is None and journal.failure is not None:
-        failure = f"the run directory cannot be written ({journal.failure}): what came after that is in this report only"
+        failure = (
+            f"the run directory cannot be written ({journal.failure}): what came after that is in this report only"
+        )
     if outcome.interrupted and journal.last("plan") is None:
         raise AuditInterrupted("the audit was stopped before the model was loaded")
     return build_result(

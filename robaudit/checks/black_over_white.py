@@ -13,20 +13,21 @@ MOST_POINTS = {"scores": 0.2, "labels": 1.0, "transfer": 0.5}
 class BlackOverWhite(Check):
     """Warns where scores, labels or transfer break samples that every white-box attack left standing.
 
-    They count in the worst case all the same. In the cascade black box attacks see only what white box left,
-    so their breaches are exactly these samples. Source: Athalye, Carlini, Wagner 2018, section 3.1.
+    They count in the worst case all the same. In the cascade an attack sees only what those before it left, so
+    that the breaches of black-box attacks behind all white-box ones are exactly these samples.
+    Source: Athalye, Carlini, Wagner 2018, section 3.1.
     """
 
     id = "black-over-white"
 
     def measure(self, bench: Bench) -> Measured:
         """Count breaches by access."""
-        finished = bench.finished()
-        white = [a for a, access in finished.items() if access is Access.WHITE_BOX]
-        black = {str(access) for access in finished.values() if access is not Access.WHITE_BOX}
-        counts = {name: 0 for name in MOST_POINTS if name in black}
+        finished = list(bench.finished().items())
+        white = [place for place, (_, access) in enumerate(finished) if access is Access.WHITE_BOX]
+        behind = dict(finished[white[-1] + 1 :]) if white else {}
+        counts = {name: 0 for name in MOST_POINTS if name in {str(access) for access in behind.values()}}
         for breach in bench.breaches():
-            if str(breach.access) in counts:
+            if breach.attack in behind:
                 counts[str(breach.access)] += 1
         _, drawn = bench.clean_counts()
         return {"white": len(white), "drawn": drawn, "counts": counts}
@@ -35,7 +36,7 @@ class BlackOverWhite(Check):
         """Any such sample warns; the message says whether the threshold is exceeded."""
         counts, n = measured["counts"], measured["drawn"]
         if not measured["white"] or not counts:
-            return Finding("skipped", "needs a white-box and a black-box attack that ran to their end")
+            return Finding("skipped", "needs white-box attacks and black-box attacks after them that ran to their end")
         total = sum(counts.values())
         if total == 0:
             return Finding("pass", f"{', '.join(counts)} broke nothing that white box had left", 0.0)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
+from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.engine.units import Sample
 
 __all__ = ["Evidence", "eight_bit"]
 
@@ -20,19 +21,18 @@ class Evidence(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Load each stored point, measure it in float64 and ask the file, one input at a time."""
-        samples = {s.index: s for s in bench.correct()}
+        breaches = bench.breaches()
         invalid: list[int] = []
         eight: dict[str, float | None] = {}
-        for breach in bench.breaches():
-            sample = samples[breach.sample]
-            point = np.asarray(breach.point)
-            fooled = _prediction(bench, point) == breach.prediction
-            goal = breach.prediction == sample.target if sample.target >= 0 else breach.prediction != sample.label
-            if not (fooled and goal and _admissible(bench, sample.u, point)):
+        for breach in breaches:
+            sample = bench.sample(breach.sample)
+            point = np.array(breach.point)
+            same = _prediction(bench, point) == breach.prediction
+            if not (same and _fools(breach.prediction, sample) and _admissible(bench, sample.u, point)):
                 invalid.append(breach.sample)
             if bench.target.eight_bit:
-                eight[str(breach.sample)] = _eight_bit_distance(bench, breach, sample.u, sample.label, sample.target)
-        return {"checked": len(bench.breaches()), "invalid": invalid, "eight_bit": eight}
+                eight[str(breach.sample)] = _eight_bit_distance(bench, sample, point)
+        return {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
 
     def verdict(self, measured: Measured) -> Finding:
         """One invalid example fails."""
@@ -53,8 +53,14 @@ def _prediction(bench: Bench, point: NDArray[Any]) -> int:
     return int(scores.argmax()) if np.isfinite(scores).all() else -1
 
 
+def _fools(prediction: int, sample: Sample) -> bool:
+    if sample.target >= 0:
+        return prediction == sample.target
+    return prediction not in (sample.label, -1)
+
+
 def _admissible(bench: Bench, origin: NDArray[Any], point: NDArray[Any]) -> bool:
-    inside, _ = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point.copy())[None])
+    inside, _ = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point)[None])
     return bool(inside[0])
 
 
@@ -65,16 +71,9 @@ def eight_bit(origin: NDArray[Any], point: NDArray[Any]) -> NDArray[Any]:
     return np.where(point == origin, origin, rounded).astype(point.dtype)
 
 
-def _eight_bit_distance(
-    bench: Bench,
-    breach: Breach,
-    origin: NDArray[Any],
-    label: int,
-    target: int,
-) -> float | None:
+def _eight_bit_distance(bench: Bench, sample: Sample, point: NDArray[Any]) -> float | None:
     """Distance of the rounded example if it still fools and lies in the ball, else None."""
-    rounded = eight_bit(origin, np.asarray(breach.point))
+    rounded = eight_bit(sample.u, point)
     prediction = _prediction(bench, rounded)
-    fooled = prediction == target if target >= 0 else prediction not in (label, -1)
-    inside, size = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(rounded)[None])
-    return float(size[0]) if fooled and bool(inside[0]) else None
+    inside, size = bench.threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(rounded)[None])
+    return float(size[0]) if _fools(prediction, sample) and bool(inside[0]) else None

@@ -9,6 +9,7 @@ from robaudit.checks.base import Bench, Check, Finding, Measured
 __all__ = ["OutputHead"]
 
 MOST = 0.01
+SAMPLES = 1024
 
 
 class OutputHead(Check):
@@ -19,7 +20,7 @@ class OutputHead(Check):
     def measure(self, bench: Bench) -> Measured:
         """Count saturated probabilities among the clean answers."""
         kind = bench.target.head_kind
-        samples = bench.correct()
+        samples = bench.correct(SAMPLES)
         if kind != "probabilities":
             return {"kind": kind, "saturated": 0, "samples": len(samples)}
         saturated = sum(bool(np.max(s.clean) >= 1 - 1e-7) for s in samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
@@ -11,6 +13,7 @@ __all__ = ["Parity"]
 LEAST_AGREEMENT = 0.999
 MOST_DIFFERENCE = 1e-3
 MOST_POINTS = 512
+CHUNK = 64
 
 
 class Parity(Check):
@@ -23,18 +26,22 @@ class Parity(Check):
         target = bench.target
         if not target.has_gradient or target.is_its_own_twin:
             return {"own": target.is_its_own_twin}
-        samples = [s.u for s in bench.correct(MOST_POINTS)]
-        kept = [b.point for b in bench.breaches()[:MOST_POINTS]]
-        if not samples:
+        samples, kept = bench.correct(MOST_POINTS), bench.breaches()[:MOST_POINTS]
+        points = itertools.chain((s.u for s in samples), (b.point for b in kept))
+        total, equal, worst = 0, 0.0, 0.0
+        while part := list(itertools.islice(points, CHUNK)):
+            count, agreement, difference = target.parity(np.stack(part))
+            total += count
+            equal += count * agreement
+            worst = max(worst, difference) if np.isfinite(difference) else float("inf")
+        if total == 0:
             return {"own": False}
-        points = np.stack([np.asarray(p, dtype=samples[0].dtype) for p in samples + kept])
-        count, agreement, difference = target.parity(points)
-        return {"points": count, "agreement": agreement, "difference": difference}
+        return {"points": total, "agreement": equal / total, "difference": worst}
 
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the two thresholds."""
         if "points" not in measured:
-            reason = "the TorchScript module itself is differentiated" if measured["own"] else "there is no twin"
+            reason = "the TorchScript module itself is differentiated" if measured["own"] else "no twin, or no sample"
             return Finding("skipped", reason)
         agreement, difference = measured["agreement"], measured["difference"]
         text = (

@@ -1,0 +1,84 @@
+"""What makes two audits the same: the digest that names a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from robaudit import __version__
+from robaudit.audit.request import AuditRequest
+
+__all__ = ["digest_of", "run_id_of", "sha256_file"]
+
+BESIDE = ("preprocessor_config.json", "config.json")
+"""Files beside a model that say what its input means."""
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of a JSON value, the same for every order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def run_id_of(request: AuditRequest) -> str:
+    """Digest of file, data, resolved profile, seed and version: what decides the outcome, and nothing else."""
+    return digest_of(
+        {
+            "version": __version__,
+            "model": _model_digest(request.model),
+            "data": _data_digest(request.data),
+            "labels": _data_digest(request.labels),
+            "reference": request.reference,
+            "classes": request.classes,
+            "surrogates": [_model_digest(path) for path in request.surrogates],
+            "input": request.input_values,
+            "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
+            "seed": request.seed,
+            "declared": request.declared_accuracy,
+        }
+    )
+
+
+def _model_digest(path: Path) -> Any:
+    """Of the model, the weights that it keeps in other files, and what is written beside it about its input."""
+    if not path.is_file():
+        return str(path)
+    others = [*_external(path), *(path.with_name(name) for name in BESIDE)]
+    return [sha256_file(path), {other.name: sha256_file(other) for other in others if other.is_file()}]
+
+
+def _external(path: Path) -> Iterator[Path]:
+    """Files in which an ONNX model keeps weights; none where it is no ONNX model."""
+    if path.suffix.lower() != ".onnx":
+        return
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # loading it refuses it in words
+        return
+    locations = {
+        entry.value
+        for tensor in onnx.external_data_helper._get_all_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    yield from (path.parent / location for location in sorted(locations))
+
+
+def _data_digest(path: Path | None) -> str | None:
+    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow)."""
+    if path is None:
+        return None
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    return digest_of([[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
