@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from robaudit.target.spec import INTEGERS, InputSpec, SpecOverrides
 __all__ = ["FileInput", "class_names", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
+RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, which ``preprocessor_config.json`` uses."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 
@@ -108,9 +111,10 @@ def _complete_scale(values: dict[str, Any], provenance: dict[str, str], given: F
     """A source that gives part of the normalisation gives all of it; whole numbers mean 0 to 255."""
     if given.dtype in INTEGERS and "scale" not in values:
         values["scale"], provenance["scale"] = 255.0, "integer type"
-        for name in ("mean", "std"):
+        defaults = {"mean": (128.0,) if given.dtype == "int8" else (), "std": ()}
+        for name, value in defaults.items():
             if name not in values:
-                values[name], provenance[name] = (), "integer type"
+                values[name], provenance[name] = value, "integer type"
     said = next((provenance[n] for n in ("mean", "std", "scale") if n in values), None)
     if said is not None:
         for name in ("mean", "std", "scale", "domain"):
@@ -144,14 +148,20 @@ def _shapes(
         if not first and not last:
             raise UsageError(
                 f"the input {given.name!r} {_words(given.shape)} is no image with 1, 3 or 4 channels first or last; "
-                "give --layout nchw or nhwc"
+                "give --layout nchw or nhwc, or --data with arrays of the right shape"
             )
         layout = "nchw" if first else "nhwc"
         provenance["layout"] = "assumed" if first and last else "shape"
     channels, height, width = shape if layout == "nchw" else (shape[2], shape[0], shape[1])
+    if channels not in (None, *CHANNEL_COUNTS) and (shape[0] in CHANNEL_COUNTS or shape[2] in CHANNEL_COUNTS):
+        raise UsageError(
+            f"the layout {layout} gives the input {given.name!r} {_words(given.shape)} {channels} channels"
+        )
     size = values.get("resize")
     if channels is None:
-        channels = sample_shape[0] if sample_shape is not None and len(sample_shape) == 3 else 3
+        known = sample_shape is not None and len(sample_shape) == 3
+        channels = sample_shape[0] if sample_shape is not None and known else 3
+        provenance["channel count"] = "data" if known else "assumed"
     if height is None or width is None:
         if size is None and sample_shape is not None and len(sample_shape) == 3:
             size = sample_shape[1:]
@@ -160,9 +170,12 @@ def _shapes(
                 f"the input {given.name!r} {_words(given.shape)} leaves its size free; give --resize 224 (or HxW)"
             )
         height, width = height or size[0], width or size[1]
-    elif size is not None and provenance["resize"] not in ("preprocessor_config.json", "config.json"):
-        if tuple(size) != (height, width):
-            raise UsageError(f"--resize {size[0]}x{size[1]} does not fit the model's {height}x{width} input")
+        provenance.setdefault("resize", "data")
+    elif size not in (None, (height, width)) and provenance["resize"] not in (
+        "preprocessor_config.json",
+        "config.json",
+    ):
+        raise UsageError(f"--resize {size[0]}x{size[1]} does not fit the model's {height}x{width} input")
     canonical = (int(channels), int(height), int(width))
     file_shape = canonical if layout == "nchw" else (canonical[1], canonical[2], canonical[0])
     return layout, file_shape, canonical
@@ -175,12 +188,18 @@ def _words(shape: tuple[int | None, ...]) -> str:
 def _check_channels(values: dict[str, Any], shape: tuple[int, ...], layout: str) -> None:
     for name in ("mean", "std"):
         count = len(values[name])
-        if layout != "none" and count not in (0, 1, shape[0]):
-            raise UsageError(f"--{name} has {count} values for an input of {shape[0]} channels")
-    if any(v == 0 for v in values["std"]):
-        raise UsageError("--std must not hold a zero")
-    if not values["domain"][0] < values["domain"][1]:
-        raise UsageError(f"the domain {values['domain']} must be LOW,HIGH with LOW below HIGH")
+        if count not in (0, 1, shape[0]):
+            kind = "features" if layout == "none" else "channels"
+            raise UsageError(f"--{name} has {count} values for an input of {shape[0]} {kind}")
+        if not all(map(math.isfinite, values[name])):
+            raise UsageError(f"--{name} must hold finite numbers")
+    if any(v <= 0 for v in values["std"]):
+        raise UsageError("--std must hold numbers above 0")
+    if values["scale"] == 0 or not math.isfinite(values["scale"]):
+        raise UsageError(f"the scale must be a finite number other than 0, not {values['scale']:g}")
+    low, high = values["domain"]
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise UsageError(f"the domain {low:g},{high:g} must be LOW,HIGH, finite, with LOW below HIGH")
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
@@ -191,6 +210,13 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(float(v) for v in value)
 
 
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 < share <= 1:
+        raise ValueError
+    return share
+
+
 def _size(value: Any) -> tuple[int, int] | None:
     if isinstance(value, str):
         if value == "none":
@@ -199,8 +225,12 @@ def _size(value: Any) -> tuple[int, int] | None:
     if isinstance(value, int):
         value = [value]
     if isinstance(value, Mapping):
-        value = [value[k] for k in ("height", "width")] if "height" in value else [value["shortest_edge"]]
+        value = [value[k] for k in ("height", "width")] if "height" in value else value.get("shortest_edge")
+    if value is None:
+        return None
     sizes = [int(v) for v in value]
+    if len(sizes) not in (1, 2) or min(sizes) < 1:
+        raise ValueError
     return (sizes[0], sizes[-1])
 
 
@@ -211,6 +241,7 @@ def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
         "std": _numbers,
         "domain": _numbers,
         "scale": float,
+        "crop": _share,
         "resize": _size,
     }
     found: dict[str, Any] = {}
@@ -249,12 +280,22 @@ def _from_huggingface(path: Path) -> dict[str, Any]:
     if not {"image_mean", "do_normalize", "do_rescale", "rescale_factor"} & content.keys():
         return {}
     factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
-    found: dict[str, Any] = {"scale": 255.0 * float(factor)}
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise UsageError(f"rescale_factor {factor!r} in {path.name} cannot be understood")
+    found: dict[str, Any] = {"scale": 255.0 * factor}
     if content.get("do_normalize", True) and "image_mean" in content:
-        found |= {"mean": content["image_mean"], "std": content["image_std"]}
-    size = content.get("crop_size") if content.get("do_center_crop") else content.get("size")
-    if size is not None:
-        found["resize"] = size
+        found["mean"] = content["image_mean"]
+        found["std"] = content.get("image_std", ())
+    size, crop = content.get("size"), content.get("crop_size")
+    cropped = bool(content.get("do_center_crop")) and crop is not None
+    wanted = _checked({"resize": crop if cropped else size}, path.name)
+    resized = _checked({"resize": size}, path.name)
+    if wanted and resized:
+        found["resize"] = wanted["resize"]
+        share = min(wanted["resize"]) / min(resized["resize"])
+        found["crop"] = min(share, 1.0)
+    if content.get("resample") in RESAMPLE:
+        found["interpolation"] = RESAMPLE[content["resample"]]
     return _checked(found, path.name)
 
 
@@ -264,21 +305,29 @@ def _from_timm(path: Path) -> dict[str, Any]:
     content = content.get("pretrained_cfg", content)
     if not isinstance(content, dict):
         return {}
-    names = {"mean": "mean", "std": "std", "interpolation": "interpolation", "crop_pct": "crop"}
+    names = {"mean": "mean", "std": "std", "crop_pct": "crop"}
     found = {ours: content[theirs] for theirs, ours in names.items() if content.get(theirs) is not None}
-    if "input_size" in content:
-        found["resize"] = list(content["input_size"])[-2:]
+    if content.get("interpolation") in RESAMPLE.values():  # "random" is one of timm's
+        found["interpolation"] = content["interpolation"]
+    size = content.get("input_size")
+    if isinstance(size, list) and len(size) == 3:
+        found["resize"] = size[1:]
     return _checked(found, path.name)
 
 
 def class_names(path: Path, metadata: Mapping[str, str], count: int) -> list[str] | None:
-    """Declared class names: ONNX metadata ``robaudit.classes``, else ``config.json`` (id2label, label_names)."""
+    """Declared class names: ONNX metadata ``robaudit.classes``, else ``config.json`` (id2label, label_names).
+
+    Names by default (``LABEL_0``), or of another number than ``count``, say nothing.
+    """
+    content = _json(path.parent / "config.json")
+    names: list[str] = []
+    table, listed = content.get("id2label"), content.get("label_names")
     if "robaudit.classes" in metadata:
         names = [name.strip() for name in metadata["robaudit.classes"].split(",")]
-        return names if len(names) == count else None
-    content = _json(path.parent / "config.json")
-    table = content.get("id2label")
-    if isinstance(table, dict) and len(table) == count:
-        return [str(table.get(str(i), i)) for i in range(count)]
-    names_list = content.get("label_names")
-    return [str(n) for n in names_list] if isinstance(names_list, list) and len(names_list) == count else None
+    elif isinstance(table, dict) and all(str(i) in table for i in range(len(table))):
+        names = [str(table[str(i)]) for i in range(len(table))]
+    elif isinstance(listed, list):
+        names = [str(name) for name in listed]
+    default = all(name == f"LABEL_{i}" for i, name in enumerate(names))
+    return names if len(names) == count and not default else None

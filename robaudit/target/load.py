@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import zipfile
 from pathlib import Path
 
 import torch
 
-from robaudit.errors import UsageError
+from robaudit.errors import RobauditError, UsageError
 from robaudit.target.discover import FileInput, class_names, find_spec
 from robaudit.target.head import FileOutput, Head, choose_output
 from robaudit.target.onnx_file import OnnxFile, open_onnx
+from robaudit.target.sniff import model_format
 from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.torchscript_file import TorchScriptFile, open_torchscript
 
 __all__ = ["choose_device", "load_target"]
-
-PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def load_target(
@@ -44,8 +41,9 @@ def load_target(
     """
     overrides = overrides or SpecOverrides()
     where = choose_device(device)
-    kind = _sniff(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    kind = model_format(path)
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if kind == "torchscript":
         script = open_torchscript(path, where, trust=trust_model)
         spec, output = _torchscript_spec(path, script, overrides, sample_shape)
@@ -79,30 +77,6 @@ def choose_device(device: str) -> torch.device:
     return wanted
 
 
-def _sniff(path: Path) -> str:
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give an ONNX or TorchScript file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(2)
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no file {path}") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not head:
-        raise UsageError(f"{path} is empty; export the model again")
-    if zipfile.is_zipfile(path):
-        return "torchscript"
-    if head in PICKLES:
-        raise UsageError(
-            f"{path} is a Python pickle, which can run any code and is never loaded; export the model to ONNX or "
-            "TorchScript"
-        )
-    if head == b"PK":
-        raise UsageError(f"{path} is a truncated zip archive; export the model again")
-    return "onnx"
-
-
 def _torchscript_spec(
     path: Path,
     file: TorchScriptFile,
@@ -113,19 +87,11 @@ def _torchscript_spec(
     rank = 4 if sample_shape is None or len(sample_shape) == 3 else 1 + len(sample_shape)
     dtype = str(file.dtype).removeprefix("torch.")
     shape: tuple[int | None, ...] = (None,) * rank
-    channels = _first_channels(file)
+    channels = file.first_channels
     if rank == 4 and channels in (1, 3, 4):
         shape = (None, channels, None, None) if overrides.values.get("layout") != "nhwc" else shape
     spec = find_spec(path, FileInput("input", shape, dtype), {}, overrides, sample_shape)
     return spec, file.probe(spec.to_file(torch.zeros(1, *spec.shape)))
-
-
-def _first_channels(file: TorchScriptFile) -> int | None:
-    """Input channels of the first convolution."""
-    for parameter in file.module.parameters():
-        if parameter.dim() == 4:
-            return int(parameter.shape[1])
-    return None
 
 
 def _target(
@@ -138,14 +104,21 @@ def _target(
 ) -> Target:
     if isinstance(file, TorchScriptFile):
         output = choose_output([output])
-    head = Head(output.name)
-    probe = torch.full((spec.batch or 1, *spec.shape), 0.5, device=device)
-    raw = file.run(spec.to_file(probe.to(torch.float64 if spec.dtype == "float64" else torch.float32)))
-    if raw.dim() < 2 or any(d != 1 for d in raw.shape[2:]):
-        shape = "x".join(str(d) for d in raw.shape)
-        raise UsageError(f"{path} is no classifier that robaudit can audit: its output {output.name} has shape {shape}")
+    width = spec.batch or 1
+    probe = torch.full((1, *spec.shape), 0.5, device=device)
+    try:
+        raw = file.run(spec.to_file(probe.to(torch.float64 if spec.dtype == "float64" else torch.float32)), width=width)
+    except RobauditError as error:
+        raise UsageError(f"{path} does not answer an input of {_words(spec.file_shape)}: {error}") from error
+    if any(d != 1 for d in raw.shape[2:]):
+        raise UsageError(
+            f"{path} is no classifier that robaudit can audit: its output {output.name} has shape {_words(raw.shape)}"
+        )
     count = int(raw.shape[1])
-    head = dataclasses.replace(head, single=count == 1)
     classes = 2 if count == 1 else count
     names = class_names(path, file.metadata, classes)
-    return Target(path, digest, file, spec, head, classes, names, device)
+    return Target(path, digest, file, spec, Head(output.name, single=count == 1), classes, names, device)
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.errors import RobauditError, UnsupportedOperatorError, UsageError
@@ -20,6 +20,11 @@ from robaudit.target.onnx import OnnxModule, import_onnx
 
 __all__ = ["OnnxFile", "open_onnx"]
 
+NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
+NO_MODEL = "neither an ONNX model nor a TorchScript archive"
+LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
+
 
 class OnnxFile:
     """Runs an ONNX file.
@@ -28,6 +33,9 @@ class OnnxFile:
         path: of the file.
         model: parsed, with its external data.
         device: that attacks run on; the judge uses CUDA only if that is the device and the provider works.
+
+    Raises:
+        UsageError: it has no input that can be attacked, or several.
     """
 
     format = "onnx"
@@ -37,28 +45,29 @@ class OnnxFile:
         self.model = model
         self.device = device
         self.session = _session(path, device)
+        self.input = self._only_input()
         self.outputs = [FileOutput(o.name, _shape(o.shape), _dtype(o.type)) for o in self.session.get_outputs()]
         self.metadata: dict[str, str] = {p.key: p.value for p in model.metadata_props}
         self.twin: OnnxModule | None = None
         self.no_gradient: str | None = None
         self._output = ""
+        self._dtype = np.dtype(self.input.dtype)
 
-    @property
-    def input(self) -> FileInput:
-        """The one input that is data.
-
-        Raises:
-            UsageError: there are several, or none.
-        """
+    def _only_input(self) -> FileInput:
+        """The one input that is data."""
         inputs = self.session.get_inputs()
         if len(inputs) != 1:
             names = ", ".join(f"{i.name} {i.shape}" for i in inputs)
             raise UsageError(f"{self.path} has {len(inputs)} inputs ({names}); only models with one can be audited yet")
         declared = inputs[0]
-        shape = _shape(declared.shape)
+        shape, dtype = _shape(declared.shape), _dtype(declared.type)
         if shape is None or len(shape) < 2:
             raise UsageError(f"the input {declared.name!r} of {self.path} has no batch and feature dimensions")
-        return FileInput(declared.name, shape, _dtype(declared.type), _image_type(self.model))
+        if dtype not in NUMERIC:
+            raise UsageError(
+                f"the input {declared.name!r} of {self.path} is of type {dtype}; robaudit perturbs numbers only"
+            )
+        return FileInput(declared.name, shape, dtype, _image_type(self.model, declared.name))
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
@@ -68,10 +77,26 @@ class OnnxFile:
             "producer": f"{self.model.producer_name} {self.model.producer_version}".strip(),
             "operators": dict(operators.most_common()),
             "judge": f"ONNX Runtime {onnxruntime.__version__}, {self.session.get_providers()[0]}",
+            "outputs": [
+                f"{o.name} {'x'.join('N' if d is None else str(d) for d in o.shape or ())}" for o in self.outputs
+            ],
         }
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether the operator that makes the chosen output can give any number, so that they are logits."""
+        makers = {name: node for node in self.model.graph.node for name in node.output}
+        weights = {tensor.name for tensor in self.model.graph.initializer}
+        name = self._output
+        while (node := makers.get(name)) is not None:
+            biased = node.op_type == "Add" and len(weights.intersection(node.input)) == 1
+            if node.op_type not in SHAPE_ONLY and not biased:
+                return node.op_type in LINEAR
+            name = next(i for i in node.input if i not in weights)
+        return False
+
     def import_twin(self, output: str) -> None:
-        """Build the twin; an operator without a translation leaves black box alone."""
+        """Choose the output and build the twin; a graph that cannot be translated leaves black box alone."""
         self._output = output
         try:
             twin = import_onnx(self.model, output)
@@ -80,26 +105,60 @@ class OnnxFile:
             self.twin = twin.to(self.device)
         except UnsupportedOperatorError as error:
             self.no_gradient = f"unavailable: {error.operator}"
-        except RobauditError as error:
-            self.no_gradient = f"unavailable: {error}"
+        except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
+            self.no_gradient = f"unavailable: {' '.join(str(error).split())[:200] or type(error).__name__}"
 
-    def run(self, x: Tensor) -> Tensor:
-        """The output for a batch in the file's layout, at file precision."""
-        declared = self.session.get_inputs()[0]
-        dtype = np.dtype(_dtype(declared.type))
-        values = x.detach().cpu().numpy()
-        values = np.rint(values).astype(dtype) if dtype.kind in "iu" else values.astype(dtype)
-        try:
-            (result,) = self.session.run([self._output], {declared.name: np.ascontiguousarray(values)})
-        except Exception as error:  # the runtime raises its own types
-            raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
+    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
+        """The output at file precision, without gradient.
+
+        Args:
+            x: [N, *file_shape] in the file's units.
+            width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
+
+        Returns:
+            [N, ...], half precision widened to float32.
+
+        Raises:
+            RobauditError: the runtime refuses the input, or does not return one row an input.
+        """
+        values = self._values(x)
+        if width is None:
+            result = self._call(values, len(values))
+        else:
+            rows = (values[i : i + 1] for i in range(len(values)))
+            if width > 1:
+                rows = (np.repeat(row, width, axis=0) for row in rows)
+            result = np.concatenate([self._call(row, width)[:1] for row in rows])
         if result.dtype == np.float16:
             result = result.astype(np.float32)
-        return torch.from_numpy(np.asarray(result)).to(self.device)
+        return torch.from_numpy(result).to(self.device)
+
+    def _values(self, x: Tensor) -> NDArray[Any]:
+        """As the file's type; whole numbers are rounded and kept in their type's range."""
+        values: NDArray[Any] = x.detach().cpu().numpy()
+        if self._dtype.kind in "iu":
+            limits = np.iinfo(self._dtype)
+            values = np.clip(np.rint(np.nan_to_num(values)), limits.min, limits.max)
+        return np.ascontiguousarray(values, dtype=self._dtype)
+
+    def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
+        try:
+            result = np.asarray(self.session.run([self._output], {self.input.name: values})[0])
+        except Exception as error:  # the runtime raises its own types
+            raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
+        if result.ndim < 2 or len(result) != rows:
+            shape = "x".join(map(str, result.shape))
+            raise RobauditError(f"the output {self._output} of {rows} inputs has shape {shape}, not one row an input")
+        return result
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """The twin's output for a batch in the file's layout."""
+        """The twin's output for a batch in the file's layout and units; where the file rounds, so does the twin.
+
+        The gradient goes through the rounding as if it were not there.
+        """
         assert self.twin is not None
+        if self._dtype.kind in "iu":
+            x = x + (x.round() - x).detach()
         result = self.twin(x)
         assert isinstance(result, Tensor)
         return result
@@ -112,11 +171,13 @@ def open_onnx(path: Path, device: torch.device) -> OnnxFile:
         UsageError: it is no valid ONNX model, or its external data is missing or outside of its folder.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
-    except (DecodeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{path} is no ONNX model, or is truncated; export it again") from error
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # protobuf's own types differ between its implementations
+        raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
     if not model.graph.node or not model.graph.output:
-        raise UsageError(f"{path} is no ONNX model, or holds no graph; export it again")
+        raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
     _load_external(path, model)
     try:
         return OnnxFile(path, model, device)
@@ -165,17 +226,19 @@ def _dtype(text: str) -> str:
     return {"float": "float32", "double": "float64", "bfloat16": "bfloat16"}.get(inner, inner)
 
 
-def _image_type(model: onnx.ModelProto) -> dict[str, Any]:
-    """Layout and channel order where the input is typed as an image (ONNX IR, type denotation and metadata)."""
+def _image_type(model: onnx.ModelProto, name: str) -> dict[str, Any]:
+    """What is known where the input is typed as an image (ONNX IR: type denotation, standard metadata)."""
     found: dict[str, Any] = {}
-    if model.graph.input and model.graph.input[0].type.denotation == "IMAGE":
-        names = [d.denotation for d in model.graph.input[0].type.tensor_type.shape.dim]
+    declared = next(entry for entry in model.graph.input if entry.name == name)
+    if declared.type.denotation == "IMAGE":
+        names = [d.denotation for d in declared.type.tensor_type.shape.dim]
         if "DATA_CHANNEL" in names:
             found["layout"] = "nchw" if names.index("DATA_CHANNEL") == 1 else "nhwc"
     metadata = {p.key: p.value for p in model.metadata_props}
     if metadata.get("Image.BitmapPixelFormat") in ("Rgb8", "Bgr8"):
         found["channels"] = metadata["Image.BitmapPixelFormat"][:3].lower()
-    ranges = {"NominalRange_0_255": (255.0,), "Normalized_0_1": (1.0,)}
+    ranges = {"NominalRange_0_255": (255.0, 0.0), "Normalized_0_1": (1.0, 0.0), "Normalized_1_1": (2.0, 1.0)}
     if metadata.get("Image.NominalPixelRange") in ranges:
-        found["scale"] = ranges[metadata["Image.NominalPixelRange"]][0]
+        scale, mean = ranges[metadata["Image.NominalPixelRange"]]
+        found |= {"scale": scale, "mean": (mean,) if mean else (), "std": ()}
     return found

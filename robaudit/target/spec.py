@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class InputSpec:
         dtype: NumPy name of the file's type.
         batch: batch size baked into the file, or None.
         lo, hi: the domain, a box in which perturbations are measured.
-        scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0.
+        scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
         channels: order in the file, rgb or bgr.
         crop, interpolation: how image files are cut to the shape.
         provenance: where each field was found; ``assumed`` where it was not.
@@ -65,7 +66,7 @@ class InputSpec:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """Fields that decide what the model sees and were found nowhere."""
+        """Fields that decide what the model sees and were found written nowhere."""
         matters = ("mean", "std", "scale", "domain", "layout", "channels")
         return tuple(name for name in matters if self.provenance.get(name) == "assumed")
 
@@ -75,7 +76,10 @@ class InputSpec:
         return self.dtype in INTEGERS
 
     def to_file(self, u: Tensor) -> Tensor:
-        """[N, *shape] in u-space to [N, *file_shape] in the file's units; differentiable, not yet rounded."""
+        """[N, *shape] in u-space to [N, *file_shape] in the file's units; differentiable, not yet rounded.
+
+        Mean and std are in RGB order, whatever order the file takes.
+        """
         x = u * (self.hi - self.lo) + self.lo if (self.lo, self.hi) != (0.0, 1.0) else u
         if self.scale != 1.0:
             x = x * self.scale
@@ -84,27 +88,37 @@ class InputSpec:
         if self.std:
             x = x / self._per_channel(self.std, x)
         if self.channels == "bgr" and self.kind == "image":
-            x = x.flip(1)
+            x = torch.cat([x[:, :3].flip(1), x[:, 3:]], 1)  # a fourth channel, alpha, stays the last
         if self.layout == "nhwc":
             x = x.permute(0, 2, 3, 1)
         return x.reshape(x.shape[0], *self.file_shape)
 
     def _per_channel(self, values: tuple[float, ...], x: Tensor) -> Tensor:
-        tensor = torch.tensor(values, dtype=x.dtype, device=x.device)
-        if len(values) == 1:
-            return tensor
-        return tensor.reshape(-1, *([1] * (x.dim() - 2)))
+        tensor = _constant(values, x.dtype, x.device)
+        return tensor if len(values) == 1 else tensor.reshape(-1, *([1] * (x.dim() - 2)))
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest points that an integer input can hold, rounded towards the origin; others unchanged.
 
         Args:
-            u: [N, *shape] points.
+            u: [N, *shape] points in [0, 1].
             origin: [N, *shape] samples, which lie on the grid themselves.
+
+        Returns:
+            [N, *shape], each feature no farther from the origin than before, to 1e-4 of a grid step.
         """
-        if not self.integer or self.mean or self.std:
+        if not self.integer:
             return u
-        levels = self.scale * (self.hi - self.lo)
-        steps = (u - origin).double() * levels
+        levels = torch.full((1,), abs(self.scale) * (self.hi - self.lo), dtype=torch.float64, device=u.device)
+        if self.std:
+            levels = levels / self._per_channel(self.std, u.double())
+        steps = (u.double() - origin.double()) * levels
         whole = torch.where(steps > 0, (steps + 1e-4).floor(), (steps - 1e-4).ceil())
-        return (origin.double() + whole / levels).to(u.dtype)
+        return (origin.double() + whole / levels).clamp(0, 1).to(u.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Made once: a copy to a GPU for every call would make it wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)

@@ -16,8 +16,11 @@ from robaudit.target.spec import InputSpec
 __all__ = ["GradientStatus", "Parity", "Target"]
 
 REPEATS = 5
-INVARIANT = 1e-3
+"""Answers to the same input that are compared."""
+INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
+"""Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
 BATCH = 64
+"""Points that parity compares at once."""
 
 
 class ModelFile(Protocol):
@@ -26,8 +29,16 @@ class ModelFile(Protocol):
     format: str
     no_gradient: str | None
 
-    def run(self, x: Tensor) -> Tensor:
-        """The output at file precision, without gradient."""
+    @property
+    def unbounded(self) -> bool:
+        """Whether the output is known to be of a linear operator, hence logits."""
+        ...
+
+    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
+        """[N, ...] output at file precision, without gradient.
+
+        ``width``: rows of one call, each of which holds one input repeated; None: all inputs in one call.
+        """
         ...
 
     def differentiable(self, x: Tensor) -> Tensor:
@@ -96,6 +107,7 @@ class Target:
         self.batch_invariant: bool | None = None
         self.batch_deviation: float | None = None
         self.repeat_deviation = 0.0
+        self._singly = False
         self.notes: list[str] = []
         self.facts = file.facts()
 
@@ -109,15 +121,10 @@ class Target:
         Returns:
             [N, K] at file precision; NaN where the file says so.
         """
-        x = self.spec.to_file(u)
-        fixed = self.spec.batch
-        if fixed is not None and fixed > 1:
-            rows = [self.file.run(row[None].expand(fixed, *row.shape))[:1] for row in x]
-        elif alone or fixed == 1 or self.batch_invariant is False:
-            rows = [self.file.run(row[None]) for row in x]
-        else:
-            rows = [self.file.run(x)]
-        return self.head.scores(rows[0] if len(rows) == 1 else torch.cat(rows))
+        width = self.spec.batch
+        if width is None and (alone or self.batch_invariant is False):
+            width = 1
+        return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
 
     def labels(self, u: Tensor) -> Tensor:
         """[N] predicted classes of the shipped file."""
@@ -131,6 +138,8 @@ class Target:
         """
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
+        if self._singly and len(u) > 1:
+            return torch.cat([self.logits(u[i : i + 1]) for i in range(len(u))])
         return self.head.logits(self.file.differentiable(self.spec.to_file(u)))
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
@@ -139,16 +148,22 @@ class Target:
 
     def calibrate(self) -> None:
         """Make the twin ready for batches; a twin that cannot run leaves black box alone."""
+        if not self.gradient.available:
+            return
+        # A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients.
+        self._singly = self.format == "torchscript" and self.batch_invariant is False
         probe = torch.rand(2, *self.spec.shape, device=self.device, dtype=self.dtype, requires_grad=True)
         try:
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(self.logits(probe).sum(), probe, allow_unused=True)
+                logits = self.logits(probe)
+                gradient = torch.autograd.grad(logits.sum(), probe, allow_unused=True)[0] if logits.grad_fn else None
         except Exception as error:  # torch raises many types for a graph that does not run
             reason = " ".join(str(error).split())[:200]
             self.gradient = GradientStatus(False, f"unavailable: the torch twin does not run ({reason})")
             return
         if gradient is None:
-            self.gradient = GradientStatus(False, "unavailable: the input does not reach the output")
+            self.gradient = GradientStatus(False, "unavailable: no gradient path leads from the input to the output")
+            return
         twin = getattr(self.file, "twin", None)
         if twin is not None:
             self.facts["batching"] = twin.batching
@@ -157,36 +172,37 @@ class Target:
     def measure(self, u: Tensor) -> None:
         """Find out on real samples what the output is, whether it repeats, and whether the batch matters.
 
+        Black, white and noise join the samples: they widen the range of outputs, and a batch with them shows whether
+        the answer to one input depends on the others.
+
         Args:
             u: [N, *shape], a few samples.
         """
-        self.head = self.head.measured(torch.cat([self._raw(row[None]) for row in u]))
-        alone = self.scores(u, alone=True).double()
-        size = alone[alone.isfinite()].abs().amax().clamp_min(1e-12) if alone.isfinite().any() else 1.0
+        points = torch.cat([u, _synthetic(u)])
+        raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
+        self.head = self.head.measured(raw, unbounded=self.file.unbounded)
+        alone = self.head.scores(raw).double()
+        size = float(alone[alone.isfinite()].abs().amax().clamp_min(1e-12)) if alone.isfinite().any() else 1.0
         first = self.scores(u[:1], alone=True).double()
         repeats = [self.scores(u[:1], alone=True).double() for _ in range(REPEATS - 1)]
-        self.repeat_deviation = max(_difference(first, again) for again in repeats) / float(size)
+        self.repeat_deviation = max(_difference(first, again) for again in repeats) / size
         if self.spec.batch is not None:
             self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
             return
-        order = torch.arange(len(u) - 1, -1, -1, device=u.device)
         try:
-            together = self.scores(torch.cat([u[order], u[order]]))[: len(u)].double()
+            together = self.head.scores(self.file.run(self.spec.to_file(points.flip(0)))).flip(0).double()
         except Exception as error:  # a runtime may refuse batches that the file declares free
             self.notes.append(f"batches fail ({' '.join(str(error).split())[:120]}); inputs run one at a time")
-            self.batch_invariant = False
+            self.batch_invariant, self.batch_deviation = False, None
             return
-        self.batch_deviation = _difference(together, alone[order]) / float(size)
-        same = bool((together.argmax(1) == alone[order].argmax(1)).all())
-        self.batch_invariant = self.batch_deviation <= INVARIANT and same
-
-    def _raw(self, u: Tensor) -> Tensor:
-        x = self.spec.to_file(u)
-        batch = self.spec.batch or 1
-        return self.file.run(x.expand(batch, *x.shape[1:]))[:1]
+        self.batch_deviation = _difference(together, alone) / size
+        # Where scores tie to the last bit, batches may break the tie otherwise; labels of real samples must agree.
+        same = bool((together.argmax(1) == alone.argmax(1))[: len(u)].all())
+        limit = INVARIANT_HALF if self.spec.dtype == "float16" else INVARIANT
+        self.batch_invariant = self.batch_deviation <= limit and same
 
     def parity(self, u: Tensor) -> Parity:
-        """Compare twin and file on [N, *shape] points."""
+        """Compare twin and file on [N, *shape] points; one that neither answers with finite numbers counts as equal."""
         equal, worst, largest = 0, 0.0, 1e-12
         for start in range(0, len(u), BATCH):
             part = u[start : start + BATCH]
@@ -194,11 +210,19 @@ class Target:
             with torch.no_grad():
                 found = self.head.scores(self.file.differentiable(self.spec.to_file(part))).double()
             finite = expected.isfinite().all(1)
-            equal += int((expected.argmax(1) == found.argmax(1))[finite].sum()) + int((~finite).sum())
+            both_not = ~finite & ~found.isfinite().all(1)
+            equal += int((expected.argmax(1) == found.argmax(1))[finite].sum()) + int(both_not.sum())
             if bool(finite.any()):
                 worst = max(worst, _difference(expected[finite], found[finite]))
                 largest = max(largest, float(expected[finite].abs().amax()))
         return Parity(len(u), equal / len(u), worst / largest)
+
+
+def _synthetic(u: Tensor) -> Tensor:
+    """[4, *shape]: black, white, and uniform noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand((2, *u.shape[1:]), generator=generator).to(u)
+    return torch.cat([torch.zeros_like(noise[:1]), torch.ones_like(noise[:1]), noise])
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,9 +16,9 @@ from robaudit.target.head import FileOutput
 
 __all__ = ["TorchScriptFile", "open_torchscript"]
 
-ALLOWED = {"torch", "ops", "prim", "aten", "quantized", "torchvision", "annotate", "CONSTANTS", "self"}
+ALLOWED = {"aten", "prim", "quantized", "torchvision"}
 FORBIDDEN = ("from_file", "__setstate__", "torch.save", "torch.load", "ops.prims", "open(")
-OPERATOR = re.compile(r"\bops\.([A-Za-z_][\w]*)\.")
+OPERATOR = re.compile(r"\bops\.([A-Za-z_]\w*)\.")
 
 
 class TorchScriptFile:
@@ -30,6 +31,7 @@ class TorchScriptFile:
     """
 
     format = "torchscript"
+    unbounded = False
 
     def __init__(self, path: Path, module: torch.jit.ScriptModule, device: torch.device) -> None:
         self.path = path
@@ -37,8 +39,14 @@ class TorchScriptFile:
         self.device = device
         self.metadata: dict[str, str] = {}
         self.no_gradient: str | None = None
-        parameters = [p.dtype for p in module.parameters() if p.dtype.is_floating_point]
-        self.dtype = parameters[0] if parameters else torch.float32
+        self.weights = _weights(module)
+        floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
+        self.dtype = next(floats, torch.float32)
+
+    @property
+    def first_channels(self) -> int | None:
+        """Input channels of the first convolution; None where none is found."""
+        return next((int(w.shape[1]) for w in self.weights if w.dim() == 4), None)
 
     def probe(self, x: Tensor) -> FileOutput:
         """Try an input and describe the output.
@@ -50,9 +58,9 @@ class TorchScriptFile:
             with torch.no_grad():
                 result = self.module(x.to(self.device, self.dtype))
         except Exception as error:
-            reason = str(error).strip().splitlines()[-1][:300]
+            shape = "x".join(map(str, x.shape[1:]))
             raise UsageError(
-                f"{self.path} does not take an input of shape {tuple(x.shape[1:])}: {reason}; give the right size with "
+                f"{self.path} does not take an input of {shape}: {_last_line(error)}; give the right size with "
                 "--resize or --data"
             ) from error
         if not isinstance(result, Tensor):
@@ -66,14 +74,31 @@ class TorchScriptFile:
             kinds[node.kind()] = kinds.get(node.kind(), 0) + 1
         return {"operators": kinds, "judge": f"torch {torch.__version__}, {self.device}"}
 
-    def run(self, x: Tensor) -> Tensor:
-        """The output for a batch in the file's layout, at file precision."""
-        with torch.no_grad():
-            return self._call(x)
+    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
+        """The output at file precision, without gradient.
 
-    def differentiable(self, x: Tensor) -> Tensor:
+        Args:
+            x: [N, *file_shape] in the file's units.
+            width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
+
+        Returns:
+            [N, ...], half precision widened to float32.
+
+        Raises:
+            RobauditError: the module refuses the input, or does not return one row an input.
+        """
+        with torch.no_grad():
+            return self._batches(x, width)
+
+    def differentiable(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The same with a gradient."""
-        return self._call(x)
+        return self._batches(x, width)
+
+    def _batches(self, x: Tensor, width: int | None) -> Tensor:
+        if width is None:
+            return self._call(x)
+        rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
+        return torch.cat([self._call(row)[:1] for row in rows])
 
     def _call(self, x: Tensor) -> Tensor:
         try:
@@ -81,9 +106,26 @@ class TorchScriptFile:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            raise RobauditError(f"the TorchScript module fails on the input: {lines[-1][:300]}") from error
+            raise RobauditError(f"the TorchScript module fails on the input: {_last_line(error)}") from error
+        if result.dim() < 2 or len(result) != len(x):
+            shape = "x".join(map(str, result.shape))
+            raise RobauditError(f"the output of {len(x)} inputs has shape {shape}, not one row an input")
         return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
+
+
+def _weights(module: torch.jit.ScriptModule) -> list[Tensor]:
+    """Parameters, buffers, and what freezing has made of them: constants of the graph; in the module's order."""
+    held = [*module.parameters(), *module.buffers()]
+    if not held:
+        constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
+        values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
+        held = [value for value in values if isinstance(value, Tensor)]
+    return held
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
 
 
 def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchScriptFile:
@@ -92,32 +134,48 @@ def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchS
     Raises:
         UsageError: it is no TorchScript archive, or its code is not known to be harmless and not trusted.
     """
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        code = [n for n in names if "/code/" in n and n.endswith(".py")]
-        if not code:
-            if any(n.endswith("data.pkl") for n in names):
-                raise UsageError(
-                    f"{path} is a pickled state_dict or module, not TorchScript; export the model with "
-                    "torch.jit.script or torch.jit.trace and save it with torch.jit.save, or export it to ONNX"
-                )
-            if any(n.endswith(("models/model.json", "archive_format")) for n in names):
-                raise UsageError(
-                    f"{path} is a torch.export archive (.pt2), which can run commands at load; export to ONNX"
-                )
-            raise UsageError(f"{path} is a zip archive but no TorchScript; export it with torch.jit.save")
-        if not trust:
-            for name in code:
-                _scan(path, archive.read(name).decode("utf-8", "replace"))
+    _check_archive(path, trust=trust)
     try:
-        module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1][:300]
-        raise UsageError(f"{path} cannot be loaded as TorchScript: {reason}") from error
+        raise UsageError(f"{path} cannot be loaded as TorchScript: {_last_line(error)}") from error
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return TorchScriptFile(path, module, device)
+
+
+def _check_archive(path: Path, *, trust: bool) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            folded = [name.lower() for name in names]  # PyTorch finds entries whatever their case
+            code = [n for n, low in zip(names, folded, strict=True) if "code/" in low and low.endswith(".py")]
+            if not code:
+                _refuse(path, names)
+            if trust:
+                return
+            if len(set(folded)) != len(folded):
+                raise UsageError(f"{path} holds two entries of the same name, which no exporter writes; refused")
+            for name in code:
+                _scan(path, archive.read(name).decode("utf-8", "replace"))
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged archive may break zipfile or its decompressors anywhere
+        raise UsageError(f"{path} is a damaged zip archive ({_last_line(error)}); export the model again") from error
+
+
+def _refuse(path: Path, names: list[str]) -> NoReturn:
+    if any(n.endswith("data.pkl") for n in names):
+        raise UsageError(
+            f"{path} is a pickled state_dict or module, not TorchScript; export the model with "
+            "torch.jit.script or torch.jit.trace and save it with torch.jit.save, or export it to ONNX"
+        )
+    if any(n.endswith(("models/model.json", "archive_format")) for n in names):
+        raise UsageError(f"{path} is a torch.export archive (.pt2), which can run commands at load; export to ONNX")
+    raise UsageError(f"{path} is a zip archive but no TorchScript; export it with torch.jit.save")
 
 
 def _scan(path: Path, text: str) -> None:
