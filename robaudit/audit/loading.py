@@ -72,13 +72,15 @@ def _data(request: AuditRequest, target: Target) -> tuple[Dataset, Literal["labe
         num_classes=target.num_classes,
         class_names=classes,
         labels=request.labels,
+        labelled=request.reference == "labels",
     )
     if request.reference == "model":
         return data, "model"
     if data.labels is None:
+        how = "give them with --labels FILE.csv" if request.data.is_dir() else "store them as y"
         raise UsageError(
-            f"{request.data} has no labels; give them with --labels FILE.csv, or use --labels model to measure "
-            "the stability of the model's own answers"
+            f"{request.data} has no labels; {how}, or use --labels model to measure the stability of the model's own "
+            "answers"
         )
     return data, "labels"
 

@@ -146,7 +146,9 @@ def scan(
     from robaudit.audit.run import run_audit
     from robaudit.report.progress import progress
     from robaudit.report.terminal import print_report
+    from robaudit.target.device import choose_device
 
+    choose_device(request.device)
     folder = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
     with progress(sys.stderr, enabled=not (quiet or no_progress), verbose=verbose > 0) as observer:
         result, folder = run_audit(
@@ -178,8 +180,14 @@ def _command() -> str:
 
 
 def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: str) -> AuditRequest:
-    """The audit that resolved settings describe; looks for a sidecar file where no data is named."""
+    """The audit that resolved settings describe; looks for a sidecar file where no data is named.
+
+    Raises:
+        UsageError: a file is missing, or cannot be what it should be.
+    """
     from robaudit.audit.request import AuditRequest
+    from robaudit.data.open import check_source
+    from robaudit.target.sniff import model_format
 
     settings = resolved.settings
     values = settings.input.model_dump(exclude_none=True)
@@ -189,6 +197,10 @@ def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: s
     if data is None and sidecar.is_file():
         data = sidecar
         sources["data"] = "sidecar file"
+    for path in (model, *map(Path, settings.surrogates)):
+        model_format(path)
+    if data is not None:
+        check_source(data)
     stability = settings.labels == "model"
     return AuditRequest(
         model=model,

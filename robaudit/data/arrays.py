@@ -17,6 +17,9 @@ from robaudit.errors import UnreadableSampleError, UsageError
 __all__ = ["ArrayDataset", "open_npz", "peek_npz"]
 
 SLACK = 1e-6
+"""How far outside of the domain values may lie, over its width; they are clipped."""
+CHUNK = 2**24
+"""Values looked at together, to bound the memory of it."""
 
 
 class ArrayDataset(Dataset):
@@ -40,27 +43,32 @@ class ArrayDataset(Dataset):
 
 
 def peek_npz(path: Path) -> tuple[int, ...] | None:
-    """Canonical shape of a sample, without reading the data; None where it is no readable archive."""
+    """Canonical shape of a sample, from the header alone; None where it is no readable archive."""
     try:
-        x = _members(path)[0]
-    except UsageError:
+        with zipfile.ZipFile(path) as archive, archive.open("x.npy") as member:
+            major = np.lib.format.read_magic(member)[0]
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape = tuple(read(member)[0][1:])
+    except Exception:  # opening it in earnest says what is wrong
         return None
-    shape = x.shape[1:]
     if len(shape) == 2:
         return (1, *shape)
     if len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4):
         return (shape[2], shape[0], shape[1])
-    return tuple(shape)
+    return shape
 
 
-def open_npz(path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_classes: int | None) -> Dataset:
-    """Open an archive.
+def open_npz(
+    path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_classes: int | None, labelled: bool = True
+) -> Dataset:
+    """Open an archive; the arrays are held in memory as they are stored.
 
     Args:
         path: of the ``.npz``.
         shape: canonical shape that the model takes.
         lo, hi: the domain, in which floats must lie; uint8 means 0 to 255.
         num_classes: bound of the labels.
+        labelled: read the labels, if there are any.
 
     Raises:
         UsageError: no such archive, the wrong shape, values outside of the domain, or labels out of range.
@@ -72,7 +80,7 @@ def open_npz(path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_cl
         if x.dtype.kind not in "fiu":
             raise UsageError(f"x in {path} has type {x.dtype}; it must hold numbers")
         _check_range(path, x, lo, hi)
-    labels = None if y is None else check_labels(y, num_classes, str(path))
+    labels = None if y is None or not labelled else check_labels(y, num_classes, str(path))
     if labels is not None and len(labels) != len(x):
         raise UsageError(f"{path} holds {len(x)} samples and {len(labels)} labels")
     with path.open("rb") as file:
@@ -82,16 +90,21 @@ def open_npz(path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_cl
 
 
 def _members(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    if not path.is_file():
+        raise UsageError(f"there is no data file {path}")
     try:
+        with zipfile.ZipFile(path):  # np.load takes a lone array or a pickle as well
+            pass
         with np.load(path, allow_pickle=False) as archive:
             if "x" not in archive:
                 raise UsageError(f"{path} has no array x (it holds: {', '.join(archive.files) or 'nothing'})")
             x = np.asarray(archive["x"])
             y = np.asarray(archive["y"]) if "y" in archive else None
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no data file {path}") from error
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path} is no readable .npz archive: {' '.join(str(error).split())[:200]}") from error
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged archive may break zipfile, its decompressors or NumPy anywhere
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(f"{path} is no readable .npz archive: {reason}") from error
     if x.ndim < 2 or len(x) == 0:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
     return x, y
@@ -117,10 +130,15 @@ def _fit(path: Path, x: NDArray[Any], shape: tuple[int, ...], notes: list[str]) 
 
 
 def _check_range(path: Path, x: NDArray[Any], lo: float, hi: float) -> None:
-    finite = x[np.isfinite(x)] if x.dtype.kind == "f" else x
-    if finite.size == 0:
+    low, high = np.inf, -np.inf
+    step = max(1, CHUNK // max(1, x[0].size))
+    for start in range(0, len(x), step):
+        part = x[start : start + step]
+        part = part[np.isfinite(part)] if part.dtype.kind == "f" else part
+        if part.size:
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+    if low > high:
         raise UsageError(f"x in {path} holds no finite value")
-    low, high = float(finite.min()), float(finite.max())
     slack = SLACK * (hi - lo)
     if low < lo - slack or high > hi + slack:
         raise UsageError(

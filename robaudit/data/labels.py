@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
+from robaudit.suggest import did_you_mean
 
 __all__ = ["check_labels", "name_index", "read_csv"]
+
+HEADERS = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "name", "id")
 
 
 def check_labels(y: NDArray[Any], num_classes: int | None, where: str) -> NDArray[np.int64]:
@@ -24,15 +27,20 @@ def check_labels(y: NDArray[Any], num_classes: int | None, where: str) -> NDArra
     flat = np.asarray(y)
     if flat.ndim == 2 and flat.shape[1] == 1:
         flat = flat[:, 0]
-    if flat.ndim != 1 or flat.dtype.kind not in "iuf" or not np.all(flat == np.floor(flat)):
-        raise UsageError(f"the labels in {where} must be one whole number a sample, not {flat.dtype} {flat.shape}")
+    if flat.ndim != 1 or flat.dtype.kind not in "iuf":
+        raise UsageError(
+            f"the labels in {where} must be one whole number a sample, not {flat.dtype} of shape {flat.shape}"
+        )
+    odd = np.flatnonzero(~np.isfinite(flat) | (flat != np.floor(flat)))
+    if odd.size:
+        raise UsageError(f"the labels in {where} must be whole numbers; number {odd[0]} is {flat[odd[0]]:g}")
     labels = flat.astype(np.int64)
     if num_classes is not None and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= num_classes:
-            wrong = low if low < 0 else high
             hint = "; do they start at 1?" if high == num_classes and low >= 1 else ""
-            raise UsageError(f"label {wrong} in {where} is out of range: the model has {num_classes} classes{hint}")
+            worst = low if low < 0 else high
+            raise UsageError(f"label {worst} in {where} is out of range: the model has {num_classes} classes{hint}")
     return labels
 
 
@@ -52,7 +60,7 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
         if len(row) < 2:
             raise UsageError(f"line {number} of {path} must be file,label")
         name, label = row[0].strip(), row[1].strip()
-        if number == rows[0][0] and name.lower() in ("file", "filename", "path", "image", "name"):
+        if number == rows[0][0] and name.lower() in HEADERS:
             continue
         found.append((name, label))
     if not found:
@@ -68,20 +76,20 @@ def name_index(
     Declared names, else names that are all numbers, else sorted order.
 
     Raises:
-        UsageError: a name that was not declared, or fewer names than classes without an order.
+        UsageError: a name that was not declared, or declared twice; or fewer names than classes without an order.
     """
-    from robaudit.suggest import did_you_mean
-
     unique = sorted(set(names))
+    if declared is not None and (twice := [name for name in unique if list(declared).count(name) > 1]):
+        raise UsageError(f"the class {twice[0]!r} in {where} is declared twice; name the folders by class number")
     if declared is not None and all(name in declared for name in unique):
-        return {name: list(declared).index(name) for name in unique}, "declared"
+        order = {name: i for i, name in enumerate(declared)}
+        return {name: order[name] for name in unique}, "declared"
     if all(name.isdecimal() for name in unique):
         return {name: int(name) for name in unique}, "numeric"
     if declared is not None:
         unknown = next(name for name in unique if name not in declared)
-        raise UsageError(
-            f"the class {unknown!r} in {where} is not among the declared ones{did_you_mean(unknown, declared)}"
-        )
+        hint = did_you_mean(unknown, declared) if len(declared) <= 20 else ""
+        raise UsageError(f"the class {unknown!r} in {where} is not among the {len(declared)} declared ones{hint}")
     if num_classes is not None and len(unique) != num_classes:
         raise UsageError(
             f"{where} has {len(unique)} classes by name and the model has {num_classes}, so their order is unknown; "

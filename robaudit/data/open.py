@@ -9,7 +9,7 @@ from robaudit.data.images import bundled, open_folder
 from robaudit.data.source import Dataset
 from robaudit.errors import UsageError
 
-__all__ = ["bundled_dataset", "open_dataset", "peek_shape"]
+__all__ = ["bundled_dataset", "check_source", "open_dataset", "peek_shape"]
 
 
 def open_dataset(
@@ -23,12 +23,14 @@ def open_dataset(
     num_classes: int | None,
     class_names: list[str] | None,
     labels: Path | None,
+    labelled: bool = True,
 ) -> Dataset:
     """Open an image folder or an ``.npz``; see :func:`open_folder` and :func:`open_npz`.
 
     Raises:
         UsageError: it is neither, or does not fit the model.
     """
+    check_source(source)
     if source.is_dir():
         return open_folder(
             source,
@@ -38,15 +40,26 @@ def open_dataset(
             num_classes=num_classes,
             class_names=class_names,
             labels=labels,
+            labelled=labelled,
         )
-    if not source.exists():
-        raise UsageError(f"there is no data at {source}")
-    if source.suffix.lower() != ".npz":
-        raise UsageError(f"{source} is neither an image folder nor an .npz archive with x and y")
-    dataset = open_npz(source, shape=shape, lo=lo, hi=hi, num_classes=num_classes)
+    if labels is not None:
+        raise UsageError(f"--labels {labels} is for image folders; put the labels of {source} into it as y")
+    dataset = open_npz(source, shape=shape, lo=lo, hi=hi, num_classes=num_classes, labelled=labelled)
     dataset.class_names = class_names
     dataset.class_order = "declared" if class_names else None
     return dataset
+
+
+def check_source(source: Path) -> None:
+    """Refuse what cannot be data, without reading it.
+
+    Raises:
+        UsageError: there is nothing, or neither a folder nor an ``.npz``.
+    """
+    if not source.exists():
+        raise UsageError(f"there is no data at {source}")
+    if not source.is_dir() and source.suffix.lower() != ".npz":
+        raise UsageError(f"{source} is neither an image folder nor an .npz archive with x and y")
 
 
 def peek_shape(source: Path) -> tuple[int, ...] | None:

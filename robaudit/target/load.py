@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.device import choose_device
 from robaudit.target.discover import FileInput, class_names, find_spec
 from robaudit.target.head import FileOutput, Head, choose_output
 from robaudit.target.onnx_file import OnnxFile, open_onnx
@@ -16,7 +17,7 @@ from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.torchscript_file import TorchScriptFile, open_torchscript
 
-__all__ = ["choose_device", "load_target"]
+__all__ = ["load_target"]
 
 
 def load_target(
@@ -59,22 +60,6 @@ def load_target(
     output = choose_output(file.outputs)
     file.import_twin(output.name)
     return _target(path, digest, file, spec, output, where)
-
-
-def choose_device(device: str) -> torch.device:
-    """The device that a name means here.
-
-    Raises:
-        UsageError: a GPU that is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    wanted = torch.device(device)
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        found = "no CUDA GPU" if count == 0 else f"{count} CUDA GPU(s), numbered from 0"
-        raise UsageError(f"--device {device} was asked for, and this machine has {found}; use --device cpu")
-    return wanted
 
 
 def _torchscript_spec(
