@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
+from robaudit import __version__
+
 __all__ = ["doctor"]
 
 PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pydantic", "rich", "typer")
@@ -15,20 +17,32 @@ PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy",
 
 def doctor() -> None:
     """Show what robaudit finds on this machine; exit 3 if no audit could run here."""
-    import onnxruntime
-    import torch
-
-    typer.echo(f"robaudit      {version('robaudit')}")
-    typer.echo(f"python        {platform.python_version()} on {platform.platform()}")
+    rows = [("robaudit", __version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
     for name in PACKAGES:
         try:
-            typer.echo(f"{name:<14}{version(name)}")
+            rows.append((name, version(name)))
         except PackageNotFoundError:
-            typer.echo(f"{name:<14}not installed")
-    typer.echo(f"processors    {os.cpu_count()}, torch uses {torch.get_num_threads()} threads")
-    count = torch.cuda.device_count()
-    for index in range(count):
-        typer.echo(f"cuda:{index}        {torch.cuda.get_device_name(index)}")
-    if count == 0:
-        typer.echo("gpu           none; audits run on the CPU")
-    typer.echo(f"providers     {', '.join(onnxruntime.get_available_providers())} (built in, not all usable)")
+            continue
+    rows.append(("processors", str(os.cpu_count())))
+    problems = []
+    try:
+        import torch
+
+        rows.append(("threads", str(torch.get_num_threads())))
+        rows += [(f"cuda:{i}", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
+        if not torch.cuda.device_count():
+            rows.append(("gpu", "none; audits run on the CPU"))
+    except Exception as error:
+        problems.append(f"torch cannot be used: {error}")
+    try:
+        import onnxruntime
+
+        rows.append(("providers", f"{', '.join(onnxruntime.get_available_providers())} (built in, not all usable)"))
+    except Exception as error:
+        problems.append(f"onnxruntime cannot be used: {error}")
+    for name, value in rows:
+        typer.echo(f"{name:<17}{value}")
+    for problem in problems:
+        typer.echo(f"robaudit: error: {' '.join(problem.split())}", err=True)
+    if problems:
+        raise typer.Exit(3)

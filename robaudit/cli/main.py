@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from robaudit import __version__
@@ -14,6 +13,9 @@ from robaudit.cli import demo, doctor, explain, gate, inspect, profile, report, 
 from robaudit.errors import RobauditError
 
 __all__ = ["app", "main"]
+
+COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
+"""Base of what the parser raises; newer versions of typer carry click inside them, so click is not imported."""
 
 app = typer.Typer(
     name="robaudit",
@@ -59,21 +61,30 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except RobauditError as error:
         _say(str(error))
         code = error.exit_code
-    except click.ClickException as error:
-        _say(error.format_message())
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
+    except SystemExit as error:  # the parser's own: completion, or 1 for a closed pipe, which is our code for a gate
+        code = 3 if error.code == 1 else error.code
     except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
-    except Exception as error:
-        _say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 3
+    except Exception as error:
+        code = _unexpected(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> int:
+    """A usage error of the parser is 2; a command without arguments has shown its help. Anything else is ours: 3."""
+    if isinstance(error, COMMAND_LINE_ERROR):
+        if message := error.format_message():  # type: ignore[attr-defined]
+            _say(f"{message.rstrip('.')}; see --help")
+        return 2
+    _say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
+    return 3
 
 
 def _say(message: str) -> None:
