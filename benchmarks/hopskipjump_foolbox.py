@@ -29,7 +29,7 @@ def load(path: Path) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-class Budget(Exception):
+class BudgetError(Exception):
     pass
 
 
@@ -51,7 +51,7 @@ class Counted(torch.nn.Module):
             distance = (u - self.origin).flatten(1).norm(dim=1)[fooled].min()
             self.best = min(self.best, float(distance))
         if self.queries >= self.budget:
-            raise Budget
+            raise BudgetError
         return logits
 
 
@@ -76,7 +76,7 @@ def main() -> None:
         try:
             attack = foolbox.attacks.HopSkipJumpAttack(steps=1000, max_gradient_eval_steps=10_000)
             attack.run(wrapped, u, foolbox.criteria.Misclassification(torch.tensor([label])), early_stop=None)
-        except Budget:
+        except BudgetError:
             pass
         distances.append(counted.best)
         print(f"{path.parent.name}/{path.name}: {counted.best:.3f} after {counted.queries} queries", flush=True)

@@ -219,6 +219,7 @@ class Engine:
         first = fooled.int().argmax(1)[slots]
         candidates = points.reshape(len(problem), -1, *problem.shape)[slots, first]
         verdicts = self._judge(pool, threat, slots, candidates)
+        pool.account.refused[slots] += (~verdicts.success).long()
         accepted[slots] = verdicts.success
         for row, slot in enumerate(slots.tolist()):
             if verdicts.success[row]:
@@ -242,6 +243,8 @@ class Engine:
         if attack.access is Access.TRANSFER:  # the one candidate shown to the target is a label query
             pool.account.queries[slots] += 1
         verdicts = self._judge(pool, threat, slots, points[slots])
+        # outside of the ball a minimal-norm attack has failed, and the judge has refused nothing
+        pool.account.refused[slots] += (~verdicts.fooled).long()
         for row, slot in enumerate(slots.tolist()):
             emit(_judged_result(pool, slot, verdicts, row))
 
@@ -256,7 +259,6 @@ class Engine:
             problem.eps[slots],
         )
         pool.account.judged[slots] += 1
-        pool.account.refused[slots] += (~verdicts.success).long()
         return verdicts
 
     def _release(self, pool: _Pool, won: dict[int, Unit]) -> _Pool | None:
