@@ -240,11 +240,12 @@ class Engine:
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return
-        if attack.access is Access.TRANSFER:  # the one candidate shown to the target is a label query
+        transfer = attack.access is Access.TRANSFER
+        if transfer:  # the one candidate shown to the target is a label query
             pool.account.queries[slots] += 1
         verdicts = self._judge(pool, threat, slots, points[slots])
-        # outside of the ball a minimal-norm attack has failed, and the judge has refused nothing
-        pool.account.refused[slots] += (~verdicts.fooled).long()
+        if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
+            pool.account.refused[slots] += (~verdicts.fooled).long()
         for row, slot in enumerate(slots.tolist()):
             emit(_judged_result(pool, slot, verdicts, row))
 
