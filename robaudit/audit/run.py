@@ -66,7 +66,6 @@ def run_audit(
             if result.run.failed is None:
                 failed = result.run.model_copy(update={"failed": str(error)})
                 result = conclude(result.model_copy(update={"run": failed}), request.profile.gates, on_inconclusive)
-                warn(str(error))
     return result, folder
 
 
@@ -79,7 +78,8 @@ def _audit(
     resumed = bool(journal.records)
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
-    journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
+    if journal.records:
+        journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
     failure = outcome.failure
     if failure is None and journal.failure is not None:
         failure = (

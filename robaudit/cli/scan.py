@@ -162,7 +162,7 @@ def scan(
     if quiet:
         sys.stdout.write(f"{result.verdict.headline}\n")
     else:
-        print_report(result, sys.stdout)
+        print_report(result, sys.stdout, samples=verbose > 0)
     for path in resolved.settings.output:
         write_report(result, path)
         sys.stderr.write(f"wrote {path}\n")

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.audit.result import Attack, Check, Gate, Result
+from robaudit.audit.result import Attack, Check, Gate, Result, Sample
 from robaudit.report.words import (
     ascii_only,
     count,
@@ -65,8 +65,8 @@ def render(result: Result) -> str:
     return render_text(result)
 
 
-def render_text(result: Result, width: int = 80, color: bool = False) -> str:
-    """The report as text, with ANSI colours if asked."""
+def render_text(result: Result, width: int = 80, color: bool = False, samples: bool = False) -> str:
+    """The report as text, with ANSI colours or a line for every sample if asked."""
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -79,20 +79,26 @@ def render_text(result: Result, width: int = 80, color: bool = False) -> str:
         highlight=False,
         legacy_windows=False,
     )
-    _report(console, result)
+    _report(console, result, samples)
     return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
-def print_report(result: Result, stream: TextIO) -> None:
-    """Write the report: in colour and full width on a terminal, as plain text of 80 columns elsewhere."""
+def print_report(result: Result, stream: TextIO, samples: bool = False) -> None:
+    """Write the report: in colour and full width on a terminal, as plain text of 80 columns elsewhere.
+
+    Args:
+        result: to report.
+        stream: to write to.
+        samples: list every sample.
+    """
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
     if not stream.isatty():
-        text = render_text(result)
+        text = render_text(result, samples=samples)
         stream.write(text if encoding.startswith("utf") else ascii_only(text))
     elif not encoding.startswith("utf"):
-        stream.write(ascii_only(render_text(result, width=Console(file=stream).width)))
+        stream.write(ascii_only(render_text(result, width=Console(file=stream).width, samples=samples)))
     else:
-        _report(Console(file=stream, markup=False, emoji=False, highlight=False), result)
+        _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples)
     stream.flush()
 
 
@@ -125,7 +131,7 @@ def _facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def _report(console: Console, result: Result) -> None:
+def _report(console: Console, result: Result, samples: bool = False) -> None:
     _top(console, result)
     _attacks(console, result)
     _worst_case(console, result)
@@ -139,6 +145,9 @@ def _report(console: Console, result: Result) -> None:
         _bullets(console, result.limitations)
     if result.errors:
         _errors(console, result)
+    if samples:
+        rows = ((_styled(sample.id), Text(str(sample.index)), _styled(_fate(sample))) for sample in result.samples)
+        _listing(console, "Samples", rows)
     if result.verdict.next_steps:
         _heading(console, "What to do next")
         _bullets(console, result.verdict.next_steps)
@@ -302,6 +311,19 @@ def _errors(console: Console, result: Result) -> None:
     _bullets(console, lines[:LISTED_ERRORS])
     if len(lines) > LISTED_ERRORS:
         _bullets(console, [f"and {len(lines) - LISTED_ERRORS} more; the JSON report has them all"])
+
+
+def _fate(sample: Sample) -> str:
+    """What became of a sample."""
+    queries = f", {count(sample.queries)} queries" if sample.queries else ""
+    if sample.error is not None:
+        return f"error: {sample.error}"
+    if sample.clean_prediction != sample.label:
+        return f"label {sample.label}, answered {sample.clean_prediction} without an attack"
+    if sample.broken_by is None:
+        return f"label {sample.label}, stands{queries}"
+    at = f" at {sample.distance:.4g}" if sample.distance is not None else ""
+    return f"label {sample.label}, broken by {sample.broken_by}: {sample.adversarial_prediction}{at}{queries}"
 
 
 def _foot(console: Console, result: Result) -> None:
