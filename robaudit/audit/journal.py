@@ -51,10 +51,11 @@ class Journal:
                 record = _parse(line)
                 if record is None:
                     break
-                good += len(line)
                 point = record.get("point")
-                if point is None or point["offset"] + point["bytes"] <= size:
-                    self.records.append(record)
+                if point is not None and point.get("offset", size) + point.get("bytes", 1) > size:
+                    break  # later points would take the place of the one that is missing
+                good += len(line)
+                self.records.append(record)
         if good < self._file().stat().st_size:
             os.truncate(self._file(), good)
 

@@ -1,0 +1,132 @@
+"""What a journal says, in the terms of a result: mostly of audits that did not end well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from run_kit import make_data, make_onnx, make_profile, make_request, run_here
+
+from robaudit.audit.journal import Journal, unit_record
+from robaudit.audit.tally import Tally
+from robaudit.engine.units import Unit, UnitResult
+
+
+def planned(*names: str, **status: str) -> dict[str, Any]:
+    return {
+        "kind": "plan",
+        "attacks": [
+            {
+                "id": name,
+                "name": name,
+                "access": "scores",
+                "status": status.get(name, "ready"),
+                "reason": None,
+                "parameters": {},
+            }
+            for name in names
+        ],
+    }
+
+
+def tally(*units: tuple[str, int, int, bool], plan: dict[str, Any] | None = None, done: tuple[str, ...] = ()) -> Tally:
+    """Of five samples, the last one wrong, and units (attack, sample, restart, success)."""
+    journal = Journal(None)
+    for index in range(5):
+        journal.append(
+            {
+                "kind": "clean",
+                "index": index,
+                "id": str(index),
+                "label": 0,
+                "prediction": int(index == 4),
+                "readable": True,
+                "error": None,
+            }
+        )
+    journal.append(plan or planned("a", "b"))
+    for attack, sample, restart, success in units:
+        result = UnitResult(Unit(restart, 0, sample), success, queries=10)
+        journal.append(unit_record(attack, result))
+    for attack in done:
+        journal.append({"kind": "attack", "id": attack, "status": "done", "reason": None, "seconds": 1.0})
+    return Tally(journal, journal.keyed("clean", "index"))
+
+
+def test_attacks_that_never_began_are_not_run() -> None:
+    found = tally(("a", 0, 0, True), plan=planned("a", "b", "c", c="skipped"))
+    assert [(a["id"], a["status"]) for a in found.attacks] == [("a", "partial"), ("b", "not run"), ("c", "skipped")]
+    assert found.left == [4, 3, 3, 3]
+
+
+def test_no_plan_no_attacks() -> None:
+    found = tally(plan={"kind": "plan", "attacks": []})
+    assert found.attacks == []
+    assert found.left == [4]
+
+
+def test_a_later_attack_counts_on_what_earlier_ones_left() -> None:
+    found = tally(("b", 0, 0, True), ("b", 1, 0, False), ("a", 0, 0, True), done=("a", "b"))
+    assert found.broken_by == {0: "a"}
+    assert list(found.best["b"]) == [1]  # sample 0 fell to an attack before it, on its second try
+    assert found.left == [4, 3, 3]
+
+
+def test_released_units_are_not_billed() -> None:
+    found = tally(("a", 0, 1, True), ("a", 0, 0, False), ("a", 0, 2, False))
+    assert found.best["a"][0].queries == 20
+    assert found.best["a"][0].unit.restart == 1
+
+
+def test_a_sample_answered_wrongly_is_never_standing() -> None:
+    assert tally().correct == [0, 1, 2, 3]
+
+
+def test_a_stop_before_the_first_attack_reports_the_plan(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz"), make_profile(tmp_path / "p.yaml")
+    )
+    result = run_here(request, tmp_path / "run", stop=lambda: True)
+    assert {a.status for a in result.attacks} == {"not run"}
+    assert {c.status for c in result.checks} == {"skipped"}
+    assert result.verdict.exit_code == 130
+    assert all(s.error == "the audit ended before it" for s in result.samples[1:])
+
+
+def test_every_limitation_is_named(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"),
+        make_data(tmp_path / "d.npz"),
+        make_profile(tmp_path / "p.yaml", "\n  - {id: fgsm}\n"),
+        reference="model",
+    )
+    result = run_here(request, tmp_path / "run")
+    text = " ".join(result.limitations)
+    for words in ("upper bound", "L2, L1, L0", "transfer, scores, labels", "stability mode"):
+        assert words in text
+    assert result.worst_case.metric == "stability"
+    assert result.clean.accuracy is None
+    assert all(s.label == s.clean_prediction for s in result.samples)
+
+
+def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    x = np.load(make_data(tmp_path / "d.npz"))["x"]
+    for i in range(8):
+        (tmp_path / f"data/{i % 4}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray((x[i, 0] * 255).astype(np.uint8)).save(tmp_path / f"data/{i % 4}/{i}.png")
+    whole = (tmp_path / "data/2/6.png").read_bytes()
+    (tmp_path / "data/2/6.png").write_bytes(whole[: len(whole) // 2])
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"), tmp_path / "data", make_profile(tmp_path / "p.yaml", "\n  - {id: fgsm}\n")
+    )
+    result = run_here(request, tmp_path / "run")
+    assert len(result.samples) == 8
+    (lost,) = [s for s in result.samples if s.error]
+    assert lost.id.endswith("2/6.png")
+    assert [(e.where, e.sample) for e in result.errors] == [("data", lost.id)]
+    assert result.clean.accuracy is not None
+    assert result.clean.accuracy.n == 7
+    assert result.attacks[0].status == "done"

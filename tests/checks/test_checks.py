@@ -1,0 +1,397 @@
+"""Verdicts as pure functions, measures on fake benches, and checks on models that deceive an audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import FakeFile, attack_all, network, samples_for
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
+
+from run_kit import make_data, make_onnx, make_profile, make_request, run_here
+
+from robaudit.audit.profile import CHECKS
+from robaudit.checks.base import Breach, Finding, fires
+from robaudit.checks.evidence import eight_bit
+from robaudit.checks.registry import check_classes
+from robaudit.engine.units import Sample
+from robaudit.threat.losses import loss_named
+from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.norms import Norm
+
+
+@dataclass
+class FakeTarget:
+    """What checks ask of a target, as told."""
+
+    file: FakeFile
+    head_kind: str = "logits"
+    has_gradient: bool = True
+    is_its_own_twin: bool = False
+    eight_bit: bool = False
+    repeat: float = 0.0
+    batch: float | None = 0.0
+    parity_answers: list[tuple[float, float]] = field(default_factory=list)
+    compared: list[int] = field(default_factory=list)
+
+    def repeat_deviation(self) -> float:
+        return self.repeat
+
+    def batch_deviation(self) -> float | None:
+        return self.batch
+
+    def parity(self, points: Any) -> tuple[int, float, float]:
+        self.compared.append(len(points))
+        agreement, difference = self.parity_answers.pop(0) if self.parity_answers else (1.0, 0.0)
+        return len(points), agreement, difference
+
+
+class FakeBench:
+    """A bench over a fake file."""
+
+    def __init__(self, count: int = 12, **target: Any) -> None:
+        self.file = network((1, 4, 4), 5)
+        self.samples = samples_for(self.file, count) if count else []
+        self.target = FakeTarget(self.file, **target)
+        self.threat = ThreatModel(Norm.LINF, 0.1)
+        self.classes = 5
+        self.stability = False
+        self.declared_accuracy: float | None = None
+        self.fallen: list[Breach] = []
+        self.done: dict[str, Access] = {}
+        self.used: list[str | None] = ["ce"]
+
+    def correct(self, most: int | None = None) -> Sequence[Sample]:
+        return self.samples[:most]
+
+    def sample(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def clean_counts(self) -> tuple[int, int]:
+        return len(self.samples), len(self.samples) + 2
+
+    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
+        return attack_all(self.file, attack, threat, list(samples))
+
+    def gradients(self, loss: str, samples: Sequence[Sample]) -> Any:
+        u = torch.stack([torch.from_numpy(s.u) for s in samples]).requires_grad_()
+        label = torch.tensor([s.label for s in samples])
+        value = loss_named(loss)(self.file.logits(u), label, torch.full_like(label, -1))
+        return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
+
+    def scores(self, points: Any, *, alone: bool = False) -> Any:
+        return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
+
+    def breaches(self) -> Sequence[Breach]:
+        return self.fallen
+
+    def finished(self) -> Mapping[str, Access]:
+        return self.done
+
+    def losses(self) -> Sequence[str | None]:
+        return self.used
+
+
+def find(name: str, bench: FakeBench) -> Finding:
+    """Measure and judge, the measurement taken through JSON as in an audit."""
+    check = check_classes()[name]()
+    return check.verdict(json.loads(json.dumps(check.measure(bench))))
+
+
+def verdict(name: str, **measured: Any) -> Finding:
+    return check_classes()[name]().verdict(measured)
+
+
+def test_profiles_know_every_check_and_no_other() -> None:
+    assert set(check_classes()) == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", sorted(check_classes()))
+def test_every_check_says_what_it_does_and_why(name: str) -> None:
+    cls = check_classes()[name]
+    assert cls.__doc__
+    assert sys.modules[cls.__module__].__doc__
+    finding = find(name, FakeBench())
+    assert finding.status in ("pass", "skipped"), finding
+    assert finding.message
+    empty = find(name, FakeBench(0))
+    assert empty.status in ("skipped", "pass", "fail")
+
+
+# clean
+
+
+@pytest.mark.parametrize(
+    ("correct", "drawn", "declared", "status"),
+    [
+        (90, 100, None, "pass"),
+        (90, 100, 0.9, "pass"),
+        (90, 100, 0.99, "fail"),
+        (90, 100, 0.5, "fail"),
+        (10, 100, None, "pass"),
+        (2, 100, None, "fail"),
+        (0, 100, None, "fail"),
+        (0, 3, None, "fail"),
+        (0, 0, None, "fail"),
+    ],
+)
+def test_clean(correct: int, drawn: int, declared: float | None, status: str) -> None:
+    found = verdict("clean", correct=correct, drawn=drawn, classes=10, declared=declared, stability=False)
+    assert found.status == status
+
+
+def test_clean_has_nothing_to_say_without_labels() -> None:
+    assert verdict("clean", correct=5, drawn=5, classes=10, declared=None, stability=True).status == "skipped"
+
+
+# determinism, batch state
+
+
+@pytest.mark.parametrize(("deviation", "status"), [(0.0, "pass"), (1e-4, "pass"), (2e-4, "fail"), (np.nan, "fail")])
+def test_determinism(deviation: float, status: str) -> None:
+    assert find("determinism", FakeBench(repeat=deviation)).status == status
+
+
+@pytest.mark.parametrize(
+    ("deviation", "status"), [(0.0, "pass"), (2e-3, "warn"), (np.inf, "warn"), (np.nan, "warn"), (None, "skipped")]
+)
+def test_batch_state(deviation: float | None, status: str) -> None:
+    assert find("batch-state", FakeBench(batch=deviation)).status == status
+
+
+# output head
+
+
+def test_output_head_warns_of_saturated_probabilities() -> None:
+    bench = FakeBench(head_kind="probabilities")
+    assert find("output-head", bench).status == "warn" or all(s.clean.max() < 1 for s in bench.samples)
+    assert verdict("output-head", kind="probabilities", saturated=2, samples=100).status == "warn"
+    assert verdict("output-head", kind="probabilities", saturated=1, samples=100).status == "pass"
+    assert verdict("output-head", kind="logits", saturated=0, samples=100).status == "pass"
+
+
+# parity
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ([], "pass"),
+        ([(1.0, 2e-3)], "fail"),
+        ([(0.9, 0.0)], "fail"),
+        ([(1.0, float("inf"))], "fail"),
+        ([(1.0, float("nan"))], "fail"),
+    ],
+)
+def test_parity(answers: list[tuple[float, float]], status: str) -> None:
+    assert find("parity", FakeBench(parity_answers=answers)).status == status
+
+
+def test_parity_looks_at_adversarial_points_in_small_parts() -> None:
+    bench = FakeBench(100)
+    bench.fallen = [breach(bench, i, "pgd", Access.WHITE_BOX) for i in range(5)]
+    bench.target.parity_answers = [(1.0, 0.0), (1.0, 0.1)]
+    assert find("parity", bench).status == "fail"
+    assert bench.target.compared == [64, 41]
+
+
+def test_parity_needs_a_twin() -> None:
+    assert find("parity", FakeBench(is_its_own_twin=True)).status == "skipped"
+    assert find("parity", FakeBench(has_gradient=False)).status == "skipped"
+
+
+# zero gradient, unbounded
+
+
+class Masked(torch.nn.Module):
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        return self.inner(torch.round(u * 8) / 8)
+
+
+class Steep(Masked):
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        return self.inner(u) * 1e6
+
+
+def deceptive(module: type[Masked]) -> FakeBench:
+    bench = FakeBench()
+    bench.file = FakeFile(module(bench.file.module), 5, (1, 4, 4))
+    bench.samples = samples_for(bench.file, 12)
+    return bench
+
+
+class Stubborn(Masked):
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        return self.inner(u * 0 + 0.3)
+
+
+def test_masked_gradients_fail() -> None:
+    assert find("zero-gradient", deceptive(Masked)).status == "fail"
+    stubborn = find("unbounded", deceptive(Stubborn))
+    assert (stubborn.status, stubborn.value) == ("fail", 0.0)
+
+
+def test_a_saturated_loss_fails_if_no_other_is_used() -> None:
+    bench = deceptive(Steep)
+    assert find("zero-gradient", bench).status == "fail"
+    for used in (["ce", "dlr"], ["ce", None], [None]):
+        bench.used = used
+        assert find("zero-gradient", bench).status == "warn"
+
+
+def test_a_sound_model_passes_both() -> None:
+    assert find("zero-gradient", FakeBench()).status == "pass"
+    found = find("unbounded", FakeBench())
+    assert (found.status, found.value) == ("pass", 1.0)
+
+
+def test_a_model_without_gradient_skips_both() -> None:
+    for name in ("zero-gradient", "unbounded"):
+        assert find(name, FakeBench(has_gradient=False)).status == "skipped"
+
+
+def test_zero_gradient_tolerates_five_percent() -> None:
+    measured = {"samples": 100, "used": ["ce"], "zero": {"ce": 5}}
+    assert verdict("zero-gradient", blind=5, **measured).status == "warn"
+    assert verdict("zero-gradient", blind=6, **measured).status == "fail"
+
+
+# black over white
+
+
+def breach(bench: FakeBench, index: int, attack: str, access: Access, shift: float = 0.0) -> Breach:
+    point = bench.samples[index].u + shift
+    prediction = int(bench.scores(point[None])[0].argmax())
+    return Breach(index, attack, access, prediction, abs(shift), lambda: point)
+
+
+def test_black_over_white_counts_what_every_white_attack_left() -> None:
+    bench = FakeBench()
+    bench.done = {"square": Access.SCORES, "pgd": Access.WHITE_BOX, "fgsm": Access.WHITE_BOX}
+    bench.fallen = [breach(bench, 0, "square", Access.SCORES)]
+    assert find("black-over-white", bench).status == "skipped"
+    bench.done = {"pgd": Access.WHITE_BOX, "square": Access.SCORES, "square#2": Access.SCORES}
+    assert find("black-over-white", bench).status == "warn"
+    bench.fallen = [breach(bench, 0, "pgd", Access.WHITE_BOX)]
+    assert find("black-over-white", bench).status == "pass"
+
+
+def test_black_over_white_says_when_it_is_beyond_chance() -> None:
+    few = verdict("black-over-white", white=1, drawn=100, counts={"scores": 1, "labels": 0})
+    many = verdict("black-over-white", white=1, drawn=100, counts={"scores": 9, "labels": 0})
+    assert "beyond chance" not in few.message
+    assert "beyond chance for scores" in many.message
+    assert fires(3, 30, 0.2)
+    assert not fires(2, 2, 0.2)
+    assert not fires(0, 0, 0.2)
+
+
+# evidence
+
+
+def broken_bench() -> FakeBench:
+    bench = FakeBench(eight_bit=True)
+    from robaudit.attacks.registry import make_attack
+
+    found = bench.run(make_attack("apgd-ce", {"steps": 20}), bench.threat, bench.samples)
+    for index, result in found.items():
+        if result.success:
+            point = result.point
+            bench.fallen.append(
+                Breach(index, "apgd-ce", Access.WHITE_BOX, result.prediction, result.distance, lambda p=point: p)
+            )
+    assert len(bench.fallen) >= 3
+    return bench
+
+
+def test_evidence_holds() -> None:
+    found = find("evidence", broken_bench())
+    assert found.status == "pass"
+    assert "8 bits" in found.message
+
+
+@pytest.mark.parametrize("how", ["original", "outside the ball", "outside the box", "nan", "another class"])
+def test_tampered_evidence_fails(how: str) -> None:
+    bench = broken_bench()
+    old = bench.fallen[0]
+    origin = bench.samples[old.sample].u
+    point = {
+        "original": origin,
+        "outside the ball": np.clip(origin + 3 * (old.point - origin), 0, 1),
+        "outside the box": old.point + 2.0,
+        "nan": np.full_like(origin, np.nan),
+        "another class": old.point,
+    }[how]
+    prediction = (old.prediction + 1) % 5 if how == "another class" else old.prediction
+    bench.fallen[0] = Breach(old.sample, old.attack, old.access, prediction, old.distance, lambda: point)
+    found = find("evidence", bench)
+    assert found.status == "fail"
+    assert found.value == 1
+
+
+def test_eight_bits_are_rounded_towards_the_original() -> None:
+    origin = np.round(np.random.default_rng(0).uniform(size=500) * 255) / 255
+    point = (origin + np.random.default_rng(1).uniform(-0.03, 0.03, size=500)).clip(0, 1)
+    rounded = eight_bit(origin, point)
+    np.testing.assert_allclose(rounded * 255, np.round(rounded * 255), atol=1e-9)
+    assert (np.abs(rounded - origin) <= np.abs(point - origin) + 1e-6).all()
+    assert np.array_equal(eight_bit(origin, origin), origin)
+    on_grid = origin + 8 / 255
+    np.testing.assert_allclose(eight_bit(origin, on_grid), on_grid)
+
+
+# whole audits of models that deceive
+
+
+ATTACKS = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 10}\n  - {id: square, queries: 100}\n"
+EVERY = "[clean, parity, determinism, batch-state, output-head, zero-gradient, unbounded, black-over-white, evidence]"
+
+
+@pytest.mark.parametrize(
+    ("model", "attacks", "declared", "failing"),
+    [
+        ({"extra": "round"}, ATTACKS, None, {"zero-gradient", "unbounded"}),
+        ({"scale": 1e6}, ATTACKS, None, {"zero-gradient"}),
+        ({"extra": "noise"}, "\n  - {id: square, queries: 30}\n", None, {"determinism"}),
+        ({}, ATTACKS, 0.3, {"clean"}),
+    ],
+)
+def test_the_headline_is_withheld(
+    tmp_path: Path, model: dict[str, Any], attacks: str, declared: float | None, failing: set[str]
+) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx", **model),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", attacks, eps=0.02, checks=EVERY),
+        declared_accuracy=declared,
+    )
+    result = run_here(request, tmp_path / "run")
+    failed = {check.id for check in result.checks if check.status == "fail"}
+    assert failing <= failed
+    assert result.worst_case.robust_accuracy is None
+    assert result.verdict.status == "withheld"
+    assert result.verdict.exit_code == 3
+
+
+def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.02, checks=EVERY),
+        declared_accuracy=0.92,
+    )
+    result = run_here(request, tmp_path / "run")
+    assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks
+    assert result.verdict.exit_code == 0, result.verdict
