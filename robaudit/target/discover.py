@@ -73,8 +73,8 @@ def find_spec(
                 provenance[name] = source or overrides.sources.get(name, "flag")
     _complete_scale(values, provenance, given)
     layout, file_shape, shape = _shapes(values, provenance, given, sample_shape)
-    if "channels" not in values and "mean" in provenance:
-        # the normalisation is declared; without a word on the order, values are given in RGB
+    if "channels" not in values and provenance.get("mean", "integer type") != "integer type":
+        # The normalisation is declared; without a word on the order, values are given in RGB.
         values["channels"], provenance["channels"] = "rgb", f"default with {provenance['mean']}"
     for name, default in DEFAULTS.items():
         if name not in values:
@@ -150,7 +150,7 @@ def _shapes(
                 f"the input {given.name!r} {_words(given.shape)} is no image with 1, 3 or 4 channels first or last; "
                 "give --layout nchw or nhwc, or --data with arrays of the right shape"
             )
-        layout = "nchw" if first else "nhwc"
+        layout = "nchw" if first and not (last and shape[0] == 4) else "nhwc"
         provenance["layout"] = "assumed" if first and last else "shape"
     channels, height, width = shape if layout == "nchw" else (shape[2], shape[0], shape[1])
     if channels not in (None, *CHANNEL_COUNTS) and (shape[0] in CHANNEL_COUNTS or shape[2] in CHANNEL_COUNTS):
@@ -222,12 +222,12 @@ def _size(value: Any) -> tuple[int, int] | None:
         if value == "none":
             return None
         value = [int(part) for part in value.lower().split("x")]
-    if isinstance(value, int):
-        value = [value]
     if isinstance(value, Mapping):
         value = [value[k] for k in ("height", "width")] if "height" in value else value.get("shortest_edge")
     if value is None:
         return None
+    if isinstance(value, int):
+        value = [value]
     sizes = [int(v) for v in value]
     if len(sizes) not in (1, 2) or min(sizes) < 1:
         raise ValueError

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from model_files import Net, script
+from torch import Tensor, nn
+
+from robaudit.errors import UsageError
+from robaudit.target.load import load_target
+from robaudit.target.spec import SpecOverrides
+from robaudit.target.target import Target
+from robaudit.target.torchscript_file import _check_archive
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SHAPE = (3, 8, 8)
+
+
+def load(path: Path, shape: tuple[int, ...] | None = SHAPE, trust: bool = False, **values: object) -> Target:
+    overrides = SpecOverrides(values)
+    return load_target(path, overrides=overrides, device="cpu", sample_shape=shape, trust_model=trust)
+
+
+def ready(path: Path, shape: tuple[int, ...] | None = SHAPE) -> tuple[Target, Tensor]:
+    target = load(path, shape)
+    u = torch.rand(5, *target.spec.shape, generator=torch.Generator().manual_seed(0)).to(target.dtype)
+    target.measure(u)
+    target.calibrate()
+    return target, u
+
+
+@pytest.mark.parametrize("how", ["scripted", "traced", "frozen", "traced and frozen"])
+def test_however_it_was_made(tmp_path, how):
+    net = Net()
+    example = torch.rand(2, *SHAPE) if "traced" in how else None
+    target, u = ready(script(tmp_path / "m.pt", net, example, freeze="frozen" in how))
+    torch.testing.assert_close(target.scores(u), net.eval()(u), rtol=1e-5, atol=1e-6)
+    assert target.gradient.available
+    assert target.batch_invariant
+    assert target.repeat_deviation == 0.0  # dropout is off
+    leaf = u.clone().requires_grad_()
+    (found,) = torch.autograd.grad(target.logits(leaf)[:, 1].sum(), leaf)
+    again = u.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(net(again)[:, 1].sum(), again)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert target.file.first_channels == 3
+    assert target.facts["judge"].startswith("torch")
+
+
+@pytest.mark.parametrize(("dtype", "freeze"), [(torch.half, False), (torch.half, True), (torch.double, True)])
+def test_other_precisions(tmp_path, dtype, freeze):
+    net = Net().to(dtype)
+    target, u = ready(script(tmp_path / "m.pt", net, freeze=freeze))
+    assert target.spec.dtype == str(dtype).removeprefix("torch.")
+    scores = target.scores(u)
+    assert scores.dtype == (torch.float32 if dtype == torch.half else torch.float64)
+    torch.testing.assert_close(scores, net(u.to(dtype)).to(scores.dtype), rtol=1e-2, atol=1e-3)
+    leaf = u.clone().requires_grad_()
+    (found,) = torch.autograd.grad(target.logits(leaf).square().sum(), leaf)
+    assert found.dtype == u.dtype
+    assert found.abs().sum() > 0
+
+
+def test_size_from_resize_where_there_are_no_arrays(tmp_path):
+    path = script(tmp_path / "m.pt", Net())
+    assert load(path, None, resize="8").spec.shape == SHAPE
+    assert load(script(tmp_path / "f.pt", Net(), freeze=True), None, resize="8").spec.shape == SHAPE
+    with pytest.raises(UsageError, match="--resize 224"):
+        load(path, None)
+    with pytest.raises(UsageError, match="does not take an input of 3x9x40"):
+        load(path, None, resize="9x40")
+
+
+def test_a_trace_that_takes_one_input_at_a_time(tmp_path):
+    class One(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.tanh(self.conv(x)).reshape(1, 54))
+
+    target, u = ready(script(tmp_path / "m.pt", One()))
+    assert target.batch_invariant is False
+    assert target.gradient.available
+    assert target.scores(u).shape == (5, 4)
+    leaf = u.clone().requires_grad_()
+    (found,) = torch.autograd.grad(target.logits(leaf)[:, 0].sum(), leaf)
+    assert (found.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_batch_statistics_are_found_and_kept_out_of_the_gradient(tmp_path):
+    class Normal(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.conv(x)).flatten(1)
+            return self.last(h / (h.std() + 0.1))
+
+    target, u = ready(script(tmp_path / "m.pt", Normal()))
+    assert target.batch_invariant is False
+    leaf = u.clone().requires_grad_()
+    (found,) = torch.autograd.grad(target.logits(leaf)[0, 0], leaf)
+    assert found[1:].abs().max() == 0
+
+
+def test_dropout_that_stays_on_is_random(tmp_path):
+    class Noisy(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(nn.functional.dropout(torch.tanh(self.conv(x)), 0.5, True).flatten(1))
+
+    target, _ = ready(script(tmp_path / "m.pt", Noisy()))
+    assert target.repeat_deviation > 1e-3
+
+
+def test_a_module_without_gradient_still_answers(tmp_path):
+    class Hard(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.tanh(self.conv(x.detach())).flatten(1))
+
+    target, u = ready(script(tmp_path / "m.pt", Hard()))
+    assert not target.gradient.available
+    assert target.scores(u).shape == (5, 4)
+
+
+@pytest.mark.parametrize("kind", ["map", "pair", "row"])
+def test_outputs_that_are_no_scores(tmp_path, kind):
+    class Map(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x)
+
+    class Pair(Net):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.conv(x), x
+
+    class Row(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).flatten()[:4]
+
+    module = {"map": Map, "pair": Pair, "row": Row}[kind]()
+    with pytest.raises(UsageError, match=r"no classifier|not one tensor"):
+        load(script(tmp_path / "m.pt", module))
+
+
+def edited(source: Path, path: Path, change: dict[str, bytes] | None = None, **edits: str) -> Path:
+    """A copy of an archive with a line put before every return of its forward functions."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if "/code/" in info.filename and info.filename.endswith(".py") and "line" in edits:
+                content = content.replace(b"    return ", f"    {edits['line']}\n    return ".encode())
+            new.writestr(info.filename, content)
+        for name, content in (change or {}).items():
+            new.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('_9 = torch.from_file("/etc/passwd", False, 8)', "from_file"),
+        ('_9 = torch.save(x, "out")', "torch.save"),
+        ("_9 = ops.mylib.run(x)", "'mylib'"),
+        ("def __setstate__(self)", "__setstate__"),
+    ],
+)
+def test_code_that_is_not_known_to_be_harmless_needs_trust(tmp_path, line, words):
+    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line=line)
+    with pytest.raises(UsageError, match=words) as caught:
+        load(path)
+    assert "--trust-model" in str(caught.value)
+    _check_archive(path, trust=True)
+
+
+def test_an_unknown_namespace_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
+    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line="_9 = ops.evil.run(x)")
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(UsageError):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["bad/code/__torch__.py", "m/CODE/other.PY"])
+def test_an_entry_that_the_scan_could_miss(tmp_path, name):
+    evil = b'op_version_set = 1\n_9 = torch.from_file("/etc/passwd")\n'
+    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", {name: evil})
+    with pytest.raises(UsageError, match="from_file"):
+        load(path)
+
+
+def test_two_entries_of_one_name(tmp_path):
+    source = script(tmp_path / "m.pt", Net())
+    with zipfile.ZipFile(source) as old:
+        name = next(n for n in old.namelist() if "/code/" in n and n.endswith(".py"))
+    path = edited(source, tmp_path / "bad.pt", {name.upper(): b"harmless = 1\n"})
+    with pytest.raises(UsageError, match="two entries of the same name"):
+        load(path)
+
+
+def test_what_is_not_torchscript(tmp_path):
+    torch.save(Net().state_dict(), tmp_path / "state.pt")
+    with pytest.raises(UsageError, match="pickled state_dict"):
+        load(tmp_path / "state.pt")
+    torch.save(Net().state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(UsageError, match="Python pickle"):
+        load(tmp_path / "old.pt")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("readme.txt", "no model")
+    with pytest.raises(UsageError, match="zip archive but no TorchScript"):
+        load(tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
+        archive.writestr("a/models/model.json", "{}")
+    with pytest.raises(UsageError, match=r"torch.export"):
+        load(tmp_path / "a.pt2")
+
+
+def test_a_damaged_archive(tmp_path):
+    path = script(tmp_path / "m.pt", Net())
+    content = path.read_bytes()
+    (tmp_path / "short.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UsageError, match="truncated"):
+        load(tmp_path / "short.pt")
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(".py"))
+    start = info.header_offset + 80
+    (tmp_path / "wrong.pt").write_bytes(content[:start] + b"\xff" * 40 + content[start + 40 :])
+    with pytest.raises(UsageError):
+        load(tmp_path / "wrong.pt")
