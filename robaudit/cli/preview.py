@@ -14,16 +14,22 @@ __all__ = ["preview"]
 
 def preview(request: AuditRequest) -> None:
     """Load model and data, and print the plan without attacking."""
+    from robaudit.audit.facts import assumption_sentence
     from robaudit.audit.loading import load
     from robaudit.audit.plan import plan_attacks
     from robaudit.report.words import plain
 
     loaded = load(request)
     target, profile = loaded.target, request.profile
+    target.calibrate()
     threat = profile.threat
     default = " (default)" if request.eps_default else ""
     typer.echo(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
     typer.echo(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
+    for note in loaded.data.notes:
+        typer.echo(f"         {plain(note)}")
+    for name in target.spec.assumed:
+        typer.echo(f"assumed  {assumption_sentence(name)}")
     typer.echo(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
     typer.echo(f"profile  {plain(profile.name)}, seed {request.seed}")
     plan = plan_attacks(

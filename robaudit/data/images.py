@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +56,7 @@ class ImageDataset(Dataset):
     def load(self, index: int) -> NDArray[Any]:
         """Read, resize and crop one image."""
         try:
-            with self._files[index].open("rb") as file, Image.open(file) as opened:
+            with self._files[index].open("rb") as file, _opened(file) as opened:
                 image = _converted(ImageOps.exif_transpose(opened), MODES[self._shape[0]])
                 image = _cut(image, self._shape[1], self._shape[2], self._crop, self._filter)
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
@@ -61,6 +64,15 @@ class ImageDataset(Dataset):
             raise UnreadableSampleError(f"the image {self.ids[index]} cannot be read: {reason}") from error
         pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
         return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0))
+
+
+@contextmanager
+def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
+    """An image, without Pillow's remarks on damaged metadata: it raises where it matters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(file) as image:
+            yield image
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
@@ -211,11 +223,11 @@ def _survey(
     return total.hexdigest(), notes
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, int] | None, str | None]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, int] | None, str | None]:
     """Width and height as the image is shown, and mode; None where it is no image that can be read."""
     file.seek(0)
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
             return (image.size[::-1] if turned else image.size), image.mode
     except Exception:  # loading it says what is wrong
