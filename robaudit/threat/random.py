@@ -29,13 +29,14 @@ def key_of(*parts: object) -> int:
 
 def _shift(z: Tensor, bits: int) -> Tensor:
     """Logical right shift (torch shifts signed integers arithmetically)."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mix(z: Tensor) -> Tensor:
-    z = (z ^ _shift(z, 30)) * _M1
-    z = (z ^ _shift(z, 27)) * _M2
-    return z ^ _shift(z, 31)
+    """SplitMix64's finaliser; overwrites its argument, since these arrays are large."""
+    z.bitwise_xor_(_shift(z, 30)).mul_(_M1)
+    z.bitwise_xor_(_shift(z, 27)).mul_(_M2)
+    return z.bitwise_xor_(_shift(z, 31))
 
 
 def _interleave(first: Tensor, second: Tensor) -> Tensor:
@@ -63,7 +64,8 @@ class Draws:
     def _pairs(self, purpose: str, step: Tensor | int, count: int) -> tuple[Tensor, Tensor]:
         """Two independent uniforms on the 24-bit grid of [0, 1) from each 64-bit word, float32."""
         bits = self._bits(purpose, step, count)
-        return _shift(bits, 40).float() * 2.0**-24, (bits & 0xFFFFFF).float() * 2.0**-24
+        second = (bits & 0xFFFFFF).float().mul_(2.0**-24)
+        return _shift(bits, 40).float().mul_(2.0**-24), second
 
     def uniform(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """Uniform on [0, 1).
@@ -84,9 +86,9 @@ class Draws:
         """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`."""
         size = math.prod(shape)
         first, second = self._pairs(purpose, step, (size + 1) // 2)
-        radius = (-2 * torch.log1p(-first)).sqrt()
-        angle = second * (2 * math.pi)
-        return _interleave(radius * angle.cos(), radius * angle.sin())[:, :size].reshape(-1, *shape)
+        radius = first.neg_().log1p_().mul_(-2).sqrt_()
+        angle = second.mul_(2 * math.pi)
+        return _interleave(angle.cos().mul_(radius), angle.sin_().mul_(radius))[:, :size].reshape(-1, *shape)
 
     def sign(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """-1 or 1 with equal probability; arguments and shape as :meth:`uniform`."""
