@@ -65,4 +65,4 @@ def _print(facts: dict[str, Any]) -> None:
         for name, value in rows:
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             text = ", ".join(map(str, value)) if isinstance(value, list) else text
-            typer.echo(f"  {plain(name):<16}{plain(text, 2000)}")
+            typer.echo(f"  {plain(name):<17} {plain(text, 2000) or '-'}")

@@ -13,15 +13,27 @@ __all__ = ["preview"]
 
 
 def preview(request: AuditRequest) -> None:
-    """Load model and data, and print the plan without attacking."""
+    """Load model and data, and print the plan without attacking.
+
+    Raises:
+        UsageError: as the audit itself would; nothing is printed then.
+    """
     from robaudit.audit.facts import assumption_sentence
     from robaudit.audit.loading import load
-    from robaudit.audit.plan import plan_attacks
+    from robaudit.audit.plan import plan_attacks, validate_attacks
     from robaudit.report.words import plain
 
+    validate_attacks(request.profile)
     loaded = load(request)
     target, profile = loaded.target, request.profile
     target.calibrate()
+    plan = plan_attacks(
+        profile,
+        classes=target.num_classes,
+        shape=target.spec.shape,
+        no_gradient=None if target.gradient.available else target.gradient.reason,
+        surrogates=len(loaded.surrogates),
+    )
     threat = profile.threat
     default = " (default)" if request.eps_default else ""
     typer.echo(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
@@ -32,13 +44,6 @@ def preview(request: AuditRequest) -> None:
         typer.echo(f"assumed  {assumption_sentence(name)}")
     typer.echo(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
     typer.echo(f"profile  {plain(profile.name)}, seed {request.seed}")
-    plan = plan_attacks(
-        profile,
-        classes=target.num_classes,
-        shape=target.spec.shape,
-        no_gradient=None if target.gradient.available else target.gradient.reason,
-        surrogates=len(loaded.surrogates),
-    )
     for planned in plan:
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)

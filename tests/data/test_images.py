@@ -51,7 +51,7 @@ def test_folders_that_are_all_numbers_are_the_labels(tmp_path):
     data = open_it(tmp_path, k=11)
     assert dict(zip(data.ids, data.labels.tolist(), strict=True)) == {"007/a.png": 7, "10/a.png": 10, "9/a.png": 9}
     assert (data.class_order, data.class_names, data.notes) == ("numeric", None, [])
-    with pytest.raises(UsageError, match="label 10 .* out of range: the model has 10 classes"):
+    with pytest.raises(UsageError, match=r"label 10 .* out of range: the model has 10 classes"):
         open_it(tmp_path, k=10)
 
 
@@ -61,9 +61,9 @@ def test_declared_names_come_first(tmp_path):
     data = open_it(tmp_path, classes=["emu", "dog", "cat"], k=3)
     assert data.labels.tolist() == [2, 1]
     assert data.class_order == "declared"
-    with pytest.raises(UsageError, match="'cat' .* not among the 2 declared ones; did you mean 'cats'"):
+    with pytest.raises(UsageError, match=r"'cat' .* not among the 2 declared ones; did you mean 'cats'"):
         open_it(tmp_path, classes=["cats", "dog"])
-    with pytest.raises(UsageError, match="'cat' .* declared twice"):
+    with pytest.raises(UsageError, match=r"'cat' .* declared twice"):
         open_it(tmp_path, classes=["cat", "dog", "cat"])
 
 
