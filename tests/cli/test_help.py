@@ -1,0 +1,121 @@
+"""The command line's help and the README agree, and help is quick."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from robaudit.audit.profile import list_profiles
+from robaudit.audit.result import Result
+from robaudit.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+DOCS = README + (ROOT / "docs" / "adding-an-attack.md").read_text("utf-8")
+OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
+OTHER_PROGRAMS = {"-m", "-c", "-e", "-n"}
+"""Options of python, pip and pytest in the two commands."""
+SECONDS = 0.4
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words, such as ``profile show``."""
+    found: dict[str, Any] = {}
+
+    def walk(command: Any, words: tuple[str, ...]) -> None:
+        if not hasattr(command, "commands"):
+            found[" ".join(words)] = command
+            return
+        for name, inner in command.commands.items():
+            walk(inner, (*words, name))
+
+    walk(get_command(app), ())
+    return found
+
+
+def options(command: Any) -> set[str]:
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts) if name.startswith("-")}
+
+
+def reference() -> str:
+    """The README's list of commands and table of options."""
+    return README.split("\n## Commands\n")[1].split("\n## ")[0]
+
+
+def test_readme_lists_every_command_and_no_other() -> None:
+    block = reference().split("```")[1]
+    listed = set()
+    for line in block.strip().splitlines():
+        _, name, *rest = line.split()
+        listed |= {f"{name} {part}" for part in rest[0].split("|")} if rest and "|" in rest[0] else {name}
+    assert listed == set(commands())
+
+
+def test_readme_lists_every_option_of_scan_and_no_other() -> None:
+    table = reference().split("Options of `robaudit scan`:")[1]
+    listed = {option for row in table.splitlines() for option in OPTION.findall(row.split(" | ")[0])}
+    assert listed == options(commands()["scan"]) - {"--help", "-h"}
+
+
+def test_docs_mention_no_option_that_does_not_exist() -> None:
+    known = set().union(*(options(command) for command in commands().values())) | options(get_command(app))
+    assert set(OPTION.findall(DOCS)) - known <= OTHER_PROGRAMS
+
+
+def test_readme_lists_every_profile() -> None:
+    assert all(f"`{name}`" in README for name in list_profiles())
+
+
+def test_readme_lists_every_key_of_the_result() -> None:
+    keys = re.search(r"`(schema_version,[^`]*)`", README)
+    assert keys is not None
+    assert keys[1].replace("\n", " ").split(", ") == list(Result.model_fields)
+
+
+def test_readme_lists_every_attack_of_ours_under_its_access() -> None:
+    from robaudit.attacks.registry import attack_classes
+
+    words = {"white-box": "white box", "transfer": "transfer", "scores": "scores", "labels": "labels"}
+    for name, cls in attack_classes().items():
+        if cls.__module__.startswith("robaudit."):
+            (row,) = (line for line in README.splitlines() if line.startswith("|") and f"`{name}`" in line)
+            assert row.startswith(f"| {words[cls.access]}"), name
+
+
+def test_every_command_has_help() -> None:
+    for name, command in commands().items():
+        assert command.help, name
+        assert all(p.help for p in command.params if p.name != "help"), name
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['robaudit', '--help']\n"
+        "from robaudit.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', *sorted({n.partition('.')[0] for n in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split("LOADED")[1].split())
+    assert "typer" in loaded
+    assert not loaded & {"torch", "onnxruntime", "onnx", "pydantic", "scipy", "numpy", "PIL"}
+
+
+def test_help_is_quick() -> None:
+    """Processor time, the best of five, so that other work on the machine does not count."""
+    command = [str(Path(sys.executable).with_name("robaudit")), "--help"]
+    times = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if times[-1] < SECONDS:
+            return
+    raise AssertionError(times)
