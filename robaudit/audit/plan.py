@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import make_attack
 from robaudit.audit.profile import Profile
+from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -59,13 +60,16 @@ def threat_model(profile: Profile) -> ThreatModel:
 
 
 def validate_attacks(profile: Profile) -> None:
-    """Check every attack's name and parameters.
+    """Check every attack's name and parameters, and that no check is given settings, which none has.
 
     Raises:
         UsageError: unknown attack or parameter, or a value out of range.
     """
     for spec in profile.attacks:
         make_attack(spec.id, spec.parameters)
+    for name, settings in profile.checks.items():
+        if settings:
+            raise UsageError(f"the check {name!r} has no setting {next(iter(settings))!r}")
 
 
 def plan_attacks(

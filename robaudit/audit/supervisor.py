@@ -59,16 +59,21 @@ class _Interrupts:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
 
-    @contextlib.contextmanager
-    def ignored(self) -> Iterator[None]:
-        """For the moment in which a process is started."""
-        for signum in SIGNALS:
-            signal.signal(signum, signal.SIG_IGN)
-        try:
-            yield
-        finally:
-            for signum in SIGNALS:
-                signal.signal(signum, self)
+
+@contextlib.contextmanager
+def _deferred() -> Iterator[None]:
+    """Signals wait; a process started meanwhile has them blocked, and so cannot die before it ignores them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, which a process's first start causes, would unblock them
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: Observer) -> Outcome:
@@ -87,7 +92,7 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     failure: str | None = None
     with interrupts.installed():
         for restarted in (False, True):
-            process, connection = _start(request, folder, restarted, interrupts)
+            process, connection = _start(request, folder, restarted)
             failed = _follow(process, connection, journal, observer, interrupts)
             if failed is not None and failed.usage:
                 raise UsageError(failed.message)
@@ -110,13 +115,11 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-def _start(
-    request: AuditRequest, folder: Path, restarted: bool, interrupts: _Interrupts
-) -> tuple[SpawnProcess, Connection]:
+def _start(request: AuditRequest, folder: Path, restarted: bool) -> tuple[SpawnProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=worker.main, args=(request, folder, theirs, restarted), name="robaudit-worker")
-    with interrupts.ignored():  # inherited, so that a Ctrl-C does not end the worker before it can ignore it itself
+    with _deferred():
         process.start()
     theirs.close()
     return process, ours

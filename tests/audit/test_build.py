@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
 from robaudit.audit.journal import Journal, unit_record
+from robaudit.audit.plan import validate_attacks
+from robaudit.audit.profile import load_profile
 from robaudit.audit.tally import Tally
 from robaudit.engine.units import Unit, UnitResult
+from robaudit.errors import UsageError
 
 
 def planned(*names: str, **status: str) -> dict[str, Any]:
@@ -130,3 +134,9 @@ def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
     assert result.clean.accuracy is not None
     assert result.clean.accuracy.n == 7
     assert result.attacks[0].status == "done"
+
+
+def test_a_setting_that_no_check_has_is_refused(tmp_path: Path) -> None:
+    profile = make_profile(tmp_path / "p.yaml", checks="[{id: clean, least: 0.5}]")
+    with pytest.raises(UsageError, match="'clean' has no setting 'least'"):
+        validate_attacks(load_profile(str(profile)))

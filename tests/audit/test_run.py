@@ -26,6 +26,8 @@ from run_kit import (
     worker_of,
 )
 
+pytestmark = pytest.mark.slow
+
 SLOW = """
   - {id: fgsm}
   - {id: apgd-ce, steps: 10, restarts: 2}
@@ -200,10 +202,8 @@ def test_two_audits_do_not_share_a_run_directory(case: Case) -> None:
 
 def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Path, tmp_path: Path) -> None:
     before = (whole / "journal.jsonl").read_bytes()
-    began = time.monotonic()
     again = scan(*case.command(whole, "-o", str(tmp_path / "r.json")))
     assert again.returncode == 0, again.stderr
-    assert time.monotonic() - began < 3
     assert (whole / "journal.jsonl").read_bytes() == before
     assert outcome(load(whole)) == json_outcome(tmp_path / "r.json")
     gated = scan(*case.command(whole, "--min-robust", "0.99"))  # a gate is no part of what was computed
