@@ -71,10 +71,8 @@ def parse_eps(text: str | float, norm: str = "linf") -> float:
     try:
         if isinstance(text, bool):
             raise ValueError
-        if isinstance(text, str) and "/" in text:
-            value = float(Fraction("".join(text.split())))
-        else:
-            value = float(text)
+        fraction = isinstance(text, str) and "/" in text
+        value = float(Fraction("".join(str(text).split()))) if fraction else float(text)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError):
         raise UsageError(f"eps {text!r} is not a number or a fraction such as 8/255") from None
     if not math.isfinite(value):

@@ -102,7 +102,7 @@ class Session:
         self.observer(Plan(planned, len(loaded.drawn)))
         cascade.run()
         if engine.evaluator.halvings:
-            self._note(f"a GPU ran out of memory; the batch ended at {engine.evaluator.micro_batch}")
+            self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
         bench = SessionBench(self.request, loaded, store, engine, cascade)
         self._checks(bench)
         self.observer(Phase("evidence"))

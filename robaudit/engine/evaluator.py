@@ -55,7 +55,7 @@ class Evaluator:
     Args:
         target: the file under audit.
         surrogates: the model behind ``ModelRef.SURROGATES``.
-        micro_batch: most rows of one model call; halved when a GPU runs out of memory.
+        micro_batch: most rows of one model call; halved when memory runs out.
     """
 
     def __init__(self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None) -> None:
@@ -181,7 +181,7 @@ class Evaluator:
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _each(self, points: Tensor, run: Callable[[Tensor, slice], T]) -> list[T]:
-        """Run over micro-batches; a GPU out of memory halves them and goes on."""
+        """Run over micro-batches; out of memory halves them and goes on."""
         if points.shape[0] == 0:
             raise AuditError("the attack asked for no point at all")
         results: list[T] = []
@@ -190,12 +190,13 @@ class Evaluator:
             part = slice(start, min(start + self.micro_batch, points.shape[0]))
             try:
                 results.append(run(points[part], part))
-            except torch.OutOfMemoryError:
-                if self.micro_batch == 1:
+            except RuntimeError as error:
+                if self.micro_batch == 1 or not _out_of_memory(error):
                     raise
                 self.micro_batch = max(1, self.micro_batch // 2)
                 self.halvings += 1
-                torch.cuda.empty_cache()
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
                 continue
             start = part.stop
         return results
@@ -245,3 +246,8 @@ class Evaluator:
         parts = self._each(rows.points, run)
         logits = torch.cat([p[0] for p in parts])
         return self._spread(problem, rows, logits.argmax(1), logits, None, torch.cat([p[1] for p in parts]))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a type for it; the CPU's allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -183,9 +183,8 @@ class Target:
         self.head = self.head.measured(raw, unbounded=self.file.unbounded)
         alone = self.head.scores(raw).double()
         size = float(alone[alone.isfinite()].abs().amax().clamp_min(1e-12)) if alone.isfinite().any() else 1.0
-        first = self.scores(u[:1], alone=True).double()
-        repeats = [self.scores(u[:1], alone=True).double() for _ in range(REPEATS - 1)]
-        self.repeat_deviation = max(_difference(first, again) for again in repeats) / size
+        repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
+        self.repeat_deviation = max(_difference(alone[: len(u)], again) for again in repeats) / size
         if self.spec.batch is not None:
             self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
             return

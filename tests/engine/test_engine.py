@@ -133,13 +133,16 @@ def test_an_unreadable_sample_costs_itself_alone() -> None:
     assert [r.error for r in found if r.unit.sample == 2] == ["sample 2 is gone"]
 
 
-def test_out_of_gpu_memory_halves_the_micro_batch_and_goes_on() -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("simulated"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(error: RuntimeError) -> None:
     target = network((1, 4, 4), 5)
     original = target.logits
 
     def limited(u: Tensor) -> Tensor:
         if u.shape[0] > 3:
-            raise torch.OutOfMemoryError("simulated")
+            raise error
         return original(u)
 
     target.logits = limited  # type: ignore[method-assign]

@@ -1,0 +1,292 @@
+"""The commands that do not audit, and the demo, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from results import make_result
+
+from robaudit.attacks.registry import attack_classes
+from robaudit.audit.config import Settings
+from robaudit.audit.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.resultfile import save_result
+from robaudit.audit.verdict import conclude
+from robaudit.checks.registry import check_classes
+from robaudit.cli import doctor as doctor_command
+from robaudit.cli.main import main
+
+ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def robaudit(monkeypatch, capfd) -> Callable[..., Outcome]:
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        return Outcome(int(caught.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def run_folder(tmp_path) -> Path:
+    """A finished run: 41 of 100 stand."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    draft = make_result(k=41, n=100)
+    resolved = load_profile("quick").model_dump(mode="json")
+    draft = draft.model_copy(update={"profile": draft.profile.model_copy(update={"resolved": resolved})})
+    save_result(conclude(draft, [GateSpec(metric="validity")]), folder / "result.json")
+    return folder
+
+
+def refused(outcome: Outcome, *words: str) -> None:
+    assert outcome.code == 2, outcome.err
+    assert outcome.out == ""
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("robaudit: error: ")
+    assert all(word in outcome.err for word in words), outcome.err
+
+
+# The command line itself
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("scna",), ("No such command",)),
+        (("scan",), ("model",)),
+        (("scan", "x.onnx", "--epz", "1"), ("--epz", "--eps")),
+        (("scan", "x.onnx", "--samples", "many"), ("--samples", "integer")),
+        (("profile", "lst"), ("No such command",)),
+        (("explain", "pdg"), ("'pdg'", "did you mean 'pgd'?")),
+        (("profile", "show", "quik"), ("'quik'",)),
+        (("profile", "validate", "missing.yaml"), ("missing.yaml", "does not exist")),
+        (("report",), ("run directory", "--schema")),
+        (("report", "nowhere"), ("nowhere", "No such file")),
+        (("gate", "nowhere"), ("nowhere", "No such file")),
+    ],
+)
+def test_usage_errors_are_one_sentence(robaudit, arguments, words) -> None:
+    refused(robaudit(*arguments), *words)
+
+
+@pytest.mark.parametrize("arguments", [(), ("profile",)])
+def test_without_arguments_help_is_shown(robaudit, arguments) -> None:
+    told = robaudit(*arguments)
+    assert told.code == 2
+    assert "Usage" in told.out + told.err
+    assert "error" not in told.err
+
+
+def test_version(robaudit) -> None:
+    told = robaudit("--version")
+    assert (told.code, told.out.split()[0]) == (0, "robaudit")
+
+
+def test_our_own_failure_is_three_and_no_traceback(robaudit, monkeypatch) -> None:
+    monkeypatch.setattr("robaudit.checks.registry.check_classes", lambda: 1 / 0)
+    told = robaudit("explain")
+    assert told.code == 3
+    assert told.err == "robaudit: error: unexpected ZeroDivisionError: division by zero; please report it\n"
+
+
+def test_interrupt_is_130(robaudit, monkeypatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robaudit.checks.registry.check_classes", interrupt)
+    assert robaudit("explain").code == 130
+
+
+def test_a_closed_pipe_is_neither_success_nor_a_failed_gate() -> None:
+    shell = f"set -o pipefail; '{ROBAUDIT}' report --schema | true"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+# explain, profile, doctor
+
+
+def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
+    told = robaudit("explain")
+    assert told.code == 0
+    names = [line.split()[0] for line in told.out.splitlines()]
+    assert names == [*sorted(attack_classes()), *sorted(check_classes())]
+
+
+@pytest.mark.parametrize("name", [*attack_classes(), *check_classes()])
+def test_explain_says_what_and_whence(robaudit, name) -> None:
+    told = robaudit("explain", name)
+    assert told.code == 0
+    assert len(told.out.splitlines()) >= 3
+    if name in attack_classes():
+        assert all(word in told.out for word in ("access", "Source:", "Cost:", "Defaults:"))
+
+
+def test_profiles_are_listed_shown_and_valid(robaudit) -> None:
+    listed = robaudit("profile", "list").out.splitlines()
+    assert [line.split()[0] for line in listed] == list(list_profiles())
+    for name in list_profiles():
+        assert yaml.safe_load(robaudit("profile", "show", name).out)["name"] == name
+        assert robaudit("profile", "validate", name).code == 0
+
+
+def test_what_show_prints_is_a_profile(robaudit, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(robaudit("profile", "show", "ci").out)
+    assert robaudit("profile", "validate", path).code == 0
+    schema = json.loads(robaudit("profile", "schema").out)
+    Draft202012Validator(schema).validate(yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("attakcs: []", ("attakcs", "attacks")),
+        ("attacks: [{id: pdg}]", ("pdg", "pgd")),
+        ("attacks: [{id: pgd, stepz: 3}]", ("stepz", "steps")),
+        ("attacks: [{id: pgd, steps: 0}]", ("steps",)),
+        ("extends: nothing", ("nothing",)),
+        ("threat: {eps: 2}", ("eps",)),
+        ("{", ("mine.yaml",)),
+    ],
+)
+def test_a_wrong_profile_is_refused(robaudit, tmp_path, text, words) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    refused(robaudit("profile", "validate", path), *words)
+
+
+def test_doctor(robaudit) -> None:
+    told = robaudit("doctor")
+    assert told.code == 0
+    facts = dict(line.split(maxsplit=1) for line in told.out.splitlines() if not line.startswith("cuda:"))
+    assert {"robaudit", "python", "torch", "onnx", "processors", "threads", "providers"} <= facts.keys()
+
+
+def test_doctor_where_no_audit_could_run(robaudit, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    told = robaudit("doctor")
+    assert told.code == 3
+    assert told.err.startswith("robaudit: error: onnxruntime cannot be used: ")
+    assert doctor_command.PACKAGES[0] in told.out
+
+
+# report and gate
+
+
+def test_report_on_the_terminal(robaudit, run_folder) -> None:
+    told = robaudit("report", run_folder)
+    assert (told.code, told.err) == (0, "")
+    assert "41 of 100" in told.out
+
+
+def test_report_to_files(robaudit, run_folder, tmp_path) -> None:
+    told = robaudit("report", run_folder / "result.json", "-o", tmp_path / "a.json", "-o", tmp_path / "a.txt")
+    assert (told.code, told.out) == (0, "")
+    schema = json.loads(robaudit("report", "--schema").out)
+    Draft202012Validator(schema).validate(json.loads((tmp_path / "a.json").read_text()))
+    assert "41 of 100" in (tmp_path / "a.txt").read_text()
+
+
+def test_report_refuses(robaudit, run_folder, tmp_path) -> None:
+    refused(robaudit("report", run_folder, "-o", "a.docx"), ".json")
+    refused(robaudit("report", run_folder, "-o", tmp_path / "no" / "a.json"), "does not exist")
+    (tmp_path / "other.json").write_text("{}")
+    refused(robaudit("report", tmp_path / "other.json"), "other.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 0, "pass"),
+        (("--min-robust", "0.2"), 0, "pass"),
+        (("--min-robust", "0.6"), 1, "fail"),
+        (("--min-robust", "0.4"), 4, "inconclusive"),
+        (("--min-robust", "0.4", "--on-inconclusive", "warn"), 0, "inconclusive"),
+        (("--min-robust", "0.4", "--on-inconclusive", "pass"), 0, "inconclusive"),
+    ],
+)
+def test_gate(robaudit, run_folder, arguments, code, words) -> None:
+    told = robaudit("gate", run_folder, *arguments)
+    assert (told.code, told.err) == (code, "")
+    assert told.out.splitlines()[0].startswith("pass         validity")
+    assert words in told.out
+    assert "at most 41.0%" in told.out.splitlines()[-1]
+
+
+def test_gate_refuses(robaudit, run_folder) -> None:
+    refused(robaudit("gate", run_folder, "--min-robust", "40"), "between 0 and 1")
+    refused(robaudit("gate", run_folder, "--on-inconclusive", "ignore"), "fail, warn or pass")
+    result = json.loads((run_folder / "result.json").read_text())
+    result["profile"]["resolved"] = {}
+    (run_folder / "result.json").write_text(json.dumps(result))
+    refused(robaudit("gate", run_folder), "no profile")
+
+
+# demo
+
+
+def test_demo_keeps_a_config_that_somebody_changed(robaudit, tmp_path) -> None:
+    (tmp_path / "robaudit.yaml").write_text("eps: 0.2\n")
+    refused(robaudit("demo", tmp_path), "robaudit.yaml", "another folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["robaudit.yaml"]
+
+
+def test_demo_where_it_cannot_write(robaudit, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(robaudit("demo", tmp_path / "file"), "cannot be written")
+
+
+def test_demo_config_is_what_a_scan_reads() -> None:
+    from robaudit.cli.demo import CONFIG
+
+    given = yaml.safe_load(CONFIG)
+    uncommented = CONFIG.replace("# input", "input").replace("#   ", "  ").replace("# min-robust", "min-robust")
+    Settings.model_validate(given)
+    assert Settings.model_validate(yaml.safe_load(uncommented)).min_robust == 0.6
+
+
+@pytest.mark.slow
+def test_demo_shows_the_contrast(tmp_path) -> None:
+    environment = {**os.environ, "ROBAUDIT_SAMPLES": "60", "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [ROBAUDIT, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shown = run("demo", "--no-progress")
+    (worst,) = (line for line in shown.splitlines() if line.startswith("worst case"))
+    fragile, robust = (float(word.rstrip("%")) for word in worst.split() if word.endswith("%"))
+    assert fragile < 10
+    assert robust > 50
+    assert max(map(len, shown.splitlines())) <= 120
+    reports = [line.split()[-1] for line in shown.splitlines() if "robaudit report" in line]
+    assert len(reports) == 2
+    assert all("L∞ ≤ 0.1" in run("report", folder) for folder in reports)
+    plan = run("scan", "robaudit-demo/fashion_clean.onnx", "--dry-run")
+    assert "fashion_test500.npz" in plan
+    assert "eps 0.1" in plan
