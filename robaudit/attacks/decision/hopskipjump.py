@@ -116,7 +116,8 @@ class HopSkipJump(SlotAttack[State]):
             return Labels(one)
         wanted = torch.where(estimating, self._left(problem, state), 1)
         count = int(wanted.max())
-        points = one[:, None].repeat(1, count, *([1] * len(problem.shape)))
+        points = one.new_zeros(len(problem), count, *problem.shape)
+        points[:, 0] = one
         slots = estimating.nonzero()[:, 0]
         points[slots] = self._probes(problem.take(slots), state.take(slots), count)
         rows = torch.arange(count, device=wanted.device)[None, :] < wanted[:, None]
@@ -230,13 +231,15 @@ class HopSkipJump(SlotAttack[State]):
     def _after_probes(self, problem: Problem, state: State, mask: Tensor, answer: Answer) -> State:
         """Add the probes up; with all of them, the direction is eq. 16 (baseline: the mean label)."""
         asked = answer.answered & mask[:, None]
-        moves = answer.points - state.edge[:, None]  # after clipping, as the authors do
-        count = asked.sum(1)
         fooling = asked & answer.fooled
-        total = state.total + count
+        total = state.total + asked.sum(1)
         positive = state.positive + fooling.sum(1)
-        sum_all = state.sum_all + _weighted(moves, asked)
-        sum_fooling = state.sum_fooling + _weighted(moves, fooling)
+        slots = mask.nonzero()[:, 0]
+        moves = answer.points[slots] - state.edge[slots, None]  # after clipping, as the authors do
+        weights = torch.stack([asked[slots], fooling[slots]], 1).to(moves.dtype)
+        sums = torch.bmm(weights, moves.flatten(2)).reshape(len(slots), 2, *problem.shape)
+        sum_all = state.sum_all.index_add(0, slots, sums[:, 0])
+        sum_fooling = state.sum_fooling.index_add(0, slots, sums[:, 1])
         goal = (self.initial_evaluations * (state.round + 1).sqrt()).long().clamp_max(self.max_evaluations)
         ready = mask & (total >= goal)
         rate = per_slot(positive / total.clamp_min(1), sum_all).to(sum_all.dtype)
@@ -294,9 +297,3 @@ def _between(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
         radius = per_slot(reach, x)
         return torch.minimum(torch.maximum(far, x - radius), x + radius)
     return x + per_slot(share, x) * (far - x)
-
-
-def _weighted(moves: Tensor, mask: Tensor) -> Tensor:
-    """[S, *shape] sum of the moves [S, P, *shape] where the mask [S, P] is set."""
-    flat = torch.einsum("spd,sp->sd", moves.flatten(2), mask.to(moves.dtype))
-    return flat.reshape(moves.shape[0], *moves.shape[2:])
