@@ -147,8 +147,7 @@ def _threat(request: AuditRequest, tally: Tally) -> model.Threat:
         goal=threat.goal.value,
         access=tuple(name for name in order if name in used),
         queries=threat.queries,
-        domain="every feature between the lowest and the highest value of the input's domain; decision-based "
-        "attacks may start from other samples of the audit",
+        domain="the box from the lowest to the highest value of the input's domain",
     )
 
 

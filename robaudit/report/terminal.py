@@ -203,7 +203,7 @@ def _attacks(console: Console, result: Result) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("attack\naccess", overflow="fold")
     table.add_column("broken\nof tried", justify="right")
-    table.add_column("left of all\nexact interval", justify="right")
+    table.add_column("left of all\nexact interval", justify="right", no_wrap=True)
     table.add_column("queries\n", justify="right")
     table.add_column("forwards\nbackwards", justify="right")
     table.add_column("median\ndistance", justify="right")

@@ -97,6 +97,8 @@ def threat_words(threat: Threat) -> str:
     words += f"and wants {goal}."
     if threat.access:
         words += f" The attacks of this audit had: {'; '.join(ACCESS_WORDS[kind] for kind in threat.access)}."
+    if "labels" in threat.access:
+        words += " Attacks on labels may start from random inputs and from other samples of the audit."
     if threat.queries is not None:
         words += f" At most {threat.queries} queries for each sample."
     return words
