@@ -100,8 +100,7 @@ class Engine:
         pending = deque(units)
         won = dict(won or {})
         self._key = key or attack.id
-        budgets = [b for b in (attack.query_budget, threat.queries) if b is not None]
-        self._budget = min(budgets) if budgets else None
+        self._budget = _unit_budget(attack, threat)
         pool: _Pool | None = None
 
         def emit(result: UnitResult) -> None:
@@ -268,6 +267,14 @@ class Engine:
         if bool(keep.all()):
             return pool
         return pool.take(keep.to(pool.problem.x.device)) if bool(keep.any()) else None
+
+
+def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
+    """Most queries of a unit: the attack's own, and an equal share of what the threat model allows a sample."""
+    budgets = [] if attack.query_budget is None else [attack.query_budget]
+    if threat.queries is not None:
+        budgets.append(max(1, threat.queries // (attack.unit_restarts * max(attack.unit_targets, 1))))
+    return min(budgets, default=None)
 
 
 def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:

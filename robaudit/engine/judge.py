@@ -38,7 +38,7 @@ class Judge:
     """Judges candidates on the file.
 
     Args:
-        target: the file; it answers alone or in batches as its measured batch invariance allows.
+        target: the file, asked one input at a time: a point on the decision boundary may fool in a batch alone.
     """
 
     def __init__(self, target: AuditedFile) -> None:
@@ -65,7 +65,7 @@ class Judge:
         """
         points = self.target.snap(candidate, origin)
         admissible, size = threat.admissible(origin, points, eps)
-        scores = self.target.scores(points)
+        scores = self.target.scores(points, alone=True)
         prediction = torch.where(scores.isfinite().all(1), scores.argmax(1), -1).to(label.device)
         fooled = goal_reached(prediction, label, target) & (prediction >= 0)
         return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

@@ -175,3 +175,42 @@ def test_an_ensemble_averages_logits() -> None:
     a, b = linear((4,), 3, seed=0), linear((4,), 3, seed=1)
     u = torch.rand(5, 4, dtype=torch.float64)
     assert torch.allclose(Ensemble((a, b)).logits(u), (a.logits(u) + b.logits(u)) / 2)
+
+
+class SwaysInCompany(FakeFile):
+    """Answers otherwise, by much, when inputs are asked together."""
+
+    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
+        honest = super().scores(u)
+        return honest if alone else honest.roll(1, 1)
+
+
+@pytest.mark.parametrize("name", ["square", "hopskipjump"])
+def test_the_judge_asks_one_input_at_a_time(name: str) -> None:
+    inner = network((1, 4, 4), 5)
+    samples = samples_for(inner, 3)
+    target = SwaysInCompany(inner.module, 5, inner.shape)
+    threat = ThreatModel(Norm.LINF, 0.001)
+    results = attack_all(target, make_attack(name, {"queries": 30}), threat, samples)
+    assert all(not r.success and r.refused >= 1 for r in results.values())
+
+
+@attack_parameters
+class Restarted(Sneaky):
+    """Two restarts that never fool, each with more queries than allowed."""
+
+    id = "test-restarted"
+    access = Access.SCORES
+    restarts: int = 2
+
+    def query(self, problem: Problem, state: Steps) -> Request:
+        return Scores(problem.x)
+
+    def done(self, problem: Problem, state: Steps) -> Tensor:
+        return state.step >= 50
+
+
+def test_the_units_of_a_sample_share_the_threat_models_queries() -> None:
+    target = linear((9,), 3)
+    results = attack_all(target, Restarted(), ThreatModel(Norm.L2, 0.1, queries=20), samples_for(target, 3))
+    assert [r.queries for r in results.values()] == [20, 20, 20]
