@@ -60,11 +60,15 @@ def threat_model(profile: Profile) -> ThreatModel:
 
 
 def validate_attacks(profile: Profile) -> None:
-    """Check every attack's name and parameters, and that no check is given settings, which none has.
+    """Check every attack's name and parameters, that the goal can be audited, and that no check has settings.
 
     Raises:
-        UsageError: unknown attack or parameter, or a value out of range.
+        UsageError: unknown attack or parameter, a value out of range, or a targeted goal, which no data names yet.
     """
+    if profile.threat.goal != "untargeted":
+        raise UsageError(
+            "goal: targeted cannot be audited yet, as no data names the class to reach; use goal: untargeted"
+        )
     for spec in profile.attacks:
         make_attack(spec.id, spec.parameters)
     for name, settings in profile.checks.items():
