@@ -13,9 +13,9 @@ SAMPLES = 128
 
 
 class ZeroGradient(Check):
-    """Warns where a loss (CE, margin, DLR) has a zero gradient; fails where it blinds the audit on over 5 %.
+    """Warns where a loss (CE, margin, DLR) has no gradient; fails where that blinds the audit on over 5 %.
 
-    Blind is a sample without a gradient in any loss that the audit's white-box attacks use.
+    Blind is a sample whose gradient is zero or not finite in every loss that the audit's white-box attacks use.
 
     Source: Athalye, Carlini, Wagner 2018 (obfuscated gradients); Croce & Hein 2020 (AutoAttack's flag).
     """
@@ -24,12 +24,13 @@ class ZeroGradient(Check):
     ignores_attacks = True
 
     def measure(self, bench: Bench) -> Measured:
-        """Count zero gradients loss by loss at the clean samples."""
+        """Count the samples without a gradient, loss by loss."""
         samples = bench.correct(SAMPLES)
         if not bench.target.has_gradient or len(samples) == 0:
             return {"samples": 0}
         losses = ["ce", "margin"] + (["dlr"] if bench.classes >= 3 else [])
-        zero = {loss: bench.gradients(loss, samples) == 0 for loss in losses}
+        largest = {loss: bench.gradients(loss, samples) for loss in losses}
+        zero = {loss: ~(np.isfinite(found) & (found > 0)) for loss, found in largest.items()}
         used = sorted({loss for name in bench.losses() for loss in ([name] if name in zero else losses)})
         blind = np.all([zero[loss] for loss in used or losses], axis=0)
         counts = {loss: int(flags.sum()) for loss, flags in zero.items()}

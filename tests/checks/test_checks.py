@@ -237,6 +237,19 @@ class Stubborn(Masked):
         return self.inner(u * 0 + 0.3)
 
 
+class Undefined(Masked):
+    """Finite answers whose gradient is NaN: the root's slope is infinite at 0."""
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        return self.inner(u) + ((u - u.detach()) * 0).sqrt().flatten(1)[:, :1]
+
+
+def test_a_gradient_that_is_not_finite_is_none() -> None:
+    bench = deceptive(Undefined)
+    assert np.isnan(bench.gradients("ce", bench.samples)).all()
+    assert find("zero-gradient", bench).status == "fail"
+
+
 def test_masked_gradients_fail() -> None:
     assert find("zero-gradient", deceptive(Masked)).status == "fail"
     stubborn = find("unbounded", deceptive(Stubborn))
