@@ -129,6 +129,7 @@ class Session:
             loaded.target.calibrate()
         for surrogate in loaded.surrogates:
             surrogate.measure(points.to(surrogate.dtype))
+            surrogate.calibrate()
         return points[0]
 
     def _plan(self, loaded: Loaded) -> list[Planned]:

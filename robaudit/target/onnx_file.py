@@ -23,6 +23,8 @@ __all__ = ["OnnxFile", "open_onnx"]
 NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
 SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
 NO_MODEL = "neither an ONNX model nor a TorchScript archive"
+NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
+"""What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
 LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
 
 
@@ -120,6 +122,7 @@ class OnnxFile:
 
         Raises:
             RobauditError: the runtime refuses the input, or does not return one row an input.
+            OutOfMemoryError: the runtime says that its memory ran out.
         """
         values = self._values(x)
         if width is None:
@@ -145,6 +148,8 @@ class OnnxFile:
         try:
             result = np.asarray(self.session.run([self._output], {self.input.name: values})[0])
         except Exception as error:  # the runtime raises its own types
+            if any(words in str(error).lower() for words in NO_MEMORY):
+                raise torch.OutOfMemoryError(str(error)) from error
             raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
         if result.ndim < 2 or len(result) != rows:
             shape = "x".join(map(str, result.shape))

@@ -140,7 +140,7 @@ class Target:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
         if self._singly and len(u) > 1:
             return torch.cat([self.logits(u[i : i + 1]) for i in range(len(u))])
-        return self.head.logits(self.file.differentiable(self.spec.to_file(u)))
+        return self.head.logits(self.file.differentiable(self.spec.to_file(u.to(self.dtype))))
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""

@@ -106,6 +106,8 @@ class TorchScriptFile:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
+                raise torch.OutOfMemoryError(str(error)) from error
             raise RobauditError(f"the TorchScript module fails on the input: {_last_line(error)}") from error
         if result.dim() < 2 or len(result) != len(x):
             shape = "x".join(map(str, result.shape))

@@ -374,6 +374,24 @@ def test_a_runtime_error_is_one_sentence(tmp_path):
         target.file.run(torch.zeros(1, 3, 9, 9))
 
 
+@pytest.mark.parametrize("words", ["Failed to allocate memory for requested buffer", "CUDA failure 2: out of memory"])
+def test_memory_that_runs_out_is_told_from_other_errors(tmp_path, monkeypatch, words):
+    target = load(linear_onnx(tmp_path / "m.onnx"))
+
+    class Full:
+        def run(self, *_: object) -> object:
+            raise RuntimeError(words)
+
+    monkeypatch.setattr(target.file, "session", Full())
+    with pytest.raises(torch.OutOfMemoryError):
+        target.scores(points(target))
+
+
+def test_a_gradient_is_taken_in_the_files_own_precision(tmp_path):
+    target, u = ready(linear_onnx(tmp_path / "m.onnx"))
+    torch.testing.assert_close(target.logits(u.double()), target.logits(u))
+
+
 def test_metadata_and_facts(tmp_path):
     metadata = {"robaudit.mean": "0.5", "robaudit.std": "0.25", "robaudit.classes": "a,b,c,d,e"}
     target = load(linear_onnx(tmp_path / "m.onnx", metadata=metadata))
