@@ -99,7 +99,7 @@ class Square(SlotAttack[State]):
         return torch.where(window, corner, state.best.reshape(planes)).reshape(x.shape)
 
     def done(self, problem: Problem, state: State) -> Tensor:
-        """Never of itself: the query budget ends it."""
+        """After ``queries`` answers."""
         return state.step >= self.queries
 
 

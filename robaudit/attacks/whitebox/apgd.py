@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.threat.losses import Loss, loss_named
-from robaudit.threat.model import Access, Goal
+from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["APGDCE", "APGDT"]
@@ -180,7 +180,6 @@ class APGDT(_APGD):
     """
 
     id = "apgd-t"
-    goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
 
     steps: Count = 100
     targets: Count = 9
