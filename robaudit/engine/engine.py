@@ -24,6 +24,7 @@ __all__ = ["Engine", "Sink"]
 
 Sink = Callable[[UnitResult], None]
 MAX_POINT_BYTES = 16 * 2**20
+NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 
 
 @dataclass
@@ -191,12 +192,11 @@ class Engine:
         finished = attack.done(problem, state) & ~accepted
         if self._budget is not None:
             finished |= (account.queries >= self._budget) & ~accepted
-        finished &= ~broken
-        for i in (broken & ~accepted).nonzero()[:, 0].tolist():
-            emit(_result(pool, i, False, error="the model's output or gradient is not finite at a point tried"))
+        broken &= ~accepted
+        finished |= broken
         if bool(finished.any()):
-            self._finish(pool, attack, threat, finished, emit)
-        gone = finished | accepted | broken
+            self._finish(pool, attack, threat, finished, broken, emit)
+        gone = finished | accepted
         if not bool(gone.any()):
             return pool
         return None if bool(gone.all()) else pool.take(~gone)
@@ -228,14 +228,25 @@ class Engine:
         denied = refused.reshape(answer.fooled.shape)
         return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
 
-    def _finish(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, finished: Tensor, emit: Sink) -> None:
+    def _finish(
+        self,
+        pool: _Pool,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        finished: Tensor,
+        broken: Tensor,
+        emit: Sink,
+    ) -> None:
+        """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
+        errors = dict.fromkeys(broken.nonzero()[:, 0].tolist(), NOT_FINITE)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
-                emit(_result(pool, i, False))
+                emit(_result(pool, i, False, error=errors.get(i)))
             return
         points, none = attack.best(pool.problem, pool.state)
+        none = none | ~points.flatten(1).isfinite().all(1)
         for i in (finished & none).nonzero()[:, 0].tolist():
-            emit(_result(pool, i, False))
+            emit(_result(pool, i, False, error=errors.get(i)))
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return
@@ -246,7 +257,7 @@ class Engine:
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
             pool.account.refused[slots] += (~verdicts.fooled).long()
         for row, slot in enumerate(slots.tolist()):
-            emit(_judged_result(pool, slot, verdicts, row))
+            emit(_judged_result(pool, slot, verdicts, row, errors.get(slot)))
 
     def _judge(self, pool: _Pool, threat: ThreatModel, slots: Tensor, candidates: Tensor) -> Verdicts:
         problem = pool.problem
@@ -308,12 +319,13 @@ def _result(pool: _Pool, slot: int, success: bool, **rest: Any) -> UnitResult:
     )
 
 
-def _judged_result(pool: _Pool, slot: int, verdicts: Verdicts, row: int) -> UnitResult:
-    fooled = bool(verdicts.fooled[row])
+def _judged_result(pool: _Pool, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
+    fooled, success = bool(verdicts.fooled[row]), bool(verdicts.success[row])
     return _result(
         pool,
         slot,
-        bool(verdicts.success[row]),
+        success,
+        error=None if success else error,
         prediction=int(verdicts.prediction[row]),
         distance=float(verdicts.distance[row]) if fooled else None,
         point=verdicts.points[row].cpu().numpy() if fooled else None,

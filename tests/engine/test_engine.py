@@ -104,6 +104,27 @@ def test_a_nan_costs_that_sample_alone(name: str) -> None:
     assert len(results) == 1 + len(others)
 
 
+def test_what_was_found_before_a_nan_counts() -> None:
+    class NanNear(torch.nn.Module):
+        def forward(self, u: Tensor) -> Tensor:
+            size = (u - origin).flatten(1).abs().amax(1)
+            odd = (size > 0) & (size < 0.3)
+            return torch.where(odd[:, None], torch.nan, inner.module(u))
+
+    inner = network((1, 4, 4), 5)
+    (sample,) = samples_for(inner, 1)
+    origin = torch.from_numpy(sample.u)
+    target = FakeFile(NanNear(), 5, inner.shape)
+    attack = make_attack("hopskipjump", {"queries": 400})
+    (near,) = attack_all(target, attack, ThreatModel(Norm.LINF, 0.1), [sample]).values()
+    assert not near.success
+    assert "not finite" in str(near.error)
+    (found,) = attack_all(target, attack, ThreatModel(Norm.LINF, 0.9), [sample]).values()
+    assert found.success
+    assert found.error is None
+    assert found.queries < 400
+
+
 def test_an_unreadable_sample_costs_itself_alone() -> None:
     target = network((1, 4, 4), 5)
     samples = samples_for(target, 6)
