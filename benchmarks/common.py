@@ -30,6 +30,17 @@ def resnet_2b(models: Path = MODELS) -> tuple[Target, Tensor, Tensor]:
     return target, x, y
 
 
+def lenet5(models: Path = MODELS, count: int = 200) -> tuple[Target, Tensor, Tensor]:
+    """The PGD-trained MNIST LeNet-5 with test images [count, 1, 28, 28] and labels."""
+    target = load_target(models / "mnist_lenet5_adv.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+    with np.load(models / "mnist_t10k.npz") as archive:
+        x = torch.from_numpy(archive["x"][:count, None]).float() / 255
+        y = torch.from_numpy(archive["y"][:count]).long()
+    target.measure(x[:8])
+    target.calibrate()
+    return target, x, y
+
+
 def correct_samples(target: Target, x: Tensor, y: Tensor) -> list[Sample]:
     """The samples that the file classifies correctly, as the engine takes them."""
     scores = target.scores(x)
