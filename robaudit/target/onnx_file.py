@@ -217,7 +217,7 @@ def _session(path: Path, device: torch.device) -> onnxruntime.InferenceSession:
     onnxruntime.set_default_logger_severity(4)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0}))
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 

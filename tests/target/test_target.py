@@ -418,3 +418,8 @@ def test_hash_is_of_the_content(tmp_path):
 
     path = linear_onnx(tmp_path / "m.onnx")
     assert load(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_float32_stays_float32_on_a_gpu(tmp_path):
+    load(linear_onnx(tmp_path / "m.onnx"))
+    assert not torch.backends.cudnn.allow_tf32
