@@ -87,12 +87,15 @@ class Cascade:
         units = self._units(planned.attack, standing)
         earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in stand}
         won: dict[int, Unit] = {}
+        lost: dict[int, str] = {}
         progress = _Progress(planned.key, len(units), self.observer)
 
         def count(result: UnitResult) -> None:
             unit = result.unit
             if result.success:
                 won[unit.sample] = min(unit, won.get(unit.sample, unit))
+            elif result.error:
+                lost[unit.sample] = result.error
             progress.add(result)
 
         def sink(result: UnitResult) -> None:
@@ -119,6 +122,8 @@ class Cascade:
             )
             if not complete:
                 status, reason = "partial", "the audit was interrupted"
+            elif standing and not won and len(lost) == len(standing):  # what it could not try is not robust
+                status, reason = "failed", f"it could not be carried out on any sample: {lost[standing[0]]}"
         except Exception as error:  # one failing attack costs that attack alone
             status, reason = "failed", one_line(error)
             self.observer(Note(f"the attack {planned.key} failed: {reason}", "error"))

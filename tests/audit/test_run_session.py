@@ -25,6 +25,7 @@ from run_kit import (
 )
 
 from robaudit.attacks.registry import attack_classes
+from robaudit.attacks.requests import Gradient
 from robaudit.attacks.whitebox.pgd import PGD
 from robaudit.audit.events import Event, UnitsFinished
 from robaudit.audit.journal import Journal
@@ -198,6 +199,27 @@ class Raises(PGD):
         if int(state.step.max()) >= 2:
             raise ZeroDivisionError("of\nits own making")
         return super().update(problem, state, answer)
+
+
+class Blind(PGD):
+    """Sees nothing finite on any sample."""
+
+    id = "test-blind"
+
+    def query(self, problem: Any, state: Any) -> Gradient:
+        return Gradient(state.point, loss=lambda logits, label, target: logits.sum(1) * float("nan"))
+
+
+def test_an_attack_that_fails_on_every_sample_is_no_sign_of_robustness(
+    tmp_path: Path, audit: AuditRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(attack_classes(), "test-blind", Blind)
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: test-blind}")
+    result = run_here(make_request(audit.model, audit.data, profile), tmp_path / "run")
+    assert result.attacks[0].status == "failed"
+    assert "not finite" in (result.attacks[0].reason or "")
+    assert result.worst_case.robust_accuracy is None
+    assert result.verdict.exit_code == 3
 
 
 def test_an_attack_that_raises_costs_itself_alone(
