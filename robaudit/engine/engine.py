@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ __all__ = ["Engine", "Sink"]
 
 Sink = Callable[[UnitResult], None]
 MAX_POINT_BYTES = 16 * 2**20
+"""Most memory of a slot's points in one request."""
+MAX_REQUEST_BYTES = 256 * 2**20
+"""Most memory of all points in one request of an attack that asks for many at once."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 
 
@@ -102,6 +106,7 @@ class Engine:
         won = dict(won or {})
         self._key = key or attack.id
         self._budget = _unit_budget(attack, threat)
+        self._width = self._slots_of(attack)
         pool: _Pool | None = None
 
         def emit(result: UnitResult) -> None:
@@ -121,6 +126,19 @@ class Engine:
                 pool = self._release(pool, won)
         return True
 
+    def _max_points(self) -> int:
+        """Most points of a slot in one request: of the sample's size alone, so that no draw depends on the batch."""
+        return int(max(1, min(64, MAX_POINT_BYTES // self._point_bytes())))
+
+    def _point_bytes(self) -> int:
+        return max(1, math.prod(self.pool.points.shape[1:])) * self.pool.points.element_size()
+
+    def _slots_of(self, attack: SlotAttack[Any]) -> int:
+        """Slots in flight; fewer for attacks on labels, which ask for many points at once."""
+        if attack.access is not Access.LABELS:
+            return self.slots
+        return max(1, min(self.slots, MAX_REQUEST_BYTES // (self._max_points() * self._point_bytes())))
+
     def _refill(
         self,
         pool: _Pool | None,
@@ -132,7 +150,7 @@ class Engine:
         emit: Sink,
     ) -> _Pool | None:
         """Fill free slots with the next units whose sample still stands."""
-        free = self.slots - (len(pool.units) if pool else 0)
+        free = self._width - (len(pool.units) if pool else 0)
         fresh: list[tuple[Unit, Sample]] = []
         while pending and len(fresh) < free:
             unit = pending.popleft()
@@ -162,7 +180,6 @@ class Engine:
             _ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh
         ]
         sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
-        point_bytes = x[0].numel() * x.element_size()
         return Problem(
             x=x,
             label=integers([s.label for _, s in fresh]),
@@ -174,7 +191,7 @@ class Engine:
             clean=clean if sees_scores else clean[:, :0],
             norm=threat.norm,
             classes=target.num_classes,
-            max_points=int(max(1, min(64, MAX_POINT_BYTES // point_bytes))),
+            max_points=self._max_points(),
             pool=self.pool,
         )
 
