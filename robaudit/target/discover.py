@@ -17,6 +17,8 @@ __all__ = ["FileInput", "class_names", "find_spec"]
 CHANNEL_COUNTS = (1, 3, 4)
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which ``preprocessor_config.json`` uses."""
+WHOLE = 384
+"""From this size on, a ``preprocessor_config.json`` with ``crop_pct`` means images that are not cropped."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 
@@ -282,10 +284,15 @@ def _from_huggingface(path: Path) -> dict[str, Any]:
     factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
     if isinstance(factor, bool) or not isinstance(factor, int | float):
         raise UsageError(f"rescale_factor {factor!r} in {path.name} cannot be understood")
-    found: dict[str, Any] = {"scale": 255.0 * factor}
+    found: dict[str, Any] = {}
+    if "image_mean" in content or not content.get("do_normalize"):
+        found["scale"] = 255.0 * factor
+    # else the numbers are defaults of a class that the file does not hold: nothing is known
     if content.get("do_normalize", True) and "image_mean" in content:
         found["mean"] = content["image_mean"]
         found["std"] = content.get("image_std", ())
+    if content.get("do_flip_channel_order"):
+        found["channels"] = "bgr"
     size, crop = content.get("size"), content.get("crop_size")
     cropped = bool(content.get("do_center_crop")) and crop is not None
     wanted = _checked({"resize": crop if cropped else size}, path.name)
@@ -294,9 +301,14 @@ def _from_huggingface(path: Path) -> dict[str, Any]:
         found["resize"] = wanted["resize"]
         share = min(wanted["resize"]) / min(resized["resize"])
         found["crop"] = min(share, 1.0)
+        if content.get("crop_pct") is not None and min(wanted["resize"]) < WHOLE:
+            found["crop"] = content["crop_pct"]
     if content.get("resample") in RESAMPLE:
         found["interpolation"] = RESAMPLE[content["resample"]]
-    return _checked(found, path.name)
+    found = _checked(found, path.name)
+    if content.get("rescale_offset") and "scale" in found:  # 1 is subtracted before the normalisation
+        found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
+    return found
 
 
 def _from_timm(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from robaudit.errors import UsageError
 from robaudit.target.discover import FileInput, class_names, find_spec
@@ -100,6 +101,33 @@ def test_huggingface_crop_size_and_filter(tmp_path):
 def test_huggingface_rescaling(tmp_path, content, scale):
     beside(tmp_path, "preprocessor_config.json", content)
     assert find(tmp_path).scale == pytest.approx(scale)
+
+
+def test_huggingface_channel_order(tmp_path):
+    beside(tmp_path, "preprocessor_config.json", {"do_rescale": True, "do_flip_channel_order": True})
+    spec = find(tmp_path)
+    assert (spec.channels, spec.provenance["channels"]) == ("bgr", "preprocessor_config.json")
+
+
+def test_huggingface_offset_is_part_of_the_mean(tmp_path):
+    content = {"rescale_factor": 1 / 127.5, "rescale_offset": True}
+    beside(tmp_path, "preprocessor_config.json", content)
+    file = find(tmp_path).to_file(torch.tensor([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8))
+    torch.testing.assert_close(file[:, 0, 0, 0], torch.tensor([-1.0, 0.0, 1.0]))
+    beside(tmp_path, "preprocessor_config.json", content | {"image_mean": [0.5], "image_std": [0.25]})
+    assert find(tmp_path).mean == (1.5,)
+
+
+def test_huggingface_normalisation_that_is_not_written_down_stays_assumed(tmp_path):
+    beside(tmp_path, "preprocessor_config.json", {"do_rescale": True, "do_normalize": True})
+    assert set(find(tmp_path).assumed) >= {"mean", "std", "scale"}
+
+
+@pytest.mark.parametrize(("size", "crop"), [(8, 0.875), (384, 1.0)])
+def test_huggingface_crop_share(tmp_path, size, crop):
+    content = {"image_mean": [0.5], "image_std": [0.5], "size": {"shortest_edge": size}, "crop_pct": 0.875}
+    beside(tmp_path, "preprocessor_config.json", content)
+    assert find(tmp_path, FileInput("x", (None, 3, None, None), "float32")).crop == crop
 
 
 def test_huggingface_without_std_or_with_odd_size_still_serves(tmp_path):

@@ -168,6 +168,41 @@ def test_code_that_is_not_known_to_be_harmless_needs_trust(tmp_path, line, words
     _check_archive(path, trust=True)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'ops.aten.save(x, "{out}")',
+        'torch . save(x, "{out}")',
+        't = torch; t.save(x, "{out}")',
+        't = ops.aten; t.save([1, 2], "{out}")',
+        't = torch; _9 = t . from_\\\nfile("{out}", True, 8)',
+    ],
+)
+def test_code_whose_text_hides_what_it_calls(tmp_path, line):
+    out = tmp_path / "out"
+    hidden = "\n    ".join(part.strip() for part in line.replace("{out}", str(out)).split(";"))
+    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line=hidden)
+    with pytest.raises(UsageError):
+        load(path)
+    assert not out.exists()
+
+
+def test_operators_of_another_library_behind_a_space(tmp_path):
+    library = torch.library.Library("robaudit_hidden", "DEF")
+    library.define("touch(Tensor x) -> Tensor")
+    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line="_9 = ops . robaudit_hidden.touch(x)")
+    with pytest.raises(UsageError, match="'robaudit_hidden'"):
+        load(path)
+
+
+def test_classes_of_a_package_named_ops_are_no_operators(tmp_path, monkeypatch):
+    monkeypatch.setattr(Net, "__module__", "torchvision.ops.misc")
+    path = script(tmp_path / "m.pt", Net())
+    with zipfile.ZipFile(path) as archive:
+        assert any("torchvision/ops/misc" in name for name in archive.namelist())
+    assert load(path).num_classes == 4
+
+
 def test_an_unknown_namespace_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
     path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line="_9 = ops.evil.run(x)")
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("loaded"))
