@@ -212,8 +212,9 @@ def _check_operators(path: Path) -> None:
 
     Nothing of the archive runs: its text has been scanned for the one method that loading calls.
     """
-    unit = torch._C.CompilationUnit()
-    torch._C.import_ir_module(unit, str(path), torch.device("cpu"), {}, False)
+    unit: Any = torch._C.CompilationUnit()
+    load: Any = torch._C.import_ir_module
+    load(unit, str(path), torch.device("cpu"), {}, False)
     functions = unit.get_functions()
     if not functions:
         raise UsageError(f"{path} holds no code that can be inspected; export the model again")

@@ -171,33 +171,43 @@ def test_code_that_is_not_known_to_be_harmless_needs_trust(tmp_path, line, words
 @pytest.mark.parametrize(
     "line",
     [
-        'ops.aten.save(x, "{out}")',
-        'torch . save(x, "{out}")',
-        't = torch; t.save(x, "{out}")',
-        't = ops.aten; t.save([1, 2], "{out}")',
-        't = torch; _9 = t . from_\\\nfile("{out}", True, 8)',
+        '_9 = ops.aten.save([1, 2], "{out}")',
+        '_9 = torch . save([1, 2], "{out}")',
+        't = torch; _9 = t.save([1, 2], "{out}")',
+        't = ops.aten; _9 = t.save([1, 2], "{out}")',
     ],
 )
 def test_code_whose_text_hides_what_it_calls(tmp_path, line):
     out = tmp_path / "out"
     hidden = "\n    ".join(part.strip() for part in line.replace("{out}", str(out)).split(";"))
     path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line=hidden)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="calls aten::save") as caught:
         load(path)
+    assert "--trust-model" in str(caught.value)
     assert not out.exists()
+    load(path, trust=True)
+    assert out.exists()
 
 
 def test_operators_of_another_library_behind_a_space(tmp_path):
     library = torch.library.Library("robaudit_hidden", "DEF")
     library.define("touch(Tensor x) -> Tensor")
-    path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line="_9 = ops . robaudit_hidden.touch(x)")
+    library.impl("touch", lambda x: x, "CompositeImplicitAutograd")
+    path = edited(
+        script(tmp_path / "m.pt", Net()),
+        tmp_path / "bad.pt",
+        line="print(ops . robaudit_hidden.touch(torch.zeros([1])))",
+    )
     with pytest.raises(UsageError, match="'robaudit_hidden'"):
         load(path)
 
 
 def test_classes_of_a_package_named_ops_are_no_operators(tmp_path, monkeypatch):
-    monkeypatch.setattr(Net, "__module__", "torchvision.ops.misc")
-    path = script(tmp_path / "m.pt", Net())
+    class ConvNormActivation(Net):
+        pass
+
+    monkeypatch.setattr(ConvNormActivation, "__module__", "torchvision.ops.misc")
+    path = script(tmp_path / "m.pt", ConvNormActivation(), torch.rand(2, *SHAPE))
     with zipfile.ZipFile(path) as archive:
         assert any("torchvision/ops/misc" in name for name in archive.namelist())
     assert load(path).num_classes == 4
