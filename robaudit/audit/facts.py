@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,7 +52,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "source": _source(target),
         },
         "batch_invariant": target.batch_invariant,
-        "assumed": [assumption_sentence(name) for name in spec.assumed],
+        "assumed": assumptions(spec.assumed),
     }
 
 
@@ -61,9 +62,12 @@ def _source(target: Target) -> str | None:
     return "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
 
 
-def assumption_sentence(field: str) -> str:
-    """What it means that a field of the input spec was not found written anywhere."""
-    return f"{field} of the input was found nowhere and is assumed (give it with --{field})"
+def assumptions(fields: Sequence[str]) -> list[str]:
+    """What it means that fields of the input spec were found written nowhere: a sentence, or none."""
+    if not fields:
+        return []
+    flags = ", ".join(f"--{field}" for field in fields)
+    return [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
 
 
 def data_record(request: AuditRequest, loaded: Loaded) -> Record:

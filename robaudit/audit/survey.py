@@ -10,7 +10,7 @@ import torch
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.audit.batch import measure_batch
-from robaudit.audit.facts import assumption_sentence
+from robaudit.audit.facts import assumptions
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.plan import plan_attacks
 from robaudit.audit.profile import list_profiles, load_profile
@@ -56,7 +56,7 @@ def survey(request: AuditRequest) -> dict[str, Any]:
             "mean": list(spec.mean) or "none",
             "std": list(spec.std) or "none",
             "found in": dict(spec.provenance),
-            "assumed": [assumption_sentence(name) for name in spec.assumed] or "nothing",
+            "assumed": assumptions(spec.assumed) or "nothing",
         },
         "output": {
             "name": target.head.output,

@@ -18,7 +18,7 @@ def preview(request: AuditRequest) -> None:
     Raises:
         UsageError: as the audit itself would; nothing is printed then.
     """
-    from robaudit.audit.facts import assumption_sentence
+    from robaudit.audit.facts import assumptions
     from robaudit.audit.loading import load
     from robaudit.audit.plan import plan_attacks, validate_attacks
     from robaudit.report.words import plain
@@ -40,8 +40,8 @@ def preview(request: AuditRequest) -> None:
     typer.echo(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
     for note in loaded.data.notes:
         typer.echo(f"         {plain(note)}")
-    for name in target.spec.assumed:
-        typer.echo(f"assumed  {assumption_sentence(name)}")
+    for sentence in assumptions(target.spec.assumed):
+        typer.echo(f"assumed  {sentence}")
     typer.echo(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
     typer.echo(f"profile  {plain(profile.name)}, seed {request.seed}")
     for planned in plan:
