@@ -20,7 +20,7 @@ from robaudit.data.labels import check_labels, name_index, read_csv
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
-__all__ = ["ImageDataset", "bundled", "open_folder"]
+__all__ = ["ImageDataset", "bundled_dataset", "open_folder"]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 ORIENTATION = 0x0112
@@ -234,7 +234,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, int] | None, str | None]:
         return None, None
 
 
-def bundled(shape: tuple[int, ...]) -> Dataset:
+def bundled_dataset(shape: tuple[int, ...]) -> Dataset:
     """The images that ship with robaudit, cut to the model's shape; they have no labels.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robaudit.data.arrays import open_npz, peek_npz
-from robaudit.data.images import bundled, open_folder
+from robaudit.data.images import bundled_dataset, open_folder
 from robaudit.data.source import Dataset
 from robaudit.errors import UsageError
 
@@ -65,8 +65,3 @@ def check_source(source: Path) -> None:
 def peek_shape(source: Path) -> tuple[int, ...] | None:
     """Canonical shape of a sample where the data alone decides it (arrays), else None."""
     return peek_npz(source) if source.is_file() and source.suffix.lower() == ".npz" else None
-
-
-def bundled_dataset(shape: tuple[int, ...]) -> Dataset:
-    """The images that ship with robaudit; see :func:`robaudit.data.images.bundled`."""
-    return bundled(shape)

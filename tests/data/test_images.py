@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robaudit.data.images import bundled, open_folder
+from robaudit.data.images import bundled_dataset, open_folder
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -263,7 +263,7 @@ def test_digest_is_of_names_and_contents(tmp_path):
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 20, 30), (3, 224, 224)])
 def test_bundled_images_fit_any_image_model(shape):
-    data = bundled(shape)
+    data = bundled_dataset(shape)
     assert len(data) >= 10
     assert data.labels is None
     assert data.load(0).shape == shape
@@ -274,4 +274,4 @@ def test_bundled_images_fit_any_image_model(shape):
 @pytest.mark.parametrize("shape", [(17,), (5, 6), (2, 8, 8)])
 def test_bundled_images_are_for_images(shape):
     with pytest.raises(UsageError, match="no images; give --data"):
-        bundled(shape)
+        bundled_dataset(shape)
