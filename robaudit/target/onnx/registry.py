@@ -40,3 +40,8 @@ def operator(*names: str, domain: str = "", host: tuple[int, ...] = ()) -> Calla
 def find(domain: str, name: str) -> Operator | None:
     """Return the operator, or None when nobody translates it."""
     return _TABLE.get((domain, name))
+
+
+def registered() -> list[tuple[str, str]]:
+    """(domain, name) of every operator that has a translation."""
+    return sorted(_TABLE)
