@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.errors import UsageError
+from robaudit.target.fields import checked
+from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm
 from robaudit.target.spec import INTEGERS, InputSpec, SpecOverrides
 
-__all__ = ["FileInput", "class_names", "find_spec"]
+__all__ = ["FileInput", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
-RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers, which ``preprocessor_config.json`` uses."""
-WHOLE = 384
-"""From this size on, a ``preprocessor_config.json`` with ``crop_pct`` means images that are not cropped."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 
@@ -60,10 +57,10 @@ def find_spec(
         UsageError: a value cannot be understood, or the size of the input is known nowhere.
     """
     sources: list[tuple[str, dict[str, Any]]] = [
-        ("", _checked(dict(overrides.values), "the settings")),
-        ("onnx metadata", _checked(_from_metadata(metadata), "the ONNX metadata")),
-        ("preprocessor_config.json", _from_huggingface(path.parent / "preprocessor_config.json")),
-        ("config.json", _from_timm(path.parent / "config.json")),
+        ("", checked(dict(overrides.values), "the settings")),
+        ("onnx metadata", from_metadata(metadata)),
+        ("preprocessor_config.json", from_huggingface(path.parent / "preprocessor_config.json")),
+        ("config.json", from_timm(path.parent / "config.json")),
         ("image type", given.image),
     ]
     values: dict[str, Any] = {}
@@ -202,144 +199,3 @@ def _check_channels(values: dict[str, Any], shape: tuple[int, ...], layout: str)
     low, high = values["domain"]
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
         raise UsageError(f"the domain {low:g},{high:g} must be LOW,HIGH, finite, with LOW below HIGH")
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    if isinstance(value, str):
-        value = [part for part in value.split(",") if part.strip()]
-    if isinstance(value, int | float):
-        value = [value]
-    return tuple(float(v) for v in value)
-
-
-def _share(value: Any) -> float:
-    share = float(value)
-    if not 0 < share <= 1:
-        raise ValueError
-    return share
-
-
-def _size(value: Any) -> tuple[int, int] | None:
-    if isinstance(value, str):
-        if value == "none":
-            return None
-        value = [int(part) for part in value.lower().split("x")]
-    if isinstance(value, Mapping):
-        value = [value[k] for k in ("height", "width")] if "height" in value else value.get("shortest_edge")
-    if value is None:
-        return None
-    if isinstance(value, int):
-        value = [value]
-    sizes = [int(v) for v in value]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
-        raise ValueError
-    return (sizes[0], sizes[-1])
-
-
-def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Values in their proper types."""
-    read: dict[str, Any] = {
-        "mean": _numbers,
-        "std": _numbers,
-        "domain": _numbers,
-        "scale": float,
-        "crop": _share,
-        "resize": _size,
-    }
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        try:
-            found[name] = read.get(name, lambda v: v)(value)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise UsageError(f"{name} {value!r} in {where} cannot be understood") from error
-    if "domain" in found and len(found["domain"]) != 2:
-        raise UsageError(f"the domain in {where} needs two numbers, LOW,HIGH")
-    for name, options in (("layout", ("nchw", "nhwc")), ("channels", ("rgb", "bgr"))):
-        if name in found and str(found[name]).lower() not in options:
-            raise UsageError(f"{name} {found[name]!r} in {where} is not {' or '.join(options)}")
-        if name in found:
-            found[name] = str(found[name]).lower()
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
-    names = ("mean", "std", "scale", "domain", "layout", "channels")
-    return {name: metadata[f"robaudit.{name}"] for name in names if f"robaudit.{name}" in metadata}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A file beside the model; one that is no JSON map says nothing."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _from_huggingface(path: Path) -> dict[str, Any]:
-    """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std."""
-    content = _json(path)
-    if not {"image_mean", "do_normalize", "do_rescale", "rescale_factor"} & content.keys():
-        return {}
-    factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
-    if isinstance(factor, bool) or not isinstance(factor, int | float):
-        raise UsageError(f"rescale_factor {factor!r} in {path.name} cannot be understood")
-    found: dict[str, Any] = {}
-    if "image_mean" in content or not content.get("do_normalize"):
-        found["scale"] = 255.0 * factor
-    # else the numbers are defaults of a class that the file does not hold: nothing is known
-    if content.get("do_normalize", True) and "image_mean" in content:
-        found["mean"] = content["image_mean"]
-        found["std"] = content.get("image_std", ())
-    if content.get("do_flip_channel_order"):
-        found["channels"] = "bgr"
-    size, crop = content.get("size"), content.get("crop_size")
-    cropped = bool(content.get("do_center_crop")) and crop is not None
-    wanted = _checked({"resize": crop if cropped else size}, path.name)
-    resized = _checked({"resize": size}, path.name)
-    if wanted and resized:
-        found["resize"] = wanted["resize"]
-        share = min(wanted["resize"]) / min(resized["resize"])
-        found["crop"] = min(share, 1.0)
-        if content.get("crop_pct") is not None and min(wanted["resize"]) < WHOLE:
-            found["crop"] = content["crop_pct"]
-    if content.get("resample") in RESAMPLE:
-        found["interpolation"] = RESAMPLE[content["resample"]]
-    found = _checked(found, path.name)
-    if content.get("rescale_offset") and "scale" in found:  # 1 is subtracted before the normalisation
-        found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
-    return found
-
-
-def _from_timm(path: Path) -> dict[str, Any]:
-    """``config.json`` of a timm model."""
-    content = _json(path)
-    content = content.get("pretrained_cfg", content)
-    if not isinstance(content, dict):
-        return {}
-    names = {"mean": "mean", "std": "std", "crop_pct": "crop"}
-    found = {ours: content[theirs] for theirs, ours in names.items() if content.get(theirs) is not None}
-    if content.get("interpolation") in RESAMPLE.values():  # "random" is one of timm's
-        found["interpolation"] = content["interpolation"]
-    size = content.get("input_size")
-    if isinstance(size, list) and len(size) == 3:
-        found["resize"] = size[1:]
-    return _checked(found, path.name)
-
-
-def class_names(path: Path, metadata: Mapping[str, str], count: int) -> list[str] | None:
-    """Declared class names: ONNX metadata ``robaudit.classes``, else ``config.json`` (id2label, label_names).
-
-    Names by default (``LABEL_0``), or of another number than ``count``, say nothing.
-    """
-    content = _json(path.parent / "config.json")
-    names: list[str] = []
-    table, listed = content.get("id2label"), content.get("label_names")
-    if "robaudit.classes" in metadata:
-        names = [name.strip() for name in metadata["robaudit.classes"].split(",")]
-    elif isinstance(table, dict) and all(str(i) in table for i in range(len(table))):
-        names = [str(table[str(i)]) for i in range(len(table))]
-    elif isinstance(listed, list):
-        names = [str(name) for name in listed]
-    default = all(name == f"LABEL_{i}" for i, name in enumerate(names))
-    return names if len(names) == count and not default else None

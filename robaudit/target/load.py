@@ -9,9 +9,10 @@ import torch
 
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.device import choose_device
-from robaudit.target.discover import FileInput, class_names, find_spec
+from robaudit.target.discover import FileInput, find_spec
 from robaudit.target.head import FileOutput, Head, choose_output
 from robaudit.target.onnx_file import OnnxFile, open_onnx
+from robaudit.target.sidecar import class_names
 from robaudit.target.sniff import model_format
 from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target

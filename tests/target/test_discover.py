@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from robaudit.errors import UsageError
-from robaudit.target.discover import FileInput, class_names, find_spec
+from robaudit.target.discover import FileInput, find_spec
+from robaudit.target.sidecar import class_names
 from robaudit.target.spec import InputSpec, SpecOverrides
 
 IMAGE = FileInput("x", (None, 3, 8, 8), "float32")

@@ -1,0 +1,103 @@
+"""What other tools have written about an input: in the ONNX file's metadata, in files beside the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robaudit.errors import UsageError
+from robaudit.target.fields import checked
+
+__all__ = ["class_names", "from_huggingface", "from_metadata", "from_timm"]
+
+RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, which ``preprocessor_config.json`` uses."""
+WHOLE = 384
+"""From this size on, a ``preprocessor_config.json`` with ``crop_pct`` means images that are not cropped."""
+
+
+def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Keys ``robaudit.mean``, ``.std``, ``.scale``, ``.domain``, ``.layout``, ``.channels`` of an ONNX file."""
+    names = ("mean", "std", "scale", "domain", "layout", "channels")
+    found = {name: metadata[f"robaudit.{name}"] for name in names if f"robaudit.{name}" in metadata}
+    return checked(found, "the ONNX metadata")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A file beside the model; one that is no JSON map says nothing."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def from_huggingface(path: Path) -> dict[str, Any]:
+    """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std."""
+    content = _json(path)
+    if not {"image_mean", "do_normalize", "do_rescale", "rescale_factor"} & content.keys():
+        return {}
+    factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
+    if isinstance(factor, bool) or not isinstance(factor, int | float):
+        raise UsageError(f"rescale_factor {factor!r} in {path.name} cannot be understood")
+    found: dict[str, Any] = {}
+    if "image_mean" in content or not content.get("do_normalize"):
+        found["scale"] = 255.0 * factor
+    # else the numbers are defaults of a class that the file does not hold: nothing is known
+    if content.get("do_normalize", True) and "image_mean" in content:
+        found["mean"] = content["image_mean"]
+        found["std"] = content.get("image_std", ())
+    if content.get("do_flip_channel_order"):
+        found["channels"] = "bgr"
+    size, crop = content.get("size"), content.get("crop_size")
+    cropped = bool(content.get("do_center_crop")) and crop is not None
+    wanted = checked({"resize": crop if cropped else size}, path.name)
+    resized = checked({"resize": size}, path.name)
+    if wanted and resized:
+        found["resize"] = wanted["resize"]
+        share = min(wanted["resize"]) / min(resized["resize"])
+        found["crop"] = min(share, 1.0)
+        if content.get("crop_pct") is not None and min(wanted["resize"]) < WHOLE:
+            found["crop"] = content["crop_pct"]
+    if content.get("resample") in RESAMPLE:
+        found["interpolation"] = RESAMPLE[content["resample"]]
+    found = checked(found, path.name)
+    if content.get("rescale_offset") and "scale" in found:  # 1 is subtracted before the normalisation
+        found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
+    return found
+
+
+def from_timm(path: Path) -> dict[str, Any]:
+    """``config.json`` of a timm model."""
+    content = _json(path)
+    content = content.get("pretrained_cfg", content)
+    if not isinstance(content, dict):
+        return {}
+    names = {"mean": "mean", "std": "std", "crop_pct": "crop"}
+    found = {ours: content[theirs] for theirs, ours in names.items() if content.get(theirs) is not None}
+    if content.get("interpolation") in RESAMPLE.values():  # "random" is one of timm's
+        found["interpolation"] = content["interpolation"]
+    size = content.get("input_size")
+    if isinstance(size, list) and len(size) == 3:
+        found["resize"] = size[1:]
+    return checked(found, path.name)
+
+
+def class_names(path: Path, metadata: Mapping[str, str], count: int) -> list[str] | None:
+    """Declared class names: ONNX metadata ``robaudit.classes``, else ``config.json`` (id2label, label_names).
+
+    Names by default (``LABEL_0``), or of another number than ``count``, say nothing.
+    """
+    content = _json(path.parent / "config.json")
+    names: list[str] = []
+    table, listed = content.get("id2label"), content.get("label_names")
+    if "robaudit.classes" in metadata:
+        names = [name.strip() for name in metadata["robaudit.classes"].split(",")]
+    elif isinstance(table, dict) and all(str(i) in table for i in range(len(table))):
+        names = [str(table[str(i)]) for i in range(len(table))]
+    elif isinstance(listed, list):
+        names = [str(name) for name in listed]
+    default = all(name == f"LABEL_{i}" for i, name in enumerate(names))
+    return names if len(names) == count and not default else None
