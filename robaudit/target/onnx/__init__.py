@@ -2,6 +2,7 @@
 
 from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     activation,
+    control_flow,
     convolution,
     elementwise,
     indexing,
@@ -11,6 +12,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     quantisation,
     reduction,
     resize,
+    sequence,
     shape,
 )
 from robaudit.target.onnx.module import OnnxModule, coverage, import_onnx

@@ -30,7 +30,7 @@ def generalise(traces: Sequence[Trace]) -> Trace:
     for row in zip(*columns, strict=True):
         merger.add(row)
     merger.graph.eliminate_dead_code()
-    return Trace(merger.graph, dict(first.constants), first.outputs)
+    return Trace(merger.graph, dict(first.constants), dict(first.modules), first.outputs)
 
 
 class _Merger:
@@ -57,6 +57,11 @@ class _Merger:
             self._batch = made
 
     def _same_constant(self, names: list[str]) -> None:
+        if names[0] in self._traces[0].modules:
+            programs = [trace.modules.get(name) for trace, name in zip(self._traces, names, strict=True)]
+            if len({program.code if program else "" for program in programs}) != 1:
+                raise NotGeneralError("a branch or loop depends on the batch size")
+            return
         values = [trace.constants[name] for trace, name in zip(self._traces, names, strict=True)]
         for other in values[1:]:
             if other is values[0]:

@@ -1,8 +1,12 @@
-"""An ONNX graph as plain Python: nodes in an order that runs, constants as CPU tensors."""
+"""An ONNX graph as plain Python: nodes in an order that runs, constants as CPU tensors.
+
+Names of nested graphs (branches, loop bodies) are made unique when read, and their constants belong to the
+outermost graph: a nested graph reads them, like every outer value, by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,7 +41,10 @@ _WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "int4": 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator call; ``version`` is the opset that the file imports for the operator's domain."""
+    """One operator call; ``version`` is the opset that the file imports for the operator's domain.
+
+    ``captured``: outer values that its nested graphs read; they are the last of ``inputs``.
+    """
 
     op: str
     domain: str
@@ -46,6 +53,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+    captured: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -69,6 +77,25 @@ class Node:
         value = self.attributes.get(name)
         return None if value is None else [int(v) for v in value]
 
+    def graph(self, name: str) -> Graph:
+        """A nested graph."""
+        found = self.attributes.get(name)
+        if not isinstance(found, Graph):
+            raise self.unsupported(f"no attribute {name}")
+        return found
+
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """The nested graphs by attribute."""
+        return {name: value for name, value in self.attributes.items() if isinstance(value, Graph)}
+
+    def with_graphs(self, graphs: Mapping[str, Graph]) -> Node:
+        """The same call with other nested graphs, which may read other outer values."""
+        own = self.inputs[: len(self.inputs) - len(self.captured)]
+        captured = tuple(dict.fromkeys(name for graph in graphs.values() for name in graph.captured()))
+        attributes = {**self.attributes, **graphs}
+        return replace(self, inputs=own + captured, captured=captured, attributes=attributes)
+
     def wants(self, output: int) -> bool:
         """Whether the graph names (hence may read) this output."""
         return len(self.outputs) > output and bool(self.outputs[output])
@@ -89,6 +116,19 @@ class Graph:
     input_types: dict[str, torch.dtype]
     output_types: dict[str, torch.dtype]
     input_shapes: dict[str, tuple[int | None, ...]]
+
+    def walk(self) -> Iterator[Node]:
+        """Every node, those of nested graphs included."""
+        for node in self.nodes:
+            yield node
+            for graph in node.graphs.values():
+                yield from graph.walk()
+
+    def captured(self) -> list[str]:
+        """Names that are read here and made elsewhere."""
+        made = {*self.inputs, *(name for node in self.nodes for name in node.outputs)}
+        read = [name for node in self.nodes for name in node.inputs] + list(self.outputs)
+        return [name for name in dict.fromkeys(read) if name and name not in made]
 
     def with_nodes(self, nodes: tuple[Node, ...], constants: dict[str, Tensor]) -> Graph:
         """The same interface around other nodes, without nodes and constants that no output reads."""
@@ -115,15 +155,6 @@ def tensor_of(array: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node, those of nested graphs (branches, loop bodies) included."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from all_nodes(attribute.g)
-
-
 def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without local functions."""
     if not model.functions:
@@ -137,41 +168,102 @@ def opsets(model: onnx.ModelProto) -> dict[str, int]:
     return {_domain(entry.domain): int(entry.version) for entry in model.opset_import}
 
 
-def read(model: onnx.ModelProto) -> Graph:
-    """Turn a model into a graph. Nodes may come in any order: ONNX Runtime accepts that."""
+def read(model: onnx.ModelProto, output: str | None = None) -> Graph:
+    """Turn a model into a graph. Nodes may come in any order: ONNX Runtime accepts that.
+
+    ``output``: the one value of interest, an output or any value inside; None for all outputs.
+
+    Raises:
+        ValueError: there is no such value.
+    """
     model = inlined(model)
     proto = model.graph
-    versions = opsets(model)
-    constants: dict[str, Tensor] = {}
-    types: dict[str, int] = {}
-    for initialiser in proto.initializer:
-        types[initialiser.name] = initialiser.data_type
-        array = onnx.numpy_helper.to_array(initialiser)
-        if array.dtype.kind not in "OUS":
-            constants[initialiser.name] = tensor_of(array)
-    nodes: list[Node] = []
-    for node in _sorted(proto):
-        read_node = _node(node, versions)
-        if read_node.op == "Constant" and node.attribute[0].type == onnx.AttributeProto.TENSOR:
-            types[node.output[0]] = node.attribute[0].t.data_type
-        if read_node.op == "QuantizeLinear" and len(node.input) > 2 and node.input[2] in types:
-            # The zero point's type says the range; a torch tensor may be wider.
-            read_node.attributes["output_dtype"] = types[node.input[2]]
-        if read_node.op == "Constant" and not read_node.domain:
-            constants[read_node.outputs[0]] = _constant(read_node)
-        else:
-            nodes.append(read_node)
-    inputs = [entry for entry in proto.input if entry.name not in constants]
+    reader = _Reader(opsets(model))
+    nodes = reader.nodes(proto, {}, "")
+    inputs = [entry for entry in proto.input if entry.name not in reader.constants]
+    outputs = tuple(entry.name for entry in proto.output) if output is None else (output,)
+    made = {name for node in nodes for name in node.outputs}.union(reader.constants, (e.name for e in inputs))
+    for name in outputs:
+        if name not in made:
+            raise ValueError(f"the graph makes no value {name!r}")
     graph = Graph(
         nodes=(),
         inputs=tuple(entry.name for entry in inputs),
-        outputs=tuple(entry.name for entry in proto.output),
+        outputs=outputs,
         constants={},
         input_types=_types(inputs),
-        output_types=_types(proto.output),
+        output_types=_types([entry for entry in proto.output if entry.name in outputs]),
         input_shapes={entry.name: _shape(entry) for entry in inputs},
     )
-    return graph.with_nodes(tuple(nodes), constants)
+    return graph.with_nodes(tuple(nodes), reader.constants)
+
+
+class _Reader:
+    """Collects the constants of all graphs of a model."""
+
+    def __init__(self, versions: dict[str, int]) -> None:
+        self.constants: dict[str, Tensor] = {}
+        self._versions = versions
+        self._types: dict[str, int] = {}
+        self._nested = 0
+
+    def nodes(self, proto: onnx.GraphProto, scope: dict[str, str], prefix: str) -> list[Node]:
+        """The nodes of one graph, in an order that runs; ``scope`` maps the file's names to unique ones."""
+        for initialiser in proto.initializer:
+            name = scope.get(initialiser.name, initialiser.name)
+            self._types[name] = initialiser.data_type
+            array = onnx.numpy_helper.to_array(initialiser)
+            if array.dtype.kind not in "OUS":
+                self.constants[name] = tensor_of(array)
+        found: list[Node] = []
+        for node in _sorted(proto):
+            read_node = self._node(node, scope, prefix)
+            if (read_node.op, read_node.domain) != ("Constant", ""):
+                found.append(read_node)
+                continue
+            if node.attribute[0].type == onnx.AttributeProto.TENSOR:
+                self._types[read_node.outputs[0]] = node.attribute[0].t.data_type
+            constant = _constant(read_node)
+            if constant is not None:
+                self.constants[read_node.outputs[0]] = constant
+        return found
+
+    def _node(self, proto: onnx.NodeProto, scope: dict[str, str], prefix: str) -> Node:
+        domain = _domain(proto.domain)
+        read_node = Node(
+            op=proto.op_type,
+            domain=domain,
+            version=self._versions.get(domain, 1),
+            name=prefix + (proto.name or (proto.output[0] if proto.output else "")),
+            inputs=tuple(scope.get(name, name) for name in proto.input),
+            outputs=tuple(scope.get(name, name) for name in proto.output),
+            attributes={a.name: _value(a) for a in proto.attribute if a.type != onnx.AttributeProto.GRAPH},
+        )
+        if proto.op_type == "QuantizeLinear" and len(proto.input) > 2 and read_node.inputs[2] in self._types:
+            # The zero point's type says the range; a torch tensor may be wider.
+            read_node.attributes["output_dtype"] = self._types[read_node.inputs[2]]
+        nested = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+        if not nested:
+            return read_node
+        return read_node.with_graphs({name: self._graph(graph, scope) for name, graph in nested.items()})
+
+    def _graph(self, proto: onnx.GraphProto, scope: dict[str, str]) -> Graph:
+        """A nested graph; what it defines is renamed, as the same name may be another's in the next branch."""
+        self._nested += 1
+        prefix = f"{proto.name or 'graph'}.{self._nested}/"
+        local = [entry.name for entry in (*proto.input, *proto.initializer)]
+        local += [name for node in proto.node for name in node.output]
+        inner = scope | {name: prefix + name for name in local if name}
+        nodes = tuple(self.nodes(proto, inner, prefix))
+        return Graph(
+            nodes=nodes,
+            inputs=tuple(inner[entry.name] for entry in proto.input),
+            outputs=tuple(inner.get(entry.name, entry.name) for entry in proto.output),
+            constants={},
+            input_types={},
+            output_types={},
+            input_shapes={},
+        )
 
 
 def _domain(name: str) -> str:
@@ -187,22 +279,7 @@ def _shape(entry: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(d.dim_value if d.HasField("dim_value") else None for d in entry.type.tensor_type.shape.dim)
 
 
-def _node(proto: onnx.NodeProto, versions: dict[str, int]) -> Node:
-    domain = _domain(proto.domain)
-    return Node(
-        op=proto.op_type,
-        domain=domain,
-        version=versions.get(domain, 1),
-        name=proto.name or (proto.output[0] if proto.output else ""),
-        inputs=tuple(proto.input),
-        outputs=tuple(proto.output),
-        attributes={attribute.name: _value(attribute) for attribute in proto.attribute},
-    )
-
-
 def _value(attribute: onnx.AttributeProto) -> Any:
-    if attribute.type == onnx.AttributeProto.GRAPH:
-        return attribute.g
     if attribute.type == onnx.AttributeProto.TENSOR:
         array = onnx.numpy_helper.to_array(attribute.t)
         return array if array.dtype.kind in "OUS" else tensor_of(array)
@@ -214,12 +291,15 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     return value
 
 
-def _constant(node: Node) -> Tensor:
+def _constant(node: Node) -> Tensor | None:
+    """The value of a Constant node; None for strings, which nothing here can read."""
     kind, value = next(iter(node.attributes.items()))
     if kind in ("value_float", "value_floats"):
         return torch.tensor(value, dtype=torch.float32)
     if kind in ("value_int", "value_ints"):
         return torch.tensor(value, dtype=torch.int64)
+    if kind in ("value_string", "value_strings") or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS"):
+        return None
     if not isinstance(value, Tensor):
         raise node.unsupported(f"attribute {kind}")
     return value

@@ -11,8 +11,9 @@ from torch import Tensor, fx, nn
 
 from robaudit.errors import UnsupportedOperatorError
 from robaudit.target.onnx import batching, gradient, passes
+from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
-from robaudit.target.onnx.graph import Graph, all_nodes, inlined, opsets, read
+from robaudit.target.onnx.graph import Graph, read
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
@@ -25,25 +26,31 @@ _MISFIT = (MisfitError, NotGeneralError)
 
 
 def import_onnx(model: onnx.ModelProto, output: str | None = None) -> OnnxModule:
-    """Translate a model into a differentiable module; ``output`` selects one of its outputs.
+    """Translate a model into a differentiable module.
 
-    Raises :class:`~robaudit.errors.UnsupportedOperatorError` for the first operator without a translation.
+    Args:
+        model: with its external data loaded.
+        output: the one value that the module returns, an output of the file or any value inside; None for all
+            outputs.
+
+    Raises:
+        UnsupportedOperatorError: the first operator on the way to the outputs that has no translation.
+        ValueError: there is no value of that name.
     """
-    model = inlined(model)
-    missing = _missing(model)
+    graph = _live(model, output)
+    missing = _missing(graph)
     if missing:
         raise UnsupportedOperatorError(*missing[0])
-    return OnnxModule(passes.prepare(read(model)), output)
+    return OnnxModule(passes.prepare(graph), output)
 
 
-def coverage(model: onnx.ModelProto) -> list[str]:
+def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
     """The operators that keep a model from being imported (``domain::Op-opset``); empty when none does."""
-    model = inlined(model)
-    missing = sorted({name for name, _ in _missing(model)})
+    missing = sorted({name for name, _ in _missing(_live(model, output))})
     if missing:
         return missing
     try:
-        import_onnx(model).try_declared_shape()
+        import_onnx(model, output).try_declared_shape()
     except UnsupportedOperatorError as error:  # a known operator in a variant that is not translated
         return [error.operator]
     except MisfitError as error:
@@ -51,15 +58,16 @@ def coverage(model: onnx.ModelProto) -> list[str]:
     return []
 
 
-def _missing(model: onnx.ModelProto) -> list[tuple[str, str]]:
-    versions = opsets(model)
-    found = []
-    for node in all_nodes(model.graph):
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        if find(domain, node.op_type) is None and (domain, node.op_type) != ("", "Constant"):
-            prefix = f"{domain}::" if domain else ""
-            found.append((f"{prefix}{node.op_type}-{versions.get(domain, 1)}", node.name))
-    return found
+def _live(model: onnx.ModelProto, output: str | None) -> Graph:
+    """The graph without what no output reads and branches that are never taken."""
+    graph = passes.fold_constants(read(model, output))
+    while (reduced := without_known_branches(graph)) is not None:
+        graph = passes.fold_constants(reduced)
+    return graph
+
+
+def _missing(graph: Graph) -> list[tuple[str, str]]:
+    return [(node.qualified, node.name) for node in graph.walk() if find(node.domain, node.op) is None]
 
 
 class OnnxModule(nn.Module):
@@ -169,7 +177,7 @@ class OnnxModule(nn.Module):
     @property
     def is_quantised(self) -> bool:
         """Whether rounding inside the graph can turn a last-bit difference into a visible one."""
-        return any("Quantize" in node.op or node.op.startswith("QLinear") for node in self._graph.nodes)
+        return any("Quantize" in node.op or node.op.startswith("QLinear") for node in self._graph.walk())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -241,7 +249,7 @@ class OnnxModule(nn.Module):
 
     def _assemble(self, made: Trace, device: torch.device) -> fx.GraphModule:
         held = {name: self._held(name, value, device) for name, value in made.constants.items()}
-        return fx.GraphModule(held, made.graph)
+        return fx.GraphModule({**held, **made.modules}, made.graph)
 
     def _held(self, name: str, value: Tensor, device: torch.device) -> Tensor:
         """The constant on the device: a buffer of this module, or a copy that all programs share."""

@@ -26,18 +26,27 @@ def prepare(graph: Graph) -> Graph:
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Run the nodes that depend on constants alone."""
+    """Run the nodes that depend on constants alone, those of nested graphs included."""
     constants = dict(graph.constants)
+    return graph.with_nodes(_folded(graph.nodes, constants), constants)
+
+
+def _folded(nodes: tuple[Node, ...], constants: dict[str, Tensor]) -> tuple[Node, ...]:
+    """The nodes that remain; adds to the constants."""
     kept: list[Node] = []
-    for node in graph.nodes:
+    for node in nodes:
         known = all(name in constants for name in node.inputs if name)
-        if not known or not node.inputs or find(node.domain, node.op) is None:
-            kept.append(node)
-            continue
-        with torch.no_grad():
-            results = run_node(node, [constants[name] if name else None for name in node.inputs])
-        constants.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
-    return graph.with_nodes(tuple(kept), constants)
+        if known and node.inputs and not node.graphs and find(node.domain, node.op) is not None:
+            with torch.no_grad():
+                results = run_node(node, [constants[name] if name else None for name in node.inputs])
+            if all(isinstance(value, Tensor) for value in results):
+                constants.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
+                continue
+        if node.graphs:
+            inner = {name: replace(g, nodes=_folded(g.nodes, constants)) for name, g in node.graphs.items()}
+            node = node.with_graphs(inner)
+        kept.append(node)
+    return tuple(kept)
 
 
 def retyped(graph: Graph, dtype: torch.dtype, *, widen_only: bool = True) -> Graph:
@@ -54,6 +63,7 @@ def retyped(graph: Graph, dtype: torch.dtype, *, widen_only: bool = True) -> Gra
             name: value.to(new(value.dtype)) if isinstance(value, Tensor) else value
             for name, value in node.attributes.items()
         }
+        attributes |= {name: retyped(inner, dtype, widen_only=widen_only) for name, inner in node.graphs.items()}
         key = {"Cast": "to", "EyeLike": "dtype"}.get(node.op)
         if key is not None and node.integer(key, 0) in codes.values():
             attributes[key] = codes[new(DTYPES[node.integer(key, 0)])]

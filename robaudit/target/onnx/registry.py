@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-Result = Tensor | tuple[Tensor, ...]
+Value = Any
+"""A tensor, a sequence (a list of tensors), or None: an input that is absent, an empty optional."""
+Result = Tensor | list[Tensor] | tuple[Any, ...]
 Handler = Callable[..., Result]
 
 

@@ -12,7 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from robaudit.errors import RobauditError, UnsupportedOperatorError
 from robaudit.target.onnx.graph import Graph, Node
-from robaudit.target.onnx.registry import Result, find
+from robaudit.target.onnx.registry import Result, Value, find
 
 
 class MisfitError(RobauditError):
@@ -33,10 +33,14 @@ class MisfitError(RobauditError):
 
 @dataclass
 class Trace:
-    """A recorded program: its constants are attributes of the module made from it, by name."""
+    """A recorded program: its constants are attributes of the module made from it, by name.
+
+    ``modules``: programs of branches and loop bodies that only the data choose; they have no constants.
+    """
 
     graph: fx.Graph
     constants: dict[str, Tensor] = field(default_factory=dict)
+    modules: dict[str, fx.GraphModule] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
 
 
@@ -93,11 +97,22 @@ class Recorder:
             node = graph.call_function(func, *recorded)
         if isinstance(result, Tensor):
             return self._wrap(result, node)
-        return tuple(self._wrap(r, graph.call_function(operator.getitem, (node, i))) for i, r in enumerate(result))
+        return tuple(self.result(result, node))
 
-    def argument(self, value: Tensor) -> fx.Node:
-        """The node that stands for a value, known or traced."""
-        return cast(fx.Node, self._to_node(value))
+    def argument(self, value: Any) -> Any:
+        """The node that stands for a value, known or traced; a sequence's are in a list."""
+        return pytree.tree_map(self._to_node, value)
+
+    def held(self, module: fx.GraphModule) -> fx.Node:
+        """The node that stands for a program inside this one."""
+        name = f"program_{len(self.trace.modules)}"
+        self.trace.modules[name] = module
+        return self.trace.graph.get_attr(name)
+
+    def result(self, meta: Any, node: fx.Node) -> list[Traced]:
+        """The tensors that a recorded call returns in a tuple."""
+        parts = (self.trace.graph.call_function(operator.getitem, (node, i)) for i in range(len(meta)))
+        return [self._wrap(value, part) for value, part in zip(meta, parts, strict=True)]
 
     def _wrap(self, meta: Tensor, node: fx.Node) -> Traced:
         traced = meta.as_subclass(Traced)
@@ -135,7 +150,7 @@ def identifier(name: str) -> str:
     return cleaned if cleaned and not cleaned[0].isdigit() else f"v_{cleaned}"
 
 
-def run_node(node: Node, inputs: list[Tensor | None]) -> tuple[Tensor, ...]:
+def run_node(node: Node, inputs: list[Value]) -> tuple[Value, ...]:
     """Run one operator on known or traced values."""
     handler = find(node.domain, node.op)
     if handler is None:
@@ -157,19 +172,24 @@ def trace(graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], na
     constants the attribute names under which the caller holds them (by ``id``).
     """
     recorder = Recorder(names)
-    values: dict[str, Tensor] = dict(graph.constants)
+    values: dict[str, Value] = dict(graph.constants)
     for name, example in inputs.items():
         values[name] = recorder.placeholder(name, example) if example.device.type == "meta" else example
     wanted = tuple(outputs)
     with torch.inference_mode(False), torch.no_grad():
-        for node in needed(graph.nodes, wanted):
-            results = run_node(node, [values[name] if name else None for name in node.inputs])
-            values.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
+        run_nodes(needed(graph.nodes, wanted), values)
         results = tuple(_declared(values[name], graph.output_types.get(name)) for name in wanted)
     recorder.trace.graph.output(tuple(recorder.argument(value) for value in results))
     recorder.trace.graph.eliminate_dead_code()
     recorder.trace.outputs = wanted
     return recorder.trace
+
+
+def run_nodes(nodes: Iterable[Node], values: dict[str, Value]) -> None:
+    """Run nodes in order on the values that have a name, and name their results."""
+    for node in nodes:
+        results = run_node(node, [values[name] if name else None for name in node.inputs])
+        values.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
 
 
 def needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
@@ -184,9 +204,9 @@ def needed(nodes: Iterable[Node], outputs: Iterable[str]) -> list[Node]:
     return kept
 
 
-def _declared(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _declared(value: Value, dtype: torch.dtype | None) -> Value:
     """Quantised values are carried as floats; an output has the type that the file declares."""
-    if dtype is not None and not dtype.is_floating_point and value.is_floating_point():
+    if isinstance(value, Tensor) and dtype is not None and not dtype.is_floating_point and value.is_floating_point():
         return value.to(dtype)
     return value
 
