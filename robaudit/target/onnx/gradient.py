@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robaudit.target.onnx.graph import DTYPES, Graph, Node
+from robaudit.target.onnx.registry import find
 
 # Piecewise constant: the derivative is zero wherever it exists.
 _COMPARISONS = {
@@ -62,6 +63,9 @@ def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[str]:
 
 
 def _cuts(node: Node, made: list[str]) -> bool:
+    known = find(node.domain, node.op)
+    if known is not None and any(i in known.flat for i, name in enumerate(node.outputs) if name in made):
+        return True
     if node.domain:
         return False
     if node.op == "TopK":

@@ -36,6 +36,7 @@ DTYPES: dict[int, torch.dtype] = {
     onnx.TensorProto.UINT64: torch.int64,
     onnx.TensorProto.BFLOAT16: torch.bfloat16,
 }
+ML = "ai.onnx.ml"
 _WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "int4": np.int8, "uint4": np.uint8}
 
 
@@ -242,6 +243,8 @@ class _Reader:
         if proto.op_type == "QuantizeLinear" and len(proto.input) > 2 and read_node.inputs[2] in self._types:
             # The zero point's type says the range; a torch tensor may be wider.
             read_node.attributes["output_dtype"] = self._types[read_node.inputs[2]]
+        if domain == ML:
+            read_node.attributes.update(_ml_weights(proto))
         nested = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
         if not nested:
             return read_node
@@ -289,6 +292,19 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     if attribute.type == onnx.AttributeProto.STRINGS:
         return [item.decode() for item in value]
     return value
+
+
+def _ml_weights(proto: onnx.NodeProto) -> dict[str, Tensor]:
+    """The weights of an ai.onnx.ml node, which are attributes: as tensors they follow the graph's precision.
+
+    ``one`` has the type in which such a node computes, float32 until the graph is retyped.
+    """
+    weights = {
+        a.name: torch.tensor(list(a.floats), dtype=torch.float32)
+        for a in proto.attribute
+        if a.type == onnx.AttributeProto.FLOATS
+    }
+    return {**weights, "one": torch.ones((), dtype=torch.float32)}
 
 
 def _constant(node: Node) -> Tensor | None:

@@ -183,17 +183,12 @@ class OnnxModule(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._programs.clear()
         self._derived.clear()
-        changed = next((b.dtype for b in self._moved_floats()), None)
-        if changed is not None:
-            # A change of precision (module.double()) concerns conversions inside the graph as well.
-            self._graph = passes.retyped(self._graph, changed, widen_only=False)
+        # What becomes of two types tells a change of precision (module.double()) from one of device. It concerns
+        # conversions and weights inside the nodes as well.
+        kinds = {fn(torch.zeros((), dtype=dtype)).dtype for dtype in (torch.float16, torch.float32)}
+        if len(kinds) == 1:
+            self._graph = passes.retyped(self._graph, kinds.pop(), widen_only=False)
         return self
-
-    def _moved_floats(self) -> Iterable[Tensor]:
-        for name, value in self._graph.constants.items():
-            buffer = getattr(self, self._attributes[name])
-            if value.is_floating_point() and buffer.dtype != value.dtype:
-                yield buffer
 
     def _selected(self) -> tuple[str, ...]:
         return tuple(self.output_names) if self.output_name is None else (self.output_name,)

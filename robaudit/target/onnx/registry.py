@@ -19,22 +19,26 @@ class Operator:
     """How one operator runs on tensors.
 
     ``host`` lists the inputs whose *values* shape the result (a Reshape's target, a Slice's bounds): they
-    must be known when the graph is traced, and never come from the accelerator.
+    must be known when the graph is traced, and never come from the accelerator. ``flat`` lists the outputs
+    that are piecewise constant (a label, a tree's leaf): they have values and no gradient.
     """
 
     run: Handler
     host: frozenset[int]
+    flat: frozenset[int] = frozenset()
 
 
 _TABLE: dict[tuple[str, str], Operator] = {}
 
 
-def operator(*names: str, domain: str = "", host: tuple[int, ...] = ()) -> Callable[[Handler], Handler]:
+def operator(
+    *names: str, domain: str = "", host: tuple[int, ...] = (), flat: tuple[int, ...] = ()
+) -> Callable[[Handler], Handler]:
     """Register a handler ``(node, *inputs) -> outputs``; an absent optional input is None."""
 
     def register(handler: Handler) -> Handler:
         for name in names:
-            _TABLE[domain, name] = Operator(handler, frozenset(host))
+            _TABLE[domain, name] = Operator(handler, frozenset(host), frozenset(flat))
         return handler
 
     return register
