@@ -35,6 +35,8 @@ def _fits(module: OnnxModule, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> 
         # What each input gets alone, by the program for exactly the file's batch size. A graph that cannot
         # run so has no twin at all, and the error is the caller's.
         alone = module.run("loop", x, fixed_inputs)
+        if module.branches_on_data(x, fixed_inputs):
+            return "loop"  # one branch for a whole batch would be right only by accident
         for how in ("direct", "vmap"):
             try:
                 together = module.run(how, x, fixed_inputs)

@@ -143,8 +143,7 @@ class OnnxModule(nn.Module):
             results: tuple[Tensor, ...] = (program or self._program(x, fixed_inputs)).forward(x, *extra)
             return results
         width = self.file_batch
-        template = x[:1].expand(width, *x.shape[1:])
-        exact = self._program(template, fixed_inputs)
+        exact = self._single(x, fixed_inputs)
 
         def single(sample: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
             row = sample.unsqueeze(0)
@@ -163,6 +162,14 @@ class OnnxModule(nn.Module):
         """The program for inputs of exactly this shape, to be read or compiled."""
         device = next((b.device for b in self.buffers()), torch.device("cpu"))
         return self._program(torch.empty(tuple(shape), dtype=dtype, device=device), fixed_inputs)
+
+    def branches_on_data(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> bool:
+        """Whether the values of an input, not its shape alone, decide which operators run."""
+        return bool(self._single(x, fixed_inputs)._modules)
+
+    def _single(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> fx.GraphModule:
+        """The program for the file's own batch size."""
+        return self._program(x[:1].expand(self.file_batch, *x.shape[1:]), fixed_inputs)
 
     def try_declared_shape(self) -> None:
         """Trace the input shape that the file declares, if any: variants that fail are found now."""

@@ -77,6 +77,13 @@ class Recorder:
         """An input of the program."""
         return self._wrap(example.to("meta"), self.trace.graph.placeholder(identifier(name)))
 
+    def given(self, name: str, example: Value) -> Value:
+        """An input: a meta tensor is an argument of the program, so is each in a sequence; all else is known."""
+        if isinstance(example, list):
+            return [self.given(f"{name}_{i}", element) for i, element in enumerate(example)]
+        traced = isinstance(example, Tensor) and example.device.type == "meta"
+        return self.placeholder(name, example) if traced else example
+
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Find out what a call would return, and record it when that is a tensor."""
         shapes: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(_to_meta, (args, kwargs))
@@ -165,7 +172,7 @@ def run_node(node: Node, inputs: list[Value]) -> tuple[Value, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def trace(graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], names: Mapping[int, str]) -> Trace:
+def trace(graph: Graph, inputs: Mapping[str, Value], outputs: Iterable[str], names: Mapping[int, str]) -> Trace:
     """Record the program for inputs of these shapes and types.
 
     A meta tensor among ``inputs`` becomes a placeholder, any other is a known value. ``names`` gives
@@ -174,7 +181,7 @@ def trace(graph: Graph, inputs: Mapping[str, Tensor], outputs: Iterable[str], na
     recorder = Recorder(names)
     values: dict[str, Value] = dict(graph.constants)
     for name, example in inputs.items():
-        values[name] = recorder.placeholder(name, example) if example.device.type == "meta" else example
+        values[name] = recorder.given(name, example)
     wanted = tuple(outputs)
     with torch.inference_mode(False), torch.no_grad():
         run_nodes(needed(graph.nodes, wanted), values)
