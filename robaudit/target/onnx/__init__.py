@@ -2,18 +2,24 @@
 
 from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     activation,
+    attention,
     control_flow,
     convolution,
     elementwise,
     indexing,
     linear,
+    losses,
     normalisation,
     pooling,
     quantisation,
+    recurrent,
     reduction,
     resize,
+    sampling,
+    selection,
     sequence,
     shape,
+    signal,
 )
 from robaudit.target.onnx.module import OnnxModule, coverage, import_onnx
 

@@ -83,6 +83,11 @@ def _swish(node: Node, x: Tensor) -> Tensor:
     return x * torch.sigmoid(node.number("alpha", 1.0) * x)
 
 
+@operator("SwiGLU")
+def _swiglu(node: Node, gate: Tensor, value: Tensor) -> Tensor:
+    return gate * torch.sigmoid(node.number("alpha", 1.0) * gate) * value
+
+
 @operator("Softmax", "LogSoftmax")
 def _softmax(node: Node, x: Tensor) -> Tensor:
     function = torch.softmax if node.op == "Softmax" else torch.log_softmax

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from robaudit.target.onnx.graph import Node
@@ -49,3 +50,8 @@ def torch_pads(pads: Sequence[int]) -> list[int]:
     """ONNX pads (all begins, then all ends) in torch's order (last axis first, begin and end together)."""
     rank = len(pads) // 2
     return [pad for i in reversed(range(rank)) for pad in (pads[i], pads[i + rank])]
+
+
+def constant(shape: Sequence[int], value: float, dtype: torch.dtype) -> Tensor:
+    """A known tensor of one repeated number, stored once: its shape may follow the batch."""
+    return torch.full((1,) * len(shape), value, dtype=dtype).expand(list(shape))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robaudit.target.onnx.arguments import torch_pads
 from robaudit.target.onnx.graph import Node
-from robaudit.target.onnx.registry import operator
+from robaudit.target.onnx.registry import Result, operator
 
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
@@ -51,6 +51,18 @@ def convolve(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 @operator("Conv")
 def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return convolve(node, x, weight, bias)
+
+
+@operator("CausalConvWithState")
+def _causal_conv(
+    node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None, past: Tensor | None = None
+) -> Result:
+    before = weight.shape[2] - 1
+    padded = F.pad(x, [before, 0]) if past is None else torch.cat([past, x], 2)
+    y = torch.conv1d(padded, weight, bias, groups=x.shape[1])
+    if node.text("activation", "none") != "none":
+        y = F.silu(y)
+    return y, torch.narrow(padded, 2, x.shape[2], before)
 
 
 @operator("ConvTranspose")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.target.onnx.arguments import axes_of, ints, is_known, torch_pads
+from robaudit.target.onnx.arguments import along, axes_of, ints, is_known, torch_pads
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
+
+_REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def _wrapped(index: Tensor, size: int) -> Tensor:
@@ -51,10 +55,20 @@ def _gather_nd(node: Node, x: Tensor, index: Tensor) -> Tensor:
 @operator("ScatterND")
 def _scatter_nd(node: Node, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
     reduction = node.text("reduction", "none")
-    if reduction not in ("none", "add"):
-        raise node.unsupported(f"reduction {reduction}")
-    parts = [_wrapped(index[..., i], x.shape[i]) for i in range(index.shape[-1])]
-    return torch.index_put(x, tuple(parts), updates, accumulate=reduction == "add")
+    depth = index.shape[-1]
+    parts = [_wrapped(index[..., i], x.shape[i]) for i in range(depth)]
+    if reduction in ("none", "add"):
+        return torch.index_put(x, tuple(parts), updates, accumulate=reduction == "add")
+    # As rows: the leading axes that the index names become one.
+    row, rows, count = parts[0], math.prod(x.shape[:depth]), math.prod(index.shape[:-1])
+    for part, size in zip(parts[1:], x.shape[1:depth], strict=True):
+        row = row * size + part
+    width = math.prod(x.shape[depth:])
+    target = torch.reshape(row, [count, 1]).expand([count, width])
+    flat = torch.scatter_reduce(
+        torch.reshape(x, [rows, width]), 0, target, torch.reshape(updates, [count, width]), _REDUCTIONS[reduction]
+    )
+    return torch.reshape(flat, list(x.shape))
 
 
 @operator("ScatterElements", "Scatter")
@@ -64,8 +78,35 @@ def _scatter_elements(node: Node, x: Tensor, index: Tensor, updates: Tensor) -> 
     reduction = node.text("reduction", "none")
     if reduction == "none":
         return torch.scatter(x, axis, index, updates)
-    names = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-    return torch.scatter_reduce(x, axis, index, updates, names[reduction], include_self=True)
+    return torch.scatter_reduce(x, axis, index, updates, _REDUCTIONS[reduction], include_self=True)
+
+
+@operator("Compress", host=(1,))
+def _compress(node: Node, x: Tensor, condition: Tensor) -> Tensor:
+    axis = node.attributes.get("axis")
+    if axis is None:
+        x, axis = torch.reshape(x, [x.numel()]), 0
+    kept = torch.nonzero(condition.reshape(-1)).reshape(-1)
+    return torch.index_select(x, int(axis) % x.dim(), kept)
+
+
+@operator("ReverseSequence")
+def _reverse_sequence(node: Node, x: Tensor, lengths: Tensor) -> Tensor:
+    time, batch = node.integer("time_axis", 0), node.integer("batch_axis", 1)
+    step = along(torch.arange(x.shape[time]), x.dim(), time)
+    length = torch.reshape(lengths, [-1 if axis == batch else 1 for axis in range(x.dim())])
+    return torch.gather(x, time, torch.where(step < length, length - 1 - step, step).expand(x.shape))
+
+
+@operator("TensorScatter")
+def _write_cache(node: Node, past: Tensor, update: Tensor, start: Tensor | None = None) -> Tensor:
+    axis = node.integer("axis", -2) % past.dim()
+    at = along(torch.arange(update.shape[axis]), past.dim(), axis)
+    if start is not None:
+        at = at + torch.reshape(start, [-1] + [1] * (past.dim() - 1))
+    if node.text("mode", "linear") == "circular":
+        at = torch.remainder(at, past.shape[axis])
+    return torch.scatter(past, axis, at.expand(update.shape), update)
 
 
 @operator("OneHot", host=(1,))
@@ -75,13 +116,6 @@ def _one_hot(node: Node, index: Tensor, depth: Tensor, values: Tensor) -> Tensor
     shape = [size if i == axis else 1 for i in range(index.dim() + 1)]
     hit = torch.unsqueeze(_wrapped(index, size), axis) == torch.arange(size).reshape(shape)
     return torch.where(hit, values[1], values[0])
-
-
-@operator("NonZero")
-def _non_zero(node: Node, x: Tensor) -> Tensor:
-    if not is_known(x):
-        raise node.unsupported("its size depends on the data")
-    return torch.nonzero(x).t()
 
 
 @operator("Pad", host=(1, 3))
@@ -106,7 +140,8 @@ def _pad(
     elif is_known(value):
         fill = value.item() if value.numel() else 0.0
     else:
-        raise node.unsupported("a fill value that depends on the data")
+        inside = F.pad(torch.ones_like(x, dtype=torch.bool), torch_pads(amounts))
+        return torch.where(inside, F.pad(x, torch_pads(amounts)), value)
     return F.pad(x, torch_pads(amounts), value=fill)
 
 

@@ -41,6 +41,12 @@ def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     return product + c
 
 
+@operator("Det")
+def _det(node: Node, x: Tensor) -> Tensor:
+    determinant: Tensor = torch.linalg.det(x)
+    return determinant
+
+
 @operator("Einsum")
 def _einsum(node: Node, *values: Tensor) -> Tensor:
     return torch.einsum(node.text("equation", ""), *values)

@@ -106,12 +106,15 @@ def _top_k(node: Node, x: Tensor, k: Tensor | None = None) -> Result:
     return torch.gather(x, axis, indices), indices
 
 
-@operator("CumSum", host=(1,))
-def _cumulative_sum(node: Node, x: Tensor, axis: Tensor) -> Tensor:
-    along_axis = ints(axis)[0]
+@operator("CumSum", "CumProd", host=(1,))
+def _cumulative(node: Node, x: Tensor, axis: Tensor) -> Tensor:
+    along_axis = ints(axis)[0] % x.dim()
+    product = node.op == "CumProd"
     if node.integer("reverse", 0):
         x = torch.flip(x, [along_axis])
-    total = torch.cumsum(x, along_axis).to(x.dtype)
+    total = (torch.cumprod if product else torch.cumsum)(x, along_axis).to(x.dtype)
     if node.integer("exclusive", 0):
-        total = total - x
+        # One step later, the neutral element first.
+        edge = torch.full_like(torch.narrow(x, along_axis, 0, 1), 1 if product else 0)
+        total = torch.cat([edge, torch.narrow(total, along_axis, 0, x.shape[along_axis] - 1)], along_axis)
     return torch.flip(total, [along_axis]) if node.integer("reverse", 0) else total
