@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robaudit.target.onnx.arguments import is_known
 from robaudit.target.onnx.graph import DTYPES, Node
-from robaudit.target.onnx.registry import Result, operator
+from robaudit.target.onnx.registry import Result, Value, operator
+from robaudit.target.onnx.tracing import run_nodes
 
 _SINGLE = (torch.float32, torch.float64)
 
@@ -139,6 +140,29 @@ def _fused(q: Tensor, v: Tensor, bias: Tensor | None) -> bool:
     if bias is None:
         return True
     return is_known(bias) and not bool(torch.isneginf(torch.amax(bias, -1)).any())
+
+
+@operator("FlexAttention", domain="ai.onnx.preview")
+def _flex_attention(node: Node, q: Tensor, k: Tensor, v: Tensor, *captured: Value) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    precision = DTYPES.get(node.integer("softmax_precision", 0))
+    wide = precision or (torch.float64 if q.dtype == torch.float64 else torch.float32)
+    scale = node.number("scale", 0.0) or 1.0 / math.sqrt(q.shape[3])
+    scores = torch.matmul(q, repeat_heads(k, groups).transpose(2, 3)).to(wide) * scale
+    weights = torch.softmax(_modified(node, "score_mod", scores, captured), -1)
+    weights = _modified(node, "prob_mod", weights, captured).to(q.dtype)
+    return torch.matmul(weights, repeat_heads(v, groups))
+
+
+def _modified(node: Node, name: str, x: Tensor, captured: tuple[Value, ...]) -> Tensor:
+    """x as the nested graph of this name changes it, if there is one."""
+    if name not in node.attributes:
+        return x
+    body = node.graph(name)
+    values: dict[str, Value] = {**dict(zip(node.captured, captured, strict=True)), body.inputs[0]: x}
+    run_nodes(body.nodes, values)
+    changed: Tensor = values[body.outputs[0]]
+    return changed
 
 
 @operator("RotaryEmbedding")

@@ -9,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.target.onnx.arguments import torch_pads
+from robaudit.target.onnx.arguments import constant, ints, torch_pads
 from robaudit.target.onnx.convolution import window_pads
 from robaudit.target.onnx.graph import Node
-from robaudit.target.onnx.registry import operator
+from robaudit.target.onnx.registry import Result, operator
 
 _MAX = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
+_MAX_WITH_INDICES = {
+    1: F.max_pool1d_with_indices,
+    2: F.max_pool2d_with_indices,
+    3: F.max_pool3d_with_indices,
+}
 _AVERAGE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _CONV = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 
@@ -62,14 +67,14 @@ def _window(node: Node, x: Tensor) -> _Window:
     return _Window(rank, kernel, strides, dilations, pads, ceil)
 
 
-@operator("MaxPool")
-def _max_pool(node: Node, x: Tensor) -> Tensor:
-    if node.wants(1):
-        raise node.unsupported("indices")
+@operator("MaxPool", flat=(1,))
+def _max_pool(node: Node, x: Tensor) -> Result:
     dtype = x.dtype
     if not x.is_floating_point():
         x = x.to(torch.float32)
     w = _window(node, x)
+    if node.wants(1):
+        return _with_indices(node, x, w, dtype)
     pool = _MAX[w.rank]
     if w.native():
         y = pool(x, w.kernel, w.strides, w.pads[: w.rank], w.dilations, w.ceil)
@@ -77,6 +82,44 @@ def _max_pool(node: Node, x: Tensor) -> Tensor:
         padded = F.pad(x, torch_pads(w.full_pads(x)), value=-math.inf)
         y = pool(padded, w.kernel, w.strides, [0] * w.rank, w.dilations, False)
     return y.to(dtype)
+
+
+def _with_indices(node: Node, x: Tensor, w: _Window, dtype: torch.dtype) -> Result:
+    """The maxima, and where each lies in the whole of x when that is written out flat."""
+    pads = w.full_pads(x)
+    space, padded = list(x.shape[2:]), [size + pads[i] + pads[i + w.rank] for i, size in enumerate(x.shape[2:])]
+    wide = F.pad(x, torch_pads(pads), value=-math.inf)
+    pool = _MAX_WITH_INDICES[w.rank]
+    y, index = pool(wide, w.kernel, w.strides, [0] * w.rank, w.dilations, False, True)
+    index = index.to(torch.int64)
+    place, weight = torch.zeros_like(index), 1
+    column_major = node.integer("storage_order", 0) == 1
+    coordinates = []
+    for i in reversed(range(w.rank)):
+        coordinates.append((i, torch.remainder(index, padded[i]) - pads[i]))
+        index = torch.div(index, padded[i], rounding_mode="floor")
+    for i, coordinate in reversed(coordinates) if column_major else coordinates:
+        place = place + coordinate * weight
+        weight *= space[i]
+    # Counted by what is there, not by a constant: the number of images may differ from run to run.
+    planes = torch.ones_like(place.flatten(2)[:, :, 0])
+    before = torch.cumsum(torch.reshape(planes, [planes.numel()]), 0) - 1
+    return y.to(dtype), place + torch.reshape(before, [*place.shape[:2], *[1] * w.rank]) * weight
+
+
+@operator("MaxUnpool", host=(2,))
+def _max_unpool(node: Node, x: Tensor, index: Tensor, shape: Tensor | None = None) -> Tensor:
+    kernel = node.integers("kernel_shape") or []
+    rank = len(kernel)
+    strides, pads = node.integers("strides") or [1] * rank, node.integers("pads") or [0] * (2 * rank)
+    sizes = [(x.shape[2 + i] - 1) * strides[i] - pads[i] - pads[i + rank] + kernel[i] for i in range(rank)]
+    if shape is not None:
+        sizes = ints(shape)[2:]
+    # The index counts through all images; within its own plane it is the remainder.
+    lead, plane = list(x.shape[:2]), math.prod(sizes)
+    empty = constant([*lead, plane], 0.0, x.dtype)
+    places = torch.remainder(torch.flatten(index, 2), plane)
+    return torch.reshape(torch.scatter(empty, 2, places, torch.flatten(x, 2)), [*lead, *sizes])
 
 
 @operator("AveragePool")

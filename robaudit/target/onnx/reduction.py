@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -37,11 +38,24 @@ def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 
 def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.amax(x, axes, keepdim=keep)
+    return torch.amax(_not_empty(x, axes, smallest=True), axes, keepdim=keep)
 
 
 def _smallest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.amin(x, axes, keepdim=keep)
+    return torch.amin(_not_empty(x, axes, smallest=False), axes, keepdim=keep)
+
+
+def _not_empty(x: Tensor, axes: list[int], smallest: bool) -> Tensor:
+    """The extreme of nothing is the type's other end: where there is nothing, one element of that."""
+    if all(x.shape[axis] for axis in axes):
+        return x
+    if x.dtype == torch.bool:
+        end: float = not smallest
+    elif x.is_floating_point():
+        end = -math.inf if smallest else math.inf
+    else:
+        end = torch.iinfo(x.dtype).min if smallest else torch.iinfo(x.dtype).max
+    return torch.full([1 if axis in axes else size for axis, size in enumerate(x.shape)], end, dtype=x.dtype)
 
 
 _REDUCTIONS: dict[str, Callable[[Tensor, list[int], bool], Tensor]] = {

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.target.onnx.arguments import ints, is_known
+from robaudit.target.onnx.arguments import along, constant, ints, is_known, torch_pads
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
@@ -209,6 +209,26 @@ def _max_roi_pool(node: Node, x: Tensor, rois: Tensor) -> Tensor:
         [tall.masked_fill(~masks[1][:, None, None, i, :], -math.inf).amax(3) for i in range(bins[1])], 3
     )
     return torch.where(pooled == -math.inf, 0.0, pooled)
+
+
+@operator("Col2Im", host=(1, 2))
+def _columns_to_image(node: Node, x: Tensor, image: Tensor, block: Tensor) -> Tensor:
+    space, kernel = ints(image), ints(block)
+    rank, taps = len(space), math.prod(kernel)
+    strides, dilations = node.integers("strides") or [1] * rank, node.integers("dilations") or [1] * rank
+    pads = node.integers("pads") or [0] * (2 * rank)
+    wide = [size + pads[i] + pads[i + rank] for i, size in enumerate(space)]
+    counts = [(wide[i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in range(rank)]
+    index = torch.zeros([1] * (2 * rank), dtype=torch.int64)  # taps first, then positions
+    for i in range(rank):
+        tap, position = torch.arange(kernel[i]) * dilations[i], torch.arange(counts[i]) * strides[i]
+        at = along(tap, 2 * rank, i) + along(position, 2 * rank, rank + i)
+        index = index * wide[i] + at
+    batch, channels = x.shape[0], x.shape[1] // taps
+    empty = constant([batch, channels, math.prod(wide)], 0.0, x.dtype)
+    columns = torch.reshape(x, [batch, channels, taps * math.prod(counts)])
+    whole = torch.reshape(torch.index_add(empty, 2, index.reshape(-1), columns), [batch, channels, *wide])
+    return F.pad(whole, torch_pads([-pad for pad in pads])) if any(pads) else whole
 
 
 @operator("CenterCropPad", host=(1,))

@@ -19,7 +19,8 @@ def _non_zero(node: Node, x: Tensor) -> Tensor:
 @operator("Unique", host=(0,))
 def _unique(node: Node, x: Tensor) -> Result:
     axis = node.attributes.get("axis")
-    values = x.numpy() if axis is not None else x.numpy().reshape(-1)
+    wide = x.to(torch.float32) if x.dtype == torch.bfloat16 else x  # numpy has no bfloat16
+    values = wide.numpy() if axis is not None else wide.numpy().reshape(-1)
     along = 0 if axis is None else int(axis)
     distinct, first, inverse, counts = np.unique(
         values, return_index=True, return_inverse=True, return_counts=True, axis=along
@@ -31,7 +32,7 @@ def _unique(node: Node, x: Tensor) -> Result:
         distinct, first, counts = np.take(distinct, order, along), first[order], counts[order]
         inverse = np.argsort(order)[inverse]
     whole = (torch.from_numpy(np.ascontiguousarray(part).astype(np.int64)) for part in (first, inverse, counts))
-    return torch.from_numpy(np.ascontiguousarray(distinct)), *whole
+    return torch.from_numpy(np.ascontiguousarray(distinct)).to(x.dtype), *whole
 
 
 @operator("NonMaxSuppression", host=(0, 1, 2, 3, 4))
