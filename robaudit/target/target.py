@@ -167,7 +167,7 @@ class Target:
         twin = getattr(self.file, "twin", None)
         if twin is not None:
             self.facts["batching"] = twin.batching
-            self.facts["cuts"] = list(twin.cuts)
+            self.facts["cuts"] = [str(cut) for cut in twin.cuts]
 
     def measure(self, u: Tensor) -> None:
         """Find out on real samples what the output is, whether it repeats, and whether the batch matters.

@@ -15,6 +15,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     recurrent,
     reduction,
     resize,
+    rounding,
     sampling,
     selection,
     sequence,

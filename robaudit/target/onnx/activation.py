@@ -99,12 +99,3 @@ def _softmax(node: Node, x: Tensor) -> Tensor:
     if axis == len(shape) - 1:
         return function(x, axis)
     return function(x.reshape([*shape[:axis], math.prod(shape[axis:])]), -1).reshape(shape)
-
-
-@operator("Hardmax")
-def _hardmax(node: Node, x: Tensor) -> Tensor:
-    shape = list(x.shape)
-    axis = node.integer("axis", -1 if node.version >= 13 else 1) % len(shape)
-    rows = x if node.version >= 13 else x.reshape([*shape[:axis], math.prod(shape[axis:])])
-    largest = torch.argmax(rows, axis, keepdim=True)
-    return torch.zeros_like(rows).scatter(axis, largest, 1.0).reshape(shape)

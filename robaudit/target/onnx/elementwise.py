@@ -1,4 +1,4 @@
-"""Arithmetic, comparison, logic and type conversion, element by element."""
+"""Arithmetic, comparison and logic, element by element."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.target.onnx.arguments import is_known, scalar_or_tensor
-from robaudit.target.onnx.graph import DTYPES, Node
+from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
 _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
@@ -19,10 +19,6 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "Sqrt": torch.sqrt,
     "Exp": torch.exp,
     "Log": torch.log,
-    "Floor": torch.floor,
-    "Ceil": torch.ceil,
-    "Round": torch.round,
-    "Sign": torch.sign,
     "Erf": torch.erf,
     "Sin": torch.sin,
     "Cos": torch.cos,
@@ -161,19 +157,6 @@ def _clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None 
     if low is not None:
         x = torch.maximum(x, low)
     return x if high is None else torch.minimum(x, high)
-
-
-@operator("Cast")
-def _cast(node: Node, x: Tensor) -> Tensor:
-    code = node.integer("to", 0)
-    if code not in DTYPES:
-        raise node.unsupported(f"type {code}")
-    return x.to(DTYPES[code])
-
-
-@operator("CastLike")
-def _cast_like(node: Node, x: Tensor, like: Tensor) -> Tensor:
-    return x.to(like.dtype)
 
 
 @operator("Identity")

@@ -1,11 +1,15 @@
-"""Where a graph's gradient ends though its values go on."""
+"""Where a graph's true gradient ends though its values go on."""
 
 from __future__ import annotations
 
-from robaudit.target.onnx.graph import DTYPES, Graph, Node
-from robaudit.target.onnx.registry import find
+from dataclasses import dataclass
 
-# Piecewise constant: the derivative is zero wherever it exists.
+from robaudit.target.onnx.element_types import BITS, DTYPES
+from robaudit.target.onnx.graph import Graph, Node
+from robaudit.target.onnx.registry import find
+from robaudit.target.onnx.straight_through import EXACT, rule_of
+
+# Piecewise constant, and without a stand-in.
 _COMPARISONS = {
     "Equal",
     "Greater",
@@ -20,8 +24,7 @@ _COMPARISONS = {
     "Xor",
 }
 _BITS = {"BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot"}
-_STEPS = {"Round", "Floor", "Ceil", "Sign", "ArgMax", "ArgMin", "Hardmax", "OneHot", "NonZero"}
-_FLAT = frozenset(_COMPARISONS | _BITS | _STEPS)
+_FLAT = frozenset(_COMPARISONS | _BITS | {"ArgMax", "ArgMin", "OneHot", "NonZero"})
 # Inputs that choose or measure and are not themselves part of the result's value.
 _CHOOSING: dict[str, tuple[int, ...]] = {
     "Where": (0,),
@@ -31,31 +34,60 @@ _CHOOSING: dict[str, tuple[int, ...]] = {
     "ScatterND": (1,),
     "ScatterElements": (1,),
     "Scatter": (1,),
+    "Compress": (1,),
+    "MaxUnpool": (1,),
+    "RoiAlign": (2,),
+    "ReverseSequence": (1,),
     "CastLike": (1,),
     "EyeLike": (0,),
     "Dropout": (1, 2),
+    "If": (0,),
 }
 _SHAPES = frozenset({"Shape", "Size", "EyeLike"})
+_CASTS = frozenset({"Cast", "CastLike"})
 
 
-def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[str]:
-    """Operators between the input and these outputs that end the gradient, as ``Op (node name)``.
+@dataclass(frozen=True)
+class Cut:
+    """An operator on the path from input to output whose derivative is zero.
+
+    ``rule`` says what stands for the derivative: "straight-through", "clipped" (straight-through where it does not
+    saturate) or "softmax"; "exact" when nothing does.
+    """
+
+    op: str
+    node: str
+    rule: str
+
+    @property
+    def ends(self) -> bool:
+        """Whether no gradient passes here."""
+        return self.rule == EXACT
+
+    def __str__(self) -> str:
+        """``Op (node name), rule``."""
+        how = {EXACT: "ends the gradient", "clipped": "clipped straight-through"}.get(self.rule, self.rule)
+        return f"{self.op} ({self.node}), {how}"
+
+
+def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[Cut]:
+    """Every operator between the input and these outputs that cuts the true gradient, in order.
 
     A comparison that only chooses (a Where's condition, a Gather's index) cuts nothing: the values chosen
-    from keep their gradient. QuantizeLinear is no cut: its gradient goes straight through.
+    from keep their gradient.
     """
     from_data = set(graph.inputs)
     for node in graph.nodes:
         if node.op not in _SHAPES and from_data.intersection(node.inputs):
             from_data.update(node.outputs)
     valued = set(outputs)
-    found: list[str] = []
+    found: list[Cut] = []
     for node in reversed(graph.nodes):
         made = [name for name in node.outputs if name in valued]
         if not made or not from_data.intersection(made):
             continue
         if _cuts(node, made):
-            found.append(f"{node.op} ({node.name})")
+            found.append(Cut(node.op, node.name, rule_of(node)))
         skipped = () if node.domain else _CHOOSING.get(node.op, ())
         valued.update(name for i, name in enumerate(node.inputs) if i not in skipped)
     found.reverse()
@@ -66,11 +98,19 @@ def _cuts(node: Node, made: list[str]) -> bool:
     known = find(node.domain, node.op)
     if known is not None and any(i in known.flat for i, name in enumerate(node.outputs) if name in made):
         return True
+    if not node.domain and node.op in _CASTS:
+        return _narrows(node)
+    if known is not None and known.backward:
+        return True
     if node.domain:
         return False
-    if node.op == "TopK":
+    if node.op in ("TopK", "MaxPool"):
         return len(node.outputs) > 1 and node.outputs[1] in made  # the indices
-    if node.op == "Cast":
-        code = node.integer("to", 0)
-        return code in DTYPES and not DTYPES[code].is_floating_point
     return node.op in _FLAT
+
+
+def _narrows(node: Node) -> bool:
+    """Whether a conversion goes from a floating-point type to one of integers or of 8 bits and fewer."""
+    start, code = node.integer("from", 0), node.integer("to", 0)
+    whole = start in BITS or (start in DTYPES and not DTYPES[start].is_floating_point)
+    return not whole and (code not in DTYPES or not DTYPES[code].is_floating_point)

@@ -18,26 +18,11 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import UnsupportedOperatorError
+from robaudit.target.onnx import element_types
+from robaudit.target.onnx.element_types import CARRIERS, WIDENED, annotate
 
-# Wide unsigned types lack most torch kernels, and no classifier computes near their limits: the next signed
-# type.
-DTYPES: dict[int, torch.dtype] = {
-    onnx.TensorProto.FLOAT: torch.float32,
-    onnx.TensorProto.UINT8: torch.uint8,
-    onnx.TensorProto.INT8: torch.int8,
-    onnx.TensorProto.UINT16: torch.int32,
-    onnx.TensorProto.INT16: torch.int16,
-    onnx.TensorProto.INT32: torch.int32,
-    onnx.TensorProto.INT64: torch.int64,
-    onnx.TensorProto.BOOL: torch.bool,
-    onnx.TensorProto.FLOAT16: torch.float16,
-    onnx.TensorProto.DOUBLE: torch.float64,
-    onnx.TensorProto.UINT32: torch.int64,
-    onnx.TensorProto.UINT64: torch.int64,
-    onnx.TensorProto.BFLOAT16: torch.bfloat16,
-}
+DTYPES = element_types.DTYPES
 ML = "ai.onnx.ml"
-_WIDENED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "int4": np.int8, "uint4": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -148,8 +133,8 @@ def tensor_of(array: np.ndarray[Any, Any]) -> Tensor:
     name = array.dtype.name
     if name == "bfloat16":
         return torch.from_numpy(np.array(array.view(np.int16))).view(torch.bfloat16)
-    if name in _WIDENED:
-        return torch.from_numpy(array.astype(_WIDENED[name]))
+    if name in WIDENED:
+        return torch.from_numpy(array.astype(WIDENED[name]))
     if array.dtype.kind not in "biuf":
         raise UnsupportedOperatorError(f"Constant (of type {name})")
     # A copy: torch needs writable memory, and a constant must not alias the protobuf.
@@ -210,6 +195,8 @@ class _Reader:
 
     def nodes(self, proto: onnx.GraphProto, scope: dict[str, str], prefix: str) -> list[Node]:
         """The nodes of one graph, in an order that runs; ``scope`` maps the file's names to unique ones."""
+        for entry in proto.input:
+            self._types[scope.get(entry.name, entry.name)] = entry.type.tensor_type.elem_type
         for initialiser in proto.initializer:
             name = scope.get(initialiser.name, initialiser.name)
             self._types[name] = initialiser.data_type
@@ -240,9 +227,10 @@ class _Reader:
             outputs=tuple(scope.get(name, name) for name in proto.output),
             attributes={a.name: _value(a) for a in proto.attribute if a.type != onnx.AttributeProto.GRAPH},
         )
-        if proto.op_type == "QuantizeLinear" and len(proto.input) > 2 and read_node.inputs[2] in self._types:
-            # The zero point's type says the range; a torch tensor may be wider.
-            read_node.attributes["output_dtype"] = self._types[read_node.inputs[2]]
+        if not domain:
+            types = annotate(read_node.op, read_node.inputs, read_node.attributes, self._types)
+            made = zip(read_node.outputs, types, strict=False)
+            self._types.update((name, code) for name, code in made if name and code)
         if domain == ML:
             read_node.attributes.update(_ml_weights(proto))
         nested = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
@@ -275,7 +263,7 @@ def _domain(name: str) -> str:
 
 def _types(entries: Any) -> dict[str, torch.dtype]:
     found = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
-    return {name: DTYPES[code] for name, code in found.items() if code in DTYPES}
+    return {name: CARRIERS[code] for name, code in found.items() if code in CARRIERS}
 
 
 def _shape(entry: onnx.ValueInfoProto) -> tuple[int | None, ...]:

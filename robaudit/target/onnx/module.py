@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from robaudit.errors import UnsupportedOperatorError
-from robaudit.target.onnx import batching, gradient, passes
+from robaudit.target.onnx import batching, gradient, passes, straight_through
 from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, read
@@ -25,23 +25,28 @@ _PROGRAMS = 64
 _MISFIT = (MisfitError, NotGeneralError)
 
 
-def import_onnx(model: onnx.ModelProto, output: str | None = None) -> OnnxModule:
+def import_onnx(
+    model: onnx.ModelProto, output: str | None = None, backward: Mapping[str, str] | None = None
+) -> OnnxModule:
     """Translate a model into a differentiable module.
 
     Args:
         model: with its external data loaded.
         output: the one value that the module returns, an output of the file or any value inside; None for all
             outputs.
+        backward: what stands for the derivative of steps (rounding, quantisers), by operator or node name; see
+            straight_through.py for the rules and :attr:`OnnxModule.cuts` for what was chosen.
 
     Raises:
         UnsupportedOperatorError: the first operator on the way to the outputs that has no translation.
+        UsageError: an operator has no such backward rule.
         ValueError: there is no value of that name.
     """
     graph = _live(model, output)
     missing = _missing(graph)
     if missing:
         raise UnsupportedOperatorError(*missing[0])
-    return OnnxModule(passes.prepare(graph), output)
+    return OnnxModule(straight_through.resolved(passes.prepare(graph), backward), output)
 
 
 def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
@@ -97,8 +102,8 @@ class OnnxModule(nn.Module):
         self.eval()
 
     @property
-    def cuts(self) -> list[str]:
-        """Operators on the way to the selected outputs that end the gradient, as ``Op (node name)``."""
+    def cuts(self) -> list[gradient.Cut]:
+        """Operators on the way to the selected outputs whose true derivative is zero, and what stands for it."""
         return gradient.cuts(self._graph, self._selected())
 
     @property

@@ -16,6 +16,15 @@ from robaudit.target.onnx.linear import INTERNAL
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import run_node
 
+# Attributes that name an element type to compute or answer in.
+_TYPES = {
+    "Cast": "to",
+    "CastLike": "to",
+    "EyeLike": "dtype",
+    "DequantizeLinear": "output_dtype",
+    "QuantizeLinear": "precision",
+}
+
 
 def prepare(graph: Graph) -> Graph:
     """All rewrites, in the order in which they help one another."""
@@ -64,7 +73,7 @@ def retyped(graph: Graph, dtype: torch.dtype, *, widen_only: bool = True) -> Gra
             for name, value in node.attributes.items()
         }
         attributes |= {name: retyped(inner, dtype, widen_only=widen_only) for name, inner in node.graphs.items()}
-        key = {"Cast": "to", "EyeLike": "dtype"}.get(node.op)
+        key = _TYPES.get(node.op)
         if key is not None and node.integer(key, 0) in codes.values():
             attributes[key] = codes[new(DTYPES[node.integer(key, 0)])]
         return replace(node, attributes=attributes)

@@ -1,8 +1,8 @@
 """Quantisers, as floats that a gradient can pass.
 
-Quantised tensors that depend on the input are carried as floats with whole values. The gradient goes
-straight through the rounding and stops outside the representable range, where the true one is zero on
-average.
+Quantised tensors that depend on the input are carried as floats with whole values (float32 at least: half
+precision has not all of 16 bits). What the gradient does at the rounding is the node's rule, see
+straight_through.py. Every operation is in ONNX Runtime's order, so that the same numbers are rounded.
 """
 
 from __future__ import annotations
@@ -11,42 +11,45 @@ import onnx
 import torch
 from torch import Tensor
 
+from robaudit.target.onnx import narrow
 from robaudit.target.onnx.arguments import along, is_known
 from robaudit.target.onnx.convolution import convolve
+from robaudit.target.onnx.element_types import BITS, CARRIERS, DTYPES, limits
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
+from robaudit.target.onnx.straight_through import CLIPPED, QUANTISER, rule_of, through
 
-_RANGES: dict[torch.dtype, tuple[int, int]] = {
-    torch.uint8: (0, 255),
-    torch.int8: (-128, 127),
-    torch.int16: (-32768, 32767),
-    torch.int32: (-(2**31), 2**31 - 1),
+_CODES: dict[torch.dtype, int] = {
+    torch.uint8: int(onnx.TensorProto.UINT8),
+    torch.int8: int(onnx.TensorProto.INT8),
+    torch.int16: int(onnx.TensorProto.INT16),
+    torch.int32: int(onnx.TensorProto.UINT16),
 }
-_OUTPUT_RANGES: dict[int, tuple[int, int]] = {
-    onnx.TensorProto.UINT8: (0, 255),
-    onnx.TensorProto.INT8: (-128, 127),
-    onnx.TensorProto.UINT16: (0, 65535),
-    onnx.TensorProto.INT16: (-32768, 32767),
-    onnx.TensorProto.UINT4: (0, 15),
-    onnx.TensorProto.INT4: (-8, 7),
-}
+"""Zero points' types by what carries them, where the graph does not tell."""
 
 
-def straight_round(x: Tensor) -> Tensor:
-    """Round half to even, with the gradient of the identity.
-
-    The difference is exact in floating point, hence so is the sum. Made of ordinary operations, so that
-    tracing and vmap keep the gradient (a custom autograd function is lost in some of them).
-    """
-    return x + (torch.round(x) - x).detach()
+def widened(x: Tensor) -> Tensor:
+    """As float32, unless it is float64 already."""
+    return x if x.dtype == torch.float64 else x.to(torch.float32)
 
 
-def quantise(x: Tensor, scale: Tensor, zero: Tensor | None, low: int, high: int) -> Tensor:
-    """Whole values in [low, high]."""
-    y = straight_round(x / scale)
-    if zero is not None:
-        y = y + zero.to(y.dtype)
-    return torch.clamp(y, low, high)
+def quantise(x: Tensor, scale: Tensor, zero: Tensor | None, low: int, high: int, rule: str = CLIPPED) -> Tensor:
+    """Whole values in [low, high] that stand for x; scale and zero point broadcast to it."""
+    wide = widened(x)
+    return _saturated(wide / scale.to(wide.dtype), zero, low, high, rule)
+
+
+def _saturated(ratio: Tensor, zero: Tensor | None, low: int, high: int, rule: str) -> Tensor:
+    """Round to the nearest, half to even, move by the zero point and bring into the range."""
+    value = torch.round(ratio.detach())
+    if zero is None:
+        return through(torch.clamp(value, low, high), ratio, rule, low - 0.5, high + 0.5)
+    if is_known(zero) and zero.numel() == 1:
+        shift = float(zero)
+        value = torch.clamp(value + shift if shift else value, low, high)
+        return through(value, ratio, rule, low - shift - 0.5, high - shift + 0.5)
+    moved = zero.to(value.dtype)
+    return through(torch.clamp(value + moved, low, high), ratio + moved, rule, low - 0.5, high + 0.5)
 
 
 def _spread(node: Node, value: Tensor, x: Tensor) -> Tensor:
@@ -58,36 +61,54 @@ def _spread(node: Node, value: Tensor, x: Tensor) -> Tensor:
     return torch.narrow(torch.repeat_interleave(value, block, axis), axis, 0, x.shape[axis])
 
 
-def _range_of(node: Node, zero: Tensor | None) -> tuple[int, int]:
+def _type_of(node: Node, zero: Tensor | None) -> int:
+    """The ONNX type that a quantiser makes."""
     code = node.integer("output_dtype", 0)
     if code:
-        if code not in _OUTPUT_RANGES:
-            raise node.unsupported(f"type {code}")
-        return _OUTPUT_RANGES[code]
+        return code
     dtype = torch.uint8 if zero is None else zero.dtype
-    if dtype not in _RANGES:
+    if dtype not in _CODES:
         raise node.unsupported(f"zero point of type {dtype}")
-    return _RANGES[dtype]
+    return _CODES[dtype]
 
 
-@operator("QuantizeLinear")
+def _range_of(node: Node, zero: Tensor | None) -> tuple[int, int]:
+    code = _type_of(node, zero)
+    if code not in BITS:
+        raise node.unsupported(f"type {code}")
+    return limits(code)
+
+
+def _typed(node: Node, y: Tensor, zero: Tensor | None) -> Tensor:
+    """Nothing differentiates through a known value: it has its true type."""
+    return y.to(CARRIERS[_type_of(node, zero)]) if is_known(y) else y
+
+
+@operator("QuantizeLinear", backward=QUANTISER)
 def _quantize_linear(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    low, high = _range_of(node, zero)
+    code = _type_of(node, zero)
+    precision = DTYPES.get(node.integer("precision", 0))
+    scale = _spread(node, scale, x)
+    ratio = widened(x) / widened(scale) if precision is None else x.to(precision) / scale.to(precision)
+    if code in narrow.FORMATS:
+        # Their zero point is 0.
+        largest = narrow.FORMATS[code].largest
+        value = narrow.rounded(ratio.detach(), code, saturate=bool(node.integer("saturate", 1)))
+        return through(value, ratio, rule_of(node), -largest, largest)
     shift = None if zero is None else _spread(node, zero, x)
-    y = quantise(x.to(scale.dtype), _spread(node, scale, x), shift, low, high)
-    # Nothing differentiates through a known value: it may have its true type.
-    return y.to(torch.uint8 if zero is None else zero.dtype) if is_known(y) and (low, high) != (0, 65535) else y
+    return _typed(node, _saturated(widened(ratio), shift, *_range_of(node, zero), rule_of(node)), zero)
 
 
 @operator("DequantizeLinear")
 def _dequantize_linear(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
-    y = x.to(scale.dtype)
+    factor = widened(_spread(node, scale, x))
+    y = x.to(factor.dtype)
     if zero is not None:
-        y = y - _spread(node, zero.to(scale.dtype), x)
-    return y * _spread(node, scale, x)
+        y = y - _spread(node, zero, x).to(factor.dtype)
+    return (y * factor).to(DTYPES.get(node.integer("output_dtype", 0), scale.dtype))
 
 
-@operator("DynamicQuantizeLinear")
+@operator("DynamicQuantizeLinear", backward=QUANTISER)
 def _dynamic_quantize(node: Node, x: Tensor) -> tuple[Tensor, ...]:
     # The scale is taken as a constant: straight through it too would let the gradient flow by the extremes
     # alone.
@@ -96,22 +117,38 @@ def _dynamic_quantize(node: Node, x: Tensor) -> tuple[Tensor, ...]:
     scale = (high - low) / 255.0
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     zero = torch.clamp(torch.round(-low / scale), 0, 255)
-    return quantise(x, scale, zero, 0, 255), scale, zero
+    return quantise(x, scale, zero, 0, 255, rule_of(node)), scale, zero
 
 
 def _centred(x: Tensor, zero: Tensor | None, axis: int | None = None) -> Tensor:
     """Whole values as floats, the zero point taken off (along an axis when it is a vector)."""
     y = x if x.is_floating_point() else x.to(torch.float32)
-    if zero is None:
+    if zero is None or (is_known(zero) and not bool(zero.any())):
         return y
-    return y - (zero if axis is None else along(zero, y.dim(), axis)).to(y.dtype)
+    return y - (zero if axis is None else _aligned(zero, y, axis)).to(y.dtype)
+
+
+def _aligned(value: Tensor, x: Tensor, axis: int) -> Tensor:
+    """A scale or zero point, along an axis when it is a vector, as it is when it has x's rank."""
+    return along(value, x.dim(), axis) if value.dim() < 2 else value
+
+
+def _sums(node: Node, y: Tensor) -> Tensor:
+    """Known sums have their true type."""
+    return y.to(torch.int32) if is_known(y) else y
+
+
+def _requantised(node: Node, sums: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
+    """Sums of products to the output's type, by one factor, as ONNX Runtime does it."""
+    y = _saturated(sums * factor.to(sums.dtype), zero, *_range_of(node, zero), rule_of(node))
+    return _typed(node, y, zero)
 
 
 @operator("MatMulInteger")
 def _matmul_integer(
     node: Node, a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
 ) -> Tensor:
-    return torch.matmul(_centred(a, a_zero, -2), _centred(b, b_zero, -1))
+    return _sums(node, torch.matmul(_centred(a, a_zero, -2), _centred(b, b_zero, -1)))
 
 
 @operator("ConvInteger")
@@ -119,10 +156,10 @@ def _conv_integer(
     node: Node, x: Tensor, weight: Tensor, x_zero: Tensor | None = None, w_zero: Tensor | None = None
 ) -> Tensor:
     # Padding adds zeros to the centred values, as it must.
-    return convolve(node, _centred(x, x_zero), _centred(weight, w_zero, 0), None)
+    return _sums(node, convolve(node, _centred(x, x_zero), _centred(weight, w_zero, 0), None))
 
 
-@operator("QLinearConv")
+@operator("QLinearConv", backward=QUANTISER)
 def _qlinear_conv(
     node: Node,
     x: Tensor,
@@ -137,11 +174,10 @@ def _qlinear_conv(
 ) -> Tensor:
     centred = _centred(x, x_zero)
     sums = convolve(node, centred, _centred(weight, w_zero, 0), None if bias is None else bias.to(centred.dtype))
-    real = sums * along(x_scale * w_scale, sums.dim(), 1)
-    return quantise(real, y_scale, y_zero, *_range_of(node, y_zero))
+    return _requantised(node, sums, along(x_scale * w_scale / y_scale, sums.dim(), 1), y_zero)
 
 
-@operator("QLinearMatMul")
+@operator("QLinearMatMul", backward=QUANTISER)
 def _qlinear_matmul(
     node: Node,
     a: Tensor,
@@ -154,5 +190,5 @@ def _qlinear_matmul(
     y_zero: Tensor,
 ) -> Tensor:
     sums = torch.matmul(_centred(a, a_zero, -2), _centred(b, b_zero, -1))
-    real = sums * along(a_scale, sums.dim(), -2) * along(b_scale, sums.dim(), -1)
-    return quantise(real, y_scale, y_zero, *_range_of(node, y_zero))
+    factor = _aligned(a_scale, sums, -2) * _aligned(b_scale, sums, -1) / y_scale
+    return _requantised(node, sums, factor, y_zero)

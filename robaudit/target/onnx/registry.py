@@ -20,25 +20,31 @@ class Operator:
 
     ``host`` lists the inputs whose *values* shape the result (a Reshape's target, a Slice's bounds): they
     must be known when the graph is traced, and never come from the accelerator. ``flat`` lists the outputs
-    that are piecewise constant (a label, a tree's leaf): they have values and no gradient.
+    that are piecewise constant (a label, a tree's leaf): they have values and no gradient. ``backward`` lists
+    what may stand for a derivative that is zero, the default first (see straight_through.py).
     """
 
     run: Handler
     host: frozenset[int]
     flat: frozenset[int] = frozenset()
+    backward: tuple[str, ...] = ()
 
 
 _TABLE: dict[tuple[str, str], Operator] = {}
 
 
 def operator(
-    *names: str, domain: str = "", host: tuple[int, ...] = (), flat: tuple[int, ...] = ()
+    *names: str,
+    domain: str = "",
+    host: tuple[int, ...] = (),
+    flat: tuple[int, ...] = (),
+    backward: tuple[str, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Register a handler ``(node, *inputs) -> outputs``; an absent optional input is None."""
 
     def register(handler: Handler) -> Handler:
         for name in names:
-            _TABLE[domain, name] = Operator(handler, frozenset(host), frozenset(flat))
+            _TABLE[domain, name] = Operator(handler, frozenset(host), frozenset(flat), backward)
         return handler
 
     return register
