@@ -3,6 +3,7 @@
 from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     activation,
     attention,
+    casting,
     control_flow,
     convolution,
     elementwise,
