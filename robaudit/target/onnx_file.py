@@ -17,12 +17,12 @@ from robaudit.errors import RobauditError, UnsupportedOperatorError, UsageError
 from robaudit.target.discover import FileInput
 from robaudit.target.head import FileOutput
 from robaudit.target.onnx import OnnxModule, import_onnx
+from robaudit.target.onnx_source import OnnxSource, read_onnx
 
 __all__ = ["OnnxFile", "open_onnx"]
 
 NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
 SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
-NO_MODEL = "neither an ONNX model nor a TorchScript archive"
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
 LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
@@ -32,8 +32,7 @@ class OnnxFile:
     """Runs an ONNX file.
 
     Args:
-        path: of the file.
-        model: parsed, with its external data.
+        source: the file, read and checked.
         device: that attacks run on; the judge uses CUDA only if that is the device and the provider works.
 
     Raises:
@@ -42,14 +41,14 @@ class OnnxFile:
 
     format = "onnx"
 
-    def __init__(self, path: Path, model: onnx.ModelProto, device: torch.device) -> None:
-        self.path = path
-        self.model = model
+    def __init__(self, source: OnnxSource, device: torch.device) -> None:
+        self.path = source.path
+        self.model = source.model
         self.device = device
-        self.session = _session(path, device)
+        self.session = _session(source, device)
         self.input = self._only_input()
         self.outputs = [FileOutput(o.name, _shape(o.shape), _dtype(o.type)) for o in self.session.get_outputs()]
-        self.metadata: dict[str, str] = {p.key: p.value for p in model.metadata_props}
+        self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
         self.twin: OnnxModule | None = None
         self.no_gradient: str | None = None
         self._output = ""
@@ -175,17 +174,9 @@ def open_onnx(path: Path, device: torch.device) -> OnnxFile:
     Raises:
         UsageError: it is no valid ONNX model, or its external data is missing or outside of its folder.
     """
+    source = read_onnx(path)
     try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # protobuf's own types differ between its implementations
-        raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
-    if not model.graph.node or not model.graph.output:
-        raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
-    _load_external(path, model)
-    try:
-        return OnnxFile(path, model, device)
+        return OnnxFile(source, device)
     except UsageError:
         raise
     except Exception as error:
@@ -193,24 +184,7 @@ def open_onnx(path: Path, device: torch.device) -> OnnxFile:
         raise UsageError(f"ONNX Runtime cannot load {path}: {reason}") from error
 
 
-def _load_external(path: Path, model: onnx.ModelProto) -> None:
-    folder = path.parent.resolve()
-    for tensor in onnx.external_data_helper._get_all_tensors(model):
-        if not onnx.external_data_helper.uses_external_data(tensor):
-            continue
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        file = (folder / location).resolve()
-        if Path(location).is_absolute() or not file.is_relative_to(folder):
-            raise UsageError(f"{path} wants weights from {location!r}, outside of its folder; refused")
-        if not file.is_file():
-            raise UsageError(f"{path} needs its external data {location!r} beside it, which is missing")
-    try:
-        onnx.load_external_data_for_model(model, str(folder))
-    except Exception as error:
-        raise UsageError(f"the external data of {path} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def _session(path: Path, device: torch.device) -> onnxruntime.InferenceSession:
+def _session(source: OnnxSource, device: torch.device) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
@@ -218,7 +192,7 @@ def _session(path: Path, device: torch.device) -> onnxruntime.InferenceSession:
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0}))
-    return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    return source.session(options, providers)
 
 
 def _shape(shape: list[Any] | None) -> tuple[int | None, ...] | None:

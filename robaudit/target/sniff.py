@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from robaudit.errors import UsageError
+from robaudit.target.confined import open_regular
 
 __all__ = ["model_format"]
 
@@ -27,7 +28,7 @@ def model_format(path: Path) -> Literal["onnx", "torchscript"]:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give an ONNX or TorchScript file")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(16)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {path}") from error
