@@ -213,7 +213,8 @@ def nested(depth: int) -> onnx.ModelProto:
         result = [helper.make_tensor_value_info(nodes[-1].output[0], FLOAT, None)]
         graph = helper.make_graph(nodes, "g", [], result)
         nodes = [NODE("If", ["c"], [f"y{level}"], then_branch=graph, else_branch=graph)]
-    return build([*nodes, *flat([product()])], [numpy_helper.from_array(W, "w")])
+    constants = [numpy_helper.from_array(W, "w"), numpy_helper.from_array(np.array(True), "c")]
+    return build([*nodes, *flat([product()])], constants)
 
 
 def calls(edges: dict[str, list[str]]) -> onnx.ModelProto:
