@@ -4,6 +4,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     activation,
     attention,
     casting,
+    contrib,
     control_flow,
     convolution,
     elementwise,
