@@ -14,6 +14,7 @@ from robaudit.target.onnx import batching, gradient, passes, straight_through
 from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, read
+from robaudit.target.onnx.nchwc import to_plain
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
@@ -65,7 +66,7 @@ def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
 
 def _live(model: onnx.ModelProto, output: str | None) -> Graph:
     """The graph without what no output reads and branches that are never taken."""
-    graph = passes.fold_constants(read(model, output))
+    graph = passes.fold_constants(to_plain(read(model, output)))
     while (reduced := without_known_branches(graph)) is not None:
         graph = passes.fold_constants(reduced)
     return graph

