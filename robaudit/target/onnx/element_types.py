@@ -78,6 +78,12 @@ _FIXED: dict[str, int] = {
 }
 # Which input has the type of the (first) output, where it is not the first.
 _LIKE: dict[str, int] = {"Where": 1, "OneHot": 2, "CastLike": 1, "QLinearConv": 7, "QLinearMatMul": 7}
+# An output whose type no input shows.
+_OPEN = {
+    *("ConstantOfShape", "EyeLike", "If", "Loop", "Scan", "SequenceMap", "SequenceAt", "SequenceEmpty", "Optional"),
+    *("OptionalGetElement", "OptionalHasElement", "SequenceLength", "TfIdfVectorizer", "MelWeightMatrix"),
+    *("HannWindow", "HammingWindow", "BlackmanWindow"),
+}
 
 
 def limits(code: int) -> tuple[int, int]:
@@ -112,6 +118,8 @@ def annotate(op: str, inputs: Sequence[str], attributes: dict[str, Any], types: 
         return [int(code) for code in (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8)]
     if op == "TopK":
         return [known(0), int(onnx.TensorProto.INT64)]
+    if op in _OPEN:
+        return [None]
     if op in _FIXED:
         return [int(_FIXED[op])]
     return [known(_LIKE.get(op, 0))]
