@@ -1,0 +1,184 @@
+"""Checks robaudit's twin of every file of a corpus against ONNX Runtime and the module it was made from.
+
+    python -m corpus.check FOLDER RESULTS.jsonl [PATTERN]
+
+For each file: share of equal argmax and largest difference of the logits, on noise, and on points that an
+attack ends at; both beside the file's own noise floor (ONNX Runtime with and without optimisations). Input
+gradient against the source module's, whose own float32-to-float64 difference is given too, and against
+central differences on ONNX Runtime. What has been checked is not checked again.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from corpus.architectures import build
+from torch import Tensor
+
+from robaudit.target.load import load_target
+from robaudit.target.target import Target
+
+POINTS = 8
+STEPS = 3
+SOURCE_POINTS = 2
+
+
+def check(path: Path, source: str | None) -> dict[str, Any]:
+    """Figures of one file."""
+    start = time.perf_counter()
+    target = load_target(path, device="cpu")
+    found: dict[str, Any] = {"load_s": round(time.perf_counter() - start, 2), "classes": target.num_classes}
+    u = _points(target.spec.shape)
+    target.measure(u[:2])
+    start = time.perf_counter()
+    target.calibrate()
+    found["calibrate_s"] = round(time.perf_counter() - start, 2)
+    found["gradient"] = target.gradient.reason or "available"
+    if not target.gradient.available:
+        return found
+    found |= {"batching": target.facts.get("batching"), "cuts": len(target.facts.get("cuts", []))}
+    found["noise"] = _compare(target, u)
+    g = _gradient(target, u)
+    found["gradient_norm"] = float(g.norm())
+    found["central"] = _central(target, u[:1], g[:1])
+    found["attacked"] = _compare(target, _attacked(target, u))
+    if source is not None:
+        found |= _against_source(source, target, u[:SOURCE_POINTS])
+    return found
+
+
+def _compare(target: Target, u: Tensor) -> dict[str, float]:
+    """Twin against file, beside the file against itself."""
+    expected = target.scores(u, alone=True).double()
+    with torch.no_grad():
+        twin = target.head.scores(target.file.differentiable(target.spec.to_file(u))).double()
+    plain = _unoptimised(target, u)
+    scale = float(expected.abs().amax().clamp_min(1e-12))
+    floor = float((plain - expected).abs().amax()) / scale if plain is not None else 0.0
+    difference = float((twin - expected).abs().amax()) / scale
+    margins = expected.topk(2, 1).values
+    ties = (margins[:, 0] - margins[:, 1]) <= 2 * scale * max(floor, 1e-5)
+    equal = twin.argmax(1) == expected.argmax(1)
+    return {
+        "argmax": float((equal | ties).double().mean()),
+        "argmax_strict": float(equal.double().mean()),
+        "relative": difference,
+        "floor": floor,
+    }
+
+
+def _unoptimised(target: Target, u: Tensor) -> Tensor | None:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(str(target.path), options, providers=["CPUExecutionProvider"])
+        width = target.spec.batch or 1
+        rows = target.spec.to_file(u).numpy().astype(target.spec.dtype)
+        found = [
+            session.run([target.head.output], {target.spec.name: np.repeat(row[None], width, 0)})[0][:1] for row in rows
+        ]
+    except Exception:  # some files only run optimised
+        return None
+    return target.head.scores(torch.from_numpy(np.concatenate(found).astype(np.float64)))
+
+
+def _direction(target: Target) -> Tensor:
+    return torch.randn(target.num_classes, generator=torch.Generator().manual_seed(3))
+
+
+def _gradient(target: Target, u: Tensor) -> Tensor:
+    """Of a random combination of the file's scores."""
+    x = u.clone().requires_grad_()
+    raw = target.head.scores(target.file.differentiable(target.spec.to_file(x)))
+    return torch.autograd.grad((raw * _direction(target).to(raw)).sum(), x)[0]
+
+
+def _central(target: Target, u: Tensor, g: Tensor) -> float:
+    """Relative error of the slope along the gradient against differences on the file, at the best step."""
+    unit = (g / g.norm().clamp_min(1e-30)).double()
+    weights = _direction(target).double()
+    errors = []
+    for step in (3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0):
+        ends = [
+            float((target.scores((u.double() + sign * step * unit).float(), alone=True).double() * weights).sum())
+            for sign in (1, -1)
+        ]
+        slope = (ends[0] - ends[1]) / (2 * step)
+        errors.append(abs(slope - float(g.norm())) / max(float(g.norm()), 1e-12))
+    return min(errors)
+
+
+def _attacked(target: Target, u: Tensor) -> Tensor:
+    """Where a few signed steps against the first answer end."""
+    label = target.labels(u)
+    x = u.clone()
+    for _ in range(STEPS):
+        point = x.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(target.logits(point), label)
+        x = (x + 0.01 * torch.autograd.grad(loss, point)[0].sign()).clamp(0, 1)
+    return x
+
+
+def _against_source(name: str, target: Target, u: Tensor) -> dict[str, float]:
+    """Gradient of twin and source module, relative in L2; ``floor``: of the module in float32 and float64."""
+    twin = _gradient(target, u).double()
+    single, double = _source_gradients(name)
+    return {
+        "source": float((twin - single).norm() / single.norm()),
+        "source_cosine": float((twin * single).sum() / (twin.norm() * single.norm()).clamp_min(1e-30)),
+        "source_floor": float((single - double).norm() / double.norm()),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _source_gradients(name: str) -> tuple[Tensor, Tensor]:
+    """The module's own, in float32 and float64, at the points that every file of it is checked at."""
+    module, size = build(name)
+
+    def of(dtype: torch.dtype) -> Tensor:
+        x = _points((3, size, size))[:SOURCE_POINTS].to(dtype).requires_grad_()
+        result = module.to(dtype)(x)
+        weights = torch.randn(result.shape[1], generator=torch.Generator().manual_seed(3)).to(dtype)
+        return torch.autograd.grad((result * weights).sum(), x)[0].double()
+
+    return of(torch.float32), of(torch.float64)
+
+
+def _points(shape: tuple[int, ...]) -> Tensor:
+    return torch.rand((POINTS, *shape), generator=torch.Generator().manual_seed(0))
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    folder, results = Path(sys.argv[1]), Path(sys.argv[2])
+    pattern = sys.argv[3] if len(sys.argv) > 3 else "*"
+    known = {json.loads(line)["file"] for line in results.read_text().splitlines()} if results.exists() else set()
+    for line in (folder / "manifest.jsonl").read_text().splitlines():
+        made = json.loads(line)
+        path = folder / made["file"]
+        if made["problem"] or made["file"] in known or not fnmatch.fnmatch(path.name, pattern):
+            continue
+        start = time.perf_counter()
+        try:
+            found = check(path, made.get("source"))
+        except Exception as error:
+            found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        found = {"file": path.name, "kind": made["kind"], **found, "seconds": round(time.perf_counter() - start, 1)}
+        with results.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
