@@ -85,6 +85,9 @@ _OPEN = {
     *("HannWindow", "HammingWindow", "BlackmanWindow"),
 }
 
+TYPED = frozenset(("com.microsoft", op) for op in ("QuantizeLinear", "DequantizeLinear", "GatherBlockQuantized"))
+"""Operators of other domains that :func:`annotate` knows."""
+
 
 def limits(code: int) -> tuple[int, int]:
     """Smallest and largest value of an integer type."""
@@ -93,7 +96,7 @@ def limits(code: int) -> tuple[int, int]:
 
 
 def annotate(op: str, inputs: Sequence[str], attributes: dict[str, Any], types: dict[str, int]) -> list[int | None]:
-    """Give an operator of the default domain the types it must know; return those of its outputs.
+    """Give an operator of the default domain (or one of ``TYPED``) the types it must know; return those of its outputs.
 
     ``types``: what is known of the values made so far. Adds ``from`` and ``to`` to conversions and
     ``output_dtype`` to quantisers.
@@ -114,6 +117,9 @@ def annotate(op: str, inputs: Sequence[str], attributes: dict[str, Any], types: 
         return [known(7)]
     if op == "DequantizeLinear":
         return [attributes.get("output_dtype") or known(1)]
+    if op == "GatherBlockQuantized":
+        _set(attributes, "from", known(0))
+        return [known(2)]
     if op == "DynamicQuantizeLinear":
         return [int(code) for code in (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8)]
     if op == "TopK":

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from robaudit.errors import UnsupportedOperatorError
 from robaudit.target.onnx import element_types
-from robaudit.target.onnx.element_types import CARRIERS, WIDENED, annotate
+from robaudit.target.onnx.element_types import CARRIERS, TYPED, WIDENED, annotate
 
 DTYPES = element_types.DTYPES
 ML = "ai.onnx.ml"
@@ -227,7 +227,7 @@ class _Reader:
             outputs=tuple(scope.get(name, name) for name in proto.output),
             attributes={a.name: _value(a) for a in proto.attribute if a.type != onnx.AttributeProto.GRAPH},
         )
-        if not domain:
+        if not domain or (domain, read_node.op) in TYPED:
             types = annotate(read_node.op, read_node.inputs, read_node.attributes, self._types)
             made = zip(read_node.outputs, types, strict=False)
             self._types.update((name, code) for name, code in made if name and code)
