@@ -1,32 +1,20 @@
-"""The output: which one holds the class scores, and what they are."""
+"""What the numbers of the output mean: raw outputs to class scores, and the twin's answers to logits."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.errors import UsageError
+from robaudit.target.peel import Ending, Tail
 
-__all__ = ["FileOutput", "Head", "choose_output"]
+__all__ = ["Head", "Kind"]
 
-Kind = Literal["logits", "probabilities", "log-probabilities"]
-LIKELY = ("logit", "prob", "score", "output", "class")
-LOCATES = re.compile(r"box|anchor|mask|segm|keypoint|landmark|heatmap|num_det|det_|detections", re.IGNORECASE)
-"""Names of outputs that say where things are: the file is a detector or segmenter."""
-
-
-@dataclass(frozen=True)
-class FileOutput:
-    """An output as the file declares it, the batch first; None where a dimension is free."""
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: str
+Kind = Literal["logits", "probabilities", "log-probabilities", "sigmoids", "labels"]
 
 
 @dataclass(frozen=True)
@@ -35,28 +23,64 @@ class Head:
 
     Args:
         output: name of the output.
-        kind: what the numbers are; measured on real samples.
+        kind: what the numbers are; measured on real samples where the graph does not tell.
         single: one number a sample, the second of two classes.
+        classes: K, for labels.
+        tail: what the file does after the tensor that the twin returns; None: the twin returns the output.
     """
 
     output: str
     kind: Kind = "logits"
     single: bool = False
+    classes: int = 0
+    tail: Tail | None = None
+
+    @property
+    def peeled(self) -> bool:
+        """Whether gradients are taken before the end of the file."""
+        return self.tail is not None and self.tail.peeled
 
     def scores(self, raw: Tensor) -> Tensor:
-        """[N, ...] raw output to [N, K] scores whose argmax is the prediction."""
+        """[N, ...] raw output to [N, K] scores whose argmax is the prediction.
+
+        A label becomes 1 for its class and 0 for the others; one that is no known class, NaN.
+        """
         flat = raw.flatten(1)
+        if self.kind == "labels":
+            label = flat[:, 0].long()
+            known = (label >= 0) & (label < self.classes)
+            found = F.one_hot(torch.where(known, label, 0), self.classes).to(torch.float32)
+            return found.masked_fill(~known[:, None], math.nan)
         if not self.single:
             return flat
         other = 1 - flat if self.kind == "probabilities" else torch.zeros_like(flat)
         return torch.cat([other, flat], 1)
 
-    def logits(self, raw: Tensor) -> Tensor:
-        """[N, ...] raw output to [N, K] logits: the softmax or sigmoid is undone for the gradient."""
-        scores = self.scores(raw)
-        if self.kind != "probabilities":
-            return scores
-        return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
+    def logits(self, answer: Tensor) -> Tensor:
+        """[N, ...] the twin's answer to [N, K] logits.
+
+        Where the file's softmax or sigmoid could not be left out of the twin, it is undone.
+        """
+        if self.tail is None or not self.tail.peeled:
+            return _undone(self.scores(answer), self.kind)
+        z = answer.flatten(1)
+        if self.tail.ending == "sigmoid-share":
+            z = F.logsigmoid(z)
+        if self.tail.decision in ("above", "below"):
+            z = z - self.tail.threshold if self.tail.decision == "above" else self.tail.threshold - z
+        elif self.tail.decision == "argmin":
+            z = -z
+        return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+
+    def replayed(self, answer: Tensor) -> Tensor:
+        """[N, ...] the twin's answer to the [N, K] scores that the file would give: what parity compares."""
+        if self.tail is None or not self.tail.peeled:
+            return self.scores(answer)
+        if self.kind == "labels":
+            logits = self.logits(answer)
+            found = F.one_hot(logits.argmax(1), self.classes).to(torch.float32)
+            return found.masked_fill(~logits.isfinite().all(1, keepdim=True), math.nan)
+        return self.scores(_ended(answer.flatten(1), self.tail.ending))
 
     def measured(self, raw: Tensor, *, unbounded: bool = False) -> Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
@@ -65,6 +89,13 @@ class Head:
             raw: rows that are not finite do not count.
             unbounded: the file's last operator can give any number, so that these are logits wherever they lie.
         """
+        if self.kind == "labels":
+            return self
+        ending = self.tail.ending if self.tail is not None else "none"
+        if ending == "softmax" and not self.single:
+            return replace(self, kind="probabilities")
+        if ending == "log-softmax" and not self.single:
+            return replace(self, kind="log-probabilities")
         flat = raw.flatten(1).double()
         finite = flat[flat.isfinite().all(1)]
         kind: Kind = "logits"
@@ -77,39 +108,24 @@ class Head:
             kind = "probabilities"
         elif bool((finite <= 1e-6).all()) and bool(((finite.exp().sum(1) - 1).abs() < 5e-3).all()):
             kind = "log-probabilities"
+        elif ending == "sigmoid":
+            kind = "sigmoids"
         return replace(self, kind=kind)
 
 
-def choose_output(outputs: Sequence[FileOutput]) -> FileOutput:
-    """The output that holds class scores: the likeliest name among those of the right shape.
-
-    Raises:
-        UsageError: no output is [N, K], [N, 1] or [N, K, 1, 1] of floats, or one says where things are; the file is no
-            classifier.
-    """
-    fitting = [o for o in outputs if o.dtype.startswith(("float", "bfloat", "double")) and _is_scores(o.shape)]
-    locating = len(outputs) > 1 and any(LOCATES.search(o.name) for o in outputs)
-    if not fitting or locating:
-        listing = ", ".join(f"{o.name} {_words(o.shape)} {o.dtype}" for o in outputs)
-        hint = "detectors, segmenters and label-only outputs are not supported"
-        if any(o.dtype.startswith("seq(map") for o in outputs):
-            hint = "convert scikit-learn models with the option zipmap=False"
-        raise UsageError(
-            f"this is no classifier that robaudit can audit: no output holds one score a class (outputs: {listing}); "
-            + hint
-        )
-    for word in LIKELY:
-        for output in fitting:
-            if word in output.name.lower():
-                return output
-    return fitting[0]
+def _undone(scores: Tensor, kind: Kind) -> Tensor:
+    if kind != "probabilities":
+        return scores
+    return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
 
 
-def _is_scores(shape: tuple[int | None, ...] | None) -> bool:
-    if shape is None:
-        return True
-    return len(shape) == 2 or (len(shape) > 2 and all(d == 1 for d in shape[2:]))
-
-
-def _words(shape: tuple[int | None, ...] | None) -> str:
-    return "?" if shape is None else "x".join("N" if d is None else str(d) for d in shape)
+def _ended(z: Tensor, ending: Ending) -> Tensor:
+    """What the file makes of the twin's tensor."""
+    if ending == "softmax":
+        return z.softmax(1)
+    if ending == "log-softmax":
+        return z.log_softmax(1)
+    if ending == "exp":
+        return z.exp()
+    share = z.sigmoid() if ending in ("sigmoid", "sigmoid-share") else z
+    return share / share.sum(1, keepdim=True) if ending == "sigmoid-share" else share

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +17,69 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError, UnsupportedOperatorError, UsageError
 from robaudit.target.discover import FileInput
-from robaudit.target.head import FileOutput
+from robaudit.target.inputs import DeclaredInput, FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_source import OnnxSource, read_onnx
+from robaudit.target.outputs import Choice, FileOutput, class_index, score_columns
+from robaudit.target.peel import Tail, class_values, ends_linear, label_tail, score_tail
+from robaudit.target.wiring import Wiring, feeds_lookup
 
 __all__ = ["OnnxFile", "open_onnx"]
 
 NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
-SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
-LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
 
 
 class OnnxFile:
-    """Runs an ONNX file.
+    """Runs an ONNX file: ``choose_input``, ``choose_output`` and ``import_twin`` come before ``run``.
 
     Args:
         source: the file, read and checked.
         device: that attacks run on; the judge uses CUDA only if that is the device and the provider works.
-
-    Raises:
-        UsageError: it has no input that can be attacked, or several.
     """
 
     format = "onnx"
 
     def __init__(self, source: OnnxSource, device: torch.device) -> None:
         self.path = source.path
-        self.model = source.model
+        self.wiring = Wiring(source.model)
+        self.model = self.wiring.model
         self.device = device
         self.session = _session(source, device)
-        self.input = self._only_input()
+        self.inputs = [_declared(i) for i in self.session.get_inputs()]
         self.outputs = [FileOutput(o.name, _shape(o.shape), _dtype(o.type)) for o in self.session.get_outputs()]
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
+        self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
         self.no_gradient: str | None = None
-        self._output = ""
-        self._dtype = np.dtype(self.input.dtype)
+        self._choice: Choice | None = None
+        self._values: tuple[Any, ...] | None = None
 
-    def _only_input(self) -> FileInput:
-        """The one input that is data."""
-        inputs = self.session.get_inputs()
-        if len(inputs) != 1:
-            names = ", ".join(f"{i.name} {i.shape}" for i in inputs)
-            raise UsageError(f"{self.path} has {len(inputs)} inputs ({names}); only models with one can be audited yet")
-        declared = inputs[0]
-        shape, dtype = _shape(declared.shape), _dtype(declared.type)
+    def choose_input(self, fixed: Mapping[str, str], wanted: str | None) -> FileInput:
+        """Settle which input is attacked and what the others hold.
+
+        Raises:
+            UsageError: others are without a value, or the attacked one holds no numbers that can be perturbed.
+        """
+        declared, self.fixed = choose_input(self.path, self.inputs, fixed, wanted)
+        shape, dtype = declared.shape, declared.dtype
+        where = f"the input {declared.name!r} of {self.path}"
         if shape is None or len(shape) < 2:
-            raise UsageError(f"the input {declared.name!r} of {self.path} has no batch and feature dimensions")
+            raise UsageError(f"{where} ({declared.size}) has no batch and feature dimensions")
+        entry = next((i for i in self.model.graph.input if i.name == declared.name), None)
+        if any(d.HasField("dim_value") and d.dim_value == 0 for d in entry.type.tensor_type.shape.dim) if entry else 0:
+            raise UsageError(f"{where} holds no values: one of its dimensions is 0")
         if dtype not in NUMERIC:
-            raise UsageError(
-                f"the input {declared.name!r} of {self.path} is of type {dtype}; robaudit perturbs numbers only"
-            )
-        return FileInput(declared.name, shape, dtype, _image_type(self.model, declared.name))
+            raise UsageError(f"{where} is of type {dtype}; robaudit perturbs numbers only")
+        self._dtype = np.dtype(dtype)
+        self.input = FileInput(declared.name, shape, dtype, _image_type(self.model, declared.name))
+        return self.input
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether the attacked input holds whole numbers that are looked up in a table: tokens or bytes."""
+        return self.input.dtype in ("int32", "int64") and feeds_lookup(self.wiring, self.input.name)
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
@@ -78,29 +89,44 @@ class OnnxFile:
             "producer": f"{self.model.producer_name} {self.model.producer_version}".strip(),
             "operators": dict(operators.most_common()),
             "judge": f"ONNX Runtime {onnxruntime.__version__}, {self.session.get_providers()[0]}",
-            "outputs": [
-                f"{o.name} {'x'.join('N' if d is None else str(d) for d in o.shape or ())}" for o in self.outputs
-            ],
+            "outputs": [f"{o.name} {o.size}" for o in self.outputs],
         }
 
     @property
     def unbounded(self) -> bool:
         """Whether the operator that makes the chosen output can give any number, so that they are logits."""
-        makers = {name: node for node in self.model.graph.node for name in node.output}
-        weights = {tensor.name for tensor in self.model.graph.initializer}
-        name = self._output
-        while (node := makers.get(name)) is not None:
-            biased = node.op_type == "Add" and len(weights.intersection(node.input)) == 1
-            if node.op_type not in SHAPE_ONLY and not biased:
-                return node.op_type in LINEAR
-            name = next(i for i in node.input if i not in weights)
-        return False
+        return self._choice is not None and ends_linear(self.wiring, self._choice.output.name)
 
-    def import_twin(self, output: str) -> None:
-        """Choose the output and build the twin; a graph that cannot be translated leaves black box alone."""
-        self._output = output
+    def answers(self, x: Tensor, width: int) -> list[dict[str, Any]]:
+        """Every output to each of the inputs [N, *file_shape], asked alone (``width`` times, in files of that batch).
+
+        Raises:
+            RobauditError: the runtime refuses one.
+        """
+        found = []
+        for row in self._as_file(x):
+            results = self._session_run(None, np.repeat(row[None], width, axis=0))
+            found.append({o.name: result for o, result in zip(self.outputs, results, strict=True)})
+        return found
+
+    def choose_output(self, choice: Choice, values: tuple[Any, ...] | None) -> None:
+        """Settle what ``run`` reads; ``values``: what the file calls its classes, in the order of the scores."""
+        self._choice, self._values = choice, values
+
+    def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
+        """(where the twin ends, what the file calls its classes); None for a label whose decision is not found."""
+        name = choice.output.name
+        if choice.role in ("labels", "ranks"):
+            tail = label_tail(self.wiring, name)
+            return tail, tail.values if tail is not None else class_values(self.wiring, name)
+        return score_tail(self.wiring, name), class_values(self.wiring, name)
+
+    def import_twin(self, tail: Tail) -> None:
+        """Build the twin; a graph that cannot be translated leaves black box alone."""
+        self.twin, self.no_gradient = None, None
         try:
-            twin = import_onnx(self.model, output)
+            with _with_output(self.model, tail.tensor), _raw_scores(self.wiring, tail):
+                twin = import_onnx(self.model, tail.tensor)
             if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
                 twin = twin.float_twin()
             self.twin = twin.to(self.device)
@@ -110,20 +136,21 @@ class OnnxFile:
             self.no_gradient = f"unavailable: {' '.join(str(error).split())[:200] or type(error).__name__}"
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
-        """The output at file precision, without gradient.
+        """The chosen output at file precision, without gradient.
 
         Args:
             x: [N, *file_shape] in the file's units.
             width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
 
         Returns:
-            [N, ...], half precision widened to float32.
+            [N, ...] scores, half precision widened to float32; [N, 1] int64 class indices where the file returns
+            labels, -1 for a label that is no known class.
 
         Raises:
             RobauditError: the runtime refuses the input, or does not return one row an input.
             OutOfMemoryError: the runtime says that its memory ran out.
         """
-        values = self._values(x)
+        values = self._as_file(x)
         if width is None:
             result = self._call(values, len(values))
         else:
@@ -135,7 +162,7 @@ class OnnxFile:
             result = result.astype(np.float32)
         return torch.from_numpy(result).to(self.device)
 
-    def _values(self, x: Tensor) -> NDArray[Any]:
+    def _as_file(self, x: Tensor) -> NDArray[Any]:
         """As the file's type; whole numbers are rounded and kept in their type's range."""
         values: NDArray[Any] = x.detach().cpu().numpy()
         if self._dtype.kind in "iu":
@@ -143,29 +170,47 @@ class OnnxFile:
             values = np.clip(np.rint(np.nan_to_num(values)), limits.min, limits.max)
         return np.ascontiguousarray(values, dtype=self._dtype)
 
-    def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
+    def _session_run(self, outputs: list[str] | None, values: NDArray[Any]) -> list[Any]:
+        feed = {fixed.declared.name: fixed.rows(len(values)) for fixed in self.fixed}
         try:
-            result = np.asarray(self.session.run([self._output], {self.input.name: values})[0])
+            results: list[Any] = self.session.run(outputs, {self.input.name: values, **feed})
         except Exception as error:  # the runtime raises its own types
             if any(words in str(error).lower() for words in NO_MEMORY):
                 raise torch.OutOfMemoryError(str(error)) from error
             raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
-        if result.ndim < 2 or len(result) != rows:
-            shape = "x".join(map(str, result.shape))
-            raise RobauditError(f"the output {self._output} of {rows} inputs has shape {shape}, not one row an input")
-        return result
+        return results
+
+    def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
+        assert self._choice is not None
+        name, role = self._choice.output.name, self._choice.role
+        result = self._session_run([name], values)[0]
+        shape = np.shape(result) if not isinstance(result, list) else (len(result),)
+        if (shape or (1,))[0] != rows or (role == "ranks" and len(shape) < 2):
+            words = "x".join(map(str, shape))
+            raise RobauditError(f"the output {name} of {rows} inputs has shape {words}, not one row an input")
+        if role in ("labels", "ranks"):
+            return class_index(np.asarray(result).reshape(rows, -1)[:, :1], self._values)
+        array = score_columns(result, self._values) if isinstance(result, list) else np.asarray(result)
+        return array.reshape(rows, -1) if array.ndim < 2 else array
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """The twin's output for a batch in the file's layout and units; where the file rounds, so does the twin.
+        """The twin's tensor for a batch in the file's layout and units; where the file rounds, so does the twin.
 
         The gradient goes through the rounding as if it were not there.
         """
         assert self.twin is not None
         if self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
-        result = self.twin(x)
+        result = self.twin(x, **self._twin_inputs())
         assert isinstance(result, Tensor)
-        return result
+        return result[:, None] if result.dim() == 1 else result
+
+    def _twin_inputs(self) -> dict[str, Tensor]:
+        found = {}
+        for fixed in self.fixed:
+            value = torch.from_numpy(np.array(fixed.value))
+            found[fixed.declared.name] = (value.float() if value.dtype == torch.float16 else value).to(self.device)
+        return found
 
 
 def open_onnx(path: Path, device: torch.device) -> OnnxFile:
@@ -193,6 +238,40 @@ def _session(source: OnnxSource, device: torch.device) -> onnxruntime.InferenceS
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0}))
     return source.session(options, providers)
+
+
+@contextlib.contextmanager
+def _with_output(model: onnx.ModelProto, tensor: str) -> Iterator[None]:
+    """The model with one more output for as long as it is imported."""
+    known = any(output.name == tensor for output in model.graph.output)
+    if not known:
+        model.graph.output.add().name = tensor
+    try:
+        yield
+    finally:
+        if not known:
+            del model.graph.output[-1]
+
+
+@contextlib.contextmanager
+def _raw_scores(wiring: Wiring, tail: Tail) -> Iterator[None]:
+    """The model with linear classifiers that end in their raw scores, for as long as it is imported."""
+    nodes = [node for name in tail.raw if (node := wiring.maker(name)) is not None]
+    changed = [(a, a.s) for node in nodes for a in node.attribute if a.name == "post_transform"]
+    for attribute, _ in changed:
+        attribute.s = b"NONE"
+    try:
+        yield
+    finally:
+        for attribute, value in changed:
+            attribute.s = value
+
+
+def _declared(given: Any) -> DeclaredInput:
+    symbols = tuple(d if isinstance(d, str) else None for d in given.shape or ())
+    return DeclaredInput(
+        given.name, _shape(given.shape), _dtype(given.type), symbols, given.type.startswith("optional")
+    )
 
 
 def _shape(shape: list[Any] | None) -> tuple[int | None, ...] | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError
-from robaudit.target.head import Head
+from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
 
-__all__ = ["GradientStatus", "Parity", "Target"]
+__all__ = ["GradientStatus", "Method", "Parity", "Target"]
+
+Method = Literal["exact", "straight-through", "none"]
 
 REPEATS = 5
 """Answers to the same input that are compared."""
@@ -21,6 +23,8 @@ INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
 BATCH = 64
 """Points that parity compares at once."""
+TIE = 1e-4
+"""Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
 
 
 class ModelFile(Protocol):
@@ -52,19 +56,38 @@ class ModelFile(Protocol):
 
 @dataclass(frozen=True)
 class GradientStatus:
-    """Whether white-box attacks can run, and why not."""
+    """Whether white-box attacks can run, and how good their gradient is.
+
+    Args:
+        available: whether there is one.
+        reason: why not, or what limits it.
+        method: exact; straight-through, where operators without a derivative are passed as if they were not there.
+        cuts: operators between input and scores without a useful derivative, as ``Op (node)``.
+        batching: how the twin runs a batch: direct, vmap or loop.
+    """
 
     available: bool
     reason: str | None = None
+    method: Method = "exact"
+    cuts: tuple[str, ...] = ()
+    batching: str | None = None
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Twin against file: inputs compared, share of equal argmax, largest difference over the largest score."""
+    """Twin against file.
+
+    Args:
+        n: inputs compared.
+        argmax_agreement: share with equal predictions; a tie within ``TIE`` or the noise floor is equal.
+        relative_difference: largest difference over the largest score; 0 where the file returns labels.
+        noise: the same between the runtime with and without its optimisations; None where it was not measured.
+    """
 
     n: int
     argmax_agreement: float
     relative_difference: float
+    noise: float | None = None
 
 
 class Target:
@@ -75,9 +98,7 @@ class Target:
         sha256: of its content.
         file: loaded.
         spec: what its input means.
-        head: what its output means.
-        num_classes: K.
-        class_names: declared names, or None.
+        readout: which output is read, and what it means.
         device: that tensors live on.
     """
 
@@ -87,9 +108,7 @@ class Target:
         sha256: str,
         file: ModelFile,
         spec: InputSpec,
-        head: Head,
-        num_classes: int,
-        class_names: list[str] | None,
+        readout: Readout,
         device: torch.device,
     ) -> None:
         self.path = path
@@ -98,18 +117,25 @@ class Target:
         self.file = file
         self.format = file.format
         self.spec = spec
-        self.head = head
-        self.num_classes = num_classes
-        self.class_names = class_names
+        self.choice = readout.choice
+        self.head = readout.head
+        self.num_classes = readout.classes
+        self.class_names = readout.names
         self.device = device
         self.dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        self.gradient = GradientStatus(file.no_gradient is None, file.no_gradient)
+        reason = file.no_gradient
+        self.gradient = GradientStatus(reason is None, reason, "exact" if reason is None else "none")
         self.batch_invariant: bool | None = None
         self.batch_deviation: float | None = None
         self.repeat_deviation = 0.0
         self._singly = False
         self.notes: list[str] = []
         self.facts = file.facts()
+
+    @property
+    def no_scores(self) -> str | None:
+        """Why attacks on scores cannot run, or None."""
+        return "the file returns labels only" if self.head.kind == "labels" else None
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """Scores by the shipped file.
@@ -131,43 +157,65 @@ class Target:
         return self.scores(u).argmax(1)
 
     def logits(self, u: Tensor) -> Tensor:
-        """[N, *shape] to [N, K] logits with a gradient; a softmax or sigmoid at the end is undone.
+        """[N, *shape] to [N, K] logits with a gradient, taken before a softmax, sigmoid or ArgMax at the end.
 
         Raises:
             AuditError: the file has no gradient.
         """
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
+        return self.head.logits(self._answer(u))
+
+    def _answer(self, u: Tensor) -> Tensor:
+        """What the twin returns for [N, *shape]."""
         if self._singly and len(u) > 1:
-            return torch.cat([self.logits(u[i : i + 1]) for i in range(len(u))])
-        return self.head.logits(self.file.differentiable(self.spec.to_file(u.to(self.dtype))))
+            return torch.cat([self._answer(u[i : i + 1]) for i in range(len(u))])
+        return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""
         return self.spec.snap(u, origin)
 
     def calibrate(self) -> None:
-        """Make the twin ready for batches; a twin that cannot run leaves black box alone."""
+        """Make the twin ready for batches; a twin that cannot run, or has no gradient, leaves black box alone."""
         if not self.gradient.available:
             return
         # A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients.
         self._singly = self.format == "torchscript" and self.batch_invariant is False
-        probe = torch.rand(2, *self.spec.shape, device=self.device, dtype=self.dtype, requires_grad=True)
+        points = probes(self.spec.shape)[1:].to(self.device, self.dtype)
+        points[0] = 0.5
+        points.requires_grad_()
         try:
             with torch.enable_grad():
-                logits = self.logits(probe)
-                gradient = torch.autograd.grad(logits.sum(), probe, allow_unused=True)[0] if logits.grad_fn else None
+                logits = self.logits(points)
+                weights = torch.linspace(-1, 1, logits.shape[1], dtype=logits.dtype, device=logits.device)
+                told = (logits * weights).sum()
+                gradient = torch.autograd.grad(told, points, allow_unused=True)[0] if told.grad_fn else None
         except Exception as error:  # torch raises many types for a graph that does not run
             reason = " ".join(str(error).split())[:200]
-            self.gradient = GradientStatus(False, f"unavailable: the torch twin does not run ({reason})")
-            return
-        if gradient is None:
-            self.gradient = GradientStatus(False, "unavailable: no gradient path leads from the input to the output")
+            self.gradient = GradientStatus(False, f"unavailable: the torch twin does not run ({reason})", "none")
             return
         twin = getattr(self.file, "twin", None)
-        if twin is not None:
-            self.facts["batching"] = twin.batching
-            self.facts["cuts"] = [str(cut) for cut in twin.cuts]
+        cuts = [] if twin is None else list(twin.cuts)
+        told_cuts = tuple(str(cut) for cut in cuts)
+        passed = any(getattr(cut, "rule", "cut") == "straight-through" for cut in cuts)
+        batching = None if twin is None else twin.batching
+        self.gradient = replace(
+            self.gradient, method="straight-through" if passed else "exact", cuts=told_cuts, batching=batching
+        )
+        where = f" ({', '.join(told_cuts[:3])})" if told_cuts else ""
+        if gradient is None:
+            reason = "unavailable: no gradient path leads from the input to the output" + where
+        elif told_cuts and not bool(gradient.any()) and self._changes(points.detach()):
+            reason = "unavailable: the gradient is zero everywhere" + where
+        else:
+            return
+        self.gradient = replace(self.gradient, available=False, reason=reason, method="none")
+
+    def _changes(self, u: Tensor) -> bool:
+        """Whether the file's scores differ between points."""
+        scores = self.scores(u, alone=True).double()
+        return _difference(scores, scores[:1].expand_as(scores)) > 0
 
     def measure(self, u: Tensor) -> None:
         """Find out on real samples what the output is, whether it repeats, and whether the batch matters.
@@ -178,7 +226,7 @@ class Target:
         Args:
             u: [N, *shape], a few samples.
         """
-        points = torch.cat([u, _synthetic(u)])
+        points = torch.cat([u, probes(tuple(u.shape[1:])).to(u)])
         raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
         self.head = self.head.measured(raw, unbounded=self.file.unbounded)
         alone = self.head.scores(raw).double()
@@ -200,28 +248,39 @@ class Target:
         limit = INVARIANT_HALF if self.spec.dtype == "float16" else INVARIANT
         self.batch_invariant = self.batch_deviation <= limit and same
 
-    def parity(self, u: Tensor) -> Parity:
-        """Compare twin and file on [N, *shape] points; one that neither answers with finite numbers counts as equal."""
-        equal, worst, largest = 0, 0.0, 1e-12
+    def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
+        """Compare twin and file on [N, *shape] points; one that neither answers with finite numbers counts as equal.
+
+        Args:
+            u: points.
+            noise: measure the runtime's own noise on them as well, with a second session without optimisations.
+        """
+        equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
+        plain = getattr(self.file, "plain", None) if noise else None
         for start in range(0, len(u), BATCH):
             part = u[start : start + BATCH]
             expected = self.scores(part).double()
             with torch.no_grad():
-                found = self.head.scores(self.file.differentiable(self.spec.to_file(part))).double()
+                found = self.head.replayed(self._answer(part)).double()
             finite = expected.isfinite().all(1)
             both_not = ~finite & ~found.isfinite().all(1)
-            equal += int((expected.argmax(1) == found.argmax(1))[finite].sum()) + int(both_not.sum())
-            if bool(finite.any()):
-                worst = max(worst, _difference(expected[finite], found[finite]))
-                largest = max(largest, float(expected[finite].abs().amax()))
-        return Parity(len(u), equal / len(u), worst / largest)
-
-
-def _synthetic(u: Tensor) -> Tensor:
-    """[4, *shape]: black, white, and uniform noise, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand((2, *u.shape[1:]), generator=generator).to(u)
-    return torch.cat([torch.zeros_like(noise[:1]), torch.ones_like(noise[:1]), noise])
+            equal += int(both_not.sum())
+            if not bool(finite.any()):
+                continue
+            expected, found = expected[finite], found[finite]
+            size = float(expected.abs().amax().clamp_min(1e-12))
+            largest = max(largest, size)
+            if self.head.kind == "labels":
+                equal += int((expected.argmax(1) == found.argmax(1)).sum())
+                continue
+            if plain is not None:
+                again = plain(self.spec.to_file(part[finite.to(part.device)]), width=self.spec.batch or 1)
+                floor = max(floor, 0.0 if again is None else _difference(expected, self.head.scores(again).double()))
+                plain = None if again is None else plain
+            behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
+            equal += int((behind <= max(TIE * size, floor)).sum())
+            worst = max(worst, _difference(expected, found))
+        return Parity(len(u), equal / len(u), worst / largest, None if plain is None else floor / largest)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""A TorchScript archive: it is both the judge and what is differentiated."""
+"""Opens a TorchScript archive whose code has been scanned."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
-from robaudit.errors import RobauditError, UsageError
-from robaudit.target.head import FileOutput
+from robaudit.errors import UsageError
+from robaudit.target.script_module import TorchScriptFile, last_line
 
 __all__ = ["TorchScriptFile", "open_torchscript"]
 
@@ -22,115 +21,6 @@ FORBIDDEN = ("from_file", "__setstate__", "torch.save", "torch.load", "ops.prims
 OPERATOR = re.compile(r"(?<![\w.])ops\.([A-Za-z_]\w*)\.")
 """Not ``__torch__.torchvision.ops.misc``, which is a class."""
 TOUCHES_FILES = {"aten::save", "aten::from_file"}
-
-
-class TorchScriptFile:
-    """Runs a TorchScript module.
-
-    Args:
-        path: of the archive.
-        module: loaded, in evaluation mode.
-        device: that it runs on.
-    """
-
-    format = "torchscript"
-    unbounded = False
-
-    def __init__(self, path: Path, module: torch.jit.ScriptModule, device: torch.device) -> None:
-        self.path = path
-        self.module = module
-        self.device = device
-        self.metadata: dict[str, str] = {}
-        self.no_gradient: str | None = None
-        self.weights = _weights(module)
-        floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
-        self.dtype = next(floats, torch.float32)
-
-    @property
-    def first_channels(self) -> int | None:
-        """Input channels of the first convolution; None where none is found."""
-        return next((int(w.shape[1]) for w in self.weights if w.dim() == 4), None)
-
-    def probe(self, x: Tensor) -> FileOutput:
-        """Try an input and describe the output.
-
-        Raises:
-            UsageError: the module refuses it, or returns no tensor.
-        """
-        try:
-            with torch.no_grad():
-                result = self.module(x.to(self.device, self.dtype))
-        except Exception as error:
-            shape = "x".join(map(str, x.shape[1:]))
-            raise UsageError(
-                f"{self.path} does not take an input of {shape}: {_last_line(error)}; give the right size with "
-                "--resize or --data"
-            ) from error
-        if not isinstance(result, Tensor):
-            raise UsageError(f"{self.path} returns {type(result).__name__}, not one tensor of class scores")
-        return FileOutput("output", (None, *result.shape[1:]), str(result.dtype).removeprefix("torch."))
-
-    def facts(self) -> dict[str, Any]:
-        """What ``inspect`` shows."""
-        kinds: dict[str, int] = {}
-        for node in self.module.inlined_graph.nodes():
-            kinds[node.kind()] = kinds.get(node.kind(), 0) + 1
-        return {"operators": kinds, "judge": f"torch {torch.__version__}, {self.device}"}
-
-    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
-        """The output at file precision, without gradient.
-
-        Args:
-            x: [N, *file_shape] in the file's units.
-            width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
-
-        Returns:
-            [N, ...], half precision widened to float32.
-
-        Raises:
-            RobauditError: the module refuses the input, or does not return one row an input.
-        """
-        with torch.no_grad():
-            return self._batches(x, width)
-
-    def differentiable(self, x: Tensor, *, width: int | None = None) -> Tensor:
-        """The same with a gradient."""
-        return self._batches(x, width)
-
-    def _batches(self, x: Tensor, width: int | None) -> Tensor:
-        if width is None:
-            return self._call(x)
-        rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
-        return torch.cat([self._call(row)[:1] for row in rows])
-
-    def _call(self, x: Tensor) -> Tensor:
-        try:
-            result: Tensor = self.module(x.to(self.dtype))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
-                raise torch.OutOfMemoryError(str(error)) from error
-            raise RobauditError(f"the TorchScript module fails on the input: {_last_line(error)}") from error
-        if result.dim() < 2 or len(result) != len(x):
-            shape = "x".join(map(str, result.shape))
-            raise RobauditError(f"the output of {len(x)} inputs has shape {shape}, not one row an input")
-        return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
-
-
-def _weights(module: torch.jit.ScriptModule) -> list[Tensor]:
-    """Parameters, buffers, and what freezing has made of them: constants of the graph; in the module's order."""
-    held = [*module.parameters(), *module.buffers()]
-    if not held:
-        constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
-        values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
-        held = [value for value in values if isinstance(value, Tensor)]
-    return held
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
 
 
 def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchScriptFile:
@@ -149,7 +39,7 @@ def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchS
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded as TorchScript: {_last_line(error)}") from error
+        raise UsageError(f"{path} cannot be loaded as TorchScript: {last_line(error)}") from error
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)
@@ -173,7 +63,7 @@ def _check_archive(path: Path, *, trust: bool) -> None:
     except UsageError:
         raise
     except Exception as error:  # a damaged archive may break zipfile or its decompressors anywhere
-        raise UsageError(f"{path} is a damaged zip archive ({_last_line(error)}); export the model again") from error
+        raise UsageError(f"{path} is a damaged zip archive ({last_line(error)}); export the model again") from error
 
 
 def _refuse(path: Path, names: list[str]) -> NoReturn:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from robaudit.errors import UsageError
-from robaudit.target.head import FileOutput, Head, choose_output
+from robaudit.target.head import Head
+from robaudit.target.peel import Tail
 
 Z = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 4.0, 0.0]], dtype=torch.float64)
 
@@ -61,39 +61,50 @@ def test_saturated_probabilities_stay_finite():
     assert Head("y", "probabilities").logits(raw).isfinite().all()
 
 
-def out(name: str, shape: tuple[int | None, ...] | None, dtype: str = "float32") -> FileOutput:
-    return FileOutput(name, shape, dtype)
+def test_a_label_is_one_for_its_class_and_an_unknown_one_is_no_answer():
+    scores = Head("y", "labels", classes=3).scores(torch.tensor([[2], [0], [-1], [3]]))
+    assert scores[:2].tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert scores[2:].isnan().all()
 
 
 @pytest.mark.parametrize(
-    ("outputs", "chosen"),
+    ("ending", "raw", "kind"),
     [
-        ([out("anything", (None, 10))], "anything"),
-        ([out("a", (1, 1))], "a"),
-        ([out("a", (None, 10, 1, 1), "float16")], "a"),
-        ([out("a", None)], "a"),
-        ([out("features", (None, 512)), out("logits", (None, 10))], "logits"),
-        ([out("label", (None,), "int64"), out("probabilities", (None, 3))], "probabilities"),
-        ([out("probs", (None, 3)), out("logits", (None, 3))], "logits"),
-        ([out("hidden", (None, 49, 64)), out("pooled", (None, 64))], "pooled"),
+        ("softmax", Z.softmax(1), "probabilities"),
+        ("log-softmax", Z.log_softmax(1), "log-probabilities"),
+        ("sigmoid", Z.sigmoid(), "sigmoids"),
+        ("sigmoid-share", Z.sigmoid() / Z.sigmoid().sum(1, keepdim=True), "probabilities"),
+        ("exp", Z.softmax(1), "probabilities"),
     ],
 )
-def test_the_output_with_class_scores(outputs, chosen):
-    assert choose_output(outputs).name == chosen
+def test_a_peeled_twin_gives_logits_and_the_files_scores(ending, raw, kind):
+    answer = raw.log() if ending == "exp" else Z
+    head = Head("y", tail=Tail("z", ending)).measured(raw)
+    assert head.kind == kind
+    assert head.peeled
+    torch.testing.assert_close(head.replayed(answer), head.scores(raw))
+    assert torch.equal(head.logits(answer).argmax(1), raw.argmax(1))
+    if "share" in ending:
+        torch.testing.assert_close(head.logits(answer).softmax(1), raw)
+
+
+def test_one_peeled_sigmoid_is_two_classes():
+    z = torch.tensor([[-200.0], [3.0]])
+    head = Head("y", single=True, tail=Tail("z", "sigmoid")).measured(z.sigmoid())
+    assert head.logits(z).tolist() == [[0, -200], [0, 3]]
+    torch.testing.assert_close(head.replayed(z), head.scores(z.sigmoid()))
 
 
 @pytest.mark.parametrize(
-    ("outputs", "words"),
+    ("decision", "z", "expected"),
     [
-        ([out("output0", (1, 84, 8400))], "detectors"),
-        ([out("masks", (None, 21, 64, 64))], "segmenters"),
-        ([out("out", (None, 21, None, None))], "segmenters"),
-        ([out("boxes", (None, 4)), out("labels", (None,), "int64"), out("scores", (None,))], "detectors"),
-        ([out("num_dets", (None, 1), "int32"), out("det_scores", (None, 100))], "detectors"),
-        ([out("label", (None,), "int64")], "label-only"),
-        ([out("label", (None,), "int64"), out("probability", (), "seq(map(int64,float))")], "zipmap=False"),
+        ("argmax", Z, [0, 1]),
+        ("argmin", Z, [1, 0]),
+        ("above", torch.tensor([[0.2], [0.9]]), [0, 1]),
+        ("below", torch.tensor([[0.2], [0.9]]), [1, 0]),
     ],
 )
-def test_what_is_no_classifier_is_refused(outputs, words):
-    with pytest.raises(UsageError, match=words):
-        choose_output(outputs)
+def test_what_a_label_is_decided_on_gives_the_label_back(decision, z, expected):
+    head = Head("y", "labels", classes=2 if z.shape[1] == 1 else 3, tail=Tail("z", "none", decision, 0.5))
+    assert head.logits(z).argmax(1).tolist() == expected
+    assert head.replayed(z).argmax(1).tolist() == expected

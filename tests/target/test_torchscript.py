@@ -134,7 +134,7 @@ def test_outputs_that_are_no_scores(tmp_path, kind):
             return self.conv(x).flatten()[:4]
 
     module = {"map": Map, "pair": Pair, "row": Row}[kind]()
-    with pytest.raises(UsageError, match=r"no classifier|not one tensor"):
+    with pytest.raises(UsageError, match=r"no classifier|not one row an input"):
         load(script(tmp_path / "m.pt", module))
 
 

@@ -1,0 +1,264 @@
+"""What a file does to its scores at the end: the softmax, sigmoid or decision that the gradient goes around.
+
+Only the twin is peeled. The judge always takes the file's own output.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+
+from robaudit.target.wiring import Wiring, attribute, told
+
+__all__ = ["Decision", "Ending", "Tail", "class_values", "label_tail", "score_tail"]
+
+Ending = Literal["none", "softmax", "log-softmax", "sigmoid", "sigmoid-share", "exp"]
+"""From the twin's tensor z to the file's scores: z, softmax(z), its logarithm, σ(z), σ(z) over their sum, e^z."""
+Decision = Literal["none", "argmax", "argmin", "above", "below"]
+"""From scores to a label: the largest, the smallest, or class 1 where one number is above or below a threshold."""
+
+PASSES = {
+    "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Transpose", "Expand",
+}  # fmt: skip
+LOW, HIGH = 1e-3, 1 - 1e-3
+"""A clip to [LOW, HIGH] or wider guards a logarithm and changes no probability that matters."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of a graph.
+
+    Args:
+        tensor: what the twin returns.
+        ending: how scores come from it; ``decision``: how a label comes from the scores.
+        threshold: of the decisions ``above`` and ``below``.
+        through: nodes left out, from the output backwards, as ``Op (name)``.
+        values: what the file calls its classes, in the order of its scores, where a label is mapped to them.
+        raw: nodes whose ``post_transform`` the twin leaves out.
+    """
+
+    tensor: str
+    ending: Ending = "none"
+    decision: Decision = "none"
+    threshold: float = 0.0
+    through: tuple[str, ...] = ()
+    values: tuple[Any, ...] | None = None
+    raw: tuple[str, ...] = field(default=())
+
+    @property
+    def peeled(self) -> bool:
+        """Whether the twin's tensor is not the file's output."""
+        return self.ending != "none" or self.decision != "none"
+
+
+def score_tail(wiring: Wiring, output: str) -> Tail:
+    """The tail of an output that holds class scores; one without a known end is left as it is."""
+    name, path = _before_maps(wiring, output)
+    path += _names(wiring, name)
+    node, start = _first_that_computes(wiring, name)
+    if node is None:
+        return Tail(output)
+    kind = node.op_type
+    path.append(told(node))
+    if kind == "Softmax" and _over_classes(wiring, node):
+        return Tail(node.input[0], "softmax", through=tuple(path))
+    if kind == "LogSoftmax" and _over_classes(wiring, node):
+        return Tail(node.input[0], "log-softmax", through=tuple(path))
+    if kind == "Sigmoid":
+        return Tail(node.input[0], "sigmoid", through=tuple(path))
+    if kind == "Exp":
+        return Tail(node.input[0], "exp", through=tuple(path))
+    if kind == "Log":
+        inner, _ = _first_that_computes(wiring, node.input[0])
+        if inner is not None and inner.op_type == "Softmax" and _over_classes(wiring, inner):
+            return Tail(inner.input[0], "log-softmax", through=(*path, told(inner)))
+    if kind == "Div" or (kind == "Normalizer" and attribute(node, "norm", "MAX") == "L1"):
+        return _share(wiring, node, path) or Tail(output)
+    if kind == "LinearClassifier":
+        return _linear_classifier(wiring, node, start, path) or Tail(output)
+    return Tail(output)
+
+
+def label_tail(wiring: Wiring, output: str) -> Tail | None:
+    """The tail of an output that holds labels; None where what it decides on is not found."""
+    name, values, path = output, None, []
+    while (node := wiring.maker(name)) is not None:
+        path.append(told(node))
+        if node.op_type in PASSES or (node.op_type == "Clip" and not path[1:]):
+            name = node.input[0]
+        elif node.op_type in ("ArrayFeatureExtractor", "Gather") and wiring.is_constant(node.input[0]):
+            values, name = _listed(wiring.constant(node.input[0])), node.input[1]
+        elif node.op_type == "LabelEncoder":
+            values, name = _encoded(node), node.input[0]
+        else:
+            break
+    if node is None:
+        return None
+    scores, decision, threshold = _decided(wiring, node, name)
+    if scores is None:
+        return None
+    before = score_tail(wiring, scores)
+    if values is None:
+        values = class_values(wiring, output)
+    if decision in ("above", "below"):
+        if before.ending == "sigmoid" and 0 < threshold < 1:
+            threshold = math.log(threshold / (1 - threshold))
+        elif before.peeled:
+            before = Tail(scores)
+    return Tail(before.tensor, before.ending, decision, threshold, (*path, *before.through), values, before.raw)
+
+
+def class_values(wiring: Wiring, output: str) -> tuple[Any, ...] | None:
+    """What an output calls its classes, where the operator that makes it says so (ZipMap, classifiers)."""
+    seen = {output, *wiring.ancestors(output)}
+    for name in [output, *sorted(seen - {output}, key=wiring.depth, reverse=True)[:12]]:
+        node = wiring.maker(name)
+        if node is None:
+            continue
+        for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings", "classlabels_int64s"):
+            found = attribute(node, key)
+            if found:
+                return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in found)
+    return None
+
+
+def _decided(wiring: Wiring, node: onnx.NodeProto, name: str) -> tuple[str | None, Decision, float]:
+    """(what the label is decided on, how, threshold)."""
+    kind = node.op_type
+    if kind in ("ArgMax", "ArgMin"):
+        return node.input[0], "argmax" if kind == "ArgMax" else "argmin", 0.0
+    if kind == "TopK" and len(node.output) > 1 and node.output[1] == name and attribute(node, "sorted", 1):
+        return node.input[0], "argmax" if attribute(node, "largest", 1) else "argmin", 0.0
+    if kind.endswith("Classifier") and len(node.output) > 1 and node.output[0] == name and node.output[1]:
+        return node.output[1], "argmax", 0.0
+    if kind in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
+        for mine, other, flipped in ((0, 1, False), (1, 0, True)):
+            threshold = wiring.number(node.input[other])
+            if threshold is not None:
+                return node.input[mine], "above" if kind.startswith("Greater") != flipped else "below", threshold
+    return None, "none", 0.0
+
+
+def _before_maps(wiring: Wiring, name: str) -> tuple[str, list[str]]:
+    node = wiring.maker(name)
+    if node is not None and node.op_type == "ZipMap":
+        return node.input[0], [told(node)]
+    return name, []
+
+
+def _names(wiring: Wiring, name: str) -> list[str]:
+    """The nodes that only reshape, from a value backwards."""
+    found = []
+    while (node := wiring.maker(name)) is not None and _passes(wiring, node):
+        found.append(told(node))
+        name = node.input[0]
+    return found
+
+
+def _first_that_computes(wiring: Wiring, name: str) -> tuple[onnx.NodeProto | None, str]:
+    """The node that makes a value, those that only reshape left out, and the name that it gives the value."""
+    while (node := wiring.maker(name)) is not None and _passes(wiring, node):
+        name = node.input[0]
+    return node, name
+
+
+def _passes(wiring: Wiring, node: onnx.NodeProto) -> bool:
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "Clip":
+        if wiring.opset < 11:
+            low, high = attribute(node, "min", -math.inf), attribute(node, "max", math.inf)
+        else:
+            bounds = [*node.input[1:], "", ""]
+            low = -math.inf if not bounds[0] else wiring.number(bounds[0])
+            high = math.inf if not bounds[1] else wiring.number(bounds[1])
+        return low is not None and high is not None and low <= LOW and high >= HIGH
+    if node.op_type == "Cast":
+        return attribute(node, "to", 1) in (
+            onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16,
+        )  # fmt: skip
+    return node.op_type in PASSES
+
+
+def _over_classes(wiring: Wiring, node: onnx.NodeProto) -> bool:
+    """Whether a softmax may run over the classes; that it does is proved on the answers."""
+    return attribute(node, "axis", -1 if wiring.opset >= 13 else 1) in (1, -1, 2, 3)
+
+
+def _share(wiring: Wiring, node: onnx.NodeProto, path: list[str]) -> Tail | None:
+    """Numbers over their own sum: a softmax spelled out, or sigmoids made to sum to 1."""
+    top = node.input[0]
+    if node.op_type == "Div":
+        below, _ = _first_that_computes(wiring, node.input[1])
+        if below is None or below.op_type != "ReduceSum" or below.input[0] != top:
+            return None
+    made, start = _first_that_computes(wiring, top)
+    if made is None:
+        return None
+    through = (*path, told(made))
+    if made.op_type == "Exp":
+        return Tail(made.input[0], "softmax", through=through)
+    if made.op_type == "Sigmoid":
+        return Tail(made.input[0], "sigmoid-share", through=through)
+    if made.op_type == "LinearClassifier":
+        inner = _linear_classifier(wiring, made, start, [*path, told(made)])
+        if inner is not None and inner.ending == "sigmoid":
+            return Tail(inner.tensor, "sigmoid-share", through=inner.through, raw=inner.raw)
+        return inner if inner is not None and inner.ending == "softmax" else None
+    return None
+
+
+def _linear_classifier(wiring: Wiring, node: onnx.NodeProto, made: str, path: list[str]) -> Tail | None:
+    """Scores of a linear classifier before its own softmax or logistic function, one row of weights a class."""
+    if len(node.output) < 2 or node.output[1] != made:
+        return None
+    labels = attribute(node, "classlabels_ints") or attribute(node, "classlabels_strings") or ()
+    if len(labels) != len(attribute(node, "intercepts") or ()):
+        return None
+    endings: dict[str, Ending] = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
+    ending = endings.get(attribute(node, "post_transform", "NONE"))
+    return None if ending is None else Tail(made, ending, through=tuple(path), raw=(made,))
+
+
+def _listed(array: Any) -> tuple[Any, ...] | None:
+    if array is None:
+        return None
+    return tuple(
+        v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in np.asarray(array).ravel().tolist()
+    )
+
+
+def _encoded(node: onnx.NodeProto) -> tuple[Any, ...] | None:
+    """Values of a LabelEncoder whose keys are 0, 1, 2 and so on."""
+    keys = attribute(node, "keys_int64s")
+    for name in ("values_strings", "values_int64s"):
+        values = attribute(node, name)
+        if keys and values:
+            table = dict(zip(keys, values, strict=False))
+            if sorted(table) == list(range(len(table))):
+                ordered = (table[i] for i in range(len(table)))
+                return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in ordered)
+    return None
+
+
+LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
+SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
+
+
+def ends_linear(wiring: Wiring, output: str) -> bool:
+    """Whether the operator that makes an output can give any number, so that they are logits."""
+    name = output
+    while (node := wiring.maker(name)) is not None:
+        held = [source for source in node.input if wiring.is_constant(source)]
+        biased = node.op_type == "Add" and len(held) == 1
+        if node.op_type not in SHAPE_ONLY and not biased:
+            return node.op_type in LINEAR
+        following = next((source for source in node.input if source and source not in held), None)
+        if following is None:
+            return False
+        name = following
+    return False

@@ -1,0 +1,223 @@
+"""Runs a TorchScript module: it is both the judge and what is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robaudit.errors import RobauditError, UsageError
+from robaudit.target.inputs import DeclaredInput
+from robaudit.target.outputs import Choice, FileOutput
+from robaudit.target.peel import Tail
+from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
+from robaudit.target.script_peel import find_script_tail
+
+__all__ = ["TorchScriptFile", "last_line"]
+
+
+class TorchScriptFile:
+    """Runs a TorchScript module: ``choose_input``, ``probe``, ``choose_output`` and ``import_twin`` come before.
+
+    Args:
+        path: of the archive.
+        module: loaded, in evaluation mode.
+        device: that it runs on.
+    """
+
+    format = "torchscript"
+    unbounded = False
+    wiring = None
+
+    def __init__(self, path: Path, module: torch.jit.ScriptModule, device: torch.device) -> None:
+        self.path = path
+        self.module = module
+        self.device = device
+        self.metadata: dict[str, str] = {}
+        self.no_gradient: str | None = None
+        self.weights = _weights(module)
+        floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
+        self.dtype = next(floats, torch.float32)
+        self.arguments = declared_arguments(module)
+        self.outputs: list[FileOutput] = []
+        self.fixed: list[Argument] = []
+        self.input_name = "input"
+        self._place = 0
+        self._choice: Choice | None = None
+        self._tail: tuple[Tail, Callable[..., Any]] | None = None
+        self._peeled: Callable[..., Any] | None = None
+
+    @property
+    def inputs(self) -> list[DeclaredInput]:
+        """Arguments of the module's ``forward``."""
+        return [argument.declared for argument in self.arguments]
+
+    def choose_input(self, fixed: Mapping[str, str], wanted: str | None) -> None:
+        """Settle which argument is attacked and what the others hold.
+
+        Raises:
+            UsageError: see :func:`choose_arguments`.
+        """
+        self._place, self.fixed = choose_arguments(self.path, self.arguments, fixed, wanted)
+        if self.arguments:
+            self.input_name = self.arguments[self._place].declared.name
+
+    @property
+    def first_channels(self) -> int | None:
+        """Input channels of the first convolution; None where none is found."""
+        return next((int(w.shape[1]) for w in self.weights if w.dim() == 4), None)
+
+    def probe(self, x: Tensor) -> None:
+        """Try an input and describe the outputs.
+
+        Raises:
+            UsageError: the module refuses it, or returns no tensor.
+        """
+        try:
+            with torch.no_grad():
+                result = self._forward(self.module, x.to(self.device, self.dtype))
+        except Exception as error:
+            shape = "x".join(map(str, x.shape[1:]))
+            raise UsageError(
+                f"{self.path} does not take an input of {shape}: {last_line(error)}; give the right size with "
+                "--resize or --data"
+            ) from error
+        found = _tensors(result)
+        if not found:
+            raise UsageError(f"{self.path} returns {type(result).__name__}, not a tensor of class scores")
+        self.outputs = [
+            FileOutput(name, (None, *value.shape[1:]) if value.dim() else (), str(value.dtype).removeprefix("torch."))
+            for name, value in found.items()
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """What ``inspect`` shows."""
+        kinds: dict[str, int] = {}
+        for node in self.module.inlined_graph.nodes():
+            kinds[node.kind()] = kinds.get(node.kind(), 0) + 1
+        return {"operators": kinds, "judge": f"torch {torch.__version__}, {self.device}"}
+
+    def answers(self, x: Tensor, width: int) -> list[dict[str, Any]]:
+        """Every output to each of the inputs [N, *file_shape], asked alone.
+
+        Raises:
+            RobauditError: the module refuses one.
+        """
+        found = []
+        with torch.no_grad():
+            for i in range(len(x)):
+                result = self._checked(self.module, x[i : i + 1].expand(width, *x.shape[1:]))
+                found.append({name: _array(value) for name, value in _tensors(result).items()})
+        return found
+
+    def choose_output(self, choice: Choice, values: tuple[Any, ...] | None) -> None:
+        """Settle what ``run`` reads."""
+        self._choice = choice
+
+    def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
+        """(where the differentiated function can end, None); labels without a known decision have no gradient."""
+        name = choice.output.name
+        place = None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)
+        self._tail = find_script_tail(self.module, name, place)
+        if self._tail is None:
+            return (Tail(name) if choice.role == "scores" else None), None
+        tail = self._tail[0]
+        return (None if choice.role != "scores" and tail.decision == "none" else tail), None
+
+    def import_twin(self, tail: Tail) -> None:
+        """Differentiate the module up to ``tail``."""
+        self._peeled = self._tail[1] if self._tail is not None and tail.peeled else None
+
+    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
+        """The chosen output at file precision, without gradient.
+
+        Args:
+            x: [N, *file_shape] in the file's units.
+            width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
+
+        Returns:
+            [N, ...], half precision widened to float32; [N, 1] int64 for labels.
+
+        Raises:
+            RobauditError: the module refuses the input, or does not return one row an input.
+        """
+        with torch.no_grad():
+            if width is None:
+                return self._call(x)
+            rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
+            return torch.cat([self._call(row)[:1] for row in rows])
+
+    def differentiable(self, x: Tensor) -> Tensor:
+        """The same with a gradient, up to the tail."""
+        if self._peeled is None:
+            return self._call(x)
+        result = self._checked(self._peeled, x)
+        return self._rows(result, len(x))
+
+    def _call(self, x: Tensor) -> Tensor:
+        result = self._checked(self.module, x)
+        if not isinstance(result, Tensor):
+            assert self._choice is not None
+            result = _tensors(result)[self._choice.output.name]
+        return self._rows(result, len(x))
+
+    def _rows(self, result: Tensor, count: int) -> Tensor:
+        if result.dim() < 1 or len(result) != count:
+            shape = "x".join(map(str, result.shape))
+            raise RobauditError(f"the output of {count} inputs has shape {shape}, not one row an input")
+        result = result[:, None] if result.dim() == 1 else result
+        return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
+
+    def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:
+        try:
+            return self._forward(function, x.to(self.dtype))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
+                raise torch.OutOfMemoryError(str(error)) from error
+            raise RobauditError(f"the TorchScript module fails on the input: {last_line(error)}") from error
+
+    def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
+        if not self.fixed:
+            return function(x)
+        values = [argument.rows(len(x)) for argument in self.fixed]
+        values.insert(self._place, x)
+        return function(*values)
+
+
+def _tensors(result: Any) -> dict[str, Tensor]:
+    """The tensors of a module's result by name: ``output``, ``output0`` and so on, or the keys of a dictionary."""
+    if isinstance(result, Tensor):
+        return {"output": result}
+    if isinstance(result, dict):
+        return {str(name): value for name, value in result.items() if isinstance(value, Tensor)}
+    if isinstance(result, list | tuple):
+        return {f"output{i}": value for i, value in enumerate(result) if isinstance(value, Tensor)}
+    return {}
+
+
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    value = value.detach().cpu()
+    found: np.ndarray[Any, Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return found
+
+
+def _weights(module: torch.jit.ScriptModule) -> list[Tensor]:
+    """Parameters, buffers, and what freezing has made of them: constants of the graph; in the module's order."""
+    held = [*module.parameters(), *module.buffers()]
+    if not held:
+        constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
+        values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
+        held = [value for value in values if isinstance(value, Tensor)]
+    return held
+
+
+def last_line(error: Exception) -> str:
+    """The last line of an error, where TorchScript says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
