@@ -1,4 +1,4 @@
-"""Exact binomial statistics: intervals, one-sided bounds, and the sample size that would decide a gate.
+"""Exact binomial statistics: intervals, one-sided bounds, paired tests, the sample size that would decide a gate.
 
 All intervals are those of C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits
 illustrated in the case of the binomial", Biometrika 26 (1934), written as quantiles of the beta distribution.
@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 
-__all__ = ["CONFIDENCE", "Rate", "interval", "lower_bound", "rate", "sample_size_to_decide", "upper_bound"]
+__all__ = [
+    "CONFIDENCE",
+    "Rate",
+    "interval",
+    "lower_bound",
+    "paired_excess",
+    "paired_p",
+    "rate",
+    "sample_size_to_decide",
+    "upper_bound",
+]
 
 CONFIDENCE = 0.95
 LARGEST_SAMPLE = 10_000_000
@@ -41,6 +51,30 @@ def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, flo
     tail = (1 + confidence) / 2
     _check(k, n, confidence)
     return lower_bound(k, n, tail), upper_bound(k, n, tail)
+
+
+def paired_p(wins: int, losses: int) -> float:
+    """Exact one-sided p-value of McNemar's test: as many wins or more if a pair that differs were a fair coin.
+
+    Args:
+        wins: pairs where the first is right and the second wrong.
+        losses: pairs the other way round.
+    """
+    _check(wins, wins + losses, CONFIDENCE)
+    return float(betainc(wins, losses + 1, 0.5)) if wins else 1.0
+
+
+def paired_excess(wins: int, losses: int, pairs: int, confidence: float = CONFIDENCE) -> float:
+    """Upper bound of how much more often the first of a pair is right than the second, from two exact bounds.
+
+    Args:
+        wins: pairs where the first is right and the second wrong.
+        losses: pairs the other way round.
+        pairs: all of them.
+        confidence: of the bound; its error is shared between the two.
+    """
+    each = (1 + confidence) / 2
+    return upper_bound(wins, pairs, each) - lower_bound(losses, pairs, each)
 
 
 @dataclass(frozen=True)

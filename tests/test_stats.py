@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest
 
-from robaudit.stats import Rate, interval, lower_bound, rate, sample_size_to_decide, upper_bound
+from robaudit.stats import (
+    Rate,
+    interval,
+    lower_bound,
+    paired_excess,
+    paired_p,
+    rate,
+    sample_size_to_decide,
+    upper_bound,
+)
 
 counts = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 confidences = st.sampled_from([0.8, 0.9, 0.95, 0.99])
@@ -85,3 +94,21 @@ def test_known_sizes():
     assert sample_size_to_decide(10, 10, 0.9) == 29  # log(0.05) / log(0.9) = 28.4
     assert sample_size_to_decide(40, 100, 0.4) is None
     assert sample_size_to_decide(100, 100, 1.0) is None
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_a_paired_test_is_a_sign_test(wins, losses):
+    expected = binomtest(wins, wins + losses, alternative="greater").pvalue if wins + losses else 1.0
+    assert paired_p(wins, losses) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("gain", "loss", "n"), [(0.1, 0.1, 50), (0.2, 0.05, 40), (0.02, 0.01, 100)])
+def test_a_paired_bound_covers_the_true_difference(gain, loss, n):
+    """Exactly, over all outcomes of n pairs."""
+    covered = 0.0
+    for wins in range(n + 1):
+        rest = binom.pmf(range(n - wins + 1), n - wins, loss / (1 - gain))
+        for losses, share in enumerate(rest):
+            if paired_excess(wins, losses, n, 0.9) >= gain - loss:
+                covered += binom.pmf(wins, n, gain) * share
+    assert covered >= 0.9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,7 +51,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "source": _source(target),
         },
         "batch_invariant": target.batch_invariant,
-        "assumed": assumptions(spec.assumed),
+        "assumed": assumptions(target),
     }
 
 
@@ -62,12 +61,15 @@ def _source(target: Target) -> str | None:
     return "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
 
 
-def assumptions(fields: Sequence[str]) -> list[str]:
-    """What it means that fields of the input spec were found written nowhere: a sentence, or none."""
+def assumptions(target: Target) -> list[str]:
+    """What it means that fields of the input spec were found written nowhere, and what a search found: sentences."""
+    fields = target.spec.assumed
     if not fields:
         return []
     flags = ", ".join(f"--{field}" for field in fields)
-    return [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
+    sentences = [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
+    search = target.facts.get("input search")
+    return sentences if search is None else [*sentences, str(search["sentence"])]
 
 
 def data_record(request: AuditRequest, loaded: Loaded) -> Record:

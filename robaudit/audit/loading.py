@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from robaudit.audit.journal import Record
+from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
 from robaudit.data.open import bundled_dataset, open_dataset, peek_shape
 from robaudit.data.source import Dataset
@@ -26,6 +29,7 @@ class Loaded:
         data: the samples; ``drawn``: indices of those audited, in data order.
         reference: labels, or the model's own answers.
         surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
+        meanings: what a search found that their inputs mean, a record a model.
     """
 
     target: Target
@@ -34,10 +38,20 @@ class Loaded:
     reference: Literal["labels", "model"]
     surrogates: list[Target]
     surrogate_problems: list[str]
+    meanings: list[Record] = field(default_factory=list)
 
 
-def load(request: AuditRequest) -> Loaded:
-    """Load the target, then the data that fits it.
+def load(
+    request: AuditRequest,
+    known: Mapping[str, Record] | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Loaded:
+    """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
+
+    Args:
+        request: what to audit.
+        known: what an earlier session found that inputs mean, by the model's SHA-256.
+        told: of a search, in words.
 
     Raises:
         UsageError: any of it cannot be used, in one sentence.
@@ -54,7 +68,13 @@ def load(request: AuditRequest) -> Loaded:
     data, reference = _data(request, target)
     drawn = data.draw(request.profile.data.samples, request.seed)
     surrogates, problems = _surrogates(request, target)
-    return Loaded(target, data, drawn, reference, surrogates, problems)
+    meanings = []
+    for model in (target, *surrogates) if reference == "labels" else ():
+        meaning = (known or {}).get(model.sha256) or search_meaning(model, data, drawn, request.seed, told)
+        if meaning is not None:
+            apply_meaning(model, meaning)
+            meanings.append(meaning)
+    return Loaded(target, data, drawn, reference, surrogates, problems, meanings)
 
 
 def _data(request: AuditRequest, target: Target) -> tuple[Dataset, Literal["labels", "model"]]:

@@ -83,8 +83,12 @@ class Session:
             AuditError: it cannot go on.
         """
         self.observer(Phase("loading", self.request.model.name))
-        loaded = load(self.request)
+        known = self.journal.keyed("meaning", "model")
+        loaded = load(self.request, known, lambda text: self.observer(Phase("searching", text)))
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
+        for meaning in loaded.meanings:
+            if meaning["model"] not in known:
+                self.journal.append(meaning)
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
         first = self._measure(loaded)

@@ -42,7 +42,7 @@ def survey(request: AuditRequest) -> dict[str, Any]:
             "path": str(target.path),
             "sha256": target.sha256,
             "format": target.format,
-            **{k: v for k, v in target.facts.items() if k != "operators"},
+            **{k: v for k, v in target.facts.items() if k not in ("operators", "input search")},
         },
         "operators": target.facts.get("operators", {}),
         "input": {
@@ -56,7 +56,7 @@ def survey(request: AuditRequest) -> dict[str, Any]:
             "mean": list(spec.mean) or "none",
             "std": list(spec.std) or "none",
             "found in": dict(spec.provenance),
-            "assumed": assumptions(spec.assumed) or "nothing",
+            "assumed": assumptions(target) or "nothing",
         },
         "output": {
             "name": target.head.output,
@@ -66,6 +66,11 @@ def survey(request: AuditRequest) -> dict[str, Any]:
         },
         "behaviour": _behaviour(loaded, points, batch),
     }
+    search = target.facts.get("input search")
+    if search is not None:
+        found["candidates for the input"] = {
+            c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]
+        }
     found["cost estimate"] = _costs(loaded, points, batch)
     return found
 

@@ -13,11 +13,20 @@ __all__ = ["preview"]
 
 
 def preview(request: AuditRequest) -> None:
-    """Load model and data, and print the plan without attacking.
+    """Load model and data in a process of their own, and print the plan without attacking.
 
     Raises:
         UsageError: as the audit itself would; nothing is printed then.
     """
+    from robaudit.audit.child import in_child
+    from robaudit.audit.limits import confinement_of
+
+    for line in in_child(outline, request, confinement=confinement_of(request), about=request.model):
+        typer.echo(line)
+
+
+def outline(request: AuditRequest) -> list[str]:
+    """What :func:`preview` prints, line by line."""
     from robaudit.audit.facts import assumptions
     from robaudit.audit.loading import load
     from robaudit.audit.plan import plan_attacks, validate_attacks
@@ -34,18 +43,20 @@ def preview(request: AuditRequest) -> None:
         no_gradient=None if target.gradient.available else target.gradient.reason,
         surrogates=len(loaded.surrogates),
     )
+    lines: list[str] = []
     threat = profile.threat
     default = " (default)" if request.eps_default else ""
-    typer.echo(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
-    typer.echo(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
+    lines.append(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
+    lines.append(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
     for note in loaded.data.notes:
-        typer.echo(f"         {plain(note)}")
-    for sentence in assumptions(target.spec.assumed):
-        typer.echo(f"assumed  {sentence}")
-    typer.echo(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
-    typer.echo(f"profile  {plain(profile.name)}, seed {request.seed}")
+        lines.append(f"         {plain(note)}")
+    for sentence in assumptions(target):
+        lines.append(f"assumed  {sentence}")
+    lines.append(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
+    lines.append(f"profile  {plain(profile.name)}, seed {request.seed}")
     for planned in plan:
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
-        typer.echo(f"  {planned.key:<14}{planned.status}{plain(reason)}   {plain(parameters)}")
-    typer.echo("nothing was attacked (--dry-run)")
+        lines.append(f"  {planned.key:<14}{planned.status}{plain(reason)}   {plain(parameters)}")
+    lines.append("nothing was attacked (--dry-run)")
+    return lines

@@ -146,6 +146,7 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
     if result.errors:
         _errors(console, result)
     if samples:
+        _candidates(console, result)
         rows = ((_styled(sample.id), Text(str(sample.index)), _styled(_fate(sample))) for sample in result.samples)
         _listing(console, "Samples", rows)
     if result.verdict.next_steps:
@@ -311,6 +312,19 @@ def _errors(console: Console, result: Result) -> None:
     _bullets(console, lines[:LISTED_ERRORS])
     if len(lines) > LISTED_ERRORS:
         _bullets(console, [f"and {len(lines) - LISTED_ERRORS} more; the JSON report has them all"])
+
+
+def _candidates(console: Console, result: Result) -> None:
+    """What the input was tried as, where that was searched."""
+    search = result.target.details.get("input search")
+    tried = search.get("candidates") if isinstance(search, dict) else None
+    if isinstance(tried, list):
+        rows = [c for c in tried if isinstance(c, dict)]
+        _listing(
+            console,
+            "What the input may mean, tried with labels",
+            ((_styled(str(c["name"])), Text(f"{c['right']} of {c['of']}"), _styled(str(c["status"]))) for c in rows),
+        )
 
 
 def _fate(sample: Sample) -> str:

@@ -142,7 +142,8 @@ def _shapes(
     layout = values.get("layout")
     if layout is None:
         first, last = shape[0] in CHANNEL_COUNTS, shape[2] in CHANNEL_COUNTS
-        if not first and not last and sample_shape is not None and len(sample_shape) == 3:
+        sampled = sample_shape is not None and len(sample_shape) == 3
+        if not first and not last and (sampled or (shape == (None,) * 3 and values.get("resize") is not None)):
             first = True
         if not first and not last:
             raise UsageError(
@@ -150,7 +151,8 @@ def _shapes(
                 "give --layout nchw or nhwc, or --data with arrays of the right shape"
             )
         layout = "nchw" if first and not (last and shape[0] == 4) else "nhwc"
-        provenance["layout"] = "assumed" if first and last else "shape"
+        either = (first and last) or (shape[0] is None and shape[2] is None)
+        provenance["layout"] = "assumed" if either else "shape"
     channels, height, width = shape if layout == "nchw" else (shape[2], shape[0], shape[1])
     if channels not in (None, *CHANNEL_COUNTS) and (shape[0] in CHANNEL_COUNTS or shape[2] in CHANNEL_COUNTS):
         raise UsageError(

@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["InputSpec", "SpecOverrides"]
 
+ASSUMED = "assumed"
+"""Begins the provenance of a field that is written nowhere."""
 INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 
 
@@ -44,7 +46,7 @@ class InputSpec:
         scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
         channels: order in the file, rgb or bgr.
         crop, interpolation: how image files are cut to the shape.
-        provenance: where each field was found; ``assumed`` where it was not.
+        provenance: where each field was found; where it was not, ``assumed``, with a colon if more is to say.
     """
 
     name: str
@@ -68,7 +70,7 @@ class InputSpec:
     def assumed(self) -> tuple[str, ...]:
         """Fields that decide what the model sees and were found written nowhere."""
         matters = ("mean", "std", "scale", "domain", "layout", "channels")
-        return tuple(name for name in matters if self.provenance.get(name) == "assumed")
+        return tuple(name for name in matters if self.provenance.get(name, "").startswith(ASSUMED))
 
     @property
     def integer(self) -> bool:
