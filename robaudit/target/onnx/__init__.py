@@ -11,6 +11,8 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     indexing,
     linear,
     losses,
+    ml,
+    ngrams,
     normalisation,
     pooling,
     quantisation,
