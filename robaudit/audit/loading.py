@@ -64,6 +64,7 @@ def load(
         device=request.device,
         sample_shape=shape,
         trust_model=request.trust_model,
+        custom_ops=request.custom_ops,
     )
     data, reference = _data(request, target)
     drawn = data.draw(request.profile.data.samples, request.seed)
@@ -117,6 +118,7 @@ def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], li
                 device=request.device,
                 sample_shape=target.spec.shape,
                 trust_model=request.trust_model,
+                custom_ops=request.custom_ops,
             )
         except UsageError:
             raise

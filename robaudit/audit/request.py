@@ -28,7 +28,11 @@ class AuditRequest:
         device: auto, cpu, cuda or cuda:N.
         batch_size: rows of one model call; None measures it.
         declared_accuracy: clean accuracy that the owner states.
-        trust_model: load a TorchScript archive with code that is not known to be harmless.
+        trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
+        load_timeout: seconds for loading the file and its first run; 0: no limit.
+        memory_limit: GB of memory that the audit may take; None: what is free.
+        sandbox: audit without network, and without write access outside of the run directory.
+        custom_ops: libraries of custom operators for ONNX Runtime; their code runs.
         eps_default: nobody chose ε.
         settings: resolved settings for the record, and ``sources`` where each came from.
         command: that reproduces the audit.
@@ -49,6 +53,10 @@ class AuditRequest:
     batch_size: int | None = None
     declared_accuracy: float | None = None
     trust_model: bool = False
+    load_timeout: float = 300.0
+    memory_limit: float | None = None
+    sandbox: bool = False
+    custom_ops: tuple[Path, ...] = ()
     eps_default: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
 
 from robaudit.audit import worker
-from robaudit.audit.events import Finished, Note, Observer
+from robaudit.audit.child import SIGNALS, Child, Failed, too_late
+from robaudit.audit.events import Finished, Note, Observer, Phase
 from robaudit.audit.journal import Journal
+from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import UsageError
 
 __all__ = ["Outcome", "supervise"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 60.0
 """Seconds that a worker told to stop has for it."""
 
@@ -60,22 +58,6 @@ class _Interrupts:
                 signal.signal(signum, handler)
 
 
-@contextlib.contextmanager
-def _deferred() -> Iterator[None]:
-    """Signals wait; a process started meanwhile has them blocked, and so cannot die before it ignores them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # its start, which a process's first start causes, would unblock them
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
 def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: Observer) -> Outcome:
     """Run an audit to its end in a worker process.
 
@@ -92,19 +74,26 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     failure: str | None = None
     with interrupts.installed():
         for restarted in (False, True):
-            process, connection = _start(request, folder, restarted)
-            failed = _follow(process, connection, journal, observer, interrupts)
+            child = Child(worker.main, (request, folder, restarted), confinement_of(request, folder))
+            try:
+                ending = _follow(child, journal, observer, interrupts)
+            finally:
+                child.close()
+            failed = ending.failed
             if failed is not None and failed.usage:
                 raise UsageError(failed.message)
             failure = failed.message if failed else None
-            if failed is not None or process.exitcode == 0:
+            if failed is not None or child.process.exitcode == 0:
                 break
             if journal.failure is None:  # it may have written what it could no longer send
                 journal = Journal(folder)
                 journal.load()
             if interrupts.count:
                 break
-            failure = f"the worker process was killed ({_cause(process.exitcode)})"
+            if not ending.loaded and not ending.killed_from_outside:
+                failure = _not_loaded(request, ending)
+                break
+            failure = f"the worker process was killed ({ending.how})"
             if restarted or journal.failure is not None:
                 failure += " twice" if restarted else ""
                 break
@@ -115,25 +104,35 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-def _start(request: AuditRequest, folder: Path, restarted: bool) -> tuple[SpawnProcess, Connection]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=worker.main, args=(request, folder, theirs, restarted), name="robaudit-worker")
-    with _deferred():
-        process.start()
-    theirs.close()
-    return process, ours
+@dataclass
+class _Ending:
+    """How one worker ended.
+
+    Args:
+        failed: the error that it sent, or None.
+        loaded: the file was loaded and had answered once.
+        late: that took too long.
+        how: the process ended, in words; ``killed_from_outside``: by a signal that no program raises in itself.
+    """
+
+    failed: Failed | None = None
+    loaded: bool = False
+    late: bool = False
+    how: str = ""
+    killed_from_outside: bool = False
 
 
-def _follow(
-    process: SpawnProcess,
-    connection: Connection,
-    journal: Journal,
-    observer: Observer,
-    interrupts: _Interrupts,
-) -> worker.Failed | None:
+def _not_loaded(request: AuditRequest, ending: _Ending) -> str:
+    about = f"{request.model}" + (" or a surrogate" if request.surrogates else "")
+    if ending.late:
+        return too_late(about, request.load_timeout)
+    return f"{about} could not be loaded: {ending.how}; nothing was audited"
+
+
+def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Interrupts) -> _Ending:
     """Take messages until the worker ends."""
-    failed: worker.Failed | None = None
+    process, connection = child.process, child.connection
+    ending = _Ending()
     told, deadline = 0, float("inf")
     while True:
         if interrupts.count > told:
@@ -147,6 +146,10 @@ def _follow(
             told = interrupts.count
         if time.monotonic() > deadline:
             process.kill()
+        if not ending.loaded and child.late():
+            ending.late = True
+            process.kill()
+        child.watch()
         try:
             if not connection.poll(0.1):
                 if not process.is_alive() and not connection.poll(0):
@@ -161,23 +164,15 @@ def _follow(
         if isinstance(message, worker.Recorded):
             journal.receive(message.record, message.point)
             journal.failure = message.unwritten
-        elif isinstance(message, worker.Failed):
-            failed = message
+        elif isinstance(message, Failed):
+            ending.failed = message
         else:
+            ending.loaded |= isinstance(message, Phase) and message.name != "loading"
             observer(message)
     process.join(PATIENCE)
     if process.is_alive():
         process.kill()
         process.join()
-    return failed
-
-
-def _cause(exitcode: int | None) -> str:
-    if exitcode is None or exitcode >= 0:
-        return f"exit code {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    hint = ", likely out of memory" if name == "SIGKILL" else ""
-    return name + hint
+    ending.how = child.ended()
+    ending.killed_from_outside = process.exitcode == -9 and not (ending.late or child.too_large)
+    return ending

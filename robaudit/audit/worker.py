@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from robaudit.audit.child import Failed
 from robaudit.audit.events import Event
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
 
-__all__ = ["Failed", "Recorded", "main"]
+__all__ = ["Recorded", "main"]
 
 
 @dataclass(frozen=True)
@@ -35,27 +33,15 @@ class Recorded:
     unwritten: str | None = None
 
 
-@dataclass(frozen=True)
-class Failed:
-    """The session ended with an error; ``usage``: the input was refused before the audit."""
-
-    message: str
-    usage: bool
-
-
-def main(request: AuditRequest, folder: Path, connection: Connection, restarted: bool) -> None:
-    """Entry point of the process.
+def main(connection: Connection, request: AuditRequest, folder: Path, restarted: bool) -> None:
+    """What the process does once it is confined.
 
     Args:
+        connection: events and records go out, ``stop`` comes in.
         request: what to audit.
         folder: the run directory.
-        connection: events and records go out, ``stop`` comes in.
         restarted: the worker before this one was killed.
     """
-    # Ctrl-C goes to the whole group; the supervisor decides and tells this process to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(connection, stopped), daemon=True).start()
     lock = threading.Lock()
@@ -82,14 +68,6 @@ def main(request: AuditRequest, folder: Path, connection: Connection, restarted:
     finally:
         with contextlib.suppress(OSError):
             connection.close()
-
-
-def _die_with_parent() -> None:
-    """End at once when the supervisor is gone, however it went."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _listen(connection: Connection, stopped: threading.Event) -> None:

@@ -25,12 +25,18 @@ def inspect(
     resize: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     device: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
+    load_timeout: Annotated[float, typer.Option(help="Seconds for all of it; 0: no limit.", min=0)] = 300.0,
+    memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
+    custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
     """Show inputs, outputs, operators, preprocessing, gradient, parity, and the cost of each profile."""
     import os
 
+    from robaudit.audit.child import in_child
     from robaudit.audit.config import resolve_settings
+    from robaudit.audit.limits import confinement_of
     from robaudit.audit.survey import survey
     from robaudit.cli.scan import to_request
     from robaudit.errors import UsageError
@@ -49,7 +55,14 @@ def inspect(
         "device": device,
     }
     resolved = resolve_settings(flags, os.environ, model)
-    facts = survey(to_request(model, resolved, trust_model=trust_model, command=""))
+    process = {
+        "sandbox": sandbox,
+        "load_timeout": load_timeout,
+        "memory_limit": memory_limit,
+        "custom_ops": custom_ops,
+    }
+    request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
+    facts = in_child(survey, request, confinement=confinement_of(request), about=model)
     if format == "json":
         typer.echo(json.dumps(facts, indent=2))
         return

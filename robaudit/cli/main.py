@@ -59,6 +59,8 @@ def main() -> None:
     # Threads that spin while they wait make small models ten times slower where other programs use the processors.
     # The runtime reads this once, before torch is imported; workers inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Else the processes that are started would import whatever lies beside a model in the working directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,10 +94,32 @@ def scan(
         bool,
         typer.Option(
             "--trust-model",
-            help="Load a TorchScript archive whose code is not known to be harmless.",
+            help="Load a TorchScript archive whose code is not known to be harmless, or a torch.export archive (.pt2).",
             rich_help_panel=RUN,
         ),
     ] = False,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox",
+            help="Audit in a process without network, and without write access outside of the run directory (Linux).",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    load_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds for loading the file and its first run; 0: no limit.", rich_help_panel=RUN, min=0),
+    ] = 300.0,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option(help="GB of memory that the audit may take. Default: what is free.", rich_help_panel=RUN, min=0.1),
+    ] = None,
+    custom_ops: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Library of custom operators for ONNX Runtime, whose code is run; repeatable.", rich_help_panel=RUN
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; list every sample.")] = 0,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No live progress on stderr.")] = False,
@@ -136,7 +159,13 @@ def scan(
     resolved = resolve_settings(flags, os.environ, model)
     for path in resolved.settings.output:
         check_output(path)
-    request = to_request(model, resolved, trust_model=trust_model, command=_command())
+    process = {
+        "sandbox": sandbox,
+        "load_timeout": load_timeout,
+        "memory_limit": memory_limit,
+        "custom_ops": custom_ops,
+    }
+    request = to_request(model, resolved, trust_model=trust_model, command=_command(), process=process)
     if dry_run:
         from robaudit.cli.preview import preview
 
@@ -179,8 +208,22 @@ def _command() -> str:
     return shlex.join(["robaudit", *sys.argv[1:]])
 
 
-def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: str) -> AuditRequest:
+def to_request(
+    model: Path,
+    resolved: Resolved,
+    *,
+    trust_model: bool,
+    command: str,
+    process: Mapping[str, Any] | None = None,
+) -> AuditRequest:
     """The audit that resolved settings describe; looks for a sidecar file where no data is named.
+
+    Args:
+        model: the file under audit.
+        resolved: settings and where each came from.
+        trust_model: as flagged.
+        command: for the record.
+        process: flags on the process that loads the file: sandbox, load_timeout, memory_limit, custom_ops.
 
     Raises:
         UsageError: a file is missing, or cannot be what it should be.
@@ -197,6 +240,8 @@ def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: s
     if data is None and sidecar.is_file():
         data = sidecar
         sources["data"] = "sidecar file"
+    limits = {name: value for name, value in (process or {}).items() if value is not None}
+    limits["custom_ops"] = tuple(_library(path) for path in limits.get("custom_ops", ()))
     for path in (model, *map(Path, settings.surrogates)):
         model_format(path)
     if data is not None:
@@ -222,7 +267,16 @@ def to_request(model: Path, resolved: Resolved, *, trust_model: bool, command: s
         sources=sources,
         command=command,
         profile_source=resolved.profile_source,
+        **limits,
     )
+
+
+def _library(path: Path) -> Path:
+    from robaudit.errors import UsageError
+
+    if not path.is_file():
+        raise UsageError(f"there is no library of custom operators {path}")
+    return path.resolve()
 
 
 def _classes(value: Any) -> tuple[str, ...] | None:

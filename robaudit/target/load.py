@@ -30,6 +30,7 @@ def load_target(
     sample_shape: tuple[int, ...] | None = None,
     trust_model: bool = False,
     tokens: bool = False,
+    custom_ops: tuple[Path, ...] = (),
 ) -> Target:
     """Load a classifier.
 
@@ -41,6 +42,7 @@ def load_target(
         sample_shape: canonical shape of the data's arrays, for sizes that the file leaves free.
         trust_model: load TorchScript code that is not known to be harmless.
         tokens: load a model of tokens too, which can be inspected and not audited.
+        custom_ops: libraries of custom operators for ONNX Runtime.
 
     Raises:
         UsageError: the file cannot be audited, in one sentence.
@@ -57,7 +59,7 @@ def load_target(
         spec = _torchscript_spec(path, file, overrides, sample_shape)
         file.probe(spec.to_file(torch.zeros(1, *spec.shape)))
     else:
-        file = open_onnx(path, where)
+        file = open_onnx(path, where, custom_ops)
         given = file.choose_input(interface.fixed, interface.input)
         if file.takes_tokens and not tokens:
             raise UsageError(

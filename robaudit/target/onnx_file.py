@@ -37,16 +37,17 @@ class OnnxFile:
     Args:
         source: the file, read and checked.
         device: that attacks run on; the judge uses CUDA only if that is the device and the provider works.
+        custom_ops: libraries of custom operators, which run in ONNX Runtime alone.
     """
 
     format = "onnx"
 
-    def __init__(self, source: OnnxSource, device: torch.device) -> None:
+    def __init__(self, source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> None:
         self.path = source.path
         self.wiring = Wiring(source.model)
         self.model = self.wiring.model
         self.device = device
-        self.session = _session(source, device)
+        self.session = _session(source, device, custom_ops)
         self.inputs = [_declared(i) for i in self.session.get_inputs()]
         self.outputs = [FileOutput(o.name, _shape(o.shape), _dtype(o.type)) for o in self.session.get_outputs()]
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
@@ -213,7 +214,7 @@ class OnnxFile:
         return found
 
 
-def open_onnx(path: Path, device: torch.device) -> OnnxFile:
+def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> OnnxFile:
     """Parse and load an ONNX file.
 
     Raises:
@@ -221,7 +222,7 @@ def open_onnx(path: Path, device: torch.device) -> OnnxFile:
     """
     source = read_onnx(path)
     try:
-        return OnnxFile(source, device)
+        return OnnxFile(source, device, custom_ops)
     except UsageError:
         raise
     except Exception as error:
@@ -229,11 +230,13 @@ def open_onnx(path: Path, device: torch.device) -> OnnxFile:
         raise UsageError(f"ONNX Runtime cannot load {path}: {reason}") from error
 
 
-def _session(source: OnnxSource, device: torch.device) -> onnxruntime.InferenceSession:
+def _session(source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...]) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
     onnxruntime.set_default_logger_severity(4)
+    for library in custom_ops:
+        options.register_custom_ops_library(str(library))
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0}))

@@ -18,6 +18,7 @@ from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 from PIL import Image
 
+from robaudit.audit import child
 from robaudit.cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -43,9 +44,15 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def here(function: Callable[..., object], *arguments: object, **_: object) -> object:
+    """In place of a process of its own, whose start takes seconds; test_untrusted_files has those."""
+    return function(*arguments)
+
+
 @pytest.fixture
 def robaudit(place, monkeypatch, capfd) -> Callable[..., Outcome]:
-    """The command line, in this process: what is refused here needs no worker."""
+    """The command line, in this process."""
+    monkeypatch.setattr(child, "in_child", here)
 
     def run(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["robaudit", *arguments])

@@ -1,0 +1,275 @@
+"""A process for what nobody vouches for: it is confined first, and imports and loads only then.
+
+Only the standard library is imported here, so that the confinement comes before any other code, and before any
+thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, TypeVar
+
+from robaudit.errors import AuditError, RobauditError, UsageError
+
+__all__ = ["Answered", "Child", "Confinement", "Failed", "deferred", "in_child"]
+
+T = TypeVar("T")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LOAD_SECONDS = 300.0
+FOLDERS = ("TMPDIR", "TEMP", "TMP", "CUDA_CACHE_PATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
+"""Variables that name places for temporary files and caches."""
+RUNTIMES = (("onnxruntime", "ONNX Runtime"), ("onnx", "the ONNX library"), ("torch", "PyTorch"), ("numpy", "NumPy"))
+LARGEST = 1 << 30
+"""Bytes of a file that a child without a run directory may write."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What a process may take.
+
+    Args:
+        seconds: for loading and the first run; None: no limit.
+        memory: bytes; None: no limit. ``gpu``: it cannot be set in the kernel, because CUDA maps more than it uses.
+        sandbox: without network, and without write access outside of ``writable``.
+        writable: folders.
+        scratch: for temporary files and the account of a crash.
+    """
+
+    seconds: float | None = LOAD_SECONDS
+    memory: int | None = None
+    gpu: bool = False
+    sandbox: bool = False
+    writable: tuple[str, ...] = ()
+    scratch: str = ""
+
+    @property
+    def crash(self) -> Path:
+        """Where a crash is put down."""
+        return Path(self.scratch) / "crash.txt"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The task ended with an error; ``usage``: the input was refused before the audit."""
+
+    message: str
+    usage: bool
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a function returned."""
+
+    value: Any
+
+
+def _enter(confinement: Confinement, task: bytes, connection: Connection) -> None:
+    """Entry point of the process: confine it, then unpickle and run ``function(connection, *arguments)``."""
+    # Ctrl-C goes to the whole group; the parent decides.
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    try:
+        _confine(confinement)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox else str(error), True))
+        return
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    function, arguments = pickle.loads(task)
+    function(connection, *arguments)
+
+
+def _confine(confinement: Confinement) -> None:
+    faulthandler.enable(confinement.crash.open("wb"))
+    for name in FOLDERS:
+        os.environ[name] = confinement.scratch
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if not confinement.writable:
+            _lower(resource.RLIMIT_FSIZE, LARGEST)
+        if confinement.memory is not None and not confinement.gpu:
+            _lower(resource.RLIMIT_DATA, confinement.memory)
+    if confinement.sandbox:
+        from robaudit.audit import sandbox
+
+        sandbox.enter((confinement.scratch, *confinement.writable), sockets=confinement.gpu)
+
+
+def _lower(which: int, limit: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(which)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (limit, limit))
+
+
+def _die_with_parent() -> None:
+    """End at once when the parent is gone, however it went."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class Child:
+    """A started process and the connection to it.
+
+    Args:
+        function: called there as ``function(connection, *arguments)``; found by name.
+        arguments: picklable.
+        confinement: for it; its folder for temporary files is made here, and removed by ``close``.
+    """
+
+    def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...], confinement: Confinement) -> None:
+        self.confinement = replace(confinement, scratch=tempfile.mkdtemp(prefix="robaudit-"))
+        self.too_large = False
+        self._started = time.monotonic()
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        task = pickle.dumps((function, arguments))
+        self.process: SpawnProcess = context.Process(
+            target=_enter, args=(self.confinement, task, theirs), name="robaudit-worker"
+        )
+        try:
+            with deferred():
+                self.process.start()
+        except BaseException:
+            self.close()
+            raise
+        theirs.close()
+
+    def late(self) -> bool:
+        """Whether its time for loading is over."""
+        seconds = self.confinement.seconds
+        return seconds is not None and time.monotonic() - self._started > seconds
+
+    def watch(self) -> None:
+        """Kill the process if it has taken more memory than it may."""
+        limit = self.confinement.memory
+        if limit is None or self.too_large:
+            return
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+            self.too_large = pages * os.sysconf("SC_PAGE_SIZE") > limit
+        if self.too_large:
+            self.process.kill()
+
+    def ended(self) -> str:
+        """How the process ended, in words: who crashed, and by which signal."""
+        code = self.process.exitcode
+        if self.too_large:
+            return f"it took more than the {(self.confinement.memory or 0) / 2**30:.1f} GB of memory that were free"
+        if code is None or code >= 0:
+            return f"the process ended with exit code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        if name == "SIGKILL":
+            return "SIGKILL, likely out of memory"
+        return f"{self._culprit()} crashed ({name})"
+
+    def _culprit(self) -> str:
+        """The library whose code ran, from the innermost line of the crash's account."""
+        try:
+            account = self.confinement.crash.read_text(errors="replace")
+        except OSError:
+            return "the process"
+        frames = re.findall(r'^\s*File "([^"]+)"', account.partition("Current thread")[2] or account, re.MULTILINE)
+        for frame in frames[:3]:
+            for package, name in RUNTIMES:
+                if package in Path(frame).parts:
+                    return name
+        return "the process"
+
+    def close(self) -> None:
+        """End the process if it still runs, and remove its temporary files."""
+        process: SpawnProcess | None = getattr(self, "process", None)
+        if process is not None and process.is_alive():
+            process.kill()
+            process.join()
+        self.connection.close()
+        shutil.rmtree(self.confinement.scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Signals wait; a process started meanwhile has them blocked, and so cannot die before it ignores them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start, which a process's first start causes, would unblock them
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def in_child(function: Callable[..., T], *arguments: Any, confinement: Confinement, about: object) -> T:
+    """Call a function in a confined process of its own.
+
+    Args:
+        function: found by name; ``arguments`` and what it returns are picklable.
+        confinement: for the process; its time is that of the whole call.
+        about: the file that it is about, for errors.
+
+    Raises:
+        UsageError: the function raised it.
+        AuditError: it failed otherwise, crashed, or took more time or memory than it may.
+    """
+    child = Child(_answer, (function, arguments), confinement)
+    try:
+        while not child.connection.poll(0.05):
+            child.watch()
+            if child.late():
+                child.process.kill()
+                raise AuditError(too_late(about, confinement.seconds or 0))
+            if not child.process.is_alive() and not child.connection.poll(0):
+                raise EOFError
+        message = child.connection.recv()
+    except (EOFError, OSError) as error:
+        child.process.join()
+        raise AuditError(f"{about} could not be loaded: {child.ended()}; nothing was audited") from error
+    finally:
+        child.close()
+    if isinstance(message, Failed):
+        raise (UsageError if message.usage else AuditError)(message.message)
+    value: T = message.value
+    return value
+
+
+def too_late(about: object, seconds: float) -> str:
+    """The sentence for a file whose loading was cut off."""
+    return f"{about} was not loaded and run once within {seconds:g} s; give it more with --load-timeout SECONDS"
+
+
+def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        connection.send(Answered(function(*arguments)))
+    except RobauditError as error:
+        connection.send(Failed(str(error), error.exit_code == 2))
+    except MemoryError:
+        connection.send(Failed("the memory did not suffice", False))
+    except Exception as error:
+        connection.send(Failed(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", False))

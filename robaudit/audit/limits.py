@@ -1,0 +1,37 @@
+"""What the processes of an audit may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robaudit.audit.child import Confinement
+from robaudit.audit.request import AuditRequest
+from robaudit.target.confined import available_memory
+
+__all__ = ["confinement_of"]
+
+SHARE, LEAST = 0.95, 2**30
+"""Of the free memory; below 1 GB no audit runs, and the system decides."""
+
+
+def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
+    """The limits of a process that loads the request's files; ``writable``: folders in which it works."""
+    free = available_memory()
+    memory = None if free is None else max(int(SHARE * free), LEAST)
+    if request.memory_limit is not None:
+        memory = int(request.memory_limit * 2**30)
+    return Confinement(
+        seconds=request.load_timeout or None,
+        memory=memory,
+        gpu=_on_gpu(request.device),
+        sandbox=request.sandbox,
+        writable=tuple(str(folder.resolve()) for folder in writable),
+    )
+
+
+def _on_gpu(device: str) -> bool:
+    if device == "cpu":
+        return False
+    from robaudit.target.device import choose_device
+
+    return choose_device(device).type == "cuda"
