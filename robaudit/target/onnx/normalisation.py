@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.target.onnx.arguments import along
+from robaudit.target.onnx.arguments import along, is_known
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, operator
 
@@ -16,13 +16,17 @@ from robaudit.target.onnx.registry import Result, operator
 @operator("BatchNormalization")
 def _batch_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Result:
     epsilon = node.number("epsilon", 1e-5)
-    if node.version < 9 and not node.integer("spatial", 1):
-        raise node.unsupported("spatial=0")
     training = bool(node.integer("training_mode", 0)) if node.version >= 14 else False
     if node.version < 7:
         training = not node.integer("is_test", 0)
     if not training:
-        return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
+        plain = node.version >= 9 or bool(node.integer("spatial", 1))
+        if plain and is_known(mean) and is_known(var):
+            return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
+        # torch's operator has no gradient for statistics that come from the data, and only one of each a channel.
+        if plain:
+            mean, var, scale, bias = (along(value, x.dim(), 1) for value in (mean, var, scale, bias))
+        return (x - mean) * (torch.rsqrt(var + epsilon) * scale) + bias
     # Statistics of the batch itself (population variance): such a file is not batch invariant, and says so
     # when run.
     rest = [axis for axis in range(x.dim()) if axis != 1]

@@ -48,8 +48,10 @@ def _coordinates(node: Node, size: int, out: int, scale: float, roi: tuple[float
     raise node.unsupported(f"coordinate_transformation_mode {mode}")
 
 
-def _nearest(node: Node, at: Array, size: int) -> Array:
-    mode = node.text("nearest_mode", "round_prefer_floor" if node.version >= 11 else "floor")
+def _nearest(node: Node, at: Array, size: int, scale: float) -> Array:
+    # Before opset 11 there was no such attribute: ONNX Runtime rounds up when it shrinks.
+    older = "ceil" if scale < 1 else "floor"
+    mode = node.text("nearest_mode", "round_prefer_floor") if node.version >= 11 else older
     at = np.round(at, 9)  # 1.4999999 stands for a half
     rounding: dict[str, Callable[[Array], Array]] = {
         "round_prefer_floor": lambda v: np.ceil(v - 0.5),
@@ -133,7 +135,7 @@ def _resized(node: Node, x: Tensor, roi: Tensor | None, scales: Tensor | None, s
             continue
         at = _coordinates(node, size, out, scale, (window[i], window[i + len(axes)]))
         if mode == "nearest":
-            x = torch.index_select(x, axis, torch.from_numpy(_nearest(node, at, size)))
+            x = torch.index_select(x, axis, torch.from_numpy(_nearest(node, at, size, scale)))
         else:
             matrix = torch.from_numpy(_weights(node, at, size, scale)).to(x.dtype)
             x = torch.movedim(torch.tensordot(x, matrix, ([axis], [1])), -1, axis)

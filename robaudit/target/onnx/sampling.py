@@ -48,7 +48,8 @@ def _affine_grid(node: Node, theta: Tensor, size: Tensor) -> Tensor:
 def _positions(length: int, corners: bool, dtype: torch.dtype) -> Tensor:
     """From -1 to 1: the pixels' centres, or (corners) the outer pixels' centres at the ends."""
     if corners:
-        return torch.linspace(-1.0, 1.0, length, dtype=dtype) if length > 1 else torch.zeros(1, dtype=dtype)
+        # A single pixel is at both ends; ONNX Runtime puts it at the upper.
+        return torch.linspace(-1.0, 1.0, length, dtype=dtype) if length > 1 else torch.ones(1, dtype=dtype)
     return (torch.arange(length, dtype=dtype) * 2 + 1) / length - 1
 
 

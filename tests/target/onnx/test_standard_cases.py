@@ -1,0 +1,27 @@
+"""The standard operators' gradient cases have the values of ONNX Runtime, older forms included."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from gradient_case import GradientCase
+from onnx_graphs import answers
+
+from robaudit.target.onnx import import_onnx
+
+FAMILIES = ("elementwise", "convolution", "normalisation", "shape", "sampling", "recurrent")
+CASES: list[GradientCase] = [c for name in FAMILIES for c in importlib.import_module(f"cases_{name}").CASES]
+IN_RUNTIME = [c for c in CASES if not c.domain and c.model.opset_import[0].version <= 24]
+"""ONNX Runtime knows no newer opset; ONNX's own tests cover what is newer."""
+
+
+@pytest.mark.parametrize("case", IN_RUNTIME, ids=str)
+def test_case_has_the_value_of_onnx_runtime(case: GradientCase) -> None:
+    x = case.x.astype(np.float32)
+    expected = answers(case.model, x)
+    with torch.no_grad():
+        (y,) = import_onnx(case.model).graph_module(x.shape)(torch.from_numpy(x))
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=3e-6)
