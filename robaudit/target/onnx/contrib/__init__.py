@@ -6,7 +6,10 @@ from robaudit.target.onnx.contrib import (  # noqa: F401  # each registers its o
     convolution,
     legacy,
     normalisation,
+    packed_weights,
     products,
+    quantised,
+    quantised_products,
     rotary,
     tensors,
 )
