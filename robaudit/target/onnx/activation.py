@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.target.onnx.graph import Node
-from robaudit.target.onnx.linear import INTERNAL
 from robaudit.target.onnx.registry import operator
 
 _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
@@ -72,7 +71,6 @@ def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
     return torch.clamp(x * node.number("alpha", 0.2) + node.number("beta", 0.5), 0.0, 1.0)
 
 
-@operator("Gelu", domain=INTERNAL)
 @operator("Gelu")
 def _gelu(node: Node, x: Tensor) -> Tensor:
     return F.gelu(x, approximate=node.text("approximate", "none"))

@@ -19,6 +19,7 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from robaudit.errors import RobauditError, UnsupportedOperatorError
+from robaudit.target.onnx.fused import simplify
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import Result, Value, find
 
@@ -124,6 +125,7 @@ class Recorder:
     def _wrap(self, meta: Tensor, node: fx.Node) -> Traced:
         traced = meta.as_subclass(Traced)
         traced.node, traced.meta, traced.recorder = node, meta, self
+        node.meta["val"] = meta
         return traced
 
     def _to_node(self, value: Any) -> Any:
@@ -145,10 +147,13 @@ class Recorder:
             base = value
             for axis in repeated:
                 base = base.narrow(axis, 0, 1)
-            return self.trace.graph.call_function(torch.broadcast_to, (self._to_node(base), list(value.shape)), {})
-        name = name or f"derived_{len(self.trace.constants)}"
-        self.trace.constants[name] = value
-        return self.trace.graph.get_attr(name)
+            made = self.trace.graph.call_function(torch.broadcast_to, (self._to_node(base), list(value.shape)), {})
+        else:
+            name = name or f"derived_{len(self.trace.constants)}"
+            self.trace.constants[name] = value
+            made = self.trace.graph.get_attr(name)
+        made.meta["val"] = value.to("meta")
+        return made
 
 
 def identifier(name: str) -> str:
@@ -188,6 +193,7 @@ def trace(graph: Graph, inputs: Mapping[str, Value], outputs: Iterable[str], nam
         results = tuple(_declared(values[name], graph.output_types.get(name)) for name in wanted)
     recorder.trace.graph.output(tuple(recorder.argument(value) for value in results))
     recorder.trace.graph.eliminate_dead_code()
+    simplify(recorder.trace.graph, recorder.trace.constants)
     recorder.trace.outputs = wanted
     return recorder.trace
 

@@ -1,11 +1,13 @@
-"""Rewriting a graph once, at import: what is constant is computed, what can be merged is merged."""
+"""Rewriting a graph once, at import: what is constant is computed, what can be merged is merged.
+
+These rewrites change weights; formulas are recognised in the recorded program (``fused``), where shapes are known.
+"""
 
 from __future__ import annotations
 
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.passes.batch_norm import fold_batch_norm
 from robaudit.target.onnx.passes.constants import fold_constants
-from robaudit.target.onnx.passes.gelu import recognise_gelu
 from robaudit.target.onnx.passes.linear import absorb_bias, to_linear
 from robaudit.target.onnx.passes.padding import absorb_pad
 from robaudit.target.onnx.passes.precision import retyped
@@ -17,6 +19,6 @@ __all__ = ["fold_constants", "prepare", "retyped"]
 def prepare(graph: Graph) -> Graph:
     """All rewrites, in the order in which they help one another."""
     graph = fold_constants(graph)
-    for rewrite in (to_linear, absorb_bias, fold_batch_norm, absorb_pad, recognise_gelu):
+    for rewrite in (to_linear, absorb_bias, fold_batch_norm, absorb_pad):
         graph = apply(graph, rewrite)
     return graph
