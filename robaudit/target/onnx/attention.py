@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robaudit.target.onnx.arguments import is_known
+from robaudit.target.onnx.arguments import constant, is_known
 from robaudit.target.onnx.graph import DTYPES, Node
 from robaudit.target.onnx.registry import Result, Value, operator
 from robaudit.target.onnx.tracing import run_nodes
@@ -213,7 +213,7 @@ def _linear_attention(
     q, k, v = (split_heads(x, h).to(wide) for x, h in ((query, q_heads), (key, kv_heads), (value, kv_heads)))
     batch, length, size = query.shape[0], query.shape[1], q.shape[3]
     scale = node.number("scale", 0.0) or 1.0 / math.sqrt(size)
-    state = torch.zeros([batch, kv_heads, size, v.shape[3]], dtype=wide) if past is None else past.to(wide)
+    state = constant([batch, kv_heads, size, v.shape[3]], 0.0, wide) if past is None else past.to(wide)
     keep = None if decay is None else torch.exp(split_heads(decay, kv_heads).to(wide))
     rate = None if beta is None else split_heads(beta, beta.shape[2]).to(wide)
     outputs = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from robaudit.target.onnx.element_types import BITS, DTYPES
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import find
-from robaudit.target.onnx.straight_through import EXACT, rule_of
+from robaudit.target.onnx.straight_through import EXACT, LABEL, rule_of
 
 # Piecewise constant, and without a stand-in.
 _COMPARISONS = {
@@ -38,6 +38,14 @@ _CHOOSING: dict[str, tuple[int, ...]] = {
     "MaxUnpool": (1,),
     "RoiAlign": (2,),
     "ReverseSequence": (1,),
+    "TensorScatter": (2,),
+    "RotaryEmbedding": (3,),
+    "Attention": (3, 6),
+    "RNN": (4,),
+    "GRU": (4,),
+    "LSTM": (4,),
+    "NegativeLogLikelihoodLoss": (1,),
+    "SoftmaxCrossEntropyLoss": (1,),
     "CastLike": (1,),
     "EyeLike": (0,),
     "Dropout": (1, 2),
@@ -87,7 +95,7 @@ def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[Cut]:
         if not made or not from_data.intersection(made):
             continue
         if _cuts(node, made):
-            found.append(Cut(node.op, node.name, rule_of(node)))
+            found.append(Cut(node.text(LABEL, node.op), node.name, rule_of(node)))
         skipped = () if node.domain else _CHOOSING.get(node.op, ())
         valued.update(name for i, name in enumerate(node.inputs) if i not in skipped)
     found.reverse()

@@ -103,4 +103,8 @@ def _lp_norm(node: Node, x: Tensor) -> Tensor:
 def _mean_variance(node: Node, x: Tensor) -> Tensor:
     axes = node.integers("axes") or [0, 2, 3]
     centred = x - torch.mean(x, axes, keepdim=True)
-    return centred / (torch.sqrt(torch.mean(torch.square(centred), axes, keepdim=True)) + 1e-9)
+    variance = torch.mean(torch.square(centred), axes, keepdim=True)
+    # The root has no derivative where all values are equal; there the result is zero anyway.
+    flat = variance == 0
+    deviation = torch.where(flat, 0.0, torch.sqrt(torch.where(flat, 1.0, variance)))
+    return centred / (deviation + 1e-9)

@@ -165,7 +165,9 @@ def _lp_pool(node: Node, x: Tensor) -> Tensor:
     w = _window(node, x)
     p = node.integer("p", 2)
     powers = _window_sum(F.pad(torch.pow(torch.abs(x), p), torch_pads(w.full_pads(x))), w)
-    return torch.pow(powers, 1.0 / p)
+    # The root has no derivative at zero, where a window of zeros has one (zero): chosen before the root too.
+    empty = powers == 0
+    return torch.where(empty, 0.0, torch.pow(torch.where(empty, 1.0, powers), 1.0 / p))
 
 
 @operator("GlobalLpPool")

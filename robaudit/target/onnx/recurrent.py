@@ -91,8 +91,8 @@ def _recurrent(
     count, size = weight.shape[0], recurrence.shape[2]
     if bias is None:
         bias = constant([count, 2 * weight.shape[1]], 0.0, x.dtype)
-    shape = [count, x.shape[1], size]
-    states = [constant(shape, 0.0, x.dtype) if value is None else value for value in given]
+    # Zeros made of x: a known state would meet known weights at once, and the result have the batch in its shape.
+    start = torch.zeros_like(x[0, :, :1]).expand([x.shape[1], size])
     outputs: list[Tensor] = []
     finals: list[State] = []
     activations = _activations(node, count)
@@ -102,7 +102,7 @@ def _recurrent(
         peephole = None if peepholes is None else peepholes[i]
         direction = _Direction(weight[i], recurrence[i], bias[i, :half], bias[i, half:], peephole, names, functions)
         backwards = i == 1 or node.text("direction", "forward") == "reverse"
-        y, final = _layer(node, x, tuple(s[i] for s in states), direction, lengths, backwards)
+        y, final = _layer(node, x, tuple(start if s is None else s[i] for s in given), direction, lengths, backwards)
         outputs.append(y)
         finals.append(final)
     y = torch.stack(outputs, 1)  # [length, directions, batch, hidden]
