@@ -46,7 +46,7 @@ def check(path: Path, source: str | None) -> dict[str, Any]:
     found["gradient"] = target.gradient.reason or "available"
     if not target.gradient.available:
         return found
-    found |= {"batching": target.facts.get("batching"), "cuts": len(target.facts.get("cuts", []))}
+    found |= {"batching": target.gradient.batching, "cuts": len(target.gradient.cuts)}
     found["noise"] = _compare(target, u)
     g = _gradient(target, u)
     found["gradient_norm"] = float(g.norm())
@@ -109,7 +109,7 @@ def _central(target: Target, u: Tensor, g: Tensor) -> float:
     unit = (g / g.norm().clamp_min(1e-30)).double()
     weights = _direction(target).double()
     errors = []
-    for step in (1e-2, 3e-2, 1e-1, 3e-1, 1.0):
+    for step in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1):
         ends = [
             float((target.scores((u.double() + sign * step * unit).float(), alone=True).double() * weights).sum())
             for sign in (1, -1)

@@ -4,7 +4,7 @@
 
 A file is right where its twin differs from ONNX Runtime by at most ten times the file's own noise floor, or
 1e-4 of its largest score, with equal argmax (ties within the noise aside), on noise and at the end of an
-attack; and its gradient agrees with differences on ONNX Runtime (to 1 %; coarse where the file rounds) and,
+attack; and its gradient agrees with differences on ONNX Runtime (to 2 %; coarse where the file rounds) and,
 for a file in float32, with the source module's up to ten times the module's own rounding.
 """
 
@@ -35,7 +35,7 @@ def problems(found: dict[str, Any]) -> list[str]:
         if figures["argmax"] < 0.999:
             wrong.append(f"{points}: argmax equal on {figures['argmax']:.0%}")
     rounds = found["kind"].startswith(ROUNDS)
-    if found["central"] > (0.25 if rounds else 0.01):
+    if found["central"] > (0.25 if rounds else 0.02):
         wrong.append(f"slope differs by {found['central']:.1%}")
     if not rounds and "source" in found and found["source"] > max(1e-4, 10 * found["source_floor"]):
         wrong.append(f"gradient differs from the source's by {found['source']:.1e}, floor {found['source_floor']:.1e}")

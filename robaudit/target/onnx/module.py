@@ -22,6 +22,8 @@ from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 _STEERING = 256
 # Programs kept for inputs of other shapes before the oldest is forgotten.
 _PROGRAMS = 64
+# Operators that round inside; so does whatever has "Quantize" in its name.
+_ROUNDING = ("QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger", "ConvInteger")
 # A graph that cannot run at another batch size, or only by a program of its own.
 _MISFIT = (MisfitError, NotGeneralError)
 
@@ -66,7 +68,7 @@ def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
 
 def _live(model: onnx.ModelProto, output: str | None) -> Graph:
     """The graph without what no output reads and branches that are never taken."""
-    graph = passes.fold_constants(to_plain(read(model, output)))
+    graph = passes.fold_constants(passes.use_integers(to_plain(read(model, output))))
     while (reduced := without_known_branches(graph)) is not None:
         graph = passes.fold_constants(reduced)
     return graph
@@ -107,10 +109,9 @@ class OnnxModule(nn.Module):
         """Operators on the way to the selected outputs whose true derivative is zero, and what stands for it."""
         return gradient.cuts(self._graph, self._selected())
 
-    @property
-    def file_batch(self) -> int:
-        """The batch size baked into the file's input, 1 when it is free."""
-        shape = self._graph.input_shapes.get(self.input_names[0], ())
+    def file_batch(self, fixed_inputs: Mapping[str, Tensor]) -> int:
+        """The batch size baked into the file's free input, 1 where it is free too."""
+        shape = self._graph.input_shapes.get(self._main_input(fixed_inputs), ())
         return shape[0] or 1 if shape else 1
 
     def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
@@ -148,7 +149,7 @@ class OnnxModule(nn.Module):
             program = self._general_program(x, fixed_inputs)
             results: tuple[Tensor, ...] = (program or self._program(x, fixed_inputs)).forward(x, *extra)
             return results
-        width = self.file_batch
+        width = self.file_batch(fixed_inputs)
         exact = self._single(x, fixed_inputs)
 
         def single(sample: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
@@ -175,7 +176,7 @@ class OnnxModule(nn.Module):
 
     def _single(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> fx.GraphModule:
         """The program for the file's own batch size."""
-        return self._program(x[:1].expand(self.file_batch, *x.shape[1:]), fixed_inputs)
+        return self._program(x[:1].expand(self.file_batch(fixed_inputs), *x.shape[1:]), fixed_inputs)
 
     def try_declared_shape(self) -> None:
         """Trace the input shape that the file declares, if any: variants that fail are found now."""
@@ -190,7 +191,7 @@ class OnnxModule(nn.Module):
     @property
     def is_quantised(self) -> bool:
         """Whether rounding inside the graph can turn a last-bit difference into a visible one."""
-        return any("Quantize" in node.op or node.op.startswith("QLinear") for node in self._graph.walk())
+        return any("Quantize" in node.op or node.op.startswith(_ROUNDING) for node in self._graph.walk())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
