@@ -109,6 +109,14 @@ def hardsigmoid(g: Draft) -> str:
     return g("HardSigmoid", "x", alpha=1 / 6, beta=0.5)
 
 
+def sigmoid(g: Draft) -> str:
+    return g("Reciprocal", g("Add", g("Exp", g("Mul", "x", -1.0)), 1.0))
+
+
+def sigmoid_as_quotient(g: Draft) -> str:
+    return g("Div", 1.0, g("Add", 1.0, g("Exp", g("Neg", "x"))))
+
+
 @pytest.mark.parametrize(
     ("formula", "expected"),
     [
@@ -121,6 +129,8 @@ def hardsigmoid(g: Draft) -> str:
         (hardswish, "hardswish"),
         (hardswish_of_clip, "hardswish"),
         (hardsigmoid, "hardsigmoid"),
+        (sigmoid, "sigmoid"),
+        (sigmoid_as_quotient, "sigmoid"),
     ],
 )
 def test_an_activation_is_one_call(
@@ -128,6 +138,13 @@ def test_an_activation_is_one_call(
 ) -> None:
     g = Draft()
     assert check(g.model(formula(g), ("N", 5)), monkeypatch) == {expected: 1}
+
+
+def test_a_sigmoid_keeps_its_gradient_where_the_formula_overflows() -> None:
+    g = Draft()
+    x = torch.full((1, 5), -200.0, requires_grad=True)
+    y = import_onnx(g.model(sigmoid(g), ("N", 5)), "y")(x)
+    assert torch.autograd.grad(y.sum(), x)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("factor", [1.702, -1.0])

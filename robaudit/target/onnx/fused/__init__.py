@@ -28,7 +28,8 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "cat": (slices.roll,),
     "clamp": (activations.hard_sigmoid,),
     "mul": (activations.product, layer_norm.quotient, layer_norm.scale),
-    "div": (activations.product, layer_norm.quotient),
+    "div": (activations.sigmoid, activations.product, layer_norm.quotient),
+    "reciprocal": (activations.sigmoid,),
     "add": (layer_norm.shift,),
     "matmul": (attention.attend,),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import fx
 
@@ -38,6 +39,26 @@ def product(program: Program, node: fx.Node) -> fx.Node | None:
         if is_call(inner, "tanh") and _is_cubic(program, bent, x):
             return program.call(F.gelu, x, approximate="tanh")
     return None
+
+
+def sigmoid(program: Program, node: fx.Node) -> fx.Node | None:
+    """``1 / (1 + exp(-x))``, whose value survives the overflow of exp, and whose gradient does not."""
+    below = source(node)
+    if is_call(node, "div"):
+        above, below = operands(node)
+        if program.number(above) != 1.0:
+            return None
+    below = sole(below, "add")
+    power = _plus_one(program, below) if below is not None and program.same_type(node, below) else None
+    if power is None or not is_call(power, "exp") or program.shape(power) != program.shape(node):
+        return None
+    bent = source(power)
+    if bent is None:
+        return None
+    negative = sole(bent, "neg")
+    scaled = program.unscaled(bent)
+    x = source(negative) if negative is not None else scaled.node if scaled.factor == -1.0 else None
+    return program.call(torch.sigmoid, program.call(torch.neg, bent) if x is None else x)
 
 
 def hard_sigmoid(program: Program, node: fx.Node) -> fx.Node | None:

@@ -45,6 +45,7 @@ def _linear_regressor(node: Node, x: Tensor) -> Tensor:
 
 
 def _product(node: Node, x: Tensor, bias: Tensor | None, count: int | None = None) -> Tensor:
-    count = count if bias is None else bias.numel()
-    matrix = torch.reshape(weights(node, "coefficients"), [count or 1, -1])
-    return F.linear(rows(node, x).to(float_type(node)), matrix, bias)
+    x = rows(node, x).to(float_type(node))
+    size = [bias.numel() if bias is not None else count or 1, x.shape[1]]
+    # There are files with more weights than features; the runtime reads as many as it needs.
+    return F.linear(x, torch.reshape(weights(node, "coefficients")[: size[0] * size[1]], size), bias)
