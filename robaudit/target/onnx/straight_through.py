@@ -34,6 +34,8 @@ STEP = (STRAIGHT, EXACT)
 BOUNDED_STEP = (STRAIGHT, CLIPPED, EXACT)
 
 ATTRIBUTE = "backward"
+LABEL = "label"
+"""Attribute of a node that stands for several: the operator whose derivative is replaced."""
 
 
 def through(value: Tensor, path: Tensor, rule: str, low: float | None = None, high: float | None = None) -> Tensor:
@@ -68,6 +70,11 @@ def rule_of(node: Node) -> str:
     return known.backward[0] if known is not None and known.backward else EXACT
 
 
+def label_of(node: Node) -> str:
+    """``Op``, with its domain unless that is the default one; the name that the file knows."""
+    return node.text(LABEL, f"{node.domain}::{node.op}" if node.domain else node.op)
+
+
 def resolved(graph: Graph, backward: Mapping[str, str] | None = None) -> Graph:
     """The graph with every node's rule written into it.
 
@@ -88,11 +95,12 @@ def resolved(graph: Graph, backward: Mapping[str, str] | None = None) -> Graph:
 
 def _resolved(graph: Graph, wanted: Mapping[str, str], unused: set[str]) -> Graph:
     floats = _carried_as_floats(graph)
+    scores = _of_scores(graph)
     nodes = []
     for node in graph.nodes:
         known = find(node.domain, node.op)
         rules = known.backward if known is not None else ()
-        label = f"{node.domain}::{node.op}" if node.domain else node.op
+        label = label_of(node)
         key = node.name if node.name in wanted else label
         if key in wanted and (rules or key == node.name):
             unused.discard(key)
@@ -100,7 +108,7 @@ def _resolved(graph: Graph, wanted: Mapping[str, str], unused: set[str]) -> Grap
                 choice = f"choose {' or '.join(rules)}" if rules else "it has none to choose from"
                 raise UsageError(f"operator {label} (node {node.name}) has no backward rule {wanted[key]!r}: {choice}")
         if rules:
-            rule = wanted.get(key, rules[0])
+            rule = wanted.get(key, STRAIGHT if rules is QUANTISER and scores.intersection(node.outputs) else rules[0])
             if _to_integer(node) and not floats.issuperset(node.outputs):
                 rule = EXACT
             node = replace(node, attributes={**node.attributes, ATTRIBUTE: rule})
@@ -108,6 +116,25 @@ def _resolved(graph: Graph, wanted: Mapping[str, str], unused: set[str]) -> Grap
             node = node.with_graphs({name: _resolved(g, wanted, unused) for name, g in node.graphs.items()})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+# What keeps every score what it is, or a score.
+_KEEPS = frozenset(
+    {"DequantizeLinear", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Softmax", "LogSoftmax"}
+)
+
+
+def _of_scores(graph: Graph) -> set[str]:
+    """The outputs, and what they are but for their form.
+
+    A quantiser of scores is straight-through by default: where the highest score saturates, the gradient of the
+    others alone would point anywhere.
+    """
+    names = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if names.intersection(node.outputs) and node.op in _KEEPS:
+            names.update(node.inputs[:1])
+    return names
 
 
 def _to_integer(node: Node) -> bool:

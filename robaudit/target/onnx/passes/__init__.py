@@ -8,12 +8,13 @@ from __future__ import annotations
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.passes.batch_norm import fold_batch_norm
 from robaudit.target.onnx.passes.constants import fold_constants
+from robaudit.target.onnx.passes.integers import use_integers
 from robaudit.target.onnx.passes.linear import absorb_bias, to_linear
 from robaudit.target.onnx.passes.padding import absorb_pad
 from robaudit.target.onnx.passes.precision import retyped
 from robaudit.target.onnx.passes.workspace import apply
 
-__all__ = ["fold_constants", "prepare", "retyped"]
+__all__ = ["fold_constants", "prepare", "retyped", "use_integers"]
 
 
 def prepare(graph: Graph) -> Graph:
