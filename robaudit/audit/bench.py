@@ -41,6 +41,10 @@ class _TargetView:
         return str(self.loaded.target.head.kind)
 
     @property
+    def head_peeled(self) -> bool:
+        return bool(self.loaded.target.head.peeled)
+
+    @property
     def has_gradient(self) -> bool:
         return bool(self.loaded.target.gradient.available)
 
@@ -59,11 +63,11 @@ class _TargetView:
         deviation = self.loaded.target.batch_deviation
         return None if deviation is None else float(deviation)
 
-    def parity(self, points: NDArray[Any]) -> tuple[int, float, float]:
+    def parity(self, points: NDArray[Any]) -> tuple[int, float, float, float | None]:
         target = self.loaded.target
         u = torch.from_numpy(points).to(target.device, target.dtype)
-        found = target.parity(u)
-        return found.n, found.argmax_agreement, found.relative_difference
+        found = target.parity(u, noise=True)
+        return found.n, found.argmax_agreement, found.relative_difference, found.noise
 
 
 class SessionBench:

@@ -42,7 +42,7 @@ DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "
 
 PREFIX = "ROBAUDIT_"
 OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_")
-INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain")
+INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
 PATH_KEYS = frozenset({"data", "labels", "classes", "surrogates", "output", "run_dir"})
 
 
@@ -79,6 +79,34 @@ def _batch_size(value: object) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"a batch size is auto or a whole number above 0, not {value!r}")
     return value
+
+
+def _fixed(value: object) -> object:
+    """``NAME=VALUE`` texts, or a map from name to number, list, text or path, as texts by name."""
+    if isinstance(value, str):
+        value = [part for part in value.split(";") if part.strip()]
+    if isinstance(value, list | tuple):
+        pairs = [str(part).partition("=") for part in value]
+        for name, sign, _ in pairs:
+            if not sign or not name.strip():
+                raise ValueError(f"an input is fixed as NAME=VALUE, not {name!r}")
+        twice = [name for name, _, _ in pairs if [p[0] for p in pairs].count(name) > 1]
+        if twice:
+            raise ValueError(f"the input {twice[0]!r} is fixed twice")
+        value = {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, dict):
+        raise ValueError(f"fixed inputs are a map from name to value, not {value!r}")
+    return {str(name): _value_text(item) for name, item in value.items()}
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(_value_text(item) for item in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"a fixed input is a number, a list, zeros, ones, or an .npy or .npz file, not {value!r}")
+    return str(value)
 
 
 Numbers = Annotated[tuple[FiniteFloat, ...], BeforeValidator(_listed)]
@@ -122,6 +150,8 @@ class InputSettings(_Keys):
     """How image files are resized."""
     domain: Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_listed)] | None = None
     """Lowest and highest valid value of the input, before scale, mean and std."""
+    fixed: Annotated[dict[str, str], BeforeValidator(_fixed, dict[str, str | float | bool | list[float]])] | None = None
+    """Values of the inputs that are not attacked, by name: a number, a list, zeros, ones, or an .npy or .npz file."""
 
 
 class Settings(_Keys):
@@ -146,6 +176,10 @@ class Settings(_Keys):
     batch_size: Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | str)] = "auto"
     """Most inputs evaluated at once."""
     input: InputSettings = InputSettings()
+    input_name: str | None = None
+    """Name of the attacked input, where the model has several."""
+    output_name: str | None = None
+    """Name of the output that holds the class scores; null finds it."""
     classes: PathText | tuple[str, ...] | None = None
     """Class names in the order of the model's outputs, or the path of a file with one a line."""
     surrogates: Paths = ()
@@ -260,6 +294,11 @@ def _from_file(path: Path) -> dict[str, Any]:
             given[name] = absolute(value)
         elif name != "classes":
             given[name] = tuple(absolute(text) for text in value)
+    if "input.fixed" in given:
+        given["input.fixed"] = {
+            name: absolute(text) if text.lower().endswith((".npy", ".npz")) else text
+            for name, text in given["input.fixed"].items()
+        }
     if "profile" in given:
         found, built_in = profile_path(given["profile"], folder)
         given["profile"] = given["profile"] if built_in else str(found)
@@ -269,7 +308,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _origin(level: str, name: str, file: Path | None) -> str:
     key = name.removeprefix("input.")
     if level == "flag":
-        return f"flag --{_hyphens(key)}"
+        return f"flag --{'input' if key == 'fixed' else _hyphens(key)}"
     return f"environment {_variable(key)}" if level == "environment" else str(file)
 
 

@@ -42,17 +42,42 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "scale": spec.scale,
             "provenance": dict(spec.provenance),
         },
-        "outputs": [],
+        "outputs": output_records(target),
+        "fixed_inputs": fixed_records(target),
         "num_classes": target.num_classes,
         "head": target.head.kind,
         "gradient": {
             "available": target.gradient.available,
             "reason": target.gradient.reason,
             "source": _source(target),
+            "method": target.gradient.method,
+            "cuts": list(target.gradient.cuts),
+            "before": list(target.head.tail.through) if target.head.tail and target.head.peeled else [],
+            "batching": target.gradient.batching,
         },
         "batch_invariant": target.batch_invariant,
         "assumed": assumptions(target),
     }
+
+
+def output_records(target: Target) -> list[Record]:
+    """All outputs as :class:`robaudit.audit.result.Output` fields; the one that is judged says why."""
+    chosen = target.choice
+    return [
+        {
+            "name": output.name,
+            "shape": list(output.shape or ()),
+            "dtype": output.dtype,
+            "scores": output.name == chosen.output.name,
+            "reason": chosen.why if output.name == chosen.output.name else None,
+        }
+        for output in target.file.outputs
+    ]
+
+
+def fixed_records(target: Target) -> dict[str, str]:
+    """Inputs that keep their values, as given."""
+    return {fixed.declared.name: fixed.text for fixed in target.file.fixed}
 
 
 def _source(target: Target) -> str | None:

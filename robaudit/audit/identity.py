@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,20 @@ def run_id_of(request: AuditRequest) -> str:
             "classes": request.classes,
             "surrogates": [_model_digest(path) for path in request.surrogates],
             "input": request.input_values,
+            "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
             "seed": request.seed,
             "declared": request.declared_accuracy,
         }
     )
+
+
+def _fixed(values: Mapping[str, str]) -> dict[str, Any]:
+    """Values of fixed inputs; of a file its content."""
+    return {
+        name: sha256_file(Path(text).expanduser()) if Path(text).expanduser().is_file() else text
+        for name, text in values.items()
+    }
 
 
 def _model_digest(path: Path) -> Any:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
-from robaudit.data.open import bundled_dataset, open_dataset, peek_shape
+from robaudit.data.noise import noise_dataset
+from robaudit.data.open import bundled_dataset, open_dataset, peek_classes, peek_shape
 from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
@@ -45,6 +47,7 @@ def load(
     request: AuditRequest,
     known: Mapping[str, Record] | None = None,
     told: Callable[[str], None] = lambda _: None,
+    inspecting: bool = False,
 ) -> Loaded:
     """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
 
@@ -52,6 +55,7 @@ def load(
         request: what to audit.
         known: what an earlier session found that inputs mean, by the model's SHA-256.
         told: of a search, in words.
+        inspecting: nothing will be attacked, so that token models load, and noise stands in for missing data.
 
     Raises:
         UsageError: any of it cannot be used, in one sentence.
@@ -61,12 +65,14 @@ def load(
     target = load_target(
         request.model,
         overrides=overrides,
+        interface=_interface(request),
         device=request.device,
         sample_shape=shape,
+        tokens=inspecting,
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
     )
-    data, reference = _data(request, target)
+    data, reference = _data(request, target, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
     surrogates, problems = _surrogates(request, target)
     meanings = []
@@ -78,9 +84,18 @@ def load(
     return Loaded(target, data, drawn, reference, surrogates, problems, meanings)
 
 
-def _data(request: AuditRequest, target: Target) -> tuple[Dataset, Literal["labels", "model"]]:
+def _interface(request: AuditRequest) -> Interface:
+    """With the number of classes, which declared names or the labels of arrays tell."""
+    if request.classes:
+        return replace(request.interface, classes=len(request.classes))
+    return replace(request.interface, classes=peek_classes(request.data) if request.data is not None else None)
+
+
+def _data(request: AuditRequest, target: Target, inspecting: bool) -> tuple[Dataset, Literal["labels", "model"]]:
     spec = target.spec
     if request.data is None:
+        if inspecting and spec.kind != "image":
+            return noise_dataset(spec.shape), "model"
         return bundled_dataset(spec.shape), "model"
     classes = list(request.classes) if request.classes else target.class_names
     data = open_dataset(

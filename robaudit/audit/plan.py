@@ -84,6 +84,7 @@ def plan_attacks(
     no_gradient: str | None,
     surrogates: int,
     misfits: Sequence[str] = (),
+    no_scores: str | None = None,
 ) -> list[Planned]:
     """The cascade, in the profile's order.
 
@@ -94,6 +95,7 @@ def plan_attacks(
         no_gradient: why the target has none, or None.
         surrogates: number of surrogates that fit.
         misfits: why others do not.
+        no_scores: why the target's scores cannot be asked for, or None.
 
     Raises:
         UsageError: as :func:`validate_attacks`.
@@ -115,6 +117,8 @@ def plan_attacks(
             status, reason = "skipped", why
         elif attack.access is Access.WHITE_BOX and no_gradient is not None:
             status, reason = "unavailable", no_gradient
+        elif attack.access is Access.SCORES and no_scores is not None:
+            status, reason = "unavailable", no_scores
         elif attack.access is Access.TRANSFER and surrogates == 0 and misfits:
             status, reason = "unavailable", misfits[0]
         elif attack.access is Access.TRANSFER and surrogates == 0:

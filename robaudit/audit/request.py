@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.profile import Profile
+from robaudit.target.interface import Interface
 
 __all__ = ["AuditRequest"]
 
@@ -25,6 +26,7 @@ class AuditRequest:
         classes: declared class names.
         surrogates: model files for transfer attacks.
         input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
+        interface: what the user said of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
         batch_size: rows of one model call; None measures it.
         declared_accuracy: clean accuracy that the owner states.
@@ -49,6 +51,7 @@ class AuditRequest:
     surrogates: tuple[Path, ...] = ()
     input_values: dict[str, Any] = field(default_factory=dict)
     input_sources: dict[str, str] = field(default_factory=dict)
+    interface: Interface = field(default_factory=Interface)
     device: str = "auto"
     batch_size: int | None = None
     declared_accuracy: float | None = None

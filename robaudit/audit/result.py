@@ -181,7 +181,9 @@ class Output(_Record):
     dtype: str
     """Element type in the file."""
     scores: bool = False
-    """Whether the class scores are read from it."""
+    """Whether the class scores, or the labels, are read from it."""
+    reason: str | None = None
+    """Why it was chosen, or null."""
 
 
 class Gradient(_Record):
@@ -193,6 +195,14 @@ class Gradient(_Record):
     """Why not, or what limits it."""
     source: str | None = None
     """What gives the gradient: a torch twin of the ONNX graph, or the TorchScript module itself."""
+    method: Literal["exact", "straight-through", "none"] | None = None
+    """exact; straight-through, where operators without a derivative are passed as if they were not there; none."""
+    cuts: tuple[str, ...] = ()
+    """Operators between input and scores without a useful derivative, with node and what stands for it."""
+    before: tuple[str, ...] = ()
+    """Operators at the end of the file that the gradient leaves out, from the output backwards; the judge does not."""
+    batching: str | None = None
+    """How the twin runs a batch: direct, vmap or loop."""
 
 
 class Target(_Record):
@@ -212,10 +222,12 @@ class Target(_Record):
     """The attacked input."""
     outputs: tuple[Output, ...] = ()
     """All outputs."""
+    fixed_inputs: dict[str, str] = {}
+    """Values of the inputs that are not attacked, as they were given."""
     num_classes: int
     """Number of classes."""
     head: str
-    """What the class scores are: logits, probabilities, or labels."""
+    """What the class scores are: logits, probabilities, log-probabilities, sigmoids, or labels."""
     gradient: Gradient
     """Gradient availability."""
     batch_invariant: bool | None = None

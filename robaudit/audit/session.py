@@ -35,6 +35,7 @@ from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.errors import AuditInterrupted, UnreadableSampleError
+from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
 __all__ = ["Session"]
@@ -45,6 +46,13 @@ MEASURED = 8
 """Samples on which the target itself is measured."""
 POOL = 24
 """Samples that attacks may start from."""
+
+
+class _Answers:
+    """The target as clean answers are asked of it."""
+
+    def __init__(self, target: Target) -> None:
+        self.device, self.dtype, self.scores = target.device, target.dtype, target.answered
 
 
 class Session:
@@ -148,6 +156,7 @@ class Session:
             no_gradient=None if gradient.available else gradient.reason,
             surrogates=len(loaded.surrogates),
             misfits=loaded.surrogate_problems,
+            no_scores=loaded.target.no_scores,
         )
         self.journal.append({"kind": "plan", "attacks": [planned.record() for planned in plan]})
         return plan
@@ -156,7 +165,7 @@ class Session:
         """The file's clean answers to the samples that have none yet."""
         known = self.journal.keyed("clean", "index")
         for record, scores in answer_samples(
-            loaded.target,
+            _Answers(loaded.target),
             loaded.data,
             [index for index in loaded.drawn if index not in known],
             own_reference=loaded.reference == "model",

@@ -59,7 +59,12 @@ class MeasuredTarget(Protocol):
 
     @property
     def head_kind(self) -> str:
-        """Logits, probabilities or log-probabilities."""
+        """Logits, probabilities, log-probabilities, sigmoids or labels."""
+        ...
+
+    @property
+    def head_peeled(self) -> bool:
+        """Whether gradients are taken before the file's softmax or sigmoid."""
         ...
 
     @property
@@ -85,8 +90,9 @@ class MeasuredTarget(Protocol):
         """Largest relative difference between an input alone and in a batch; None: batch 1 only."""
         ...
 
-    def parity(self, points: NDArray[Any]) -> tuple[int, float, float]:
-        """Twin against file: points compared, share of equal argmax, largest relative difference."""
+    def parity(self, points: NDArray[Any]) -> tuple[int, float, float, float | None]:
+        """Twin against file: points compared, share of equal argmax, largest relative difference, and the same of
+        the runtime with and without its optimisations, where that was measured."""
         ...
 
 

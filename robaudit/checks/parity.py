@@ -12,12 +12,18 @@ __all__ = ["Parity"]
 
 LEAST_AGREEMENT = 0.999
 MOST_DIFFERENCE = 1e-3
+NOISE = 10
+"""Times the runtime's own noise that the twin may differ."""
 MOST_POINTS = 512
 CHUNK = 64
 
 
 class Parity(Check):
-    """Fails below 99.9 % equal argmax or above a relative difference of 1e-3, on samples and final points."""
+    """Fails below 99.9 % equal argmax or above a relative difference of 1e-3, on samples and final points.
+
+    A file whose answers move by more than 1e-4 when ONNX Runtime leaves out its optimisations, as quantised ones do,
+    may differ by ten times that, and predictions within that noise are ties.
+    """
 
     id = "parity"
 
@@ -28,15 +34,16 @@ class Parity(Check):
             return {"own": target.is_its_own_twin}
         samples, kept = bench.correct(MOST_POINTS), bench.breaches()[:MOST_POINTS]
         points = itertools.chain((s.u for s in samples), (b.point for b in kept))
-        total, equal, worst = 0, 0.0, 0.0
+        total, equal, worst, noise = 0, 0.0, 0.0, 0.0
         while part := list(itertools.islice(points, CHUNK)):
-            count, agreement, difference = target.parity(np.stack(part))
+            count, agreement, difference, floor = target.parity(np.stack(part))
+            noise = max(noise, floor or 0.0)
             total += count
             equal += count * agreement
             worst = max(worst, difference) if np.isfinite(difference) else float("inf")
         if total == 0:
             return {"own": False}
-        return {"points": total, "agreement": equal / total, "difference": worst}
+        return {"points": total, "agreement": equal / total, "difference": worst, "noise": noise}
 
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the two thresholds."""
@@ -48,6 +55,9 @@ class Parity(Check):
             f"twin and file agree on {agreement:.2%} of {measured['points']} inputs, relative difference "
             f"{difference:.1e}"
         )
-        if agreement < LEAST_AGREEMENT or difference > MOST_DIFFERENCE or not np.isfinite(difference):
-            return Finding("fail", text + ": gradients are not those of the file", difference, MOST_DIFFERENCE)
-        return Finding("pass", text, difference, MOST_DIFFERENCE)
+        most = max(MOST_DIFFERENCE, NOISE * measured.get("noise", 0.0))
+        if most > MOST_DIFFERENCE:
+            text += f" (ONNX Runtime's own noise: {measured['noise']:.1e})"
+        if agreement < LEAST_AGREEMENT or difference > most or not np.isfinite(difference):
+            return Finding("fail", text + ": gradients are not those of the file", difference, most)
+        return Finding("pass", text, difference, most)

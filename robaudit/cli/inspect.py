@@ -23,6 +23,10 @@ def inspect(
     layout: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     channels: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     resize: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
+    output_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    input: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="As in scan.")] = None,
+    input_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     device: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
@@ -53,6 +57,10 @@ def inspect(
         "channels": channels,
         "resize": resize,
         "device": device,
+        "output_name": output_name,
+        "input_name": input_name,
+        "fixed": input,
+        "classes": classes,
     }
     resolved = resolve_settings(flags, os.environ, model)
     process = {

@@ -42,11 +42,13 @@ def outline(request: AuditRequest) -> list[str]:
         shape=target.spec.shape,
         no_gradient=None if target.gradient.available else target.gradient.reason,
         surrogates=len(loaded.surrogates),
+        no_scores=target.no_scores,
     )
     lines: list[str] = []
     threat = profile.threat
     default = " (default)" if request.eps_default else ""
     lines.append(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
+    lines.append(f"output   {plain(target.choice.output.name)}: {plain(target.choice.why)}")
     lines.append(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
     for note in loaded.data.notes:
         lines.append(f"         {plain(note)}")

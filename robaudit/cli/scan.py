@@ -77,6 +77,29 @@ def scan(
         float | None,
         typer.Option(help="Clean accuracy that you expect; a check compares it.", rich_help_panel=INPUT),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Class names in the order of the model's outputs, a file with one a line.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    output_name: Annotated[
+        str | None,
+        typer.Option(
+            help="Output with the class scores. Default: found by name, shape and graph.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Value of an input that is not attacked: a number, a list, zeros, ones, an .npy file; repeatable.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    input_name: Annotated[
+        str | None, typer.Option(help="The attacked input, where there are several.", rich_help_panel=INPUT)
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN)] = None,
     batch_size: Annotated[str | None, typer.Option(help="A number, or auto: measured.", rich_help_panel=RUN)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", rich_help_panel=RUN)] = None,
@@ -151,6 +174,10 @@ def scan(
         "crop": crop,
         "interpolation": interpolation,
         "clean_accuracy": clean_accuracy,
+        "output_name": output_name,
+        "input_name": input_name,
+        "fixed": input,
+        "classes": classes,
         "device": device,
         "batch_size": batch_size,
         "seed": seed,
@@ -230,10 +257,12 @@ def to_request(
     """
     from robaudit.audit.request import AuditRequest
     from robaudit.data.open import check_source
+    from robaudit.target.interface import Interface
     from robaudit.target.sniff import model_format
 
     settings = resolved.settings
     values = settings.input.model_dump(exclude_none=True)
+    interface = Interface(settings.output_name, settings.input_name, values.pop("fixed", {}))
     sources = dict(resolved.sources)
     data = Path(settings.data) if settings.data is not None else None
     sidecar = model.with_name(f"{model.stem}.data.npz")
@@ -258,6 +287,7 @@ def to_request(
         surrogates=tuple(Path(p) for p in settings.surrogates),
         input_values=values,
         input_sources={k: sources[f"input.{k}"] for k in values},
+        interface=interface,
         device=settings.device,
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         declared_accuracy=settings.clean_accuracy,

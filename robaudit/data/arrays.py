@@ -14,7 +14,7 @@ from robaudit.data.labels import check_labels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
-__all__ = ["ArrayDataset", "open_npz", "peek_npz"]
+__all__ = ["ArrayDataset", "open_npz", "peek_npz", "peek_top"]
 
 SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
@@ -56,6 +56,15 @@ def peek_npz(path: Path) -> tuple[int, ...] | None:
     if len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4):
         return (shape[2], shape[0], shape[1])
     return shape
+
+
+def peek_top(path: Path) -> int | None:
+    """The largest label in an archive; None where it has none, or is not readable."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return int(np.max(archive["y"]))
+    except Exception:  # opening it in earnest says what is wrong
+        return None
 
 
 def open_npz(

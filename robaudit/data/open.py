@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robaudit.data.arrays import open_npz, peek_npz
+from robaudit.data.arrays import open_npz, peek_npz, peek_top
 from robaudit.data.images import bundled_dataset, open_folder
 from robaudit.data.source import Dataset
 from robaudit.errors import UsageError
 
-__all__ = ["bundled_dataset", "check_source", "open_dataset", "peek_shape"]
+__all__ = ["bundled_dataset", "check_source", "open_dataset", "peek_classes", "peek_shape"]
 
 
 def open_dataset(
@@ -65,3 +65,9 @@ def check_source(source: Path) -> None:
 def peek_shape(source: Path) -> tuple[int, ...] | None:
     """Canonical shape of a sample where the data alone decides it (arrays), else None."""
     return peek_npz(source) if source.is_file() and source.suffix.lower() == ".npz" else None
+
+
+def peek_classes(source: Path) -> int | None:
+    """One more than the largest label of an archive of arrays, else None."""
+    top = peek_top(source) if source.is_file() and source.suffix.lower() == ".npz" else None
+    return None if top is None or top < 1 else top + 1

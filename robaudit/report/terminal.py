@@ -58,6 +58,7 @@ STATUS_WORDS = {
     "invalid": "INVALID",
 }
 LISTED_ERRORS = 20
+LISTED_CUTS = 3
 
 
 def render(result: Result) -> str:
@@ -167,7 +168,7 @@ def _top(console: Console, result: Result) -> None:
     rows = [
         ("File", f"{target.format}, {size(target.bytes)}, sha256 {target.sha256}"),
         ("Input", input_words(target.input)),
-        ("Output", f"{target.num_classes} classes, {target.head}"),
+        ("Output", _output(result)),
         ("Gradient", _gradient(result)),
         (
             "Data",
@@ -190,11 +191,32 @@ def _top(console: Console, result: Result) -> None:
     _facts(console, rows)
 
 
+def _output(result: Result) -> str:
+    target = result.target
+    chosen = next((output for output in target.outputs if output.scores), None)
+    text = f"{target.num_classes} classes, {target.head}"
+    if chosen is None:
+        return text
+    others = ", ".join(plain(output.name, 40) for output in target.outputs if not output.scores)
+    why = f" ({chosen.reason}; others: {others})" if others else ""
+    fixed = "".join(
+        f"; input {plain(name, 40)} fixed at {plain(value, 40)}" for name, value in target.fixed_inputs.items()
+    )
+    return f"{plain(chosen.name, 60)}: {text}{why}{fixed}"
+
+
 def _gradient(result: Result) -> str:
     gradient = result.target.gradient
     if not gradient.available:
-        return f"unavailable: {gradient.reason or 'no reason given'}"
-    return "available" + (f", by {gradient.source}" if gradient.source else "")
+        return f"unavailable: {(gradient.reason or 'no reason given').removeprefix('unavailable: ')}"
+    text = "available" + (f", by {gradient.source}" if gradient.source else "")
+    if gradient.before:
+        text += f"; taken before {gradient.before[-1]} at the end of the file"
+    if gradient.cuts:
+        more = f" and {len(gradient.cuts) - LISTED_CUTS} more" if len(gradient.cuts) > LISTED_CUTS else ""
+        text += f"; {gradient.method} at {len(gradient.cuts)} operators without a useful derivative: "
+        text += "; ".join(gradient.cuts[:LISTED_CUTS]) + more
+    return text
 
 
 def _attacks(console: Console, result: Result) -> None:

@@ -10,8 +10,9 @@ import torch
 from robaudit.errors import UsageError
 from robaudit.target.device import choose_device
 from robaudit.target.discover import FileInput, find_spec
+from robaudit.target.interface import Interface
 from robaudit.target.onnx_file import OnnxFile, open_onnx
-from robaudit.target.readout import Interface, settle
+from robaudit.target.readout import settle
 from robaudit.target.script_module import TorchScriptFile
 from robaudit.target.sniff import model_format
 from robaudit.target.spec import InputSpec, SpecOverrides

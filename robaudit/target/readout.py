@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,36 +12,20 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.head import Head
+from robaudit.target.interface import Interface
 from robaudit.target.outputs import Choice, FileOutput, choose_output
 from robaudit.target.peel import Tail
 from robaudit.target.sidecar import class_names
 from robaudit.target.spec import InputSpec
 from robaudit.target.wiring import Wiring
 
-__all__ = ["Interface", "Readout", "probes", "settle"]
+__all__ = ["Readout", "probes", "settle"]
 
 PROOF = 0.02
 """Largest difference between the file and its peeled twin, over the largest score; half precision needs it."""
 AGREEMENT = 0.75
 """Least share of probes on which they agree: one may lie where a last bit decides."""
 NO_TWIN = "unavailable: the file returns labels only, and what they are decided on was not found in it"
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What the user says of a file's inputs and outputs.
-
-    Args:
-        output: name of the output with the class scores.
-        input: name of the attacked input.
-        fixed: values of the other inputs by name, as text.
-        classes: number of classes, for files that return labels and do not tell.
-    """
-
-    output: str | None = None
-    input: str | None = None
-    fixed: Mapping[str, str] = field(default_factory=dict)
-    classes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,9 @@ def find_script_tail(
         place: of the output in a tuple; None: the module returns one tensor.
     """
     try:
-        frozen = torch.jit.freeze(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            frozen = torch.jit.freeze(module)
         graph: Any = frozen.graph.copy()
         value = next(iter(graph.outputs()))
         if place is not None:

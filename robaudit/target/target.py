@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError
+from robaudit.target.inputs import DeclaredInput
+from robaudit.target.outputs import FileOutput
 from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
 
@@ -23,8 +26,24 @@ INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
 BATCH = 64
 """Points that parity compares at once."""
+NOISY = 8
+"""Points of these on which the runtime's own noise is measured."""
 TIE = 1e-4
 """Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
+
+
+class Fixed(Protocol):
+    """An input that keeps its value."""
+
+    @property
+    def declared(self) -> DeclaredInput:
+        """The input."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """Its value as it was given."""
+        ...
 
 
 class ModelFile(Protocol):
@@ -32,6 +51,12 @@ class ModelFile(Protocol):
 
     format: str
     no_gradient: str | None
+    outputs: list[FileOutput]
+
+    @property
+    def fixed(self) -> Sequence[Fixed]:
+        """Inputs that keep their values."""
+        ...
 
     @property
     def unbounded(self) -> bool:
@@ -152,6 +177,19 @@ class Target:
             width = 1
         return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
 
+    def answered(self, u: Tensor) -> Tensor:
+        """The clean answers [N, K] that attacks start from.
+
+        Scores; where the file returns labels, the twin's logits in so far as they say the same, which rank the classes.
+        """
+        scores = self.scores(u)
+        if self.head.kind != "labels" or not self.gradient.available:
+            return scores
+        with torch.no_grad():
+            logits = self.logits(u).to(scores.dtype)
+        same = (logits.argmax(1) == scores.argmax(1)) & logits.isfinite().all(1) & scores.isfinite().all(1)
+        return torch.where(same[:, None], logits, scores)
+
     def labels(self, u: Tensor) -> Tensor:
         """[N] predicted classes of the shipped file."""
         return self.scores(u).argmax(1)
@@ -198,15 +236,16 @@ class Target:
         twin = getattr(self.file, "twin", None)
         cuts = [] if twin is None else list(twin.cuts)
         told_cuts = tuple(str(cut) for cut in cuts)
-        passed = any(getattr(cut, "rule", "cut") == "straight-through" for cut in cuts)
+        passed = any(not cut.ends for cut in cuts)
         batching = None if twin is None else twin.batching
         self.gradient = replace(
             self.gradient, method="straight-through" if passed else "exact", cuts=told_cuts, batching=batching
         )
-        where = f" ({', '.join(told_cuts[:3])})" if told_cuts else ""
+        ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends]
+        where = f" ({', '.join(ends[:3])})" if ends else ""
         if gradient is None:
             reason = "unavailable: no gradient path leads from the input to the output" + where
-        elif told_cuts and not bool(gradient.any()) and self._changes(points.detach()):
+        elif cuts and not bool(gradient.any()) and self._changes(points.detach()):
             reason = "unavailable: the gradient is zero everywhere" + where
         else:
             return
@@ -274,9 +313,13 @@ class Target:
                 equal += int((expected.argmax(1) == found.argmax(1)).sum())
                 continue
             if plain is not None:
-                again = plain(self.spec.to_file(part[finite.to(part.device)]), width=self.spec.batch or 1)
-                floor = max(floor, 0.0 if again is None else _difference(expected, self.head.scores(again).double()))
-                plain = None if again is None else plain
+                few = part[finite.to(part.device)][:NOISY]
+                width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
+                again = plain(self.spec.to_file(few), width=width)
+                if again is None:
+                    plain = None
+                else:
+                    floor = max(floor, _difference(expected[: len(few)], self.head.scores(again).double()))
             behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
             equal += int((behind <= max(TIE * size, floor)).sum())
             worst = max(worst, _difference(expected, found))

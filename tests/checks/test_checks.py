@@ -34,6 +34,8 @@ class FakeTarget:
 
     file: FakeFile
     head_kind: str = "logits"
+    head_peeled: bool = False
+    noise: float | None = None
     has_gradient: bool = True
     is_its_own_twin: bool = False
     eight_bit: bool = False
@@ -48,10 +50,10 @@ class FakeTarget:
     def batch_deviation(self) -> float | None:
         return self.batch
 
-    def parity(self, points: Any) -> tuple[int, float, float]:
+    def parity(self, points: Any) -> tuple[int, float, float, float | None]:
         self.compared.append(len(points))
         agreement, difference = self.parity_answers.pop(0) if self.parity_answers else (1.0, 0.0)
-        return len(points), agreement, difference
+        return len(points), agreement, difference, self.noise
 
 
 class FakeBench:
@@ -375,7 +377,6 @@ EVERY = "[clean, parity, determinism, batch-state, output-head, zero-gradient, u
 @pytest.mark.parametrize(
     ("model", "attacks", "declared", "failing"),
     [
-        ({"extra": "round"}, ATTACKS, None, {"zero-gradient", "unbounded"}),
         ({"scale": 1e6}, ATTACKS, None, {"zero-gradient"}),
         ({"extra": "noise"}, "\n  - {id: square, queries: 30}\n", None, {"determinism"}),
         ({}, ATTACKS, 0.3, {"clean"}),
@@ -408,3 +409,36 @@ def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
     result = run_here(request, tmp_path / "run")
     assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks
     assert result.verdict.exit_code == 0, result.verdict
+
+
+def test_rounding_inside_is_passed_straight_through(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx", extra="round"),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.2, checks=EVERY),
+    )
+    result = run_here(request, tmp_path / "run")
+    gradient = result.target.gradient
+    assert (gradient.available, gradient.method) == (True, "straight-through")
+    assert [cut.split(" ")[0] for cut in gradient.cuts] == ["Round"]
+    statuses = {check.id: check.status for check in result.checks}
+    assert statuses["zero-gradient"] == "pass"
+    assert statuses["parity"] == "pass"
+    assert {a.id for a in result.attacks if a.status == "done" and a.broken} & {"fgsm", "apgd-ce"}
+
+
+def test_saturated_probabilities_do_not_blind_a_gradient_taken_before_them() -> None:
+    told = {"kind": "probabilities", "saturated": 50, "samples": 100}
+    assert verdict("output-head", **told, sees=False).status == "warn"
+    seen = verdict("output-head", **told, sees=True)
+    assert seen.status == "pass"
+    assert "gradients are taken before" in seen.message
+    assert verdict("output-head", **{**told, "kind": "sigmoids"}, sees=False).status == "warn"
+
+
+def test_parity_allows_for_the_noise_of_the_runtime() -> None:
+    assert find("parity", FakeBench(parity_answers=[(1.0, 0.02)])).status == "fail"
+    noisy = find("parity", FakeBench(parity_answers=[(1.0, 0.02)], noise=0.01))
+    assert (noisy.status, noisy.threshold) == ("pass", 0.1)
+    assert "noise: 1.0e-02" in noisy.message
+    assert find("parity", FakeBench(parity_answers=[(0.9, 0.02)], noise=0.01)).status == "fail"

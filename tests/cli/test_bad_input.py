@@ -170,7 +170,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "external data elsewhere": (external_elsewhere, "bad.onnx", ("'../weights.bin'", "outside")),
     "detector": (detector, "bad.onnx", ("no classifier", "boxes", "detectors")),
     "segmenter": (segmenter, "bad.onnx", ("no classifier", "y Nx5x4x4")),
-    "two inputs": (two_inputs, "bad.onnx", ("2 inputs", "only models with one")),
+    "two inputs": (two_inputs, "bad.onnx", ("2 inputs", "--input x=VALUE", "--input-name")),
     "tokens": (tokens, "bad.onnx", ("int64 tokens",)),
     "strings": (text_input, "bad.onnx", ("of type string",)),
     "unknown operator": (unknown_operator, "bad.onnx", ("ONNX Runtime cannot load", "Mystery")),
