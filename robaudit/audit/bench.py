@@ -50,7 +50,7 @@ class _TargetView:
 
     @property
     def is_its_own_twin(self) -> bool:
-        return bool(self.loaded.target.format == "torchscript")
+        return bool(self.loaded.target.format != "onnx")
 
     @property
     def eight_bit(self) -> bool:

@@ -83,7 +83,7 @@ def fixed_records(target: Target) -> dict[str, str]:
 def _source(target: Target) -> str | None:
     if not target.gradient.available:
         return None
-    return "the TorchScript module itself" if target.format == "torchscript" else "torch twin of the ONNX graph"
+    return "torch twin of the ONNX graph" if target.format == "onnx" else "the file's own module"
 
 
 def assumptions(target: Target) -> list[str]:

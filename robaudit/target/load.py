@@ -10,6 +10,7 @@ import torch
 from robaudit.errors import UsageError
 from robaudit.target.device import choose_device
 from robaudit.target.discover import FileInput, find_spec
+from robaudit.target.exported_file import open_exported
 from robaudit.target.interface import Interface
 from robaudit.target.onnx_file import OnnxFile, open_onnx
 from robaudit.target.readout import settle
@@ -36,12 +37,12 @@ def load_target(
     """Load a classifier.
 
     Args:
-        path: ONNX or TorchScript file.
+        path: ONNX, TorchScript or torch.export file.
         overrides: what the user says of the input's meaning.
         interface: what the user says of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
         sample_shape: canonical shape of the data's arrays, for sizes that the file leaves free.
-        trust_model: load TorchScript code that is not known to be harmless.
+        trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
         tokens: load a model of tokens too, which can be inspected and not audited.
         custom_ops: libraries of custom operators for ONNX Runtime.
 
@@ -54,6 +55,11 @@ def load_target(
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     file: OnnxFile | TorchScriptFile
+    if kind == "exported":
+        exported = open_exported(path, where, trust=trust_model)
+        spec = find_spec(path, exported.declared_input(interface.fixed, interface.input), {}, overrides, sample_shape)
+        exported.probe(spec.to_file(torch.zeros(1, *spec.shape)))
+        return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
         file = open_torchscript(path, where, trust=trust_model)
         file.choose_input(interface.fixed, interface.input)

@@ -44,7 +44,11 @@ class OnnxFile:
 
     def __init__(self, source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> None:
         self.path = source.path
-        self.wiring = Wiring(source.model)
+        try:
+            self.wiring = Wiring(source.model)
+        except Exception as error:  # the library raises its own types
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{self.path} has local functions that cannot be written out: {reason}") from error
         self.model = self.wiring.model
         self.device = device
         self.session = _session(source, device, custom_ops)

@@ -81,7 +81,13 @@ class OnnxSource:
         if self.weights:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]
             options.add_external_initializers(list(self.weights), values)
-        session = onnxruntime.InferenceSession(self.content, options, providers=providers)
+        # Its own way to fall back speaks on stdout, which is the report's.
+        try:
+            session = onnxruntime.InferenceSession(self.content, options, providers=providers, enable_fallback=0)
+        except (ValueError, RuntimeError):
+            if len(providers) == 1:
+                raise
+            session = onnxruntime.InferenceSession(self.content, options, providers=providers[-1:], enable_fallback=0)
         session.robaudit_weights = self.weights  # it points into their memory
         return session
 

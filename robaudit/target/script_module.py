@@ -27,19 +27,22 @@ class TorchScriptFile:
         path: of the archive.
         module: loaded, in evaluation mode.
         device: that it runs on.
+        weights: parameters and buffers; None: found in the module.
     """
 
     format = "torchscript"
     unbounded = False
     wiring = None
 
-    def __init__(self, path: Path, module: torch.jit.ScriptModule, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, module: torch.jit.ScriptModule, device: torch.device, weights: list[Tensor] | None = None
+    ) -> None:
         self.path = path
         self.module = module
         self.device = device
         self.metadata: dict[str, str] = {}
         self.no_gradient: str | None = None
-        self.weights = _weights(module)
+        self.weights = _weights(module) if weights is None else weights
         floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
         self.dtype = next(floats, torch.float32)
         self.arguments = declared_arguments(module)

@@ -19,7 +19,7 @@ FOREIGN = (
 )
 
 
-def model_format(path: Path) -> Literal["onnx", "torchscript"]:
+def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
     """The format that a file can have; ``onnx`` is only a guess until it is parsed.
 
     Raises:
@@ -37,8 +37,8 @@ def model_format(path: Path) -> Literal["onnx", "torchscript"]:
     if not head:
         raise UsageError(f"{path} is empty; export the model again")
     if head.startswith(b"PK"):
-        if zipfile.is_zipfile(path):
-            return "torchscript"
+        if _is_zip(path):
+            return "exported" if _is_exported(path) else "torchscript"
         raise UsageError(f"{path} is a truncated zip archive; export the model again")
     if head.startswith(PICKLES):
         raise UsageError(
@@ -51,3 +51,20 @@ def model_format(path: Path) -> Literal["onnx", "torchscript"]:
     if head[8:9] == b"{" and head[5:8] == b"\0\0\0":
         raise UsageError(f"{path} is a safetensors file, which holds weights alone; export the model to ONNX")
     return "onnx"
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of several disks, as it may pretend to be
+        return False
+
+
+def _is_exported(path: Path) -> bool:
+    """Whether a zip archive is one of torch.export (.pt2)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # damaged; loading says how
+        return False
+    return any(name.rpartition("/")[2] in ("archive_format", "serialized_exported_program.json") for name in names)

@@ -219,7 +219,7 @@ class Target:
         if not self.gradient.available:
             return
         # A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients.
-        self._singly = self.format == "torchscript" and self.batch_invariant is False
+        self._singly = self.format != "onnx" and self.batch_invariant is False
         points = probes(self.spec.shape)[1:].to(self.device, self.dtype)
         points[0] = 0.5
         points.requires_grad_()

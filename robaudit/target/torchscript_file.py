@@ -72,8 +72,6 @@ def _refuse(path: Path, names: list[str]) -> NoReturn:
             f"{path} is a pickled state_dict or module, not TorchScript; export the model with "
             "torch.jit.script or torch.jit.trace and save it with torch.jit.save, or export it to ONNX"
         )
-    if any(n.endswith(("models/model.json", "archive_format")) for n in names):
-        raise UsageError(f"{path} is a torch.export archive (.pt2), which can run commands at load; export to ONNX")
     raise UsageError(f"{path} is a zip archive but no TorchScript; export it with torch.jit.save")
 
 

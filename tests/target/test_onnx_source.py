@@ -308,6 +308,14 @@ def test_bytes_of_the_runtimes_own_format_are_not_taken(tmp_path):
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
 
 
+def test_names_that_are_no_text_are_refused_in_silence(tmp_path, capfd):
+    path = linear_onnx(tmp_path / "m.onnx", output="scores")
+    path.write_bytes(path.read_bytes().replace(b"scores", b"sc\xe5res"))
+    with pytest.raises(UsageError, match=r"cannot load|neither an ONNX"):
+        load_target(path, device="cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_memory_is_known_here():
     free = confined.available_memory()
     assert free is None or free > 2**20

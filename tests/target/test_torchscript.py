@@ -249,7 +249,7 @@ def test_what_is_not_torchscript(tmp_path):
     with pytest.raises(UsageError, match="zip archive but no TorchScript"):
         load(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
-        archive.writestr("a/models/model.json", "{}")
+        archive.writestr("a/archive_format", "pt2")
     with pytest.raises(UsageError, match=r"torch.export"):
         load(tmp_path / "a.pt2")
 
