@@ -49,14 +49,17 @@ def quantised(node: Node, y: Tensor, scale: Tensor, zero: Tensor | None) -> Tens
     return _typed(quantise(y, scale, zero, *range_of(node, zero), rule_of(node)), zero)
 
 
-def requantised(node: Node, ratio: Tensor, zero: Tensor | None, *, after: bool = False) -> Tensor:
-    """The same for what is divided by the scale already; the zero point is added before rounding, or after."""
+def requantised(node: Node, ratio: Tensor, zero: Tensor | None, *, after: bool = False, moved: bool = False) -> Tensor:
+    """The same for what is divided by the scale already; the zero point is added before rounding, or after.
+
+    ``moved``: it is added already.
+    """
     low, high = range_of(node, zero)
     if after:
         return _typed(quantise(ratio, torch.ones((), dtype=ratio.dtype), zero, low, high, rule_of(node)), zero)
-    moved = ratio if zero is None else ratio + zero.to(ratio.dtype)
-    value = torch.clamp(torch.round(moved.detach()), low, high)
-    return _typed(through(value, moved, rule_of(node), low - 0.5, high + 0.5), zero)
+    place = ratio if zero is None or moved else ratio + zero.to(ratio.dtype)
+    value = torch.clamp(torch.round(place.detach()), low, high)
+    return _typed(through(value, place, rule_of(node), low - 0.5, high + 0.5), zero)
 
 
 def _typed(y: Tensor, zero: Tensor | None) -> Tensor:
@@ -76,8 +79,14 @@ def _add(
     y_scale: Tensor,
     y_zero: Tensor | None = None,
 ) -> Tensor:
-    first, second = centred(a, a_zero), centred(b, b_zero)
-    return requantised(node, first * (a_scale / y_scale) + second * (b_scale / y_scale), y_zero)
+    # In the runtime's order, which multiplies and adds in one step (here in float64, then rounded): sums often lie
+    # halfway between two whole numbers, where the last bit decides.
+    first, second = (a_scale / y_scale).double(), (b_scale / y_scale).double()
+    dtype = torch.promote_types(centred(a, None).dtype, a_scale.dtype)
+    left, right, shift = (0.0 if zero is None else zero.double() for zero in (a_zero, b_zero, y_zero))
+    taken = (first * left + (second * right).to(dtype).double()).to(dtype).double()
+    rest = (b.double() * second + (shift - taken).to(dtype).double()).to(dtype).double()
+    return requantised(node, (a.double() * first + rest).to(dtype), y_zero, moved=True)
 
 
 @operator("QLinearMul", domain=MICROSOFT, backward=QUANTISER)
