@@ -102,6 +102,11 @@ def _aligned(node: Node, a: Tensor, b: Tensor) -> Tensor:
 def _pow(node: Node, a: Tensor, b: Tensor) -> Tensor:
     # The result has the base's type, whatever the exponent's.
     b = _aligned(node, a, b)
+    if is_known(b) and b.numel() > 1 and b.is_floating_point() and bool((b != torch.trunc(b)).any()):
+        # A root of a negative number is NaN, and so is its slope, which no mask further on can stop (the power
+        # transforms of scikit-learn take one of two branches so). The value stays, the slope becomes 0.
+        undefined = (a < 0) & (b != torch.trunc(b))
+        return torch.where(undefined, torch.nan, torch.pow(torch.where(undefined, 1.0, a), b)).to(a.dtype)
     return torch.pow(a, scalar_or_tensor(b, a)).to(a.dtype)
 
 

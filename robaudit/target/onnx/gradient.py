@@ -82,7 +82,7 @@ def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[Cut]:
     """Every operator between the input and these outputs that cuts the true gradient, in order.
 
     A comparison that only chooses (a Where's condition, a Gather's index) cuts nothing: the values chosen
-    from keep their gradient.
+    from keep their gradient. A choice among constants ends it.
     """
     from_data = set(graph.inputs)
     for node in graph.nodes:
@@ -94,10 +94,13 @@ def cuts(graph: Graph, outputs: tuple[str, ...]) -> list[Cut]:
         made = [name for name in node.outputs if name in valued]
         if not made or not from_data.intersection(made):
             continue
+        choosing = () if node.domain else _CHOOSING.get(node.op, ())
+        flowing = [name for i, name in enumerate(node.inputs) if i not in choosing]
         if _cuts(node, made):
             found.append(Cut(node.text(LABEL, node.op), node.name, rule_of(node)))
-        skipped = () if node.domain else _CHOOSING.get(node.op, ())
-        valued.update(name for i, name in enumerate(node.inputs) if i not in skipped)
+        elif choosing and not from_data.intersection(flowing):
+            found.append(Cut(node.op, node.name, EXACT))
+        valued.update(flowing)
     found.reverse()
     return found
 

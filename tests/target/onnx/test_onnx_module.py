@@ -259,6 +259,16 @@ def test_cuts_are_named_only_where_values_flow() -> None:
     assert list(map(str, import_onnx(model, "y").cuts)) == [steps]
 
 
+def test_a_choice_among_constants_ends_the_gradient() -> None:
+    nodes = [
+        helper.make_node("Greater", ["x", "zero"], ["mask"]),
+        helper.make_node("Where", ["mask", "one", "zero"], ["y"], name="votes"),
+    ]
+    constants = {"zero": np.array(0, np.float32), "one": np.array(1, np.float32)}
+    module = import_onnx(make_model(nodes, (1, 3), constants), "y")
+    assert [str(cut) for cut in module.cuts] == ["Where (votes), ends the gradient"]
+
+
 def test_outputs_come_by_name_or_alone() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("ArgMax", ["y"], ["label"], axis=1)]
     model = make_model(nodes, ("N", 3), outputs={"y": FLOAT, "label": INT})
