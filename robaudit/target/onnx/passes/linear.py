@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from torch import Tensor
+
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.linear import INTERNAL
 from robaudit.target.onnx.passes.workspace import Workspace, is_default
@@ -25,9 +27,9 @@ def to_linear(work: Workspace, node: Node) -> Node | None:
             return None
         if bias.dim() > 1 and bias.shape[0] != 1:
             return None
-        bias = (bias * node.number("beta", 1.0)).to(bias.dtype).reshape(-1).expand(weight.shape[0])
+        bias = _times(bias, node.number("beta", 1.0)).reshape(-1).expand(weight.shape[0])
         inputs.append(work.add(f"{node.name}.bias", bias))
-    inputs[1] = work.add(f"{node.name}.weight", (weight * node.number("alpha", 1.0)).to(weight.dtype))
+    inputs[1] = work.add(f"{node.name}.weight", _times(weight, node.number("alpha", 1.0)))
     return replace(node, op="Linear", domain=INTERNAL, inputs=tuple(inputs), attributes={})
 
 
@@ -44,3 +46,8 @@ def absorb_bias(work: Workspace, node: Node) -> Node | None:
         if len(linear.inputs) == 2 and bias.shape == weight.shape[:1] and bias.dtype == weight.dtype:
             return replace(linear, inputs=(*linear.inputs, node.inputs[position]), outputs=node.outputs)
     return None
+
+
+def _times(value: Tensor, factor: float) -> Tensor:
+    """A product in the value's type, without a copy where there is nothing to multiply."""
+    return value if factor == 1.0 else (value * factor).to(value.dtype)
