@@ -27,7 +27,6 @@ ON_RUNTIME = "ONNX Runtime, which judges, differs from ONNX's reference here, an
 UNSIGNED = "unsigned integers wider than 8 bits are carried by the next signed type, in which Not differs"
 UNSHAPED = "the data decide how many elements the result has"
 LEFT_OUT = {"training": 7, "random": 12, "strings": 26}
-TREES = "the newest form of tree ensembles is not finished"
 KNOWN: dict[str, str] = {
     **{
         f"test_image_decoder_decode_{name}": ENCODED
@@ -47,8 +46,6 @@ KNOWN: dict[str, str] = {
     "test_resize_downsample_scales_cubic_align_corners": ON_RUNTIME,
     "test_maxunpool_export_with_output_shape": ON_RUNTIME,
     "test_bitwise_not_3d": UNSIGNED,
-    "test_ai_onnx_ml_tree_ensemble_set_membership": TREES,
-    "test_ai_onnx_ml_tree_ensemble_single_tree": TREES,
     "test_if_seq": UNSHAPED,
     "test_if_opt": UNSHAPED,
     "test_loop11": UNSHAPED,
