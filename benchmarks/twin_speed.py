@@ -160,7 +160,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of measuring, a model and batch size")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("twin_speed"), help="where the ONNX files are kept")
-    parser.add_argument("--layout", choices=["measured", "plain"], default="measured", help="memory layout of the twin")
+    parser.add_argument(
+        "--layout", choices=["measured", "exported"], default="measured", help="memory layout of the twin"
+    )
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -184,7 +186,7 @@ def _report(name: str, how: str, module: nn.Module, path: Path, side: int, argum
     started = time.perf_counter()
     twin.calibrate_batching((3, side, side))
     traced = time.perf_counter() - started
-    layout = "plain"
+    layout = "as exported"
     torch.manual_seed(1)
     sizes = [int(b) for b in arguments.batches.split(",")]
     x = torch.randn(max(sizes), 3, side, side)

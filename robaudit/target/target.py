@@ -248,6 +248,8 @@ class Target:
         elif cuts and not bool(gradient.any()) and self._changes(points.detach()):
             reason = "unavailable: the gradient is zero everywhere" + where
         else:
+            if twin is not None:
+                self.facts["layout"] = twin.optimise(points, self.logits)
             return
         self.gradient = replace(self.gradient, available=False, reason=reason, method="none")
 

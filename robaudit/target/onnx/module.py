@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from robaudit.errors import UnsupportedOperatorError
-from robaudit.target.onnx import batching, gradient, passes, straight_through
+from robaudit.target.onnx import batching, gradient, layout, passes, straight_through
 from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, read
@@ -20,6 +20,7 @@ from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256
+_CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
 # Programs kept for inputs of other shapes before the oldest is forgotten.
 _PROGRAMS = 64
 # Operators that round inside; so does whatever has "Quantize" in its name.
@@ -93,6 +94,7 @@ class OnnxModule(nn.Module):
         self.input_names = list(graph.inputs)
         self.output_names = list(graph.outputs)
         self.batching: str | None = None
+        self.layout: layout.Layout = "channels first"
         self._programs: dict[tuple[Any, ...], fx.GraphModule | None] = {}
         self._derived: dict[int, tuple[Tensor, Tensor]] = {}
         self._attributes: dict[str, str] = {}
@@ -141,6 +143,18 @@ class OnnxModule(nn.Module):
         """
         self.batching = batching.choose(self, tuple(sample_shape), dtype, fixed_inputs)
         return self.batching
+
+    def optimise(self, x: Tensor, run: Callable[[Tensor], Tensor] | None = None) -> layout.Layout:
+        """Choose how convolution weights lie in memory, by about a second of trial on [N, ...] inputs.
+
+        ``run`` says what to measure, from inputs to one tensor; this module's first output if it is not given. A
+        quantised graph is left alone: it must round as the file does, whatever the order of additions.
+        """
+        if run is None:
+            run = self._first
+        if not self.is_quantised:
+            self.layout = layout.choose(self._convolution_weights(), run, x)
+        return self.layout
 
     def run(self, how: str, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Run a batch one of the three ways; outputs in order, the batch first."""
@@ -203,6 +217,15 @@ class OnnxModule(nn.Module):
         if len(kinds) == 1:
             self._graph = passes.retyped(self._graph, kinds.pop(), widen_only=False)
         return self
+
+    def _first(self, x: Tensor) -> Tensor:
+        return self.run(self.batching or "loop", x, {})[0]
+
+    def _convolution_weights(self) -> list[Tensor]:
+        nodes = (node for node in self._graph.walk() if node.op in _CONVOLUTIONS)
+        names = dict.fromkeys(node.inputs[1] for node in nodes if len(node.inputs) > 1)
+        held = [getattr(self, self._attributes[name]) for name in names if name in self._attributes]
+        return [weight for weight in held if weight.dim() == 4 and weight.is_floating_point()]
 
     def _selected(self) -> tuple[str, ...]:
         return tuple(self.output_names) if self.output_name is None else (self.output_name,)
