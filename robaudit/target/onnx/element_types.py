@@ -109,6 +109,9 @@ def annotate(op: str, inputs: Sequence[str], attributes: dict[str, Any], types: 
         _set(attributes, "from", known(0))
         _set(attributes, "to", known(1) if op == "CastLike" else None)
         return [attributes.get("to")]
+    if op in ("BitwiseNot", "BitShift"):
+        _set(attributes, "from", known(0))
+        return [known(0)]
     if op == "QuantizeLinear":
         _set(attributes, "output_dtype", known(2))
         return [attributes.get("output_dtype") or int(onnx.TensorProto.UINT8)]

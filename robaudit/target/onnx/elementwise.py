@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from robaudit.target.onnx.arguments import is_known, scalar_or_tensor
+from robaudit.target.onnx.casting import whole
+from robaudit.target.onnx.element_types import BITS
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
@@ -33,7 +35,6 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "Atanh": torch.atanh,
     "Not": torch.logical_not,
     "IsNaN": torch.isnan,
-    "BitwiseNot": torch.bitwise_not,
 }
 
 
@@ -118,7 +119,18 @@ def _mod(node: Node, a: Tensor, b: Tensor) -> Tensor:
 @operator("BitShift")
 def _bit_shift(node: Node, a: Tensor, b: Tensor) -> Tensor:
     left = node.text("direction", "") == "LEFT"
-    return torch.bitwise_left_shift(a, b) if left else torch.bitwise_right_shift(a, b)
+    return _fitted(node, torch.bitwise_left_shift(a, b) if left else torch.bitwise_right_shift(a, b))
+
+
+@operator("BitwiseNot")
+def _bitwise_not(node: Node, x: Tensor) -> Tensor:
+    return _fitted(node, torch.bitwise_not(x))
+
+
+def _fitted(node: Node, x: Tensor) -> Tensor:
+    """Without the bits that the ONNX type lacks: it may be carried by a wider one."""
+    code = node.integer("from", 0)
+    return whole(x, code) if code in BITS else x
 
 
 @operator("IsInf")

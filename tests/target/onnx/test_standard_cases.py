@@ -25,3 +25,18 @@ def test_case_has_the_value_of_onnx_runtime(case: GradientCase) -> None:
     with torch.no_grad():
         (y,) = import_onnx(case.model).graph_module(x.shape)(torch.from_numpy(x))
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=3e-6)
+
+
+# Functions that are infinite, or have no finite slope, at zero.
+SINGULAR = {"Acosh", "Div", "Log", "Mod", "Reciprocal", "ReduceLogSum", "Sqrt"}
+WEIGHED = {"NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"}
+"""Divide by the sum of the weights."""
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.op not in SINGULAR | WEIGHED], ids=str)
+def test_gradient_is_finite_at_zero(case: GradientCase) -> None:
+    x = torch.zeros(case.x.shape, requires_grad=True)
+    (y,) = import_onnx(case.model).graph_module(x.shape)(x)
+    assert not y.isnan().any()
+    (gradient,) = torch.autograd.grad(y.nan_to_num(0.0, 0.0, 0.0).sum(), x)
+    assert torch.isfinite(gradient).all()
