@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from robaudit.target.onnx.arguments import ints
+from robaudit.target.onnx.distances import powered_distances
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import Result, Value, operator
 from robaudit.target.onnx.tracing import Recorder, Traced, run_nodes
@@ -149,6 +150,10 @@ def _scan(node: Node, *inputs: Value) -> Result:
     outer = dict(zip(node.captured, inputs[len(own) :], strict=True))
     count = node.integer("num_scan_inputs", 1)
     state, sequences = list(own[:-count]), own[-count:]
+    if len(state) == count == 1:
+        measured = powered_distances(node, state[0], sequences[0], outer)
+        if measured is not None:
+            return state[0], measured
     axes = node.integers("scan_input_axes") or [0] * count
     backwards = node.integers("scan_input_directions") or [0] * count
     collected = len(node.graph("body").outputs) - len(state)
