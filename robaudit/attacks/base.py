@@ -85,6 +85,7 @@ class Problem(Slots):
         classes: number of classes K.
         max_points: most points that one request may hold for a slot.
         pool: other samples of the audit to start from.
+        fixed: [S, *shape] bool, features that must stay as they are; None: all may change.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
     """
 
@@ -100,6 +101,7 @@ class Problem(Slots):
     classes: int
     max_points: int
     pool: StartingPool
+    fixed: Tensor | None = None
     low: Tensor | None = None
     high: Tensor | None = None
 
@@ -107,12 +109,25 @@ class Problem(Slots):
         if self.norm is Norm.LINF and self.low is None:
             radius = per_slot(self.eps, self.x)
             self.low, self.high = (self.x - radius).clamp_min(0.0), (self.x + radius).clamp_max(1.0)
+            if self.fixed is not None:
+                self.low, self.high = (torch.where(self.fixed, self.x, end) for end in (self.low, self.high))
+
+    def clip(self, point: Tensor) -> Tensor:
+        """[S, *shape] or [S, N, *shape] points brought back into the box, with what is fixed as in the sample."""
+        point = point.clamp(0.0, 1.0)
+        if self.fixed is None:
+            return point
+        if point.dim() > self.x.dim():
+            return torch.where(self.fixed[:, None], self.x[:, None], point)
+        return torch.where(self.fixed, self.x, point)
 
     def project(self, point: Tensor) -> Tensor:
-        """[S, *shape] points brought back into each slot's ball and the box; see :func:`project`."""
+        """[S, *shape] points brought back into each slot's ball and the box, with what is fixed as in the sample."""
         if self.low is not None and self.high is not None:
             inside = torch.maximum(point, self.low)  # a clamp between tensors is slower
             return torch.minimum(inside, self.high, out=inside)
+        if self.fixed is not None:
+            point = torch.where(self.fixed, self.x, point)
         return project(self.norm, point, self.x, self.eps)
 
     def __len__(self) -> int:

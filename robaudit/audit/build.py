@@ -76,7 +76,7 @@ def build_result(
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=model.Target(**_fields(target)),
         data=model.Data(kind=data["data_kind"], **_fields(data)),
-        threat_model=_threat(request, tally),
+        threat_model=_threat(request, tally, target["input"]["features"]),
         profile=_profile(request),
         environment=model.Environment(**_fields(environment)),
         clean=model.Clean(
@@ -135,9 +135,14 @@ def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
     )
 
 
-def _threat(request: AuditRequest, tally: Tally) -> model.Threat:
+def _threat(request: AuditRequest, tally: Tally, features: Sequence[Record]) -> model.Threat:
     threat = threat_model(request.profile)
     used = {r["access"] for r in tally.attacks if r["status"] in RAN}
+    domain = "the box from the lowest to the highest value of the input's domain"
+    if features:
+        fixed = sum(f["immutable"] or f["low"] == f["high"] for f in features)
+        domain = "the box of the features' ranges"
+        domain += f", with {fixed} of {len(features)} features as they are" if fixed else ""
     order: Sequence[Any] = ("white-box", "transfer", "scores", "labels")
     return model.Threat(
         norm=threat.norm.value,
@@ -147,7 +152,7 @@ def _threat(request: AuditRequest, tally: Tally) -> model.Threat:
         goal=threat.goal.value,
         access=tuple(name for name in order if name in used),
         queries=threat.queries,
-        domain="the box from the lowest to the highest value of the input's domain",
+        domain=domain,
     )
 
 

@@ -43,7 +43,7 @@ DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "
 PREFIX = "ROBAUDIT_"
 OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_")
 INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
-PATH_KEYS = frozenset({"data", "labels", "classes", "surrogates", "output", "run_dir"})
+PATH_KEYS = frozenset({"data", "labels", "feature_ranges", "classes", "surrogates", "output", "run_dir"})
 
 
 def _listed(value: object) -> object:
@@ -158,9 +158,13 @@ class Settings(_Keys):
     """Settings of one run, resolved; also the keys of ``robaudit.yaml``, with hyphens."""
 
     data: PathText | None = None
-    """Image folder or .npz; null looks for a sidecar file, then takes the bundled images."""
+    """Image folder, table or .npz; null looks for a sidecar file, then takes the bundled images."""
     labels: PathText | None = None
     """CSV of labels, or ``model`` for stability mode."""
+    label_column: str | None = None
+    """Column of a table that holds the labels; null takes the last, if its name says so."""
+    feature_ranges: PathText | None = None
+    """Lowest and highest value of each feature of a table, as CSV or YAML; null takes them from the data."""
     profile: PathText = DEFAULT_PROFILE
     """Name or path of the profile."""
     norm: Norm = "linf"

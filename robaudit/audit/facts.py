@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from robaudit.audit.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.sandbox import confined_by
+from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
 __all__ = ["data_record", "environment_record", "target_record"]
@@ -36,7 +39,8 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "dtype": spec.dtype,
             "layout": None if spec.layout == "none" else spec.layout.upper(),
             "channels": spec.channels if spec.kind == "image" else None,
-            "domain": [spec.lo, spec.hi],
+            "domain": None if spec.ranges is not None else [spec.lo, spec.hi],
+            "features": features(spec),
             "mean": list(spec.mean) or None,
             "std": list(spec.std) or None,
             "scale": spec.scale,
@@ -58,6 +62,22 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
         "batch_invariant": target.batch_invariant,
         "assumed": assumptions(target),
     }
+
+
+def features(spec: InputSpec) -> list[dict[str, Any]]:
+    """Each feature with its range, as :class:`robaudit.audit.result.Feature` fields; none without ranges."""
+    ranges = spec.ranges
+    if ranges is None:
+        return []
+    rows = zip(ranges.names, ranges.low, ranges.high, ranges.immutable, ranges.integer, strict=True)
+    return [dict(zip(("name", "low", "high", "immutable", "integer"), row, strict=True)) for row in rows]
+
+
+def feature_words(feature: Mapping[str, Any]) -> tuple[str, str]:
+    """A feature's range, and what else is known, such as ``[0, 120]`` and ``whole numbers, immutable``."""
+    words = ["whole numbers"] if feature["integer"] else []
+    words += ["immutable"] if feature["immutable"] else ["constant"] if feature["low"] == feature["high"] else []
+    return f"[{feature['low']:g}, {feature['high']:g}]", ", ".join(words)
 
 
 def output_records(target: Target) -> list[Record]:
@@ -91,6 +111,8 @@ def assumptions(target: Target) -> list[str]:
     fields = target.spec.assumed
     if not fields:
         return []
+    if target.spec.ranges is not None and fields == ("domain",):
+        return ["the features' ranges were taken from the data and are assumed (give --feature-ranges)"]
     flags = ", ".join(f"--{field}" for field in fields)
     sentences = [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
     search = target.facts.get("input search")
@@ -121,6 +143,8 @@ def environment_record(target: Target) -> Record:
     details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
     if target.device.type == "cuda":
         details["gpu"] = torch.cuda.get_device_name(target.device)
+    if (confinement := confined_by()) is not None:
+        details["sandbox"] = confinement
     return {
         "kind": "environment",
         "python": platform.python_version(),

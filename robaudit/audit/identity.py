@@ -36,6 +36,8 @@ def run_id_of(request: AuditRequest) -> str:
             "model": _model_digest(request.model),
             "data": _data_digest(request.data),
             "labels": _data_digest(request.labels),
+            "label column": request.label_column,
+            "feature ranges": _data_digest(request.feature_ranges),
             "reference": request.reference,
             "classes": request.classes,
             "surrogates": [_model_digest(path) for path in request.surrogates],

@@ -12,11 +12,13 @@ from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
 from robaudit.data.noise import noise_dataset
 from robaudit.data.open import bundled_dataset, open_dataset, peek_classes, peek_shape
+from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.source import Dataset
+from robaudit.data.table import Table, is_table, read_table
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
+from robaudit.target.spec import ASSUMED, InputSpec, SpecOverrides
 from robaudit.target.target import Target
 
 __all__ = ["Loaded", "load"]
@@ -61,20 +63,26 @@ def load(
         UsageError: any of it cannot be used, in one sentence.
     """
     overrides = SpecOverrides(request.input_values, request.input_sources)
+    table = _table(request)
     shape = peek_shape(request.data) if request.data is not None else None
+    shape = (len(table.names),) if table is not None else shape
     target = load_target(
         request.model,
         overrides=overrides,
         interface=_interface(request),
         device=request.device,
         sample_shape=shape,
-        tokens=inspecting,
+        tokens=inspecting or table is not None or request.feature_ranges is not None,
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
     )
-    data, reference = _data(request, target, inspecting)
+    ranges = _ranges(request, table, target.spec)
+    target.spec = _ranged(request, target.spec, ranges, table)
+    data, reference = _data(request, target, table, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
     surrogates, problems = _surrogates(request, target)
+    for model in surrogates:
+        model.spec = _ranged(request, model.spec, ranges, table)
     meanings = []
     for model in (target, *surrogates) if reference == "labels" else ():
         meaning = (known or {}).get(model.sha256) or search_meaning(model, data, drawn, request.seed, told)
@@ -84,6 +92,43 @@ def load(
     return Loaded(target, data, drawn, reference, surrogates, problems, meanings)
 
 
+def _table(request: AuditRequest) -> Table | None:
+    """The data, where that is a table."""
+    if request.data is not None and is_table(request.data):
+        return read_table(request.data, request.label_column, labelled=request.reference == "labels")
+    if request.label_column is not None:
+        raise UsageError("--label-column is for tables; give --data FILE.csv")
+    return None
+
+
+def _ranges(request: AuditRequest, table: Table | None, spec: InputSpec) -> Ranges | None:
+    """Of each feature: as declared, else as observed, unless one domain for all was declared."""
+    if request.feature_ranges is not None:
+        if "domain" in request.input_values:
+            raise UsageError("--domain gives one range to all features and --feature-ranges each its own; give one")
+        if spec.kind != "vector" or request.data is None:
+            raise UsageError("--feature-ranges is for tables; give --data FILE.csv")
+        ranges = read_ranges(request.feature_ranges)
+        if table is not None:
+            return ranges.ordered(table.names, str(table.path))
+        if spec.shape != (len(ranges),):
+            words = "x".join(map(str, spec.shape))
+            raise UsageError(f"{request.feature_ranges} has {len(ranges)} ranges, and the model takes {words} features")
+        return ranges
+    if table is None or spec.kind != "vector" or "domain" not in spec.assumed:
+        return None
+    return observed_ranges(table.names, table.values, str(table.path))
+
+
+def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None, table: Table | None) -> InputSpec:
+    """The spec with the ranges; as it was where the shapes do not fit, which opening the data says in words."""
+    if ranges is None or spec.shape != (len(ranges),):
+        return spec
+    if ranges.observed:
+        return spec.with_ranges(ranges, f"{ASSUMED}: lowest and highest of the data")
+    return spec.with_ranges(ranges, request.sources.get("feature_ranges", "flag --feature-ranges"))
+
+
 def _interface(request: AuditRequest) -> Interface:
     """With the number of classes, which declared names or the labels of arrays tell."""
     if request.classes:
@@ -91,7 +136,9 @@ def _interface(request: AuditRequest) -> Interface:
     return replace(request.interface, classes=peek_classes(request.data) if request.data is not None else None)
 
 
-def _data(request: AuditRequest, target: Target, inspecting: bool) -> tuple[Dataset, Literal["labels", "model"]]:
+def _data(
+    request: AuditRequest, target: Target, table: Table | None, inspecting: bool
+) -> tuple[Dataset, Literal["labels", "model"]]:
     spec = target.spec
     if request.data is None:
         if inspecting and spec.kind != "image":
@@ -103,6 +150,8 @@ def _data(request: AuditRequest, target: Target, inspecting: bool) -> tuple[Data
         shape=spec.shape,
         lo=spec.lo,
         hi=spec.hi,
+        ranges=spec.ranges,
+        table=table,
         crop=spec.crop,
         interpolation=spec.interpolation,
         num_classes=target.num_classes,

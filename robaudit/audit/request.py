@@ -22,6 +22,8 @@ class AuditRequest:
         seed: of all random numbers.
         data: folder or array file; None: bundled images in stability mode.
         labels: CSV of labels for a flat folder.
+        label_column: of a table.
+        feature_ranges: file with the range of each feature.
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
         surrogates: model files for transfer attacks.
@@ -46,6 +48,8 @@ class AuditRequest:
     seed: int = 0
     data: Path | None = None
     labels: Path | None = None
+    label_column: str | None = None
+    feature_ranges: Path | None = None
     reference: Literal["labels", "model"] = "labels"
     classes: tuple[str, ...] | None = None
     surrogates: tuple[Path, ...] = ()

@@ -25,6 +25,7 @@ __all__ = [
     "Data",
     "Environment",
     "Evidence",
+    "Feature",
     "Gate",
     "Gradient",
     "InputSpec",
@@ -42,7 +43,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
 Goal: TypeAlias = Literal["untargeted", "targeted"]
@@ -144,6 +145,21 @@ class Verdict(_Record):
     """Exit code of the process."""
 
 
+class Feature(_Record):
+    """A feature of a table."""
+
+    name: str
+    """Its column."""
+    low: FiniteFloat
+    """Smallest value, in the file's units."""
+    high: FiniteFloat
+    """Largest value; perturbations are measured as fractions of the difference."""
+    immutable: bool = False
+    """Whether the attacker cannot change it; a constant one, low = high, never changes either."""
+    integer: bool = False
+    """Whether it takes whole numbers alone."""
+
+
 class InputSpec(_Record):
     """What the input means."""
 
@@ -157,8 +173,10 @@ class InputSpec(_Record):
     """Layout of images (NCHW, NHWC), else null."""
     channels: str | None = None
     """Channel order (rgb, bgr, grey), or null."""
-    domain: tuple[FiniteFloat, FiniteFloat] = (0.0, 1.0)
-    """Box of valid values in which perturbations are measured."""
+    domain: tuple[FiniteFloat, FiniteFloat] | None = (0.0, 1.0)
+    """Box of valid values in which perturbations are measured; null where each feature has its own range."""
+    features: tuple[Feature, ...] = ()
+    """Each feature of a table with its range, in the order of the input; empty where one domain holds for all."""
     mean: tuple[FiniteFloat, ...] | None = None
     """Subtracted per channel after scaling, or null."""
     std: tuple[FiniteFloat, ...] | None = None
@@ -242,7 +260,7 @@ class Data(_Record):
     source: str
     """Path as given, or the name of the bundled set."""
     kind: str
-    """image folder, array or bundled."""
+    """image folder, table, array or bundled."""
     sha256: str
     """Digest of the drawn data in order."""
     count: int

@@ -163,7 +163,7 @@ def answer_samples(
         answers = dict(zip(found, _scores(target, list(found.values())), strict=True))
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
-            label = None if labels is None else int(labels[index])
+            label = None if labels is None or labels[index] < 0 else int(labels[index])
             record: Record = {"kind": "clean", "index": index, "id": data.ids[index], "readable": index in found}
             if not isinstance(answer, str) and not np.isfinite(answer).all():
                 answer = "the model's output is not finite on it"

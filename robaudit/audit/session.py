@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ class Session:
         if first is None or not store.answers or self.stop():
             return
         engine = self._engine(loaded, store, first)
-        threat = threat_model(self.request.profile)
+        threat = replace(threat_model(self.request.profile), fixed=loaded.target.spec.fixed)
         cascade = Cascade(plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop)
         planned = tuple(PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p)) for p in plan)
         self.observer(Plan(planned, len(loaded.drawn)))

@@ -10,7 +10,7 @@ import torch
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.audit.batch import measure_batch
-from robaudit.audit.facts import assumptions
+from robaudit.audit.facts import assumptions, feature_words, features
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.plan import plan_attacks
 from robaudit.audit.profile import list_profiles, load_profile
@@ -51,7 +51,7 @@ def survey(request: AuditRequest) -> dict[str, Any]:
             "type": spec.dtype,
             "layout": spec.layout,
             "channels": spec.channels,
-            "domain": [spec.lo, spec.hi],
+            "domain": [spec.lo, spec.hi] if spec.ranges is None else "each feature's own range",
             "scale": spec.scale,
             "mean": list(spec.mean) or "none",
             "std": list(spec.std) or "none",
@@ -66,6 +66,8 @@ def survey(request: AuditRequest) -> dict[str, Any]:
         },
         "behaviour": _behaviour(loaded, points, batch),
     }
+    if spec.ranges is not None:
+        found["features"] = {f["name"]: ", ".join(filter(None, feature_words(f))) for f in features(spec)}
     search = target.facts.get("input search")
     if search is not None:
         found["candidates for the input"] = {

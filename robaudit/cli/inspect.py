@@ -10,12 +10,17 @@ import typer
 
 __all__ = ["inspect"]
 
+LISTED = 60
+"""Rows of a section, such as features."""
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
     data: Annotated[
-        Path | None, typer.Option(help="Image folder or .npz; default as in scan, else bundled images.")
+        Path | None, typer.Option(help="Image folder, table or .npz; default as in scan, else bundled images.")
     ] = None,
+    label_column: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    feature_ranges: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
     mean: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     std: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     scale: Annotated[float | None, typer.Option(help="As in scan.")] = None,
@@ -49,6 +54,8 @@ def inspect(
         raise UsageError(f"--format is text or json, not {format!r}")
     flags = {
         "data": data,
+        "label_column": label_column,
+        "feature_ranges": feature_ranges,
         "mean": mean,
         "std": std,
         "scale": scale,
@@ -82,8 +89,10 @@ def _print(facts: dict[str, Any]) -> None:
 
     for section, content in facts.items():
         typer.echo(plain(section))
-        rows = content.items() if isinstance(content, dict) else enumerate(content, 1)
-        for name, value in rows:
+        rows = list(content.items() if isinstance(content, dict) else enumerate(content, 1))
+        for name, value in rows[:LISTED]:
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             text = ", ".join(map(str, value)) if isinstance(value, list) else text
             typer.echo(f"  {plain(name):<17} {plain(text, 2000) or '-'}")
+        if len(rows) > LISTED:
+            typer.echo(f"  and {len(rows) - LISTED} more (--format json has all)")

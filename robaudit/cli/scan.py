@@ -25,13 +25,16 @@ def scan(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Image folder (a subfolder a class, or with --labels FILE.csv) or .npz with x and y. "
-            "Default: robaudit.yaml, MODEL.data.npz, else bundled images in stability mode."
+            help="Image folder (a subfolder a class, or with --labels FILE.csv), table (.csv, .tsv) or .npz with x "
+            "and y. Default: robaudit.yaml, MODEL.data.npz or .csv, else bundled images in stability mode."
         ),
     ] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="CSV of file,label; or 'model': the model's own answers are the reference (stability mode)."),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of a table with the labels. Default: the last, if its name says so.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")] = None,
     norm: Annotated[str | None, typer.Option(help="linf or l2.")] = None,
@@ -60,6 +63,14 @@ def scan(
     domain: Annotated[
         str | None,
         typer.Option(help="Lowest and highest valid value, such as 0,1.", rich_help_panel=INPUT),
+    ] = None,
+    feature_ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV (name, low, high, immutable, integer) or YAML with the range of each feature of a table. "
+            "Default: MODEL.ranges.csv, else from the data.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc.", rich_help_panel=INPUT)] = None,
     channels: Annotated[str | None, typer.Option(help="rgb or bgr.", rich_help_panel=INPUT)] = None,
@@ -156,6 +167,8 @@ def scan(
     flags = {
         "data": data,
         "labels": labels,
+        "label_column": label_column,
+        "feature_ranges": feature_ranges,
         "profile": profile,
         "norm": norm,
         "eps": eps,
@@ -257,6 +270,7 @@ def to_request(
     """
     from robaudit.audit.request import AuditRequest
     from robaudit.data.open import check_source
+    from robaudit.data.table import is_table
     from robaudit.target.interface import Interface
     from robaudit.target.sniff import model_format
 
@@ -265,10 +279,13 @@ def to_request(
     interface = Interface(settings.output_name, settings.input_name, values.pop("fixed", {}))
     sources = dict(resolved.sources)
     data = Path(settings.data) if settings.data is not None else None
-    sidecar = model.with_name(f"{model.stem}.data.npz")
-    if data is None and sidecar.is_file():
-        data = sidecar
-        sources["data"] = "sidecar file"
+    if data is None:
+        data = _beside(model, "data", ("npz", "csv", "tsv"))
+        sources["data"] = sources["data"] if data is None else "sidecar file"
+    ranges = Path(settings.feature_ranges) if settings.feature_ranges is not None else None
+    if ranges is None and data is not None and is_table(data) and "domain" not in values:
+        ranges = _beside(model, "ranges", ("csv", "yaml"))
+        sources["feature_ranges"] = sources["feature_ranges"] if ranges is None else "sidecar file"
     limits = {name: value for name, value in (process or {}).items() if value is not None}
     limits["custom_ops"] = tuple(_library(path) for path in limits.get("custom_ops", ()))
     for path in (model, *map(Path, settings.surrogates)):
@@ -282,6 +299,8 @@ def to_request(
         seed=settings.seed,
         data=data,
         labels=None if stability or settings.labels is None else Path(settings.labels),
+        label_column=settings.label_column,
+        feature_ranges=ranges,
         reference="model" if stability or data is None else "labels",
         classes=_classes(settings.classes),
         surrogates=tuple(Path(p) for p in settings.surrogates),
@@ -307,6 +326,12 @@ def _library(path: Path) -> Path:
     if not path.is_file():
         raise UsageError(f"there is no library of custom operators {path}")
     return path.resolve()
+
+
+def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
+    """A file named after the model, such as MODEL.data.npz, in its folder."""
+    paths = (model.with_name(f"{model.stem}.{what}.{suffix}") for suffix in suffixes)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _classes(value: Any) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from robaudit.data.labels import check_labels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
-__all__ = ["ArrayDataset", "open_npz", "peek_npz", "peek_top"]
+__all__ = ["ArrayDataset", "open_npz", "peek_npz", "peek_top", "read_npz"]
 
 SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
@@ -82,7 +82,7 @@ def open_npz(
     Raises:
         UsageError: no such archive, the wrong shape, values outside of the domain, or labels out of range.
     """
-    x, y = _members(path)
+    x, y, digest = read_npz(path)
     notes: list[str] = []
     x = _fit(path, x, shape, notes)
     if x.dtype != np.uint8:
@@ -92,13 +92,16 @@ def open_npz(
     labels = None if y is None or not labelled else check_labels(y, num_classes, str(path))
     if labels is not None and len(labels) != len(x):
         raise UsageError(f"{path} holds {len(x)} samples and {len(labels)} labels")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     ids = [f"{path.name}[{i}]" for i in range(len(x))]
     return ArrayDataset(x, lo, hi, source=str(path), kind="array", ids=ids, labels=labels, digest=digest, notes=notes)
 
 
-def _members(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
+    """(x, y or None, SHA-256 of the file).
+
+    Raises:
+        UsageError: no readable archive, or one without x.
+    """
     if not path.is_file():
         raise UsageError(f"there is no data file {path}")
     try:
@@ -116,7 +119,8 @@ def _members(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise UsageError(f"{path} is no readable .npz archive: {reason}") from error
     if x.ndim < 2 or len(x) == 0:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
-    return x, y
+    with path.open("rb") as file:
+        return x, y, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fit(path: Path, x: NDArray[Any], shape: tuple[int, ...], notes: list[str]) -> NDArray[Any]:

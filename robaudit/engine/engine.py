@@ -193,6 +193,7 @@ class Engine:
             classes=target.num_classes,
             max_points=self._max_points(),
             pool=self.pool,
+            fixed=threat.mask(x),
         )
 
     def _step(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> _Pool | None:

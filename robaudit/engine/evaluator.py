@@ -205,6 +205,7 @@ class Evaluator:
         self, model: Differentiable, loss: Loss, problem: Problem, rows: _Rows
     ) -> tuple[Tensor, Tensor, Tensor]:
         label, target = problem.label[rows.slot], problem.target[rows.slot]
+        fixed = None if problem.fixed is None else problem.fixed[rows.slot]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
             points = points.detach().requires_grad_()
@@ -212,6 +213,8 @@ class Evaluator:
                 logits = model.logits(points)
                 value = loss(logits, label[part], target[part])
                 (gradient,) = torch.autograd.grad(value.sum(), points)
+            if fixed is not None:  # no step may be spent where nothing moves
+                gradient = gradient.masked_fill(fixed[part], 0.0)
             # convolutions return other strides, which would slow every later step down
             return logits.detach(), value.detach(), gradient.contiguous()
 
@@ -229,6 +232,7 @@ class Evaluator:
     ) -> Answer:
         assert request.classes is not None
         classes = request.classes[rows.slot]
+        fixed = None if problem.fixed is None else problem.fixed[rows.slot][:, None]
         account.backwards += rows.wanted.reshape(len(problem), -1).sum(1) * classes.shape[1]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -241,7 +245,8 @@ class Evaluator:
                     torch.autograd.grad(picked[:, c].sum(), points, retain_graph=c + 1 < picked.shape[1])[0]
                     for c in columns
                 ]
-            return logits.detach(), torch.stack(grads, 1)
+            jacobian = torch.stack(grads, 1)
+            return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
 
         parts = self._each(rows.points, run)
         logits = torch.cat([p[0] for p in parts])

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.audit.result import Attack, Check, Gate, Result, Sample
+from robaudit.report.details import input_details
 from robaudit.report.words import (
     ascii_only,
     count,
@@ -147,7 +148,8 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
     if result.errors:
         _errors(console, result)
     if samples:
-        _candidates(console, result)
+        for title, cells in input_details(result.target):
+            _listing(console, title, ((_styled(a), Text(plain(b)), _styled(c)) for a, b, c in cells))
         rows = ((_styled(sample.id), Text(str(sample.index)), _styled(_fate(sample))) for sample in result.samples)
         _listing(console, "Samples", rows)
     if result.verdict.next_steps:
@@ -334,19 +336,6 @@ def _errors(console: Console, result: Result) -> None:
     _bullets(console, lines[:LISTED_ERRORS])
     if len(lines) > LISTED_ERRORS:
         _bullets(console, [f"and {len(lines) - LISTED_ERRORS} more; the JSON report has them all"])
-
-
-def _candidates(console: Console, result: Result) -> None:
-    """What the input was tried as, where that was searched."""
-    search = result.target.details.get("input search")
-    tried = search.get("candidates") if isinstance(search, dict) else None
-    if isinstance(tried, list):
-        rows = [c for c in tried if isinstance(c, dict)]
-        _listing(
-            console,
-            "What the input may mean, tried with labels",
-            ((_styled(str(c["name"])), Text(f"{c['right']} of {c['of']}"), _styled(str(c["status"]))) for c in rows),
-        )
 
 
 def _fate(sample: Sample) -> str:

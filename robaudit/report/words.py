@@ -118,11 +118,21 @@ def _numbers(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
 
 
+def _domain_words(spec: InputSpec) -> str:
+    if spec.domain is not None:
+        low, high = spec.domain
+        return f"domain [{low:g}, {high:g}]"
+    fixed = sum(f.immutable or f.low == f.high for f in spec.features)
+    whole = sum(f.integer for f in spec.features)
+    words = f"{len(spec.features)} features, each in its own range"
+    words += f", {fixed} immutable or constant" if fixed else ""
+    return words + (f", {whole} of whole numbers" if whole else "")
+
+
 def input_words(spec: InputSpec) -> str:
     """The input on one line, with where each fact comes from."""
     shape = "x".join("?" if extent is None else plain(extent, 20) for extent in spec.shape)
-    low, high = spec.domain
-    facts = {"domain": f"domain [{low:g}, {high:g}]"}
+    facts = {"domain": _domain_words(spec)}
     for name, text in (("layout", spec.layout), ("channels", spec.channels)):
         if text:
             facts[name] = plain(text, 20)

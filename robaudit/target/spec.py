@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from robaudit.data.ranges import Ranges
+
 __all__ = ["InputSpec", "SpecOverrides"]
 
 ASSUMED = "assumed"
 """Begins the provenance of a field that is written nowhere."""
+NEARLY = 1e-5
+"""A feature of whole numbers is one where it is so close, as a share of its range."""
 INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 
 
@@ -43,6 +47,7 @@ class InputSpec:
         dtype: NumPy name of the file's type.
         batch: batch size baked into the file, or None.
         lo, hi: the domain, a box in which perturbations are measured.
+        ranges: each feature's own domain, for tables; lo and hi say nothing then.
         scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
         channels: order in the file, rgb or bgr.
         crop, interpolation: how image files are cut to the shape.
@@ -58,6 +63,7 @@ class InputSpec:
     batch: int | None = None
     lo: float = 0.0
     hi: float = 1.0
+    ranges: Ranges | None = None
     scale: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -82,7 +88,11 @@ class InputSpec:
 
         Mean and std are in RGB order, whatever order the file takes.
         """
-        x = u * (self.hi - self.lo) + self.lo if (self.lo, self.hi) != (0.0, 1.0) else u
+        x = u
+        if self.ranges is not None:
+            x = self._in_ranges(self.ranges, u)
+        elif (self.lo, self.hi) != (0.0, 1.0):
+            x = u * (self.hi - self.lo) + self.lo
         if self.scale != 1.0:
             x = x * self.scale
         if self.mean:
@@ -99,8 +109,41 @@ class InputSpec:
         tensor = _constant(values, x.dtype, x.device)
         return tensor if len(values) == 1 else tensor.reshape(-1, *([1] * (x.dim() - 2)))
 
+    def _in_ranges(self, ranges: Ranges, u: Tensor) -> Tensor:
+        """Each feature in its own units; what was snapped to a whole number is one exactly."""
+        low, high = (_constant(ends, u.dtype, u.device).reshape(self.shape) for ends in (ranges.low, ranges.high))
+        x = u * (high - low) + low
+        if any(ranges.integer):
+            whole = x.detach().round()
+            exact = self._integers(ranges, u.device) & ((whole - x.detach()).abs() <= NEARLY * (high - low))
+            x = x + torch.where(exact, whole - x.detach(), 0.0)
+        return x
+
+    def _integers(self, ranges: Ranges, device: torch.device) -> Tensor:
+        return _constant(tuple(map(float, ranges.integer)), torch.float32, device).reshape(self.shape) > 0
+
+    @property
+    def fixed(self) -> tuple[int, ...]:
+        """Features that an attacker cannot change, as places in the flattened sample."""
+        return () if self.ranges is None else self.ranges.fixed
+
+    def with_ranges(self, ranges: Ranges, origin: str) -> InputSpec:
+        """The same for a table: each feature in its own range, in the units that the file takes.
+
+        Args:
+            ranges: in the order of the features.
+            origin: where they were said, or what begins with ``assumed``.
+        """
+        values: dict[str, Any] = {"ranges": ranges}
+        provenance = {**self.provenance, "domain": origin}
+        units = "table" if origin.startswith(ASSUMED) else origin
+        for name, plain in (("mean", ()), ("std", ()), ("scale", 1.0)):
+            if provenance.get(name, ASSUMED).startswith((ASSUMED, "integer type")):
+                values[name], provenance[name] = plain, units
+        return replace(self, **values, provenance=provenance)
+
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
-        """The nearest points that an integer input can hold, rounded towards the origin; others unchanged.
+        """The nearest points that whole-numbered features can hold, rounded towards the origin; others unchanged.
 
         Args:
             u: [N, *shape] points in [0, 1].
@@ -109,14 +152,24 @@ class InputSpec:
         Returns:
             [N, *shape], each feature no farther from the origin than before, to 1e-4 of a grid step.
         """
-        if not self.integer:
+        ranges = self.ranges
+        if not self.integer and (ranges is None or not any(ranges.integer)):
             return u
-        levels = torch.full((1,), abs(self.scale) * (self.hi - self.lo), dtype=torch.float64, device=u.device)
-        if self.std:
-            levels = levels / self._per_channel(self.std, u.double())
+        if ranges is None:
+            levels = torch.full((1,), self.hi - self.lo, dtype=torch.float64, device=u.device)
+        else:
+            low, high = (_constant(ends, torch.float64, u.device) for ends in (ranges.low, ranges.high))
+            levels = (high - low).reshape(self.shape)
+        if self.integer:
+            levels = abs(self.scale) * levels
+            if self.std:
+                levels = levels / self._per_channel(self.std, u.double())
         steps = (u.double() - origin.double()) * levels
         whole = torch.where(steps > 0, (steps + 1e-4).floor(), (steps - 1e-4).ceil())
-        return (origin.double() + whole / levels).clamp(0, 1).to(u.dtype)
+        snapped = (origin.double() + whole / torch.where(levels > 0, levels, 1.0)).clamp(0, 1).to(u.dtype)
+        if self.integer or ranges is None:
+            return snapped
+        return torch.where(self._integers(ranges, u.device), snapped, u)
 
 
 @functools.lru_cache(maxsize=64)

@@ -183,9 +183,9 @@ def test_labels_are_left_alone_where_the_model_is_the_reference(tmp_path):
     assert data.labels is None
     with pytest.raises(UsageError, match="into it as y"):
         open_dataset(path, **kwargs, class_names=None, labels=tmp_path / "l.csv")
-    (tmp_path / "d.csv").write_text("1,2")
-    with pytest.raises(UsageError, match=r"neither an image folder nor an .npz"):
-        open_dataset(tmp_path / "d.csv", **kwargs, class_names=None, labels=None)
+    (tmp_path / "d.txt").write_text("1,2")
+    with pytest.raises(UsageError, match=r"neither an image folder, a table \(.csv, .tsv\) nor an .npz"):
+        open_dataset(tmp_path / "d.txt", **kwargs, class_names=None, labels=None)
     with pytest.raises(UsageError, match="there is no data at"):
         open_dataset(tmp_path / "gone", **kwargs, class_names=None, labels=None)
 

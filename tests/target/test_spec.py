@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robaudit.data.ranges import Ranges
 from robaudit.target.spec import InputSpec
 
 
@@ -134,3 +135,64 @@ def test_a_point_of_the_grid_stays_where_it_is():
 @pytest.mark.parametrize(("provenance", "expected"), [({"mean": "assumed", "crop": "assumed"}, ("mean",)), ({}, ())])
 def test_assumed_names_what_decides_the_input(provenance, expected):
     assert make(provenance=provenance).assumed == expected
+
+
+RANGES = Ranges(
+    ("age", "income", "kind", "site"),
+    (18.0, -5.0, 0.0, 7.0),
+    (98.0, 995.0, 3.0, 7.0),
+    (False, True, False, False),
+    (True, False, True, False),
+)
+
+
+def table(**values: Any) -> InputSpec:
+    open_fields = dict.fromkeys(("mean", "std", "scale", "domain"), "assumed")
+    return make((4,), provenance=open_fields, **values).with_ranges(RANGES, "flag --feature-ranges")
+
+
+def test_each_feature_has_its_own_range():
+    spec = table()
+    found = spec.to_file(torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.5, 0.25, 1 / 3, 0.9]]))
+    torch.testing.assert_close(found, torch.tensor([[18.0, -5, 0, 7], [98, 995, 3, 7], [58, 245, 1, 7]]))
+    assert spec.fixed == (1, 3)
+    assert spec.assumed == ()
+    assert spec.provenance["mean"] == "flag --feature-ranges"
+    observed = make((4,), provenance={"domain": "assumed", "mean": "assumed"}).with_ranges(RANGES, "assumed: data")
+    assert (observed.assumed, observed.provenance["mean"]) == (("domain",), "table")
+
+
+def test_ranges_stand_before_a_declared_normalisation():
+    given = {"mean": "flag --mean", "std": "flag --std", "scale": "flag --mean", "domain": "flag --mean"}
+    spec = make((4,), mean=(18.0, 0.0, 0.0, 0.0), std=(2.0,), provenance=given).with_ranges(RANGES, "flag")
+    torch.testing.assert_close(spec.to_file(torch.zeros(1, 4)), torch.tensor([[0.0, -2.5, 0.0, 3.5]]))
+
+
+def test_whole_numbers_of_an_integer_file_are_no_pixels():
+    spec = make((4,), dtype="int16", scale=255.0, provenance={"scale": "integer type", "mean": "integer type"})
+    assert spec.with_ranges(RANGES, "flag").to_file(torch.ones(1, 4)).tolist() == [[98, 995, 3, 7]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), eps=st.floats(0.001, 1), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_only_whole_numbered_features_are_snapped(seed, eps, dtype):
+    spec = table()
+    generator = torch.Generator().manual_seed(seed)
+    whole = torch.stack(
+        [torch.randint(18, 99, (8,), generator=generator), torch.randint(0, 4, (8,), generator=generator)]
+    )
+    origin = torch.rand(8, 4, generator=generator).to(dtype)
+    origin[:, 0], origin[:, 2] = (whole[0] - 18) / 80, whole[1] / 3
+    u = (origin + (2 * torch.rand(8, 4, generator=generator).to(dtype) - 1) * eps).clamp(0, 1)
+    snapped = spec.snap(u, origin)
+    assert snapped.dtype == dtype
+    assert torch.equal(snapped[:, [1, 3]], u[:, [1, 3]])
+    assert bool(((snapped - origin).abs() <= (u - origin).abs() + 1e-6).all())
+    file = spec.to_file(snapped)[:, [0, 2]]
+    assert torch.equal(file, file.round()), "exactly whole in the file"
+
+
+def test_snapped_features_keep_their_gradient():
+    u = torch.full((1, 4), 0.5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(table().to_file(u).sum(), u)
+    assert gradient.tolist() == [[80.0, 1000.0, 3.0, 0.0]]

@@ -129,7 +129,7 @@ class HopSkipJump(SlotAttack[State]):
         point = _between(problem, state.far, (state.low + state.high) / 2)
         stepping = state.phase == STEP
         if bool(stepping.any()):
-            step = (state.edge + state.direction * per_slot(state.length, x)).clamp(0.0, 1.0)
+            step = problem.clip(state.edge + state.direction * per_slot(state.length, x))
             point = select(stepping, step, point)
         starting = (state.phase == START) | (state.phase == STRANDED)
         if bool(starting.any()):
@@ -141,10 +141,10 @@ class HopSkipJump(SlotAttack[State]):
         noise = problem.draws.uniform("start", state.draw, problem.shape).to(problem.x.dtype)
         size = len(problem.pool.labels)
         if size == 0:
-            return noise
+            return problem.clip(noise)
         offset = problem.draws.integers("offset", 0, torch.full_like(state.draw, size))
         picked = problem.pool.points[(offset + state.draw - NOISE_STARTS) % size]
-        return select(state.draw < NOISE_STARTS, noise, picked.to(noise.dtype))
+        return problem.clip(select(state.draw < NOISE_STARTS, noise, picked.to(noise.dtype)))
 
     def _left(self, problem: Problem, state: State) -> Tensor:
         """Probes that this request may still ask for."""
@@ -163,7 +163,7 @@ class HopSkipJump(SlotAttack[State]):
         noise = problem.draws.normal("probe", state.draw, shape).to(problem.x.dtype)
         unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
         radius = self._radius(problem, state)
-        return (state.edge[:, None] + unit * per_slot(radius, unit)).clamp(0.0, 1.0)
+        return problem.clip(state.edge[:, None] + unit * per_slot(radius, unit))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Advance each slot by its own phase."""

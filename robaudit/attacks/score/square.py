@@ -95,7 +95,8 @@ class Square(SlotAttack[State]):
         in_columns = (j >= left[:, None]) & (j < (left + columns)[:, None])
         window = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
         planes = (-1, channels, height, width)
-        corner = (x.reshape(planes) + sign * problem.eps[:, None, None, None]).clamp(0.0, 1.0)
+        moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
+        corner = problem.project(moved.reshape(x.shape)).reshape(planes)
         return torch.where(window, corner, state.best.reshape(planes)).reshape(x.shape)
 
     def done(self, problem: Problem, state: State) -> Tensor:

@@ -1,0 +1,192 @@
+"""The range of each feature of a table: the box in which its perturbations are measured."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from robaudit.errors import UsageError
+from robaudit.suggest import did_you_mean
+
+__all__ = ["Ranges", "observed_ranges", "read_ranges"]
+
+COLUMNS = ("name", "low", "high", "immutable", "integer")
+YES = {"1": True, "true": True, "yes": True, "y": True, "x": True}
+NO = {"": False, "0": False, "false": False, "no": False, "n": False}
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Features in the order in which the model takes them.
+
+    Args:
+        names: of the columns.
+        low, high: smallest and largest value, in the file's units; equal for a feature that is constant.
+        immutable: the attacker cannot change it.
+        integer: it holds whole numbers alone.
+        observed: taken from the data, as nobody says them.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    immutable: tuple[bool, ...]
+    integer: tuple[bool, ...]
+    observed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def fixed(self) -> tuple[int, ...]:
+        """Places of the features that never change: immutable or constant."""
+        rows = zip(self.low, self.high, self.immutable, strict=True)
+        return tuple(i for i, (low, high, immutable) in enumerate(rows) if immutable or low == high)
+
+    def ordered(self, names: Sequence[str], where: str) -> Ranges:
+        """The same in the order of a table's columns.
+
+        Raises:
+            UsageError: a column has no range, or a range no column.
+        """
+        for name in self.names:
+            if name not in names:
+                raise UsageError(f"the ranges name {name!r}, which is no feature of {where}{did_you_mean(name, names)}")
+        for name in names:
+            if name not in self.names:
+                raise UsageError(f"the feature {name!r} of {where} has no range; give one to every feature")
+        places = [self.names.index(name) for name in names]
+
+        def pick(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[place] for place in places)
+
+        return replace(
+            self,
+            names=tuple(names),
+            low=pick(self.low),
+            high=pick(self.high),
+            immutable=pick(self.immutable),
+            integer=pick(self.integer),
+        )
+
+    def check(self, values: NDArray[Any], row: Callable[[int], str]) -> None:
+        """Refuse values outside of their range; NaN says nothing.
+
+        Args:
+            values: [N, F].
+            row: names a row.
+
+        Raises:
+            UsageError: the first such value, or one that is not whole and should be.
+        """
+        low, high = np.array(self.low), np.array(self.high)
+        slack = 1e-6 * np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
+        out = (values < low - slack) | (values > high + slack)
+        for i, j in np.argwhere(out)[:1]:
+            span = f"[{self.low[j]:g}, {self.high[j]:g}]"
+            raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, outside of its range {span}")
+        integer = np.array(self.integer)
+        broken = (values != np.floor(values)) & integer & ~np.isnan(values)
+        for i, j in np.argwhere(broken)[:1]:
+            raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, and its range says whole numbers")
+
+
+def observed_ranges(names: Sequence[str], values: NDArray[np.float64], where: str) -> Ranges:
+    """From the lowest to the highest value of each column; NaN and infinity left out.
+
+    Raises:
+        UsageError: a column without a value.
+    """
+    finite = np.isfinite(values)
+    for name, any_value in zip(names, np.any(finite, axis=0), strict=True):
+        if not any_value:
+            raise UsageError(f"the column {name!r} of {where} holds no value")
+    low = np.where(finite, values, np.inf).min(0)
+    high = np.where(finite, values, -np.inf).max(0)
+    no = (False,) * len(names)
+    return Ranges(tuple(names), tuple(low.tolist()), tuple(high.tolist()), no, no, observed=True)
+
+
+def read_ranges(path: Path) -> Ranges:
+    """Ranges as CSV with the columns name, low, high and, if wanted, immutable and integer; or as YAML, a map from
+    name to ``[low, high]`` or to a map of those keys.
+
+    Raises:
+        UsageError: the file cannot be read or understood.
+    """
+    rows = _from_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else _from_csv(path)
+    if not rows:
+        raise UsageError(f"{path} holds no range")
+    names = [name for name, _ in rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path} gives the range of {twice!r} twice")
+    found = [_row(name, content, path) for name, content in rows]
+    low, high, immutable, integer = zip(*found, strict=True)
+    return Ranges(tuple(names), low, high, immutable, integer)
+
+
+def _from_csv(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"the ranges {path} cannot be read: {error}") from error
+    header = [cell.lower() for cell in lines[0]] if lines else []
+    unknown = next((cell for cell in header if cell not in COLUMNS), None)
+    if unknown is not None or not {"name", "low", "high"} <= set(header):
+        what = f"not {unknown!r}" if unknown is not None else f"and it has {', '.join(header) or 'none'}"
+        raise UsageError(f"{path} must have the columns name,low,high and may have immutable,integer, {what}")
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for line in lines[1:]:
+        row = dict(zip(header, line, strict=False))
+        if len(line) > len(header) or not row.get("name"):
+            raise UsageError(f"{','.join(line)!r} in {path} is no row of {','.join(header)}")
+        rows.append((row.pop("name"), row))
+    return rows
+
+
+def _from_yaml(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"the ranges {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must map the name of each feature to [low, high]")
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    for name, value in content.items():
+        if isinstance(value, list) and len(value) == 2:
+            value = {"low": value[0], "high": value[1]}
+        if not isinstance(value, dict) or not set(value) <= set(COLUMNS[1:]):
+            raise UsageError(f"{name!r} in {path} must be [low, high], or low, high, immutable and integer")
+        rows.append((str(name), value))
+    return rows
+
+
+def _row(name: str, content: Mapping[str, Any], path: Path) -> tuple[float, float, bool, bool]:
+    ends = []
+    for key in ("low", "high"):
+        try:
+            ends.append(float(content[key]))
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(f"{key} of {name!r} in {path} must be a number, not {content.get(key, '')!r}") from None
+    low, high = ends
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise UsageError(f"the range [{low:g}, {high:g}] of {name!r} in {path} must be finite, low first")
+    flags = {}
+    for key in ("immutable", "integer"):
+        text = str(content.get(key, "")).strip().lower()
+        if text not in YES | NO:
+            raise UsageError(f"{key} of {name!r} in {path} must be yes or no, not {content[key]!r}")
+        flags[key] = (YES | NO)[text]
+    if flags["integer"] and not (low.is_integer() and high.is_integer()):
+        raise UsageError(f"the range [{low:g}, {high:g}] of {name!r} in {path} must end on whole numbers")
+    return low, high, flags["immutable"], flags["integer"]

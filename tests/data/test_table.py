@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robaudit.data.open import check_source, open_dataset
+from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
+from robaudit.data.source import Dataset
+from robaudit.data.table import is_table, read_table
+from robaudit.data.tabular import open_table
+from robaudit.errors import UnreadableSampleError, UsageError
+
+PLAIN = "age,income,target\n20,1000,0\n40,3000,1\n60,2000,1\n"
+
+
+def write(folder: Path, text: str = PLAIN, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def opened(path: Path, ranges: Ranges | None = None, **options: Any) -> Dataset:
+    table = read_table(path, options.pop("label_column", None), labelled=options.get("labelled", True))
+    found = ranges or observed_ranges(table.names, table.values, str(path))
+    defaults: dict[str, Any] = {"shape": (len(table.names),), "num_classes": 2, "class_names": None}
+    return open_table(table, lo=0.0, hi=1.0, ranges=found, **(defaults | options))
+
+
+def test_each_feature_is_scaled_by_its_own_range(tmp_path):
+    data = opened(write(tmp_path))
+    np.testing.assert_allclose([data.load(i) for i in range(3)], [[0, 0], [0.5, 1], [1, 0.5]])
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 1]
+    assert (data.kind, data.class_order, list(data.ids)) == ("table", "numeric", ["t.csv:2", "t.csv:3", "t.csv:4"])
+    declared = Ranges(("age", "income"), (0.0, 0.0), (80.0, 4000.0), (False,) * 2, (False,) * 2)
+    np.testing.assert_allclose(opened(write(tmp_path), declared).load(0), [0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.tsv", PLAIN.replace(",", "\t")),
+        ("t.csv", PLAIN.replace(",", ";")),
+        ("t.csv", "\ufeff" + PLAIN.replace("\n", "\r\n")),
+        ("t.csv", '"age","income","target"\n' + PLAIN.split("\n", 1)[1] + "\n\n"),
+        ("t.CSV", PLAIN),
+    ],
+)
+def test_dialects(tmp_path, name, text):
+    table = read_table(write(tmp_path, text, name))
+    assert table.names == ("age", "income")
+    assert table.values.tolist() == [[20, 1000], [40, 3000], [60, 2000]]
+
+
+def test_a_compressed_table(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(PLAIN.encode()))
+    assert is_table(path)
+    check_source(path)
+    assert read_table(path).values.tolist() == [[20, 1000], [40, 3000], [60, 2000]]
+    path.write_bytes(gzip.compress(PLAIN.encode())[:-9])
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_table(path)
+
+
+def test_the_label_column_may_be_any(tmp_path):
+    path = write(tmp_path, "who,age,income\n1,20,1000\n0,40,3000\n")
+    with pytest.raises(UsageError, match=r"--label-column \(columns: who, age, income\)"):
+        read_table(path)
+    data = opened(path, label_column="who")
+    assert data.labels is not None
+    assert data.labels.tolist() == [1, 0]
+    assert data.load(0).shape == (2,)
+    with pytest.raises(UsageError, match=r"no column 'whom'.*did you mean 'who'"):
+        read_table(path, "whom")
+    free = read_table(path, labelled=False)
+    assert (free.names, free.labels) == (("who", "age", "income"), None)
+    assert read_table(write(tmp_path), labelled=False).names == ("age", "income"), "a label is never a feature"
+
+
+@pytest.mark.parametrize("cell", ["", "NaN", "n/a", " ", "null", "inf"])
+def test_a_missing_value_costs_that_row_alone(tmp_path, cell):
+    path = write(tmp_path, PLAIN.replace("3000", cell))
+    data = opened(path)
+    np.testing.assert_allclose(data.load(2), [1, 1])
+    with pytest.raises(UnreadableSampleError, match=r"line 3 of .*t.csv has no value for income"):
+        data.load(1)
+    assert "1 of 3 rows lack a value and cannot be audited" in data.notes
+
+
+def test_a_missing_label_costs_that_row_alone(tmp_path):
+    data = opened(write(tmp_path, PLAIN.replace("3000,1", "3000,")))
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, -1, 1]
+    with pytest.raises(UnreadableSampleError, match=r"line 3 of .* has no label"):
+        data.load(1)
+    assert opened(write(tmp_path, PLAIN.replace("3000,1", "3000,")), labelled=False).load(1).tolist() == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "found", "order", "classes"),
+    [
+        (("no", "yes", "yes"), None, [0, 1, 1], "sorted, assumed", ["no", "yes"]),
+        (("no", "yes", "yes"), ["yes", "no"], [1, 0, 0], "declared", ["yes", "no"]),
+        (("0.0", "1.0", "1"), None, [0, 1, 1], "numeric", None),
+        (("0", "1", "1"), ["a", "b"], [0, 1, 1], "numeric", ["a", "b"]),
+    ],
+)
+def test_labels_are_numbers_or_names(tmp_path, labels, names, found, order, classes):
+    rows = "".join(f"{i},{i},{label}\n" for i, label in enumerate(labels))
+    data = opened(write(tmp_path, "a,b,Class\n" + rows), class_names=names)
+    assert data.labels is not None
+    assert (data.labels.tolist(), data.class_order, data.class_names) == (found, order, classes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "header and at least one row"),
+        ("a,b,y\n", "header and at least one row"),
+        ("1,2,3\n4,5,6\n", "begin with a header"),
+        ("a,a,y\n1,2,0\n", "two columns named 'a'"),
+        ("a,,y\n1,2,0\n", "column 2 of .* has no name"),
+        ("a,b,y\n1,2,0\n1,2\n", "line 3 of .* has 2 cells, and the header 3"),
+        ("a,b,y\n1,2,0\n1,red,0\n", "line 3 of .*: b is 'red', which is no number"),
+        ('a,b,y\n1,"2,0\n', "cannot be read"),
+        ("y\n1\n", "labels and no features"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, text, words):
+    with pytest.raises(UsageError, match=words):
+        read_table(write(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_or_not_there(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfea\0")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_table(tmp_path / "t.csv")
+    with pytest.raises(UsageError, match="there is no data file"):
+        read_table(tmp_path / "u.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shape": (3,)}, r"has 2 features \(age, income\) and the model takes 3"),
+        ({"shape": (3, 8, 8)}, "the model takes 3x8x8"),
+        ({"num_classes": 1}, "label 1 in the label column of .*out of range"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_model(tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        opened(write(tmp_path), **options)
+
+
+def test_a_column_without_a_value_or_a_table_without_a_label(tmp_path):
+    with pytest.raises(UsageError, match=r"the column 'b' of .* holds no value"):
+        opened(write(tmp_path, "a,b,y\n1,,0\n2,?,1\n"))
+    with pytest.raises(UsageError, match="holds no label"):
+        opened(write(tmp_path, "a,b,y\n1,1,\n2,2,\n"))
+
+
+def test_notes_on_constant_and_whole_numbered_features(tmp_path):
+    data = opened(write(tmp_path, "a,b,c,y\n1,5,0.5,0\n2,5,0.25,1\n"))
+    assert "1 of 3 features never change and stay as they are" in data.notes
+    assert any(note.startswith("1 features hold whole numbers alone") for note in data.notes)
+    np.testing.assert_array_equal(data.load(0)[1], 0)
+
+
+RANGES = "name,low,high,immutable,integer\nage,18,100,yes,1\nincome,0,1e4,,\n"
+
+
+def test_ranges_from_a_file(tmp_path):
+    found = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    assert found == Ranges(("age", "income"), (18.0, 0.0), (100.0, 1e4), (True, False), (True, False))
+    assert found.fixed == (0,)
+    yaml = "income: [0, 1.0e+4]\nage: {low: 18, high: 100, immutable: true, integer: yes}\n"
+    again = read_ranges(write(tmp_path, yaml, "r.yaml")).ordered(("age", "income"), "t.csv")
+    assert again == found
+    assert read_ranges(write(tmp_path, "high,name,low\n3,a,1\n1,b,1\n", "r.csv")).fixed == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("r.csv", "", "must have the columns name,low,high"),
+        ("r.csv", "name,low\na,1\n", "must have the columns name,low,high"),
+        ("r.csv", "name,low,high,max\na,1,2,3\n", "not 'max'"),
+        ("r.csv", "name,low,high\n", "holds no range"),
+        ("r.csv", "name,low,high\na,1,2,3\n", "is no row of name,low,high"),
+        ("r.csv", "name,low,high\na,x,2\n", "low of 'a' in .* must be a number, not 'x'"),
+        ("r.csv", "name,low,high\na,1\n", "high of 'a' in .* must be a number"),
+        ("r.csv", "name,low,high\na,3,2\n", "must be finite, low first"),
+        ("r.csv", "name,low,high\na,0,inf\n", "must be finite, low first"),
+        ("r.csv", "name,low,high\na,0,1\na,0,1\n", "range of 'a' twice"),
+        ("r.csv", "name,low,high,integer\na,0.5,1,yes\n", "must end on whole numbers"),
+        ("r.csv", "name,low,high,immutable\na,0,1,maybe\n", "must be yes or no, not 'maybe'"),
+        ("r.yaml", "[1, 2]", "must map the name"),
+        ("r.yaml", "a: [1, 2, 3]", r"'a' in .* must be \[low, high\]"),
+        ("r.yaml", "a: {low: 1, max: 2}", r"'a' in .* must be \[low, high\]"),
+        ("r.yaml", "a: [", "cannot be read"),
+    ],
+)
+def test_ranges_that_cannot_be_understood(tmp_path, name, text, words):
+    with pytest.raises(UsageError, match=words):
+        read_ranges(write(tmp_path, text, name))
+
+
+def test_ranges_must_name_every_feature_and_no_other(tmp_path):
+    found = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    with pytest.raises(UsageError, match=r"the feature 'height' of t.csv has no range"):
+        found.ordered(("age", "income", "height"), "t.csv")
+    with pytest.raises(UsageError, match=r"the ranges name 'income', which is no feature of t.csv"):
+        found.ordered(("age",), "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PLAIN.replace("40", "140"), r"line 3 of .*: age is 140, outside of its range \[18, 100\]"),
+        (PLAIN.replace("40", "40.5"), "line 3 of .*: age is 40.5, and its range says whole numbers"),
+    ],
+)
+def test_values_must_lie_in_their_ranges(tmp_path, text, words):
+    declared = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    opened(write(tmp_path), declared)
+    with pytest.raises(UsageError, match=words):
+        opened(write(tmp_path, text), declared)
+
+
+def arrays(folder: Path, **changes: Any) -> Path:
+    path = folder / "t.npz"
+    np.savez(path, **({"x": np.array([[20.0, 1000], [40, 3000]]), "y": np.array([0, 1])} | changes))
+    return path
+
+
+def open_arrays(path: Path, ranges: Ranges) -> Dataset:
+    fixed = {"crop": 1.0, "interpolation": "bicubic", "num_classes": 2, "class_names": None, "labels": None}
+    return open_dataset(path, shape=(2,), lo=0.0, hi=1.0, ranges=ranges, **fixed)
+
+
+def test_ranges_serve_arrays_too(tmp_path):
+    ranges = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    data = open_arrays(arrays(tmp_path), ranges)
+    np.testing.assert_allclose(data.load(1), [22 / 82, 0.3], rtol=1e-6)
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1]
+    whole = open_arrays(arrays(tmp_path, x=np.array([[20, 100]], np.uint8), y=np.array([1.0])), ranges)
+    np.testing.assert_allclose(whole.load(0), [2 / 82, 0.01], rtol=1e-6)
+    with pytest.raises(UsageError, match=r"row 0 of .*: age is 1, outside"):
+        open_arrays(arrays(tmp_path, x=np.ones((2, 2))), ranges)
+    with pytest.raises(UsageError, match=r"samples of 3, and there are 2 ranges"):
+        open_arrays(arrays(tmp_path, x=np.ones((2, 3))), ranges)
+    with pytest.raises(UsageError, match="2 samples and 3 labels"):
+        open_arrays(arrays(tmp_path, y=np.zeros(3)), ranges)
+
+
+def test_ranges_are_no_use_to_image_folders(tmp_path):
+    ranges = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    with pytest.raises(UsageError, match="--feature-ranges is for tables"):
+        open_arrays(tmp_path, ranges)
