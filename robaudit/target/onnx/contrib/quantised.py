@@ -118,9 +118,22 @@ def _activation(
 def _softmax(
     node: Node, x: Tensor, x_scale: Tensor, x_zero: Tensor | None, y_scale: Tensor, y_zero: Tensor | None = None
 ) -> Tensor:
-    axis = node.integer("axis", -1)
-    y = apply_one(node, "Softmax", node.integer("opset", 13), real(x, x_scale, None), axis=axis)
-    return quantised(node, y, y_scale, y_zero)
+    axis, opset = node.integer("axis", -1), node.integer("opset", 13)
+    y = apply_one(node, "Softmax", opset, real(x, x_scale, None), axis=axis)
+    ratio = y / y_scale.to(y.dtype)
+    # The runtime works on integers: a table of exponentials, and a whole number of output steps to 1.
+    rows = centred(x.detach(), None).double()
+    if opset < 13:
+        rows, axis = rows.reshape([*x.shape[: axis % x.dim()], -1]), -1
+    size = min(0xFFFFFFFF / rows.shape[axis], 0x7FFFFF)
+    parts = torch.round(size * torch.exp((rows - torch.amax(rows, axis, keepdim=True)) * x_scale.double()))
+    total = torch.sum(parts, axis, keepdim=True)
+    steps = torch.floor((1.0 / y_scale).double())
+    value = torch.floor((parts * steps + torch.floor(total / 2)) / total).reshape(list(x.shape)).to(ratio.dtype)
+    low, high = range_of(node, y_zero)
+    shift = 0.0 if y_zero is None else y_zero.to(ratio.dtype)
+    value, ratio = torch.clamp(value + shift, low, high), ratio + shift
+    return _typed(through(value, ratio, rule_of(node), low - 0.5, high + 0.5), y_zero)
 
 
 @operator("QLinearConcat", domain=MICROSOFT, backward=QUANTISER)
