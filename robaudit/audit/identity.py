@@ -11,7 +11,7 @@ from typing import Any
 from robaudit import __version__
 from robaudit.audit.request import AuditRequest
 
-__all__ = ["digest_of", "run_id_of", "sha256_file"]
+__all__ = ["digest_of", "external_files", "run_id_of", "sha256_file"]
 
 BESIDE = ("preprocessor_config.json", "config.json")
 """Files beside a model that say what its input means."""
@@ -62,11 +62,11 @@ def _model_digest(path: Path) -> Any:
     """Of the model, the weights that it keeps in other files, and what is written beside it about its input."""
     if not path.is_file():
         return str(path)
-    others = [*_external(path), *(path.with_name(name) for name in BESIDE)]
+    others = [*external_files(path), *(path.with_name(name) for name in BESIDE)]
     return [sha256_file(path), {other.name: sha256_file(other) for other in others if other.is_file()}]
 
 
-def _external(path: Path) -> Iterator[Path]:
+def external_files(path: Path) -> Iterator[Path]:
     """Files in which an ONNX model keeps weights; none where it is no ONNX model."""
     if path.suffix.lower() != ".onnx":
         return

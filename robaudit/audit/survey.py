@@ -2,82 +2,118 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+import onnx
 import torch
+from torch import Tensor
 
-from robaudit.attacks.base import SlotAttack
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.facts import assumptions, feature_words, features
+from robaudit.audit.identity import external_files
+from robaudit.audit.inspection import (
+    BatchFacts,
+    FileFacts,
+    GradientFacts,
+    HeadFacts,
+    InputFacts,
+    Inspection,
+    MeaningFacts,
+    OperatorFacts,
+    OutputFacts,
+    SafetyFacts,
+)
 from robaudit.audit.loading import Loaded, load
-from robaudit.audit.plan import plan_attacks
-from robaudit.audit.profile import list_profiles, load_profile
+from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import UnreadableSampleError
-from robaudit.threat.model import Access
+from robaudit.target.onnx_file import OnnxFile
+from robaudit.target.operators import foreign_domains, operator_uses, parameters
+from robaudit.target.target import Target
 
 __all__ = ["survey"]
 
 SAMPLES = 8
+T = TypeVar("T")
 
 
-def survey(request: AuditRequest) -> dict[str, Any]:
-    """Sections of facts, each a map of JSON values.
+def survey(request: AuditRequest) -> Inspection:
+    """Look at a file without attacking it; a section that cannot be measured costs itself alone.
 
     Raises:
         UsageError: the file or the data cannot be used.
     """
-    loaded = load(request)
+    loaded = load(request, inspecting=True)
     target = loaded.target
+    unmeasured: dict[str, str] = {}
+
+    def tried(name: str, run: Callable[[], T]) -> T | None:
+        try:
+            return run()
+        except Exception as error:  # odd files break runtimes in their own ways
+            unmeasured[name] = " ".join(str(error).split())[:300] or type(error).__name__
+            return None
+
     points = _points(loaded)
-    target.measure(points)
-    if target.gradient.available:
-        target.calibrate()
-    batch = measure_batch(target, points[0], gradient=target.gradient.available)
-    spec = target.spec
-    found: dict[str, Any] = {
-        "file": {
-            "path": str(target.path),
-            "sha256": target.sha256,
-            "format": target.format,
-            **{k: v for k, v in target.facts.items() if k not in ("operators", "input search")},
-        },
-        "operators": target.facts.get("operators", {}),
-        "input": {
-            "name": spec.name,
-            "shape": " x ".join("N" if d is None else str(d) for d in (spec.batch, *spec.file_shape)),
-            "type": spec.dtype,
-            "layout": spec.layout,
-            "channels": spec.channels,
-            "domain": [spec.lo, spec.hi] if spec.ranges is None else "each feature's own range",
-            "scale": spec.scale,
-            "mean": list(spec.mean) or "none",
-            "std": list(spec.std) or "none",
-            "found in": dict(spec.provenance),
-            "assumed": assumptions(target) or "nothing",
-        },
-        "output": {
-            "name": target.head.output,
-            "classes": target.num_classes,
-            "kind": target.head.kind,
-            "class names": target.class_names or "not declared",
-        },
-        "behaviour": _behaviour(loaded, points, batch),
-    }
-    if spec.ranges is not None:
-        found["features"] = {f["name"]: ", ".join(filter(None, feature_words(f))) for f in features(spec)}
-    search = target.facts.get("input search")
-    if search is not None:
-        found["candidates for the input"] = {
-            c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]
-        }
-    found["cost estimate"] = _costs(loaded, points, batch)
-    return found
+    tried("measurement", lambda: target.measure(points))
+    tried("gradient", target.calibrate)
+    best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1
+    times = tried("speed", lambda: speed(target, points, best))
+    return Inspection(
+        file=_file(request, target),
+        safety=_safety(request, target),
+        inputs=_inputs(target),
+        meaning=_meaning(target),
+        outputs=tuple(
+            OutputFacts(
+                name=o.name,
+                shape=o.shape,
+                dtype=o.dtype,
+                chosen=o.name == target.choice.output.name,
+                reason=target.choice.why if o.name == target.choice.output.name else None,
+            )
+            for o in target.file.outputs
+        ),
+        head=HeadFacts(
+            kind=target.head.kind,
+            classes=target.num_classes,
+            class_names=None if target.class_names is None else tuple(target.class_names),
+            peeled=target.head.peeled,
+            before=target.head.tail.through if target.head.tail is not None and target.head.peeled else (),
+        ),
+        operators=_operators(target),
+        gradient=GradientFacts(
+            available=target.gradient.available,
+            method=target.gradient.method,
+            reason=target.gradient.reason,
+            cuts=target.gradient.cuts,
+        ),
+        samples=f"{len(points)} samples of {loaded.data.source}",
+        batch=BatchFacts(
+            declared=target.spec.batch,
+            invariant=target.batch_invariant,
+            deviation=_finite(target.batch_deviation),
+            repeats=_finite(target.repeat_deviation),
+            twin=target.gradient.batching,
+            best=best,
+        ),
+        parity=tried("parity", lambda: parity(target, points)),
+        gradient_check=tried("gradient_check", lambda: check_gradient(target, points)),
+        speed=times,
+        costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
+        notes=tuple(target.notes),
+        unmeasured=unmeasured,
+    )
 
 
-def _points(loaded: Loaded) -> torch.Tensor:
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _points(loaded: Loaded) -> Tensor:
     found = []
     for index in loaded.drawn:
         try:
@@ -91,63 +127,89 @@ def _points(loaded: Loaded) -> torch.Tensor:
     return torch.from_numpy(np.stack(found)).to(loaded.target.device, loaded.target.dtype)
 
 
-def _behaviour(loaded: Loaded, points: torch.Tensor, batch: int) -> dict[str, Any]:
-    target = loaded.target
-    facts: dict[str, Any] = {
-        "gradient": "available" if target.gradient.available else target.gradient.reason,
-        "batch": "fixed at 1" if target.spec.batch == 1 else target.spec.batch or "any",
-        "batch matters": {True: "no", False: "yes", None: "not measured"}[target.batch_invariant],
-        "repeats differ by": target.repeat_deviation,
-        "best batch size": batch,
-        "measured on": f"{len(points)} samples of {loaded.data.source}",
-    }
-    if target.gradient.available and target.format == "onnx":
-        parity = target.parity(points)
-        facts["parity"] = (
-            f"argmax equal on {parity.argmax_agreement:.1%}, relative difference {parity.relative_difference:.1e}"
+def _file(request: AuditRequest, target: Target) -> FileFacts:
+    model = target.file.model if isinstance(target.file, OnnxFile) else None
+    count, octets = _weights(target) if model is None else parameters(model)
+    return FileFacts(
+        path=str(request.model),
+        sha256=target.sha256,
+        bytes=request.model.stat().st_size,
+        format=target.format,
+        opsets={} if model is None else {o.domain or "ai.onnx": int(o.version) for o in model.opset_import},
+        ir_version=None if model is None else int(model.ir_version),
+        producer="" if model is None else f"{model.producer_name} {model.producer_version}".strip(),
+        judge=str(target.facts.get("judge", target.format)),
+        parameters=count,
+        parameter_bytes=octets,
+    )
+
+
+def _weights(target: Target) -> tuple[int, int]:
+    weights: list[Tensor] = list(getattr(target.file, "weights", []))
+    return sum(w.numel() for w in weights), sum(w.numel() * w.element_size() for w in weights)
+
+
+def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
+    if isinstance(target.file, OnnxFile):
+        model: onnx.ModelProto = target.file.model
+        code = "none: the file is data"
+        if request.custom_ops:
+            code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
+        external = tuple(p.name for p in external_files(request.model))
+        return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
+    if request.trust_model:
+        return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
+    return SafetyFacts(
+        code=f"{target.format} code that runs; every operator that it calls is on the list of harmless ones"
+    )
+
+
+def _inputs(target: Target) -> tuple[InputFacts, ...]:
+    fixed = {f.declared.name: f.text for f in target.file.fixed}
+    declared = getattr(target.file, "inputs", [])
+    found = [
+        InputFacts(name=i.name, shape=i.shape, dtype=i.dtype, role="fixed", value=fixed[i.name])
+        if i.name in fixed
+        else InputFacts(name=i.name, shape=i.shape, dtype=i.dtype, role="attacked")
+        for i in declared
+        if i.name in fixed or i.name == target.spec.name
+    ]
+    if all(i.role == "fixed" for i in found):
+        spec = target.spec
+        found.insert(
+            0, InputFacts(name=spec.name, shape=(spec.batch, *spec.file_shape), dtype=spec.dtype, role="attacked")
         )
-    return facts
+    return tuple(found)
 
 
-def _costs(loaded: Loaded, points: torch.Tensor, batch: int) -> dict[str, str]:
-    """An upper bound for each profile: no sample falls before its attack's last step."""
-    target = loaded.target
-    rows = points[:1].expand(batch, *points.shape[1:])
-    query = _seconds(lambda: target.scores(rows)) / batch
-    gradient = 0.0
-    if target.gradient.available:
-        leaf = rows.detach().clone().requires_grad_()
-        gradient = _seconds(lambda: torch.autograd.grad(target.logits(leaf).sum(), leaf)) / batch
-    found = {}
-    for name in list_profiles():
-        profile = load_profile(name)
-        plan = plan_attacks(
-            profile,
-            classes=target.num_classes,
-            shape=target.spec.shape,
-            no_gradient=None if target.gradient.available else target.gradient.reason,
-            surrogates=0,
+def _meaning(target: Target) -> MeaningFacts:
+    spec = target.spec
+    search: dict[str, Any] = target.facts.get("input search") or {"candidates": []}
+    tokens = isinstance(target.file, OnnxFile) and target.file.takes_tokens
+    return MeaningFacts(
+        kind="tokens" if tokens else spec.kind,
+        shape=spec.shape,
+        layout=None if spec.layout == "none" else spec.layout,
+        channels=spec.channels if spec.kind == "image" else None,
+        domain=None if spec.ranges is not None else (spec.lo, spec.hi),
+        scale=spec.scale,
+        mean=spec.mean,
+        std=spec.std,
+        provenance=dict(spec.provenance),
+        assumed=tuple(assumptions(target)),
+        features={f["name"]: ", ".join(filter(None, feature_words(f))) for f in features(spec)},
+        candidates={c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]},
+    )
+
+
+def _operators(target: Target) -> tuple[OperatorFacts, ...]:
+    if isinstance(target.file, OnnxFile):
+        return tuple(
+            OperatorFacts(operator=u.operator, count=u.count, supported=u.supported, nodes=tuple(u.nodes))
+            for u in operator_uses(target.file.model)
         )
-        samples = min(profile.data.samples or len(loaded.data), len(loaded.data))
-        seconds = samples * sum(
-            _evaluations(p.attack) * (gradient if p.attack.access is Access.WHITE_BOX else query)
-            for p in plan
-            if p.status == "ready"
-        )
-        found[name] = f"at most {seconds:.0f} s for {samples} samples if none falls early"
-    return found
-
-
-def _evaluations(attack: SlotAttack[Any]) -> int:
-    """Most evaluations of one sample."""
-    units = attack.unit_restarts * max(attack.unit_targets, 1)
-    return units * (attack.query_budget or int(getattr(attack, "steps", 1)) + 1)
-
-
-def _seconds(run: Any) -> float:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    counts: dict[str, int] = target.facts.get("operators", {})
+    return tuple(
+        OperatorFacts(operator=name, count=count, supported=None)
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 __all__ = ["inspect"]
-
-LISTED = 60
-"""Rows of a section, such as features."""
 
 
 def inspect(
@@ -40,7 +37,7 @@ def inspect(
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[str, typer.Option(help="text or json.")] = "text",
 ) -> None:
-    """Show inputs, outputs, operators, preprocessing, gradient, parity, and the cost of each profile."""
+    """Show inputs, outputs, operators, preprocessing, gradient, parity, speed, and the cost of each profile."""
     import os
 
     from robaudit.audit.child import in_child
@@ -49,6 +46,7 @@ def inspect(
     from robaudit.audit.survey import survey
     from robaudit.cli.scan import to_request
     from robaudit.errors import UsageError
+    from robaudit.report.inspection import inspection_lines
 
     if format not in ("text", "json"):
         raise UsageError(f"--format is text or json, not {format!r}")
@@ -77,22 +75,9 @@ def inspect(
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    facts = in_child(survey, request, confinement=confinement_of(request), about=model)
+    found = in_child(survey, request, confinement=confinement_of(request), about=model)
     if format == "json":
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(json.dumps(found.model_dump(mode="json"), indent=2))
         return
-    _print(facts)
-
-
-def _print(facts: dict[str, Any]) -> None:
-    from robaudit.report.words import plain
-
-    for section, content in facts.items():
-        typer.echo(plain(section))
-        rows = list(content.items() if isinstance(content, dict) else enumerate(content, 1))
-        for name, value in rows[:LISTED]:
-            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            text = ", ".join(map(str, value)) if isinstance(value, list) else text
-            typer.echo(f"  {plain(name):<17} {plain(text, 2000) or '-'}")
-        if len(rows) > LISTED:
-            typer.echo(f"  and {len(rows) - LISTED} more (--format json has all)")
+    for line in inspection_lines(found):
+        typer.echo(line)

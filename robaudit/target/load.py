@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,6 +75,10 @@ def load_target(
                 "them, and substitution attacks on tokens are not there yet; robaudit inspect shows the model"
             )
         spec = find_spec(path, given, file.metadata, overrides, sample_shape)
+        if file.vocabulary is not None:
+            if spec.provenance.get("scale") == "integer type":
+                spec = replace(spec, scale=float(max(1, file.vocabulary - 1)))
+            file.no_gradient = f"unavailable: the input {given.name} holds tokens, which are looked up in a table"
     return Target(path, digest, file, spec, settle(file, spec, interface, where), where)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput, class_index, score_columns
 from robaudit.target.peel import Tail, class_values, ends_linear, label_tail, score_tail
-from robaudit.target.wiring import Wiring, feeds_lookup
+from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
 
@@ -83,10 +84,15 @@ class OnnxFile:
         self.input = FileInput(declared.name, shape, dtype, _image_type(self.model, declared.name))
         return self.input
 
+    @functools.cached_property
+    def vocabulary(self) -> int | None:
+        """How many tokens or bytes there are, where the attacked input holds such; None where it holds amounts."""
+        return lookup_size(self.wiring, self.input.name) if self.input.dtype in ("int32", "int64") else None
+
     @property
     def takes_tokens(self) -> bool:
         """Whether the attacked input holds whole numbers that are looked up in a table: tokens or bytes."""
-        return self.input.dtype in ("int32", "int64") and feeds_lookup(self.wiring, self.input.name)
+        return self.vocabulary is not None
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
@@ -130,7 +136,8 @@ class OnnxFile:
 
     def import_twin(self, tail: Tail) -> None:
         """Build the twin; a graph that cannot be translated leaves black box alone."""
-        self.twin, self.no_gradient = None, None
+        self.twin, reason = None, self.no_gradient
+        self.no_gradient = None
         try:
             with _raw_scores(self.wiring, tail):
                 twin = import_onnx(self.model, tail.tensor)
@@ -143,6 +150,7 @@ class OnnxFile:
             self.no_gradient = f"unavailable: {error.operator}"
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
             self.no_gradient = f"unavailable: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        self.no_gradient = reason or self.no_gradient
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.
@@ -225,7 +233,9 @@ class OnnxFile:
         The gradient goes through the rounding as if it were not there.
         """
         assert self.twin is not None
-        if self._dtype.kind in "iu":
+        if self.takes_tokens:
+            x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
+        elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
         result = self.twin(x, **self._twin_inputs())
         assert isinstance(result, Tensor)

@@ -13,7 +13,7 @@ import onnx.inliner
 import onnx.numpy_helper
 from numpy.typing import NDArray
 
-__all__ = ["Wiring", "attribute", "told"]
+__all__ = ["Wiring", "attribute", "lookup_size", "told"]
 
 
 class Wiring:
@@ -143,21 +143,42 @@ def told(node: onnx.NodeProto) -> str:
 MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Slice", "Concat")
 
 
-def feeds_lookup(wiring: Wiring, name: str) -> bool:
-    """Whether whole numbers are looked up in a table (Gather, one-hot): they are names, not amounts."""
+def lookup_size(wiring: Wiring, name: str) -> int | None:
+    """Rows of the table that whole numbers are looked up in (Gather, one-hot): they are names, not amounts.
+
+    None where they are amounts; 2 where the size is not written in the file.
+    """
     open_, seen = [name], {name}
     while open_:
         value = open_.pop()
         for node in wiring.readers.get(value, ()):
             kind = node.op_type
             if kind in ("Gather", "GatherElements", "GatherND") and list(node.input)[1:2] == [value]:
-                return True
-            if kind in ("OneHot", "EmbedLayerNormalization") and node.input[0] == value:
-                return True
-            if kind == "Equal" and any(wiring.is_constant(other) for other in node.input if other != value):
-                return True
+                return _rows(wiring, node.input[0], attribute(node, "axis", 0))
+            if kind == "OneHot" and node.input[0] == value:
+                return int(wiring.number(node.input[1]) or 2)
+            if kind == "EmbedLayerNormalization" and node.input[0] == value:
+                return _rows(wiring, node.input[2], 0)
+            if kind == "Equal" and any(other != value and _counts(wiring, other) for other in node.input):
+                return 2
             if kind in MOVES and not (kind == "Cast" and attribute(node, "to") in (1, 10, 11, 16)):
                 fresh = [made for made in node.output if made and made not in seen]
                 seen.update(fresh)
                 open_ += fresh
-    return False
+    return None
+
+
+def _rows(wiring: Wiring, table: str, axis: int) -> int:
+    array = wiring.constant(table)
+    return 2 if array is None or array.ndim <= axis else int(array.shape[axis])
+
+
+def _counts(wiring: Wiring, name: str) -> bool:
+    """Whether a value is written in the file, or counted from what is (Range, Expand): classes to compare with."""
+    while (node := wiring.maker(name)) is not None and not wiring.is_constant(name):
+        if node.op_type == "Range":
+            return True
+        if node.op_type not in MOVES:
+            return False
+        name = node.input[0]
+    return wiring.is_constant(name)
