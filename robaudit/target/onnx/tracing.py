@@ -201,6 +201,9 @@ def trace(graph: Graph, inputs: Mapping[str, Value], outputs: Iterable[str], nam
 def run_nodes(nodes: Iterable[Node], values: dict[str, Value]) -> None:
     """Run nodes in order on the values that have a name, and name their results."""
     for node in nodes:
+        text = next((name for name in node.inputs if name and name not in values), None)
+        if text is not None:  # constants that are no numbers are not read
+            raise node.unsupported(f"its input {text!r} is text")
         results = run_node(node, [values[name] if name else None for name in node.inputs])
         values.update((name, value) for name, value in zip(node.outputs, results, strict=False) if name)
 
