@@ -16,7 +16,7 @@ import struct
 import sys
 from collections.abc import Iterable
 
-__all__ = ["NoSandboxError", "describe", "enter", "landlock_version"]
+__all__ = ["NoSandboxError", "confined_by", "enter", "landlock_version"]
 
 CREATE, ADD, RESTRICT = 444, 445, 446
 """System calls of Landlock, the same on every processor."""
@@ -42,6 +42,10 @@ DENIED = {
 CALLS = {"x86_64": {"socket": 41, "open": 2, "openat": 257, "openat2": 437, "truncate": 76}} | {
     "aarch64": {"socket": 198, "open": -1, "openat": 56, "openat2": 437, "truncate": 45}
 }
+
+
+_entered: list[bool] = []
+"""Of this process, which the system cannot be asked about."""
 
 
 class NoSandboxError(Exception):
@@ -70,8 +74,10 @@ def landlock_version() -> int:
     return max(version, 0)
 
 
-def describe() -> str:
-    """What confines a process here, for the record."""
+def confined_by() -> str | None:
+    """What confines this process, for the record; None where it is free."""
+    if not _entered:
+        return None
     return f"Landlock {landlock_version()} and seccomp: no network, writes in its own folders alone"
 
 
@@ -107,6 +113,7 @@ def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
     finally:
         os.close(ruleset)
     _filter(machine, sockets=sockets, truncation=version < 3)
+    _entered.append(True)
 
 
 def _libc() -> ctypes.CDLL:
