@@ -8,6 +8,7 @@ from typing import Any, Self
 import onnx
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robaudit.errors import UnsupportedOperatorError
 from robaudit.target.onnx import batching, gradient, layout, passes, straight_through
@@ -172,7 +173,9 @@ class OnnxModule(nn.Module):
             return tuple(_only(value, width) for value in outputs)
 
         if how == "vmap":
-            mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(x, *extra)
+            # torch's fused attention has no rule for vmap: it would warn, and loop.
+            with sdpa_kernel(SDPBackend.MATH):
+                mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(x, *extra)
             return mapped
         rows = [single(sample, *extra) for sample in x]
         return tuple(torch.stack(values) for values in zip(*rows, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -84,3 +86,18 @@ def test_quantisers_know_types_that_tensors_lack(name: str) -> None:
     x = f(64) * 50
     (y,) = import_onnx(model).graph_module((64,))(torch.from_numpy(x))
     np.testing.assert_array_equal(y.numpy(), answers(model, x, optimise=False))
+
+
+def test_masks_of_single_images_serve_a_batch_without_a_warning() -> None:
+    """A mask made for one sample: the batch runs by vmap, attention included."""
+    attention = helper.make_node("Attention", ["x", "w", "b", "mask"], ["y"], domain=MS, num_heads=3)
+    held = {"w": f(6, 36), "b": f(36), "mask": i32(3)}
+    model = make_model([attention], (1, 4, 6), held, domains={MS: 1})
+    module = import_onnx(model, "y")
+    x = f(3, 4, 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = module(torch.from_numpy(x)).numpy()
+    assert module.batching == "vmap"
+    expected = np.concatenate([answers(model, row[None], optimise=False) for row in x])
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
