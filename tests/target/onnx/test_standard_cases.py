@@ -40,3 +40,16 @@ def test_gradient_is_finite_at_zero(case: GradientCase) -> None:
     assert not y.isnan().any()
     (gradient,) = torch.autograd.grad(y.nan_to_num(0.0, 0.0, 0.0).sum(), x)
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case_maps_over_samples(case: GradientCase) -> None:
+    program = import_onnx(case.model).graph_module(case.x.shape)
+    x = torch.from_numpy(np.stack([case.x, 1.02 * case.x, 1.05 * case.x]).astype(np.float32)).requires_grad_()
+    together = torch.func.vmap(lambda sample: program(sample)[0])(x)
+    alone = torch.stack([program(sample)[0] for sample in x])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    finite = alone.detach().isfinite()
+    (one,) = torch.autograd.grad(together[finite].sum(), x)
+    (other,) = torch.autograd.grad(alone[finite].sum(), x)
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
