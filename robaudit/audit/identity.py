@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
+from robaudit.audit.child import in_child
+from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
+from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 
-__all__ = ["digest_of", "external_files", "run_id_of", "sha256_file"]
+__all__ = ["digest_of", "run_id_of", "sha256_file"]
 
 BESIDE = ("preprocessor_config.json", "config.json")
 """Files beside a model that say what its input means."""
@@ -33,17 +36,18 @@ def run_id_of(request: AuditRequest) -> str:
     return digest_of(
         {
             "version": __version__,
-            "model": _model_digest(request.model),
+            "model": _model_digest(request, request.model),
             "data": _data_digest(request.data),
             "labels": _data_digest(request.labels),
             "label column": request.label_column,
             "feature ranges": _data_digest(request.feature_ranges),
             "reference": request.reference,
             "classes": request.classes,
-            "surrogates": [_model_digest(path) for path in request.surrogates],
+            "surrogates": [_model_digest(request, path) for path in request.surrogates],
             "input": request.input_values,
             "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
+            "custom operators": [sha256_file(path) for path in request.custom_ops],
             "seed": request.seed,
             "declared": request.declared_accuracy,
         }
@@ -58,31 +62,14 @@ def _fixed(values: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _model_digest(path: Path) -> Any:
+def _model_digest(request: AuditRequest, path: Path) -> Any:
     """Of the model, the weights that it keeps in other files, and what is written beside it about its input."""
     if not path.is_file():
         return str(path)
-    others = [*external_files(path), *(path.with_name(name) for name in BESIDE)]
-    return [sha256_file(path), {other.name: sha256_file(other) for other in others if other.is_file()}]
-
-
-def external_files(path: Path) -> Iterator[Path]:
-    """Files in which an ONNX model keeps weights; none where it is no ONNX model."""
-    if path.suffix.lower() != ".onnx":
-        return
-    import onnx
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception:  # loading it refuses it in words
-        return
-    locations = {
-        entry.value
-        for tensor in onnx.external_data_helper._get_all_tensors(model)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    yield from (path.parent / location for location in sorted(locations))
+    others = {name: sha256_file(path.with_name(name)) for name in BESIDE if path.with_name(name).is_file()}
+    if may_have_weights_elsewhere(path):
+        others |= in_child(digests, path, confinement=confinement_of(request), about=path)
+    return [sha256_file(path), others]
 
 
 def _data_digest(path: Path | None) -> str | None:

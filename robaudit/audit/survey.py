@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.facts import assumptions, feature_words, features
-from robaudit.audit.identity import external_files
 from robaudit.audit.inspection import (
     BatchFacts,
     FileFacts,
@@ -30,6 +30,7 @@ from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import UnreadableSampleError
+from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
 from robaudit.target.target import Target
@@ -155,7 +156,7 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
         code = "none: the file is data"
         if request.custom_ops:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
-        external = tuple(p.name for p in external_files(request.model))
+        external = tuple(Path(name).name for name in named_files(request.model))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
     if request.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")

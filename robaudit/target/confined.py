@@ -11,7 +11,7 @@ from typing import IO
 
 from robaudit.errors import UsageError
 
-__all__ = ["available_memory", "open_regular", "read_within"]
+__all__ = ["available_memory", "open_regular", "opened_within", "read_within"]
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Without blocking, so that a pipe in place of a file is seen and not waited for."""
@@ -49,9 +49,8 @@ def read_within(model: Path, location: str, offset: int, length: int | None) -> 
     Raises:
         UsageError: it is missing, too short, outside of the folder, or reached through a symbolic link.
     """
-    parts = _parts(model, location)
     try:
-        with _opened(model, location, parts) as file:
+        with opened_within(model, location) as file:
             size = file.seek(0, os.SEEK_END)
             if offset + (length or 0) > size:
                 raise UsageError(
@@ -64,6 +63,16 @@ def read_within(model: Path, location: str, offset: int, length: int | None) -> 
         raise UsageError(f"{model} needs its external data {location!r} beside it, which is missing") from error
     except OSError as error:
         raise UsageError(f"the external data of {model}, {location!r}, cannot be read: {error.strerror}") from error
+
+
+def opened_within(model: Path, location: str) -> IO[bytes]:
+    """Open a file that a model names; see :func:`read_within`.
+
+    Raises:
+        UsageError: it may not be read.
+        OSError: it cannot be opened.
+    """
+    return _opened(model, location, _parts(model, location))
 
 
 def _parts(model: Path, location: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from robaudit.errors import UsageError
 from robaudit.target.confined import available_memory, open_regular, read_within
 
-__all__ = ["OnnxSource", "read_onnx"]
+__all__ = ["OnnxSource", "parse", "read_onnx", "tensors"]
 
 NO_MODEL = "neither an ONNX model nor a TorchScript archive"
 PROTOBUF = 2**31 - 1
@@ -99,16 +99,10 @@ def read_onnx(path: Path) -> OnnxSource:
         UsageError: it is no ONNX model, is too large or too deep, or wants weights that are missing or elsewhere.
     """
     content = _content(path)
-    try:
-        model = onnx.ModelProto.FromString(content)
-    except Exception as error:  # protobuf's own types differ between its implementations
-        raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
-    if not model.graph.node or not model.graph.output:
-        raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
-    _check_size(path, model)
+    model = parse(path, content)
     outer: list[onnx.TensorProto] = []
     inner: list[onnx.TensorProto] = []
-    for place, tensor in enumerate(_tensors(path, model)):
+    for place, tensor in enumerate(tensors(path, model)):
         if not _elsewhere(tensor):
             _check_held(path, tensor)
         else:  # the walk begins with the graph's own initialisers
@@ -125,6 +119,24 @@ def read_onnx(path: Path) -> OnnxSource:
     for tensor, data in zip(outer, found[len(inner) :], strict=True):
         _embed(tensor, data)
     return OnnxSource(path, model, content if weights else model.SerializeToString(), weights)
+
+
+def parse(path: Path, content: bytes | None = None) -> onnx.ModelProto:
+    """The model in a file, neither too large nor too deep; its weights are not looked at.
+
+    Raises:
+        UsageError: it is no such model.
+    """
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(_content(path) if content is None else content)
+    except UsageError:
+        raise
+    except Exception as error:  # protobuf's own types differ between its implementations
+        raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
+    if not model.graph.node or not model.graph.output:
+        raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
+    _check_size(path, model)
+    return model
 
 
 def _elsewhere(tensor: onnx.TensorProto) -> bool:
@@ -200,7 +212,7 @@ def _check_size(path: Path, model: onnx.ModelProto) -> None:
         called(key, 0)
 
 
-def _tensors(path: Path, model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors(path: Path, model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor, the graph's own initialisers first, then those of attributes, branches, functions."""
     graphs = [part for info in model.training_info for part in (info.initialization, info.algorithm)]
     graphs.append(model.graph)

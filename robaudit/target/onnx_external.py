@@ -1,0 +1,50 @@
+"""Which files an ONNX model keeps weights in, and what they hold: cheap, without a runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import cast
+
+from robaudit.errors import UsageError
+from robaudit.target.confined import opened_within
+
+__all__ = ["digests", "may_have_weights_elsewhere", "named_files"]
+
+
+def may_have_weights_elsewhere(path: Path) -> bool:
+    """Whether an ONNX model could name other files; a search for the word, nothing is parsed."""
+    if path.suffix.lower() != ".onnx":
+        return False
+    try:
+        return b"location" in path.read_bytes()
+    except OSError:
+        return False
+
+
+def named_files(path: Path) -> list[str]:
+    """Files that a model keeps weights in, as it names them; none where it is no ONNX model."""
+    from robaudit.target.onnx_source import parse, tensors
+
+    try:
+        model = parse(path)
+        return sorted({e.value for t in tensors(path, model) for e in t.external_data if e.key == "location"})
+    except UsageError:
+        return []
+
+
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of every file that a model keeps weights in, by the name in the model.
+
+    Files that may not be read are left out: loading the model refuses them in words. Parses the file; for a process
+    of its own.
+    """
+    found = {}
+    for location in named_files(path):
+        try:
+            with opened_within(path, location) as file:
+                found[location] = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+        except (UsageError, OSError):
+            continue
+    return found
