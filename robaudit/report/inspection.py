@@ -110,7 +110,7 @@ def _head(found: Inspection) -> list[tuple[str, str]]:
         more = f" and {len(head.class_names) - SHOWN} more" if len(head.class_names) > SHOWN else ""
         names = ", ".join(head.class_names[:SHOWN]) + more
     rows = [("kind", head.kind), ("classes", str(head.classes)), ("class names", names)]
-    if head.peeled:
+    if head.peeled and found.gradient.available:
         rows.append(
             ("gradient", f"taken before {', '.join(reversed(head.before))}; the judge takes the file's own output")
         )

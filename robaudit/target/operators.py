@@ -59,9 +59,12 @@ def foreign_domains(model: onnx.ModelProto) -> list[str]:
 
 
 def parameters(model: onnx.ModelProto) -> tuple[int, int]:
-    """(numbers in the graph's initialisers, their bytes)."""
+    """(numbers that are written in the graph, their bytes)."""
     count, octets = 0, 0
-    for tensor in model.graph.initializer:
+    written = [
+        a.t for node in model.graph.node if node.op_type == "Constant" for a in node.attribute if a.HasField("t")
+    ]
+    for tensor in (*model.graph.initializer, *written):
         size = 1
         for extent in tensor.dims:
             size *= int(extent)

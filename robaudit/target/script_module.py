@@ -216,7 +216,7 @@ def _weights(module: torch.jit.ScriptModule) -> list[Tensor]:
     if not held:
         constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
         values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
-        held = [value for value in values if isinstance(value, Tensor)]
+        held = [value for value in values if isinstance(value, Tensor) and value.dim() > 0]  # not lone factors
     return held
 
 
