@@ -28,9 +28,13 @@ _FORMATS: dict[Layout, torch.memory_format] = {
 
 
 def choose(weights: Sequence[Tensor], run: Callable[[Tensor], Tensor], x: Tensor) -> Layout:
-    """Try both orders of convolution weights on these inputs, forward and backward, and keep the faster one."""
+    """Try both orders of convolution weights on these inputs, forward and backward, and keep the faster one.
+
+    Weights in float64 stay as they are: whoever computes in it wants results that repeat to the last bit.
+    """
     layouts: tuple[Layout, ...] = ("channels first", "channels last")
-    if sum(weight.numel() for weight in weights) < _LARGE:
+    wide = any(weight.dtype == torch.float64 for weight in weights)
+    if wide or sum(weight.numel() for weight in weights) < _LARGE:
         return layouts[0]
     best = dict.fromkeys(layouts, float("inf"))
     started, rounds = 0.0, 0

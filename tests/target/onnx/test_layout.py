@@ -74,6 +74,13 @@ def test_small_networks_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried == []
 
 
+def test_networks_in_double_precision_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = seconds(monkeypatch, 1.0, 0.1)
+    module = import_onnx(network(), "y").double()
+    assert module.optimise(torch.rand(2, 3, 6, 6).double()) == "channels first"
+    assert tried == []
+
+
 def test_quantised_networks_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = seconds(monkeypatch, 1.0, 0.1)
     model = network()
