@@ -150,6 +150,8 @@ def test_the_attacked_input_is_named(tmp_path):
     target, u = ready(scaled(tmp_path / "m.onnx"), fixed={"x": "ones", "r": "0"}, input="s")
     assert (target.spec.name, target.spec.shape) == ("s", (3,))
     np.testing.assert_allclose(target.scores(u).numpy(), u.numpy() * W.sum(0), atol=1e-5)
+    assert target.gradient.available, target.gradient.reason
+    assert target.parity(u).relative_difference < 1e-5
 
 
 def test_a_value_that_the_graph_itself_holds_is_no_input(tmp_path):

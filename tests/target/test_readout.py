@@ -221,6 +221,17 @@ def test_one_number_against_a_threshold_is_a_label_of_two_classes(tmp_path, op, 
     np.testing.assert_allclose(gradient.flatten(1)[0], sign * (W[:, 0] - W[:, 1]), rtol=1e-4)
 
 
+def test_labels_at_the_boundary_are_ties(tmp_path):
+    path = ending(tmp_path / "m.onnx", [NODE("ArgMax", ["z"], ["y"], axis=1, keepdims=0)], {"y": (("N",), INT64)})
+    target, u = ready(path)
+    true = target.file.differentiable
+    target.file.differentiable = lambda x: true(x) * torch.tensor([0.0, 0.0, 1.0]) + torch.tensor([1e-6, 0.0, -9.0])
+    tied = torch.zeros(1, 8)  # every class the same: the file says 0
+    assert target.parity(tied).argmax_agreement == 1.0
+    target.file.differentiable = lambda x: true(x) + torch.tensor([0.0, 1.0, 0.0])
+    assert target.parity(tied).argmax_agreement == 0.0
+
+
 def test_labels_whose_origin_is_hidden(tmp_path):
     nodes = [
         NODE("ArgMax", ["z"], ["a"], axis=1, keepdims=0),
@@ -364,3 +375,16 @@ def test_a_twin_that_contradicts_its_peeled_end_is_not_peeled(tmp_path, monkeypa
     u = torch.rand(4, *target.spec.shape)
     target.measure(u)
     torch.testing.assert_close(target.logits(u).softmax(1), target.scores(u), rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_that_is_zero_everywhere_is_told(tmp_path):
+    nodes = [
+        NODE("Mul", ["z", "zero"], ["flat"]),
+        NODE("Greater", ["z", "zero"], ["above"], name="step"),
+        NODE("Cast", ["above"], ["steps"], to=FLOAT),
+        NODE("Add", ["flat", "steps"], ["y"]),
+    ]
+    target, _ = ready(ending(tmp_path / "m.onnx", nodes, PROBABILITIES, {"zero": np.float32(0)}))
+    assert not target.gradient.available
+    assert str(target.gradient.reason).startswith("unavailable: the gradient is zero everywhere (Greater (step)")
+    assert target.gradient.method == "none"

@@ -122,7 +122,7 @@ class OnnxModule(nn.Module):
         twin = OnnxModule(passes.retyped(self._graph, dtype), self.output_name)
         return twin.to(next((b.device for b in self.buffers()), torch.device("cpu")))
 
-    def forward(self, x: Tensor, **fixed_inputs: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, x: Tensor, /, **fixed_inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """Run the graph on a batch; the file's other inputs are given by name and serve the whole batch."""
         main = self._main_input(fixed_inputs)
         dtype = self._graph.input_types.get(main)
@@ -136,7 +136,7 @@ class OnnxModule(nn.Module):
         return dict(zip(self.output_names, results, strict=True))
 
     def calibrate_batching(
-        self, sample_shape: Iterable[int], dtype: torch.dtype = torch.float32, **fixed_inputs: Tensor
+        self, sample_shape: Iterable[int], dtype: torch.dtype = torch.float32, /, **fixed_inputs: Tensor
     ) -> str:
         """Find out how a batch can run: "direct", else "vmap" over the batch-1 program, else a "loop".
 
@@ -181,7 +181,7 @@ class OnnxModule(nn.Module):
         return tuple(torch.stack(values) for values in zip(*rows, strict=True))
 
     def graph_module(
-        self, shape: Iterable[int], dtype: torch.dtype = torch.float32, **fixed_inputs: Tensor
+        self, shape: Iterable[int], dtype: torch.dtype = torch.float32, /, **fixed_inputs: Tensor
     ) -> fx.GraphModule:
         """The program for inputs of exactly this shape, to be read or compiled."""
         device = next((b.device for b in self.buffers()), torch.device("cpu"))
