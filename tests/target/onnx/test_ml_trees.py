@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 
 from robaudit.errors import UnsupportedOperatorError
 from robaudit.target.onnx import import_onnx
+from robaudit.target.onnx.tracing import MisfitError
 
 MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
 # Few numbers, so that thresholds are often met exactly; 0.1 and 0.3 differ in float32 and float64.
@@ -240,3 +242,29 @@ def test_unified_ensemble(
         **unified(forest, rng, targets, dtype),
     )
     check(model, samples(rng, 40, 3, dtype), exact=transform == 0)
+
+
+STUMP = [{"mode": "BRANCH_LEQ", "feature": 0, "threshold": 0.0, "children": (1, 2)}, {}, {}]
+DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
+    "feature": ({"nodes_featureids": [7, 0, 0]}, "outside its tables"),
+    "target": ({"target_ids": [0, 9]}, "outside its tables"),
+    "child": ({"nodes_truenodeids": [5, 0, 0]}, "not there"),
+    "circle": ({"nodes_truenodeids": [0, 0, 0]}, "leads back"),
+    "targets": ({"n_targets": 10**12}, "targets"),
+    "lengths": ({"nodes_modes": ["BRANCH_LEQ"]}, "does not run"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damaged_trees_are_refused(what: str) -> None:
+    rng = np.random.default_rng(0)
+    change, said = DAMAGE[what]
+    attributes = {
+        "n_targets": 1,
+        **classic([STUMP], missing=False),
+        **leaf_weights(rng, [STUMP], "target", [[0]], 0),
+        **change,
+    }
+    model = ml_model("TreeEnsembleRegressor", {"y": TensorProto.FLOAT}, 3, **attributes)
+    with pytest.raises((UnsupportedOperatorError, MisfitError), match=said):
+        import_onnx(model).graph_module((2, 3))

@@ -13,6 +13,10 @@ from robaudit.target.onnx.graph import Node
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
 LEAF = len(MODES)
+# Each level of the deepest tree, and each tree, is a step of the program.
+_DEEPEST = 5_000
+_MOST_TREES = 50_000
+_LARGEST = 1 << 28
 Array = NDArray[Any]
 
 
@@ -53,6 +57,15 @@ class Ensemble:
             raise node.unsupported("trees that share nodes")
         return tree
 
+    def check(self, node: Node, features: int, targets: int) -> None:
+        """Refuse what no runtime accepts: positions outside the tables; and what is too large."""
+        rows = len(self.mode)
+        ranges = ((self.feature, features), (self.children, rows), (self.roots, rows), (self.target, targets))
+        if any(values.size and (values.min() < 0 or values.max() >= limit) for values, limit in ranges):
+            raise node.unsupported("a tree that points outside its tables")
+        if len(self.roots) > _MOST_TREES or rows * targets > _LARGEST or not len(self.roots):
+            raise node.unsupported(f"{len(self.roots)} trees of {rows} nodes with {targets} targets")
+
     def depth(self, node: Node) -> int:
         """How many comparisons the longest path makes."""
         rows, depth = np.unique(self.roots), 0
@@ -61,8 +74,8 @@ class Ensemble:
             if not rows.size:
                 return depth
             depth += 1
-            if depth > len(self.mode):
-                raise node.unsupported("a tree that leads back to itself")
+            if depth > min(len(self.mode), _DEEPEST):
+                raise node.unsupported("a tree that leads back to itself, or very deep")
 
 
 def read_classic(node: Node, prefix: str) -> Ensemble:

@@ -88,7 +88,7 @@ def _tree_ensemble_classifier(node: Node, x: Tensor) -> tuple[Tensor, Tensor]:
     labels = label_codes(node, "classlabels_int64s")
     if labels.numel() < 2:
         raise node.unsupported("fewer than two classes")
-    forest = _forest(node, x.dtype, labels.numel(), lambda: read_classic(node, "class"))
+    forest = _forest(node, x, labels.numel(), lambda: read_classic(node, "class"))
     leaves = _leaves(forest, x)
     scores, told = _sum(forest, leaves), _told(forest, leaves)
     base = _base(node, x.dtype)
@@ -134,7 +134,7 @@ def _two_classes(node: Node, scores: Tensor, told: Tensor, base: Tensor, labels:
 
 def _regression(node: Node, x: Tensor, read: Callable[[], Ensemble], targets: int, aggregate: str, kind: str) -> Tensor:
     x = _compared(node, x)
-    forest = _forest(node, x.dtype, targets, read)
+    forest = _forest(node, x, targets, read)
     leaves = _leaves(forest, x)
     if aggregate in ("SUM", "AVERAGE"):
         scores = _sum(forest, leaves)
@@ -240,8 +240,10 @@ def _base(node: Node, dtype: torch.dtype) -> Tensor:
     return _weights(node, "base_values").to(dtype)
 
 
-def _forest(node: Node, dtype: torch.dtype, targets: int, read: Callable[[], Ensemble]) -> _Forest:
-    return once(node, f"forest of {dtype}", lambda: _made(node, once(node, "tables", read), dtype, targets))
+def _forest(node: Node, x: Tensor, targets: int, read: Callable[[], Ensemble]) -> _Forest:
+    table = once(node, "tables", read)
+    table.check(node, x.shape[1], targets)
+    return once(node, f"forest of {x.dtype}", lambda: _made(node, table, x.dtype, targets))
 
 
 def _made(node: Node, table: Ensemble, dtype: torch.dtype, targets: int) -> _Forest:
