@@ -187,4 +187,5 @@ def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tenso
         if ratio is not None and is_known(ratio) and float(ratio.item()) == 0.0:
             return x, torch.ones_like(x, dtype=torch.bool)
         raise node.unsupported("training mode")
-    return (x, torch.ones_like(x, dtype=torch.bool)) if node.wants(1) else (x,)
+    mask = torch.bool if node.version >= 10 else x.dtype
+    return (x, torch.ones_like(x, dtype=mask)) if node.wants(1) else (x,)

@@ -43,8 +43,10 @@ def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
 
 @operator("Det")
 def _det(node: Node, x: Tensor) -> Tensor:
-    determinant: Tensor = torch.linalg.det(x)
-    return determinant
+    # There is no factorisation in half precision.
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
+    determinant: Tensor = torch.linalg.det(wide)
+    return determinant.to(x.dtype)
 
 
 @operator("Einsum")

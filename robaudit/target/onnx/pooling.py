@@ -128,7 +128,8 @@ def _average_pool(node: Node, x: Tensor) -> Tensor:
     w = _window(node, x)
     include = bool(node.integer("count_include_pad", 0))
     pool = _AVERAGE[w.rank]
-    dense = all(d == 1 for d in w.dilations)
+    # torch's kernels know no dilation, and that for volumes no half precision.
+    dense = all(d == 1 for d in w.dilations) and (w.rank < 3 or x.dtype in (torch.float32, torch.float64))
     if dense and w.native():
         return pool(x, w.kernel, w.strides, w.pads[: w.rank], w.ceil, include)
     pads = w.full_pads(x)
