@@ -28,7 +28,7 @@ _STRAIGHT = "rounds; compared with the function before rounding in test_contrib_
 _ROUNDING = (
     *("QLinearAdd", "QLinearMul", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QLinearConcat"),
     *("QLinearWhere", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearReduceMean", "QLinearConv", "QGemm"),
-    *("DynamicQuantizeMatMul", "QuantizeLinear"),
+    *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QuantizeLinear"),
 )
 NO_GRADIENT: dict[tuple[str, str], str] = {
     **{("com.microsoft", op): _STRAIGHT for op in _ROUNDING},

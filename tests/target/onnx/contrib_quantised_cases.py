@@ -242,6 +242,19 @@ def embedded(dtype: Any) -> Contrib:
     return case("QEmbedLayerNormalization", dtype, (2, 8), *constants, at=4, out=FLOAT, more=(INT32,), gradient=True)
 
 
+def lstm(direction: str, weight: Any, *, by_column: bool, states: bool) -> Contrib:
+    ways, batch, size, hidden = 2 if direction == "bidirectional" else 1, 2, 6, 4
+    scale_shape = (ways, 4 * hidden) if by_column else (ways,)
+    zeros = np.full(scale_shape, 0 if weight == np.int8 else 128, weight)
+    start = (f(ways, batch, hidden), f(ways, batch, hidden) * 0.5) if states else (None, None)
+    constants = (
+        *(whole(weight, ways, size, 4 * hidden), whole(weight, ways, hidden, 4 * hidden), f(ways, 8 * hidden), None),
+        *(*start, None, scales(*scale_shape, size=0.01), zeros, scales(*scale_shape, size=0.02), zeros),
+    )
+    told = {"hidden_size": hidden, "direction": direction}
+    return Contrib("DynamicQuantizeLSTM", (5, batch, size), constants, told, more=(FLOAT, FLOAT), gradient=False)
+
+
 def quantiser(dtype: Any, axis: int | None) -> Contrib:
     step = scalar(0.01) if axis is None else scales(4, size=0.01)
     level = np.array(3, dtype) if axis is None else whole(dtype, 4) // 4
@@ -259,6 +272,9 @@ QUANTISED_CASES = [
     *attention(np.uint8),
     *dynamic(np.int8),
     *dynamic(np.uint8),
+    lstm("forward", np.int8, by_column=False, states=True),
+    lstm("reverse", np.uint8, by_column=False, states=False),
+    lstm("bidirectional", np.int8, by_column=True, states=True),
     reduced_mean([1, 2], 1),
     reduced_mean([0], 0),
     Contrib("MatMulInteger16", (4, 20), (whole(np.int16, 20, 6),), x=whole(np.int16, 4, 20) // 8, out_type=INT32),

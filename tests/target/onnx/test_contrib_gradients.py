@@ -178,3 +178,19 @@ def test_gradient_of_packed_weights_ignores_the_rounding_of_activations() -> Non
     x = torch.tensor(f(3, 64))
     assert not torch.equal(rough(x)[0], plain(x)[0])
     torch.testing.assert_close(gradient(lambda v: rough(v)[0], x), gradient(lambda v: plain(v)[0], x))
+
+
+def test_gradient_of_a_quantised_lstm_is_that_of_the_real_one() -> None:
+    """Nearly: the states at which it is taken are rounded."""
+    rng = np.random.default_rng(0)
+    weight, recurrence = rng.integers(-60, 60, (1, 6, 16)).astype(I8), rng.integers(-60, 60, (1, 4, 16)).astype(I8)
+    bias, step, none = f(1, 32), np.full(1, 0.01, np.float32), np.zeros(1, I8)
+    constants = (weight, recurrence, bias, None, None, None, None, step, none, step, none)
+    shape = (5, 2, 6)
+    rough = import_onnx(Contrib("DynamicQuantizeLSTM", shape, constants, {"hidden_size": 4}).model(), "y")
+    whole_numbers = [np.ascontiguousarray(w.transpose(0, 2, 1) * np.float32(0.01)) for w in (weight, recurrence)]
+    plain = import_onnx(Contrib("LSTM", shape, (*whole_numbers, bias), {"hidden_size": 4}, domain="").model(), "y")
+    x = torch.tensor(f(*shape))
+    slopes = [gradient(lambda v, m=module: m.graph_module(shape)(v)[0], x).flatten() for module in (rough, plain)]
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.999
+    assert float(slopes[0].norm() / slopes[1].norm()) == pytest.approx(1, abs=0.02)

@@ -5,6 +5,7 @@ from robaudit.target.onnx.contrib import (  # noqa: F401  # each registers its o
     attention,
     convolution,
     legacy,
+    lstm,
     normalisation,
     packed_weights,
     products,
