@@ -16,6 +16,7 @@ from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.discover import DEFAULT_WITH
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.spec import ASSUMED, InputSpec, SpecOverrides
@@ -110,14 +111,20 @@ def _ranges(request: AuditRequest, table: Table | None, spec: InputSpec) -> Rang
             raise UsageError("--feature-ranges is for tables; give --data FILE.csv")
         ranges = read_ranges(request.feature_ranges)
         if table is not None:
-            return ranges.ordered(table.names, str(table.path))
+            return _whole(ranges.ordered(table.names, str(table.path)), spec)
         if spec.shape != (len(ranges),):
             words = "x".join(map(str, spec.shape))
             raise UsageError(f"{request.feature_ranges} has {len(ranges)} ranges, and the model takes {words} features")
-        return ranges
-    if table is None or spec.kind != "vector" or "domain" not in spec.assumed:
+        return _whole(ranges, spec)
+    declared = not spec.provenance.get("domain", ASSUMED).startswith((ASSUMED, DEFAULT_WITH))
+    if table is None or spec.kind != "vector" or declared:
         return None
-    return observed_ranges(table.names, table.values, str(table.path))
+    return _whole(observed_ranges(table.names, table.values, str(table.path)), spec)
+
+
+def _whole(ranges: Ranges, spec: InputSpec) -> Ranges:
+    """In a file that takes whole numbers every feature is one."""
+    return replace(ranges, integer=(True,) * len(ranges)) if spec.integer else ranges
 
 
 def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None, table: Table | None) -> InputSpec:

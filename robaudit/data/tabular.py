@@ -81,8 +81,7 @@ def open_table(
     if ranges is None:
         same = (lo,) * count, (hi,) * count
         ranges = Ranges(table.names, *same, (False,) * count, (False,) * count)
-    if not ranges.observed:
-        ranges.check(table.values, table.row)
+    ranges.check(table.values, table.row)
     classes, values = class_names, None
     order = "declared" if class_names else None
     unlabelled: frozenset[int] = frozenset()
@@ -142,7 +141,7 @@ def _notes(table: Table, ranges: Ranges, order: str | None) -> list[str]:
     if ranges.observed:
         finite = np.isfinite(values)
         whole = (~finite | (values == np.floor(np.where(finite, values, 0)))).all(0)
-        count = int((whole & (np.array(ranges.low) != np.array(ranges.high))).sum())
+        count = int((whole & (np.array(ranges.low) != np.array(ranges.high)) & ~np.array(ranges.integer)).sum())
         if count:
             notes.append(
                 f"{count} features hold whole numbers alone and are perturbed like the others; --feature-ranges FILE "

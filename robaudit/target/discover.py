@@ -16,6 +16,8 @@ from robaudit.target.spec import INTEGERS, InputSpec, SpecOverrides
 __all__ = ["FileInput", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
+DEFAULT_WITH = "default with"
+"""Begins the provenance of what follows from another field that was said."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 
@@ -74,7 +76,7 @@ def find_spec(
     layout, file_shape, shape = _shapes(values, provenance, given, sample_shape)
     if "channels" not in values and provenance.get("mean", "integer type") != "integer type":
         # The normalisation is declared; without a word on the order, values are given in RGB.
-        values["channels"], provenance["channels"] = "rgb", f"default with {provenance['mean']}"
+        values["channels"], provenance["channels"] = "rgb", f"{DEFAULT_WITH} {provenance['mean']}"
     for name, default in DEFAULTS.items():
         if name not in values:
             values[name] = default
@@ -118,7 +120,8 @@ def _complete_scale(values: dict[str, Any], provenance: dict[str, str], given: F
     if said is not None:
         for name in ("mean", "std", "scale", "domain"):
             if name not in values:
-                values[name], provenance[name] = DEFAULTS[name], said
+                values[name] = DEFAULTS[name]
+                provenance[name] = f"{DEFAULT_WITH} {said}" if name == "domain" else said
 
 
 def _shapes(
