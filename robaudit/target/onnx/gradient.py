@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from robaudit.target.onnx.element_types import BITS, DTYPES
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import find
-from robaudit.target.onnx.straight_through import EXACT, LABEL, rule_of
+from robaudit.target.onnx.straight_through import EXACT, JOINED, LABEL, rule_of
 
 # Piecewise constant, and without a stand-in.
 _COMPARISONS = {
@@ -110,9 +110,9 @@ def _cuts(node: Node, made: list[str]) -> bool:
     if known is not None and any(i in known.flat for i, name in enumerate(node.outputs) if name in made):
         return True
     if not node.domain and node.op in _CASTS:
-        return _narrows(node)
+        return _narrows(node) and not node.integer(JOINED, 0)
     if known is not None and known.backward:
-        return True
+        return not node.integer(JOINED, 0)
     if node.domain:
         return False
     if node.op in ("TopK", "MaxPool"):

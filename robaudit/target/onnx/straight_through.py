@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import UsageError
+from robaudit.target.onnx import surroundings
 from robaudit.target.onnx.arguments import is_known
-from robaudit.target.onnx.element_types import BITS
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import find
 
@@ -36,6 +36,8 @@ BOUNDED_STEP = (STRAIGHT, CLIPPED, EXACT)
 ATTRIBUTE = "backward"
 LABEL = "label"
 """Attribute of a node that stands for several: the operator whose derivative is replaced."""
+JOINED = "joined"
+"""Attribute of a step that is part of a formula with a slope (see surroundings.py): it cuts nothing."""
 
 
 def through(value: Tensor, path: Tensor, rule: str, low: float | None = None, high: float | None = None) -> Tensor:
@@ -94,111 +96,33 @@ def resolved(graph: Graph, backward: Mapping[str, str] | None = None) -> Graph:
 
 
 def _resolved(graph: Graph, wanted: Mapping[str, str], unused: set[str]) -> Graph:
-    floats = _carried_as_floats(graph)
-    scores = _of_scores(graph)
+    floats = surroundings.carried_as_floats(graph)
+    scores = surroundings.scores(graph)
+    whole = surroundings.parts_of_a_slope(graph)
     nodes = []
     for node in graph.nodes:
         known = find(node.domain, node.op)
         rules = known.backward if known is not None else ()
         label = label_of(node)
         key = node.name if node.name in wanted else label
-        if key in wanted and (rules or key == node.name):
+        if key in wanted:
             unused.discard(key)
             if wanted[key] not in rules:
                 choice = f"choose {' or '.join(rules)}" if rules else "it has none to choose from"
                 raise UsageError(f"operator {label} (node {node.name}) has no backward rule {wanted[key]!r}: {choice}")
         if rules:
-            rule = wanted.get(key, STRAIGHT if rules is QUANTISER and scores.intersection(node.outputs) else rules[0])
-            if _to_integer(node) and not floats.issuperset(node.outputs):
+            rule = rules[0]
+            if rules == QUANTISER and scores.intersection(node.outputs):
+                # Where the highest score saturates, the gradient of the others alone would point anywhere.
+                rule = STRAIGHT
+            if whole.intersection(node.outputs):
                 rule = EXACT
-            node = replace(node, attributes={**node.attributes, ATTRIBUTE: rule})
+            rule = wanted.get(key, rule)
+            if surroundings.to_integer(node) and not floats.issuperset(node.outputs):
+                rule = EXACT
+            joined = rule == EXACT and bool(whole.intersection(node.outputs))
+            node = replace(node, attributes={**node.attributes, ATTRIBUTE: rule, JOINED: int(joined)})
         if node.graphs:
             node = node.with_graphs({name: _resolved(g, wanted, unused) for name, g in node.graphs.items()})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
-
-
-# What keeps every score what it is, or a score.
-_KEEPS = frozenset(
-    {"DequantizeLinear", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Softmax", "LogSoftmax"}
-)
-
-
-def _of_scores(graph: Graph) -> set[str]:
-    """The outputs, and what they are but for their form.
-
-    A quantiser of scores is straight-through by default: where the highest score saturates, the gradient of the
-    others alone would point anywhere.
-    """
-    names = set(graph.outputs)
-    for node in reversed(graph.nodes):
-        if names.intersection(node.outputs) and node.op in _KEEPS:
-            names.update(node.inputs[:1])
-    return names
-
-
-def _to_integer(node: Node) -> bool:
-    return not node.domain and node.op in ("Cast", "CastLike") and node.integer("to", 0) in BITS
-
-
-# What an integer may meet before it is a float again, for a float to stand in for it: operators that move or
-# choose values (by their first inputs: the others say how), and those that take either.
-_MOVES = frozenset(
-    {
-        *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Expand", "Tile"),
-        *("Pad", "Gather", "DepthToSpace", "SpaceToDepth", "MaxPool", "ReduceMax", "ReduceMin", "Clip", "Dropout"),
-    }
-)
-_MERGES = frozenset({"Concat", "Max", "Min"})
-# Integers of 8 and 16 bits wrap around here.
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Neg", "Abs", "Relu", "Sum", "ReduceSum"})
-_ENDS: dict[str, tuple[int, ...]] = {
-    "Cast": (0,),
-    "CastLike": (0, 1),
-    "DequantizeLinear": (0, 2),
-    "QuantizeLinear": (0, 2),
-    "MatMulInteger": (0, 1, 2, 3),
-    "ConvInteger": (0, 1, 2, 3),
-    "QLinearConv": (0, 2, 3, 5, 7),
-    "QLinearMatMul": (0, 2, 3, 5, 7),
-    "Equal": (0, 1),
-    "Greater": (0, 1),
-    "GreaterOrEqual": (0, 1),
-    "Less": (0, 1),
-    "LessOrEqual": (0, 1),
-    "Shape": (0,),
-    "Size": (0,),
-    "ArgMax": (0,),
-    "ArgMin": (0,),
-}
-
-
-def _carried_as_floats(graph: Graph) -> set[str]:
-    """The values that may be floats where the file has integers: nothing that reads them needs true ones."""
-    wide: dict[str, bool] = {}
-    for node in graph.nodes:
-        own = BITS[node.integer("to", 0)][0] >= 32 if _to_integer(node) else None
-        for name in node.outputs:
-            wide[name] = own if own is not None else all(wide.get(i, True) for i in node.inputs)
-    unsafe: set[str] = set()
-    for node in reversed(graph.nodes):
-        fine = not unsafe.intersection(node.outputs)
-        for position, name in enumerate(node.inputs):
-            if position in _ENDS.get(node.op, ()) and not node.domain:
-                continue
-            passes = (node.op in _MOVES and (position == 0 or node.op == "Clip")) or node.op in _MERGES
-            passes = (
-                passes or (node.op == "Where" and position > 0) or (node.op in _ARITHMETIC and wide.get(name, True))
-            )
-            if node.domain or not passes or not fine:
-                unsafe.add(name)
-    return {name for node in graph.nodes for name in node.outputs} - unsafe
-
-
-def _passes(op: str, position: int, wide: bool) -> bool:
-    """Whether what an operator makes of this input may be a float if the input is one."""
-    if op in _MOVES:
-        return position == 0 or op == "Clip"
-    if op == "Where":
-        return position > 0
-    return op in _MERGES or (op in _ARITHMETIC and wide)

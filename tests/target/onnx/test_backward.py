@@ -80,6 +80,31 @@ def test_steps_are_straight_through_unless_told(op: str) -> None:
     assert by_name.cuts == exact.cuts
 
 
+FORMULAS = {
+    "remainder": (lambda x: x - 0.5 * torch.floor(x / 0.5), lambda x: torch.ones_like(x)),
+    "signed power": (lambda x: torch.sign(x) * x.abs().sqrt(), lambda x: 0.5 / x.abs().sqrt()),
+    "estimator": (lambda x: x - (x - torch.round(x)), lambda x: torch.ones_like(x)),
+    "other estimator": (lambda x: x + (torch.round(x) - x), lambda x: torch.ones_like(x)),
+}
+GRAPHS = {
+    "remainder": [("Div", "x", "h", "a"), ("Floor", "a", "b"), ("Mul", "b", "h", "c"), ("Sub", "x", "c", "y")],
+    "signed power": [("Sign", "x", "s"), ("Abs", "x", "a"), ("Sqrt", "a", "b"), ("Mul", "b", "s", "y")],
+    "estimator": [("Round", "x", "r"), ("Sub", "x", "r", "d"), ("Sub", "x", "d", "y")],
+    "other estimator": [("Round", "x", "r"), ("Sub", "r", "x", "d"), ("Add", "x", "d", "y")],
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_step_that_meets_its_own_input_keeps_the_slope_of_both(name: str) -> None:
+    nodes = [helper.make_node(op, list(names[:-1]), [names[-1]]) for op, *names in GRAPHS[name]]
+    module = import_onnx(make_model(nodes, (1, 4), {"h": np.array(0.5, np.float32)}), "y")
+    x = torch.tensor([[-2.2, -0.3, 0.9, 3.3]])
+    value, slope = FORMULAS[name]
+    torch.testing.assert_close(module(x), value(x))
+    torch.testing.assert_close(gradient(module, x), slope(x))
+    assert bool(module.cuts) == ("estimator" in name)
+
+
 def test_clipped_signs_stop_where_networks_of_signs_do() -> None:
     module = import_onnx(one_op("Sign", (1, 3)), "y", {"Sign": "clipped"})
     assert gradient(module, torch.tensor([[-1.5, 0.5, 0.9]])).tolist() == [[0.0, 1.0, 1.0]]
@@ -99,6 +124,8 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
     model = one_op("Round", (1, 3))
     with pytest.raises(UsageError, match=r"Round .* no backward rule 'softmax': choose straight-through or exact"):
         import_onnx(model, "y", {"Round": "softmax"})
+    with pytest.raises(UsageError, match=r"Relu .* no backward rule 'exact': it has none to choose from"):
+        import_onnx(one_op("Relu", (1, 3)), "y", {"Relu": "exact"})
     with pytest.raises(UsageError, match="Florr: the graph has no such operator or node"):
         import_onnx(model, "y", {"Florr": "exact"})
 
