@@ -34,8 +34,7 @@ def choose(weights: Sequence[Tensor], run: Callable[[Tensor], Tensor], x: Tensor
     """
     layouts: tuple[Layout, ...] = ("channels first", "channels last")
     wide = any(weight.dtype == torch.float64 for weight in weights)
-    # One convolution alone is a transformer's first step.
-    if wide or len(weights) < 2 or sum(weight.numel() for weight in weights) < _LARGE:
+    if wide or sum(weight.numel() for weight in weights) < _LARGE:
         return layouts[0]
     best = dict.fromkeys(layouts, float("inf"))
     started, rounds = 0.0, 0

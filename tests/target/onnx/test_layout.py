@@ -74,13 +74,6 @@ def test_small_networks_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried == []
 
 
-def test_one_convolution_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = seconds(monkeypatch, 1.0, 0.1)
-    weights = [torch.zeros(600, 3, 16, 16)]
-    assert layout.choose(weights, lambda x: x, torch.rand(2, 3, 16, 16)) == "channels first"
-    assert tried == []
-
-
 def test_networks_in_double_precision_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = seconds(monkeypatch, 1.0, 0.1)
     module = import_onnx(network(), "y").double()
