@@ -61,8 +61,8 @@ def _window(node: Node, x: Tensor) -> _Window:
         raise node.unsupported(f"{rank} spatial dimensions")
     strides = node.integers("strides") or [1] * rank
     dilations = node.integers("dilations") or [1] * rank
-    # ONNX Runtime leaves the dilation out of what auto_pad adds.
-    pads = window_pads(node, x, kernel, strides, [1] * rank)
+    # ONNX Runtime leaves the dilation out of what auto_pad adds to all but LpPool.
+    pads = window_pads(node, x, kernel, strides, dilations if node.op == "LpPool" else [1] * rank)
     # With auto_pad the output size is fixed by the stride alone; rounding up would add a window.
     ceil = bool(node.integer("ceil_mode", 0)) and not node.text("auto_pad", "NOTSET").startswith("SAME")
     return _Window(rank, kernel, strides, dilations, pads, ceil)
