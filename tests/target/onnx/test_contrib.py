@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -34,6 +35,35 @@ def test_operator_answers_as_onnx_runtime(case: Contrib) -> None:
         off = np.abs(y.numpy().astype(np.int64) - wanted)
         assert off.max() <= case.rarely_off
         assert off.mean() < 0.01
+
+
+def halved(case: Contrib) -> Contrib:
+    """The same call in half precision."""
+    half = onnx.TensorProto.FLOAT16
+    constants = [None if c is None else c.astype(np.float16) if c.dtype == np.float32 else c for c in case.constants]
+    more = tuple(half if code == FLOAT else code for code in case.more)
+    x = case.input().astype(np.float16)
+    return replace(case, constants=tuple(constants), x=x, out_type=half, more=more)
+
+
+def halves() -> list[Contrib]:
+    """One case of every operator over floats that ONNX Runtime runs in half precision as well."""
+    lacking = ("CDist", "UnfoldTensor", "GridSample", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QuantizeLinear")
+    first: dict[str, Contrib] = {}
+    for case in (*FLOAT_CASES, *QUANTISED_CASES):
+        if case.reference is None and case.domain and case.op not in lacking and case.input().dtype == np.float32:
+            first.setdefault(case.op, case)
+    return list(first.values())
+
+
+@pytest.mark.parametrize("case", halves(), ids=str)
+def test_operator_answers_in_half_precision(case: Contrib) -> None:
+    narrow = halved(case)
+    x = narrow.input()
+    expected = answers(narrow.model(), x, optimise=False)
+    (y, *_) = import_onnx(narrow.model()).graph_module(case.shape, torch.float16)(torch.from_numpy(x))
+    assert y.dtype == torch.float16
+    np.testing.assert_allclose(y.numpy(), expected, rtol=0, atol=2e-3 * np.abs(expected).max())
 
 
 def test_values_known_at_import_may_shape_the_graph() -> None:

@@ -114,6 +114,8 @@ def _crop_and_resize(node: Node, x: Tensor, boxes: Tensor, owners: Tensor, size:
     if mode not in ("bilinear", "nearest"):
         raise node.unsupported(f"mode {mode}")
     height, width = ints(size)
+    # Half precision would misplace the samples.
+    boxes = boxes.to(torch.float32) if boxes.dtype == torch.float16 else boxes
     ys = _sampled(boxes[:, 0], boxes[:, 2], height, x.shape[2])
     xs = _sampled(boxes[:, 1], boxes[:, 3], width, x.shape[3])
     rows, columns = torch.unsqueeze(ys, 2), torch.unsqueeze(xs, 1)
@@ -135,7 +137,7 @@ def _crop_and_resize(node: Node, x: Tensor, boxes: Tensor, owners: Tensor, size:
         values = upper * (1 - down) + lower * down
     inside = (rows >= 0) & (rows <= x.shape[2] - 1) & (columns >= 0) & (columns <= x.shape[3] - 1)
     filled = torch.where(torch.unsqueeze(inside, -1), values, node.number("extrapolation_value", 0.0))
-    return torch.permute(filled, [0, 3, 1, 2])
+    return torch.permute(filled, [0, 3, 1, 2]).to(x.dtype)
 
 
 def _sampled(low: Tensor, high: Tensor, count: int, size: int) -> Tensor:
