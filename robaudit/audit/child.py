@@ -97,6 +97,7 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection) -> Non
 
 def _confine(confinement: Confinement) -> None:
     faulthandler.enable(confinement.crash.open("wb"))
+    os.dup2(2, 1)  # stdout is the report's, and TorchScript may print
     for name in FOLDERS:
         os.environ[name] = confinement.scratch
     with contextlib.suppress(ImportError):  # Windows

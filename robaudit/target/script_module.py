@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from robaudit.target.peel import Tail
 from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.script_peel import find_script_tail
 
-__all__ = ["TorchScriptFile", "last_line"]
+__all__ = ["TorchScriptFile", "last_line", "operator_kinds"]
+
+CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
+"""Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
+TWIN = 0.05
+"""Largest difference between a file in half precision and its copy in float32, over the largest output."""
 
 
 class TorchScriptFile:
@@ -53,6 +59,9 @@ class TorchScriptFile:
         self._choice: Choice | None = None
         self._tail: tuple[Tail, Callable[..., Any]] | None = None
         self._peeled: Callable[..., Any] | None = None
+        self._wide: Callable[..., Any] | None = None
+        self._proved = False
+        self.cutting = _cutting(module)
 
     @property
     def inputs(self) -> list[DeclaredInput]:
@@ -124,16 +133,21 @@ class TorchScriptFile:
     def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
         """(where the differentiated function can end, None); labels without a known decision have no gradient."""
         name = choice.output.name
-        place = None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)
-        self._tail = find_script_tail(self.module, name, place)
+        self._tail = find_script_tail(self.module, name, self._place_of(name))
         if self._tail is None:
             return (Tail(name) if choice.role == "scores" else None), None
         tail = self._tail[0]
         return (None if choice.role != "scores" and tail.decision == "none" else tail), None
 
+    def _place_of(self, name: str) -> int | None:
+        return None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)
+
     def import_twin(self, tail: Tail) -> None:
         """Differentiate the module up to ``tail``."""
         self._peeled = self._tail[1] if self._tail is not None and tail.peeled else None
+        self._wide, self._proved = None, False
+        if self.dtype in (torch.float16, torch.bfloat16):
+            self._wide = self._widened(peeled=self._peeled is not None)
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.
@@ -155,18 +169,52 @@ class TorchScriptFile:
             return torch.cat([self._call(row)[:1] for row in rows])
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """The same with a gradient, up to the tail."""
-        if self._peeled is None:
-            return self._call(x)
-        result = self._checked(self._peeled, x)
-        return self._rows(result, len(x))
+        """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
+        if self._wide is None:
+            return self._reached(self._peeled, x)
+        if not self._proved:
+            self._prove(x.detach())
+            return self.differentiable(x)
+        return self._chosen(self._forward(self._wide, x.float()), len(x))
+
+    def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
+        return self._call(x) if peeled is None else self._rows(self._checked(peeled, x), len(x))
+
+    def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
+        """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
+        try:
+            wide = copy.deepcopy(self.module).float()
+        except Exception:  # a module may hold what cannot be copied
+            return None
+        if not peeled:
+            return wide if list(wide.parameters()) else None  # the weights of a frozen one are in its code
+        assert self._choice is not None
+        name = self._choice.output.name
+        tail = find_script_tail(wide, name, self._place_of(name))
+        return None if tail is None else tail[1]
+
+    def _prove(self, x: Tensor) -> None:
+        """Keep the copy only if it answers as the file does."""
+        self._proved = True
+        assert self._wide is not None
+        try:
+            with torch.no_grad():
+                expected = self._reached(self._peeled, x)
+                found = self._chosen(self._forward(self._wide, x.float()), len(x))
+            near = (found - expected).abs().amax() <= TWIN * expected.abs().amax()
+        except Exception:  # code that names its types refuses others
+            near = torch.tensor(False)
+        if not bool(near):
+            self._wide = None
 
     def _call(self, x: Tensor) -> Tensor:
-        result = self._checked(self.module, x)
+        return self._chosen(self._checked(self.module, x), len(x))
+
+    def _chosen(self, result: Any, count: int) -> Tensor:
         if not isinstance(result, Tensor):
             assert self._choice is not None
             result = _tensors(result)[self._choice.output.name]
-        return self._rows(result, len(x))
+        return self._rows(result, count)
 
     def _rows(self, result: Tensor, count: int) -> Tensor:
         if result.dim() < 1 or len(result) != count:
@@ -202,6 +250,30 @@ def _tensors(result: Any) -> dict[str, Tensor]:
     if isinstance(result, list | tuple):
         return {f"output{i}": value for i, value in enumerate(result) if isinstance(value, Tensor)}
     return {}
+
+
+def _cutting(module: Any) -> tuple[str, ...]:
+    """Operators of a module that cut the gradient, by name; none where it has no graph of TorchScript."""
+    graph = getattr(module, "inlined_graph", None)
+    if graph is None:
+        return ()
+    kinds = set(operator_kinds(graph))
+    quantised = {kind for kind in kinds if kind.startswith("quantized::")}
+    return tuple(sorted({CUTS[kind] for kind in kinds & CUTS.keys()} | quantised))
+
+
+def operator_kinds(block: Any) -> Iterator[str]:
+    """Operators of a graph or block, those of the blocks and graphs inside its nodes included."""
+    for node in block.nodes():
+        yield node.kind()
+        for inner in node.blocks():
+            yield from operator_kinds(inner)
+        for name in node.attributeNames():
+            if node.kindOf(name) == "g":
+                yield from operator_kinds(node.g(name))
+            elif node.kindOf(name) == "gs":
+                for graph in node.gs(name):
+                    yield from operator_kinds(graph)
 
 
 def _array(value: Tensor) -> np.ndarray[Any, Any]:

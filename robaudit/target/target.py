@@ -235,17 +235,18 @@ class Target:
             return
         twin = getattr(self.file, "twin", None)
         cuts = [] if twin is None else list(twin.cuts)
-        told_cuts = tuple(str(cut) for cut in cuts)
+        cutting = getattr(self.file, "cutting", ())
+        told_cuts = tuple(str(cut) for cut in cuts) or cutting
         passed = any(not cut.ends for cut in cuts)
         batching = None if twin is None else twin.batching
         self.gradient = replace(
             self.gradient, method="straight-through" if passed else "exact", cuts=told_cuts, batching=batching
         )
-        ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends]
+        ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends] or list(cutting)
         where = f" ({', '.join(ends[:3])})" if ends else ""
         if gradient is None:
             reason = "unavailable: no gradient path leads from the input to the output" + where
-        elif cuts and not bool(gradient.any()) and self._changes(points.detach()):
+        elif (cuts or cutting) and not bool(gradient.any()) and self._changes(points.detach()):
             reason = "unavailable: the gradient is zero everywhere" + where
         else:
             if twin is not None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from robaudit.errors import UsageError
-from robaudit.target.script_module import TorchScriptFile, last_line
+from robaudit.target.script_module import TorchScriptFile, last_line, operator_kinds
 
 __all__ = ["TorchScriptFile", "open_torchscript"]
 
 ALLOWED = {"aten", "prim", "quantized", "torchvision"}
-FORBIDDEN = ("from_file", "__setstate__", "torch.save", "torch.load", "ops.prims", "open(")
+FORBIDDEN = ("from_file", "torch.save", "torch.load", "ops.prims", "open(")
 OPERATOR = re.compile(r"(?<![\w.])ops\.([A-Za-z_]\w*)\.")
 """Not ``__torch__.torchvision.ops.misc``, which is a class."""
 TOUCHES_FILES = {"aten::save", "aten::from_file"}
+CLASSES = {"quantized", "xnnpack", "mkldnn"}
+"""Of compiled classes that archives hold: packed weights. Others may be handles to anything."""
+CLASS = re.compile(r"torch\.classes\.([A-Za-z_]\w*)")
+HIDES = re.compile(r"save|getattr|\\|[^\n\x20-\x7e]|(?<![\w.])(?:torch|ops)(?!\.[A-Za-z_])|(?<![\w.])ops\.\w+(?!\.)\b")
+"""How a text could call an operator that it does not name in full."""
 
 
 def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchScriptFile:
@@ -41,9 +45,22 @@ def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchS
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded as TorchScript: {last_line(error)}") from error
     module.eval()
+    _move_constants(module, device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return TorchScriptFile(path, module, device)
+
+
+def _move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None:
+    """Devices that a trace wrote into its graph: those of another machine become this one's."""
+    for part in module.modules():
+        held: Any = getattr(part, "_c", None)
+        for name in held._method_names() if held is not None else ():
+            for node in held._get_method(name).graph.findAllNodes("prim::Constant"):
+                if node.output().type().kind() == "DeviceObjType" and node.hasAttribute("value"):
+                    kind = torch.device(node.s("value")).type
+                    if kind not in ("cpu", device.type):
+                        node.s_("value", str(device))
 
 
 def _check_archive(path: Path, *, trust: bool) -> None:
@@ -58,8 +75,14 @@ def _check_archive(path: Path, *, trust: bool) -> None:
                 return
             if len(set(folded)) != len(folded):
                 raise UsageError(f"{path} holds two entries of the same name, which no exporter writes; refused")
-            for name in code:
-                _scan(path, archive.read(name).decode("utf-8", "replace"))
+            texts = [archive.read(name).decode("utf-8", "replace") for name in code]
+            for text in texts:
+                _scan(path, text)
+            if any("__setstate__" in text for text in texts) and any(HIDES.search(text) for text in texts):
+                _refuse_word(path, "__setstate__")
+            for name in names:
+                if name.lower().endswith(".pkl"):
+                    _scan_classes(path, archive.read(name).decode("latin-1"))
     except UsageError:
         raise
     except Exception as error:  # a damaged archive may break zipfile or its decompressors anywhere
@@ -79,13 +102,24 @@ def _scan(path: Path, text: str) -> None:
     """Refuse code that can touch files at load, or call operators of unknown libraries."""
     for word in FORBIDDEN:
         if word in text:
-            raise UsageError(
-                f"{path} holds code that uses {word.rstrip('(')}, which can read or change files when it is loaded; "
-                "give --trust-model if you trust its author"
-            )
+            _refuse_word(path, word.rstrip("("))
+    _scan_classes(path, text)
     for namespace in OPERATOR.findall(text):
         if namespace not in ALLOWED:
             _refuse_namespace(path, namespace)
+
+
+def _scan_classes(path: Path, text: str) -> None:
+    for namespace in CLASS.findall(text):
+        if namespace not in CLASSES:
+            _refuse_namespace(path, f"torch.classes.{namespace}")
+
+
+def _refuse_word(path: Path, word: str) -> NoReturn:
+    raise UsageError(
+        f"{path} holds code that uses {word}, which can read or change files when it is loaded; give --trust-model if "
+        "you trust its author"
+    )
 
 
 def _refuse_namespace(path: Path, namespace: str) -> NoReturn:
@@ -98,7 +132,7 @@ def _refuse_namespace(path: Path, namespace: str) -> NoReturn:
 def _check_operators(path: Path) -> None:
     """Look at the compiled code itself: text can hide what it calls, as in ``t = torch`` and ``t.save``.
 
-    Nothing of the archive runs: its text has been scanned for the one method that loading calls.
+    What loading runs, ``__setstate__``, is known by now to name in full all that it calls.
     """
     unit: Any = torch._C.CompilationUnit()
     load: Any = torch._C.import_ir_module
@@ -106,24 +140,10 @@ def _check_operators(path: Path) -> None:
     functions = unit.get_functions()
     if not functions:
         raise UsageError(f"{path} holds no code that can be inspected; export the model again")
-    for kind in sorted({kind for function in functions for kind in _kinds(function.graph)}):
+    for kind in sorted({kind for function in functions for kind in operator_kinds(function.graph)}):
         if kind in TOUCHES_FILES:
             raise UsageError(
                 f"{path} calls {kind}, which can read or change files; give --trust-model if you trust its author"
             )
         if (namespace := kind.partition("::")[0]) not in ALLOWED:
             _refuse_namespace(path, namespace)
-
-
-def _kinds(block: Any) -> Iterator[str]:
-    """Operators of a graph or block, those of the blocks and graphs inside its nodes included."""
-    for node in block.nodes():
-        yield node.kind()
-        for inner in node.blocks():
-            yield from _kinds(inner)
-        for name in node.attributeNames():
-            if node.kindOf(name) == "g":
-                yield from _kinds(node.g(name))
-            elif node.kindOf(name) == "gs":
-                for graph in node.gs(name):
-                    yield from _kinds(graph)

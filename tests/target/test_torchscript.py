@@ -157,7 +157,10 @@ def edited(source: Path, path: Path, change: dict[str, bytes] | None = None, **e
         ('_9 = torch.from_file("/etc/passwd", False, 8)', "from_file"),
         ('_9 = torch.save(x, "out")', "torch.save"),
         ("_9 = ops.mylib.run(x)", "'mylib'"),
-        ("def __setstate__(self)", "__setstate__"),
+        ("t = torch\n    def __setstate__(self)", "__setstate__"),
+        ('_9 = getattr(torch, "fr" "om_fi" "le")\n    def __setstate__(self)', "__setstate__"),
+        ("t = ops.aten\n    def __setstate__(self)", "__setstate__"),
+        ("def __setstate__(self, s: __torch__.torch.classes.dist_rpc.WorkerInfo)", "torch.classes.dist_rpc"),
     ],
 )
 def test_code_that_is_not_known_to_be_harmless_needs_trust(tmp_path, line, words):
@@ -211,6 +214,113 @@ def test_classes_of_a_package_named_ops_are_no_operators(tmp_path, monkeypatch):
     with zipfile.ZipFile(path) as archive:
         assert any("torchvision/ops/misc" in name for name in archive.namelist())
     assert load(path).num_classes == 4
+
+
+def quantised(dynamic: bool) -> nn.Module:
+    class Quantised(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.leave = torch.ao.quantization.QuantStub(), torch.ao.quantization.DeQuantStub()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.leave(self.last(torch.relu(self.conv(self.enter(x))).flatten(1)))
+
+    net = Quantised().eval()
+    if dynamic:
+        return torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+    net.qconfig = torch.ao.quantization.get_default_qconfig(torch.backends.quantized.engine)
+    prepared = torch.ao.quantization.prepare(net)
+    prepared(torch.rand(8, *SHAPE))
+    return torch.ao.quantization.convert(prepared)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_quantised_modules_need_no_trust_and_have_no_gradient(tmp_path, dynamic):
+    path = script(tmp_path / "m.pt", quantised(dynamic))
+    with zipfile.ZipFile(path) as archive:
+        assert dynamic or any(b"__setstate__" in archive.read(name) for name in archive.namelist())
+    target, u = ready(path)
+    assert target.scores(u).shape == (5, 4)
+    assert not target.gradient.available
+    assert "no gradient path" in target.gradient.reason
+    assert "quantized::linear" in target.gradient.reason
+
+
+def test_what_loading_runs_must_name_its_operators(tmp_path):
+    """``__setstate__`` runs while the archive is loaded, before compiled operators can be looked at."""
+    out = tmp_path / "out"
+    source = script(tmp_path / "m.pt", quantised(dynamic=False))
+    for body in (
+        't = torch\n    _9 = t.save([1], "{}")',
+        '_9 = ops.aten.save([1], "{}")',
+        'getattr(torch, "sa" "ve")([1], "{}")',
+    ):
+        path = tmp_path / "bad.pt"
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+            for info in old.infolist():
+                content = old.read(info)
+                if b"__setstate__" in content and info.filename.endswith(".py"):
+                    place = content.index(b"NoneType:\n", content.index(b"__setstate__")) + len(b"NoneType:\n")
+                    content = content[:place] + b"    " + body.format(out).encode() + b"\n" + content[place:]
+                new.writestr(info.filename, content)
+        with pytest.raises(UsageError, match="--trust-model"):
+            load(path)
+        assert not out.exists()
+
+
+def test_a_device_that_is_not_here(tmp_path):
+    class Placed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + torch.ones(4, device=torch.device("cpu"))
+
+    path = script(tmp_path / "m.pt", Placed(), torch.rand(2, *SHAPE))
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "cuda.pt", "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info).replace(b'torch.device("cpu")', b'torch.device("cuda:0")'))
+    with zipfile.ZipFile(tmp_path / "cuda.pt") as archive:
+        assert any(b"cuda:0" in archive.read(name) for name in archive.namelist())
+    target, u = ready(tmp_path / "cuda.pt")
+    torch.testing.assert_close(target.scores(u), Placed().eval()(u), rtol=1e-5, atol=1e-6)
+    assert target.gradient.available
+
+
+class Vanishing(Net):
+    """Its gradient is below the smallest number of half precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.half, torch.bfloat16])
+def test_half_precision_is_searched_in_float32(tmp_path, dtype):
+    net = Vanishing().to(dtype)
+    target, u = ready(script(tmp_path / "m.pt", net, torch.rand(2, *SHAPE).to(dtype)))
+    leaf = u.clone().requires_grad_()
+    (found,) = torch.autograd.grad(target.logits(leaf)[:, 1].sum(), leaf)
+    again = u.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(Vanishing().to(dtype).float().eval()(again)[:, 1].sum(), again)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(target.scores(u), net.eval()(u.to(dtype)).float(), rtol=1e-6, atol=0)
+
+
+def test_a_part_without_gradient_is_named(tmp_path):
+    class Frozen(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                h = torch.tanh(self.conv(x))
+            return self.last(h.flatten(1))
+
+    target, _ = ready(script(tmp_path / "m.pt", Frozen()))
+    assert "no gradient path leads from the input to the output (no_grad)" in target.gradient.reason
+
+
+def test_a_module_that_was_saved_in_training(tmp_path):
+    net = Net()
+    torch.jit.save(torch.jit.script(net.train()), str(tmp_path / "m.pt"))
+    target, u = ready(tmp_path / "m.pt")
+    assert target.repeat_deviation == 0.0
+    torch.testing.assert_close(target.scores(u), net.eval()(u), rtol=1e-5, atol=1e-6)
 
 
 def test_an_unknown_namespace_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
