@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
@@ -79,6 +81,7 @@ def load(
     )
     ranges = _ranges(request, table, target.spec)
     target.spec = _ranged(request, target.spec, ranges, table)
+    target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     data, reference = _data(request, target, table, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
     surrogates, problems = _surrogates(request, target)

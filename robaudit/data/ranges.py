@@ -78,7 +78,7 @@ class Ranges:
         )
 
     def check(self, values: NDArray[Any], row: Callable[[int], str]) -> None:
-        """Refuse values outside of their range; NaN says nothing.
+        """Refuse values outside of their range; NaN and infinity say nothing.
 
         Args:
             values: [N, F].
@@ -89,12 +89,13 @@ class Ranges:
         """
         low, high = np.array(self.low), np.array(self.high)
         slack = 1e-6 * np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
-        out = (values < low - slack) | (values > high + slack)
+        finite = np.isfinite(values)
+        out = ((values < low - slack) | (values > high + slack)) & finite
         for i, j in np.argwhere(out)[:1]:
             span = f"[{self.low[j]:g}, {self.high[j]:g}]"
             raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, outside of its range {span}")
         integer = np.array(self.integer)
-        broken = (values != np.floor(values)) & integer & ~np.isnan(values)
+        broken = (values != np.floor(values)) & integer & finite
         for i, j in np.argwhere(broken)[:1]:
             raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, and its range says whole numbers")
 

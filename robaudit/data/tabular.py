@@ -34,7 +34,7 @@ class TableDataset(Dataset):
         self._unlabelled = unlabelled
 
     def load(self, index: int) -> NDArray[Any]:
-        """A row in u-space; a feature that is constant is 0."""
+        """A row in u-space, in float64, so that the file sees its very values; a feature that is constant is 0."""
         row, table = self._table.values[index], self._table
         bad = np.flatnonzero(~np.isfinite(row))
         if bad.size:
@@ -42,7 +42,7 @@ class TableDataset(Dataset):
             raise UnreadableSampleError(f"{table.row(index)} has no value for {table.names[bad[0]]}{more}")
         if index in self._unlabelled:
             raise UnreadableSampleError(f"{table.row(index)} has no label")
-        u: NDArray[Any] = np.clip((row - self._low) / self._width, 0.0, 1.0).astype(np.float32).reshape(self._shape)
+        u: NDArray[Any] = np.clip((row - self._low) / self._width, 0.0, 1.0).reshape(self._shape)
         return u
 
 

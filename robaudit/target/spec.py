@@ -110,14 +110,17 @@ class InputSpec:
         return tensor if len(values) == 1 else tensor.reshape(-1, *([1] * (x.dim() - 2)))
 
     def _in_ranges(self, ranges: Ranges, u: Tensor) -> Tensor:
-        """Each feature in its own units; what was snapped to a whole number is one exactly."""
-        low, high = (_constant(ends, u.dtype, u.device).reshape(self.shape) for ends in (ranges.low, ranges.high))
-        x = u * (high - low) + low
+        """Each feature in its own units; what was snapped to a whole number is one exactly.
+
+        In float64, so that a row of a table comes back as it was: a tree tells values apart that differ in a last bit.
+        """
+        low, high = (_constant(ends, torch.float64, u.device).reshape(self.shape) for ends in (ranges.low, ranges.high))
+        x = u.double() * (high - low) + low
         if any(ranges.integer):
             whole = x.detach().round()
             exact = self._integers(ranges, u.device) & ((whole - x.detach()).abs() <= NEARLY * (high - low))
             x = x + torch.where(exact, whole - x.detach(), 0.0)
-        return x
+        return x if self.dtype == "float64" else x.float()
 
     def _integers(self, ranges: Ranges, device: torch.device) -> Tensor:
         return _constant(tuple(map(float, ranges.integer)), torch.float32, device).reshape(self.shape) > 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto
 from run_kit import make_profile, make_request, run_here
 from table_files import NAMES, RANGES, answers, write_model, write_table
@@ -103,6 +104,25 @@ def test_whole_numbers_of_an_integer_file(tmp_path):
     raw = np.stack([low + away[:, i] * (high - low) for i, (low, high) in enumerate(ends)], 1)
     assert len(raw) > 0
     np.testing.assert_allclose(raw, raw.round(), rtol=1e-6, atol=1e-3)
+
+
+def test_the_file_sees_the_very_values_of_the_table(folder):
+    loaded = load(request(folder))
+    rows = np.loadtxt(folder / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
+    u = torch.from_numpy(np.stack([loaded.data.load(i) for i in range(len(rows))])).to(loaded.target.dtype)
+    assert torch.equal(loaded.target.spec.to_file(u), torch.from_numpy(rows.astype(np.float32)))
+
+
+def test_a_torchscript_file(folder):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).eval()
+    torch.jit.save(torch.jit.trace(net, torch.zeros(1, 4)), str(folder / "m.pt"))
+    profile = make_profile(folder / "p.yaml", ATTACKS, eps=0.2)
+    given = make_request(folder / "m.pt", folder / "t.csv", profile, input_values={}, reference="model")
+    result = run_here(given, folder / "run")
+    assert result.target.gradient.available
+    assert result.worst_case.upper_bound_observed.n == 30
+    assert [a.status for a in result.attacks] == ["done"]
 
 
 def test_ranges_and_label_column_name_the_run(folder):
