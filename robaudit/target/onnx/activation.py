@@ -62,7 +62,10 @@ def _shrink(node: Node, x: Tensor) -> Tensor:
 
 @operator("PRelu")
 def _prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
-    # The slope broadcasts as any operand does, unlike torch's, which belongs to the channel axis.
+    # torch's slope is one a channel; ONNX's broadcasts as any operand does.
+    shape = [1] * (x.dim() - slope.dim()) + list(slope.shape)
+    if slope.numel() == 1 or (x.dim() > 1 and shape[1] == x.shape[1] == slope.numel()):
+        return F.prelu(x, torch.reshape(slope, [slope.numel()]))
     return torch.where(x >= 0, x, x * slope)
 
 

@@ -45,11 +45,18 @@ def _gather_nd(node: Node, x: Tensor, index: Tensor) -> Tensor:
     batch = node.integer("batch_dims", 0)
     depth = index.shape[-1]
     parts = [_wrapped(index[..., i], x.shape[batch + i]) for i in range(depth)]
-    for axis in range(batch):
-        # The leading axes walk in step with the index.
-        shape = [-1 if i == axis else 1 for i in range(index.dim() - 1)]
-        parts.insert(axis, torch.reshape(torch.arange(x.shape[axis]), shape))
-    return x[tuple(parts)]
+    if batch == 0:
+        return x[tuple(parts)]
+    # The leading axes walk in step with the index: one gather along the indexed axes, which become one. (Indices
+    # for the leading axes would hold the batch size.)
+    lead, rest = list(x.shape[:batch]), list(x.shape[batch + depth :])
+    place = parts[0]
+    for part, size in zip(parts[1:], x.shape[batch + 1 : batch + depth], strict=True):
+        place = place * size + part
+    picks, width = math.prod(index.shape[batch:-1]), math.prod(rest)
+    table = torch.reshape(x, [*lead, math.prod(x.shape[batch : batch + depth]), width])
+    spread = torch.unsqueeze(torch.reshape(place, [*lead, picks]), -1).expand([*lead, picks, width])
+    return torch.reshape(torch.gather(table, batch, spread), [*lead, *index.shape[batch:-1], *rest])
 
 
 @operator("ScatterND")

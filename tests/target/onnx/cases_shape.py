@@ -44,6 +44,8 @@ CASES: list[GradientCase] = [
     case("GatherElements", data(2, 5), np.array([[0, -1], [2, 2]]), axis=1),
     case("GatherND", data(2, 5), np.array([[0, 1], [1, -1]])),
     case("GatherND", data(2, 5, 2), np.array([[0], [4]]), batch_dims=1),
+    case("GatherND", data(2, 3, 4, 2), np.array([[[0, -1], [2, 1]], [[1, 1], [0, 3]]]), opset=12, batch_dims=1),
+    case("GatherND", data(2, 3, 4), np.array([[[0], [1], [-1]], [[3], [1], [0]]]), batch_dims=2),
     *[
         case("ScatterND", data(4, 3), np.array([[1], [3]]), data(2, 3), opset=18, reduction=reduction)
         for reduction in ("none", "add", "mul", "max", "min")

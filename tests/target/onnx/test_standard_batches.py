@@ -90,6 +90,16 @@ def warped() -> Model:
     return Model("warped", nodes, (3, 4, 5), {"space": i(2, 3), "w": f(3, 6), "matrix": i(-1, 2, 3)}, 20)
 
 
+def best() -> Model:
+    """The features at the place of the largest score."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("TopK", ["scores", "k"], ["top", "places"], axis=1),
+        helper.make_node("GatherND", ["x", "places"], ["y"], batch_dims=1),
+    ]
+    return Model("best", nodes, (5, 3), {"w": f(3, 1), "k": i(2)}, 17)
+
+
 def unpooled() -> Model:
     nodes = [
         helper.make_node("MaxPool", ["x"], ["p", "i"], kernel_shape=[2, 2], strides=[2, 2]),
@@ -119,6 +129,7 @@ MODELS = [
     attention(is_causal=1, softcap=0.5),
     linear_attention(),
     warped(),
+    best(),
     unpooled(),
     spectrum(),
     one("Col2Im", (8, 6), i(3, 4), i(2, 2), opset=18),
