@@ -304,7 +304,7 @@ def mutate_archive(content: bytes, rng: random.Random, outside: str) -> bytes:
 def _entry(name: str, data: bytes, rng: random.Random) -> tuple[str, bytes]:
     if not name.endswith(".py") or rng.random() < 0.3:
         return name, mutate_bytes(data, rng)
-    lines = data.decode().split("\n")
+    lines = data.decode("utf-8", "replace").split("\n")
     bodies = [i for i, line in enumerate(lines) if line.startswith("    ")]
     place = rng.choice(bodies or [0])
     kind = rng.randrange(5)
