@@ -161,6 +161,19 @@ def test_a_gate_that_others_read_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == {"sigmoid": 1, "mul": 1, "add": 1}
 
 
+def test_a_clip_after_weights_has_the_cheaper_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = Draft()
+    y = g("Clip", g("Conv", "x", f(4, 3, 3, 3)), 0.0, 6.0)
+    assert check(g.model(y, ("N", 3, 5, 5)), monkeypatch) == {"conv2d": 1, "hardtanh": 1}
+
+
+def test_a_clip_of_the_input_passes_the_gradient_on_its_bounds() -> None:
+    g = Draft()
+    module = import_onnx(g.model(g("Clip", "x", 0.0, 1.0), ("N", 4)), "y")
+    x = torch.tensor([[0.0, 1.0, 0.5, 2.0]], requires_grad=True)
+    assert torch.autograd.grad(module(x).sum(), x)[0].tolist() == [[1.0, 1.0, 1.0, 0.0]]
+
+
 def normed(g: Draft, x: str, axis: int, how: str) -> str:
     centred = g("Sub", x, g("ReduceMean", x, axes=[axis]))
     square = g("Mul", centred, centred) if how == "rsqrt" else g("Pow", centred, 2.0)

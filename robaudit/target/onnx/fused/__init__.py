@@ -26,7 +26,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "select": (slices.part,),
     "index_select": (slices.run,),
     "cat": (slices.roll,),
-    "clamp": (activations.hard_sigmoid,),
+    "clamp": (activations.hard_sigmoid, activations.bounded),
     "mul": (activations.product, layer_norm.quotient, layer_norm.scale),
     "div": (activations.sigmoid, activations.product, layer_norm.quotient),
     "reciprocal": (activations.sigmoid,),

@@ -12,6 +12,7 @@ from torch import fx
 from robaudit.target.onnx.fused.program import Program, argument, close, is_call, name_of, operands, sole, source
 
 _CUBE = 0.044715
+_WEIGHTED = ("conv1d", "conv2d", "conv3d", "linear", "batch_norm")
 
 
 def product(program: Program, node: fx.Node) -> fx.Node | None:
@@ -72,6 +73,20 @@ def hard_sigmoid(program: Program, node: fx.Node) -> fx.Node | None:
     scaled = program.unscaled(left)
     same = program.shape(scaled.node) == program.shape(node)
     return program.call(F.hardsigmoid, scaled.node) if same and close(scaled.factor, 1 / 6) else None
+
+
+def bounded(program: Program, node: fx.Node) -> fx.Node | None:
+    """A clamp after weights (relu6), whose gradient costs torch seven times less under another name.
+
+    That gradient is zero on the bounds themselves, where an image has its black and white: elsewhere clamps stay.
+    """
+    x, bounds = source(node), _bounds(node)
+    if x is None or bounds is None or not is_call(x, *_WEIGHTED) or not program.same_type(x, node):
+        return None
+    low, high = bounds
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)) or not low < high:
+        return None
+    return program.call(F.hardtanh, x, float(low), float(high))
 
 
 def _bounds(node: Any) -> tuple[Any, Any] | None:
