@@ -146,6 +146,36 @@ def test_an_onnx_file_with_a_state(tmp_path, batch):
         assert target.batch_invariant
 
 
+def test_a_recurrent_layer_with_a_state_of_one_row(tmp_path):
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(size=(1, 12, 2)).astype(np.float32),
+        "r": rng.normal(size=(1, 12, 3)).astype(np.float32),
+        "steps": np.int64([-1, 4, 2]),
+        "axis": np.int64([0]),
+    }
+    path = write_onnx(
+        tmp_path / "m.onnx",
+        [
+            NODE("Reshape", ["x", "steps"], ["s"]),
+            NODE("Transpose", ["s"], ["t"], perm=[1, 0, 2]),
+            NODE("LSTM", ["t", "w", "r", "", "", "h", "c"], ["", "last"], hidden_size=3),
+            NODE("Squeeze", ["last", "axis"], ["y"]),
+        ],
+        ("N", 8),
+        constants,
+        outputs={"y": (("N", 3), FLOAT)},
+        extra_inputs={"h": ((1, "N", 3), FLOAT), "c": ((1, "N", 3), FLOAT)},
+    )
+    target, u = ready(path, fixed={"h": "zeros", "c": "0.5"})
+    assert target.gradient.available, target.gradient.reason
+    assert target.gradient.batching == "vmap"
+    assert target.batch_invariant
+    assert target.parity(u).relative_difference < 1e-5
+    leaf = u.clone().requires_grad_()
+    assert torch.autograd.grad(target.logits(leaf).sum(), leaf)[0].flatten(1).any(1).all()
+
+
 def test_the_attacked_input_is_named(tmp_path):
     target, u = ready(scaled(tmp_path / "m.onnx"), fixed={"x": "ones", "r": "0"}, input="s")
     assert (target.spec.name, target.spec.shape) == ("s", (3,))

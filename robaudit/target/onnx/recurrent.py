@@ -51,6 +51,8 @@ def _recurrent(
         ]
         peephole = None if peepholes is None else peepholes[i]
         states = [start if s is None else s[i] for s in given]
+        if any(state.shape != start.shape for state in states):  # torch's layer would read past their end
+            raise ValueError("the initial state is of another batch size")
         y, *final = _recorded(plan, x, states, parameters, peephole, lengths)
         outputs.append(y)
         finals.append(final)
