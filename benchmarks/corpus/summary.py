@@ -26,7 +26,9 @@ def problems(found: dict[str, Any]) -> list[str]:
     if "error" in found:
         return [found["error"]]
     if found["gradient"] != "available":
-        return [found["gradient"]]
+        return [] if "TreeEnsemble" in found["gradient"] else [found["gradient"]]  # trees have none
+    if "labels_equal" in found:
+        return [] if found["labels_equal"] == 1 else [f"labels equal on {found['labels_equal']:.0%}"]
     wrong = []
     for points in ("noise", "attacked"):
         figures = found[points]
