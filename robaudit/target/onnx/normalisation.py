@@ -60,8 +60,11 @@ def _layer_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None
 @operator("RMSNormalization")
 def _rms_norm(node: Node, x: Tensor, scale: Tensor) -> Tensor:
     over = list(range(node.integer("axis", -1) % x.dim(), x.dim()))
-    mean_square = torch.mean(torch.square(x), over, keepdim=True)
-    return x * torch.rsqrt(mean_square + node.number("epsilon", 1e-5)) * scale
+    # Squares overflow in half precision: the first stage runs in the type that stash_type names.
+    half = x.dtype in (torch.float16, torch.bfloat16) and node.integer("stash_type", 1) == 1
+    wide = x.to(torch.float32) if half else x
+    mean_square = torch.mean(torch.square(wide), over, keepdim=True)
+    return (wide * torch.rsqrt(mean_square + node.number("epsilon", 1e-5))).to(x.dtype) * scale
 
 
 @operator("InstanceNormalization")

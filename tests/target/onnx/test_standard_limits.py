@@ -1,4 +1,4 @@
-"""Variants that have no translation are named, not guessed at."""
+"""Variants that have no translation are named, not guessed at; half precision does not overflow inside."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper
 from onnx_graphs import make_model, one_op
 
-from robaudit.target.onnx import coverage
+from robaudit.target.onnx import coverage, import_onnx
 
 INT = onnx.TensorProto.INT64
 LENGTH = np.array(0.4, np.float32)
@@ -64,3 +65,11 @@ def text_counts() -> onnx.ModelProto:
 )
 def test_what_cannot_be_translated_is_named(model: onnx.ModelProto, told: str) -> None:
     assert coverage(model) == [told]
+
+
+def test_half_precision_does_not_overflow_inside_a_norm() -> None:
+    half = onnx.TensorProto.FLOAT16
+    scale = np.ones(4, np.float16)
+    model = one_op("RMSNormalization", (1, 4), scale, opset=23, out_type=half, dtype=half)
+    (y,) = import_onnx(model).graph_module((1, 4), torch.float16)(torch.full((1, 4), 300.0, dtype=torch.float16))
+    torch.testing.assert_close(y, torch.ones(1, 4, dtype=torch.float16))
