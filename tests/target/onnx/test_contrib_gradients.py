@@ -1,4 +1,4 @@
-"""The gradient through ONNX Runtime's quantised operators is that of what they compute before they round."""
+"""The gradient through ONNX Runtime's own operators: straight through the rounding, and on the device."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contrib_graphs import Contrib, f, scalar
-from contrib_quantised_cases import scales, whole, zero
+from contrib_cases import FLOAT_CASES
+from contrib_graphs import FLOAT, Contrib, f, scalar
+from contrib_quantised_cases import QUANTISED_CASES, scales, whole, zero
+from device_strict import strictly
 from torch import Tensor
 
 from robaudit.target.onnx import import_onnx
@@ -194,3 +196,21 @@ def test_gradient_of_a_quantised_lstm_is_that_of_the_real_one() -> None:
     slopes = [gradient(lambda v, m=module: m.graph_module(shape)(v)[0], x).flatten() for module in (rough, plain)]
     assert torch.cosine_similarity(*slopes, dim=0) > 0.999
     assert float(slopes[0].norm() / slopes[1].norm()) == pytest.approx(1, abs=0.02)
+
+
+# Fake devices cannot be indexed where torch was built without the real one.
+INDEXING = ("GatherND", "GridSample", "CropAndResize", "RotaryEmbedding", "GroupQueryAttention", "DynamicSlice")
+
+
+def differentiable() -> list[Contrib]:
+    """One case of every operator that takes and gives floats."""
+    first: dict[str, Contrib] = {}
+    for case in (*FLOAT_CASES, *QUANTISED_CASES):
+        if case.gradient and case.out_type == FLOAT and case.op not in INDEXING:
+            first.setdefault(case.op, case)
+    return list(first.values())
+
+
+@pytest.mark.parametrize("case", differentiable(), ids=str)
+def test_forward_and_backward_stay_on_the_device(case: Contrib) -> None:
+    assert bool(strictly(import_onnx(case.model(), "y"), case.shape).any())

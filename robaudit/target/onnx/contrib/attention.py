@@ -29,8 +29,10 @@ def padding_mask(node: Node, mask: Tensor, batch: int, length: int, dtype: torch
             kept = (place < ends.reshape([-1, 1])) & (place >= starts.reshape([-1, 1]))
         elif mask.shape[0] == batch:
             kept = place < mask.reshape([-1, 1])
-        else:
+        elif mask.shape[0] == 3 * batch + 2:
             raise node.unsupported("a mask of cumulated lengths")
+        else:
+            raise ValueError(f"a mask for {mask.shape[0]} samples does not fit a batch of {batch}")
     elif mask.dim() <= 3:
         if mask.dim() == 2 and mask.shape[1] == 1 and length != 1:
             return None  # a dummy: it stands for no mask

@@ -67,7 +67,7 @@ def _layer(
     given = _product(node, x, inner) + (inner[2] + outer[2])
     found: list[Tensor] = []
     for time in reversed(range(steps)) if backwards else range(steps):
-        gates = given[time] + _product(node, hidden, outer)
+        gates = torch.select(given, 0, time) + _product(node, hidden, outer)
         admit, show, keep, new = torch.chunk(gates, 4, -1)
         cell = torch.sigmoid(keep) * cell + torch.sigmoid(admit) * torch.tanh(new)
         hidden = torch.sigmoid(show) * torch.tanh(cell)

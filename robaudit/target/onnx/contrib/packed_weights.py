@@ -44,7 +44,8 @@ def _eight_bits(node: Node, a: Tensor, size: int) -> Tensor:
     scale = torch.amax(torch.abs(padded.detach()), -1, keepdim=True) / 127.0
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     whole = quantise(padded, scale, None, -127, 127, rule_of(node))
-    return (whole.to(a.dtype) * scale).reshape([*a.shape[:-1], blocks * size])[..., : a.shape[-1]]
+    y = (whole.to(a.dtype) * scale).reshape([*a.shape[:-1], blocks * size])
+    return torch.narrow(y, -1, 0, a.shape[-1])
 
 
 @operator("MatMulNBits", domain=MICROSOFT, backward=QUANTISER)

@@ -100,8 +100,8 @@ def _signal_axes(node: Node, rank: int) -> list[int]:
 @operator("ComplexMul", "ComplexMulConj", domain=MICROSOFT)
 def _complex_product(node: Node, a: Tensor, b: Tensor) -> Tensor:
     """The last axis holds a real and an imaginary part."""
-    real, imaginary = a[..., 0], a[..., 1]
-    x, y = b[..., 0], b[..., 1]
+    real, imaginary = torch.select(a, -1, 0), torch.select(a, -1, 1)
+    x, y = torch.select(b, -1, 0), torch.select(b, -1, 1)
     if node.op == "ComplexMulConj":
         y = -y
     return torch.stack([real * x - imaginary * y, real * y + imaginary * x], -1)
