@@ -50,7 +50,8 @@ def _recurrent(
             for value in (weight[i], recurrence[i], bias[i, :rows], bias[i, rows:])
         ]
         peephole = None if peepholes is None else peepholes[i]
-        states = [start if s is None else s[i] for s in given]
+        # A state for one sample, baked into a file, is every sample's.
+        states = [start if s is None else s[i].expand(start.shape) for s in given]
         if any(state.shape != start.shape for state in states):  # torch's layer would read past their end
             raise ValueError("the initial state is of another batch size")
         y, *final = _recorded(plan, x, states, parameters, peephole, lengths)

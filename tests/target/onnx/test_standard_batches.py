@@ -61,6 +61,16 @@ def recurrent(op: str, gates: int, direction: str, **more: Any) -> Model:
     return Model(f"{op}-{direction}", nodes, (5, 4), held, 17)
 
 
+def stateful() -> Model:
+    """The first state is baked in, for one sample."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["t", "w", "r", "", "", "h"], ["", "last"], hidden_size=3, linear_before_reset=1),
+        helper.make_node("Transpose", ["last"], ["y"], perm=[1, 0, 2]),
+    ]
+    return Model("stateful", nodes, (5, 4), {"w": f(1, 9, 4), "r": f(1, 9, 3), "h": f(1, 1, 3)}, 17)
+
+
 def attention(**more: Any) -> Model:
     """Self-attention over projected tokens, grouped heads."""
     nodes = [helper.make_node("MatMul", ["x", name], [name.upper()]) for name in ("q", "k", "v")] + [
@@ -152,6 +162,15 @@ def traced(model: Model, batch: int) -> Trace:
 
 def program(made: Trace) -> fx.GraphModule:
     return fx.GraphModule(made.constants, made.graph)
+
+
+def test_a_state_for_one_sample_is_every_samples() -> None:
+    model = stateful()
+    general = program(generalise([traced(model, batch) for batch in BATCH_SIZES]))
+    x = f(3, *model.shape)
+    (y,) = general(torch.from_numpy(x))
+    singles = [answers(model.proto(), row[None]) for row in x]
+    np.testing.assert_allclose(y.numpy(), np.concatenate(singles), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)

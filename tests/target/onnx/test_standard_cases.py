@@ -70,3 +70,13 @@ def test_case_never_waits_for_the_device(case: GradientCase) -> None:
     with Strict():
         (y,) = programs()[id(case)](x)
         torch.autograd.grad(y.sum(), x)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case_runs_in_half_precision(case: GradientCase) -> None:
+    program = import_onnx(case.model).half().graph_module(case.x.shape, torch.float16)
+    x = torch.from_numpy(case.x).half().requires_grad_()
+    (y,) = program(x)
+    assert y.dtype == torch.float16
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert not gradient.isnan().any()
