@@ -111,6 +111,8 @@ def _cuts(node: Node, made: list[str]) -> bool:
         return True
     if not node.domain and node.op in _CASTS:
         return _narrows(node) and not node.integer(JOINED, 0)
+    if node.op == "MatMulNBits" and node.integer("accuracy_level", 0) != 4:
+        return False  # its data are rounded at that level alone
     if known is not None and known.backward:
         return not node.integer(JOINED, 0)
     if node.domain:
