@@ -236,3 +236,46 @@ def test_integer_products_are_exact_and_dynamic_quantisers_are_each_samples_own(
     assert module.batching == "vmap"
     alone = np.concatenate([answers(model, x[i : i + 1]) for i in range(5)])
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("GlobalAveragePool", {}),
+        ("Sigmoid", {}),
+        ("LeakyRelu", {"alpha": 0.2}),
+        ("Softmax", {"axis": 1}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_operators_of_one_input_between_quantisers(op: str, attributes: dict[str, object]) -> None:
+    constants: dict[str, np.ndarray] = {}
+    nodes = [
+        *quantised("a", "x", 0, constants, -3, 3),
+        helper.make_node(op, ["a"], ["m"], **attributes),
+        *quantised("y", "m", 1, constants, -1 if op != "Softmax" else 0, 1),
+    ]
+    model = make_model(nodes, ("N", 12, 6, 6), {k: np.asarray(v) for k, v in constants.items()}, opset=17)
+    module = same(model, RNG.uniform(-3.2, 3.2, (5, 12, 6, 6)).astype(np.float32))
+    assert operators(module)[f"QLinear{op}"] == 1
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_linear_layers_between_quantisers(transposed: int) -> None:
+    constants: dict[str, np.ndarray] = {}
+    nodes = quantised("a", "x", 0, constants, -2, 2)
+    shape = (16, 50) if transposed else (50, 16)
+    constants |= {"w": whole(np.int8, *shape), "ws": scale(16, low=0.001), "wz": np.zeros(16, np.int8)}
+    constants |= {"b": RNG.integers(-9000, 9000, 16).astype(np.int32), "bz": np.zeros(16, np.int32)}
+    constants["bs"] = constants["ws"] * constants["a_s"]
+    nodes += [
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wr"], axis=0 if transposed else 1),
+        helper.make_node("DequantizeLinear", ["b", "bs", "bz"], ["br"], axis=0),
+        helper.make_node("Gemm", ["a", "wr", "br"], ["m"], transB=transposed),
+        *quantised("y", "m", 1, constants, -30, 30),
+    ]
+    model = make_model(nodes, ("N", 50), {k: np.asarray(v) for k, v in constants.items()}, opset=17)
+    module = same(model, RNG.uniform(-2.2, 2.2, (30, 50)).astype(np.float32))
+    assert operators(module)["QGemm"] == 1

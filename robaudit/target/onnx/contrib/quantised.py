@@ -175,7 +175,7 @@ def _average_pool(
     y = apply_one(node, "AveragePool", 11, value, **attributes)
     if node.integer("ceil_mode", 0) and node.integer("count_include_pad", 0):
         y = _whole_windows(node, value, list(y.shape[2:]))
-    return quantised(node, channels_last(y) if last else y, y_scale, y_zero)
+    return requantised(node, (channels_last(y) if last else y) / y_scale.to(y.dtype), y_zero)
 
 
 def _whole_windows(node: Node, x: Tensor, sizes: list[int]) -> Tensor:
