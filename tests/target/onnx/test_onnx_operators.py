@@ -316,3 +316,22 @@ def test_explicit_broadcasting_before_opset_7() -> None:
     model = one_op("Add", (2, 3, 4), vector, opset=6, broadcast=1, axis=1)
     (y,) = import_onnx(model).graph_module((2, 3, 4))(torch.from_numpy(x))
     np.testing.assert_allclose(y.numpy(), x + vector[:, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic", "nearest"])
+@pytest.mark.parametrize("transform", ["half_pixel", "asymmetric", "align_corners", "half_pixel_symmetric"])
+def test_resize_finds_its_positions_in_single_precision_as_onnx_runtime(mode: str, transform: str) -> None:
+    """On large images a coordinate in double precision would differ in the fifth digit."""
+    model = one_op(
+        "Resize",
+        (1, 1, 288, 57),
+        None,
+        None,
+        i(1, 1, 224, 32),
+        opset=19,
+        mode=mode,
+        coordinate_transformation_mode=transform,
+    )
+    x = f(1, 1, 288, 57)
+    found = import_onnx(model, "y").graph_module(x.shape)(torch.from_numpy(x))[0]
+    np.testing.assert_allclose(found, answers(model, x), rtol=0, atol=5e-6)
