@@ -62,7 +62,9 @@ def _shrink(node: Node, x: Tensor) -> Tensor:
 
 @operator("PRelu")
 def _prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
-    # torch's slope is one a channel; ONNX's broadcasts as any operand does.
+    # torch's slope is one a channel, as ONNX's before opset 7; since, it broadcasts as any operand does.
+    if node.version < 7:
+        return F.prelu(x, slope)
     shape = [1] * (x.dim() - slope.dim()) + list(slope.shape)
     if slope.numel() == 1 or (x.dim() > 1 and shape[1] == x.shape[1] == slope.numel()):
         return F.prelu(x, torch.reshape(slope, [slope.numel()]))

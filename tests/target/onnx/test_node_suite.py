@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import onnx
 import pytest
 import torch
 from onnx.backend.test.case.test_case import TestCase as NodeCase
+from onnx.backend.test.loader import load_model_tests
 from torch import fx
 from torch.utils import _pytree as pytree
 
@@ -132,12 +135,42 @@ def assert_same(got: Any, expected: Any, rtol: float, atol: float) -> None:
     np.testing.assert_allclose(got.double().numpy(), exact, rtol=rtol, atol=max(atol, 1e-6 * largest))
 
 
+def stored(file: Path, kind: onnx.TypeProto) -> Any:
+    """The value in a file of the suite: a tensor or a sequence."""
+    if kind.HasField("sequence_type"):
+        sequence = onnx.SequenceProto()
+        sequence.ParseFromString(file.read_bytes())
+        return onnx.numpy_helper.to_list(sequence)
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString(file.read_bytes())
+    return onnx.numpy_helper.to_array(tensor)
+
+
+def kept(kind: str) -> list[NodeCase]:
+    """Tests that ONNX keeps as files: small models that old exporters wrote, most of them in opset 6."""
+    found = []
+    for case in load_model_tests(kind=kind):
+        folder = Path(case.model_dir or "")
+        model = onnx.load(folder / "model.onnx")
+        if excluded(model) is not None:
+            continue
+        constants = {initialiser.name for initialiser in model.graph.initializer}
+        inputs = [entry for entry in model.graph.input if entry.name not in constants]
+        sets = [
+            tuple(
+                [stored(data / f"{name}_{i}.pb", entry.type) for i, entry in enumerate(entries)]
+                for name, entries in (("input", inputs), ("output", model.graph.output))
+            )
+            for data in sorted(folder.glob("test_data_set_*"))
+        ]
+        found.append(replace(case, model=model, data_sets=sets))
+    return found
+
+
 @cache
 def cases() -> list[NodeCase]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the suite computes its answers, infinities included, when it is loaded
-        from onnx.backend.test.loader import load_model_tests
-
         return [case for case in load_model_tests(kind="node") if case.model is not None]
 
 
@@ -160,6 +193,14 @@ def test_the_twin_passes_the_tests_of_onnx() -> None:
     assert sorted(KNOWN.keys() - failures.keys()) == [], "passes (or is gone), and is said to fail"
     assert len(ours) > 1800
     assert len(failures) <= 0.03 * len(ours)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("pytorch-converted", 82), ("pytorch-operator", 35), ("simple", 15)])
+def test_the_twin_passes_the_older_models_of_onnx(kind: str, count: int) -> None:
+    ours = kept(kind)
+    assert len(ours) == count
+    assert all(case.data_sets for case in ours)
+    assert {case.name: told for case in ours if (told := failure(case)) is not None} == {}
 
 
 def test_few_tests_are_left_out() -> None:
