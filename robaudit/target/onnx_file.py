@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError, UnsupportedOperatorError, UsageError
 from robaudit.target.discover import FileInput
-from robaudit.target.inputs import DeclaredInput, FixedInput, choose_input
+from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
+from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput, class_index, score_columns
 from robaudit.target.peel import Tail, class_values, ends_linear, label_tail, score_tail
@@ -53,8 +53,8 @@ class OnnxFile:
         self.model = self.wiring.model
         self.device = device
         self.session = _session(source, device, custom_ops)
-        self.inputs = [_declared(i) for i in self.session.get_inputs()]
-        self.outputs = [FileOutput(o.name, _shape(o.shape), _dtype(o.type)) for o in self.session.get_outputs()]
+        self.inputs = [declared_input(i) for i in self.session.get_inputs()]
+        self.outputs = [FileOutput(o.name, shape_of(o.shape), dtype_of(o.type)) for o in self.session.get_outputs()]
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
@@ -81,7 +81,7 @@ class OnnxFile:
         if dtype not in NUMERIC:
             raise UsageError(f"{where} is of type {dtype}; robaudit perturbs numbers only")
         self._dtype = np.dtype(dtype)
-        self.input = FileInput(declared.name, shape, dtype, _image_type(self.model, declared.name))
+        self.input = FileInput(declared.name, shape, dtype, image_type(self.model, declared.name))
         return self.input
 
     @functools.cached_property
@@ -294,38 +294,3 @@ def _raw_scores(wiring: Wiring, tail: Tail) -> Iterator[None]:
     finally:
         for attribute, value in changed:
             attribute.s = value
-
-
-def _declared(given: Any) -> DeclaredInput:
-    symbols = tuple(d if isinstance(d, str) else None for d in given.shape or ())
-    return DeclaredInput(
-        given.name, _shape(given.shape), _dtype(given.type), symbols, given.type.startswith("optional")
-    )
-
-
-def _shape(shape: list[Any] | None) -> tuple[int | None, ...] | None:
-    return None if shape is None else tuple(d if isinstance(d, int) and d > 0 else None for d in shape)
-
-
-def _dtype(text: str) -> str:
-    """NumPy name of a type such as ``tensor(float)``."""
-    inner = text.removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64", "bfloat16": "bfloat16"}.get(inner, inner)
-
-
-def _image_type(model: onnx.ModelProto, name: str) -> dict[str, Any]:
-    """What is known where the input is typed as an image (ONNX IR: type denotation, standard metadata)."""
-    found: dict[str, Any] = {}
-    declared = next(entry for entry in model.graph.input if entry.name == name)
-    if declared.type.denotation == "IMAGE":
-        names = [d.denotation for d in declared.type.tensor_type.shape.dim]
-        if "DATA_CHANNEL" in names:
-            found["layout"] = "nchw" if names.index("DATA_CHANNEL") == 1 else "nhwc"
-    metadata = {p.key: p.value for p in model.metadata_props}
-    if metadata.get("Image.BitmapPixelFormat") in ("Rgb8", "Bgr8"):
-        found["channels"] = metadata["Image.BitmapPixelFormat"][:3].lower()
-    ranges = {"NominalRange_0_255": (255.0, 0.0), "Normalized_0_1": (1.0, 0.0), "Normalized_1_1": (2.0, 1.0)}
-    if metadata.get("Image.NominalPixelRange") in ranges:
-        scale, mean = ranges[metadata["Image.NominalPixelRange"]]
-        found |= {"scale": scale, "mean": (mean,) if mean else (), "std": ()}
-    return found

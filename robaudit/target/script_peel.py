@@ -15,6 +15,7 @@ __all__ = ["find_script_tail"]
 PASSES = {
     "aten::flatten", "aten::squeeze", "aten::unsqueeze", "aten::view", "aten::reshape", "aten::to", "aten::contiguous",
     "aten::dropout", "aten::float", "aten::type_as", "aten::clone",
+    "aten::mean",
 }  # fmt: skip
 ENDINGS: dict[str, Ending] = {
     "aten::softmax": "softmax",

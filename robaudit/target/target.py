@@ -13,6 +13,7 @@ from torch import Tensor
 from robaudit.errors import AuditError
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import FileOutput
+from robaudit.target.parity import Parity, compare, difference
 from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
 
@@ -24,12 +25,6 @@ REPEATS = 5
 """Answers to the same input that are compared."""
 INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
-BATCH = 64
-"""Points that parity compares at once."""
-NOISY = 8
-"""Points of these on which the runtime's own noise is measured."""
-TIE = 1e-4
-"""Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
 
 
 class Fixed(Protocol):
@@ -96,23 +91,6 @@ class GradientStatus:
     method: Method = "exact"
     cuts: tuple[str, ...] = ()
     batching: str | None = None
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Twin against file.
-
-    Args:
-        n: inputs compared.
-        argmax_agreement: share with equal predictions; a tie within ``TIE`` or the noise floor is equal.
-        relative_difference: largest difference over the largest score; 0 where the file returns labels.
-        noise: the same between the runtime with and without its optimisations; None where it was not measured.
-    """
-
-    n: int
-    argmax_agreement: float
-    relative_difference: float
-    noise: float | None = None
 
 
 class Target:
@@ -257,7 +235,7 @@ class Target:
     def _changes(self, u: Tensor) -> bool:
         """Whether the file's scores differ between points."""
         scores = self.scores(u, alone=True).double()
-        return _difference(scores, scores[:1].expand_as(scores)) > 0
+        return difference(scores, scores[:1].expand_as(scores)) > 0
 
     def measure(self, u: Tensor) -> None:
         """Find out on real samples what the output is, whether it repeats, and whether the batch matters.
@@ -274,7 +252,7 @@ class Target:
         alone = self.head.scores(raw).double()
         size = float(alone[alone.isfinite()].abs().amax().clamp_min(1e-12)) if alone.isfinite().any() else 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
-        self.repeat_deviation = max(_difference(alone[: len(u)], again) for again in repeats) / size
+        self.repeat_deviation = max(difference(alone[: len(u)], again) for again in repeats) / size
         if self.spec.batch is not None:
             self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
             return
@@ -284,7 +262,7 @@ class Target:
             self.notes.append(f"batches fail ({' '.join(str(error).split())[:120]}); inputs run one at a time")
             self.batch_invariant, self.batch_deviation = False, None
             return
-        self.batch_deviation = _difference(together, alone) / size
+        self.batch_deviation = difference(together, alone) / size
         # Where scores tie to the last bit, batches may break the tie otherwise; labels of real samples must agree.
         same = bool((together.argmax(1) == alone.argmax(1))[: len(u)].all())
         limit = INVARIANT_HALF if self.spec.dtype == "float16" else INVARIANT
@@ -297,43 +275,11 @@ class Target:
             u: points.
             noise: measure the runtime's own noise on them as well, with a second session without optimisations.
         """
-        equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
         plain = getattr(self.file, "plain", None) if noise else None
-        for start in range(0, len(u), BATCH):
-            part = u[start : start + BATCH]
-            expected = self.scores(part).double()
-            with torch.no_grad():
-                answer = self._answer(part)
-                found = self.head.replayed(answer).double()
-            finite = expected.isfinite().all(1)
-            both_not = ~finite & ~found.isfinite().all(1)
-            equal += int(both_not.sum())
-            if not bool(finite.any()):
-                continue
-            expected, found = expected[finite], found[finite]
-            size = float(expected.abs().amax().clamp_min(1e-12))
-            largest = max(largest, size)
-            if self.head.kind == "labels":  # the file tells no margin; the twin does
-                logits = self.head.logits(answer).double()[finite]
-                behind = logits.amax(1) - logits.gather(1, expected.argmax(1, keepdim=True))[:, 0]
-                equal += int((behind <= TIE * float(logits.abs().amax())).sum())
-                continue
-            if plain is not None:
-                few = part[finite.to(part.device)][:NOISY]
-                width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
-                again = plain(self.spec.to_file(few), width=width)
-                if again is None:
-                    plain = None
-                else:
-                    floor = max(floor, _difference(expected[: len(few)], self.head.scores(again).double()))
-            behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
-            equal += int((behind <= max(TIE * size, floor)).sum())
-            worst = max(worst, _difference(expected, found))
-        return Parity(len(u), equal / len(u), worst / largest, None if plain is None else floor / largest)
+        width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
 
+        def unoptimised(part: Tensor) -> Tensor | None:
+            raw = None if plain is None else plain(self.spec.to_file(part), width=width)
+            return None if raw is None else self.head.scores(raw)
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    both = a.isfinite() & b.isfinite()
-    if bool((a.isfinite() != b.isfinite()).any()):
-        return float("inf")
-    return float((a - b)[both].abs().amax()) if bool(both.any()) else 0.0
+        return compare(u, self.head, self.scores, self._answer, unoptimised if plain is not None else None)

@@ -169,7 +169,7 @@ def test_a_recurrent_layer_with_a_state_of_one_row(tmp_path):
     )
     target, u = ready(path, fixed={"h": "zeros", "c": "0.5"})
     assert target.gradient.available, target.gradient.reason
-    assert target.gradient.batching == "vmap"
+    assert target.gradient.batching in ("direct", "vmap")
     assert target.batch_invariant
     assert target.parity(u).relative_difference < 1e-5
     leaf = u.clone().requires_grad_()

@@ -73,6 +73,11 @@ ENDS = {
         NODE("Div", ["e", "t"], ["y"]),
     ],
     "sigmoids": [NODE("Sigmoid", ["z"], ["y"])],
+    "softmax, mean of one": [
+        NODE("Softmax", ["z"], ["a"]),
+        NODE("Reshape", ["a", "shape"], ["b"]),
+        NODE("ReduceMean", ["b"], ["y"], axes=[2, 3], keepdims=0),
+    ],
     "softmax, reshaped": [
         NODE("Softmax", ["z"], ["a"]),
         NODE("Reshape", ["a", "shape"], ["b"]),
@@ -128,6 +133,19 @@ def test_a_softmax_over_something_else_than_classes_is_not_left_out(tmp_path):
     ]
     target, u = ready(ending(tmp_path / "n.onnx", wrong, PROBABILITIES, CONSTANTS))
     assert not target.head.peeled
+    assert target.parity(u).relative_difference < 1e-5
+
+
+def test_a_mean_of_several_probabilities_is_not_left_out(tmp_path):
+    nodes = [
+        NODE("Reshape", ["z", "pairs"], ["a"]),
+        NODE("Softmax", ["a"], ["b"], axis=1),
+        NODE("ReduceMean", ["b"], ["y"], axes=[2], keepdims=0),
+    ]
+    w = weight(6, 8)
+    target, u = ready(ending(tmp_path / "m.onnx", nodes, PROBABILITIES, {"pairs": np.int64([-1, 3, 2])}, w=w))
+    assert not target.head.peeled
+    assert target.gradient.available
     assert target.parity(u).relative_difference < 1e-5
 
 

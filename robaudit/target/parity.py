@@ -1,0 +1,93 @@
+"""Does the twin, whose gradients are used, say what the file says?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.target.head import Head
+
+__all__ = ["Parity", "compare", "difference"]
+
+BATCH = 64
+"""Points that are compared at once."""
+NOISY = 8
+"""Points of these on which the runtime's own noise is measured."""
+TIE = 1e-4
+"""Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Twin against file.
+
+    Args:
+        n: inputs compared.
+        argmax_agreement: share with equal predictions; a tie within ``TIE`` or the noise floor is equal.
+        relative_difference: largest difference over the largest score; 0 where the file returns labels.
+        noise: the same between the runtime with and without its optimisations; None where it was not measured.
+    """
+
+    n: int
+    argmax_agreement: float
+    relative_difference: float
+    noise: float | None = None
+
+
+def compare(
+    u: Tensor,
+    head: Head,
+    scores: Callable[[Tensor], Tensor],
+    answers: Callable[[Tensor], Tensor],
+    unoptimised: Callable[[Tensor], Tensor | None] | None,
+) -> Parity:
+    """Compare on [N, *shape] points; one that neither answers with finite numbers counts as equal.
+
+    Args:
+        u: points.
+        head: says what the file makes of the twin's answer.
+        scores: of the file.
+        answers: of the twin.
+        unoptimised: scores of the file by a runtime without optimisations, None where it has none.
+    """
+    equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
+    for start in range(0, len(u), BATCH):
+        part = u[start : start + BATCH]
+        expected = scores(part).double()
+        with torch.no_grad():
+            answer = answers(part)
+            found = head.replayed(answer).double()
+        finite = expected.isfinite().all(1)
+        equal += int((~finite & ~found.isfinite().all(1)).sum())
+        if not bool(finite.any()):
+            continue
+        expected, found = expected[finite], found[finite]
+        if head.kind == "labels":  # the file tells no margin; the twin does
+            logits = head.logits(answer).double()[finite]
+            behind = logits.amax(1) - logits.gather(1, expected.argmax(1, keepdim=True))[:, 0]
+            equal += int((behind <= TIE * float(logits.abs().amax())).sum())
+            continue
+        size = float(expected.abs().amax().clamp_min(1e-12))
+        largest = max(largest, size)
+        if unoptimised is not None:
+            few = part[finite.to(part.device)][:NOISY]
+            again = unoptimised(few)
+            if again is None:
+                unoptimised = None
+            else:
+                floor = max(floor, difference(expected[: len(few)], again.double()))
+        behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
+        equal += int((behind <= max(TIE * size, floor)).sum())
+        worst = max(worst, difference(expected, found))
+    return Parity(len(u), equal / len(u), worst / largest, None if unoptimised is None else floor / largest)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference; infinite where only one of two is finite."""
+    both = a.isfinite() & b.isfinite()
+    if bool((a.isfinite() != b.isfinite()).any()):
+        return float("inf")
+    return float((a - b)[both].abs().amax()) if bool(both.any()) else 0.0
