@@ -100,7 +100,7 @@ def _central(target: Target, u: Tensor, g: Tensor) -> float:
     unit = (g / g.norm().clamp_min(1e-30)).double()
     weights = _direction(target).double()
     errors = []
-    for step in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1):
+    for step in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0):
         ends = [
             float((target.scores((u.double() + sign * step * unit).float(), alone=True).double() * weights).sum())
             for sign in (1, -1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROUNDS = ("q", "dynamic", "fp16")
+ROUNDS = ("q", "dynamic", "fp16", "preprocessing")
 """Kinds of files that round inside: differences of small steps on them say little."""
 
 
