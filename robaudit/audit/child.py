@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from robaudit.errors import AuditError, RobauditError, UsageError
 
-__all__ = ["Answered", "Child", "Confinement", "Failed", "deferred", "in_child"]
+__all__ = ["Answered", "Child", "Confinement", "Failed", "deferred", "in_child", "too_late", "unexpected"]
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -270,7 +270,14 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
         connection.send(Answered(function(*arguments)))
     except RobauditError as error:
         connection.send(Failed(str(error), error.exit_code == 2))
-    except MemoryError:
-        connection.send(Failed("the memory did not suffice", False))
     except Exception as error:
-        connection.send(Failed(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}", False))
+        connection.send(unexpected(error))
+
+
+def unexpected(error: Exception) -> Failed:
+    """The message for an error that is no sentence of ours."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch
+        more = f" ({text[-80:]})" if text else ""
+        return Failed(f"the memory that is free, or allowed by --memory-limit, did not suffice{more}", False)
+    return Failed(f"unexpected {type(error).__name__}: {text}", False)

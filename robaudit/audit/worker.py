@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from robaudit.audit.child import Failed
+from robaudit.audit.child import Failed, unexpected
 from robaudit.audit.events import Event
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
@@ -63,8 +63,7 @@ def main(connection: Connection, request: AuditRequest, folder: Path, restarted:
     except RobauditError as error:
         send(Failed(str(error), error.exit_code == 2))
     except Exception as error:
-        text = " ".join(str(error).split())
-        send(Failed(f"unexpected {type(error).__name__}: {text}", False))
+        send(unexpected(error))
     finally:
         with contextlib.suppress(OSError):
             connection.close()

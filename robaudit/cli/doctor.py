@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from robaudit import __version__
+from robaudit.audit.sandbox import landlock_version
 
 __all__ = ["doctor"]
 
@@ -40,6 +41,8 @@ def doctor() -> None:
         rows.append(("providers", f"{', '.join(onnxruntime.get_available_providers())} (built in, not all usable)"))
     except Exception as error:
         problems.append(f"onnxruntime cannot be used: {error}")
+    found = landlock_version()
+    rows.append(("sandbox", f"Landlock {found}" if found else "none; it takes Linux 5.13 or newer with Landlock"))
     for name, value in rows:
         typer.echo(f"{name:<17}{value}")
     for problem in problems:

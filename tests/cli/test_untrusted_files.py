@@ -97,10 +97,7 @@ def test_a_model_that_never_answers(place, command):
 def test_a_model_that_wants_all_memory(place):
     greedy(place / "bad.onnx")
     done = as_user(place, "inspect", "bad.onnx", "--memory-limit", "3")
-    assert done.returncode in (2, 3), done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
+    one_sentence(done, 3, "--memory-limit, did not suffice")
 
 
 def crash(signum: int) -> None:
@@ -159,7 +156,7 @@ def test_what_a_child_says():
 
 @LINUX
 def test_limits_of_a_child(tmp_path):
-    with pytest.raises(AuditError, match="the memory did not suffice"):
+    with pytest.raises(AuditError, match="--memory-limit, did not suffice"):
         in_child(exhaust, confinement=Confinement(memory=4 * 2**30), about="m")
     with pytest.raises(AuditError, match=r"took more than the 1\.0 GB of memory"):  # as on a GPU: watched alone
         in_child(grow, confinement=Confinement(memory=2**30, gpu=True), about="m")
