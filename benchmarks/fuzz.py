@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from robaudit.audit.child import Child, Confinement
+from robaudit.audit.child import Child, Confinement, unexpected
 
 KINDS = ("onnx bytes", "onnx structure", "torchscript bytes", "torchscript entries")
 WEIGHTS = (3, 5, 1, 1)
@@ -115,11 +115,10 @@ def _audit(path: Path) -> Outcome:
         return Outcome("ok", "with gradient" if target.gradient.available else f"{target.gradient.reason}"[:80])
     except RobauditError as error:
         return Outcome("refused", " ".join(str(error).replace(str(path), "FILE").split()[:8]))
-    except torch.OutOfMemoryError:
-        return Outcome("refused", "memory")
-    except MemoryError:
-        return Outcome("refused", "memory")
     except Exception as error:
+        said = unexpected(error).message
+        if not said.startswith("unexpected"):
+            return Outcome("refused", " ".join(said.split()[:8]))
         ours = [f for f in traceback.extract_tb(error.__traceback__) if "robaudit" in f.filename]
         where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
         return Outcome("unexpected", f"{type(error).__name__} in {where}: {' '.join(str(error).split())[:150]}")

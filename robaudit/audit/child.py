@@ -277,7 +277,8 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
 def unexpected(error: Exception) -> Failed:
     """The message for an error that is no sentence of ours."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch
+    told = "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError"  # both of torch
+    if told or isinstance(error, MemoryError):
         more = f" ({text[-80:]})" if text else ""
         return Failed(f"the memory that is free, or allowed by --memory-limit, did not suffice{more}", False)
     return Failed(f"unexpected {type(error).__name__}: {text}", False)

@@ -77,15 +77,16 @@ def opened_within(model: Path, location: str) -> IO[bytes]:
 
 def _parts(model: Path, location: str) -> tuple[str, ...]:
     outside = (
-        not location
+        not isinstance(location, str)  # protobuf gives bytes where they are no text
+        or not location
         or "\0" in location
         or PurePosixPath(location).is_absolute()
         or PureWindowsPath(location).anchor
         or ".." in PurePosixPath(location).parts
         or (os.name == "nt" and ".." in PureWindowsPath(location).parts)
     )
-    parts = PurePosixPath(location).parts
-    if outside or not parts:
+    parts = () if outside else PurePosixPath(location).parts
+    if not parts:
         raise UsageError(f"{model} wants weights from {location!r}, outside of its folder; refused")
     return parts
 

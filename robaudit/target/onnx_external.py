@@ -29,7 +29,14 @@ def named_files(path: Path) -> list[str]:
 
     try:
         model = parse(path)
-        return sorted({e.value for t in tensors(path, model) for e in t.external_data if e.key == "location"})
+        return sorted(
+            {
+                e.value
+                for t in tensors(path, model)
+                for e in t.external_data
+                if e.key == "location" and isinstance(e.value, str)
+            }
+        )
     except UsageError:
         return []
 

@@ -308,6 +308,13 @@ def test_bytes_of_the_runtimes_own_format_are_not_taken(tmp_path):
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
 
 
+def test_a_place_that_is_no_text(folder):
+    path = save(folder, initialiser(external("w", "w.bin")))
+    path.write_bytes(path.read_bytes().replace(b"w.bin", b"w\xe5bin"))
+    with pytest.raises(UsageError, match="outside of its folder"):
+        read_onnx(path)
+
+
 def test_names_that_are_no_text_are_refused_in_silence(tmp_path, capfd):
     path = linear_onnx(tmp_path / "m.onnx", output="scores")
     path.write_bytes(path.read_bytes().replace(b"scores", b"sc\xe5res"))
