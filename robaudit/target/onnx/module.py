@@ -96,6 +96,8 @@ class OnnxModule(nn.Module):
         self.output_names = list(graph.outputs)
         self.batching: str | None = None
         self.layout: layout.Layout = "channels first"
+        self._compiles = False
+        self._compiled: dict[fx.GraphModule, Callable[..., Any]] = {}
         self._programs: dict[tuple[Any, ...], fx.GraphModule | None] = {}
         self._derived: dict[int, tuple[Tensor, Tensor]] = {}
         self._attributes: dict[str, str] = {}
@@ -157,12 +159,25 @@ class OnnxModule(nn.Module):
             self.layout = layout.choose(self._convolution_weights(), run, x)
         return self.layout
 
+    def use_compiler(self) -> None:
+        """From now on, compile what runs whole batches (torch.compile): minutes at first, faster afterwards."""
+        self._compiles = True
+
+    def _prepared(self, program: fx.GraphModule, *, dynamic: bool) -> Callable[..., Any]:
+        """A program as it is run."""
+        if not self._compiles:
+            return program.forward
+        if program not in self._compiled:
+            self._compiled[program] = torch.compile(program, dynamic=dynamic)
+        return self._compiled[program]
+
     def run(self, how: str, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Run a batch one of the three ways; outputs in order, the batch first."""
         extra = self._data_inputs(fixed_inputs)
         if how == "direct":
-            program = self._general_program(x, fixed_inputs)
-            results: tuple[Tensor, ...] = (program or self._program(x, fixed_inputs)).forward(x, *extra)
+            general = self._general_program(x, fixed_inputs)
+            program = self._prepared(general or self._program(x, fixed_inputs), dynamic=general is not None)
+            results: tuple[Tensor, ...] = program(x, *extra)
             return results
         width = self.file_batch(fixed_inputs)
         exact = self._single(x, fixed_inputs)
@@ -213,6 +228,7 @@ class OnnxModule(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._programs.clear()
+        self._compiled.clear()
         self._derived.clear()
         # What becomes of two types tells a change of precision (module.double()) from one of device. It concerns
         # conversions and weights inside the nodes as well.

@@ -30,3 +30,25 @@ def test_a_program_compiles_whole(build: Callable[[], onnx.ModelProto]) -> None:
     torch.testing.assert_close(*answers)
     torch.testing.assert_close(*slopes)
     assert bool(slopes[0].any())
+
+
+def test_compiled_programs_serve_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the capturing backend; what is compiled anew for every size would be slower than not at all."""
+    compiled: list[bool] = []
+    original = torch.compile
+
+    def capture(program: torch.nn.Module, *, dynamic: bool) -> Callable[..., object]:
+        compiled.append(dynamic)
+        return original(program, backend="aot_eager", dynamic=dynamic, fullgraph=True)
+
+    monkeypatch.setattr(torch, "compile", capture)
+    module = import_onnx(convolutional(), "y")
+    x = torch.randn(5, 3, 16, 16)
+    plain = module(x)
+    module.use_compiler()
+    for size in (5, 3, 2):
+        part = x[:size].clone().requires_grad_()
+        scores = module(part)
+        torch.testing.assert_close(scores, plain[:size])
+        assert bool(torch.autograd.grad(scores.square().sum(), part)[0].any())
+    assert compiled == [True]
