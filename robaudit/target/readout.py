@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from robaudit.target.wiring import Wiring
 
 __all__ = ["Readout", "probes", "settle"]
 
+MOST_FEATURES = 2**28
 PROOF = 0.02
 """Largest difference between the file and its peeled twin, over the largest score; half precision needs it."""
 AGREEMENT = 0.75
@@ -90,6 +92,9 @@ def settle(file: ReadableFile, spec: InputSpec, interface: Interface, device: to
         UsageError: the file does not answer, is no classifier, or does not tell its number of classes.
     """
     path = file.path
+    if math.prod(spec.shape) > MOST_FEATURES:
+        size = "x".join(map(str, spec.file_shape))
+        raise UsageError(f"{path} takes inputs of {size}, more numbers than any classifier has")
     u = probes(spec.shape).to(device, torch.float64 if spec.dtype == "float64" else torch.float32)
     x = spec.to_file(u)
     width = spec.batch or 1

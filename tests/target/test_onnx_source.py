@@ -308,6 +308,14 @@ def test_bytes_of_the_runtimes_own_format_are_not_taken(tmp_path):
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
 
 
+@pytest.mark.parametrize("size", [2**40, 2**62])
+def test_an_input_larger_than_any(tmp_path, size):
+    nodes = [NODE("ReduceMax", ["x"], ["m"], axes=[2, 3], keepdims=0), NODE("MatMul", ["m", "w"], ["y"])]
+    path = write_onnx(tmp_path / "m.onnx", nodes, ("N", 3, size, 8), {"w": weight(5, 3)})
+    with pytest.raises(UsageError, match="more numbers than any classifier has"):
+        load_target(path, device="cpu")
+
+
 def test_a_place_that_is_no_text(folder):
     path = save(folder, initialiser(external("w", "w.bin")))
     path.write_bytes(path.read_bytes().replace(b"w.bin", b"w\xe5bin"))
