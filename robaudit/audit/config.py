@@ -179,6 +179,8 @@ class Settings(_Keys):
     """auto, cpu, cuda or cuda:N."""
     batch_size: Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | str)] = "auto"
     """Most inputs evaluated at once."""
+    compile: bool = False
+    """Compile the twin with torch.compile: minutes at first; of use on a GPU, if at all."""
     input: InputSettings = InputSettings()
     input_name: str | None = None
     """Name of the attacked input, where the model has several."""

@@ -14,7 +14,6 @@ from robaudit.audit.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sandbox import confined_by
-from robaudit.audit.sandbox import confined_by
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
@@ -144,8 +143,6 @@ def environment_record(target: Target) -> Record:
     details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
     if target.device.type == "cuda":
         details["gpu"] = torch.cuda.get_device_name(target.device)
-    if (confinement := confined_by()) is not None:
-        details["sandbox"] = confinement
     if (confinement := confined_by()) is not None:
         details["sandbox"] = confinement
     return {

@@ -79,6 +79,7 @@ def load(
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
     )
+    target.compiles = request.compile
     ranges = _ranges(request, table, target.spec)
     target.spec = _ranged(request, target.spec, ranges, table)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64

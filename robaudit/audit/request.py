@@ -32,6 +32,7 @@ class AuditRequest:
         device: auto, cpu, cuda or cuda:N.
         batch_size: rows of one model call; None measures it.
         declared_accuracy: clean accuracy that the owner states.
+        compile: compile the twins.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
         memory_limit: GB of memory that the audit may take; None: what is free.
@@ -59,6 +60,7 @@ class AuditRequest:
     device: str = "auto"
     batch_size: int | None = None
     declared_accuracy: float | None = None
+    compile: bool = False
     trust_model: bool = False
     load_timeout: float = 300.0
     memory_limit: float | None = None

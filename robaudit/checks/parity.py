@@ -21,8 +21,8 @@ CHUNK = 64
 class Parity(Check):
     """Fails below 99.9 % equal argmax or above a relative difference of 1e-3, on samples and final points.
 
-    A file whose answers move by more than 1e-4 when ONNX Runtime leaves out its optimisations, as quantised ones do,
-    may differ by ten times that, and predictions within that noise are ties.
+    A file whose answers move by more than 1e-4 when ONNX Runtime leaves out its optimisations, or that is quantised
+    (one step of 8 bits counts as noise), may differ by ten times that, and predictions within that noise are ties.
     """
 
     id = "parity"
@@ -48,7 +48,7 @@ class Parity(Check):
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the two thresholds."""
         if "points" not in measured:
-            reason = "the TorchScript module itself is differentiated" if measured["own"] else "no twin, or no sample"
+            reason = "the module in the file itself is differentiated" if measured["own"] else "no twin, or no sample"
             return Finding("skipped", reason)
         agreement, difference = measured["agreement"], measured["difference"]
         text = (
@@ -57,7 +57,7 @@ class Parity(Check):
         )
         most = max(MOST_DIFFERENCE, NOISE * measured.get("noise", 0.0))
         if most > MOST_DIFFERENCE:
-            text += f" (ONNX Runtime's own noise: {measured['noise']:.1e})"
+            text += f" (noise of the file itself: {measured['noise']:.1e})"
         if agreement < LEAST_AGREEMENT or difference > most or not np.isfinite(difference):
             return Finding("fail", text + ": gradients are not those of the file", difference, most)
         return Finding("pass", text, difference, most)

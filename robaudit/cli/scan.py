@@ -113,6 +113,12 @@ def scan(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUN)] = None,
     batch_size: Annotated[str | None, typer.Option(help="A number, or auto: measured.", rich_help_panel=RUN)] = None,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the twin (torch.compile): minutes at first; for GPUs.", rich_help_panel=RUN
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", rich_help_panel=RUN)] = None,
     run_dir: Annotated[
         Path | None,
@@ -193,6 +199,7 @@ def scan(
         "classes": classes,
         "device": device,
         "batch_size": batch_size,
+        "compile": compile or None,
         "seed": seed,
         "run_dir": run_dir,
     }
@@ -308,6 +315,7 @@ def to_request(
         input_sources={k: sources[f"input.{k}"] for k in values},
         interface=interface,
         device=settings.device,
+        compile=settings.compile,
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         declared_accuracy=settings.clean_accuracy,
         trust_model=trust_model,

@@ -16,6 +16,11 @@ BATCH = 64
 """Points that are compared at once."""
 NOISY = 8
 """Points of these on which the runtime's own noise is measured."""
+ROUNDED = 1 / 128
+"""Noise floor of a file that rounds to 8 bits inside, over the largest score: one step of such scores.
+
+The last bit of any float before a rounding decides ties, in ONNX Runtime's own kernels as well.
+"""
 TIE = 1e-4
 """Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
 
@@ -43,6 +48,8 @@ def compare(
     scores: Callable[[Tensor], Tensor],
     answers: Callable[[Tensor], Tensor],
     unoptimised: Callable[[Tensor], Tensor | None] | None,
+    *,
+    rounds: bool = False,
 ) -> Parity:
     """Compare on [N, *shape] points; one that neither answers with finite numbers counts as equal.
 
@@ -52,6 +59,7 @@ def compare(
         scores: of the file.
         answers: of the twin.
         unoptimised: scores of the file by a runtime without optimisations, None where it has none.
+        rounds: the file is quantised.
     """
     equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
     for start in range(0, len(u), BATCH):
@@ -78,7 +86,7 @@ def compare(
             if again is None:
                 unoptimised = None
             else:
-                floor = max(floor, difference(expected[: len(few)], again.double()))
+                floor = max(floor, difference(expected[: len(few)], again.double()), ROUNDED * size * rounds)
         behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
         equal += int((behind <= max(TIE * size, floor)).sum())
         worst = max(worst, difference(expected, found))

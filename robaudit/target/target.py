@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robaudit.errors import AuditError
 from robaudit.target.inputs import DeclaredInput
+from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import FileOutput
 from robaudit.target.parity import Parity, compare, difference
 from robaudit.target.readout import Readout, probes
@@ -132,6 +133,7 @@ class Target:
         self.batch_deviation: float | None = None
         self.repeat_deviation = 0.0
         self._singly = False
+        self.compiles = False
         self.notes: list[str] = []
         self.facts = file.facts()
 
@@ -229,8 +231,20 @@ class Target:
         else:
             if twin is not None:
                 self.facts["layout"] = twin.optimise(points, self.logits)
+            if twin is not None and self.compiles:
+                self._compile(twin, points)
             return
         self.gradient = replace(self.gradient, available=False, reason=reason, method="none")
+
+    def _compile(self, twin: OnnxModule, points: Tensor) -> None:
+        """Compile the twin, if torch can do so here."""
+        twin.use_compiler()
+        try:
+            torch.autograd.grad(self.logits(points).sum(), points)
+        except Exception as error:  # the compiler of C++ is missing or fails, in many ways
+            twin.use_compiler(False)
+            reason = " ".join(str(error).split())[:200]
+            self.notes.append(f"torch.compile fails ({reason}); the twin runs uncompiled")
 
     def _changes(self, u: Tensor) -> bool:
         """Whether the file's scores differ between points."""
@@ -282,4 +296,7 @@ class Target:
             raw = None if plain is None else plain(self.spec.to_file(part), width=width)
             return None if raw is None else self.head.scores(raw)
 
-        return compare(u, self.head, self.scores, self._answer, unoptimised if plain is not None else None)
+        twin = getattr(self.file, "twin", None)
+        rounds = twin is not None and twin.is_quantised
+        usual = unoptimised if plain is not None else None
+        return compare(u, self.head, self.scores, self._answer, usual, rounds=rounds)

@@ -241,7 +241,7 @@ def test_one_number_against_a_threshold_is_a_label_of_two_classes(tmp_path, op, 
 
 def test_labels_at_the_boundary_are_ties(tmp_path):
     path = ending(tmp_path / "m.onnx", [NODE("ArgMax", ["z"], ["y"], axis=1, keepdims=0)], {"y": (("N",), INT64)})
-    target, u = ready(path)
+    target, _ = ready(path)
     true = target.file.differentiable
     target.file.differentiable = lambda x: true(x) * torch.tensor([0.0, 0.0, 1.0]) + torch.tensor([1e-6, 0.0, -9.0])
     tied = torch.zeros(1, 8)  # every class the same: the file says 0

@@ -159,9 +159,9 @@ class OnnxModule(nn.Module):
             self.layout = layout.choose(self._convolution_weights(), run, x)
         return self.layout
 
-    def use_compiler(self) -> None:
-        """From now on, compile what runs whole batches (torch.compile): minutes at first, faster afterwards."""
-        self._compiles = True
+    def use_compiler(self, compiles: bool = True) -> None:
+        """Whether what runs whole batches is compiled (torch.compile): it takes minutes at first."""
+        self._compiles = compiles
 
     def _prepared(self, program: fx.GraphModule, *, dynamic: bool) -> Callable[..., Any]:
         """A program as it is run."""
