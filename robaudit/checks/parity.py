@@ -57,7 +57,7 @@ class Parity(Check):
         )
         most = max(MOST_DIFFERENCE, NOISE * measured.get("noise", 0.0))
         if most > MOST_DIFFERENCE:
-            text += f" (noise of the file itself: {measured['noise']:.1e})"
+            text += f" (the file's own noise: {measured['noise']:.1e})"
         if agreement < LEAST_AGREEMENT or difference > most or not np.isfinite(difference):
             return Finding("fail", text + ": gradients are not those of the file", difference, most)
         return Finding("pass", text, difference, most)
