@@ -171,6 +171,7 @@ def _half(maker: Maker, base: Path, stem: str, source: str) -> None:
         from onnxconverter_common import float16
 
         onnx.save(float16.convert_float_to_float16(onnx.load(str(base)), keep_io_types=True), str(path))
+        ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # the converter forgets some casts
 
     maker.make(f"{stem}.fp16", how, source=source, kind="fp16")
 

@@ -25,18 +25,30 @@ import torch
 from corpus.architectures import build
 from torch import Tensor
 
-from robaudit.target.load import load_target
+from robaudit.target.load import Interface, load_target
+from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 
 POINTS = 4
 STEPS = 2
 SOURCE_POINTS = 1
+SILERO: dict[str, Any] = {
+    "interface": Interface(input="input", fixed={"state": "zeros", "sr": "16000"}),
+    "overrides": SpecOverrides({"domain": (-1.0, 1.0)}),
+    "sample_shape": (512,),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "package.ch_ppocr_mobile_v2.0_cls_infer.onnx": {"overrides": SpecOverrides({"resize": "48x192"})},
+    "package.silero_vad.onnx": SILERO,
+    "package.silero_vad_16k_op15.onnx": SILERO,
+}
+"""What a user would say of files that leave it open."""
 
 
 def check(path: Path, source: str | None) -> dict[str, Any]:
     """Figures of one file."""
     start = time.perf_counter()
-    target = load_target(path, device="cpu")
+    target = load_target(path, device="cpu", tokens=True, **SETTINGS.get(path.name, {}))
     found: dict[str, Any] = {"load_s": round(time.perf_counter() - start, 2), "classes": target.num_classes}
     u = _points(target.spec.shape)
     target.measure(u[:2])

