@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 
 import onnx
+from google.protobuf.message import Error as ProtobufError
 from onnx import TensorProto, helper
 
 EXTREMES = (0, 1, -1, 2, 7, 255, 2**15, 2**31 - 1, -(2**31), 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
@@ -252,7 +253,7 @@ def mutate_onnx(content: bytes, rng: random.Random, outside: str) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 4))):
         try:
             rng.choice(STRUCTURAL)(model, rng)
-        except (ValueError, TypeError, IndexError):  # a value that the format itself does not take
+        except (ValueError, TypeError, IndexError, ProtobufError):  # a value that the format itself does not take
             continue
     for tensor in _tensors(model):
         for entry in tensor.external_data:

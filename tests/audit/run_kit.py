@@ -52,7 +52,7 @@ def make_onnx(path: Path, *, extra: str | None = None, scale: float = 1.0, bound
 
     Args:
         path: to write.
-        extra: None, or what happens between input and network: an operator of a foreign domain (``foreign``), eight
+        extra: None, or what happens between input and network: an operator without translation (``foreign``), eight
             levels (``round``), NaN where the first feature is below ``bound`` (``nan``), noise (``noise``).
         scale: factor on the logits.
         bound: see ``extra``.
@@ -76,7 +76,7 @@ def make_onnx(path: Path, *, extra: str | None = None, scale: float = 1.0, bound
         ]
         start = "start"
     elif extra == "foreign":  # the runtime has it, and the translation will never
-        nodes.append(helper.make_node("Inverse", ["x"], ["i"], domain="com.microsoft"))
+        nodes.append(helper.make_node("RandomNormalLike", ["x"], ["i"]))
         arrays["nothing"] = np.array(0, np.float32)
         nodes.append(helper.make_node("Mul", ["i", "nothing"], ["z"]))
         nodes.append(helper.make_node("Add", ["x", "z"], ["start"]))
