@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import timm
 import torch
+from corpus.architectures import build
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -42,27 +42,6 @@ MODELS = [
     "densenet121",
     "mixer_s32_224",
 ]
-
-
-def build(name: str) -> tuple[nn.Module, int]:
-    """A timm classifier with random but plausible weights, and the side of its input."""
-    torch.manual_seed(0)
-    module = timm.create_model(name, pretrained=False)
-    for key, parameter in module.named_parameters():
-        small = parameter.detach().abs().max() < 1e-2
-        if small and ("ls" in key.split(".")[-2:] or "gamma" in key or parameter.detach().abs().max() < 1e-4):
-            parameter.data.normal_(0, 0.2)
-    side = module.default_cfg["input_size"][-1]
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if norms:
-        for norm in norms:
-            norm.momentum = None
-            norm.reset_running_stats()
-        module.train()
-        with torch.no_grad():
-            module(torch.randn(8, 3, side, side))
-    module.eval().requires_grad_(False)
-    return module, side
 
 
 def export(module: nn.Module, side: int, how: str, path: Path) -> None:

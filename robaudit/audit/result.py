@@ -212,7 +212,7 @@ class Gradient(_Record):
     reason: str | None = None
     """Why not, or what limits it."""
     source: str | None = None
-    """What gives the gradient: a torch twin of the ONNX graph, or the TorchScript module itself."""
+    """What gives the gradient: a torch twin of the ONNX graph, or the module in the file itself."""
     method: Literal["exact", "straight-through", "none"] | None = None
     """exact; straight-through, where operators without a derivative are passed as if they were not there; none."""
     cuts: tuple[str, ...] = ()
