@@ -84,7 +84,8 @@ def _incomplete(draft: Result) -> list[str]:
         reasons.append(f"the worker failed: {draft.run.failed}")
     for attack in draft.attacks:
         if attack.status in INCOMPLETE_STATUSES:
-            reasons.append(f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else ""))
+            why = (attack.reason or "").removeprefix("unavailable: ")
+            reasons.append(f"{attack.id} {attack.status}" + (f": {why}" if why else ""))
     if not any(attack.status == "done" for attack in draft.attacks) and not reasons:
         reasons.append("no attack ran")
     return reasons
@@ -165,10 +166,10 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     if any(attack.status == "failed" for attack in draft.attacks):
         steps.append("see the errors for the attack that failed, and run again")
     if draft.target.assumed:
-        steps.append(
-            "state what the input means (--mean, --std, --scale, --layout, or robaudit.yaml); "
-            "it was assumed, and no gate on the model passes until then"
-        )
+        table = bool(draft.target.input.features)
+        flags = "--mean, --std, --scale, --layout, or robaudit.yaml"
+        what = "each feature's range (--feature-ranges)" if table else f"what the input means ({flags})"
+        steps.append(f"state {what}; it was assumed, and no gate on the model passes until then")
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
     needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None]

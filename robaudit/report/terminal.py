@@ -239,7 +239,8 @@ def _attacks(console: Console, result: Result) -> None:
     _bullets(
         console,
         [
-            f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else "")
+            f"{attack.id} {attack.status}"
+            + (f": {attack.reason.removeprefix('unavailable: ')}" if attack.reason else "")
             for attack in result.attacks
             if attack.status != "done"
         ]
