@@ -92,8 +92,8 @@ def settle(file: ReadableFile, spec: InputSpec, interface: Interface, device: to
         UsageError: the file does not answer, is no classifier, or does not tell its number of classes.
     """
     path = file.path
-    if math.prod(spec.shape) > MOST_FEATURES:
-        size = "x".join(map(str, spec.file_shape))
+    if math.prod(spec.shape) * (spec.batch or 1) > MOST_FEATURES:
+        size = "x".join(map(str, (spec.batch or 1, *spec.file_shape)))
         raise UsageError(f"{path} takes inputs of {size}, more numbers than any classifier has")
     u = probes(spec.shape).to(device, torch.float64 if spec.dtype == "float64" else torch.float32)
     x = spec.to_file(u)

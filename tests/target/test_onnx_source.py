@@ -308,10 +308,10 @@ def test_bytes_of_the_runtimes_own_format_are_not_taken(tmp_path):
     assert options.get_session_config_entry("session.load_model_format") == "ONNX"
 
 
-@pytest.mark.parametrize("size", [2**40, 2**62])
-def test_an_input_larger_than_any(tmp_path, size):
+@pytest.mark.parametrize(("batch", "size"), [("N", 2**40), ("N", 2**62), (2**60, 4)])
+def test_an_input_larger_than_any(tmp_path, batch, size):
     nodes = [NODE("ReduceMax", ["x"], ["m"], axes=[2, 3], keepdims=0), NODE("MatMul", ["m", "w"], ["y"])]
-    path = write_onnx(tmp_path / "m.onnx", nodes, ("N", 3, size, 8), {"w": weight(5, 3)})
+    path = write_onnx(tmp_path / "m.onnx", nodes, (batch, 3, size, 8), {"w": weight(5, 3)})
     with pytest.raises(UsageError, match="more numbers than any classifier has"):
         load_target(path, device="cpu")
 
