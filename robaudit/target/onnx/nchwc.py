@@ -72,7 +72,9 @@ def _plain(node: Node, constants: dict[str, Tensor]) -> list[Node]:
     if node.op == "Upsample":
         scales = f"{node.name}.scales"
         constants[scales] = torch.tensor(node.integers("scales") or [1, 1, 1, 1], dtype=torch.float32)
-        return [_node(node, "Resize", (node.inputs[0], "", scales), node.outputs, node.attributes)]
+        repeats = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        attributes = repeats if node.text("mode", "nearest") == "nearest" else node.attributes
+        return [_node(node, "Resize", (node.inputs[0], "", scales), node.outputs, attributes)]
     return [replace(node, domain="", version=_OPSET)]
 
 

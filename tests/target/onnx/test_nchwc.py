@@ -27,7 +27,9 @@ net (float[N,3,17,19] x) => (float[N,10] y) {
   r = Relu(s)
   q = Conv<kernel_shape=[3,3], pads=[1,1,1,1], group=2>(r, w3)
   l = LeakyRelu<alpha=0.2>(q)
-  e = Conv<kernel_shape=[1,1]>(l, w4, b4)
+  u = Resize<mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor">(l, none, four)
+  v = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(u, none, two)
+  e = Conv<kernel_shape=[3,3], strides=[5,7]>(v, w4, b4)
   g = GlobalAveragePool(e)
   f = Flatten(g)
   y = MatMul(f, w5)
@@ -40,7 +42,7 @@ SHAPES = {
     "w2": (32, 32, 1, 1),
     "b2": (32,),
     "w3": (32, 16, 3, 3),
-    "w4": (20, 32, 1, 1),
+    "w4": (20, 32, 3, 3),
     "b4": (20,),
     "w5": (20, 10),
 }
@@ -54,11 +56,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[onnx.ModelProto, Pa
     for name, shape in SHAPES.items():
         values = (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    for name, factor in (("two", 2), ("four", 4)):
+        values = np.array([1, 1, factor, factor], np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    for node in model.graph.node:
+        node.input[:] = ["" if name == "none" else name for name in node.input]
     path = tmp_path_factory.mktemp("nchwc") / "all.onnx"
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(path)
     ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    made = [node.op_type for node in onnx.load(path).graph.node if node.domain == DOMAIN]
+    assert not made or made.count("Upsample") == 2
     if not any(node.domain == DOMAIN for node in onnx.load(path).graph.node):
         pytest.skip("ONNX Runtime writes no blocked convolutions on this processor")
     return model, path
