@@ -4,11 +4,18 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("COLUMNS", "100")
+
+# The same examples in every run, so that a change fails only on what it changed; others are sought with
+# `pytest --hypothesis-profile explore`.
+hypothesis.settings.register_profile("fixed", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile("fixed")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

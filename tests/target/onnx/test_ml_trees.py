@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ml_graphs import TYPES, assert_as_runtime, classifier, ml_model
 from onnx import TensorProto, numpy_helper
@@ -118,6 +118,19 @@ def test_regressor(
     check(model, samples(rng, 40, 3, dtype))
 
 
+# One class of two, weights that are all positive, and the logistic function: a corner of the runtime's conventions.
+@example(
+    seed=35,
+    classes=2,
+    trees=1,
+    transform="LOGISTIC",
+    modes=["BRANCH_LEQ"],
+    dtype=np.float32,
+    spread="one",
+    bases=0,
+    low=-1.0,
+    text=False,
+)
 @settings(max_examples=50, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

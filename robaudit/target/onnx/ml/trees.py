@@ -124,11 +124,10 @@ def _two_classes(node: Node, scores: Tensor, told: Tensor, base: Tensor, labels:
         return label, both
     if kind == "PROBIT" or (base.numel() == 1 and not one_sided):
         raise node.unsupported("two classes and a score for one of them, with this transform and base value")
-    if positive:
-        alone = two_columns(1 - first, first)
+    if kind == "LOGISTIC":
+        alone = torch.sigmoid(two_columns(-first, first))
     else:
-        alone = two_columns(-first, first)
-        alone = torch.sigmoid(alone) if kind == "LOGISTIC" else alone
+        alone = two_columns(1 - first if positive else -first, first)
     return label, torch.where(torch.reshape(told_second, [-1, 1]), both, alone)
 
 
