@@ -110,11 +110,14 @@ def _gradient(target: Target, u: Tensor) -> Tensor:
 
 
 def _central(target: Target, u: Tensor, g: Tensor) -> float:
-    """Relative error of the slope along the gradient against differences on the file, at the best step."""
+    """Relative error of the slope along the gradient against differences on the file, at the best step.
+
+    Large steps drown rounding; small ones leave out kinks: MobileOne's slope bends by 2.5 % within 1e-3.
+    """
     unit = (g / g.norm().clamp_min(1e-30)).double()
     weights = _direction(target).double()
     errors = []
-    for step in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0):
+    for step in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0):
         ends = [
             float((target.scores((u.double() + sign * step * unit).float(), alone=True).double() * weights).sum())
             for sign in (1, -1)
