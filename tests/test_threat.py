@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from robaudit.threat.losses import LOSSES
 from robaudit.threat.model import TOLERANCE, Goal, ThreatModel
-from robaudit.threat.norms import Norm, distance, project
+from robaudit.threat.norms import Norm, distance
+from robaudit.threat.projections import project
 from robaudit.threat.random import Draws, key_of
 
 
@@ -44,7 +45,7 @@ def test_draws_have_the_right_distribution() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    norm=st.sampled_from([Norm.LINF, Norm.L2]),
+    norm=st.sampled_from([Norm.LINF, Norm.L2, Norm.L1]),
     eps=st.floats(1e-4, 2.0),
     seed=st.integers(0, 10_000),
     double=st.booleans(),
@@ -98,3 +99,43 @@ def test_margin_is_positive_exactly_when_fooled() -> None:
     assert torch.equal(LOSSES["dlr"](logits, label, none) > 0, fooled)
     target = (label + 1) % 4
     assert torch.equal(LOSSES["margin"](logits, label, target) > 0, logits.argmax(1) == target)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), eps=st.floats(0.01, 3.0), scale=st.floats(0.05, 5.0))
+def test_l1_projection_is_the_nearest_admissible_point(seed: int, eps: float, scale: float) -> None:
+    """The optimum's conditions: what moved freely lost the same λ, what stayed would have lost it all."""
+    generator = torch.Generator().manual_seed(seed)
+    origin = torch.rand(3, 12, generator=generator, dtype=torch.float64)
+    point = origin + scale * torch.randn(3, 12, generator=generator, dtype=torch.float64)
+    found = project(Norm.L1, point, origin, torch.full((3,), eps, dtype=torch.float64))
+    size = distance(Norm.L1, found - origin)
+    for row in range(3):
+        clipped = point[row].clamp(0, 1)
+        if float((clipped - origin[row]).abs().sum()) <= eps:
+            assert torch.equal(found[row], clipped)
+            continue
+        assert float(size[row]) == pytest.approx(eps, rel=1e-6)
+        moved = (found[row] - origin[row]).abs() > 1e-9
+        free = moved & (found[row] > 1e-9) & (found[row] < 1 - 1e-9)
+        lost = (point[row] - origin[row]).abs() - (found[row] - origin[row]).abs()
+        if bool(free.any()):
+            assert float(lost[free].max() - lost[free].min()) < 1e-6
+            assert bool((lost[~moved] <= lost[free].mean() + 1e-6).all())
+            bound = moved & ~free
+            assert bool((lost[bound] >= lost[free].mean() - 1e-6).all())
+
+
+def test_l0_projection_keeps_the_features_that_bring_the_point_nearest() -> None:
+    generator = torch.Generator().manual_seed(0)
+    origin = torch.rand(1, 6, generator=generator, dtype=torch.float64)
+    point = origin + torch.randn(1, 6, generator=generator, dtype=torch.float64)
+    for count in range(7):
+        found = project(Norm.L0, point, origin, torch.tensor([float(count)]))
+        assert int((found != origin).sum()) <= count
+        options = []
+        for bits in range(64):
+            keep = torch.tensor([bool(bits >> i & 1) for i in range(6)])
+            if int(keep.sum()) <= count:
+                options.append(float((torch.where(keep, point.clamp(0, 1), origin) - point).square().sum()))
+        assert float((found - point).square().sum()) == pytest.approx(min(options))

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from robaudit.attacks.requests import Answer, Request
 from robaudit.threat.model import Access, Goal
-from robaudit.threat.norms import Norm, per_slot, project
+from robaudit.threat.norms import Norm, per_slot
+from robaudit.threat.projections import project
 from robaudit.threat.random import Draws
 
 __all__ = ["Problem", "SlotAttack", "Slots", "StartingPool", "Stop"]

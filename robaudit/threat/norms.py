@@ -7,7 +7,7 @@ import enum
 import torch
 from torch import Tensor
 
-__all__ = ["Norm", "distance", "normalise", "per_slot", "project", "select"]
+__all__ = ["Norm", "distance", "normalise", "per_slot", "select"]
 
 
 class Norm(enum.StrEnum):
@@ -64,32 +64,3 @@ def normalise(norm: Norm, direction: Tensor) -> Tensor:
         length = distance(Norm.L2, direction).clamp_min(1e-38)
         return direction * per_slot((1 / length).to(direction.dtype), direction)
     raise ValueError(f"no dense steepest-ascent step for {norm}")
-
-
-def project(norm: Norm, point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
-    """Bring points back into the ball and the box [0, 1].
-
-    For L2 the ball is applied first and the box second; clipping to a box that holds the origin can only
-    shorten the perturbation, so both hold afterwards.
-
-    Args:
-        norm: L-infinity or L2.
-        point: [S, *shape] in u-space.
-        origin: [S, *shape] the unperturbed samples.
-        eps: [S] radius of each slot as a fraction of the domain's width.
-
-    Returns:
-        [S, *shape].
-
-    Raises:
-        ValueError: for L1 and L0.
-    """
-    if norm is Norm.LINF:
-        radius = per_slot(eps.to(point.dtype), point)
-        return torch.minimum(torch.maximum(point, origin - radius), origin + radius).clamp(0.0, 1.0)
-    if norm is Norm.L2:
-        delta = point - origin
-        # float64: over 1e5 features a float32 sum would miss the ball by more than the judge tolerates.
-        factor = (eps.double() / distance(Norm.L2, delta).clamp_min(1e-38)).clamp_max(1.0)
-        return (origin + delta * per_slot(factor.to(point.dtype), point)).clamp(0.0, 1.0)
-    raise ValueError(f"no projection for {norm} yet")
