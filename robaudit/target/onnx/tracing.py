@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 from robaudit.errors import RobauditError, UnsupportedOperatorError
 from robaudit.target.onnx.fused import simplify
 from robaudit.target.onnx.graph import Graph, Node
+from robaudit.target.onnx.outcomes import Outcomes, Unchanged
 from robaudit.target.onnx.registry import Result, Value, find
 
 
@@ -45,6 +46,9 @@ class Trace:
     outputs: tuple[str, ...] = ()
 
 
+_PROPERTIES = frozenset(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim"))
+
+
 class Traced(Tensor):
     """A value that depends on the input: shape and type are known (a meta tensor), numbers are not."""
 
@@ -61,6 +65,8 @@ class Traced(Tensor):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Record the call; what needs no values (``x.shape``) is answered at once."""
+        if not kwargs and len(args) == 1 and func in _PROPERTIES:
+            return func(args[0].meta)
         kwargs = kwargs or {}
         recorder = next(leaf.recorder for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Traced))
         return recorder.call(func, args, dict(kwargs))
@@ -73,9 +79,13 @@ class Recorder:
         self.trace = Trace(fx.Graph())
         self._names = names
         self._attributes: dict[int, tuple[fx.Node, Tensor]] = {}
+        self._outcomes = Outcomes()
+        self._rows = 1
 
     def placeholder(self, name: str, example: Tensor) -> Traced:
-        """An input of the program."""
+        """An input of the program; the first one's rows are the batch."""
+        if not any(node.op == "placeholder" for node in self.trace.graph.nodes):
+            self._rows = example.shape[0] if example.dim() else 1
         return self._wrap(example.to("meta"), self.trace.graph.placeholder(identifier(name)))
 
     def given(self, name: str, example: Value) -> Value:
@@ -87,13 +97,15 @@ class Recorder:
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Find out what a call would return, and record it when that is a tensor."""
-        shapes: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(_to_meta, (args, kwargs))
-        result = func(*shapes[0], **shapes[1])
+        leaves, form = pytree.tree_flatten((args, kwargs))
+        result = self._outcomes.of(func, [leaf.meta if isinstance(leaf, Traced) else leaf for leaf in leaves], form)
+        if isinstance(result, Unchanged):
+            same = leaves[result.position]
+            if isinstance(same, Traced):
+                return same
+            result = same.to("meta")
         if not any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(result)):
             return result
-        for leaf in pytree.tree_leaves((args, kwargs)):
-            if isinstance(leaf, Traced) and leaf.meta is result:
-                return leaf  # nothing happened: a conversion to the type it already has
         recorded: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(self._to_node, (args, kwargs))
         name = getattr(func, "__name__", "")
         graph = self.trace.graph
@@ -141,6 +153,9 @@ class Recorder:
     def _constant(self, value: Tensor) -> fx.Node:
         name = self._names.get(id(value))
         repeated = [a for a, size in enumerate(value.shape) if size > 1 and value.stride(a) == 0]
+        if name is None and 0 not in repeated and _repeats(value, self._rows):
+            # Computed from a value repeated (a quantised class token): no longer stored once, but still the same rows.
+            repeated.append(0)
         if name is None and repeated:
             # A value repeated (a class token, once a sample) is stored once, and repeated by the program:
             # its shape may then follow the batch.
@@ -227,7 +242,6 @@ def _declared(value: Value, dtype: torch.dtype | None) -> Value:
     return value
 
 
-def _to_meta(value: Any) -> Any:
-    if isinstance(value, Traced):
-        return value.meta
-    return value.to("meta") if isinstance(value, Tensor) else value
+def _repeats(value: Tensor, rows: int) -> bool:
+    """Whether a value is one row this many times."""
+    return rows > 1 and value.dim() > 0 and len(value) == rows and torch.equal(value, value[:1].expand_as(value))

@@ -33,3 +33,30 @@ def test_halves_inside_a_float_file_are_judged_in_double(
 
     monkeypatch.setattr(batching, "_fits", rounding)
     assert module.calibrate_batching((4,)) == expected
+
+
+def test_one_program_serves_every_batch_though_a_repeated_token_is_quantised() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["size"], axis=0),
+        helper.make_node("Expand", ["token", "size"], ["tokens"]),
+        helper.make_node("QuantizeLinear", ["tokens", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("Concat", ["d", "x"], ["y"], axis=1),
+    ]
+    constants = {
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "rest": np.array([1, 4]),
+        "token": np.array([[[0.3, -0.2, 0.7, 0.1]]], np.float32),
+        "s": np.array(0.1, np.float32),
+        "z": np.array(128, np.uint8),
+    }
+    module = import_onnx(make_model(nodes, ("N", 3, 4), constants), "y")
+    for batch in (1, 2, 5):
+        x = torch.rand(batch, 3, 4)
+        torch.testing.assert_close(module(x)[:, 1:], x)
+        torch.testing.assert_close(module(x)[:, 0], torch.tensor([[0.3, -0.2, 0.7, 0.1]]).expand(batch, 4))
+    assert module.batching == "direct"
+    assert module._general_program(torch.rand(2, 3, 4), {}) is not None
