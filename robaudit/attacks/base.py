@@ -87,6 +87,7 @@ class Problem(Slots):
         max_points: most points that one request may hold for a slot.
         pool: other samples of the audit to start from.
         fixed: [S, *shape] bool, features that must stay as they are; None: all may change.
+        minimal: the smallest distances are sought: do not end where a success lies in the ball.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
     """
 
@@ -103,6 +104,7 @@ class Problem(Slots):
     max_points: int
     pool: StartingPool
     fixed: Tensor | None = None
+    minimal: bool = False
     low: Tensor | None = None
     high: Tensor | None = None
 
@@ -130,6 +132,12 @@ class Problem(Slots):
         if self.fixed is not None:
             point = torch.where(self.fixed, self.x, point)
         return project(self.norm, point, self.x, self.eps)
+
+    def settled(self, distance: Tensor) -> Tensor:
+        """[S] bool: a success at these distances [S] is all that is asked for, as it lies in the ball."""
+        if self.minimal:
+            return torch.zeros_like(distance, dtype=torch.bool)
+        return distance <= self.eps
 
     def __len__(self) -> int:
         return self.x.shape[0]

@@ -28,6 +28,8 @@ MAX_POINT_BYTES = 16 * 2**20
 """Most memory of a slot's points in one request."""
 MAX_REQUEST_BYTES = 256 * 2**20
 """Most memory of all points in one request of an attack that asks for many at once."""
+PUSHES = (1.0003, 1.003, 1.03)
+"""How much further from the sample a minimal-norm attack's best point is tried where the file denies it."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 
 
@@ -194,6 +196,7 @@ class Engine:
             max_points=self._max_points(),
             pool=self.pool,
             fixed=threat.mask(x),
+            minimal=threat.minimal,
         )
 
     def _step(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> _Pool | None:
@@ -272,6 +275,8 @@ class Engine:
         if transfer:  # the one candidate shown to the target is a label query
             pool.account.queries[slots] += 1
         verdicts = self._judge(pool, threat, slots, points[slots])
+        if attack.access is Access.WHITE_BOX:
+            verdicts = self._pushed(pool, threat, slots, points[slots], verdicts)
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
             pool.account.refused[slots] += (~verdicts.fooled).long()
         for row, slot in enumerate(slots.tolist()):
@@ -288,6 +293,17 @@ class Engine:
             problem.eps[slots],
         )
         pool.account.judged[slots] += 1
+        return verdicts
+
+    def _pushed(self, pool: _Pool, threat: ThreatModel, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
+        """Where the file denies a point on the twin's boundary, try a little further out."""
+        for factor in PUSHES:
+            rows = (~verdicts.fooled).nonzero()[:, 0]
+            if rows.numel() == 0:
+                break
+            part = pool.problem.take(slots[rows])
+            further = part.clip(part.x + (points[rows] - part.x) * factor)
+            verdicts = verdicts.replaced(rows, self._judge(pool, threat, slots[rows], further))
         return verdicts
 
     def _release(self, pool: _Pool, won: dict[int, Unit]) -> _Pool | None:

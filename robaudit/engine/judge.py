@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,12 @@ class Verdicts:
     prediction: Tensor
     distance: Tensor
     points: Tensor
+
+    def replaced(self, rows: Tensor, other: Verdicts) -> Verdicts:
+        """These verdicts, with the other's at ``rows`` [M] that fooled."""
+        won = other.fooled.nonzero()[:, 0]
+        fields = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self)}
+        return Verdicts(**{n: a.index_copy(0, rows[won], b[won]) for n, (a, b) in fields.items()})
 
 
 class Judge:

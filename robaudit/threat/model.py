@@ -42,6 +42,8 @@ class ThreatModel:
         goal: untargeted, or targeted at the class given with each sample.
         queries: most queries that a black-box attack may spend on one sample; None leaves it to the attack.
         fixed: features that the attacker cannot change, as places in the flattened sample.
+        minimal: the smallest distance of each sample is sought: an attack that shortens its perturbations goes
+            on within the ball.
     """
 
     norm: Norm
@@ -49,6 +51,7 @@ class ThreatModel:
     goal: Goal = Goal.UNTARGETED
     queries: int | None = None
     fixed: tuple[int, ...] = ()
+    minimal: bool = False
 
     def mask(self, like: Tensor) -> Tensor | None:
         """[S, *shape] bool, set where [S, *shape] samples cannot be changed; None where they can everywhere."""

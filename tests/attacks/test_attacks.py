@@ -6,42 +6,43 @@ import math
 import numpy as np
 import pytest
 import torch
+from attack_cases import BY_NORM, CASES, EPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import FakeFile, Linear, attack_all, network, samples_for
 
+from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.errors import UsageError
 from robaudit.threat.model import TOLERANCE, Access, ThreatModel
 from robaudit.threat.norms import Norm
 
-SMALL = {
-    "fgsm": {},
-    "pgd": {"steps": 15},
-    "apgd-ce": {"steps": 20},
-    "apgd-t": {"steps": 20, "targets": 3},
-    "square": {"queries": 150},
-    "hopskipjump": {"queries": 400},
-    "mi-fgsm": {"steps": 5},
-}
-CASES = [(name, norm) for name, cls in attack_classes().items() for norm in sorted(cls.norms) if name in SMALL]
-
 
 def test_every_attack_is_in_the_cases() -> None:
-    assert {name for name in attack_classes() if not name.startswith("test-")} == set(SMALL)
+    assert {name for name in attack_classes() if not name.startswith("test-")} == set(CASES)
+
+
+def small(name: str, **more) -> SlotAttack:
+    return make_attack(name, CASES[name].parameters | more)
 
 
 def closed_form(target: FakeFile, sample, norm: Norm) -> float:
-    """Distance of a sample from a linear classifier's nearest boundary (the box left aside)."""
+    """Distance of a sample from a linear classifier's nearest boundary (the box left aside; L0 within it)."""
     weight, label = target.module.weight, sample.label
     z = torch.from_numpy(sample.clean)
-    dual = 1 if norm is Norm.LINF else 2
-    distances = [
-        float((z[label] - z[j]) / torch.linalg.vector_norm(weight[j] - weight[label], ord=dual))
-        for j in range(len(z))
-        if j != label
-    ]
-    return min(distances)
+    found = []
+    for j in range(len(z)):
+        if j == label:
+            continue
+        slope, gap = weight[j] - weight[label], float(z[label] - z[j])
+        if norm is Norm.L0:
+            u = torch.from_numpy(sample.u).flatten()
+            gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
+            found.append(float((gains <= gap).sum() + 1))
+        else:
+            dual = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
+            found.append(gap / float(torch.linalg.vector_norm(slope, ord=dual)))
+    return min(found)
 
 
 def boundary_model(shape: tuple[int, ...], seed: int = 0) -> FakeFile:
@@ -52,36 +53,36 @@ def boundary_model(shape: tuple[int, ...], seed: int = 0) -> FakeFile:
     return FakeFile(Linear(weight, -weight.sum(1) / 2), 2, shape)
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 9), (7,)])
 def test_known_optimum_of_a_two_class_linear_model(name: str, norm: Norm, shape: tuple[int, ...]) -> None:
-    """Broken at 1.05 x the closed-form distance, never below it."""
-    target = boundary_model(shape)
-    if name == "apgd-t":
-        assert make_attack(name, {}).unsuited(2, shape)
+    """Broken a little above the closed-form distance, never below it."""
+    target, case = boundary_model(shape), CASES[name]
+    if not case.two_classes:
+        assert small(name).unsuited(2, shape)
         return
-    samples = [s for s in samples_for(target, 40) if closed_form(target, s, norm) < 0.04][:8]
+    # In one sample's box the nearest boundary point of these lies inside; L1 moves one feature.
+    reach = {Norm.LINF: 0.04, Norm.L2: 0.04, Norm.L1: 0.04, Norm.L0: 3}[norm]
+    samples = [s for s in samples_for(target, 40) if closed_form(target, s, norm) < reach][:8]
     assert len(samples) >= 4
-    attack = make_attack(name, SMALL[name] | ({"queries": 3000} if name == "hopskipjump" else {}))
+    attack = small(name, **case.optimum_parameters)
     for sample in samples:
         optimum = closed_form(target, sample, norm)
-        slack = 1.5 if name == "square" and norm is Norm.LINF and shape != (7,) else 1.05
-        slack = 1.35 if name == "hopskipjump" else slack
-        above = attack_all(target, attack, ThreatModel(norm, optimum * slack), [sample], surrogates=target)
-        below = attack_all(target, attack, ThreatModel(norm, optimum * 0.98), [sample], surrogates=target)
+        less, more = (optimum - 1, optimum + 1) if norm is Norm.L0 else (optimum * 0.98, optimum * (case.optimum or 1))
+        below = attack_all(target, attack, ThreatModel(norm, less), [sample], surrogates=target)
         assert not below[sample.index].success
-        if name == "square" and norm is Norm.LINF and shape != (7,):
-            continue  # random search does not promise the optimum
-        assert above[sample.index].success
+        if case.optimum is not None:
+            above = attack_all(target, attack, ThreatModel(norm, more), [sample], surrogates=target)
+            assert above[sample.index].success
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_a_success_lies_in_ball_and_box_and_fools(name: str, norm: Norm) -> None:
     target = network((2, 6, 5), 6)
     samples = samples_for(target, 12)
-    eps = 0.06 if norm is Norm.LINF else 0.4
+    eps = math.ceil(EPS[norm] * 2.5) if norm is Norm.L0 else EPS[norm] * 2.5
     threat = ThreatModel(norm, eps)
-    results = attack_all(target, make_attack(name, SMALL[name]), threat, samples, surrogates=target)
+    results = attack_all(target, small(name), threat, samples, surrogates=target)
     broken = [s for s in samples if results[s.index].success]
     assert broken
     for sample in broken:
@@ -101,11 +102,11 @@ def outcome(results) -> dict:
     }
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_outcome_does_not_depend_on_batch_size_or_order(name: str, norm: Norm) -> None:
     target = network((1, 6, 6), 5)
-    attack = make_attack(name, SMALL[name])
-    threat = ThreatModel(norm, 0.03 if norm is Norm.LINF else 0.15)
+    attack = small(name)
+    threat = ThreatModel(norm, EPS[norm])
     samples = samples_for(target, 16)
     reference = outcome(attack_all(target, attack, threat, samples, slots=64, surrogates=target))
     for slots, micro_batch, order in [
@@ -128,13 +129,13 @@ class Shifted(torch.nn.Module):
         return self.inner(u)[:, self.order] + self.shift
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_invariant_to_logit_shift_and_class_order(name: str, norm: Norm) -> None:
     plain = network((1, 6, 6), 5)
     order = [3, 0, 4, 1, 2]
     other = FakeFile(Shifted(plain.module, 100.0, order), 5, plain.shape)
-    attack = make_attack(name, SMALL[name])
-    threat = ThreatModel(norm, 0.03 if norm is Norm.LINF else 0.15)
+    attack = small(name)
+    threat = ThreatModel(norm, EPS[norm])
     samples = samples_for(plain, 10)
     renamed = [dataclasses.replace(s, label=order.index(s.label), clean=s.clean[order] + 100.0) for s in samples]
     first = attack_all(plain, attack, threat, samples, surrogates=plain)
@@ -156,17 +157,17 @@ def test_the_query_budget_is_never_exceeded(name: str, queries: int, limit: int)
     assert target.score_rows - before == sum(r.queries for r in results.values()) + judged
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_equal_under_a_seed_and_counted(name: str, norm: Norm) -> None:
     target = network((1, 6, 6), 5)
-    attack = make_attack(name, SMALL[name])
-    threat = ThreatModel(norm, 0.02 if norm is Norm.LINF else 0.1)
+    attack = small(name)
+    threat = ThreatModel(norm, EPS[norm])
     samples = samples_for(target, 6)
     first = attack_all(target, attack, threat, samples, surrogates=target)
     before = target.forward_rows
     second = attack_all(target, attack, threat, samples, surrogates=target)
     assert outcome(first) == outcome(second)
-    if attack.access in (Access.WHITE_BOX, Access.TRANSFER) and name != "apgd-t":
+    if attack.access in (Access.WHITE_BOX, Access.TRANSFER) and CASES[name].counted:
         assert target.forward_rows - before == sum(r.forwards for r in second.values())
 
 

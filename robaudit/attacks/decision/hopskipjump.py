@@ -70,8 +70,6 @@ class HopSkipJump(SlotAttack[State]):
         initial_evaluations: probes of the first estimate; the t-th uses sqrt(t) times as many.
         max_evaluations: most probes of one estimate.
         gamma: relative radius of the probes and precision of the bisection.
-        stop_inside: end as soon as a fooling point lies in the threat model's ball, rather than going on
-            to the smallest distance.
     """
 
     id = "hopskipjump"
@@ -83,7 +81,6 @@ class HopSkipJump(SlotAttack[State]):
     initial_evaluations: Count = 100
     max_evaluations: Count = 10_000
     gamma: Positive = 0.01
-    stop_inside: bool = False
 
     def init(self, problem: Problem) -> State:
         """Look for a starting point."""
@@ -278,11 +275,8 @@ class HopSkipJump(SlotAttack[State]):
         return self._bisect(state, through, far)
 
     def done(self, problem: Problem, state: State) -> Tensor:
-        """No starting point fools, or (``stop_inside``) the ball is reached; else the budget ends it."""
-        over = state.phase == STRANDED
-        if self.stop_inside:
-            over = over | (state.best_distance <= problem.eps)
-        return over
+        """No starting point fools, or the ball is reached; else the budget ends it."""
+        return (state.phase == STRANDED) | problem.settled(state.best_distance)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         """The closest fooling point."""

@@ -1,0 +1,47 @@
+"""Parameters that make each attack quick on the suites' small models, and what may be expected of it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from robaudit.attacks.registry import attack_classes
+from robaudit.threat.norms import Norm
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the general tests of an attack need to know.
+
+    Args:
+        parameters: for small models.
+        optimum: how many times the closed-form distance of a two-class linear model it is promised to break at,
+            or None: it promises none.
+        optimum_parameters: other parameters for that.
+        two_classes: whether it runs on two classes.
+        counted: whether every forward is billed to a unit that counts (units of several targets are released).
+    """
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    optimum: float | None = 1.05
+    optimum_parameters: dict[str, Any] = field(default_factory=dict)
+    two_classes: bool = True
+    counted: bool = True
+
+
+CASES: dict[str, Case] = {
+    "apgd-ce": Case({"steps": 20}),
+    "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
+    "fgsm": Case(),
+    "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),
+    "mi-fgsm": Case({"steps": 5}),
+    "pgd": Case({"steps": 15}),
+    "square": Case({"queries": 150}, optimum=None),
+}
+"""By id; one line an attack."""
+
+EPS = {Norm.LINF: 0.03, Norm.L2: 0.15, Norm.L1: 0.6, Norm.L0: 2.0}
+"""Radii at which some samples of the small network fall, and some do not."""
+
+BY_NORM = [(name, norm) for name in CASES if name in attack_classes() for norm in sorted(attack_classes()[name].norms)]
+"""Every (attack, norm)."""
