@@ -50,11 +50,15 @@ class Gradient(Request):
     """Logits and the input gradient of a loss, a forward and a backward a point.
 
     Args:
-        loss: see :mod:`robaudit.threat.losses`.
+        loss: see :mod:`robaudit.threat.losses`; several where slots maximise different ones.
+        choice: [S] int64, which of several losses each slot maximises.
+        target: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
     """
 
     access: ClassVar[frozenset[Access]] = Logits.access
-    loss: Loss | None = None
+    loss: Loss | tuple[Loss, ...] | None = None
+    choice: Tensor | None = None
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.errors import AuditError
-from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, goal_reached
 
 __all__ = ["Account", "Evaluator"]
@@ -97,7 +96,7 @@ class Evaluator:
         if isinstance(request, Gradient):
             assert request.loss is not None
             account.backwards += count
-            logits, loss, gradient = self._gradients(model, request.loss, problem, rows)
+            logits, loss, gradient = self._gradients(model, request, problem, rows)
             return self._spread(problem, rows, logits.argmax(1), logits, loss, gradient)
         with torch.no_grad():
             logits = self._chunks(rows.points, lambda x, _: model.logits(x))
@@ -202,16 +201,18 @@ class Evaluator:
         return results
 
     def _gradients(
-        self, model: Differentiable, loss: Loss, problem: Problem, rows: _Rows
+        self, model: Differentiable, request: Gradient, problem: Problem, rows: _Rows
     ) -> tuple[Tensor, Tensor, Tensor]:
-        label, target = problem.label[rows.slot], problem.target[rows.slot]
+        label = problem.label[rows.slot]
+        target = (problem.target if request.target is None else request.target)[rows.slot]
+        choice = None if request.choice is None else request.choice[rows.slot]
         fixed = None if problem.fixed is None else problem.fixed[rows.slot]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
             points = points.detach().requires_grad_()
             with torch.enable_grad():
                 logits = model.logits(points)
-                value = loss(logits, label[part], target[part])
+                value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
                 (gradient,) = torch.autograd.grad(value.sum(), points)
             if fixed is not None:  # no step may be spent where nothing moves
                 gradient = gradient.masked_fill(fixed[part], 0.0)
@@ -251,6 +252,16 @@ class Evaluator:
         parts = self._each(rows.points, run)
         logits = torch.cat([p[0] for p in parts])
         return self._spread(problem, rows, logits.argmax(1), logits, None, torch.cat([p[1] for p in parts]))
+
+
+def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:
+    """The value [N] of each row's own loss."""
+    if choice is None:
+        assert callable(request.loss), "several losses need a choice"
+        return request.loss(logits, label, target)
+    assert isinstance(request.loss, tuple), "a choice needs several losses"
+    values = torch.stack([loss(logits, label, target) for loss in request.loss])
+    return values.gather(0, choice[None])[0]
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
