@@ -101,6 +101,21 @@ def test_margin_is_positive_exactly_when_fooled() -> None:
     assert torch.equal(LOSSES["margin"](logits, label, target) > 0, logits.argmax(1) == target)
 
 
+def test_log_odds_point_where_the_cross_entropy_does() -> None:
+    logits = 3 * torch.randn(40, 5, dtype=torch.float64)
+    label = torch.arange(40) % 5
+    target = torch.where(torch.arange(40) < 20, -1, (label + 1) % 5)
+    slopes = []
+    for name in ("ce", "log-odds"):
+        asked = logits.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(LOSSES[name](asked, label, target).sum(), asked)
+        slopes.append(slope / slope.norm(dim=1, keepdim=True))
+    assert torch.allclose(*slopes, atol=1e-9)
+    sure = torch.tensor([[60.0, 0.0, 1.0]], requires_grad=True)  # a probability that rounds to 1 in float32
+    value = LOSSES["log-odds"](sure, torch.tensor([0]), torch.tensor([-1]))
+    assert torch.autograd.grad(value.sum(), sure)[0].abs().sum() > 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), eps=st.floats(0.01, 3.0), scale=st.floats(0.05, 5.0))
 def test_l1_projection_is_the_nearest_admissible_point(seed: int, eps: float, scale: float) -> None:

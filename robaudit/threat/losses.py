@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LOSSES", "Loss", "cross_entropy", "dlr", "loss_named", "margin", "targeted_dlr"]
+__all__ = ["LOSSES", "Loss", "cross_entropy", "dlr", "log_odds", "loss_named", "margin", "targeted_dlr"]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits [N, K], label [N], target [N], -1 where untargeted) -> [N]; larger is better for the attacker."""
@@ -35,6 +35,18 @@ def margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     targeted = target >= 0
     reference = torch.where(targeted, target, label)
     value = _others(logits, reference) - _at(logits, reference)
+    return torch.where(targeted, -value, value)
+
+
+def log_odds(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """log((1 - p) / p) of the label's probability p; minus that of the target's where one is set.
+
+    Its gradient points where the cross-entropy's does, but does not vanish in float where p rounds to 1.
+    """
+    targeted = target >= 0
+    reference = torch.where(targeted, target, label)
+    others = logits.scatter(1, reference[:, None], float("-inf")).logsumexp(1)
+    value = others - _at(logits, reference)
     return torch.where(targeted, -value, value)
 
 
@@ -67,6 +79,7 @@ LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
     "margin": margin,
     "dlr": dlr,
+    "log-odds": log_odds,
     "dlr-targeted": targeted_dlr,
 }
 

@@ -1,0 +1,61 @@
+"""For minimal-norm attacks: the nearest fooling point so far, and schedules that each slot follows by its own step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, Slots
+from robaudit.attacks.requests import Answer
+from robaudit.threat.norms import distance, select
+
+__all__ = ["Smallest", "cosine", "farthest"]
+
+
+@dataclass
+class Smallest(Slots):
+    """The nearest fooling point of each slot.
+
+    Args:
+        point: [S, *shape]; the sample itself where there is none.
+        distance: [S] float64 in the problem's norm; infinite where there is none.
+    """
+
+    point: Tensor
+    distance: Tensor
+
+    @classmethod
+    def none(cls, problem: Problem) -> Self:
+        """Nothing found yet."""
+        return cls(problem.x, problem.full(float("inf"), torch.float64))
+
+    @property
+    def found(self) -> Tensor:
+        """[S] bool: some point fools."""
+        return self.distance.isfinite()
+
+    def seen(self, problem: Problem, answer: Answer) -> Self:
+        """With an answer at one point a slot taken into account."""
+        size = distance(problem.norm, answer.points - problem.x)
+        nearer = answer.fooled & (size < self.distance)
+        return type(self)(
+            select(nearer, answer.points, self.point),
+            torch.where(nearer, size, self.distance),
+        )
+
+
+def farthest(problem: Problem) -> Tensor:
+    """[S] float64: the distance of the box's farthest corner from each sample, what is fixed left out."""
+    room = torch.maximum(problem.x, 1 - problem.x)
+    if problem.fixed is not None:
+        room = room.masked_fill(problem.fixed, 0.0)
+    return distance(problem.norm, room)
+
+
+def cosine(step: Tensor, steps: int, first: float, last: float) -> Tensor:
+    """[S] float64: from ``first`` at step 0 down half a cosine to ``last`` at step ``steps``."""
+    return last + (first - last) * (1 + torch.cos(step.double() * (math.pi / steps))) / 2
