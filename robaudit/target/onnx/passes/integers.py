@@ -14,6 +14,7 @@ import onnx
 import torch
 
 from robaudit.target.onnx.graph import Graph, Node
+from robaudit.target.onnx.passes.requantised import drop_repeated
 from robaudit.target.onnx.passes.workspace import Workspace, apply, is_default
 from robaudit.target.onnx.straight_through import LABEL
 
@@ -38,7 +39,7 @@ def use_integers(graph: Graph) -> Graph:
 
     To be done before constants are folded: of a folded DequantizeLinear no integers are left.
     """
-    graph = apply(graph, _group)
+    graph = apply(drop_repeated(graph), _group)
     nodes = tuple(
         node.with_graphs({name: use_integers(inner) for name, inner in node.graphs.items()}) if node.graphs else node
         for node in graph.nodes
