@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robaudit.threat.losses import LOSSES
+from robaudit.threat.losses import LOSSES, loss_unsuited
 from robaudit.threat.model import TOLERANCE, Goal, ThreatModel
 from robaudit.threat.norms import Norm, distance
 from robaudit.threat.projections import project
@@ -97,6 +97,8 @@ def test_margin_is_positive_exactly_when_fooled() -> None:
     fooled = logits.argmax(1) != label
     assert torch.equal(LOSSES["margin"](logits, label, none) > 0, fooled)
     assert torch.equal(LOSSES["dlr"](logits, label, none) > 0, fooled)
+    assert torch.equal(LOSSES["probability-margin"](logits, label, none) > 0, fooled)
+    assert torch.equal(LOSSES["houdini"](logits, label, none).exp() > 0.5, fooled)
     target = (label + 1) % 4
     assert torch.equal(LOSSES["margin"](logits, label, target) > 0, logits.argmax(1) == target)
 
@@ -114,6 +116,86 @@ def test_log_odds_point_where_the_cross_entropy_does() -> None:
     sure = torch.tensor([[60.0, 0.0, 1.0]], requires_grad=True)  # a probability that rounds to 1 in float32
     value = LOSSES["log-odds"](sure, torch.tensor([0]), torch.tensor([-1]))
     assert torch.autograd.grad(value.sum(), sure)[0].abs().sum() > 1
+
+
+def case(classes: int, count: int = 40, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits, labels, and targets of which half are set."""
+    generator = torch.Generator().manual_seed(classes)
+    logits = scale * torch.randn(count, classes, generator=generator, dtype=torch.float64)
+    label = torch.arange(count) % classes
+    return logits, label, torch.where(torch.arange(count) < count // 2, -1, (label + 1) % classes)
+
+
+def naive(name: str, logits: torch.Tensor, label: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The loss as its paper writes it, a row at a time."""
+    found = []
+    for z, y, t in zip(logits, label.tolist(), target.tolist(), strict=True):
+        aim = y if t < 0 else t
+        p = z.softmax(0)
+        others = [k for k in range(len(z)) if k != aim]
+        if name == "ce":
+            value = -p[aim].log()
+        elif name == "log-odds":
+            value = ((1 - p[aim]) / p[aim]).log()
+        elif name == "margin":
+            value = z[others].max() - z[aim]
+        elif name == "probability-margin":
+            value = p[others].max() - p[aim]
+        elif name == "houdini":
+            lead = (z[others].max() - z[aim]) * (1 if t < 0 else -1)
+            found.append((torch.special.erfc(-lead / 2**0.5) / 2).log())
+            continue
+        else:
+            s = z.sort(descending=True).values
+            if t >= 0:
+                found.append((z[t] - z[y]) / (s[0] - (s[2] + s[min(3, len(s) - 1)]) / 2))
+            else:
+                found.append((z[others].max() - z[y]) / (s[0] - s[2]))
+            continue
+        found.append(value if t < 0 else -value)
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"dlr-targeted"}))
+def test_losses_are_what_their_papers_write(name: str, classes: int) -> None:
+    logits, label, target = case(classes)
+    if loss_unsuited(name, classes):
+        with pytest.raises(ValueError, match="classes"):
+            LOSSES[name](logits, label, target)
+        return
+    assert torch.allclose(LOSSES[name](logits, label, target), naive(name, logits, label, target), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_losses_have_the_gradient_of_their_value(name: str) -> None:
+    logits, label, target = case(5, 12)
+    target = torch.where(target < 0, (label + 2) % 5, target) if name == "dlr-targeted" else target
+    asked = logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, label, target), (asked,))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("lead", [0.0, 30.0, -30.0, 60.0, -60.0])
+def test_losses_see_sure_answers_in_float32(name: str, lead: float) -> None:
+    """Where the probability of the label, or of its rival, rounds to 0 or 1."""
+    logits = torch.tensor([[lead, 0.0, -1.0, -2.0]] * 2, requires_grad=True)
+    target = torch.tensor([1 if name == "dlr-targeted" else -1, 1])
+    value = LOSSES[name](logits, torch.tensor([0, 0]), target)
+    (slope,) = torch.autograd.grad(value.sum(), logits)
+    assert bool(value.isfinite().all() and slope.isfinite().all())
+    if lead >= 0:  # the attacker is behind
+        assert bool((slope.abs().sum(1) > 0).all())
+        assert bool((slope[:, 0] < 0).all())
+        assert bool((slope[1:, 1] > 0).all())
+        assert torch.allclose(slope.sum(1) / slope.abs().sum(1), torch.zeros(2), atol=1e-5)  # as a shift has none
+
+
+def test_losses_say_where_they_are_undefined() -> None:
+    assert "three classes" in str(loss_unsuited("dlr", 2))
+    assert "four classes" in str(loss_unsuited("dlr-targeted", 3))
+    assert [loss_unsuited(name, 2) for name in LOSSES if "dlr" not in name] == [None] * 5
+    assert loss_unsuited("dlr-targeted", 4) is None
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LOSSES", "Loss", "cross_entropy", "dlr", "log_odds", "loss_named", "margin", "targeted_dlr"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossName",
+    "cross_entropy",
+    "dlr",
+    "houdini",
+    "log_odds",
+    "loss_named",
+    "loss_unsuited",
+    "margin",
+    "probability_margin",
+    "targeted_dlr",
+]
+
+LossName = Literal["ce", "log-odds", "margin", "dlr", "probability-margin", "houdini"]
+"""Losses that serve untargeted and targeted audits alike; ``dlr-targeted`` always needs a target class."""
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits [N, K], label [N], target [N], -1 where untargeted) -> [N]; larger is better for the attacker."""
@@ -23,10 +40,18 @@ def _at(logits: Tensor, index: Tensor) -> Tensor:
     return logits.gather(1, index[:, None])[:, 0]
 
 
+def _odds(logits: Tensor, index: Tensor) -> Tensor:
+    """log((1 - p) / p) of a class's probability p, without the loss of digits where p is nearly 0 or 1."""
+    return logits.scatter(1, index[:, None], float("-inf")).logsumexp(1) - _at(logits, index)
+
+
 def cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the label; minus that of the target where one is set (Goodfellow 2015, eq. 1)."""
+    """Cross-entropy of the label; minus that of the target where one is set (Goodfellow 2015, eq. 1).
+
+    Taken of the log-odds, so that its gradient keeps its direction where the probability rounds to 1.
+    """
     targeted = target >= 0
-    value = F.cross_entropy(logits, torch.where(targeted, target, label), reduction="none")
+    value = F.softplus(_odds(logits, torch.where(targeted, target, label)))
     return torch.where(targeted, -value, value)
 
 
@@ -44,22 +69,52 @@ def log_odds(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     Its gradient points where the cross-entropy's does, but does not vanish in float where p rounds to 1.
     """
     targeted = target >= 0
-    reference = torch.where(targeted, target, label)
-    others = logits.scatter(1, reference[:, None], float("-inf")).logsumexp(1)
-    value = others - _at(logits, reference)
+    value = _odds(logits, torch.where(targeted, target, label))
     return torch.where(targeted, -value, value)
 
 
+def probability_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """The margin between probabilities: max over other classes minus the label's; mirrored where targeted.
+
+    Source: Xie, Zheng, Huang, Ye, Ma 2025, "Towards Million-Scale Adversarial Robustness Evaluation With Stronger
+    Individual Attacks" (PMA). Of each probability that is nearly 1 the distance from 1 is taken, so that the gradient
+    does not vanish where the probability rounds to 1.
+    """
+    targeted = target >= 0
+    reference = torch.where(targeted, target, label)
+    rival = logits.scatter(1, reference[:, None], float("-inf")).argmax(1)
+    own, other = _odds(logits, reference), _odds(logits, rival)
+    behind = torch.sigmoid(-other) - (1 - torch.sigmoid(own))
+    ahead = (1 - torch.sigmoid(other)) - torch.sigmoid(-own)
+    value = torch.where(_at(logits, rival) < _at(logits, reference), behind, ahead)
+    return torch.where(targeted, -value, value)
+
+
+def houdini(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """log of Houdini: the probability that unit normal noise exceeds the label's lead, times the task loss.
+
+    The lead is over the best other class, whose task loss is 1 (wrong) in classification. Where a target is set, the
+    probability that the noise exceeds the lead over the target. The logarithm keeps the gradient where it underflows.
+
+    Source: Cisse, Adi, Neverova, Keshet 2017, "Houdini: Fooling Deep Structured Prediction Models", section 3.
+    """
+    value: Tensor = torch.special.log_ndtr(margin(logits, label, target))
+    return value
+
+
 def dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Difference of logits ratio, untargeted (Croce & Hein 2020, eq. 6); needs three classes.
+    """Difference of logits ratio (Croce & Hein 2020, eq. 6; eq. 7 where a target is set); needs three classes.
 
     Raises:
         ValueError: below three classes.
     """
     if logits.shape[1] < 3:
         raise ValueError("the DLR loss needs at least three classes")
-    top = logits.topk(3, dim=1).values
-    return (_others(logits, label) - _at(logits, label)) / (top[:, 0] - top[:, 2] + 1e-12)
+    top = logits.topk(min(4, logits.shape[1]), dim=1).values
+    untargeted = (_others(logits, label) - _at(logits, label)) / (top[:, 0] - top[:, 2] + 1e-12)
+    scale = top[:, 0] - 0.5 * (top[:, 2] + top[:, -1]) + 1e-12  # of three classes: as above
+    aimed = (_at(logits, target.clamp_min(0)) - _at(logits, label)) / scale
+    return torch.where(target >= 0, aimed, untargeted)
 
 
 def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
@@ -81,7 +136,18 @@ LOSSES: dict[str, Loss] = {
     "dlr": dlr,
     "log-odds": log_odds,
     "dlr-targeted": targeted_dlr,
+    "houdini": houdini,
+    "probability-margin": probability_margin,
 }
+
+
+def loss_unsuited(name: str, classes: int) -> str | None:
+    """Why a loss is not defined for a model of so many classes, or None."""
+    if name == "dlr" and classes < 3:
+        return "the DLR loss needs at least three classes"
+    if name == "dlr-targeted" and classes < 4:
+        return "the targeted DLR loss needs at least four classes"
+    return None
 
 
 def loss_named(name: str) -> Loss:
