@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx import exact
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
@@ -25,6 +26,8 @@ _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @operator(*_PLAIN)
 def _plain(node: Node, x: Tensor) -> Tensor:
+    if exact.matters(node, x):
+        return exact.sigmoid(x) if node.op == "Sigmoid" else exact.hard_swish(x)
     return _PLAIN[node.op](x)
 
 
@@ -73,7 +76,10 @@ def _prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
 
 @operator("HardSigmoid")
 def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
-    return torch.clamp(x * node.number("alpha", 0.2) + node.number("beta", 0.5), 0.0, 1.0)
+    alpha, beta = node.number("alpha", 0.2), node.number("beta", 0.5)
+    if exact.matters(node, x):
+        return exact.hard_sigmoid(x, alpha, beta)
+    return torch.clamp(x * alpha + beta, 0.0, 1.0)
 
 
 @operator("Gelu")
@@ -93,7 +99,9 @@ def _swiglu(node: Node, gate: Tensor, value: Tensor) -> Tensor:
 
 @operator("Softmax", "LogSoftmax")
 def _softmax(node: Node, x: Tensor) -> Tensor:
-    function = torch.softmax if node.op == "Softmax" else torch.log_softmax
+    function: Callable[[Tensor, int], Tensor] = torch.softmax if node.op == "Softmax" else torch.log_softmax
+    if exact.matters(node, x):
+        function = exact.softmax
     if node.version >= 13:
         return function(x, node.integer("axis", -1))
     # Older: everything from the axis on is one row.

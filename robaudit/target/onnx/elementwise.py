@@ -8,6 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from robaudit.target.onnx import exact
 from robaudit.target.onnx.arguments import is_known, scalar_or_tensor
 from robaudit.target.onnx.casting import whole
 from robaudit.target.onnx.element_types import BITS
@@ -69,6 +70,8 @@ _LOGICAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @operator(*_UNARY)
 def _unary(node: Node, x: Tensor) -> Tensor:
+    if exact.matters(node, x):
+        return exact.sqrt(x) if node.op == "Sqrt" else exact.erf(x)
     return _UNARY[node.op](x)
 
 

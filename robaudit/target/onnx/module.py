@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robaudit.errors import UnsupportedOperatorError
-from robaudit.target.onnx import batching, gradient, layout, passes, straight_through
+from robaudit.target.onnx import batching, exact, gradient, layout, passes, straight_through
 from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, read
@@ -70,7 +70,7 @@ def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
 
 def _live(model: onnx.ModelProto, output: str | None) -> Graph:
     """The graph without what no output reads and branches that are never taken."""
-    graph = passes.fold_constants(passes.use_integers(to_plain(read(model, output))))
+    graph = passes.fold_constants(passes.use_integers(exact.marked(to_plain(read(model, output)))))
     while (reduced := without_known_branches(graph)) is not None:
         graph = passes.fold_constants(reduced)
     return graph

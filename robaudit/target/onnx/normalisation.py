@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx import exact
 from robaudit.target.onnx.arguments import along, is_known
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, operator
@@ -21,6 +22,10 @@ def _batch_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor
         training = not node.integer("is_test", 0)
     if not training:
         plain = node.version >= 9 or bool(node.integer("spatial", 1))
+        if plain and exact.matters(node, x):
+            factor = 1.0 / exact.sqrt(var + epsilon) * scale
+            shift = bias - mean * factor
+            return x * along(factor, x.dim(), 1) + along(shift, x.dim(), 1)
         if plain and is_known(mean) and is_known(var):
             return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
         # torch's operator has no gradient for statistics that come from the data, and only one of each a channel.
@@ -46,6 +51,8 @@ def _layer_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor | None = None
     epsilon = node.number("epsilon", 1e-5)
     if list(scale.shape) == shape and (bias is None or list(bias.shape) == shape):
         y = F.layer_norm(x, shape, scale, bias, epsilon)
+        if len(shape) == 1 and shape[0] % 8 == 0 and exact.matters(node, x):
+            y = exact.layer_norm(x, scale, bias, epsilon, y)
     else:
         # Scale and bias may also broadcast, which torch's own operator refuses.
         y = F.layer_norm(x, shape, None, None, epsilon) * scale
@@ -72,7 +79,10 @@ def _instance_norm(node: Node, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor
     # As a layer norm over space: torch's instance_norm refuses a single spatial element.
     shape = list(x.shape[2:])
     y = F.layer_norm(x, shape, None, None, node.number("epsilon", 1e-5))
-    return y * along(scale, x.dim(), 1) + along(bias, x.dim(), 1)
+    y = y * along(scale, x.dim(), 1) + along(bias, x.dim(), 1)
+    if not exact.matters(node, x):
+        return y
+    return exact.instance_norm(x, scale.reshape([-1, 1]), bias.reshape([-1, 1]), node.number("epsilon", 1e-5), y)
 
 
 @operator("GroupNormalization")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx import exact
 from robaudit.target.onnx.arguments import constant, ints, torch_pads
 from robaudit.target.onnx.convolution import window_pads
 from robaudit.target.onnx.graph import Node
@@ -154,7 +155,11 @@ def _window_sum(x: Tensor, w: _Window) -> Tensor:
 
 @operator("GlobalAveragePool")
 def _global_average_pool(node: Node, x: Tensor) -> Tensor:
-    return torch.mean(x, list(range(2, x.dim())), keepdim=True)
+    mean = torch.mean(x, list(range(2, x.dim())), keepdim=True)
+    if not exact.matters(node, x):
+        return mean
+    rows = x.detach().flatten(2)
+    return exact.valued((exact.sum_by_four(rows) / rows.shape[-1]).reshape(list(mean.shape)), mean)
 
 
 @operator("GlobalMaxPool")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from robaudit.target.onnx import exact
 from robaudit.target.onnx.arguments import axes_of, ints
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, operator
@@ -93,7 +94,23 @@ def _reduce(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
         chosen = list(range(x.dim()))
     if x.dim() == 0:
         return _alone(node.op, x)
-    return _REDUCTIONS[node.op](x, [axis % x.dim() for axis in chosen], bool(node.integer("keepdims", 1)))
+    over, keep = sorted(axis % x.dim() for axis in chosen), bool(node.integer("keepdims", 1))
+    y = _REDUCTIONS[node.op](x, over, keep)
+    contiguous = over == list(range(over[0], over[-1] + 1))
+    return _as_the_runtime_adds(node, x, over, y) if contiguous and exact.matters(node, x) else y
+
+
+def _as_the_runtime_adds(node: Node, x: Tensor, over: list[int], y: Tensor) -> Tensor:
+    """Means and norms over neighbouring axes."""
+    value, last = x.detach(), over[-1] == x.dim() - 1
+    if node.op == "ReduceL2":
+        value = value * value
+    rows = value.flatten(over[0], over[-1]).movedim(over[0], -1)
+    if node.op == "ReduceMean":
+        total = (exact.sum_of_rows(rows) if last else exact.sum_in_order(rows)) / rows.shape[-1]
+    else:
+        total = exact.sqrt(exact.sum_in_order(rows))
+    return exact.valued(total.reshape(list(y.shape)), y)
 
 
 @operator("ArgMax", "ArgMin")

@@ -16,7 +16,7 @@ from torch import Tensor
 from robaudit.target.onnx.arguments import is_known, torch_pads
 from robaudit.target.onnx.contrib.common import MICROSOFT, apply_one, channels_first, channels_last
 from robaudit.target.onnx.graph import Node
-from robaudit.target.onnx.quantisation import quantise, widened
+from robaudit.target.onnx.quantisation import quantise, saturate, widened
 from robaudit.target.onnx.registry import operator
 from robaudit.target.onnx.straight_through import ATTRIBUTE, QUANTISER, rule_of, through
 
@@ -58,8 +58,7 @@ def requantised(node: Node, ratio: Tensor, zero: Tensor | None, *, after: bool =
     if after:
         return _typed(quantise(ratio, torch.ones((), dtype=ratio.dtype), zero, low, high, rule_of(node)), zero)
     place = ratio if zero is None or moved else ratio + zero.to(ratio.dtype)
-    value = torch.clamp(torch.round(place.detach()), low, high)
-    return _typed(through(value, place, rule_of(node), low - 0.5, high + 0.5), zero)
+    return _typed(saturate(place, None, low, high, rule_of(node)), zero)
 
 
 def _typed(y: Tensor, zero: Tensor | None) -> Tensor:
@@ -125,8 +124,9 @@ def _softmax(
     rows = centred(x.detach(), None).double()
     if opset < 13:
         rows, axis = rows.reshape([*x.shape[: axis % x.dim()], -1]), -1
-    size = min(0xFFFFFFFF / rows.shape[axis], 0x7FFFFF)
-    parts = torch.round(size * torch.exp((rows - torch.amax(rows, axis, keepdim=True)) * x_scale.double()))
+    # The largest exponential is a third power of e below what 32 bits hold for a whole row.
+    room = max(0.0, math.log(0xFFFFFFFF // rows.shape[axis]) - 3) / x_scale.double()
+    parts = torch.floor(torch.exp((rows - torch.amax(rows, axis, keepdim=True) + room) * x_scale.double()))
     total = torch.sum(parts, axis, keepdim=True)
     steps = torch.floor((1.0 / y_scale).double())
     value = torch.floor((parts * steps + torch.floor(total / 2)) / total).reshape(list(x.shape)).to(ratio.dtype)
