@@ -30,12 +30,15 @@ class Request:
         points: [S, *shape], or [S, P, *shape] for several points a slot, in u-space.
         rows: [S, P] bool ([S] for one point): which points are wanted; None means all.
         model: the model asked.
+        candidates: [S] bool, slots whose points count where they fool, of one point a slot; None: all. What is asked
+            on the way, outside of the ball, need not be judged.
     """
 
     access: ClassVar[frozenset[Access]] = frozenset()
     points: Tensor
     rows: Tensor | None = None
     model: ModelRef = ModelRef.TARGET
+    candidates: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,8 @@ class Engine:
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
         answer = self.evaluator.answer(request, problem, attack.access, account, self._budget)
+        if request.candidates is not None:
+            answer = dataclasses.replace(answer, fooled=answer.fooled & request.candidates)
         broken = _not_finite(answer, problem)
         accepted = torch.zeros_like(broken)
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):

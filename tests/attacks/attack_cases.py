@@ -31,6 +31,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "apgd-ce": Case({"steps": 20}),
+    "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
     "fgsm": Case(),
     "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),

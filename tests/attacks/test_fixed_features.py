@@ -61,14 +61,17 @@ def two_classes(weights: torch.Tensor) -> Watched:
 def test_the_optimum_over_the_free_features_is_reached_and_not_passed(name: str, norm: Norm) -> None:
     weights = torch.randn(FEATURES, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights[list(FIXED)] *= 8
-    dual = torch.linalg.vector_norm(weights[FREE], ord=1 if norm is Norm.LINF else 2)
+    order = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
+    dual = torch.linalg.vector_norm(weights[FREE], ord=order)
     tried = 0
     for sample in samples_for(two_classes(weights), 200):
         optimum = float(abs(sample.clean[0] - sample.clean[1]) / 2 / dual)
         if not 0.01 < optimum < (0.05 if norm is Norm.LINF else 0.15):
             continue
         slack = 1.35 if name == "hopskipjump" else 1.05
-        for radius, falls in ((optimum * slack, True), (optimum * 0.98, False)):
+        tries = [(optimum * slack, True), (optimum * 0.98, False)]
+        # windows reach the corners of the L-infinity ball alone
+        for radius, falls in tries[1:] if name == "square" and norm is not Norm.LINF else tries:
             target = two_classes(weights)
             target.origin = torch.from_numpy(sample.u)
             threat = ThreatModel(norm, radius, fixed=FIXED)

@@ -1,4 +1,4 @@
-"""Auto-PGD: PGD with momentum and a step size that halves when progress stalls."""
+"""Auto-PGD: PGD with momentum and a step size that halves when progress stalls; in L1 with sparse steps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
+from robaudit.attacks.whitebox.apgd_l1 import Schedule, SparseState, sparse_start, sparse_update
 from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
-__all__ = ["APGDCE", "APGDT"]
+__all__ = ["APGDCE", "APGDDLR", "APGDT"]
 
 MOMENTUM = 0.75
 RHO = 0.75
 """Share of the steps of a window that must improve (Croce & Hein 2020, condition 1)."""
+NO_DLR = "the DLR loss needs at least three classes (AutoAttack's own code stops there too)"
 
 
 @dataclass
@@ -47,19 +49,27 @@ class State(Slots):
     halved_at_check: Tensor
 
 
-class _APGD(SlotAttack[State]):
-    """The iteration that both attacks share; a subclass names its parameters and its loss."""
+class _APGD(SlotAttack[State | SparseState]):
+    """The iteration that the attacks share; a subclass names its parameters and its loss."""
 
     access = Access.WHITE_BOX
-    norms = frozenset({Norm.LINF, Norm.L2})
+    norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
     steps: int
+    wide_start: bool
 
     def loss_function(self) -> Loss:
         """The loss to maximise."""
         raise TypeError("an abstract attack has no loss")
 
-    def init(self, problem: Problem) -> State:
-        """Start on the ball's surface with a step of 2 ε."""
+    @property
+    def _schedule(self) -> Schedule:
+        """Phases of the search in L1."""
+        return Schedule.of(self.steps, self.wide_start)
+
+    def init(self, problem: Problem) -> State | SparseState:
+        """Start on the ball's surface with a step of 2 ε (in L1: of ε)."""
+        if problem.norm is Norm.L1:
+            return sparse_start(problem, self._schedule)
         start = random_start(problem, boundary=True)
         zero = problem.full(0)
         return State(
@@ -79,12 +89,24 @@ class _APGD(SlotAttack[State]):
             halved_at_check=torch.ones_like(problem.label, dtype=torch.bool),
         )
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient at the current iterate."""
+    def query(self, problem: Problem, state: State | SparseState) -> Request:
+        """The gradient at the current iterate; outside of the ball no point is a candidate."""
+        if isinstance(state, SparseState) and self.wide_start:
+            return Gradient(state.point, loss=self.loss_function(), candidates=self._schedule.last(state.phase))
         return Gradient(state.point, loss=self.loss_function())
 
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Keep the best iterate, halve at checkpoints, step with momentum (algorithm 1)."""
+    def update(self, problem: Problem, state: State | SparseState, answer: Answer) -> State | SparseState:
+        """Keep the best iterate, adapt the step at checkpoints, step."""
+        if isinstance(state, SparseState):
+            return sparse_update(problem, state, answer, self._schedule)
+        return self._dense(problem, state, answer)
+
+    def done(self, problem: Problem, state: State | SparseState) -> Tensor:
+        """After the last iterate was seen."""
+        return state.step >= (self._schedule.answers if isinstance(state, SparseState) else self.steps + 1)
+
+    def _dense(self, problem: Problem, state: State, answer: Answer) -> State:
+        """Halve at checkpoints, step with momentum (algorithm 1)."""
         assert answer.loss is not None
         assert answer.gradient is not None
         first = state.step == 0
@@ -103,7 +125,7 @@ class _APGD(SlotAttack[State]):
     def _checkpoint(self, state: State) -> State:
         """Where a window ends: halve the step and return to the best iterate if progress stalled."""
         due = state.elapsed == state.window
-        if not bool(due.any()):
+        if due.device.type == "cpu" and not bool(due.any()):
             return state
         stalled = state.improved <= RHO * state.window
         stuck = ~state.halved_at_check & (state.best_at_check >= state.best_loss)
@@ -132,23 +154,23 @@ class _APGD(SlotAttack[State]):
         state.step = state.step + 1
         return state
 
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last iterate was seen."""
-        return state.step > self.steps
-
 
 @attack_parameters
 class APGDCE(_APGD):
     """Auto-PGD on the cross-entropy, or on another loss without targets.
 
     Source: Croce & Hein 2020, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
-    Parameter-free Attacks", algorithm 1. Cost: ``steps`` + 1 forwards and backwards a restart, fewer once
-    the sample falls.
+    Parameter-free Attacks", algorithm 1; in L1 Croce & Hein 2021, "Mind the box: l1-APGD for sparse adversarial
+    attacks on image classifiers": sign steps on the steepest features only, whose share follows the sparsity of the
+    best point, projected onto ball and box at once. A targeted audit aims the loss at the goal. Cost: ``steps`` + 1
+    forwards and backwards a restart (+ 3 with ``wide_start``), fewer once the sample falls.
 
     Args:
         steps: iterations of one restart.
         restarts: independent random starts.
         loss: ``ce``, ``margin`` (the largest other logit minus the label's) or ``dlr``.
+        wide_start: in L1, 30 % of the steps at 3 ε, then 30 % at 2 ε, the rest at ε, as AutoAttack has it; other
+            norms ignore it.
     """
 
     id = "apgd-ce"
@@ -156,6 +178,7 @@ class APGDCE(_APGD):
     steps: Count = 100
     restarts: Count = 1
     loss: Literal["ce", "margin", "dlr"] = "ce"
+    wide_start: bool = False
 
     def loss_function(self) -> Loss:
         """The loss that was chosen."""
@@ -163,20 +186,53 @@ class APGDCE(_APGD):
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """DLR needs three classes."""
-        return "the DLR loss needs at least three classes" if self.loss == "dlr" and classes < 3 else None
+        return NO_DLR if self.loss == "dlr" and classes < 3 else None
+
+
+@attack_parameters
+class APGDDLR(_APGD):
+    """Auto-PGD on the difference-of-logits ratio, which no rescaling of the logits changes.
+
+    Source: Croce & Hein 2020, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+    Parameter-free Attacks", eq. 6 and algorithm 1 (L1: see apgd-ce); a targeted audit takes eq. 7. Needs three
+    classes: below, the authors' code stops. Cost: ``steps`` + 1 forwards and backwards a restart (+ 3 with
+    ``wide_start``), fewer once the sample falls.
+
+    Args:
+        steps: iterations of one restart.
+        restarts: independent random starts.
+        wide_start: as in apgd-ce.
+    """
+
+    id = "apgd-dlr"
+
+    steps: Count = 100
+    restarts: Count = 1
+    wide_start: bool = False
+
+    def loss_function(self) -> Loss:
+        """The DLR loss."""
+        return loss_named("dlr")
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """DLR needs three classes."""
+        return NO_DLR if classes < 3 else None
 
 
 @attack_parameters
 class APGDT(_APGD):
     """Auto-PGD on the targeted difference-of-logits ratio, one unit a target class.
 
-    Source: Croce & Hein 2020, eq. 7 and section 4.3. Cost: up to ``targets`` x ``restarts`` x
-    (``steps`` + 1) forwards and backwards; a success at one class drops the later ones.
+    Source: Croce & Hein 2020, eq. 7 and section 4.3 (L1: see apgd-ce). Needs four classes: below, the authors' code
+    stops; with fewer classes than ``targets`` + 1 all others are tried. A targeted audit tries its goal alone. Cost:
+    up to ``targets`` x ``restarts`` x (``steps`` + 1) forwards and backwards; a success at one class drops the later
+    ones.
 
     Args:
         steps: iterations of one unit.
         targets: classes tried for each sample, by falling clean logit.
         restarts: independent random starts of each class.
+        wide_start: as in apgd-ce.
     """
 
     id = "apgd-t"
@@ -184,6 +240,7 @@ class APGDT(_APGD):
     steps: Count = 100
     targets: Count = 9
     restarts: Count = 1
+    wide_start: bool = False
 
     @property
     def unit_targets(self) -> int:
@@ -196,4 +253,6 @@ class APGDT(_APGD):
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """The targeted DLR loss needs four classes."""
-        return "the targeted DLR loss needs at least four classes" if classes < 4 else None
+        if classes >= 4:
+            return None
+        return "the targeted DLR loss needs at least four classes (AutoAttack's own code stops there too)"
