@@ -3,7 +3,8 @@
     python -m corpus.check FOLDER RESULTS.jsonl [PATTERN] [SHARD/SHARDS]
 
 For each file: share of equal argmax and largest difference of the logits, on noise, and on points that an
-attack ends at; both beside the file's own noise floor (ONNX Runtime with and without optimisations). Input
+attack ends at; both beside the file's own noise floors: ``floor``, ONNX Runtime with and without optimisations,
+and ``ulp_floor``, ONNX Runtime on inputs that differ in the last place of every float32. Input
 gradient against the source module's, whose own float32-to-float64 difference is given too, and against
 central differences on ONNX Runtime. What has been checked is not checked again. Architectures come in a mixed order, so
 that a run that is broken off has seen some of every kind.
@@ -30,6 +31,7 @@ from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 
 POINTS = 4
+MOVES = 2
 STEPS = 2
 SOURCE_POINTS = 1
 SILERO: dict[str, Any] = {
@@ -81,16 +83,32 @@ def _compare(target: Target, u: Tensor) -> dict[str, float]:
     plain = None if raw is None else target.head.scores(raw).double()
     scale = float(expected.abs().amax().clamp_min(1e-12))
     floor = float((plain - expected).abs().amax()) / scale if plain is not None else 0.0
+    ulp_floor = max([float((moved - expected).abs().amax()) / scale for moved in _moved(target, u)], default=0.0)
     difference = float((twin - expected).abs().amax()) / scale
     margins = expected.topk(2, 1).values
-    ties = (margins[:, 0] - margins[:, 1]) <= 2 * scale * max(floor, 1e-5)
+    ties = (margins[:, 0] - margins[:, 1]) <= 2 * scale * max(floor, ulp_floor, 1e-5)
     equal = twin.argmax(1) == expected.argmax(1)
     return {
         "argmax": float((equal | ties).double().mean()),
         "argmax_strict": float(equal.double().mean()),
         "relative": difference,
         "floor": floor,
+        "ulp_floor": ulp_floor,
     }
+
+
+def _moved(target: Target, u: Tensor) -> list[Tensor]:
+    """A quantised file's scores of inputs whose every float32 is one unit in the last place off, at random."""
+    x = target.spec.to_file(u)
+    if x.dtype != torch.float32 or not getattr(target.file.twin, "is_quantised", False):
+        return []
+    generator, found = torch.Generator().manual_seed(5), []
+    for _ in range(MOVES):
+        up = torch.rand(x.shape, generator=generator) < 0.5
+        moved = torch.nextafter(x, torch.where(up, torch.inf, -torch.inf).to(x.dtype))
+        raw = target.file.run(moved, width=target.spec.batch or 1)
+        found.append(target.head.scores(raw).double())
+    return found
 
 
 def _replayed(target: Target, u: Tensor) -> Tensor:

@@ -5,8 +5,9 @@
 A file is right where its twin differs from ONNX Runtime by at most ten times the file's own noise floor, or
 1e-4 of its largest score, with equal argmax (ties within the noise aside), on noise and at the end of an
 attack; and its gradient agrees with differences on ONNX Runtime (to 5 %) and, for a file in float32, with the
-source module's up to ten times the module's own rounding. In a quantised file the noise floor is at least one
-step of 8-bit scores, and the straight-through gradient must explain at least 40 % of a slope.
+source module's up to ten times the module's own rounding. In a quantised file the noise floor is at least
+what the last place of every input moves ONNX Runtime's own scores by (``ulp_floor``), and the straight-through
+gradient must explain at least 40 % of a slope.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def problems(found: dict[str, Any]) -> list[str]:
     wrong = []
     for points in ("noise", "attacked"):
         figures = found[points]
-        floor = max(figures["floor"], 1 / 128 if found["kind"].startswith(QUANTISED) else 0)
+        floor = max(figures["floor"], figures.get("ulp_floor", 0.0))
         if figures["relative"] > max(1e-4, 10 * floor):
             wrong.append(f"{points}: differs by {figures['relative']:.1e}, floor {floor:.1e}")
         if figures["argmax"] < 0.999:
