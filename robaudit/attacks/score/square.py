@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.threat.losses import margin
+from robaudit.attacks.score.square_bumps import Windows, bumps, plane, tiles
+from robaudit.threat.losses import cross_entropy, margin
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -19,45 +19,55 @@ __all__ = ["Square"]
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 iterations, those after which the window's share is halved (section 4.1 of the source)."""
+_TINY = 1e-12
 
 
 @dataclass
 class State(Slots):
-    """The best point, the proposal asked about, the best margin and the number of answers seen."""
+    """The best point, the proposal asked about, the best loss and the number of answers seen."""
 
     best: Tensor
     proposal: Tensor
-    margin: Tensor
+    value: Tensor
     step: Tensor
 
 
 @attack_parameters
 class Square(SlotAttack[State]):
-    """Random search: set a random square to a corner of the ball, keep it if the margin improves.
+    """Random search over square windows that keeps what improves the loss.
+
+    In L-infinity a window is set to a corner of the ball. In L2 and L1 a window takes over the perturbation of
+    another, as two bumps of opposite sign. The loss is the margin; in a targeted audit the goal's cross-entropy.
 
     Source: Andriushchenko, Croce, Flammarion, Hein 2020, "Square Attack: a query-efficient black-box
-    adversarial attack via random search", algorithms 1 and 2. Works on C x H x W images; any other shape is
-    taken as one row of features. Cost: up to ``queries`` queries of the scores.
+    adversarial attack via random search", algorithms 1 to 3; L1: Croce & Hein 2021, "Mind the box: l1-APGD for sparse
+    adversarial attacks on image classifiers". Works on C x H x W images; any other shape is taken as one row of
+    features. Cost: up to ``queries`` queries of the scores.
 
     Args:
         queries: most queries a sample.
-        p_init: share of the pixels in the first window; its schedule is stretched over ``queries``.
+        p_init: share of the pixels in the first window.
+        schedule: iterations over which the windows shrink; default ``queries``, AutoAttack has 10,000.
     """
 
     id = "square"
     access = Access.SCORES
-    norms = frozenset({Norm.LINF})
+    norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     queries: Count = 5000
     p_init: Fraction = 0.8
+    schedule: Count | None = None
 
     def init(self, problem: Problem) -> State:
-        """Vertical stripes of ±ε."""
+        """Vertical stripes of ±ε; in L2 and L1 a grid of bumps."""
         x = problem.x
-        channels, _, width = _plane(problem.shape)
-        stripes = problem.draws.sign("stripes", 0, (channels, 1, width)).to(x.dtype)
-        full = stripes.expand(-1, *_plane(problem.shape)).reshape(x.shape)
-        start = problem.project(x + full * per_slot(problem.eps, x))
+        channels, height, width = plane(problem.shape)
+        if problem.norm is Norm.LINF:
+            stripes = problem.draws.sign("stripes", 0, (channels, 1, width)).to(x.dtype)
+            full = stripes.expand(-1, channels, height, width).reshape(x.shape)
+            start = problem.project(x + full * per_slot(problem.eps, x))
+        else:
+            start = _filled(problem, tiles(problem))
         return State(start, start, problem.full(float("-inf")), problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
@@ -68,44 +78,70 @@ class Square(SlotAttack[State]):
         """Keep the proposal if it is better, and propose the next window."""
         assert answer.logits is not None
         value = margin(answer.logits, problem.label, problem.goal)
-        better = value > state.margin
+        aimed = cross_entropy(answer.logits, problem.label, problem.goal)
+        value = torch.where(problem.goal >= 0, aimed, value)
+        better = value > state.value
         best = select(better, state.proposal, state.best)
-        state = State(best, best, torch.where(better, value, state.margin), state.step + 1)
-        state.proposal = self._propose(problem, state)
+        state = State(best, best, torch.where(better, value, state.value), state.step + 1)
+        state.proposal = self._corner(problem, state) if problem.norm is Norm.LINF else self._moved(problem, state)
         return state
-
-    def _propose(self, problem: Problem, state: State) -> Tensor:
-        """A window at a random place, one random sign a channel."""
-        x, draws = problem.x, problem.draws
-        channels, height, width = _plane(problem.shape)
-        progress = ((state.step - 1) * 10_000) // self.queries
-        bounds = torch.tensor(_HALVINGS, device=x.device)
-        halvings = (progress[:, None] > bounds).sum(1)
-        share = self.p_init / 2.0**halvings
-        side = (share * height * width).sqrt().round().long().clamp(1, max(height, width))
-        rows = side.clamp_max(height)
-        # a narrow image keeps the window's area
-        columns = torch.minimum((side * side + rows - 1) // rows, torch.full_like(side, width))
-        top = draws.integers("top", state.step, height - rows + 1)
-        left = draws.integers("left", state.step, width - columns + 1)
-        sign = draws.sign("sign", state.step, (channels, 1, 1)).to(x.dtype)
-        i = torch.arange(height, device=x.device)
-        j = torch.arange(width, device=x.device)
-        in_rows = (i >= top[:, None]) & (i < (top + rows)[:, None])
-        in_columns = (j >= left[:, None]) & (j < (left + columns)[:, None])
-        window = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
-        planes = (-1, channels, height, width)
-        moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
-        corner = problem.project(moved.reshape(x.shape)).reshape(planes)
-        return torch.where(window, corner, state.best.reshape(planes)).reshape(x.shape)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After ``queries`` answers."""
         return state.step >= self.queries
 
+    def _area(self, state: State, pixels: int) -> Tensor:
+        """[S] pixels of the next window."""
+        progress = ((state.step - 1) * 10_000) // (self.schedule or self.queries)
+        halvings = torch.zeros_like(progress)
+        for bound in _HALVINGS:
+            halvings = halvings + (progress > bound).long()
+        return self.p_init / 2.0**halvings * pixels
 
-def _plane(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(C, H, W) of a sample; a shape that is no image becomes one row."""
-    if len(shape) == 3:
-        return shape[0], shape[1], shape[2]
-    return 1, 1, math.prod(shape)
+    def _corner(self, problem: Problem, state: State) -> Tensor:
+        """L-infinity: one random sign a channel in a window at a random place."""
+        x = problem.x
+        channels, height, width = plane(problem.shape)
+        side = self._area(state, height * width).sqrt().round().long().clamp(1, max(height, width))
+        window = Windows.drawn(problem, state.step, side, "").mask
+        sign = problem.draws.sign("sign", state.step, (channels, 1, 1)).to(x.dtype)
+        planes = (-1, channels, height, width)
+        moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
+        corner = problem.project(moved.reshape(x.shape)).reshape(planes)
+        return torch.where(window, corner, state.best.reshape(planes)).reshape(x.shape)
+
+    def _moved(self, problem: Problem, state: State) -> Tensor:
+        """L2, L1: what two windows hold, and what the ball leaves, goes into one of them as bumps."""
+        x, eps = problem.x, problem.eps[:, None, None, None]
+        channels, height, width = plane(problem.shape)
+        power = 2.0 if problem.norm is Norm.L2 else 1.0
+        side = self._area(state, height * width).sqrt().round().long().clamp_min(3)
+        side = (side + (side % 2 == 0)).clamp_max(max(height, width))
+        into = Windows.drawn(problem, state.step, side, "")
+        out = Windows.drawn(problem, state.step, side, " emptied").mask
+        delta = (state.best - x).reshape(-1, channels, height, width)
+        inside = delta * into.mask
+        left = (eps**power - _sum(delta, power, whole=True)).clamp_min(0) / channels
+        size = (left + _sum(delta * (into.mask | out), power)) ** (1 / power)
+        if problem.norm is Norm.L1:
+            size = size * channels
+        turned = problem.draws.uniform("turn", state.step, (1,))[:, 0] < 0.5
+        sign = problem.draws.sign("sign", state.step, (channels, 1, 1)).to(x.dtype)
+        fresh = sign * bumps(into, turned, problem.norm).to(x.dtype)
+        fresh = fresh + inside / (_TINY + _sum(inside, power) ** (1 / power))
+        fresh = fresh / (_TINY + _sum(fresh, power) ** (1 / power)) * size
+        delta = torch.where(into.mask, fresh, delta.masked_fill(out, 0))
+        return _filled(problem, delta)
+
+
+def _sum(delta: Tensor, power: float, *, whole: bool = False) -> Tensor:
+    """Sum of |delta|^power over each channel, or the whole sample, with its dimensions kept."""
+    return delta.abs().pow(power).sum((1, 2, 3) if whole else (2, 3), keepdim=True)
+
+
+def _filled(problem: Problem, delta: Tensor) -> Tensor:
+    """The point at perturbation ``delta`` [S, C, H, W], which in L2 is first brought to length ε."""
+    if problem.norm is Norm.L2:
+        length = _sum(delta, 2.0, whole=True).sqrt()
+        delta = delta / (length + _TINY) * problem.eps[:, None, None, None]
+    return problem.project(problem.x + delta.reshape(problem.x.shape))
