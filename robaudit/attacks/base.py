@@ -88,6 +88,7 @@ class Problem(Slots):
         pool: other samples of the audit to start from.
         fixed: [S, *shape] bool, features that must stay as they are; None: all may change.
         minimal: the smallest distances are sought: do not end where a success lies in the ball.
+        ended: [S] bool, members of a cohort whose own search is over while the others go on; None: no cohort.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
     """
 
@@ -105,6 +106,7 @@ class Problem(Slots):
     pool: StartingPool
     fixed: Tensor | None = None
     minimal: bool = False
+    ended: Tensor | None = None
     low: Tensor | None = None
     high: Tensor | None = None
 
@@ -196,6 +198,15 @@ class SlotAttack(ABC, Generic[StateT]):
         """How many target classes an untargeted audit tries for each sample; 0: the attack needs none.
 
         The engine ranks the classes by the clean logits, the label left out, and gives each unit its own.
+        """
+        return 0
+
+    @property
+    def cohort_size(self) -> int:
+        """Most samples of a cohort, which such an attack may mix; 0: every slot is on its own.
+
+        The slots of a call are then the members of one cohort, from its first step to its last. One that has fallen
+        stays, marked in ``problem.ended``, and need not be asked about any more.
         """
         return 0
 

@@ -113,12 +113,13 @@ class Cascade:
             complete = self.engine.run(
                 planned.attack,
                 self.threat,
-                [u for u in units if u not in earlier],
+                units,
                 self.store,
                 sink,
                 stop=self.stop,
                 won=won,
                 key=planned.key,
+                finished=earlier,
             )
             if not complete:
                 status, reason = "partial", "the audit was interrupted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, StartingPool, Stop
 from robaudit.attacks.requests import Answer
 from robaudit.engine.evaluator import Account, Evaluator
 from robaudit.engine.judge import Judge, Verdicts
-from robaudit.engine.units import Sample, SampleSource, Unit, UnitResult
+from robaudit.engine.units import Sample, SampleSource, Unit, UnitResult, by_rank, in_cohorts, still_standing
 from robaudit.errors import RobauditError
 from robaudit.threat.model import Access, ThreatModel
 
@@ -88,8 +88,9 @@ class Engine:
         stop: Callable[[], bool] = lambda: False,
         won: dict[int, Unit] | None = None,
         key: str | None = None,
+        finished: Collection[Unit] = (),
     ) -> bool:
-        """Run units to their end; each finished one goes to ``sink`` at once.
+        """Run units to their end; each finished one goes to ``sink`` at once, of a cohort all at its end.
 
         Args:
             attack: the update rule.
@@ -100,11 +101,11 @@ class Engine:
             stop: asked between steps; True ends the run with the units in flight unfinished.
             won: units that succeeded in an earlier session, by sample.
             key: name that keys the random numbers; default the attack's id.
+            finished: those of the units that an earlier session carried to their end.
 
         Returns:
             Whether every unit was carried to its end.
         """
-        pending = deque(units)
         won = dict(won or {})
         self._key = key or attack.id
         self._budget = _unit_budget(attack, threat)
@@ -117,6 +118,9 @@ class Engine:
                 won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
             sink(result)
 
+        if attack.cohort_size:
+            return self._cohorts(attack, threat, units, samples, emit, stop, won, finished)
+        pending = deque(unit for unit in units if unit not in finished)
         while pool is not None or pending:
             if stop():
                 return False
@@ -156,18 +160,65 @@ class Engine:
         fresh: list[tuple[Unit, Sample]] = []
         while pending and len(fresh) < free:
             unit = pending.popleft()
-            if unit.sample in won and won[unit.sample] < unit:
-                continue
-            try:
-                fresh.append((unit, samples(unit.sample)))
-            except RobauditError as error:
-                emit(UnitResult(unit, False, error=str(error)))
+            if still_standing(unit, won):
+                fresh += _loaded([unit], samples, emit)
         if not fresh:
             return pool
+        new = self._start(fresh, attack, threat)
+        return new if pool is None else pool.join(new)
+
+    def _start(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> _Pool:
         problem = self._problem(fresh, attack, threat)
         account = Account.empty(len(fresh), problem.x.device)
-        new = _Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
-        return new if pool is None else pool.join(new)
+        return _Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
+
+    def _cohorts(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        units: Iterable[Unit],
+        samples: SampleSource,
+        emit: Sink,
+        stop: Callable[[], bool],
+        won: dict[int, Unit],
+        finished: Collection[Unit],
+    ) -> bool:
+        """One cohort after the other; restarts and targets one after the other too, so that members are fixed.
+
+        A cohort that an earlier session did not carry to its end runs again, since its members share their search.
+        """
+
+        def give(result: UnitResult) -> None:
+            if result.unit not in finished:
+                emit(result)
+
+        for group in by_rank(units):
+            standing = [unit for unit in group if still_standing(unit, won)]
+            digests = {unit: sample.digest for unit in standing for _, sample in _loaded([unit], samples, give)}
+            for members in in_cohorts(digests, attack.cohort_size):
+                if all(unit in finished for unit in members):
+                    continue
+                fresh = _loaded(members, samples, give)
+                results = self._cohort(self._start(fresh, attack, threat), attack, threat, stop) if fresh else []
+                if results is None:
+                    return False
+                for result in results:
+                    give(result)
+        return True
+
+    def _cohort(
+        self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, stop: Callable[[], bool]
+    ) -> list[UnitResult] | None:
+        """Results of the members, searched in lockstep; None if stopped."""
+        results: list[UnitResult] = []
+        ended = torch.zeros_like(pool.problem.label, dtype=torch.bool)
+        while not bool(ended.all()):
+            if stop():
+                return None
+            pool = dataclasses.replace(pool, problem=dataclasses.replace(pool.problem, ended=ended))
+            pool, gone = self._advance(pool, attack, threat, results.append)
+            ended = ended | gone
+        return results
 
     def _problem(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> Problem:
         target = self.evaluator.target
@@ -201,12 +252,22 @@ class Engine:
 
     def _step(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> _Pool | None:
         """One request, its answer, the judge, the update; emits and removes what finished."""
+        pool, gone = self._advance(pool, attack, threat, emit)
+        if not bool(gone.any()):
+            return pool
+        return None if bool(gone.all()) else pool.take(~gone)
+
+    def _advance(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[_Pool, Tensor]:
+        """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
         answer = self.evaluator.answer(request, problem, attack.access, account, self._budget)
         if request.candidates is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & request.candidates)
         broken = _not_finite(answer, problem)
+        if problem.ended is not None:
+            over = problem.ended if answer.fooled.dim() == 1 else problem.ended[:, None]
+            answer = dataclasses.replace(answer, fooled=answer.fooled & ~over)
         accepted = torch.zeros_like(broken)
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
             answer, accepted = self._confirm(pool, attack, threat, request.points, answer, emit)
@@ -217,12 +278,11 @@ class Engine:
             finished |= (account.queries >= self._budget) & ~accepted
         broken &= ~accepted
         finished |= broken
+        if problem.ended is not None:
+            finished &= ~problem.ended
         if bool(finished.any()):
             self._finish(pool, attack, threat, finished, broken, emit)
-        gone = finished | accepted
-        if not bool(gone.any()):
-            return pool
-        return None if bool(gone.all()) else pool.take(~gone)
+        return pool, finished | accepted
 
     def _confirm(
         self,
@@ -322,6 +382,17 @@ def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
     if threat.queries is not None:
         budgets.append(max(1, threat.queries // (attack.unit_restarts * max(attack.unit_targets, 1))))
     return min(budgets, default=None)
+
+
+def _loaded(units: list[Unit], samples: SampleSource, emit: Sink) -> list[tuple[Unit, Sample]]:
+    """Units with their samples; what cannot be read costs its unit alone."""
+    found = []
+    for unit in units:
+        try:
+            found.append((unit, samples(unit.sample)))
+        except RobauditError as error:
+            emit(UnitResult(unit, False, error=str(error)))
+    return found
 
 
 def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
 
-__all__ = ["Sample", "Unit", "UnitResult", "best_of", "plan_units"]
+__all__ = ["Sample", "Unit", "UnitResult", "best_of", "by_rank", "in_cohorts", "plan_units", "still_standing"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,27 @@ def plan_units(attack: SlotAttack[Any], goal: Goal, samples: Sequence[int], clas
         for target in range(targets):
             for sample in samples:
                 yield Unit(restart, target, sample)
+
+
+def still_standing(unit: Unit, won: Mapping[int, Unit]) -> bool:
+    """Whether no lower unit of its sample has succeeded."""
+    return unit.sample not in won or unit <= won[unit.sample]
+
+
+def by_rank(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Units of one restart and target at a time, lowest rank first."""
+    for _, group in itertools.groupby(sorted(units), key=lambda unit: unit.rank):
+        yield list(group)
+
+
+def in_cohorts(digests: Mapping[Unit, str], size: int) -> list[list[Unit]]:
+    """Units split into the fewest cohorts of at most ``size``, all equally large to within one.
+
+    Members follow from the samples' content, ``digests``, and not from their order.
+    """
+    ordered = sorted(digests, key=lambda unit: (digests[unit], unit))
+    count = -(-len(ordered) // size)
+    return [ordered[i * len(ordered) // count : (i + 1) * len(ordered) // count] for i in range(count)]
 
 
 def best_of(results: Sequence[UnitResult]) -> UnitResult:

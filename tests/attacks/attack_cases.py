@@ -33,6 +33,7 @@ CASES: dict[str, Case] = {
     "apgd-ce": Case({"steps": 20}),
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
+    "daa": Case({"steps": 20, "step_size": 0.125}),
     "fgsm": Case(),
     "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),
     "mi-fgsm": Case({"steps": 5}),
