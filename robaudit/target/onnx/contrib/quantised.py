@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robaudit.target.onnx.arguments import is_known, torch_pads
 from robaudit.target.onnx.contrib.common import MICROSOFT, apply_one, channels_first, channels_last
+from robaudit.target.onnx.exact import sum_in_order
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.quantisation import quantise, saturate, widened
 from robaudit.target.onnx.registry import operator
@@ -120,16 +121,17 @@ def _softmax(
     axis, opset = node.integer("axis", -1), node.integer("opset", 13)
     y = apply_one(node, "Softmax", opset, real(x, x_scale, None), axis=axis)
     ratio = y / y_scale.to(y.dtype)
-    # The runtime works on integers: a table of exponentials, and a whole number of output steps to 1.
+    # The runtime has a table of exponentials, added one after the other in float32, and a whole number of output
+    # steps to 1.
     rows = centred(x.detach(), None).double()
     if opset < 13:
         rows, axis = rows.reshape([*x.shape[: axis % x.dim()], -1]), -1
-    # The largest exponential is a third power of e below what 32 bits hold for a whole row.
-    room = max(0.0, math.log(0xFFFFFFFF // rows.shape[axis]) - 3) / x_scale.double()
-    parts = torch.floor(torch.exp((rows - torch.amax(rows, axis, keepdim=True) + room) * x_scale.double()))
-    total = torch.sum(parts, axis, keepdim=True)
-    steps = torch.floor((1.0 / y_scale).double())
-    value = torch.floor((parts * steps + torch.floor(total / 2)) / total).reshape(list(x.shape)).to(ratio.dtype)
+    rows = rows.transpose(axis, -1)
+    # The largest exponential is the fifth power of e below what float32 holds for a whole row.
+    room = (math.log(torch.finfo(torch.float32).max / rows.shape[-1]) - 5) / x_scale.double()
+    parts = torch.exp((rows - torch.amax(rows, -1, keepdim=True) + room) * x_scale.double()).float()
+    value = torch.round(parts * torch.floor(1.0 / y_scale) / sum_in_order(parts))
+    value = value.transpose(axis, -1).reshape(list(x.shape)).to(ratio.dtype)
     low, high = range_of(node, y_zero)
     shift = 0.0 if y_zero is None else y_zero.to(ratio.dtype)
     value, ratio = torch.clamp(value + shift, low, high), ratio + shift
