@@ -17,7 +17,8 @@ from robaudit.target.onnx.convolution import convolve
 from robaudit.target.onnx.element_types import BITS, CARRIERS, DTYPES, limits
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
-from robaudit.target.onnx.straight_through import CLIPPED, QUANTISER, rule_of, through
+from robaudit.target.onnx.saturation import saturated
+from robaudit.target.onnx.straight_through import CLIPPED, EXACT, QUANTISER, bounds, rule_of, through
 
 _CODES: dict[torch.dtype, int] = {
     torch.uint8: int(onnx.TensorProto.UINT8),
@@ -36,20 +37,21 @@ def widened(x: Tensor) -> Tensor:
 def quantise(x: Tensor, scale: Tensor, zero: Tensor | None, low: int, high: int, rule: str = CLIPPED) -> Tensor:
     """Whole values in [low, high] that stand for x; scale and zero point broadcast to it."""
     wide = widened(x)
-    return _saturated(wide / scale.to(wide.dtype), zero, low, high, rule)
+    return saturate(wide / scale.to(wide.dtype), zero, low, high, rule)
 
 
-def _saturated(ratio: Tensor, zero: Tensor | None, low: int, high: int, rule: str) -> Tensor:
+def saturate(ratio: Tensor, zero: Tensor | None, low: int, high: int, rule: str) -> Tensor:
     """Round to the nearest, half to even, move by the zero point and bring into the range."""
-    value = torch.round(ratio.detach())
-    if zero is None:
-        return through(torch.clamp(value, low, high), ratio, rule, low - 0.5, high + 0.5)
-    if is_known(zero) and zero.numel() == 1:
-        shift = float(zero)
-        value = torch.clamp(value + shift if shift else value, low, high)
-        return through(value, ratio, rule, low - shift - 0.5, high - shift + 0.5)
-    moved = zero.to(value.dtype)
-    return through(torch.clamp(value + moved, low, high), ratio + moved, rule, low - 0.5, high + 0.5)
+    if is_known(ratio) or rule == EXACT:
+        value = torch.round(ratio.detach())
+        return torch.clamp(value if zero is None else value + zero.to(value.dtype), low, high)
+    if zero is None or (is_known(zero) and zero.numel() == 1):
+        shift = 0.0 if zero is None else float(zero)
+        least, most = bounds(ratio, rule, low - shift - 0.5, high - shift + 0.5)
+        return saturated(ratio, shift, low, high, least, most)
+    moved = zero.to(ratio.dtype)
+    value = torch.clamp(torch.round(ratio.detach()) + moved, low, high)
+    return through(value, ratio + moved, rule, low - 0.5, high + 0.5)
 
 
 def _spread(node: Node, value: Tensor, x: Tensor) -> Tensor:
@@ -96,7 +98,7 @@ def _quantize_linear(node: Node, x: Tensor, scale: Tensor, zero: Tensor | None =
         value = narrow.rounded(ratio.detach(), code, saturate=bool(node.integer("saturate", 1)))
         return through(value, ratio, rule_of(node), -largest, largest)
     shift = None if zero is None else _spread(node, zero, x)
-    return _typed(node, _saturated(widened(ratio), shift, *_range_of(node, zero), rule_of(node)), zero)
+    return _typed(node, saturate(widened(ratio), shift, *_range_of(node, zero), rule_of(node)), zero)
 
 
 @operator("DequantizeLinear")
@@ -158,7 +160,7 @@ def _sums(y: Tensor) -> Tensor:
 
 def _requantised(node: Node, sums: Tensor, factor: Tensor, zero: Tensor) -> Tensor:
     """Sums of products to the output's type, by one factor, as ONNX Runtime does it."""
-    y = _saturated(widened(sums) * widened(factor), zero, *_range_of(node, zero), rule_of(node))
+    y = saturate(widened(sums) * widened(factor), zero, *_range_of(node, zero), rule_of(node))
     return _typed(node, y, zero)
 
 

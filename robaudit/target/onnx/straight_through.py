@@ -55,12 +55,16 @@ def through(value: Tensor, path: Tensor, rule: str, low: float | None = None, hi
     """
     if rule == EXACT or is_known(path):
         return value
+    path = torch.clamp(path, *bounds(path, rule, low, high))
+    return value + (path - path.detach()).to(value.dtype)
+
+
+def bounds(path: Tensor, rule: str, low: float | None = None, high: float | None = None) -> tuple[float, float]:
+    """Between which values a path has a gradient. Bounded in any case: infinity minus infinity is not zero."""
+    largest = torch.finfo(path.dtype).max
     if rule != CLIPPED:
         low = high = None
-    # Bounded in any case: infinity minus infinity is not zero.
-    largest = torch.finfo(path.dtype).max
-    path = torch.clamp(path, -largest if low is None else low, largest if high is None else high)
-    return value + (path - path.detach()).to(value.dtype)
+    return -largest if low is None else low, largest if high is None else high
 
 
 def rule_of(node: Node) -> str:

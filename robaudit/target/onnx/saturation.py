@@ -1,0 +1,60 @@
+"""Rounding into the range of an integer type, the one step that every quantiser takes.
+
+A network between quantisers takes it hundreds of times, on all that it computes: written out, each saves a copy of
+its input for the way back and passes over memory six times. Here a bit that says where the gradient goes through is
+all that is saved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+
+def saturated(ratio: Tensor, shift: float, low: float, high: float, least: float, most: float) -> Tensor:
+    """The nearest whole numbers, half to even, plus ``shift``, kept in [low, high].
+
+    The gradient is that of the identity where ``ratio`` is in [least, most], else zero. A program records it as one
+    call. Where torch looks inside (vmap, compilers, tracers), it is made of ordinary operations.
+    """
+    if has_torch_function_unary(ratio):
+        result: Tensor = handle_torch_function(saturated, (ratio,), ratio, shift, low, high, least, most)
+        return result
+    if not is_plain(ratio):
+        # Inside a transform, whether there is a gradient does not show.
+        value = torch.round(ratio.detach())
+        path = torch.clamp(ratio, least, most)
+        return torch.clamp(value + shift if shift else value, low, high) + (path - path.detach())
+    if not ratio.requires_grad or not torch.is_grad_enabled():
+        return _value(ratio, shift, low, high)
+    applied: Tensor = _Saturated.apply(ratio, shift, low, high, least, most)  # type: ignore[no-untyped-call]
+    return applied
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether nobody looks inside: neither a transform of functions nor a compiler nor a tracer."""
+    if torch.compiler.is_compiling() or type(x) is not Tensor:
+        return False
+    return not (torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._C._len_torch_dispatch_stack())
+
+
+def _value(ratio: Tensor, shift: float, low: float, high: float) -> Tensor:
+    value = torch.round(ratio)
+    if shift:
+        value = value.add_(shift)
+    return value.clamp_(low, high)
+
+
+class _Saturated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ratio: Tensor, shift: float, low: float, high: float, least: float, most: float) -> Tensor:
+        ctx.save_for_backward(torch.ge(ratio, least).logical_and_(torch.le(ratio, most)))
+        return _value(ratio, shift, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None, None, None, None, None
