@@ -70,7 +70,8 @@ def validate_attacks(profile: Profile) -> None:
             "goal: targeted cannot be audited yet, as no data names the class to reach; use goal: untargeted"
         )
     for spec in profile.attacks:
-        make_attack(spec.id, spec.parameters)
+        for norm in (profile.threat.norm, *spec.by_norm):
+            make_attack(spec.id, spec.parameters(norm))
     for name, settings in profile.checks.items():
         if settings:
             raise UsageError(f"the check {name!r} has no setting {next(iter(settings))!r}")
@@ -104,7 +105,7 @@ def plan_attacks(
     seen: Counter[str] = Counter()
     plan = []
     for spec in profile.attacks:
-        attack = make_attack(spec.id, spec.parameters)
+        attack = make_attack(spec.id, spec.parameters(profile.threat.norm))
         seen[spec.id] += 1
         key = spec.id if seen[spec.id] == 1 else f"{spec.id}#{seen[spec.id]}"
         status, reason = "ready", None

@@ -20,8 +20,10 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -150,18 +152,25 @@ class DataSpec(_Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id`` is a parameter of it."""
+    """An attack; every key besides ``id`` and ``by_norm`` is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     id: str
     """Name of the attack."""
+    by_norm: dict[Norm, dict[str, JsonValue]] = {}
+    """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Parameters as they were written."""
-        return dict(self.__pydantic_extra__ or {})
+    def parameters(self, norm: str) -> dict[str, Any]:
+        """Parameters as they were written, for a threat model in ``norm``."""
+        own = next((values for name, values in self.by_norm.items() if name == norm), {})
+        return {**(self.__pydantic_extra__ or {}), **own}
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        return content if self.by_norm else {k: v for k, v in content.items() if k != "by_norm"}
 
 
 class GateSpec(_Spec):
@@ -341,7 +350,8 @@ def load_profile(
     if validate_attack is not None:
         for index, attack in enumerate(profile.attacks):
             try:
-                validate_attack(attack.id, attack.parameters)
+                for norm in (profile.threat.norm, *attack.by_norm):
+                    validate_attack(attack.id, attack.parameters(norm))
             except UsageError as error:
                 raise UsageError(f"{path}: attacks.{index}: {error}") from error
     return profile

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robaudit.attacks.registry import make_attack
+from robaudit.audit.plan import plan_attacks
 from robaudit.audit.profile import (
     CHECKS,
+    ThreatSpec,
     check_metric,
     list_profiles,
     load_profile,
@@ -92,6 +94,8 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("attacks: 3", "attacks: "),
         ("attacks: [{steps: 3}]", "attacks.0.id: Field required"),
         ("attacks: [{id: fgsn}]", "attacks.0: unknown attack 'fgsn'; did you mean 'fgsm'"),
+        ("attacks: [{id: pgd, by_norm: {l3: {steps: 3}}}]", "attacks.0.by_norm"),
+        ("attacks: [{id: pgd, by_norm: {l2: {step: 3}}}]", "no parameter 'step'; did you mean 'steps'"),
         (
             "attacks: [{id: pgd, step: 3}]",
             "attacks.0: attack 'pgd' has no parameter 'step'; did you mean 'steps'",
@@ -111,6 +115,28 @@ def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, words):
     with pytest.raises(UsageError, match=words) as caught:
         load_profile(path, validate_attack=make_attack)
     assert "\n" not in str(caught.value)
+
+
+def test_parameters_may_differ_by_norm(tmp_path):
+    text = "extends: quick\nattacks: [pgd, {id: pgd, steps: 7, loss: margin, by_norm: {l2: {steps: 9}}}]\n"
+    profile = load_profile(_write(tmp_path / "own.yaml", text), validate_attack=make_attack)
+    plain, own = profile.attacks
+    assert plain.parameters("l2") == {}
+    assert own.parameters("linf") == {"steps": 7, "loss": "margin"}
+    assert own.parameters("l2") == {"steps": 9, "loss": "margin"}
+    shown = profile.model_dump(mode="json")["attacks"]
+    assert shown == [{"id": "pgd"}, {"id": "pgd", "steps": 7, "loss": "margin", "by_norm": {"l2": {"steps": 9}}}]
+    planned = [
+        plan_attacks(
+            profile.model_copy(update={"threat": ThreatSpec(norm=norm, eps="0.5")}),
+            classes=10,
+            shape=(4,),
+            no_gradient=None,
+            surrogates=0,
+        )[1].attack.steps
+        for norm in ("linf", "l2")
+    ]
+    assert planned == [7, 9]
 
 
 def test_a_long_circle_is_found(tmp_path):
