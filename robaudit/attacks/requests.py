@@ -69,11 +69,16 @@ class Jacobian(Request):
     """Logits and the input gradient of the logits of some classes: a forward, and a backward a class.
 
     Args:
-        classes: [S, C] int64, the rows wanted (at most ten are sensible); one point a slot.
+        classes: [S, C] int64, the rows wanted (at most ten are sensible), -1: the sum of all classes; one point a
+            slot.
+        base: [S] int64 class whose logit is taken off every row, so that a boundary's gradient costs one backward.
+        slopes: [S] bool, slots that want their rows; the others are asked for logits alone. None: all.
     """
 
     access: ClassVar[frozenset[Access]] = Logits.access
     classes: Tensor | None = None
+    base: Tensor | None = None
+    slopes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Answer:
         labels: int64 predicted classes.
         logits: [..., K] logits or scores; None for label requests.
         loss: value of the loss; for gradient requests.
-        gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian.
+        gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian, zero where no row was wanted.
     """
 
     points: Tensor

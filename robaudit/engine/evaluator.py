@@ -231,27 +231,52 @@ class Evaluator:
     def _jacobian(
         self, model: Differentiable, request: Jacobian, problem: Problem, rows: _Rows, account: Account
     ) -> Answer:
+        """One backward a class: on a CPU, a batched backward is no faster where the model is more than tiny."""
         assert request.classes is not None
-        classes = request.classes[rows.slot]
-        fixed = None if problem.fixed is None else problem.fixed[rows.slot][:, None]
-        account.backwards += rows.wanted.reshape(len(problem), -1).sum(1) * classes.shape[1]
+        sloped = rows.wanted if request.slopes is None else rows.wanted & request.slopes
+        account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1]
+        wants = sloped[rows.wanted]
+        if bool(wants.all()):
+            logits, jacobian = self._class_rows(model, request, problem, rows.points, rows.slot)
+            return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+        with torch.no_grad():
+            plain = self._chunks(rows.points[~wants], lambda x, _: model.logits(x))
+        logits = plain.new_zeros(len(wants), plain.shape[1])
+        logits[~wants] = plain
+        jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
+        if bool(wants.any()):
+            logits[wants], jacobian[wants] = self._class_rows(
+                model, request, problem, rows.points[wants], rows.slot[wants]
+            )
+        return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+
+    def _class_rows(
+        self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]."""
+        assert request.classes is not None
+        classes = request.classes[slot]
+        base = None if request.base is None else request.base[slot]
+        fixed = None if problem.fixed is None else problem.fixed[slot][:, None]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
             points = points.detach().requires_grad_()
             with torch.enable_grad():
                 logits = model.logits(points)
-                picked = logits.gather(1, classes[part])
-                columns = range(picked.shape[1])
+                rows = logits.gather(1, classes[part].clamp_min(0))
+                rows = torch.where(classes[part] < 0, logits.sum(1, keepdim=True), rows)
+                if base is not None:
+                    rows = rows - logits.gather(1, base[part][:, None])
+                totals = rows.sum(0).unbind()
                 grads = [
-                    torch.autograd.grad(picked[:, c].sum(), points, retain_graph=c + 1 < picked.shape[1])[0]
-                    for c in columns
+                    torch.autograd.grad(total, points, retain_graph=c + 1 < len(totals))[0]
+                    for c, total in enumerate(totals)
                 ]
             jacobian = torch.stack(grads, 1)
             return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
 
-        parts = self._each(rows.points, run)
-        logits = torch.cat([p[0] for p in parts])
-        return self._spread(problem, rows, logits.argmax(1), logits, None, torch.cat([p[1] for p in parts]))
+        parts = self._each(points, run)
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
 def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:
