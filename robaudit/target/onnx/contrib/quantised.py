@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -128,7 +129,8 @@ def _softmax(
         rows, axis = rows.reshape([*x.shape[: axis % x.dim()], -1]), -1
     rows = rows.transpose(axis, -1)
     # The largest exponential is the fifth power of e below what float32 holds for a whole row.
-    room = (math.log(torch.finfo(torch.float32).max / rows.shape[-1]) - 5) / x_scale.double()
+    most = torch.tensor(torch.finfo(torch.float32).max / rows.shape[-1], dtype=torch.float32)
+    room = (torch.tensor(np.log(most.numpy()).item(), dtype=torch.float64) - 5) / x_scale.double()
     parts = torch.exp((rows - torch.amax(rows, -1, keepdim=True) + room) * x_scale.double()).float()
     value = torch.round(parts * torch.floor(1.0 / y_scale) / sum_in_order(parts))
     value = value.transpose(axis, -1).reshape(list(x.shape)).to(ratio.dtype)
