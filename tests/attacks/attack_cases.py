@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
     "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),
     "mi-fgsm": Case({"steps": 5}),
     "pgd": Case({"steps": 15}),
-    "square": Case({"queries": 150}, optimum=None),
+    "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
 }
 """By id; one line an attack."""
 

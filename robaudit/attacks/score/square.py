@@ -103,8 +103,8 @@ class Square(SlotAttack[State]):
         x = problem.x
         channels, height, width = plane(problem.shape)
         side = self._area(state, height * width).sqrt().round().long().clamp(1, max(height, width))
-        window = Windows.drawn(problem, state.step, side, "").mask
-        sign = problem.draws.sign("sign", state.step, (channels, 1, 1)).to(x.dtype)
+        chance, sign = _drawn(problem, state, channels)
+        window = Windows.of(problem, side, chance[:, :2]).mask
         planes = (-1, channels, height, width)
         moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
         corner = problem.project(moved.reshape(x.shape)).reshape(planes)
@@ -117,21 +117,26 @@ class Square(SlotAttack[State]):
         power = 2.0 if problem.norm is Norm.L2 else 1.0
         side = self._area(state, height * width).sqrt().round().long().clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(max(height, width))
-        into = Windows.drawn(problem, state.step, side, "")
-        out = Windows.drawn(problem, state.step, side, " emptied").mask
+        chance, sign = _drawn(problem, state, channels)
+        into, out = Windows.of(problem, side, chance[:, :2]), Windows.of(problem, side, chance[:, 2:4]).mask
         delta = (state.best - x).reshape(-1, channels, height, width)
         inside = delta * into.mask
         left = (eps**power - _sum(delta, power, whole=True)).clamp_min(0) / channels
         size = (left + _sum(delta * (into.mask | out), power)) ** (1 / power)
         if problem.norm is Norm.L1:
             size = size * channels
-        turned = problem.draws.uniform("turn", state.step, (1,))[:, 0] < 0.5
-        sign = problem.draws.sign("sign", state.step, (channels, 1, 1)).to(x.dtype)
-        fresh = sign * bumps(into, turned, problem.norm).to(x.dtype)
+        fresh = sign * bumps(into, chance[:, 4] < 0.5, problem.norm).to(x.dtype)
         fresh = fresh + inside / (_TINY + _sum(inside, power) ** (1 / power))
         fresh = fresh / (_TINY + _sum(fresh, power) ** (1 / power)) * size
         delta = torch.where(into.mask, fresh, delta.masked_fill(out, 0))
         return _filled(problem, delta)
+
+
+def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tensor]:
+    """All chance of one proposal: [S, 5] uniform numbers, and [S, C, 1, 1] signs."""
+    drawn = problem.draws.uniform("window", state.step, (5 + channels,))
+    sign = torch.where(drawn[:, 5:, None, None] < 0.5, -1.0, 1.0)
+    return drawn[:, :5], sign.to(problem.x.dtype)
 
 
 def _sum(delta: Tensor, power: float, *, whole: bool = False) -> Tensor:

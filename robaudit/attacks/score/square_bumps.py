@@ -40,13 +40,19 @@ class Windows:
     columns: Tensor
 
     @classmethod
-    def drawn(cls, problem: Problem, step: Tensor, side: Tensor, purpose: str) -> Windows:
-        """Windows of about ``side`` [S] pixels a side, at random places; a narrow image keeps their area."""
+    def of(cls, problem: Problem, side: Tensor, place: Tensor) -> Windows:
+        """Windows of about ``side`` [S] pixels a side; a narrow image keeps their area.
+
+        Args:
+            problem: the slots.
+            side: [S] int64.
+            place: [S, 2] uniform on [0, 1): how far down and to the right.
+        """
         _, height, width = plane(problem.shape)
         rows = side.clamp_max(height)
         columns = torch.minimum((side * side + rows - 1) // rows, torch.full_like(side, width))
-        top = problem.draws.integers("top" + purpose, step, height - rows + 1)
-        left = problem.draws.integers("left" + purpose, step, width - columns + 1)
+        free = torch.stack([height - rows, width - columns], 1)
+        top, left = torch.minimum((place.double() * (free + 1)).long(), free).unbind(1)
         i = torch.arange(height, device=side.device)[None, :, None] - top[:, None, None]
         j = torch.arange(width, device=side.device)[None, None, :] - left[:, None, None]
         return cls(i, j, rows, columns)
