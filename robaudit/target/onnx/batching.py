@@ -23,7 +23,8 @@ def choose(
     device = next((b.device for b in module.buffers()), torch.device("cpu"))
     x = _samples(sample_shape, dtype).to(device)
     how = _fits(module, x, fixed_inputs)
-    coarse = module.is_quantised or any(b.dtype in (torch.float16, torch.bfloat16) for b in module.buffers())
+    narrow = module.rounds_to_half or any(b.dtype in (torch.float16, torch.bfloat16) for b in module.buffers())
+    coarse = module.is_quantised or narrow
     if how == "loop" and coarse and dtype.is_floating_point:
         # Rounding amplifies last-bit differences between batch sizes; in float64 only real ones remain.
         wide = {name: v.double() if v.is_floating_point() else v for name, v in fixed_inputs.items()}

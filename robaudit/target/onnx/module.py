@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robaudit.errors import UnsupportedOperatorError
-from robaudit.target.onnx import batching, exact, gradient, layout, passes, straight_through
+from robaudit.target.onnx import batching, exact, gradient, half, layout, passes, straight_through
 from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph, read
@@ -51,6 +51,7 @@ def import_onnx(
     missing = _missing(graph)
     if missing:
         raise UnsupportedOperatorError(*missing[0])
+    graph = half.marked(graph, [value.name for value in model.graph.output])
     return OnnxModule(straight_through.resolved(passes.prepare(graph), backward), output)
 
 
@@ -224,6 +225,11 @@ class OnnxModule(nn.Module):
     def is_quantised(self) -> bool:
         """Whether rounding inside the graph can turn a last-bit difference into a visible one."""
         return any("Quantize" in node.op or node.op.startswith(_ROUNDING) for node in self._graph.walk())
+
+    @property
+    def rounds_to_half(self) -> bool:
+        """Whether numbers are rounded to float16 on the way, as ONNX Runtime does in a float16 file."""
+        return any(node.op == half.ROUND for node in self._graph.nodes)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
