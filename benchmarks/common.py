@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robaudit.attacks.base import StartingPool
-from robaudit.engine.units import Sample
+from robaudit.attacks.base import SlotAttack, StartingPool
+from robaudit.engine.engine import Engine
+from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.judge import Judge
+from robaudit.engine.models import AuditedFile
+from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
+from robaudit.threat.model import ThreatModel
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
+DEMO = Path(__file__).parents[1] / "robaudit" / "demo"
 CIFAR = {"mean": "0.4914,0.4822,0.4465", "std": "0.2471,0.2435,0.2616"}
 
 
@@ -41,6 +48,17 @@ def lenet5(models: Path = MODELS, count: int = 200) -> tuple[Target, Tensor, Ten
     return target, x, y
 
 
+def fashion() -> tuple[Target, Tensor, Tensor]:
+    """The bundled robust Fashion-MNIST model with its 500 test images [500, 1, 28, 28] and labels."""
+    target = load_target(DEMO / "fashion_robust.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+    with np.load(DEMO / "fashion_test500.npz") as archive:
+        x = torch.from_numpy(archive["x"][:, None]).float() / 255
+        y = torch.from_numpy(archive["y"]).long()
+    target.measure(x[:8])
+    target.calibrate()
+    return target, x, y
+
+
 def correct_samples(target: Target, x: Tensor, y: Tensor) -> list[Sample]:
     """The samples that the file classifies correctly, as the engine takes them."""
     scores = target.scores(x)
@@ -56,19 +74,62 @@ def empty_pool(x: Tensor) -> StartingPool:
     return StartingPool(x[:0], torch.zeros(0, dtype=torch.int64))
 
 
+def attacked(
+    target: Target,
+    attack: SlotAttack[Any],
+    threat: ThreatModel,
+    samples: dict[int, Sample],
+    *,
+    batch: int = 64,
+    seed: int = 0,
+    pool: StartingPool | None = None,
+    model: AuditedFile | None = None,
+) -> dict[int, UnitResult]:
+    """Each sample's result of an attack, by its index; ``model`` is searched in the target's place."""
+    found: dict[int, list[UnitResult]] = {}
+    pool = pool or empty_pool(torch.empty(1, *target.spec.shape))
+    engine = Engine(Evaluator(model or target, batch), Judge(target), batch, seed, pool)
+    engine.run(
+        attack,
+        threat,
+        plan_units(attack, threat.goal, list(samples), target.num_classes),
+        samples.__getitem__,
+        lambda result: found.setdefault(result.unit.sample, []).append(result),
+    )
+    return {index: best_of(results) for index, results in found.items()}
+
+
 class Counter(nn.Module):
-    """The twin as a module that counts rows: forwards, and those with a backward."""
+    """The target as a module, or as the engine's model, that counts rows: forwards, and each backward to the input."""
 
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
         self.forwards = self.backwards = 0
 
-    def forward(self, u: Tensor) -> Tensor:
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.target, name)
+
+    def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to logits."""
         self.forwards += u.shape[0]
-        self.backwards += u.shape[0] * int(u.requires_grad)
+        u = u.view_as(u)
+        if u.requires_grad:
+            u.register_hook(self._backward)
         return self.target.logits(u)
+
+    forward = logits
+
+    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
+        """[N, *shape] in u-space to the file's scores."""
+        self.forwards += u.shape[0]
+        return self.target.scores(u, alone=alone)
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backwards += gradient.shape[0]
 
     @property
     def equivalents(self) -> int:
