@@ -29,16 +29,32 @@ class Case:
     counted: bool = True
 
 
+LADDER = [
+    {"loss": "margin", "steps": 6},
+    {"loss": "ce", "steps": 8},
+    {"loss": "targeted", "steps": 6, "within": 0.6},
+]
+
 CASES: dict[str, Case] = {
     "apgd-ce": Case({"steps": 20}),
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
+    "bim": Case(),
     "daa": Case({"steps": 20, "step_size": 0.125}),
+    "ddn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
+    "deepfool": Case(),
+    "ensemble": Case({"ladder": LADDER}),
     "fgsm": Case(),
+    "fgsm-ll": Case(),
+    "fmn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
     "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),
+    "ilcm": Case(),
     "mi-fgsm": Case({"steps": 5}),
     "pgd": Case({"steps": 15}),
+    "r-fgsm": Case(optimum=None),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
+    "superdeepfool": Case(),
+    "transfer-mi-fgsm": Case({"steps": 5}),
 }
 """By id; one line an attack."""
 
