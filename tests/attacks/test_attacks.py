@@ -206,7 +206,7 @@ def test_hopskipjump_without_a_start_ends() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("pdg", {}, "did you mean 'pgd'"),
+        ("fgms", {}, "did you mean 'fgsm'"),
         ("pgd", {"step": 3}, "did you mean 'steps'"),
         ("pgd", {"steps": 0}, "greater than or equal to 1"),
         ("pgd", {"loss": "nonsense"}, "loss"),

@@ -26,6 +26,9 @@ SMALL = {
     "square": {"queries": 400},
     "hopskipjump": {"queries": 3000},
     "mi-fgsm": {"steps": 10},
+    "bim": {},
+    "daa": {"steps": 20, "step_size": 0.15},
+    "transfer-mi-fgsm": {"steps": 10},
 }
 CASES = [(name, norm) for name, cls in attack_classes().items() for norm in sorted(cls.norms) if name in SMALL]
 

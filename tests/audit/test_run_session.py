@@ -313,7 +313,7 @@ def test_an_operator_that_the_importer_lacks_leaves_black_box(tmp_path: Path) ->
     assert result.verdict.exit_code == 3
 
 
-TRANSFER = "\n  - {id: mi-fgsm}\n"
+TRANSFER = "\n  - {id: transfer-mi-fgsm}\n"
 
 
 def test_a_surrogate_breaks_samples_repeatably(tmp_path: Path, audit: AuditRequest) -> None:

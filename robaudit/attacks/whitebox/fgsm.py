@@ -1,20 +1,22 @@
-"""Fast gradient (sign) method: one step. A sanity rung: what it breaks, PGD must break."""
+"""Fast gradient methods: one step. A sanity rung: what they break, PGD must break."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+import torch
 from torch import Tensor
 
+from robaudit.attacks.aims import least_likely
 from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.parameters import attack_parameters
+from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
-from robaudit.threat.losses import loss_named
+from robaudit.attacks.steps import farthest_step
+from robaudit.threat.losses import LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, normalise, per_slot
+from robaudit.threat.norms import Norm, per_slot
 
-__all__ = ["FGSM"]
+__all__ = ["FGSM", "FGSMLL", "RFGSM"]
 
 
 @dataclass
@@ -27,10 +29,14 @@ class State(Slots):
 
 @attack_parameters
 class FGSM(SlotAttack[State]):
-    """One step of length ε along the sign of the gradient (L∞) or the gradient itself (L2).
+    """One step of length ε along the sign of the gradient (L∞), the gradient (L2) or its steepest features (L1).
 
-    Source: Goodfellow, Shlens, Szegedy 2015, "Explaining and Harnessing Adversarial Examples", eq. 2.
-    Cost: 2 forwards and 2 backwards a sample (the second gradient is that of the final point, unused).
+    The L1 step is the point of the ball and the box that a linear loss sends the sample to: the features of the
+    steepest slopes, each as far as the box lets it, until ε is spent.
+
+    Source: Goodfellow, Shlens, Szegedy 2015, "Explaining and Harnessing Adversarial Examples", section 4. A targeted
+    audit steps towards its class. Cost: 2 forwards and 2 backwards a sample (the second gradient is that of the final
+    point, unused).
 
     Args:
         loss: maximised; see ``robaudit.threat.losses``.
@@ -38,9 +44,13 @@ class FGSM(SlotAttack[State]):
 
     id = "fgsm"
     access = Access.WHITE_BOX
-    norms = frozenset({Norm.LINF, Norm.L2})
+    norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
-    loss: Literal["ce", "margin"] = "ce"
+    loss: LossName = "ce"
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """Some losses need more classes."""
+        return loss_unsuited(self.loss, classes)
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""
@@ -53,8 +63,74 @@ class FGSM(SlotAttack[State]):
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Take the step."""
         assert answer.gradient is not None
-        step = normalise(problem.norm, answer.gradient) * per_slot(problem.eps, problem.x)
-        return State(problem.project(problem.x + step), state.step + 1)
+        return State(farthest_step(problem, answer.gradient), state.step + 1)
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """After the final point was seen."""
+        return state.step >= 2
+
+
+@attack_parameters
+class FGSMLL(FGSM):
+    """One step of length ε towards the class that the model holds least likely; any wrong class counts.
+
+    Source: Kurakin, Goodfellow, Bengio 2017, "Adversarial Machine Learning at Scale", section 3 ("one-step target
+    class" and step l.l.). A targeted audit steps towards its class instead, and the attack is fgsm. Steps as in fgsm.
+    Cost: 2 forwards and 2 backwards a sample.
+
+    Args:
+        loss: of the class aimed at; see ``robaudit.threat.losses``.
+    """
+
+    id = "fgsm-ll"
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The gradient of the least likely class's loss."""
+        return Gradient(state.point, loss=loss_named(self.loss), target=least_likely(problem))
+
+
+@attack_parameters
+class RFGSM(SlotAttack[State]):
+    """A random step of length α along signs, then one of length ε - α along the sign of the gradient.
+
+    The random step leaves the place around the sample where a defense may have bent the gradient. Source: Tramèr,
+    Kurakin, Papernot, Goodfellow, Boneh, McDaniel 2018, "Ensemble Adversarial Training: Attacks and Defenses", eq. 7
+    (RAND+FGSM). Cost: 2 forwards and 2 backwards a restart, fewer once the sample falls.
+
+    Args:
+        alpha: length of the random step as a share of ε.
+        restarts: independent random steps.
+        loss: maximised; see ``robaudit.threat.losses``.
+    """
+
+    id = "r-fgsm"
+    access = Access.WHITE_BOX
+    norms = frozenset({Norm.LINF})
+
+    alpha: Fraction = 0.5
+    restarts: Count = 1
+    loss: LossName = "ce"
+
+    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
+        """Some losses need more classes."""
+        return loss_unsuited(self.loss, classes)
+
+    def init(self, problem: Problem) -> State:
+        """The random step."""
+        sign = problem.draws.sign("start", 0, problem.shape).to(problem.x.dtype)
+        point = problem.project(problem.x + sign * per_slot(self.alpha * problem.eps, problem.x))
+        return State(point, problem.full(0).long())
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The gradient where the slot stands."""
+        return Gradient(state.point, loss=loss_named(self.loss))
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        """Take the second step, once."""
+        assert answer.gradient is not None
+        length = torch.where(state.step == 0, (1 - self.alpha) * problem.eps, 0)
+        moved = state.point + answer.gradient.sign() * per_slot(length, state.point)
+        return State(problem.project(moved), state.step + 1)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the final point was seen."""

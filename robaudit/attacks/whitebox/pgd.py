@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
-from robaudit.threat.losses import loss_named
+from robaudit.attacks.steps import steepest_step
+from robaudit.threat.losses import LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, normalise, per_slot, select
+from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["PGD"]
+
+TARGETS = 9
+"""Classes tried where a loss needs one and none is asked for, as AutoAttack does."""
 
 
 @dataclass
@@ -32,8 +37,12 @@ class PGD(SlotAttack[State]):
     """Steepest-ascent steps, each projected back into the ball and the box.
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu 2018, "Towards Deep Learning Models Resistant to
-    Adversarial Attacks", eq. 3 (section 2.1). Without a random start it is BIM (Kurakin 2017).
-    Cost: ``steps`` + 1 forwards and backwards a restart, fewer once the sample falls.
+    Adversarial Attacks", eq. 3 (section 2.1). In L1 each step moves the steepest features alone and the projection is
+    Euclidean: SLIDE, Tramèr & Boneh 2019, "Adversarial Training and Robustness for Multiple Perturbations", algorithm
+    1. With ``targets`` the loss is aimed at one likely class after another: MultiTargeted, Gowal et al. 2019, "An
+    Alternative Surrogate Loss for PGD-based Adversarial Testing". A targeted audit aims at its class. Without a random
+    start it is BIM (Kurakin 2017).
+    Cost: ``steps`` + 1 forwards and backwards a restart and target, fewer once the sample falls.
 
     Args:
         steps: number of steps.
@@ -42,22 +51,33 @@ class PGD(SlotAttack[State]):
         random_start: start at a random point of the ball.
         restarts: independent starts; restart 0 starts at the sample if ``random_start`` is off.
         loss: maximised; see ``robaudit.threat.losses``.
+        targets: classes tried one after the other, by falling clean logit; 0: none, the loss is untargeted. Default 9
+            for ``dlr-targeted``, which needs a class, else 0.
+        density: share of the features that a step in L1 moves.
     """
 
     id = "pgd"
     access = Access.WHITE_BOX
-    norms = frozenset({Norm.LINF, Norm.L2})
+    norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     steps: Count = 40
     step_size: Positive | None = None
     step_length: Positive | None = None
     random_start: bool = True
     restarts: Count = 1
-    loss: Literal["ce", "margin", "dlr"] = "ce"
+    loss: LossName | Literal["dlr-targeted"] = "ce"
+    targets: Annotated[int, Field(ge=0)] | None = None
+    density: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+    @property
+    def unit_targets(self) -> int:
+        """One unit a class."""
+        needed = TARGETS if self.loss == "dlr-targeted" else 0
+        return self.targets or needed
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """DLR needs three classes."""
-        return "the DLR loss needs at least three classes" if self.loss == "dlr" and classes < 3 else None
+        """Some losses need more classes."""
+        return loss_unsuited(self.loss, classes)
 
     def init(self, problem: Problem) -> State:
         """A random point of the ball, or the sample itself."""
@@ -76,7 +96,7 @@ class PGD(SlotAttack[State]):
         length = problem.eps * (self.step_size or 2.5 / self.steps)
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
-        direction = normalise(problem.norm, answer.gradient)
+        direction = steepest_step(problem, answer.gradient, state.point, self.density)
         moved = direction * per_slot(length, direction) + state.point
         return State(problem.project(moved), state.step + 1)
 

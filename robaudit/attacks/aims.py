@@ -1,0 +1,16 @@
+"""Classes that an attack aims at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+
+__all__ = ["least_likely"]
+
+
+def least_likely(problem: Problem) -> Tensor:
+    """[S] int64: a targeted audit's class; else that of the lowest clean score, never the label."""
+    scores = problem.clean.scatter(1, problem.label[:, None], float("inf"))
+    return torch.where(problem.goal >= 0, problem.goal, scores.argmin(1))

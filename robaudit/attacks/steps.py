@@ -1,0 +1,54 @@
+"""Steps of steepest ascent in each norm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.threat.norms import Norm, normalise, per_slot
+
+__all__ = ["farthest_step", "steepest_step"]
+
+
+def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01) -> Tensor:
+    """The step of length 1 in the problem's norm from a point; in L1 sparse, along the signs of the steepest features.
+
+    L1: the features of the largest slopes share the step (SLIDE, Tramèr & Boneh 2019, algorithm 1); those that are at
+    the box's bound already, and would leave it, do not take part.
+
+    Args:
+        problem: the slots.
+        gradient: [S, *shape].
+        point: [S, *shape], where the step begins.
+        share: of the features that an L1 step moves, at least one.
+
+    Returns:
+        [S, *shape], zero where the gradient is.
+    """
+    if problem.norm is not Norm.L1:
+        return normalise(problem.norm, gradient)
+    stuck = ((gradient > 0) & (point >= 1)) | ((gradient < 0) & (point <= 0))
+    slope = gradient.masked_fill(stuck, 0.0).flatten(1)
+    count = max(1, round(share * slope.shape[1]))
+    least = slope.abs().topk(count, dim=1).values[:, -1:]
+    chosen = torch.where(slope.abs() >= least, slope.sign(), 0.0)
+    return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
+
+
+def farthest_step(problem: Problem, gradient: Tensor) -> Tensor:
+    """[S, *shape]: the point of each slot's ball and box that a linear loss sends its sample to.
+
+    L∞: ε along the sign. L2: ε along the gradient, clipped to the box. L1: the steepest features, each as far as the
+    box lets it, until ε is spent.
+    """
+    if problem.norm is not Norm.L1:
+        return problem.project(problem.x + normalise(problem.norm, gradient) * per_slot(problem.eps, problem.x))
+    slope, x = gradient.flatten(1), problem.x.flatten(1)
+    room = torch.where(slope > 0, 1 - x, torch.where(slope < 0, x, 0.0)).double()
+    order = slope.abs().argsort(dim=1, descending=True, stable=True)
+    sorted_room = room.gather(1, order)
+    left = problem.eps.double()[:, None] - (sorted_room.cumsum(1) - sorted_room)
+    spent = torch.zeros_like(room).scatter(1, order, torch.minimum(left.clamp_min(0), sorted_room))
+    moved = x + (spent * slope.sign()).to(x.dtype)
+    return problem.project(moved.reshape(problem.x.shape))
