@@ -44,6 +44,8 @@ CASES: dict[str, Case] = {
     "ddn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
     "deepfool": Case(),
     "ensemble": Case({"ladder": LADDER}),
+    "fab": Case({"steps": 20}),
+    "fab-t": Case({"steps": 20, "targets": 3}, counted=False),
     "fgsm": Case(),
     "fgsm-ll": Case(),
     "fmn": Case({"steps": 30}, optimum_parameters={"steps": 100}),

@@ -1,0 +1,65 @@
+"""Linearised class boundaries, which DeepFool and its successors step to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.attacks.requests import Answer
+from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
+
+__all__ = ["Boundary", "nearest_boundary", "rivals"]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A class's logit less the label's, linearised at the points asked.
+
+    Args:
+        points: [S, *shape] where it was linearised.
+        value: [S] float64 there.
+        slope: [S, *shape].
+        distance: [S] float64 to its zero, the box left aside; infinite where there is no slope.
+    """
+
+    points: Tensor
+    value: Tensor
+    slope: Tensor
+    distance: Tensor
+
+    def nearest(self, problem: Problem, start: Tensor, level: Tensor | float = 0.0) -> Tensor:
+        """[S, *shape] the box's point nearest to ``start`` [S, *shape] where the linear function is ``level`` [S]."""
+        there = self.value + ((start - self.points) * self.slope).flatten(1).sum(1, dtype=torch.float64)
+        return nearest_on_hyperplane(problem.norm, start, self.slope, there - level, problem.fixed)
+
+
+def rivals(problem: Problem, count: int) -> Tensor:
+    """[S, C] int64: the classes with the largest clean logits besides the label, at most ``count``."""
+    clean = problem.clean.scatter(1, problem.label[:, None], float("-inf"))
+    return clean.argsort(dim=1, descending=True, stable=True)[:, : min(count, problem.classes - 1)]
+
+
+def nearest_boundary(problem: Problem, answer: Answer, classes: Tensor, wanted: Tensor | None = None) -> Boundary:
+    """The boundary with the shortest way to it.
+
+    Args:
+        problem: the slots; the norm is L-infinity, L2 or L1.
+        answer: to a :class:`Jacobian` of ``classes`` off the label.
+        classes: [S, C].
+        wanted: [S] class that is taken instead where it is among ``classes``.
+    """
+    assert answer.logits is not None
+    assert answer.gradient is not None
+    logits = answer.logits.double()
+    values = logits.gather(1, classes) - logits.gather(1, problem.label[:, None])
+    sizes = dual_size(problem.norm, answer.gradient.flatten(2))
+    lengths = torch.where(sizes > 0, values.abs() / sizes.clamp_min(1e-300), float("inf"))
+    rank = lengths
+    if wanted is not None:
+        rank = rank.masked_fill(classes == wanted[:, None], -1.0)
+    index = rank.argmin(1)
+    slot = torch.arange(len(index), device=index.device)
+    return Boundary(answer.points, values[slot, index], answer.gradient[slot, index], lengths[slot, index])

@@ -1,0 +1,101 @@
+"""DeepFool: step to the nearest linearised boundary until the class changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.boundaries import Boundary, nearest_boundary, rivals
+from robaudit.attacks.parameters import Count, attack_parameters
+from robaudit.attacks.requests import Answer, Jacobian, Request
+from robaudit.attacks.smallest import Smallest
+from robaudit.threat.hyperplanes import dual_size
+from robaudit.threat.model import Access, Goal
+from robaudit.threat.norms import Norm, distance
+
+__all__ = ["DeepFool", "Overshoot", "past_boundary"]
+
+Overshoot = Annotated[float, Field(ge=0, le=1)]
+"""How much longer than the way to the boundary a step is, as a share of it."""
+
+
+def past_boundary(problem: Problem, boundary: Boundary, overshoot: float) -> Tensor:
+    """[S, *shape] the points asked, moved to the boundary within the box and ``overshoot`` further, towards the rival.
+
+    A step is at least a few units of rounding long, so that a slot on the boundary leaves it.
+    """
+    point = boundary.points
+    least = 4 * torch.finfo(point.dtype).eps * distance(problem.norm, torch.ones_like(point))
+    gap = boundary.value.abs() + least * dual_size(problem.norm, boundary.slope.flatten(1))
+    reached = boundary.nearest(problem, point, boundary.value + gap)
+    return problem.clip(point + (reached - point) * (1 + overshoot))
+
+
+@dataclass
+class State(Slots):
+    """Where the slot stands; ``stuck``: the last step led nowhere."""
+
+    point: Tensor
+    stuck: Tensor
+    step: Tensor
+    smallest: Smallest
+
+
+@attack_parameters
+class DeepFool(SlotAttack[State]):
+    """Step to the nearest of the linearised class boundaries, and a little past it, until the class changes.
+
+    Source: Moosavi-Dezfooli, Fawzi, Frossard 2016, "DeepFool: a simple and accurate method to fool deep neural
+    networks", algorithm 2 (L2) and eq. 11 (L-infinity). The paper's step leaves the box; this one goes to the
+    boundary's nearest point within it. The classes are those with the largest clean logits. A minimal-norm attack,
+    untargeted. Cost: up to ``steps`` + 1 forwards, each with a backward for every one of the ``candidates``; two to
+    five are usual.
+
+    Args:
+        steps: most steps.
+        overshoot: a step's length past the boundary, as a share of the way to it.
+        candidates: classes whose boundaries are looked at.
+    """
+
+    id = "deepfool"
+    access = Access.WHITE_BOX
+    norms = frozenset({Norm.LINF, Norm.L2})
+    goals = frozenset({Goal.UNTARGETED})
+    stop = Stop.RUN_ON
+
+    steps: Count = 50
+    overshoot: Overshoot = 0.02
+    candidates: Count = 10
+
+    def init(self, problem: Problem) -> State:
+        """Start at the sample."""
+        nowhere = torch.zeros_like(problem.label, dtype=torch.bool)
+        return State(problem.x, nowhere, problem.full(0).long(), Smallest.none(problem))
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The candidates' boundaries where the slot stands."""
+        return Jacobian(state.point, classes=rivals(problem, self.candidates), base=problem.label)
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        """Step past the nearest one; the sample itself is no answer, whatever the model says of it."""
+        first = state.step == 0
+        seen = dataclasses.replace(answer, fooled=answer.fooled & ~first)
+        point = past_boundary(
+            problem, nearest_boundary(problem, answer, rivals(problem, self.candidates)), self.overshoot
+        )
+        stuck = (point == state.point).flatten(1).all(1)
+        return State(point, stuck, state.step + 1, state.smallest.seen(problem, seen))
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """Where the class changed, after the last step, or where no step leads anywhere."""
+        return state.smallest.found | state.stuck | (state.step > self.steps)
+
+    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+        """The fooling point."""
+        return state.smallest.point, ~state.smallest.found
