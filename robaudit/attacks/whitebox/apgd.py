@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.whitebox.apgd_l1 import Schedule, SparseState, sparse_start, sparse_update
-from robaudit.threat.losses import Loss, loss_named
+from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
@@ -168,7 +167,7 @@ class APGDCE(_APGD):
     Args:
         steps: iterations of one restart.
         restarts: independent random starts.
-        loss: ``ce``, ``margin`` (the largest other logit minus the label's) or ``dlr``.
+        loss: maximised; see ``robaudit.threat.losses``.
         wide_start: in L1, 30 % of the steps at 3 ε, then 30 % at 2 ε, the rest at ε, as AutoAttack has it; other
             norms ignore it.
     """
@@ -177,7 +176,7 @@ class APGDCE(_APGD):
 
     steps: Count = 100
     restarts: Count = 1
-    loss: Literal["ce", "margin", "dlr"] = "ce"
+    loss: LossName = "ce"
     wide_start: bool = False
 
     def loss_function(self) -> Loss:
@@ -185,8 +184,8 @@ class APGDCE(_APGD):
         return loss_named(self.loss)
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """DLR needs three classes."""
-        return NO_DLR if self.loss == "dlr" and classes < 3 else None
+        """Some losses need more classes."""
+        return loss_unsuited(self.loss, classes)
 
 
 @attack_parameters
