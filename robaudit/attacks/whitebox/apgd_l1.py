@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import select
+from robaudit.threat.norms import per_slot, select
 
 __all__ = ["Schedule", "SparseState", "sparse_start", "sparse_update"]
 
@@ -26,6 +26,8 @@ SETTLED = 0.95
 """Sparsity has not settled while it falls below this share of what it was."""
 SHORTEST = 0.1
 """Shortest step, in radii."""
+NOISE = 1e-5
+"""Smallest change of a feature that counts, in ε."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,9 @@ def _within(problem: Problem, radius: Tensor) -> Problem:
 
 
 def _support(problem: Problem, point: Tensor) -> Tensor:
-    """[S] number of features that differ from the sample."""
-    return (point != problem.x).flatten(1).sum(1).to(point.dtype)
+    """[S] number of features that differ from the sample by more than the rounding of a projection."""
+    noise = per_slot(NOISE * problem.eps, point)
+    return ((point - problem.x).abs() > noise).flatten(1).sum(1).to(point.dtype)
 
 
 def _at(values: Sequence[float], index: Tensor) -> Tensor:

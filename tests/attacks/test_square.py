@@ -1,0 +1,89 @@
+"""Square's windows and schedule, in L2 and L1 as well, and its targeted form."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from models import attack_all, network, samples_for
+from test_apgd import targeted
+
+from robaudit.attacks.registry import make_attack
+from robaudit.attacks.score.square import Square, State
+from robaudit.attacks.score.square_bumps import Windows, bumps
+from robaudit.threat.model import Goal, ThreatModel
+from robaudit.threat.norms import Norm
+
+
+def window(rows: int, columns: int, top: int = 0, left: int = 0, height: int = 9, width: int = 9) -> Windows:
+    i, j = torch.arange(height)[None, :, None] - top, torch.arange(width)[None, None, :] - left
+    return Windows(i, j, torch.tensor([rows]), torch.tensor([columns]))
+
+
+@pytest.mark.parametrize(("norm", "order", "decay"), [(Norm.L2, 2, 2), (Norm.L1, 1, 4)])
+def test_a_window_holds_two_equal_bumps_of_opposite_sign(norm: Norm, order: int, decay: int) -> None:
+    for turned in (False, True):
+        whole = bumps(window(5, 5, 2, 3), torch.tensor([turned]), norm)[0, 0]
+        held = whole[2:7, 3:8].T if turned else whole[2:7, 3:8]
+        assert float(whole.abs().sum()) == pytest.approx(float(held.abs().sum()))
+        assert bool((held[:2] > 0).all())
+        assert bool((held[2:] < 0).all())
+        for half in (held[:2], held[2:]):
+            assert float(torch.linalg.vector_norm(half, ord=order)) == pytest.approx(0.5 ** (1 / order))
+        # the lower half: 3 x 5 around (1, 2), where d = 0 adds 1 to what d = 1 has, 1 / 2^decay to what d = 2 has
+        edge, ring, centre = (float(-held[row, column]) for row, column in ((3, 0), (3, 1), (3, 2)))
+        assert (centre - ring) / (ring - edge) == pytest.approx(2**decay)
+
+
+def test_a_row_is_split_along_its_length() -> None:
+    row = bumps(window(1, 6, height=1), torch.tensor([False]), Norm.L2)[0, 0, 0]
+    assert row.sign().tolist() == [1, 1, 1, -1, -1, -1, 0, 0, 0]
+
+
+def test_the_schedule_may_be_longer_than_the_budget() -> None:
+    step = torch.tensor([1, 11, 12, 2501, 5000])
+    state = State(*(torch.zeros(5) for _ in range(3)), step)
+    stretched = Square(queries=5000)._area(state, 1024)
+    assert (stretched / 1024).tolist() == pytest.approx([0.8, 0.4, 0.4, 0.8 / 128, 0.8 / 512])
+    plain = Square(queries=5000, schedule=10_000)._area(state, 1024)
+    assert (plain / 1024).tolist() == pytest.approx([0.8, 0.8, 0.4, 0.8 / 64, 0.8 / 128])
+
+
+class Watched:
+    """Keeps every point that an attack asks about."""
+
+    def __init__(self, attack: Square) -> None:
+        self.attack, self.points = attack, []
+
+    def __getattr__(self, name: str):
+        return getattr(self.attack, name)
+
+    def query(self, problem, state):
+        self.points.append((problem.x.clone(), state.proposal.clone()))
+        return self.attack.query(problem, state)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.LINF, 0.02), (Norm.L2, 0.1), (Norm.L1, 0.3)])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 9), (2, 30, 4), (40,), (1,)])
+def test_every_proposal_lies_in_the_ball_and_spends_it(norm: Norm, eps: float, shape: tuple[int, ...]) -> None:
+    target = network(shape, 4)
+    samples = samples_for(target, 3)
+    watched = Watched(make_attack("square", {"queries": 30}))
+    threat = ThreatModel(norm, eps)
+    attack_all(target, watched, threat, samples, slots=1)
+    sizes = []
+    for origin, point in watched.points:
+        inside, size = threat.admissible(origin, point)
+        assert bool(inside.all())
+        sizes.append(float(size.min()))
+    assert torch.tensor(sizes).median() > 0.9 * eps
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.LINF, 0.3), (Norm.L2, 2.0), (Norm.L1, 12.0)])
+def test_a_targeted_audit_reaches_its_goal(norm: Norm, eps: float) -> None:
+    target = network((2, 5, 5), 4)
+    samples = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 4)]
+    attack = make_attack("square", {"queries": 400})
+    results = targeted(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples)
+    assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}
