@@ -1,0 +1,1 @@
+"""The sections of a result, documented models each."""

@@ -1,0 +1,66 @@
+"""What all sections of a result share: the record, its plain values, and the words it uses."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue, model_validator
+
+__all__ = [
+    "INCOMPLETE_STATUSES",
+    "Access",
+    "AttackStatus",
+    "CheckStatus",
+    "Free",
+    "GateStatus",
+    "Goal",
+    "Norm",
+    "Number",
+    "Record",
+    "VerdictStatus",
+]
+
+Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
+Goal: TypeAlias = Literal["untargeted", "targeted"]
+Access: TypeAlias = Literal["white-box", "transfer", "scores", "labels"]
+AttackStatus: TypeAlias = Literal["done", "partial", "skipped", "unavailable", "failed", "not run"]
+CheckStatus: TypeAlias = Literal["pass", "warn", "fail", "skipped"]
+GateStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "invalid"]
+VerdictStatus: TypeAlias = Literal["ok", "withheld", "failed", "inconclusive", "incomplete", "invalid"]
+
+INCOMPLETE_STATUSES: frozenset[AttackStatus] = frozenset({"partial", "unavailable", "failed", "not run"})
+"""An audit with an attack in one of these is incomplete; ``skipped`` is not among them (it did not apply)."""
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: no NaN or infinity, no numpy scalars, no bytes that are not UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return _plain(os.fspath(value))
+    if not isinstance(value, bool | int | float | BaseModel | None) and callable(getattr(value, "item", None)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+Number: TypeAlias = FiniteFloat | None
+Free: TypeAlias = dict[str, JsonValue]
+
+
+class Record(BaseModel):
+    """A frozen record that holds what JSON can hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_plain(cls, content: Any) -> Any:
+        return _plain(content)

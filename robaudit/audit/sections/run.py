@@ -1,0 +1,110 @@
+"""The run, the program, the profile and the verdict, as a result records them."""
+
+# ruff: noqa: RUF012 (pydantic copies defaults)
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from robaudit.audit.sections.base import Free, Record, VerdictStatus
+
+__all__ = [
+    "Environment",
+    "ProfileRecord",
+    "Run",
+    "Tool",
+    "Verdict",
+]
+
+
+class Tool(Record):
+    """The program that made this result."""
+
+    name: str = "robaudit"
+    """Name of the tool."""
+    version: str
+    """Its version."""
+
+
+class Run(Record):
+    """This run of the audit."""
+
+    id: str
+    """Digest of file, data, resolved profile, seed and version: the same audit has the same id."""
+    seed: int
+    """Seed of all random numbers."""
+    started: str
+    """Start, ISO 8601 with time zone."""
+    finished: str
+    """End, ISO 8601 with time zone."""
+    seconds: FiniteFloat
+    """Wall time spent, over all sessions of a resumed run."""
+    command: str
+    """Command that reproduces the run."""
+    batch_size: int | Literal["auto"]
+    """Batch size asked for; the outcome does not depend on it."""
+    resumed: bool = False
+    """Whether a part came from the journal of an earlier, unfinished session."""
+    complete: bool = True
+    """Whether everything planned was carried out."""
+    interrupted: bool = False
+    """Whether the user or the system stopped it; the journal is kept."""
+    failed: str | None = None
+    """Why the worker failed, or null."""
+    reproducible: bool = True
+    """Whether the same command gives the same result (a time budget or a random target voids it)."""
+    network: str = "nothing was sent"
+    """What was sent over a network."""
+    notes: tuple[str, ...] = ()
+    """What happened on the way, such as a batch halved because memory ran out."""
+
+
+class Verdict(Record):
+    """What it comes to."""
+
+    status: VerdictStatus
+    """ok; failed (a gate failed on verified evidence); withheld (a check failed, so no headline); incomplete;
+    invalid (a gate could not be judged); inconclusive (too few samples for a gate)."""
+    headline: str
+    """One sentence."""
+    reasons: tuple[str, ...] = ()
+    """Why the status is what it is."""
+    next_steps: tuple[str, ...] = ()
+    """What to do next."""
+    exit_code: int
+    """Exit code of the process."""
+
+
+class ProfileRecord(Record):
+    """The profile after everything was resolved."""
+
+    name: str
+    """Name."""
+    source: str
+    """Built-in, or the path of its file."""
+    sha256: str
+    """Digest of the resolved profile."""
+    resolved: Free
+    """The resolved profile."""
+    settings: Free = {}
+    """Resolved settings of the run."""
+    sources: dict[str, str] = {}
+    """Where each setting came from."""
+
+
+class Environment(Record):
+    """Where it ran."""
+
+    python: str
+    """Version of Python."""
+    platform: str
+    """Operating system and machine."""
+    device: str
+    """Device that the attacks ran on."""
+    judge: str
+    """Runtime and provider that judged every success."""
+    packages: dict[str, str] = {}
+    """Versions of the packages that matter."""
+    details: Free = {}
+    """Processors, threads, GPU."""

@@ -1,0 +1,151 @@
+"""The file under audit and its data, as a result records them."""
+
+# ruff: noqa: RUF012 (pydantic copies defaults)
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from robaudit.audit.sections.base import Free, Number, Record
+
+__all__ = [
+    "Data",
+    "Feature",
+    "Gradient",
+    "InputSpec",
+    "Output",
+    "Target",
+]
+
+
+class Feature(Record):
+    """A feature of a table."""
+
+    name: str
+    """Its column."""
+    low: FiniteFloat
+    """Smallest value, in the file's units."""
+    high: FiniteFloat
+    """Largest value; perturbations are measured as fractions of the difference."""
+    immutable: bool = False
+    """Whether the attacker cannot change it; a constant one, low = high, never changes either."""
+    integer: bool = False
+    """Whether it takes whole numbers alone."""
+
+
+class InputSpec(Record):
+    """What the input means."""
+
+    name: str
+    """Name of the input in the file."""
+    shape: tuple[int | str | None, ...]
+    """Shape in the file; a name or null where it is free."""
+    dtype: str
+    """Element type in the file."""
+    layout: str | None = None
+    """Layout of images (NCHW, NHWC), else null."""
+    channels: str | None = None
+    """Channel order (rgb, bgr, grey), or null."""
+    domain: tuple[FiniteFloat, FiniteFloat] | None = (0.0, 1.0)
+    """Box of valid values in which perturbations are measured; null where each feature has its own range."""
+    features: tuple[Feature, ...] = ()
+    """Each feature of a table with its range, in the order of the input; empty where one domain holds for all."""
+    mean: tuple[FiniteFloat, ...] | None = None
+    """Subtracted per channel after scaling, or null."""
+    std: tuple[FiniteFloat, ...] | None = None
+    """Divided by per channel, or null."""
+    scale: Number = None
+    """Factor from the domain to the model's units before mean and std, or null."""
+    resize: str | None = None
+    """How images were resized and cropped before the domain, or null."""
+    provenance: dict[str, str] = {}
+    """Where each of these was found, by name of the field."""
+
+
+class Output(Record):
+    """An output of the file."""
+
+    name: str
+    """Name in the file."""
+    shape: tuple[int | str | None, ...]
+    """Shape in the file; a name or null where it is free."""
+    dtype: str
+    """Element type in the file."""
+    scores: bool = False
+    """Whether the class scores, or the labels, are read from it."""
+    reason: str | None = None
+    """Why it was chosen, or null."""
+
+
+class Gradient(Record):
+    """Whether the target can be differentiated."""
+
+    available: bool
+    """Whether white-box attacks can run."""
+    reason: str | None = None
+    """Why not, or what limits it."""
+    source: str | None = None
+    """What gives the gradient: a torch twin of the ONNX graph, or the module in the file itself."""
+    method: Literal["exact", "straight-through", "none"] | None = None
+    """exact; straight-through, where operators without a derivative are passed as if they were not there; none."""
+    cuts: tuple[str, ...] = ()
+    """Operators between input and scores without a useful derivative, with node and what stands for it."""
+    before: tuple[str, ...] = ()
+    """Operators at the end of the file that the gradient leaves out, from the output backwards; the judge does not."""
+    batching: str | None = None
+    """How the twin runs a batch: direct, vmap or loop."""
+
+
+class Target(Record):
+    """The file under audit."""
+
+    file: str
+    """Path as given."""
+    sha256: str
+    """Digest of the file."""
+    bytes: int
+    """Size of the file."""
+    format: str
+    """onnx or torchscript."""
+    details: Free = {}
+    """Facts about the file, such as opset and producer."""
+    input: InputSpec
+    """The attacked input."""
+    outputs: tuple[Output, ...] = ()
+    """All outputs."""
+    fixed_inputs: dict[str, str] = {}
+    """Values of the inputs that are not attacked, as they were given."""
+    num_classes: int
+    """Number of classes."""
+    head: str
+    """What the class scores are: logits, probabilities, log-probabilities, sigmoids, or labels."""
+    gradient: Gradient
+    """Gradient availability."""
+    batch_invariant: bool | None = None
+    """Whether an input's answer is the same in any batch; null where not measured."""
+    assumed: tuple[str, ...] = ()
+    """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
+
+
+class Data(Record):
+    """The samples."""
+
+    source: str
+    """Path as given, or the name of the bundled set."""
+    kind: str
+    """image folder, table, array or bundled."""
+    sha256: str
+    """Digest of the drawn data in order."""
+    count: int
+    """Samples available."""
+    drawn: int
+    """Samples drawn for this audit."""
+    reference: Literal["labels", "model"]
+    """What an answer is compared with: true labels, or the model's own clean answers (stability mode)."""
+    classes: tuple[str, ...] | None = None
+    """Class names in the order of the model's outputs, or null."""
+    class_order: str | None = None
+    """Where the order of the classes comes from; says so where it is assumed."""
+    notes: tuple[str, ...] = ()
+    """What was done to the data, and samples left out."""
