@@ -13,6 +13,7 @@ from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
+from robaudit.engine.models import Differentiable
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.threat.model import Goal, ThreatModel
 
@@ -66,6 +67,14 @@ def linear(shape: tuple[int, ...], classes: int, seed: int = 0, dtype: torch.dty
     return FakeFile(Linear(weight, -weight.sum(1) / 2), classes, shape, dtype)
 
 
+def boundary_model(shape: tuple[int, ...], seed: int = 0) -> FakeFile:
+    """A two-class linear classifier: one boundary, so a white-box attack has nothing to choose."""
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(int(np.prod(shape)), generator=generator, dtype=torch.float64)
+    weight = torch.stack([w, -w])
+    return FakeFile(Linear(weight, -weight.sum(1) / 2), 2, shape)
+
+
 def network(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
     """A smooth two-layer network in float64."""
     torch.manual_seed(seed)
@@ -107,6 +116,8 @@ def attack_all(
     seed: int = 0,
     surrogates: FakeFile | None = None,
     pool: bool = True,
+    differentiable: Differentiable | None = None,
+    draws: int = 1,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
     by_index = {s.index: s for s in samples}
@@ -115,7 +126,7 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Evaluator(target, micro_batch, surrogates), Judge(target), slots, seed, starts)
+    engine = Engine(Evaluator(target, micro_batch, surrogates, differentiable), Judge(target), slots, seed, starts)
     results: dict[int, list[UnitResult]] = {}
     engine.run(
         attack,
@@ -123,5 +134,6 @@ def attack_all(
         plan_units(attack, Goal.UNTARGETED, [s.index for s in samples], target.num_classes),
         by_index.__getitem__,
         lambda r: results.setdefault(r.unit.sample, []).append(r),
+        draws=draws,
     )
     return {index: best_of(found) for index, found in results.items()}

@@ -119,6 +119,7 @@ class Cascade:
                 stop=self.stop,
                 won=won,
                 key=planned.key,
+                draws=planned.eot,
                 finished=earlier,
             )
             if not complete:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import make_attack
+from robaudit.audit.goals import parse_goal
 from robaudit.audit.profile import Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
@@ -28,18 +29,20 @@ class Planned:
         attack: the update rule with its parameters.
         status: ``ready``, or why it will not run: ``skipped`` (does not apply) or ``unavailable``.
         reason: one sentence where it is not ready.
+        eot: draws of a random model that are averaged in every gradient.
     """
 
     key: str
     attack: SlotAttack[Any]
     status: str = "ready"
     reason: str | None = None
+    eot: int = 1
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Resolved parameters."""
         values: dict[str, Any] = TypeAdapter(type(self.attack)).dump_python(self.attack, mode="json")
-        return values
+        return values if self.eot == 1 else values | {"eot": self.eot}
 
     def record(self) -> dict[str, Any]:
         """What a report says of it before it ran."""
@@ -56,19 +59,16 @@ class Planned:
 def threat_model(profile: Profile) -> ThreatModel:
     """The profile's threat model."""
     threat = profile.threat
-    return ThreatModel(Norm(threat.norm), threat.radius, Goal(threat.goal), threat.queries)
+    goal = Goal.TARGETED if parse_goal(threat.goal).targeted else Goal.UNTARGETED
+    return ThreatModel(Norm(threat.norm), threat.radius, goal, threat.queries)
 
 
 def validate_attacks(profile: Profile) -> None:
-    """Check every attack's name and parameters, that the goal can be audited, and that no check has settings.
+    """Check every attack's name and parameters, and that no check has settings.
 
     Raises:
-        UsageError: unknown attack or parameter, a value out of range, or a targeted goal, which no data names yet.
+        UsageError: unknown attack or parameter, or a value out of range.
     """
-    if profile.threat.goal != "untargeted":
-        raise UsageError(
-            "goal: targeted cannot be audited yet, as no data names the class to reach; use goal: untargeted"
-        )
     for spec in profile.attacks:
         for norm in (profile.threat.norm, *spec.by_norm):
             make_attack(spec.id, spec.parameters(norm))
@@ -124,5 +124,5 @@ def plan_attacks(
             status, reason = "unavailable", misfits[0]
         elif attack.access is Access.TRANSFER and surrogates == 0:
             status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
-        plan.append(Planned(key, attack, status, reason))
+        plan.append(Planned(key, attack, status, reason, spec.eot))
     return plan

@@ -27,8 +27,9 @@ from pydantic import (
     model_validator,
 )
 
+from robaudit.audit.goals import parse_goal
 from robaudit.audit.parse import read_yaml, refuse
-from robaudit.audit.result import Goal, Norm
+from robaudit.audit.result import Norm
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
@@ -120,8 +121,9 @@ class ThreatSpec(_Spec):
     """Norm of the perturbation: linf, l2, l1 or l0."""
     eps: str = "8/255"
     """Radius as a fraction of the domain's width, a number or a fraction such as 8/255 (l0: features)."""
-    goal: Goal = "untargeted"
-    """Any wrong class (untargeted) or a given one (targeted)."""
+    goal: str = "untargeted"
+    """What counts as a success: untargeted (any wrong class), random, least-likely, second-likely, class:NAME, given,
+    every or every:N."""
     queries: int | None = Field(default=None, ge=1)
     """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
 
@@ -134,6 +136,7 @@ class ThreatSpec(_Spec):
     def _has_radius(self) -> ThreatSpec:
         try:
             parse_eps(self.eps, self.norm)
+            parse_goal(self.goal)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return self
@@ -152,7 +155,7 @@ class DataSpec(_Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id`` and ``by_norm`` is a parameter of it."""
+    """An attack; every key besides ``id``, ``by_norm`` and ``eot`` is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
@@ -161,6 +164,8 @@ class AttackSpec(BaseModel):
     """Name of the attack."""
     by_norm: dict[Norm, dict[str, JsonValue]] = {}
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
+    eot: int = Field(default=1, ge=1)
+    """Draws of a random model that are averaged in every gradient (expectation over transformation)."""
 
     def parameters(self, norm: str) -> dict[str, Any]:
         """Parameters as they were written, for a threat model in ``norm``."""
@@ -170,7 +175,8 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return content if self.by_norm else {k: v for k, v in content.items() if k != "by_norm"}
+        unsaid = {name for name, default in (("by_norm", {}), ("eot", 1)) if getattr(self, name) == default}
+        return {name: value for name, value in content.items() if name not in unsaid}
 
 
 class GateSpec(_Spec):

@@ -89,18 +89,21 @@ class Engine:
         won: dict[int, Unit] | None = None,
         key: str | None = None,
         finished: Collection[Unit] = (),
+        draws: int = 1,
     ) -> bool:
         """Run units to their end; each finished one goes to ``sink`` at once, of a cohort all at its end.
 
         Args:
             attack: the update rule.
             threat: norm, radius and goal.
-            units: lowest rank first; a success of a unit drops the sample's later ones.
+            units: lowest rank first; a success of a unit drops the sample's later ones, unless the smallest
+                distance is sought.
             samples: loads a sample by its index; a :class:`RobauditError` costs that unit alone.
             sink: called once for every unit that finished.
             stop: asked between steps; True ends the run with the units in flight unfinished.
             won: units that succeeded in an earlier session, by sample.
             key: name that keys the random numbers; default the attack's id.
+            draws: of a random model that every differentiable request averages.
             finished: those of the units that an earlier session carried to their end.
 
         Returns:
@@ -108,12 +111,13 @@ class Engine:
         """
         won = dict(won or {})
         self._key = key or attack.id
+        self._draws = draws
         self._budget = _unit_budget(attack, threat)
         self._width = self._slots_of(attack)
         pool: _Pool | None = None
 
         def emit(result: UnitResult) -> None:
-            if result.success:
+            if result.success and not threat.minimal:  # a sibling may come nearer
                 best = won.get(result.unit.sample)
                 won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
             sink(result)
@@ -238,7 +242,7 @@ class Engine:
             label=integers([s.label for _, s in fresh]),
             goal=integers([s.target for _, s in fresh]),
             target=integers(aims),
-            eps=torch.full((len(fresh),), threat.eps, dtype=dtype, device=device),
+            eps=torch.tensor([threat.eps if s.eps is None else s.eps for _, s in fresh], dtype=dtype, device=device),
             restart=integers([u.restart for u, _ in fresh]),
             keys=integers([u.key(self.seed, s.digest, self._key) for u, s in fresh]),
             clean=clean if sees_scores else clean[:, :0],
@@ -261,7 +265,7 @@ class Engine:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
-        answer = self.evaluator.answer(request, problem, attack.access, account, self._budget)
+        answer = self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
         if request.candidates is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & request.candidates)
         broken = _not_finite(answer, problem)

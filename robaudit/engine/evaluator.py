@@ -55,16 +55,30 @@ class Evaluator:
         target: the file under audit.
         surrogates: the model behind ``ModelRef.SURROGATES``.
         micro_batch: most rows of one model call; halved when memory runs out.
+        differentiable: answers white-box requests in the target's place (:class:`StandIn`); default the target.
     """
 
-    def __init__(self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None) -> None:
+    def __init__(
+        self,
+        target: AuditedFile,
+        micro_batch: int,
+        surrogates: Differentiable | None = None,
+        differentiable: Differentiable | None = None,
+    ) -> None:
         self.target = target
+        self.differentiable = differentiable or target
         self.surrogates = surrogates
         self.micro_batch = micro_batch
         self.halvings = 0
 
     def answer(
-        self, request: Request, problem: Problem, access: Access, account: Account, budget: int | None
+        self,
+        request: Request,
+        problem: Problem,
+        access: Access,
+        account: Account,
+        budget: int | None,
+        draws: int = 1,
     ) -> Answer:
         """Evaluate a request.
 
@@ -74,6 +88,8 @@ class Evaluator:
             access: declared by the attack.
             account: billed in place.
             budget: most queries of each slot; points past it stay unanswered.
+            draws: of a random model, averaged at every point of a differentiable request and each billed:
+                expectation over transformation (Athalye, Engstrom, Ilyas, Kwok 2018, section 2.2).
 
         Raises:
             AuditError: the request is outside the declared access, or names a surrogate where none is.
@@ -89,17 +105,18 @@ class Evaluator:
                 return self._spread(problem, rows, labels, None, None, None)
             return self._spread(problem, rows, scores.argmax(1), scores, None, None)
         count = rows.wanted.reshape(len(problem), -1).sum(1)
+        count = count * draws
         account.forwards += count
         model = self._model(request.model)
         if isinstance(request, Jacobian):
-            return self._jacobian(model, request, problem, rows, account)
+            return self._jacobian(model, request, problem, rows, account, draws)
         if isinstance(request, Gradient):
             assert request.loss is not None
             account.backwards += count
-            logits, loss, gradient = self._gradients(model, request, problem, rows)
+            logits, loss, gradient = self._gradients(model, request, problem, rows, draws)
             return self._spread(problem, rows, logits.argmax(1), logits, loss, gradient)
         with torch.no_grad():
-            logits = self._chunks(rows.points, lambda x, _: model.logits(x))
+            logits = self._logits(model, rows.points, draws)
         return self._spread(problem, rows, logits.argmax(1), logits, None, None)
 
     def _admit(self, request: Request, access: Access) -> None:
@@ -110,7 +127,7 @@ class Evaluator:
 
     def _model(self, ref: ModelRef) -> Differentiable:
         if ref is ModelRef.TARGET:
-            return self.target
+            return self.differentiable
         if self.surrogates is None:
             raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
         return self.surrogates
@@ -175,6 +192,9 @@ class Evaluator:
             gradient=spread(gradient),
         )
 
+    def _logits(self, model: Differentiable, points: Tensor, draws: int) -> Tensor:
+        return _averaged(self._chunks(_repeated(points, draws), lambda x, _: model.logits(x)), draws)
+
     def _chunks(self, points: Tensor, run: Callable[[Tensor, slice], Tensor]) -> Tensor:
         results = self._each(points, run)
         return results[0] if len(results) == 1 else torch.cat(results)
@@ -201,12 +221,13 @@ class Evaluator:
         return results
 
     def _gradients(
-        self, model: Differentiable, request: Gradient, problem: Problem, rows: _Rows
+        self, model: Differentiable, request: Gradient, problem: Problem, rows: _Rows, draws: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        label = problem.label[rows.slot]
-        target = (problem.target if request.target is None else request.target)[rows.slot]
-        choice = None if request.choice is None else request.choice[rows.slot]
-        fixed = None if problem.fixed is None else problem.fixed[rows.slot]
+        points, slot = _repeated(rows.points, draws), _repeated(rows.slot, draws)
+        label = problem.label[slot]
+        target = (problem.target if request.target is None else request.target)[slot]
+        choice = None if request.choice is None else request.choice[slot]
+        fixed = None if problem.fixed is None else problem.fixed[slot]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
             points = points.detach().requires_grad_()
@@ -219,42 +240,38 @@ class Evaluator:
             # convolutions return other strides, which would slow every later step down
             return logits.detach(), value.detach(), gradient.contiguous()
 
-        parts = self._each(rows.points, run)
-        if len(parts) == 1:
-            return parts[0]
-        return (
-            torch.cat([p[0] for p in parts]),
-            torch.cat([p[1] for p in parts]),
-            torch.cat([p[2] for p in parts]),
-        )
+        parts = self._each(points, run)
+        logits, loss, gradient = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return _averaged(logits, draws), _averaged(loss, draws), _averaged(gradient, draws)
 
     def _jacobian(
-        self, model: Differentiable, request: Jacobian, problem: Problem, rows: _Rows, account: Account
+        self, model: Differentiable, request: Jacobian, problem: Problem, rows: _Rows, account: Account, draws: int
     ) -> Answer:
         """One backward a class: on a CPU, a batched backward is no faster where the model is more than tiny."""
         assert request.classes is not None
         sloped = rows.wanted if request.slopes is None else rows.wanted & request.slopes
-        account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1]
+        account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1] * draws
         wants = sloped[rows.wanted]
         if bool(wants.all()):
-            logits, jacobian = self._class_rows(model, request, problem, rows.points, rows.slot)
+            logits, jacobian = self._class_rows(model, request, problem, rows.points, rows.slot, draws)
             return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
         with torch.no_grad():
-            plain = self._chunks(rows.points[~wants], lambda x, _: model.logits(x))
+            plain = self._logits(model, rows.points[~wants], draws)
         logits = plain.new_zeros(len(wants), plain.shape[1])
         logits[~wants] = plain
         jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
         if bool(wants.any()):
             logits[wants], jacobian[wants] = self._class_rows(
-                model, request, problem, rows.points[wants], rows.slot[wants]
+                model, request, problem, rows.points[wants], rows.slot[wants], draws
             )
         return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
 
     def _class_rows(
-        self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor
+        self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor, draws: int
     ) -> tuple[Tensor, Tensor]:
         """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]."""
         assert request.classes is not None
+        points, slot = _repeated(points, draws), _repeated(slot, draws)
         classes = request.classes[slot]
         base = None if request.base is None else request.base[slot]
         fixed = None if problem.fixed is None else problem.fixed[slot][:, None]
@@ -275,8 +292,17 @@ class Evaluator:
             jacobian = torch.stack(grads, 1)
             return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
 
-        parts = self._each(points, run)
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        logits, jacobian = map(torch.cat, zip(*self._each(points, run), strict=True))
+        return _averaged(logits, draws), _averaged(jacobian, draws)
+
+
+def _repeated(rows: Tensor, draws: int) -> Tensor:
+    return rows if draws == 1 else rows.repeat_interleave(draws, 0)
+
+
+def _averaged(values: Tensor, draws: int) -> Tensor:
+    """Over the draws of each row."""
+    return values if draws == 1 else values.reshape(-1, draws, *values.shape[1:]).mean(1)
 
 
 def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:

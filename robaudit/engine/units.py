@@ -13,7 +13,30 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
 
-__all__ = ["Sample", "Unit", "UnitResult", "best_of", "by_rank", "in_cohorts", "plan_units", "still_standing"]
+__all__ = [
+    "Sample",
+    "Unit",
+    "UnitResult",
+    "best_of",
+    "by_rank",
+    "case_of",
+    "in_cohorts",
+    "plan_units",
+    "sample_of",
+    "still_standing",
+]
+
+SAMPLE_BITS = 40
+
+
+def case_of(sample: int, goal: int) -> int:
+    """Number of a case, a sample with one of its several goals; a sample with one at most keeps its own number."""
+    return ((goal + 1) << SAMPLE_BITS) | sample
+
+
+def sample_of(case: int) -> int:
+    """Position in the data of a case's sample."""
+    return case & ((1 << SAMPLE_BITS) - 1)
 
 
 @dataclass(frozen=True)
@@ -21,12 +44,13 @@ class Sample:
     """One sample of the audit.
 
     Args:
-        index: position in the data.
+        index: position in the data; of a sample with several goals the number of the case.
         u: [*shape] float array in u-space.
         label: reference class.
         clean: [K] scores of the file at ``u``.
         digest: of the content; keys its random numbers.
         target: class to reach in a targeted audit, or -1.
+        eps: its own radius; None: that of the threat model.
     """
 
     index: int
@@ -35,11 +59,15 @@ class Sample:
     clean: NDArray[Any]
     digest: str
     target: int = -1
+    eps: float | None = None
 
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """(sample, restart, target): the lowest (restart, target) that succeeds wins its sample."""
+    """(sample, restart, target): the lowest (restart, target) that succeeds wins its sample.
+
+    Where a sample has several goals, each case of it is a sample of its own here.
+    """
 
     restart: int
     target: int

@@ -9,7 +9,7 @@ import torch
 from attack_cases import BY_NORM, CASES, EPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import FakeFile, Linear, attack_all, network, samples_for
+from models import FakeFile, Linear, attack_all, boundary_model, network, samples_for
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
@@ -43,14 +43,6 @@ def closed_form(target: FakeFile, sample, norm: Norm) -> float:
             dual = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
             found.append(gap / float(torch.linalg.vector_norm(slope, ord=dual)))
     return min(found)
-
-
-def boundary_model(shape: tuple[int, ...], seed: int = 0) -> FakeFile:
-    """A two-class linear classifier: one boundary, so a white-box attack has nothing to choose."""
-    generator = torch.Generator().manual_seed(seed)
-    w = torch.randn(int(np.prod(shape)), generator=generator, dtype=torch.float64)
-    weight = torch.stack([w, -w])
-    return FakeFile(Linear(weight, -weight.sum(1) / 2), 2, shape)
 
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)
