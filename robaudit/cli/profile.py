@@ -17,10 +17,12 @@ Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file."
 @app.command("list")
 def _list() -> None:
     """The built-in profiles, a line each."""
-    from robaudit.audit.profile import list_profiles, load_profile
+    from robaudit.audit.profile import list_profiles
 
-    for name in list_profiles():
-        typer.echo(f"{name:<12}{load_profile(name).description}")
+    profiles = list_profiles()
+    width = max(map(len, profiles)) + 2
+    for name, description in profiles.items():
+        typer.echo(f"{name:<{width}}{description}")
 
 
 @app.command("show")
