@@ -13,7 +13,6 @@ from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
-from robaudit.engine.models import Differentiable
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.threat.model import Goal, ThreatModel
 
@@ -116,7 +115,6 @@ def attack_all(
     seed: int = 0,
     surrogates: FakeFile | None = None,
     pool: bool = True,
-    differentiable: Differentiable | None = None,
     draws: int = 1,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
@@ -126,7 +124,7 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Evaluator(target, micro_batch, surrogates, differentiable), Judge(target), slots, seed, starts)
+    engine = Engine(Evaluator(target, micro_batch, surrogates), Judge(target), slots, seed, starts)
     results: dict[int, list[UnitResult]] = {}
     engine.run(
         attack,

@@ -103,6 +103,8 @@ def fixed_records(target: Target) -> dict[str, str]:
 def _source(target: Target) -> str | None:
     if not target.gradient.available:
         return None
+    if target.stand_in is not None:
+        return f"the stand-in {target.stand_in.name}"
     return "torch twin of the ONNX graph" if target.format == "onnx" else "the file's own module"
 
 

@@ -55,18 +55,10 @@ class Evaluator:
         target: the file under audit.
         surrogates: the model behind ``ModelRef.SURROGATES``.
         micro_batch: most rows of one model call; halved when memory runs out.
-        differentiable: answers white-box requests in the target's place (:class:`StandIn`); default the target.
     """
 
-    def __init__(
-        self,
-        target: AuditedFile,
-        micro_batch: int,
-        surrogates: Differentiable | None = None,
-        differentiable: Differentiable | None = None,
-    ) -> None:
+    def __init__(self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None) -> None:
         self.target = target
-        self.differentiable = differentiable or target
         self.surrogates = surrogates
         self.micro_batch = micro_batch
         self.halvings = 0
@@ -127,7 +119,7 @@ class Evaluator:
 
     def _model(self, ref: ModelRef) -> Differentiable:
         if ref is ModelRef.TARGET:
-            return self.differentiable
+            return self.target
         if self.surrogates is None:
             raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
         return self.surrogates

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["AuditedFile", "Differentiable", "Ensemble", "StandIn"]
+__all__ = ["AuditedFile", "Differentiable", "Ensemble"]
 
 
 class Differentiable(Protocol):
@@ -45,25 +44,3 @@ class Ensemble:
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, K], differentiable."""
         return torch.stack([member.logits(u) for member in self.members]).mean(0)
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """The target's answers with another model's gradient: backward pass differentiable approximation.
-
-    Source: Athalye, Carlini, Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.2.
-
-    Args:
-        answers: the target, [N, *shape] in u-space to [N, K]; it need not have a gradient.
-        other: the differentiable model that stands in for it on the way back.
-    """
-
-    answers: Callable[[Tensor], Tensor]
-    other: Differentiable
-
-    def logits(self, u: Tensor) -> Tensor:
-        """[N, *shape] in u-space to [N, K]: the target's values, the stand-in's gradient."""
-        path = self.other.logits(u)
-        with torch.no_grad():
-            value = self.answers(u)
-        return value.to(path) + (path - path.detach())

@@ -62,7 +62,7 @@ class Head:
         Where the file's softmax or sigmoid could not be left out of the twin, it is undone.
         """
         if self.tail is None or not self.tail.peeled:
-            return _undone(self.scores(answer), self.kind)
+            return self.undone(self.scores(answer))
         z = answer.flatten(1)
         if self.tail.ending == "sigmoid-share":
             z = F.logsigmoid(z)
@@ -71,6 +71,12 @@ class Head:
         elif self.tail.decision == "argmin":
             z = -z
         return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+
+    def undone(self, scores: Tensor) -> Tensor:
+        """[N, K] scores without the softmax or sigmoid that made probabilities of them."""
+        if self.kind != "probabilities":
+            return scores
+        return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
 
     def replayed(self, answer: Tensor) -> Tensor:
         """[N, ...] the twin's answer to the [N, K] scores that the file would give: what parity compares."""
@@ -111,12 +117,6 @@ class Head:
         elif ending == "sigmoid":
             kind = "sigmoids"
         return replace(self, kind=kind)
-
-
-def _undone(scores: Tensor, kind: Kind) -> Tensor:
-    if kind != "probabilities":
-        return scores
-    return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
 
 
 def _ended(z: Tensor, ending: Ending) -> Tensor:

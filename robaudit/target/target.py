@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from robaudit.errors import AuditError
+from robaudit.errors import AuditError, UsageError
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import FileOutput
@@ -20,7 +20,7 @@ from robaudit.target.spec import InputSpec
 
 __all__ = ["GradientStatus", "Method", "Parity", "Target"]
 
-Method = Literal["exact", "straight-through", "none"]
+Method = Literal["exact", "straight-through", "stand-in", "none"]
 
 REPEATS = 5
 """Answers to the same input that are compared."""
@@ -82,7 +82,8 @@ class GradientStatus:
     Args:
         available: whether there is one.
         reason: why not, or what limits it.
-        method: exact; straight-through, where operators without a derivative are passed as if they were not there.
+        method: exact; straight-through, where operators without a derivative are passed as if they were not there;
+            stand-in, where another model's gradient is taken.
         cuts: operators between input and scores without a useful derivative, as ``Op (node)``.
         batching: how the twin runs a batch: direct, vmap or loop.
     """
@@ -132,6 +133,7 @@ class Target:
         self.batch_invariant: bool | None = None
         self.batch_deviation: float | None = None
         self.repeat_deviation = 0.0
+        self.stand_in: Target | None = None
         self._singly = False
         self.compiles = False
         self.notes: list[str] = []
@@ -182,7 +184,32 @@ class Target:
         """
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
-        return self.head.logits(self._answer(u))
+        if self.stand_in is None:
+            return self.head.logits(self._answer(u))
+        path = self.stand_in.logits(u)
+        with torch.no_grad():
+            value = self.head.undone(self.scores(u)).to(path)
+        return value + (path - path.detach())
+
+    def use_stand_in(self, other: Target) -> None:
+        """Take the gradient of another model at every point, for the values of the file.
+
+        Backward pass differentiable approximation, for a file whose own gradient is missing or of no use (Athalye,
+        Carlini, Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.2).
+
+        Raises:
+            UsageError: it takes other inputs or tells other classes, or has no gradient.
+        """
+        for what, own, its in (
+            ("inputs", self.spec.shape, other.spec.shape),
+            ("classes", self.num_classes, other.num_classes),
+        ):
+            if own != its:
+                raise UsageError(f"the stand-in {other.name} has {its} {what} and the model {own}; they must be equal")
+        if not other.gradient.available:
+            raise UsageError(f"the stand-in {other.name} has no gradient ({other.gradient.reason})")
+        self.stand_in = other
+        self.gradient = GradientStatus(True, None, "stand-in")
 
     def _answer(self, u: Tensor) -> Tensor:
         """What the twin returns for [N, *shape]."""
@@ -196,7 +223,10 @@ class Target:
 
     def calibrate(self) -> None:
         """Make the twin ready for batches; a twin that cannot run, or has no gradient, leaves black box alone."""
-        if not self.gradient.available:
+        if self.stand_in is not None:
+            self.stand_in.calibrate()
+            self.gradient = replace(self.stand_in.gradient, method="stand-in")
+        if self.stand_in is not None or not self.gradient.available:
             return
         # A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients.
         self._singly = self.format != "onnx" and self.batch_invariant is False

@@ -87,8 +87,9 @@ class Gradient(Record):
     """Why not, or what limits it."""
     source: str | None = None
     """What gives the gradient: a torch twin of the ONNX graph, or the module in the file itself."""
-    method: Literal["exact", "straight-through", "none"] | None = None
-    """exact; straight-through, where operators without a derivative are passed as if they were not there; none."""
+    method: Literal["exact", "straight-through", "stand-in", "none"] | None = None
+    """exact; straight-through, where operators without a derivative are passed as if they were not there;
+    stand-in, where another model's gradient is taken; none."""
     cuts: tuple[str, ...] = ()
     """Operators between input and scores without a useful derivative, with node and what stands for it."""
     before: tuple[str, ...] = ()

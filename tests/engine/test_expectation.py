@@ -1,4 +1,4 @@
-"""Expectation over transformation and stand-ins for a gradient that is missing."""
+"""Expectation over transformation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from models import FakeFile, attack_all, boundary_model, samples_for
 from torch import Tensor, nn
 
 from robaudit.attacks.registry import make_attack
-from robaudit.engine.models import StandIn
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
-
-
-class Stairs(nn.Module):
-    """Rounds its input to a grid: right answers, no gradient."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, u: Tensor) -> Tensor:
-        return self.inner((u * 64).round() / 64)
 
 
 class Noisy(nn.Module):
@@ -35,27 +23,6 @@ class Noisy(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         flip = torch.where(torch.rand(u.shape, generator=self.rng) < 0.45, -1.0, 1.0).to(u)
         return self.inner(u.detach() + (u - u.detach()) * flip)
-
-
-def test_a_stand_in_gives_the_values_of_the_target_and_its_own_gradient() -> None:
-    plain = boundary_model((6,))
-    stairs = Stairs(plain.module)
-    u = torch.rand(3, 6, dtype=torch.float64, requires_grad=True)
-    logits = StandIn(stairs, plain).logits(u)
-    assert torch.equal(logits, stairs(u))
-    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), u)
-    assert torch.equal(gradient, plain.module.weight[0].expand(3, 6))
-
-
-def test_a_stand_in_breaks_what_has_no_gradient() -> None:
-    plain = boundary_model((1, 6, 6))
-    stairs = FakeFile(Stairs(plain.module), 2, plain.shape)
-    samples = samples_for(stairs, 8)
-    attack, threat = make_attack("pgd", {"steps": 10}), ThreatModel(Norm.LINF, 0.2)
-    alone = attack_all(stairs, attack, threat, samples)
-    helped = attack_all(stairs, attack, threat, samples, differentiable=StandIn(stairs.module, plain))
-    assert sum(r.success for r in alone.values()) < 8
-    assert all(r.success for r in helped.values())
 
 
 @pytest.mark.parametrize(("name", "fields"), [("pgd", {"steps": 1, "random_start": False}), ("deepfool", {})])
