@@ -16,10 +16,10 @@ from robaudit.audit.cascade import Cascade
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.samples import LazySamples, SampleStore
+from robaudit.audit.samples import LazySamples, SampleStore, cases
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
-from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
+from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access, ThreatModel
@@ -87,21 +87,26 @@ class SessionBench:
         self._cascade = cascade
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
-        """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
-        indices = self._store.standing()
+        """Samples answered correctly; with ``most`` a keyed subsample, the same in every session.
+
+        Of a sample with several goals one is drawn; those that the goal leaves out are left out.
+        """
+        answers, seed = self._store.answers, self._engine.seed
+        found = {i: list(cases(i, answers[i].goals)) for i in self._store.correct() if answers[i].goals != ()}
+        indices = list(found)
         if most is not None and len(indices) > most:
-            answers, seed = self._store.answers, self._engine.seed
             indices = sorted(indices, key=lambda i: (key_of("check", seed, answers[i].digest), i))[:most]
-        return LazySamples(self._store, indices)
+        drawn = [found[i][key_of("check goal", seed, answers[i].digest) % len(found[i])] for i in indices]
+        return LazySamples(self._store, drawn)
 
     def sample(self, index: int) -> Sample:
-        """A sample by its index."""
+        """A sample by the number of its case."""
         return self._store(index)
 
     def clean_counts(self) -> tuple[int, int]:
         """Samples answered correctly, and all that were drawn and could be read."""
         readable = sum(1 for r in self._cascade.journal.keyed("clean", "index").values() if r["readable"])
-        return len(self._store.standing()), readable
+        return len(self._store.correct()), readable
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index.
@@ -134,7 +139,8 @@ class SessionBench:
             u.requires_grad_()
             label = torch.tensor([s.label for s in part], device=target.device)
             with torch.enable_grad():
-                value = loss_named(loss)(target.logits(u), label, torch.full_like(label, -1))
+                goal = torch.tensor([s.target for s in part], device=target.device)
+                value = loss_named(loss)(target.logits(u), label, goal)
                 (gradient,) = torch.autograd.grad(value.sum(), u)
             largest.append(gradient.flatten(1).abs().amax(1).double().cpu().numpy())
         result: NDArray[np.float64] = np.concatenate(largest)
@@ -166,7 +172,7 @@ class SessionBench:
                 record["distance"],
                 functools.partial(_point, journal, record),
             )
-            for sample, record in sorted(winners.items())
+            for sample, record in sorted(winners.items(), key=lambda item: (sample_of(item[0]), item[0]))
         ]
 
     def finished(self) -> Mapping[str, Access]:

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
+from robaudit.audit.goals import parse_goal
 from robaudit.audit.parse import read_yaml, refuse
 from robaudit.audit.profile import (
     GateSpec,
@@ -163,6 +164,8 @@ class Settings(_Keys):
     """CSV of labels, or ``model`` for stability mode."""
     label_column: str | None = None
     """Column of a table that holds the labels; null takes the last, if its name says so."""
+    target_column: str | None = None
+    """Column of a table with the class that each row is to be made to answer, for the goal ``given``."""
     feature_ranges: PathText | None = None
     """Lowest and highest value of each feature of a table, as CSV or YAML; null takes them from the data."""
     profile: PathText = DEFAULT_PROFILE
@@ -171,6 +174,8 @@ class Settings(_Keys):
     """Norm of the threat model."""
     eps: Eps = "8/255"
     """Radius of the threat model."""
+    goal: str = "untargeted"
+    """What counts as a success: untargeted, random, least-likely, second-likely, class:NAME, given, every, every:N."""
     samples: int | None = Field(default=None, ge=1)
     """Samples to draw; null takes all."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -237,6 +242,7 @@ def _validate(content: dict[str, Any], where: str) -> dict[str, Any]:
         settings = Settings.model_validate(content)
         if "eps" in settings.model_fields_set:
             parse_eps(settings.eps, "any")
+        parse_goal(settings.goal)
     except ValidationError as error:
         raise refuse(error, where, Settings) from error
     except UsageError as error:
@@ -360,8 +366,8 @@ def resolve_settings(
         parse_eps(eps, norm)
     except UsageError as error:
         raise UsageError(f"{eps_origin}: {error}") from error
-    values |= {"norm": norm, "eps": eps}
-    sources |= {"norm": sources.get("norm", origin), "eps": eps_origin}
+    values |= {"norm": norm, "eps": eps, "goal": values.get("goal", profile.threat.goal)}
+    sources |= {"norm": sources.get("norm", origin), "eps": eps_origin, "goal": sources.get("goal", origin)}
 
     if "samples" not in values and profile.data.samples is not None:
         values["samples"], sources["samples"] = profile.data.samples, origin
@@ -380,7 +386,7 @@ def resolve_settings(
     for name in Settings.model_fields:
         if name != "input":
             sources.setdefault(name, "default")
-    threat = ThreatSpec(norm=norm, eps=eps, goal=profile.threat.goal, queries=profile.threat.queries)
+    threat = ThreatSpec(norm=norm, eps=eps, goal=settings.goal, queries=profile.threat.queries)
     return Resolved(
         settings=settings,
         profile=profile.model_copy(

@@ -15,6 +15,7 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
 from robaudit.audit.samples import SampleStore
 from robaudit.checks.base import Breach
+from robaudit.engine.units import sample_of
 
 __all__ = ["write_evidence"]
 
@@ -23,7 +24,8 @@ NAME = "evidence.npz"
 
 def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
-    ``prediction`` [N] int64, ``attack`` [N] strings. Equal content makes equal bytes.
+    ``prediction`` [N] int64, ``attack`` [N] strings; with a goal the class to reach, ``target`` [N] int64, and a row
+    for each class that a sample was made to answer. Equal content makes equal bytes.
 
     Returns:
         Its path relative to the folder, SHA-256 and count; no path where there is nothing to keep or the
@@ -34,17 +36,21 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
     if not breaches or journal.failure is not None:
         return nothing
     temporary = folder / f".{NAME}.part"
-    labels = [store.answers[b.sample].label for b in breaches]
+    labels = [store.answers[sample_of(b.sample)].label for b in breaches]
+    targets = [store.target(b.sample) for b in breaches]
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             _add(archive, "adversarial", len(breaches), (b.point for b in breaches))
             _add(archive, "original", len(breaches), (store(b.sample).u for b in breaches))
             for name, values in (
-                ("index", np.array([b.sample for b in breaches], dtype=np.int64)),
+                ("index", np.array([sample_of(b.sample) for b in breaches], dtype=np.int64)),
                 ("label", np.array(labels, dtype=np.int64)),
                 ("prediction", np.array([b.prediction for b in breaches], dtype=np.int64)),
                 ("attack", np.array([b.attack for b in breaches])),
+                ("target", np.array(targets, dtype=np.int64)),
             ):
+                if name == "target" and min(targets) < 0:
+                    continue
                 _add(archive, name, len(values), iter(values))
         os.replace(temporary, folder / NAME)
     except OSError as error:

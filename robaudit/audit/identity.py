@@ -40,6 +40,7 @@ def run_id_of(request: AuditRequest) -> str:
             "data": _data_digest(request.data),
             "labels": _data_digest(request.labels),
             "label column": request.label_column,
+            "target column": request.target_column,
             "feature ranges": _data_digest(request.feature_ranges),
             "reference": request.reference,
             "classes": request.classes,

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
@@ -17,6 +18,7 @@ from robaudit.data.open import bundled_dataset, open_dataset, peek_classes, peek
 from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
+from robaudit.data.targets import read_targets
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.discover import DEFAULT_WITH
 from robaudit.target.interface import Interface
@@ -37,6 +39,7 @@ class Loaded:
         reference: labels, or the model's own answers.
         surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
         meanings: what a search found that their inputs mean, a record a model.
+        goals: decides the classes that each sample is to be made to answer; None: any wrong one.
     """
 
     target: Target
@@ -46,6 +49,7 @@ class Loaded:
     surrogates: list[Target]
     surrogate_problems: list[str]
     meanings: list[Record] = field(default_factory=list)
+    goals: Chooser | None = None
 
 
 def load(
@@ -85,6 +89,7 @@ def load(
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     data, reference = _data(request, target, table, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
+    goals = None if inspecting else _goals(request, target, data, table)
     surrogates, problems = _surrogates(request, target)
     for model in surrogates:
         model.spec = _ranged(request, model.spec, ranges, table)
@@ -94,15 +99,36 @@ def load(
         if meaning is not None:
             apply_meaning(model, meaning)
             meanings.append(meaning)
-    return Loaded(target, data, drawn, reference, surrogates, problems, meanings)
+    return Loaded(target, data, drawn, reference, surrogates, problems, meanings, goals)
+
+
+def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | None) -> Chooser | None:
+    goal = parse_goal(request.profile.threat.goal)
+    given = None
+    if goal.kind == "given" and request.data is not None:
+        given = read_targets(request.data, request.labels, table, data.ids)
+    return chooser(
+        goal,
+        seed=request.seed,
+        classes=target.num_classes,
+        names=data.class_names or request.classes or target.class_names,
+        given=given,
+        no_scores=target.no_scores,
+    )
 
 
 def _table(request: AuditRequest) -> Table | None:
     """The data, where that is a table."""
     if request.data is not None and is_table(request.data):
-        return read_table(request.data, request.label_column, labelled=request.reference == "labels")
-    if request.label_column is not None:
-        raise UsageError("--label-column is for tables; give --data FILE.csv")
+        return read_table(
+            request.data,
+            request.label_column,
+            labelled=request.reference == "labels",
+            target_column=request.target_column,
+        )
+    for flag, column in (("--label-column", request.label_column), ("--target-column", request.target_column)):
+        if column is not None:
+            raise UsageError(f"{flag} is for tables; give --data FILE.csv")
     return None
 
 

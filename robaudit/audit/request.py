@@ -22,7 +22,7 @@ class AuditRequest:
         seed: of all random numbers.
         data: folder or array file; None: bundled images in stability mode.
         labels: CSV of labels for a flat folder.
-        label_column: of a table.
+        label_column: of a table; ``target_column``: with the classes to reach.
         feature_ranges: file with the range of each feature.
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
@@ -50,6 +50,7 @@ class AuditRequest:
     data: Path | None = None
     labels: Path | None = None
     label_column: str | None = None
+    target_column: str | None = None
     feature_ranges: Path | None = None
     reference: Literal["labels", "model"] = "labels"
     classes: tuple[str, ...] | None = None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robaudit.audit.goals import Chooser
 from robaudit.audit.journal import Journal, Record
-from robaudit.engine.units import Sample
+from robaudit.engine.units import Sample, case_of, sample_of
 from robaudit.errors import UnreadableSampleError
 
-__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "content_digest"]
+__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest"]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -49,17 +50,33 @@ class Scoring(Protocol):
 
 @dataclass(frozen=True)
 class CleanAnswer:
-    """The file's answer to an unperturbed sample, of the reference class ``label``; ``digest`` of its content."""
+    """The file's answer to an unperturbed sample, of the reference class ``label``; ``digest`` of its content.
+
+    ``goals`` are the classes that it is to be made to answer, none where the goal does not apply to it; None: any.
+    """
 
     index: int
     label: int
     prediction: int
     digest: str
+    goals: tuple[int, ...] | None = None
 
     @property
     def correct(self) -> bool:
         """Whether it is the reference class."""
         return self.prediction == self.label
+
+
+def cases(index: int, goals: Sequence[int] | None) -> dict[int, int]:
+    """What is attacked of a sample: the class to reach, -1 for any, by number of the case.
+
+    One case has the sample's own number; of several each has one of its own (:func:`case_of`).
+    """
+    if goals is None:
+        return {index: -1}
+    if len(goals) == 1:
+        return {index: goals[0]}
+    return {case_of(index, goal): goal for goal in goals}
 
 
 def content_digest(u: NDArray[Any]) -> str:
@@ -68,7 +85,7 @@ def content_digest(u: NDArray[Any]) -> str:
 
 
 class SampleStore:
-    """Samples by index, with a bounded cache.
+    """Samples by number of their case, with a bounded cache.
 
     Args:
         source: the data.
@@ -80,17 +97,27 @@ class SampleStore:
         self._journal = journal
         self._records = {i: r for i, r in journal.keyed("clean", "index").items() if r["error"] is None}
         self.answers = {
-            i: CleanAnswer(i, r["label"], r["prediction"], r["digest"]) for i, r in sorted(self._records.items())
+            i: CleanAnswer(i, r["label"], r["prediction"], r["digest"], _goals(r))
+            for i, r in sorted(self._records.items())
         }
         self._cache: OrderedDict[int, Sample] = OrderedDict()
         self._bytes = 0
 
-    def __call__(self, index: int) -> Sample:
-        """Load a sample.
+    def __call__(self, case: int) -> Sample:
+        """Load the sample of a case, with the class to reach.
 
         Raises:
             UnreadableSampleError: it cannot be read.
         """
+        sample, target = self._load(sample_of(case)), self.target(case)
+        return sample if target < 0 else replace(sample, index=case, target=target)
+
+    def target(self, case: int) -> int:
+        """The class to reach in a case, or -1."""
+        index = sample_of(case)
+        return cases(index, self.answers[index].goals).get(case, -1)
+
+    def _load(self, index: int) -> Sample:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
@@ -106,9 +133,18 @@ class SampleStore:
             self._bytes -= dropped.u.nbytes
         return sample
 
+    def correct(self) -> list[int]:
+        """Indices of all samples answered correctly, in data order, those that the goal leaves out among them."""
+        return [i for i, answer in self.answers.items() if answer.correct]
+
     def standing(self, broken: Callable[[int], bool] = lambda _: False) -> list[int]:
-        """Indices answered correctly and not broken, in data order."""
-        return [i for i, answer in self.answers.items() if answer.correct and not broken(i)]
+        """Cases of samples answered correctly that are not broken, in data order."""
+        found = ((i, self.answers[i].goals) for i in self.correct())
+        return [case for i, goals in found for case in cases(i, goals) if not broken(case)]
+
+
+def _goals(record: Record) -> tuple[int, ...] | None:
+    return None if record.get("goals") is None else tuple(record["goals"])
 
 
 class LazySamples(Sequence[Sample]):
@@ -137,6 +173,7 @@ def answer_samples(
     *,
     own_reference: bool,
     batch: int,
+    goals: Chooser | None = None,
 ) -> Iterator[tuple[Record, NDArray[Any] | None]]:
     """Ask the file for samples; one that cannot be read or answered costs itself alone.
 
@@ -146,6 +183,7 @@ def answer_samples(
         indices: of those asked.
         own_reference: the file's own answer is the reference class.
         batch: samples loaded at once.
+        goals: decides the classes to reach; None: any wrong one.
 
     Yields:
         A ``clean`` record for each, with its scores [K] where it has finite ones.
@@ -171,8 +209,13 @@ def answer_samples(
                 yield {**record, "label": label, "prediction": None, "digest": None, "error": answer}, None
                 continue
             prediction = int(answer.argmax())
-            record |= {"label": prediction if label is None else label, "prediction": prediction}
-            yield {**record, "digest": content_digest(found[index]), "error": None}, answer
+            label = prediction if label is None else label
+            digest = content_digest(found[index])
+            record |= {"label": label, "prediction": prediction, "digest": digest, "error": None}
+            if goals is not None:
+                choice = goals(index, label, answer, digest)
+                record |= {"goals": list(choice.classes), "left_out": choice.left_out}
+            yield record, answer
 
 
 def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:

@@ -170,6 +170,7 @@ class Session:
             loaded.data,
             [index for index in loaded.drawn if index not in known],
             own_reference=loaded.reference == "model",
+            goals=loaded.goals,
             batch=min(self.request.batch_size or CHUNK, CHUNK) // (2 if self.restarted else 1) or 1,
         ):
             self.journal.append(record, scores)

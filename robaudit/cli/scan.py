@@ -36,9 +36,19 @@ def scan(
     label_column: Annotated[
         str | None, typer.Option(help="Column of a table with the labels. Default: the last, if its name says so.")
     ] = None,
+    target_column: Annotated[
+        str | None, typer.Option(help="Column of a table with the class to reach, for --goal given.")
+    ] = None,
     profile: Annotated[str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")] = None,
     norm: Annotated[str | None, typer.Option(help="linf or l2.")] = None,
     eps: Annotated[str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            help="untargeted (any wrong answer), or the class to reach: random, least-likely, second-likely, "
+            "class:NAME, given, every or every:N; `robaudit explain goal` tells more."
+        ),
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Samples to draw. Default: the profile's.")] = None,
     surrogate: Annotated[
         list[Path] | None, typer.Option(help="Model file for transfer attacks; repeat to average logits.")
@@ -174,10 +184,12 @@ def scan(
         "data": data,
         "labels": labels,
         "label_column": label_column,
+        "target_column": target_column,
         "feature_ranges": feature_ranges,
         "profile": profile,
         "norm": norm,
         "eps": eps,
+        "goal": goal,
         "samples": samples,
         "surrogates": surrogate,
         "min_robust": min_robust,
@@ -307,6 +319,7 @@ def to_request(
         data=data,
         labels=None if stability or settings.labels is None else Path(settings.labels),
         label_column=settings.label_column,
+        target_column=settings.target_column,
         feature_ranges=ranges,
         reference="model" if stability or data is None else "labels",
         classes=_classes(settings.classes),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["check_labels", "name_index", "read_csv"]
+__all__ = ["check_labels", "name_index", "read_csv", "read_rows"]
 
 HEADERS = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "name", "id")
 
@@ -50,22 +50,30 @@ def read_csv(path: Path) -> list[tuple[str, str]]:
     Raises:
         UsageError: unreadable, or a row without two columns.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(i, row) for i, row in enumerate(csv.reader(file), 1) if row and any(c.strip() for c in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the labels {path} cannot be read: {error}") from error
+    rows = read_rows(path)
     found = []
-    for number, row in rows:
+    for place, (number, row) in enumerate(rows):
         if len(row) < 2:
             raise UsageError(f"line {number} of {path} must be file,label")
-        name, label = row[0].strip(), row[1].strip()
-        if number == rows[0][0] and name.lower() in HEADERS:
-            continue
-        found.append((name, label))
+        if place or row[0].lower() not in HEADERS:
+            found.append((row[0], row[1]))
     if not found:
         raise UsageError(f"{path} holds no labels")
     return found
+
+
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV that hold anything, each with its number; cells without space around them.
+
+    Raises:
+        UsageError: unreadable.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(csv.reader(file), 1)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"the labels {path} cannot be read: {error}") from error
+    return [(number, row) for number, row in rows if any(row)]
 
 
 def name_index(

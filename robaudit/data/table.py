@@ -39,6 +39,7 @@ class Table:
         lines: [N] line of each row in the file.
         digest: SHA-256 of the file.
         unit: what ``lines`` count.
+        targets: [N] text of the column with the classes to reach, empty where one is missing; None without one.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Table:
     lines: tuple[int, ...]
     digest: str
     unit: str = "line"
+    targets: tuple[str, ...] | None = None
 
     def row(self, index: int) -> str:
         """How a message names a row."""
@@ -59,13 +61,16 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_table(path: Path, label_column: str | None = None, *, labelled: bool = True) -> Table:
+def read_table(
+    path: Path, label_column: str | None = None, *, labelled: bool = True, target_column: str | None = None
+) -> Table:
     """Read a table whole.
 
     Args:
         path: CSV, TSV, either with ``.gz`` behind it.
         label_column: name of the column with the labels; default the last, if its name says so.
         labelled: labels are wanted.
+        target_column: name of the column with the classes to reach, which is no feature.
 
     Raises:
         UsageError: it cannot be read, has no header, no column of labels, or a cell that is no number.
@@ -80,19 +85,34 @@ def read_table(path: Path, label_column: str | None = None, *, labelled: bool = 
         raise UsageError(f"{path} must hold a header and at least one row")
     header = [cell.strip() for cell in rows[0][1]]
     _check_header(header, path)
+    targets = None
+    if target_column is not None:
+        aim = _named(header, target_column, path)
+        if target_column == label_column:
+            raise UsageError(f"the column {target_column!r} of {path} cannot hold both the labels and the targets")
+        _check_lengths(rows, header, path)
+        targets = tuple(row[aim].strip() for _, row in rows[1:])
+        targets = tuple("" if text.lower() in MISSING else text for text in targets)
+        rows = [(line, row[:aim] + row[aim + 1 :]) for line, row in rows]
+        del header[aim]
     place = _label_place(header, label_column, labelled, path)
     names = [name for i, name in enumerate(header) if i != place]
+    _check_lengths(rows, header, path)
     values = np.empty((len(rows) - 1, len(names)))
     labels = []
     for n, (line, row) in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise UsageError(f"line {line} of {path} has {len(row)} cells, and the header {len(header)}")
         if place is not None:
             labels.append(row[place].strip())
             row = row[:place] + row[place + 1 :]
         values[n] = _numbers(row, names, line, path)
     lines = tuple(line for line, _ in rows[1:])
-    return Table(path, tuple(names), values, None if place is None else tuple(labels), lines, digest)
+    return Table(path, tuple(names), values, None if place is None else tuple(labels), lines, digest, targets=targets)
+
+
+def _check_lengths(rows: Sequence[tuple[int, list[str]]], header: Sequence[str], path: Path) -> None:
+    for line, row in rows:
+        if len(row) != len(header):
+            raise UsageError(f"line {line} of {path} has {len(row)} cells, and the header {len(header)}")
 
 
 def _content(path: Path) -> tuple[str, str]:
@@ -139,13 +159,22 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _listed(header: Sequence[str]) -> str:
+    return ", ".join(header[:LISTED]) + (", ..." if len(header) > LISTED else "")
+
+
+def _named(header: Sequence[str], wanted: str, path: Path) -> int:
+    """Place of the column with that name."""
+    if wanted not in header:
+        raise UsageError(f"{path} has no column {wanted!r}{did_you_mean(wanted, header)} (it has: {_listed(header)})")
+    return list(header).index(wanted)
+
+
 def _label_place(header: Sequence[str], wanted: str | None, labelled: bool, path: Path) -> int | None:
     """Which column holds the labels; None in a table without, where none are wanted."""
-    names = ", ".join(header[:LISTED]) + (", ..." if len(header) > LISTED else "")
+    names = _listed(header)
     if wanted is not None:
-        if wanted not in header:
-            raise UsageError(f"{path} has no column {wanted!r}{did_you_mean(wanted, header)} (it has: {names})")
-        place = list(header).index(wanted)
+        place = _named(header, wanted, path)
     elif header[-1].lower() in LABEL_NAMES:
         place = len(header) - 1
     elif not labelled:

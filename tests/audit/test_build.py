@@ -140,10 +140,3 @@ def test_a_setting_that_no_check_has_is_refused(tmp_path: Path) -> None:
     profile = make_profile(tmp_path / "p.yaml", checks="[{id: clean, least: 0.5}]")
     with pytest.raises(UsageError, match="'clean' has no setting 'least'"):
         validate_attacks(load_profile(str(profile)))
-
-
-def test_a_targeted_goal_is_refused(tmp_path: Path) -> None:
-    profile = load_profile(str(make_profile(tmp_path / "p.yaml")))
-    targeted = profile.model_copy(update={"threat": profile.threat.model_copy(update={"goal": "targeted"})})
-    with pytest.raises(UsageError, match="targeted cannot be audited yet"):
-        validate_attacks(targeted)
