@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from robaudit.attacks.base import SlotAttack
@@ -16,7 +16,7 @@ from robaudit.engine.units import Unit, UnitResult, plan_units
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["Cascade", "one_line"]
+__all__ = ["Attempt", "Cascade", "one_line"]
 
 EVENT_SECONDS = 0.2
 
@@ -86,56 +86,87 @@ class Cascade:
         stand = set(standing)
         units = self._units(planned.attack, standing)
         earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in stand}
-        won: dict[int, Unit] = {}
-        lost: dict[int, str] = {}
-        progress = _Progress(planned.key, len(units), self.observer)
-
-        def count(result: UnitResult) -> None:
-            unit = result.unit
-            if result.success:
-                won[unit.sample] = min(unit, won.get(unit.sample, unit))
-            elif result.error:
-                lost[unit.sample] = result.error
-            progress.add(result)
-
-        def sink(result: UnitResult) -> None:
-            self.journal.append(unit_record(planned.key, result), result.point if result.success else None)
-            count(result)
-
-        self.observer(AttackStarted(planned.key, len(units), str(planned.attack.access)))
+        attempt = Attempt(planned, len(units), self.journal, self.observer)
         for result in earlier.values():
-            count(result)
-        known = self.journal.last("attack", id=planned.key)
-        before = known["seconds"] if known else 0.0
-        start = time.perf_counter()
-        status, reason = "done", None
-        try:
-            complete = self.engine.run(
+            attempt.count(result)
+
+        def run() -> bool:
+            return self.engine.run(
                 planned.attack,
                 self.threat,
                 units,
                 self.store,
-                sink,
+                attempt.take,
                 stop=self.stop,
-                won=won,
+                won=attempt.won,
                 key=planned.key,
                 draws=planned.eot,
                 finished=earlier,
             )
-            if not complete:
-                status, reason = "partial", "the audit was interrupted"
-            elif standing and not won and len(lost) == len(standing):  # what it could not try is not robust
-                status, reason = "failed", f"it could not be carried out on any sample: {lost[standing[0]]}"
+
+        attempt.carry_out(run, standing)
+        self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
+        attempt.close(len(attempt.won), len(standing) - len(attempt.won))
+
+
+class Attempt:
+    """An attack of the plan at work: what its units come to is counted, journaled and shown.
+
+    ``won`` is the lowest successful unit of each sample that fell.
+
+    Args:
+        planned: the attack.
+        units: the most it can need.
+        journal: takes every finished unit, and what became of the attack.
+        observer: told of progress.
+    """
+
+    def __init__(self, planned: Planned, units: int, journal: Journal, observer: Observer) -> None:
+        self.planned = planned
+        self.journal = journal
+        self.observer = observer
+        self.won: dict[int, Unit] = {}
+        self._lost: dict[int, str] = {}
+        self._outcome: tuple[str, str | None] = ("done", None)
+        self._progress = _Progress(planned.key, units, observer)
+        known = journal.last("attack", id=planned.key)
+        self._before = known["seconds"] if known else 0.0
+        self._start = time.perf_counter()
+        observer(AttackStarted(planned.key, units, str(planned.attack.access)))
+
+    def take(self, result: UnitResult) -> None:
+        """Journal and count a unit that finished now."""
+        self.journal.append(unit_record(self.planned.key, result), result.point if result.success else None)
+        self.count(result)
+
+    def count(self, result: UnitResult) -> None:
+        """Count a unit, of this session or of an earlier one."""
+        unit = result.unit
+        if result.success:
+            self.won[unit.sample] = min(unit, self.won.get(unit.sample, unit))
+        elif result.error:
+            self._lost[unit.sample] = result.error
+        self._progress.add(result)
+
+    def carry_out(self, run: Callable[[], bool], tried: Sequence[int]) -> None:
+        """Run the units of the samples ``tried``; ``run`` says whether all came to their end."""
+        try:
+            if not run():
+                self._outcome = "partial", "the audit was interrupted"
+            elif tried and not self.won and len(self._lost) == len(tried):  # what it could not try is not robust
+                self._outcome = "failed", f"it could not be carried out on any sample: {self._lost[tried[0]]}"
         except Exception as error:  # one failing attack costs that attack alone
-            status, reason = "failed", one_line(error)
-            self.observer(Note(f"the attack {planned.key} failed: {reason}", "error"))
-        self.broken_by.update(dict.fromkeys(won, planned.key))
-        seconds = before + time.perf_counter() - start
+            self._outcome = "failed", one_line(error)
+            self.observer(Note(f"the attack {self.planned.key} failed: {self._outcome[1]}", "error"))
+
+    def close(self, newly: int, left: int) -> None:
+        """Journal and tell what became of the attack, which newly broke so many samples and left so many standing."""
+        status, reason = self._outcome
+        seconds = self._before + time.perf_counter() - self._start
         self.journal.append(
-            {"kind": "attack", "id": planned.key, "status": status, "reason": reason, "seconds": seconds}
+            {"kind": "attack", "id": self.planned.key, "status": status, "reason": reason, "seconds": seconds}
         )
-        left = len(standing) - len(won)
-        self.observer(AttackFinished(planned.key, status, len(won), len(won), left, reason or ""))
+        self.observer(AttackFinished(self.planned.key, status, len(self.won), newly, left, reason or ""))
 
 
 def one_line(error: Exception) -> str:
