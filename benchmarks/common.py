@@ -84,6 +84,7 @@ def attacked(
     seed: int = 0,
     pool: StartingPool | None = None,
     model: AuditedFile | None = None,
+    draws: int = 1,
 ) -> dict[int, UnitResult]:
     """Each sample's result of an attack, by its index; ``model`` is searched in the target's place."""
     found: dict[int, list[UnitResult]] = {}
@@ -95,6 +96,7 @@ def attacked(
         plan_units(attack, threat.goal, list(samples), target.num_classes),
         samples.__getitem__,
         lambda result: found.setdefault(result.unit.sample, []).append(result),
+        draws=draws,
     )
     return {index: best_of(results) for index, results in found.items()}
 

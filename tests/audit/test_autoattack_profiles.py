@@ -34,6 +34,8 @@ PLUS = [
     ("apgd-t", APGD | {"targets": 9}),
     ("fab-t", FAB | {"targets": 9}),
 ]
+RAND = [("apgd-ce", APGD | {"eot": 20}), ("apgd-dlr", APGD | {"eot": 20})]
+NAMES = ["autoattack", "autoattack-plus", "autoattack-rand"]
 
 
 def plan(name: str, norm: str, classes: int = 10) -> list[Planned]:
@@ -43,9 +45,9 @@ def plan(name: str, norm: str, classes: int = 10) -> list[Planned]:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-@pytest.mark.parametrize("name", ["autoattack", "autoattack-plus"])
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_the_published_ones(name: str, norm: str) -> None:
-    expected = STANDARD[norm] if name == "autoattack" else PLUS
+    expected = {"autoattack": STANDARD[norm], "autoattack-plus": PLUS, "autoattack-rand": RAND}[name]
     found = plan(name, norm)
     assert [planned.status for planned in found] == ["ready"] * len(expected)
     for planned, (key, parameters) in zip(found, expected, strict=True):
@@ -55,7 +57,7 @@ def test_parameters_are_the_published_ones(name: str, norm: str) -> None:
 
 def test_everything_is_written_out() -> None:
     """A changed default of an attack must not change what the name stands for."""
-    for name in ("autoattack", "autoattack-plus"):
+    for name in NAMES:
         for attack in yaml.safe_load(profile_path(name)[0].read_text())["attacks"]:
             assert {"steps", "restarts"} <= attack.keys() or attack.keys() > {"queries", "p_init", "schedule"}
 
