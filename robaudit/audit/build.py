@@ -9,14 +9,17 @@ from typing import Any
 
 from robaudit import __version__
 from robaudit.audit import result as model
+from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.plan import threat_model
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.samples import cases
 from robaudit.audit.tally import Tally
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditError
 from robaudit.stats import rate
+from robaudit.threat.model import Goal
 
 __all__ = ["build_result"]
 
@@ -75,8 +78,8 @@ def build_result(
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=model.Target(**_fields(target)),
-        data=model.Data(kind=data["data_kind"], **_fields(data)),
-        threat_model=_threat(request, tally, target["input"]["features"]),
+        data=_data(data, tally),
+        threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=_profile(request),
         environment=model.Environment(**_fields(environment)),
         clean=model.Clean(
@@ -85,7 +88,8 @@ def build_result(
         ),
         worst_case=model.WorstCase(
             metric="stability" if stability else "robust_accuracy",
-            upper_bound_observed=rate(tally.left[-1], tally.readable),
+            upper_bound_observed=rate(tally.left[-1], tally.audited),
+            pairs=_pairs(request, tally.cases, len(tally.reached)),
         ),
         attacks=tuple(_attack(request, tally, place) for place in range(len(tally.attacks))),
         checks=_checks(request, journal),
@@ -101,6 +105,21 @@ def _fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in DERIVED}
 
 
+def _data(data: Record, tally: Tally) -> model.Data:
+    left_out = tuple(
+        f"{count} of {tally.readable} samples are left out, as the goal does not apply to them: {why} (each)"
+        for why, count in tally.left_out.items()
+    )
+    return model.Data(kind=data["data_kind"], **{**_fields(data), "notes": (*data["notes"], *left_out)})
+
+
+def _pairs(request: AuditRequest, tried: int, reached: int) -> model.Pairs | None:
+    """Of a goal with several classes for each sample."""
+    if parse_goal(request.profile.threat.goal).kind != "every":
+        return None
+    return model.Pairs(tried=tried, reached=reached, share=reached / tried if tried else None)
+
+
 def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
     record = tally.attacks[place]
     threat = threat_model(request.profile)
@@ -108,7 +127,8 @@ def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
     broken = sum(r.success for r in results.values())
     distances = [r.distance for r in results.values() if r.distance is not None]
     ran = record["status"] in RAN
-    saw_all = record["status"] == "done" and len(results) == len(tally.correct)
+    tried, reached = tally.pairs[record["id"]]
+    saw_all = record["status"] == "done" and tried == tally.cases
     return model.Attack(
         id=record["id"],
         name=record["name"],
@@ -122,9 +142,10 @@ def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
         seed=request.seed,
         attempted=len(results),
         broken=broken,
-        newly_broken=broken,
-        cumulative_robust_accuracy=rate(tally.left[place + 1], tally.readable) if ran else None,
-        rate_alone=rate(len(tally.correct) - broken, tally.readable) if saw_all else None,
+        newly_broken=tally.left[place] - tally.left[place + 1],
+        cumulative_robust_accuracy=rate(tally.left[place + 1], tally.audited) if ran else None,
+        rate_alone=rate(tally.left[0] - broken, tally.audited) if saw_all else None,
+        pairs=_pairs(request, tried, reached),
         median_distance=statistics.median(distances) if distances else None,
         forwards=sum(r.forwards for r in results.values()),
         backwards=sum(r.backwards for r in results.values()),
@@ -135,8 +156,10 @@ def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
     )
 
 
-def _threat(request: AuditRequest, tally: Tally, features: Sequence[Record]) -> model.Threat:
-    threat = threat_model(request.profile)
+def _threat(
+    request: AuditRequest, tally: Tally, features: Sequence[Record], names: Sequence[str] | None
+) -> model.Threat:
+    threat, goal = threat_model(request.profile), parse_goal(request.profile.threat.goal)
     used = {r["access"] for r in tally.attacks if r["status"] in RAN}
     domain = "the box from the lowest to the highest value of the input's domain"
     if features:
@@ -149,7 +172,8 @@ def _threat(request: AuditRequest, tally: Tally, features: Sequence[Record]) -> 
         eps=threat.eps,
         eps_text=str(request.profile.threat.eps),
         eps_default=request.eps_default,
-        goal=threat.goal.value,
+        goal=request.profile.threat.goal,
+        goal_words=goal.said(names),
         access=tuple(name for name in order if name in used),
         queries=threat.queries,
         domain=domain,
@@ -211,6 +235,7 @@ def _samples(
         record = clean.get(index)
         attack = tally.broken_by.get(index)
         winner = tally.best[attack][index] if attack is not None else None
+        sought = cases(index, record.get("goals")) if record else {}
         results = [best[index] for best in tally.best.values() if index in best]
         error = (
             "the audit ended before it"
@@ -226,7 +251,10 @@ def _samples(
                 broken_by=attack,
                 adversarial_prediction=winner.prediction if winner else None,
                 distance=winner.distance if winner else None,
-                distance_8bit=eight_bit.get(str(index)),
+                distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
+                targets=tuple((record or {}).get("goals") or ()),
+                reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
+                left_out=(record or {}).get("left_out"),
                 queries=sum(r.queries for r in results),
                 error=error,
             )
@@ -272,6 +300,11 @@ def _limitations(request: AuditRequest, data: Record, target: Record, tally: Tal
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")
+    if threat.goal is Goal.TARGETED:
+        found.append(
+            "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "
+            "wrong answer is good breaks at least as many"
+        )
     if data["reference"] == "model":
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
     found += target["assumed"]

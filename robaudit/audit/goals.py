@@ -53,16 +53,19 @@ class AuditGoal:
         """Whether a success must answer one certain class."""
         return self.kind != "untargeted"
 
-    @property
-    def words(self) -> str:
+    def said(self, names: Sequence[str] | None = None) -> str:
         """What a sample is made to answer, in words; of an untargeted goal any wrong class."""
+        known = list(names or ())
+        name = self.name
+        if name not in known and name.isdecimal() and int(name) < len(known):
+            name = f"{name} ({known[int(name)]})"
         most = f"any of the {self.count} likeliest wrong classes" if self.count is not None else "any wrong class"
         return {
             "untargeted": "any wrong class",
             "random": "a wrong class drawn for it",
             "least-likely": "its least likely class",
             "second-likely": "its likeliest wrong class",
-            "class": f"the class {self.name}",
+            "class": f"the class {name}",
             "given": "the class given for it",
             "every": f"{most}, each sought by itself",
         }[self.kind]

@@ -27,6 +27,7 @@ from robaudit.audit.sections.findings import (
     Clean,
     Evidence,
     Gate,
+    Pairs,
     Sample,
     Threat,
     WorstCase,
@@ -54,6 +55,7 @@ __all__ = [
     "InputSpec",
     "Norm",
     "Output",
+    "Pairs",
     "ProfileRecord",
     "Rate",
     "Result",
@@ -68,7 +70,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 def _same_version(version: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from robaudit.audit.journal import Journal, Record, unit_result
-from robaudit.engine.units import UnitResult, best_of
+from robaudit.audit.samples import cases
+from robaudit.engine.units import UnitResult, best_of, sample_of
 
 __all__ = ["Tally"]
 
@@ -15,12 +17,21 @@ class Tally:
     """What the journal says of the cascade.
 
     ``attacks`` are the plan's records with what became of them, ``best`` what each did to the samples that the
-    ones before it left, ``left`` how many stood before the first and after each.
+    ones before it left, ``left`` how many stood before the first and after each. A goal may leave samples out, which
+    ``left_out`` counts by the reason; ``audited`` are the others, answered correctly or not. Where it names several
+    classes for a sample, each is a case of its own; the sample falls with the first that is reached.
+
+    ``cases`` count what is attacked of the samples answered correctly, ``reached`` which class of it fell to which
+    attack, and ``pairs`` for each attack how many it was tried on, and how many it reached.
     """
 
     def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
         self.readable = sum(1 for r in clean.values() if r["readable"])
         self.correct = [i for i, r in clean.items() if r["error"] is None and r["prediction"] == r["label"]]
+        self.left_out = Counter(str(r["left_out"]) for r in clean.values() if r.get("left_out") is not None)
+        self.audited = self.readable - self.left_out.total()
+        sought = {case for i in self.correct for case in cases(i, clean[i].get("goals"))}
+        self.cases = len(sought)
         units: dict[str, dict[int, list[UnitResult]]] = defaultdict(lambda: defaultdict(list))
         for record in journal.of("unit"):
             units[record["attack"]][record["sample"]].append(unit_result(record))
@@ -29,17 +40,38 @@ class Tally:
         self.attacks: list[Record] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
         self.broken_by: dict[int, str] = {}
-        standing = set(self.correct)
-        self.left = [len(standing)]
+        self.reached: dict[int, str] = {}
+        self.pairs: dict[str, tuple[int, int]] = {}
+        whole = len({sample_of(case) for case in sought})
+        self.left = [whole]
         for planned in plan["attacks"] if plan else ():
             key = planned["id"]
-            results = {sample: best_of(found) for sample, found in units[key].items() if sample in standing}
-            broken = [sample for sample, result in results.items() if result.success]
-            standing.difference_update(broken)
-            self.left.append(len(standing))
-            self.broken_by.update(dict.fromkeys(broken, key))
-            self.best[key] = results
+            results = {c: best_of(found) for c, found in units[key].items() if c in sought and c not in self.reached}
+            reached = [case for case, result in results.items() if result.success]
+            self.reached.update(dict.fromkeys(reached, key))
+            self.pairs[key] = len(results), len(reached)
+            self.broken_by.update({sample_of(case): key for case in reached} | self.broken_by)
+            self.left.append(whole - len(self.broken_by))
+            self.best[key] = _by_sample(results)
             self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), bool(results))})
+
+
+def _by_sample(results: Mapping[int, UnitResult]) -> dict[int, UnitResult]:
+    """One result a sample; of several cases the closest that was reached, with the evaluations of all."""
+    grouped: dict[int, list[UnitResult]] = defaultdict(list)
+    for case, result in results.items():
+        grouped[sample_of(case)].append(result)
+    return {sample: found[0] if len(found) == 1 else _merged(found) for sample, found in grouped.items()}
+
+
+def _merged(found: Sequence[UnitResult]) -> UnitResult:
+    def rank(result: UnitResult) -> tuple[bool, float, int]:
+        return not result.success, float("inf") if result.distance is None else result.distance, result.unit.sample
+
+    counts = {n: sum(getattr(r, n) for r in found) for n in ("forwards", "backwards", "queries", "judged", "refused")}
+    best = min(found, key=rank)
+    error = None if best.success else next((r.error for r in found if r.error), None)
+    return replace(best, error=error, **counts)
 
 
 def _outcome(planned: Record, recorded: Record | None, began: bool) -> Record:

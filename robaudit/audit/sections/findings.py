@@ -17,6 +17,7 @@ __all__ = [
     "Clean",
     "Evidence",
     "Gate",
+    "Pairs",
     "Sample",
     "Threat",
     "WorstCase",
@@ -34,12 +35,16 @@ class Threat(Record):
     """The radius as it was written, such as 8/255."""
     eps_default: bool = False
     """Whether nobody chose the radius."""
-    goal: Goal = "untargeted"
-    """Any wrong class, or a given one."""
+    goal: str = "untargeted"
+    """What counts as a success, as it was written: untargeted (any wrong class), random, least-likely, second-likely,
+    class:NAME, given, every or every:N."""
+    goal_words: str = "any wrong class"
+    """What an input is made to answer, in words."""
     access: tuple[Access, ...] = ()
     """Kinds of access that the attacks of this audit used."""
     queries: int | None = None
-    """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
+    """Most queries for each sample (of a goal ``every``: for each of its classes) that a black-box attack may spend;
+    null leaves it to the attack."""
     domain: str = "the box of valid inputs"
     """The set that adversarial inputs stay in, besides the ball."""
 
@@ -53,19 +58,36 @@ class Clean(Record):
     """Accuracy that the owner declared, or null."""
 
 
+class Pairs(Record):
+    """Pairs of a sample and a class that it is to be made to answer, of a goal ``every``.
+
+    The classes of one sample do not fall independently of each other, so that no interval is given.
+    """
+
+    tried: int
+    """Pairs that were sought, of samples classified correctly."""
+    reached: int
+    """Of those, pairs where the judge confirmed that answer."""
+    share: Number = None
+    """Share of the pairs that were reached; null where there are none."""
+
+
 class WorstCase(Record):
     """The union of all attacks, sample by sample."""
 
     metric: Literal["robust_accuracy", "stability"]
     """What is measured: robust accuracy against labels, or stability of the model's own answers."""
     robust_accuracy: Rate | None = None
-    """Share of drawn samples that are classified correctly and unbroken: an upper bound on the truth.
+    """Share of drawn samples that are classified correctly and unbroken: an upper bound on the truth. With a goal
+    unbroken means: not made to answer its class, nor one of them; samples that the goal leaves out do not count.
     Null where the headline is withheld, the audit is incomplete, or the metric is stability."""
     stability: Rate | None = None
     """The same against the model's own answers; null unless the metric is stability."""
     upper_bound_observed: Rate
     """What was observed so far, always given: valid as an upper bound only, and not to be quoted where
     the headline is withheld."""
+    pairs: Pairs | None = None
+    """Over all attacks; null unless the goal is ``every``."""
 
 
 class Attack(Record):
@@ -88,7 +110,7 @@ class Attack(Record):
     eps: FiniteFloat
     """Radius it ran at."""
     goal: Goal = "untargeted"
-    """Goal it ran for."""
+    """Whether it had to reach a certain class; the threat model says which."""
     seed: int
     """Seed of its random numbers."""
     attempted: int = 0
@@ -97,6 +119,8 @@ class Attack(Record):
     """Of those, samples that the judge confirmed fooled."""
     newly_broken: int = 0
     """Of those, samples that no earlier attack broke."""
+    pairs: Pairs | None = None
+    """What it was tried on and reached; null unless the goal is ``every``."""
     cumulative_robust_accuracy: Rate | None = None
     """What stands after this and all earlier attacks, of all drawn samples; null if it did not run."""
     rate_alone: Rate | None = None
@@ -201,6 +225,12 @@ class Sample(Record):
     """Distance of the adversarial example, or null."""
     distance_8bit: Number = None
     """The same after rounding to 8 bits towards the original, if that still fools; else null."""
+    targets: tuple[int, ...] = ()
+    """Classes that it was to be made to answer; none in an untargeted audit, or where the goal leaves it out."""
+    reached: tuple[int, ...] = ()
+    """Of those, classes that it was made to answer."""
+    left_out: str | None = None
+    """Why the goal does not apply to it, or null."""
     queries: int = 0
     """Score and label queries spent on it, by all attacks."""
     error: str | None = None
