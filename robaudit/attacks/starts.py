@@ -16,8 +16,7 @@ __all__ = ["random_start"]
 def random_start(problem: Problem, *, boundary: bool = False, number: Tensor | int = 0) -> Tensor:
     """A keyed random point of each slot's ball, clipped to the box; what is fixed stays.
 
-    Uniform in the ball for L∞ and L1; in L2 uniform in direction with a uniform radius; in L0 uniform values at as
-    many features as may change, chosen at random.
+    Uniform in the ball for L∞, L2 and L1; in L0 uniform values at as many features as may change, chosen at random.
 
     Args:
         problem: the slots; each restart has its own keys.
@@ -43,8 +42,9 @@ def random_start(problem: Problem, *, boundary: bool = False, number: Tensor | i
         return problem.project(x + noise)
     direction = normalise(Norm.L2, noise)
     if not boundary:
-        radius = problem.draws.uniform("radius", number, (1,)).to(x.dtype)
-        direction = direction * per_slot(radius[:, 0], x)
+        free = math.prod(problem.shape) - (0 if problem.fixed is None else int(problem.fixed[0].sum()))
+        radius = problem.draws.uniform("radius", number, (1,))[:, 0].double().pow(1 / max(free, 1))
+        direction = direction * per_slot(radius.to(x.dtype), x)
     return problem.project(x + eps * direction)
 
 

@@ -72,17 +72,19 @@ def test_starts_at_the_surface_lie_there(fixed: tuple[int, ...]) -> None:
         assert float(reached) == pytest.approx(eps, rel=1e-3), norm
 
 
-def test_starts_in_l1_are_uniform_in_the_ball() -> None:
-    """The mean length is d / (d + 1) ε, the share within t ε is t^d, and every feature takes an equal part."""
-    for size in (2, 6):
-        slots = problem(Norm.L1, 0.3, count=20_000, shape=(size,), middle=True)
-        delta = random_start(slots) - slots.x
-        length = distance(Norm.L1, delta) / 0.3
-        assert float(length.mean()) == pytest.approx(size / (size + 1), abs=0.01)
-        assert float((length < 0.8).double().mean()) == pytest.approx(0.8**size, abs=0.015)
-        part = delta.abs().mean(0)
-        assert float(part.max() / part.min()) < 1.06
-        assert delta.mean(0).abs().max() < 0.005
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
+@pytest.mark.parametrize(("size", "fixed"), [(2, ()), (6, ()), (6, (1, 4, 5))])
+def test_starts_are_uniform_in_the_ball(norm: Norm, size: int, fixed: tuple[int, ...]) -> None:
+    """Of d features the mean length is d / (d + 1) ε, the share within t ε is t^d, and each takes an equal part."""
+    slots = problem(norm, 0.3, count=20_000, shape=(size,), middle=True, fixed=fixed)
+    delta = random_start(slots) - slots.x
+    length = distance(norm, delta) / 0.3
+    free = size - len(fixed)
+    assert float(length.mean()) == pytest.approx(free / (free + 1), abs=0.01)
+    assert float((length < 0.8).double().mean()) == pytest.approx(0.8**free, abs=0.015)
+    part = delta.abs().mean(0)[[i for i in range(size) if i not in fixed]]
+    assert float(part.max() / part.min()) < 1.06
+    assert delta.mean(0).abs().max() < 0.005
 
 
 def test_starts_in_l0_change_as_many_features_as_may() -> None:
