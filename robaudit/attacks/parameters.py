@@ -7,13 +7,15 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-__all__ = ["Count", "Fraction", "Positive", "attack_parameters"]
+__all__ = ["Count", "Fraction", "Natural", "Positive", "attack_parameters"]
 
 attack_parameters = dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 """Class decorator: a frozen dataclass whose values are checked by pydantic."""
 
 Count = Annotated[int, Field(ge=1)]
 """A whole number, at least 1."""
+Natural = Annotated[int, Field(ge=0)]
+"""A whole number, at least 0."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import distance, select
+from robaudit.threat.norms import Norm, distance, per_slot, select
 
-__all__ = ["Smallest", "cosine", "farthest"]
+__all__ = ["Smallest", "cosine", "farthest", "onto_sphere"]
+
+ROUNDS = 6
+"""Of the search for a scale; it ends exactly once no more features meet the box."""
 
 
 @dataclass
@@ -59,3 +62,32 @@ def farthest(problem: Problem) -> Tensor:
 def cosine(step: Tensor, steps: int, first: float, last: float) -> Tensor:
     """[S] float64: from ``first`` at step 0 down half a cosine to ``last`` at step ``steps``."""
     return last + (first - last) * (1 + torch.cos(step.double() * (math.pi / steps))) / 2
+
+
+def onto_sphere(problem: Problem, delta: Tensor, radius: Tensor) -> Tensor:
+    """Points in the directions ``delta``, scaled so that they lie at an L2 distance of ``radius`` within the box.
+
+    Clipping shortens a perturbation; this finds the scale at which the clipped one has the length wanted
+    (a little less, where the last of a few rounds still meets new bounds). For a radius below the length of
+    ``delta`` it is the projection onto ball and box.
+
+    Args:
+        problem: the slots.
+        delta: [S, *shape].
+        radius: [S] float64.
+
+    Returns:
+        [S, *shape].
+    """
+    if problem.fixed is not None:
+        delta = delta.masked_fill(problem.fixed, 0.0)
+    room = torch.where(delta > 0, 1 - problem.x, problem.x)
+    length = delta.abs()
+    scale = radius / distance(Norm.L2, delta).clamp_min(1e-30)
+    for _ in range(ROUNDS):
+        full = length * per_slot(scale.to(delta.dtype), delta) >= room
+        spent = distance(Norm.L2, room.masked_fill(~full, 0.0)).square()
+        free = distance(Norm.L2, length.masked_fill(full, 0.0))
+        left = (radius.square() - spent).clamp_min(0.0).sqrt()
+        scale = torch.where(free > 1e-30, torch.maximum(left / free.clamp_min(1e-30), scale), scale)
+    return problem.clip(problem.x + delta * per_slot(scale.to(delta.dtype), delta))
