@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
 from robaudit.threat.losses import loss_named
-from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.random import key_of
 
 __all__ = ["SessionBench"]
@@ -109,17 +109,18 @@ class SessionBench:
         return len(self._store.correct()), readable
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
-        """Run an attack outside of the cascade, unculled; results by sample index.
+        """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.
 
         Raises:
             AuditInterrupted: the audit was told to stop.
         """
         found: dict[int, list[UnitResult]] = {}
+        untargeted = threat.goal is Goal.UNTARGETED
         complete = self._engine.run(
             attack,
             threat,
             plan_units(attack, threat.goal, [s.index for s in samples], self.classes),
-            self._store,
+            (lambda case: replace(self._store(case), target=-1)) if untargeted else self._store,
             lambda r: found.setdefault(r.unit.sample, []).append(r),
             stop=self._cascade.stop,
             key=f"check/{attack.id}",

@@ -12,7 +12,7 @@ from robaudit.audit.journal import Journal, unit_record, unit_result
 from robaudit.audit.plan import Planned
 from robaudit.audit.samples import SampleStore
 from robaudit.engine.engine import Engine
-from robaudit.engine.units import Unit, UnitResult, plan_units
+from robaudit.engine.units import Unit, UnitResult, plan_units, sample_of
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
@@ -22,7 +22,7 @@ EVENT_SECONDS = 0.2
 
 
 class Cascade:
-    """Runs the attacks of a plan; knows which attack broke which sample.
+    """Runs the attacks of a plan; knows which attack broke which sample, or case of one with several goals.
 
     Args:
         plan: attacks in order.
@@ -78,7 +78,7 @@ class Cascade:
             if planned.status == "ready":
                 self._attack(planned)
             else:
-                left = len(self.store.standing(self.broken_by.__contains__))
+                left = self._left()
                 self.observer(AttackFinished(planned.key, planned.status, 0, 0, left, planned.reason or ""))
 
     def _attack(self, planned: Planned) -> None:
@@ -105,8 +105,14 @@ class Cascade:
             )
 
         attempt.carry_out(run, standing)
+        before = self._left()
         self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
-        attempt.close(len(attempt.won), len(standing) - len(attempt.won))
+        attempt.close(before - self._left(), self._left())
+
+    def _left(self) -> int:
+        """Samples that no attack broke; with several goals, in none of their cases."""
+        fallen = set(map(sample_of, self.broken_by))
+        return len(set(map(sample_of, self.store.standing())) - fallen)
 
 
 class Attempt:
@@ -188,7 +194,7 @@ class _Progress:
         self.done += 1
         self.queries += result.queries
         if result.success:
-            self.broken.add(result.unit.sample)
+            self.broken.add(sample_of(result.unit.sample))
         now = time.perf_counter()
         if now >= self._next or self.done == self.total:
             self._next = now + EVENT_SECONDS

@@ -144,7 +144,14 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
     if withheld:
         names = ", ".join(text.partition(":")[0] for text in withheld)
         return f"Headline withheld: the audit cannot vouch for its figures ({names})."
-    if draft.worst_case.metric == "stability":
+    goal, pairs = draft.threat_model.goal_words, draft.worst_case.pairs
+    if draft.threat_model.goal != "untargeted":
+        measured = "targeted robust accuracy is at most" if draft.worst_case.metric == "robust_accuracy" else "at most"
+        right = "answered correctly, and " if draft.worst_case.metric == "robust_accuracy" else "of the inputs are "
+        claim = f"{measured} {percent(observed)} under {ball}: {right}not made to answer {goal}"
+        claim += f"; {pairs.reached} of {pairs.tried} pairs of sample and class were reached" if pairs else ""
+        claim += "" if draft.worst_case.metric == "robust_accuracy" else "; no accuracy is claimed"
+    elif draft.worst_case.metric == "stability":
         claim = f"the model keeps its own answer on at most {percent(observed)} of the inputs under {ball}"
         claim += "; no accuracy is claimed"
     else:
@@ -170,6 +177,8 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
         flags = "--mean, --std, --scale, --layout, or robaudit.yaml"
         what = "each feature's range (--feature-ranges)" if table else f"what the input means ({flags})"
         steps.append(f"state {what}; it was assumed, and no gate on the model passes until then")
+    if draft.threat_model.goal != "untargeted":
+        steps.append("audit with --goal untargeted too: any wrong answer is easier to reach than a certain one")
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
     needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None]

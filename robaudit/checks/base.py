@@ -39,7 +39,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Breach:
-    """A sample that fell: which attack broke it, with what access; ``load`` reads the point kept as evidence."""
+    """A sample that fell: which attack broke it, with what access; ``load`` reads the point kept as evidence.
+
+    Of a sample with several goals, ``sample`` is the number of the case.
+    """
 
     sample: int
     attack: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robaudit.checks.base import Bench, Check, Finding, Measured, fires
+from robaudit.engine.units import sample_of
 from robaudit.threat.model import Access
 
 __all__ = ["BlackOverWhite"]
@@ -26,9 +27,9 @@ class BlackOverWhite(Check):
         white = [place for place, (_, access) in enumerate(finished) if access is Access.WHITE_BOX]
         behind = dict(finished[white[-1] + 1 :]) if white else {}
         counts = {name: 0 for name in MOST_POINTS if name in {str(access) for access in behind.values()}}
-        for breach in bench.breaches():
-            if breach.attack in behind:
-                counts[str(breach.access)] += 1
+        fallen = {(sample_of(b.sample), str(b.access)) for b in bench.breaches() if b.attack in behind}
+        for _, access in fallen:
+            counts[access] += 1
         _, drawn = bench.clean_counts()
         return {"white": len(white), "drawn": drawn, "counts": counts}
 

@@ -9,12 +9,19 @@ import typer
 
 __all__ = ["explain"]
 
+GOAL_NOTE = """
+The class is decided once for each sample, before any attack, and is never its label. A sample counts as broken when the
+file answers that class (of `every`: one of them); the report's robust accuracy is then the share answered correctly and
+not made to answer it. Attacks without a targeted form are skipped.
+"""
+
 
 def explain(
-    id: Annotated[str | None, typer.Argument(help="An attack or a check; without it, all are listed.")] = None,
+    id: Annotated[str | None, typer.Argument(help="An attack, a check, or goal; without it, all are listed.")] = None,
 ) -> None:
-    """Explain an attack or a check: what it does, its source, parameters and cost."""
+    """Explain an attack or a check: what it does, its source, parameters and cost; or the goals of an audit."""
     from robaudit.attacks.registry import attack_classes
+    from robaudit.audit.goals import GOALS
     from robaudit.checks.registry import check_classes
     from robaudit.errors import UsageError
     from robaudit.suggest import did_you_mean
@@ -25,6 +32,7 @@ def explain(
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
         for name, check in sorted(checks.items()):
             typer.echo(f"{name:<18}check: {_first_line(check)}")
+        typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
         return
     if id in attacks:
         cls = attacks[id]
@@ -36,8 +44,13 @@ def explain(
         typer.echo("\nDefaults: " + (", ".join(defaults) or "none"))
     elif id in checks:
         typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
+    elif id == "goal":
+        typer.echo("goal: what counts as a success (--goal, `threat.goal` of a profile)\n")
+        for name, meaning in GOALS.items():
+            typer.echo(f"{name:<15}{meaning}")
+        typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks])}")
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, 'goal'])}")
 
 
 def _first_line(cls: type) -> str:

@@ -28,6 +28,7 @@ def preview(request: AuditRequest) -> None:
 def outline(request: AuditRequest) -> list[str]:
     """What :func:`preview` prints, line by line."""
     from robaudit.audit.facts import assumptions
+    from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
     from robaudit.audit.plan import plan_attacks, validate_attacks
     from robaudit.report.words import plain
@@ -54,7 +55,10 @@ def outline(request: AuditRequest) -> list[str]:
         lines.append(f"         {plain(note)}")
     for sentence in assumptions(target):
         lines.append(f"assumed  {sentence}")
-    lines.append(f"threat   {threat.norm}, eps {threat.eps}{default}, {threat.goal}")
+    goal = parse_goal(threat.goal)
+    names = loaded.data.class_names or request.classes or target.class_names
+    told = f": to be answered with {goal.said(names)}" if goal.targeted else ""
+    lines.append(f"threat   {threat.norm}, eps {threat.eps}{default}, {plain(threat.goal)}{plain(told)}")
     lines.append(f"profile  {plain(profile.name)}, seed {request.seed}")
     for planned in plan:
         reason = f": {planned.reason}" if planned.reason else ""

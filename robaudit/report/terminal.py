@@ -60,6 +60,7 @@ STATUS_WORDS = {
 }
 LISTED_ERRORS = 20
 LISTED_CUTS = 3
+LISTED_CLASSES = 8
 
 
 def render(result: Result) -> str:
@@ -276,10 +277,16 @@ def _worst_case(console: Console, result: Result) -> None:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
     name = "Robust accuracy" if worst.metric == "robust_accuracy" else "Stability"
+    if result.threat_model.goal != "untargeted":
+        name = f"Targeted {name.lower()}"
     _heading(console, "Worst case over all attacks, sample by sample")
     if rate is not None:
         line = Text(f"  {name} is at most ").append(rate_words(rate), style="bold")
         console.print(line)
+        if worst.pairs is not None:
+            share = f" ({worst.pairs.share:.1%})" if worst.pairs.share is not None else ""
+            pairs = f"{worst.pairs.reached} of {worst.pairs.tried}{share}"
+            console.print(_styled(f"  Of all pairs of a sample and a class to answer, {pairs} were reached."))
         console.print(Text("  An upper bound: a stronger attack can only lower it.", style="dim"))
         return
     observed = worst.upper_bound_observed
@@ -344,12 +351,19 @@ def _fate(sample: Sample) -> str:
     queries = f", {count(sample.queries)} queries" if sample.queries else ""
     if sample.error is not None:
         return f"error: {sample.error}"
+    if sample.left_out is not None:
+        return f"label {sample.label}, left out: {sample.left_out}"
     if sample.clean_prediction != sample.label:
         return f"label {sample.label}, answered {sample.clean_prediction} without an attack"
+    sought = f", sought {', '.join(map(str, sample.targets[:LISTED_CLASSES]))}" if sample.targets else ""
+    sought += ", ..." if len(sample.targets) > LISTED_CLASSES else ""
     if sample.broken_by is None:
-        return f"label {sample.label}, stands{queries}"
+        return f"label {sample.label}{sought}, stands{queries}"
+    if len(sample.targets) > 1:
+        queries = f", {len(sample.reached)} of {len(sample.targets)} classes reached{queries}"
+        sought = ""
     at = f" at {sample.distance:.4g}" if sample.distance is not None else ""
-    return f"label {sample.label}, broken by {sample.broken_by}: {sample.adversarial_prediction}{at}{queries}"
+    return f"label {sample.label}{sought}, broken by {sample.broken_by}: {sample.adversarial_prediction}{at}{queries}"
 
 
 def _foot(console: Console, result: Result) -> None:

@@ -91,7 +91,7 @@ def threat_words(threat: Threat) -> str:
         "l1": f"change the input's values by up to {radius} in total (values scaled to [0, 1])",
         "l0": f"change up to {radius} input values at will",
     }[threat.norm]
-    goal = "any wrong answer" if threat.goal == "untargeted" else "one given wrong answer"
+    goal = "any wrong answer" if threat.goal == "untargeted" else f"each to be answered with {plain(threat.goal_words)}"
     chosen = ", the default: nobody chose it" if threat.eps_default else ""
     words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "
     words += f"and wants {goal}."
@@ -100,7 +100,8 @@ def threat_words(threat: Threat) -> str:
     if "labels" in threat.access:
         words += " Attacks on labels may start from random inputs and from other samples of the audit."
     if threat.queries is not None:
-        words += f" At most {threat.queries} queries for each sample."
+        each = "sample and class" if threat.goal.startswith("every") else "sample"
+        words += f" At most {threat.queries} queries for each {each}."
     return words
 
 
