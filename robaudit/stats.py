@@ -16,6 +16,7 @@ __all__ = [
     "Rate",
     "interval",
     "lower_bound",
+    "median_ranks",
     "paired_excess",
     "paired_p",
     "rate",
@@ -51,6 +52,23 @@ def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, flo
     tail = (1 + confidence) / 2
     _check(k, n, confidence)
     return lower_bound(k, n, tail), upper_bound(k, n, tail)
+
+
+def median_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
+    """Places, from 0, of the order statistics of n values between which the median of their source lies.
+
+    Distribution-free and conservative: the number of values below the median is binomial with n and 1/2 (H. A.
+    David, H. N. Nagaraja, "Order Statistics", 2003, section 7.1).
+
+    Returns:
+        None where n is too small for any pair to reach the confidence.
+    """
+    lowest = None
+    for below in range(n // 2):  # P(at most `below` values lie below the median) = I_1/2(n - below, below + 1)
+        if float(betainc(n - below, below + 1, 0.5)) > (1 - confidence) / 2:
+            break
+        lowest = below
+    return None if lowest is None else (lowest, n - 1 - lowest)
 
 
 def paired_p(wins: int, losses: int) -> float:

@@ -22,6 +22,7 @@ from pydantic import (
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.parse import read_yaml, refuse
 from robaudit.audit.profile import (
+    CurveSpec,
     GateSpec,
     Profile,
     ThreatSpec,
@@ -176,6 +177,8 @@ class Settings(_Keys):
     """Radius of the threat model."""
     goal: str = "untargeted"
     """What counts as a success: untargeted, random, least-likely, second-likely, class:NAME, given, every, every:N."""
+    curve: bool | None = None
+    """Search the whole robustness curve; null: as the profile says."""
     samples: int | None = Field(default=None, ge=1)
     """Samples to draw; null takes all."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -317,6 +320,10 @@ def _from_file(path: Path) -> dict[str, Any]:
     return given
 
 
+def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
+    return (profile.curve or CurveSpec()) if asked else None
+
+
 def _origin(level: str, name: str, file: Path | None) -> str:
     key = name.removeprefix("input.")
     if level == "flag":
@@ -394,6 +401,7 @@ def resolve_settings(
                 "threat": threat,
                 "data": profile.data.model_copy(update={"samples": settings.samples}),
                 "gates": settings.gates,
+                "curve": profile.curve if settings.curve is None else _curve(settings.curve, profile),
             }
         ),
         profile_source="built-in" if built_in else str(path),

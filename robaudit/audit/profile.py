@@ -36,6 +36,7 @@ from robaudit.suggest import did_you_mean
 __all__ = [
     "CHECKS",
     "AttackSpec",
+    "CurveSpec",
     "DataSpec",
     "GateSpec",
     "Profile",
@@ -179,6 +180,26 @@ class AttackSpec(BaseModel):
         return {name: value for name, value in content.items() if name not in unsaid}
 
 
+def _by_name(attacks: object) -> object:
+    """Attacks of which some are a name alone, as maps."""
+    if isinstance(attacks, list):
+        return [{"id": item} if isinstance(item, str) else item for item in attacks]
+    return attacks
+
+
+class CurveSpec(_Spec):
+    """How the smallest distance of every sample is searched, for the robustness curve."""
+
+    attacks: tuple[AttackSpec, ...] = ()
+    """Attacks that seek smallest distances, each on every sample; none: the usual ones of the norm."""
+    search: AttackSpec | None = None
+    """Attack of fixed radius that each sample's distance is bisected with; null: the usual one."""
+    rounds: int = Field(default=6, ge=0)
+    """Most radii tried for each sample; 0: no bisection."""
+
+    _names = field_validator("attacks", mode="before")(_by_name)
+
+
 class GateSpec(_Spec):
     """A bound that a metric of the result must keep."""
 
@@ -225,6 +246,8 @@ class Profile(_Spec):
     data: DataSpec = DataSpec()
     attacks: tuple[AttackSpec, ...] = ()
     """Attacks in the order of the cascade; a list replaces the base's."""
+    curve: CurveSpec | None = None
+    """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
     checks: dict[str, dict[str, JsonValue]] = {}
     """Checks by name with their settings; a list of names is taken too."""
     gates: tuple[GateSpec, ...] = ()
@@ -245,12 +268,17 @@ class Profile(_Spec):
             checks = {name: settings or {} for name, settings in checks.items()}
         return checks
 
-    @field_validator("attacks", mode="before")
+    _names = field_validator("attacks", mode="before")(_by_name)
+
+    @field_validator("curve", mode="before")
     @classmethod
-    def _attacks_by_name(cls, attacks: object) -> object:
-        if isinstance(attacks, list):
-            return [{"id": item} if isinstance(item, str) else item for item in attacks]
-        return attacks
+    def _curve_or_not(cls, curve: object) -> object:
+        return ({} if curve else None) if isinstance(curve, bool) else curve
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        return content if self.curve is not None else {k: v for k, v in content.items() if k != "curve"}
 
     def digest(self) -> str:
         """SHA-256 of the content, the same for every way to write it."""
@@ -331,6 +359,8 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     if norm != base.threat.norm and "eps" not in content["threat"]:
         raise UsageError(f"{path}: threat.norm differs from that of {own.extends!r}, so threat.eps must be given")
     layer = own.model_dump(mode="json", exclude_unset=True)
+    if "curve" in own.model_fields_set and own.curve is None:
+        layer["curve"] = None
     merged = _merge(base.model_dump(mode="json"), layer)
     merged["gates"] = [gate.model_dump() for gate in merge_gates(base.gates, own.gates)]
     return _validated(merged, str(path))

@@ -20,6 +20,7 @@ from robaudit.audit.sections.base import (
     Record,
     VerdictStatus,
 )
+from robaudit.audit.sections.curve import Curve, CurvePoint
 from robaudit.audit.sections.findings import (
     Attack,
     AuditFailure,
@@ -44,6 +45,8 @@ __all__ = [
     "AuditFailure",
     "Check",
     "Clean",
+    "Curve",
+    "CurvePoint",
     "Data",
     "Environment",
     "Evidence",
@@ -71,6 +74,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.2"
+ON_REQUEST = ("curves",)
+"""Sections that are left out where nobody asked for them."""
 
 
 def _same_version(version: str) -> str:
@@ -95,7 +100,9 @@ class Result(Record):
     clean: Clean
     worst_case: WorstCase
     attacks: tuple[Attack, ...] = ()
-    """All planned attacks in the order of the cascade."""
+    """All planned attacks in the order of the cascade, then those of the curve."""
+    curves: tuple[Curve, ...] = ()
+    """Accuracy at every radius; left out where no curve was asked for."""
     checks: tuple[Check, ...] = ()
     """All checks."""
     gates: tuple[Gate, ...] = ()
@@ -110,10 +117,15 @@ class Result(Record):
 
     def to_json(self) -> str:
         """The result as JSON text, indented by 2, ended by a newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = self.model_dump(mode="json")
+        for name in ON_REQUEST:
+            if not content[name]:
+                del content[name]
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def result_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of what :meth:`Result.to_json` writes."""
     schema = Result.model_json_schema(mode="serialization")
+    schema["required"] = [name for name in schema["required"] if name not in ON_REQUEST]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "robaudit result"}

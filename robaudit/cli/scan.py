@@ -49,6 +49,9 @@ def scan(
             "class:NAME, given, every or every:N; `robaudit explain goal` tells more."
         ),
     ] = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Search each sample's smallest distance too: accuracy at every radius.")
+    ] = False,
     samples: Annotated[int | None, typer.Option(help="Samples to draw. Default: the profile's.")] = None,
     surrogate: Annotated[
         list[Path] | None, typer.Option(help="Model file for transfer attacks; repeat to average logits.")
@@ -190,6 +193,7 @@ def scan(
         "norm": norm,
         "eps": eps,
         "goal": goal,
+        "curve": curve or None,
         "samples": samples,
         "surrogates": surrogate,
         "min_robust": min_robust,

@@ -223,6 +223,10 @@ class Sample(Record):
     """What the file answers to the adversarial example, or null."""
     distance: Number = None
     """Distance of the adversarial example, or null."""
+    smallest_distance: Number = None
+    """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null."""
+    smallest_by: str | None = None
+    """The attack that found it first, or null."""
     distance_8bit: Number = None
     """The same after rounding to 8 bits towards the original, if that still fools; else null."""
     targets: tuple[int, ...] = ()

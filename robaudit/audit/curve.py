@@ -1,0 +1,77 @@
+"""From the smallest verified distance of each sample to the whole robustness curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from robaudit.audit.result import Curve, CurvePoint, Norm
+from robaudit.stats import CONFIDENCE, median_ranks, rate
+from robaudit.threat.model import TOLERANCE
+
+__all__ = ["accuracy_at", "build_curve", "median_with_interval"]
+
+QUANTILES = 10
+"""Parts that the distances are split into for the curve's points."""
+
+
+def accuracy_at(eps: float, distances: Sequence[float], n: int) -> CurvePoint:
+    """The curve at a radius.
+
+    Args:
+        eps: the radius.
+        distances: smallest verified distance of each sample answered correctly; infinite where there is none.
+        n: samples in all.
+    """
+    found = rate(sum(d > eps + TOLERANCE for d in distances), n)
+    return CurvePoint(eps=eps, k=found.k, n=n, estimate=found.estimate, low=found.low, high=found.high)
+
+
+def build_curve(
+    norm: Norm, eps: float, distances: Mapping[int, float], correct: int, n: int, attacks: Sequence[str]
+) -> Curve:
+    """The curve of a norm.
+
+    Args:
+        norm: of the distances.
+        eps: radius of the threat model.
+        distances: smallest verified distance by sample, of those answered correctly.
+        correct: samples answered correctly.
+        n: samples in all; those answered wrongly stand at no radius.
+        attacks: keys of the attacks that were counted.
+    """
+    ordered = sorted(distances.values())
+    padded = ordered + [math.inf] * (correct - len(ordered))
+    median, low, high = median_with_interval(padded)
+    # at an observed distance the sample itself has fallen, so that each point stands right behind its step
+    cuts = {ordered[math.ceil(len(ordered) * i / QUANTILES) - 1] for i in range(1, QUANTILES + 1) if ordered}
+    radii = sorted({0.0, eps, 2 * eps, *cuts})
+    return Curve(
+        norm=norm,
+        attacks=tuple(attacks),
+        confidence=CONFIDENCE,
+        points=tuple(accuracy_at(radius, padded, n) for radius in radii),
+        broken=len(ordered),
+        unbroken=correct - len(ordered),
+        median_distance=median,
+        median_low=low,
+        median_high=high,
+        area=sum(min(d, eps) for d in padded) / n if n else None,
+        area_eps=eps,
+    )
+
+
+def median_with_interval(ordered: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+    """Median and the ends of its interval, None where infinite or unknown.
+
+    Args:
+        ordered: distances by rising size, infinite ones last.
+    """
+    n = len(ordered)
+    if n == 0:
+        return None, None, None
+    ranks = median_ranks(n)
+    ends = (None, None) if ranks is None else (ordered[ranks[0]], ordered[ranks[1]])
+    low, high = (None if end is None or math.isinf(end) else end for end in ends)
+    middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return (None if math.isinf(middle) else middle), low, high

@@ -1,0 +1,269 @@
+"""The smallest verified distance of every sample: minimal-norm attacks on all of them, then bisection of each.
+
+A distance is verified when the judge confirmed the file's wrong answer on a point in the box; every success of the
+audit counts, whichever attack found it. A sample's radius of the bisection depends on its own distances alone, so
+that no outcome depends on the batch, the order of samples or interruptions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from robaudit.audit.cascade import Attempt, Cascade
+from robaudit.audit.events import AttackFinished
+from robaudit.audit.journal import Journal, Record, unit_record, unit_result
+from robaudit.audit.plan import Planned
+from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
+from robaudit.threat.model import TOLERANCE
+from robaudit.threat.norms import Norm
+
+__all__ = ["DistanceSearch", "next_radius", "smallest_distances", "widest"]
+
+PRECISION = 0.02
+"""A bracket this narrow, as a share of the distance, is not searched further."""
+SHARES = (1 - PRECISION, 0.9, 0.7, 0.5)
+"""First radius tried, as a share of the distance, and those after one, two and more successes below."""
+
+
+def widest(norm: Norm, features: int) -> float:
+    """The largest distance of two points in the box."""
+    return {Norm.LINF: 1.0, Norm.L2: math.sqrt(features), Norm.L1: float(features), Norm.L0: float(features)}[norm]
+
+
+def smallest_distances(journal: Journal, keys: frozenset[str], eps: float) -> dict[int, tuple[float, str]]:
+    """The smallest verified distance of each sample that has one, and the attack that found it first.
+
+    Args:
+        journal: holds the units.
+        keys: attacks of one norm.
+        eps: radius of the threat model; no success within it is told as lying outside.
+    """
+    found: dict[int, tuple[float, str]] = {}
+    for record in journal.of("unit"):
+        distance = verified_distance(record, eps) if record["attack"] in keys else None
+        if distance is not None and distance < found.get(record["sample"], (math.inf, ""))[0]:
+            found[record["sample"]] = distance, record["attack"]
+    return found
+
+
+def verified_distance(record: Record, eps: float) -> float | None:
+    """Distance of the unit's adversarial example, None where it found none that counts at any radius."""
+    if not record.get("verified", record["success"]):
+        return None
+    # the judge's radius is that of the search's float type: a rounding above eps
+    distance: float = record["distance"]
+    return min(distance, eps + TOLERANCE) if record["success"] else distance
+
+
+def next_radius(distance: float | None, floor: float, successes: int, *, start: float, most: float) -> float | None:
+    """The radius to search next, or None where there is nothing more to gain.
+
+    Args:
+        distance: smallest verified one, or None.
+        floor: largest radius that the bisection failed at, 0: none.
+        successes: of the bisection so far.
+        start: half the radius to begin with where no distance is known.
+        most: the widest that makes sense.
+    """
+    if distance is None:
+        wider = min(2 * max(floor, start), most)
+        return wider if wider > floor else None
+    if distance - floor <= PRECISION * distance * (1 + 1e-9):
+        return None
+    if floor == 0:
+        return distance * SHARES[min(successes, len(SHARES) - 1)]
+    return (floor + distance) / 2
+
+
+class DistanceSearch:
+    """Runs after the cascade, on every sample that was answered correctly, fallen or not.
+
+    Args:
+        cascade: that has run; what is found within ε counts as broken there too.
+        minimal: attacks that seek the smallest distance.
+        search: attack with a fixed radius for the bisection; None: no bisection.
+        rounds: most radii that it tries for each sample.
+    """
+
+    def __init__(self, cascade: Cascade, minimal: list[Planned], search: Planned | None, rounds: int) -> None:
+        self.cascade = cascade
+        self.minimal = minimal
+        self.search = search
+        self.rounds = rounds
+        self.samples = cascade.store.standing()
+        shape = cascade.engine.pool.points.shape[1:]
+        self.most = widest(cascade.threat.norm, math.prod(shape))
+        self._records: dict[str, dict[Unit, Record]] = {}
+        for record in cascade.journal.of("unit"):
+            self._records.setdefault(record["attack"], {})[unit_result(record).unit] = record
+
+    def run(self) -> None:
+        """All of it, as far as it is not done."""
+        for planned in [*self.minimal, *([self.search] if self.search else [])]:
+            if self.cascade.stop():
+                return
+            if planned.status != "ready":
+                left = len(self.cascade.store.standing(self.cascade.broken_by.__contains__))
+                self.cascade.observer(AttackFinished(planned.key, planned.status, 0, 0, left, planned.reason or ""))
+            elif planned is self.search:
+                self._bisect(planned)
+            else:
+                self._seek(planned)
+
+    def _units(self, planned: Planned, samples: list[int]) -> list[Unit]:
+        classes = self.cascade.engine.evaluator.target.num_classes
+        return list(plan_units(planned.attack, self.cascade.threat.goal, samples, classes))
+
+    def _seek(self, planned: Planned) -> None:
+        """One minimal-norm attack, with the whole box to move in."""
+        cascade = self.cascade
+        units = self._units(planned, self.samples)
+        attempt = _Seeking(planned, len(units), cascade)
+        earlier = self._records.get(planned.key, {})
+        for record in earlier.values():
+            attempt.count(unit_result(record))
+        threat = replace(cascade.threat, eps=self.most, minimal=True)
+
+        def run() -> bool:
+            return cascade.engine.run(
+                planned.attack,
+                threat,
+                units,
+                cascade.store,
+                attempt.take,
+                stop=cascade.stop,
+                key=planned.key,
+                draws=planned.eot,
+                finished=earlier,
+            )
+
+        attempt.carry_out(run, self.samples)
+        attempt.settle()
+
+    def _bisect(self, planned: Planned) -> None:
+        """Try each sample at radii of its own; the restart of a unit is the number of its round."""
+        most = len(self._units(planned, self.samples)) * self.rounds
+        attempt = _Seeking(planned, most, self.cascade)
+        brackets = self._brackets(planned.key)
+
+        def run() -> bool:
+            return all(self._round(planned, number, brackets, attempt) for number in range(self.rounds))
+
+        attempt.carry_out(run, ())
+        attempt.settle()
+
+    def _brackets(self, search: str) -> dict[int, _Bracket]:
+        """What is known of each sample before the bisection."""
+        cascade = self.cascade
+        keys = frozenset(p.key for p in [*cascade.plan, *self.minimal]) - {search}
+        found = smallest_distances(cascade.journal, keys, cascade.threat.eps)
+        return {sample: _Bracket(found[sample][0] if sample in found else None) for sample in self.samples}
+
+    def _round(self, planned: Planned, number: int, brackets: dict[int, _Bracket], attempt: _Seeking) -> bool:
+        """One radius for each sample that has something to gain; False if stopped."""
+        cascade = self.cascade
+        whole = cascade.threat.norm is Norm.L0
+        radii: dict[int, float] = {}
+        for sample, bracket in brackets.items():
+            radius = bracket.next(cascade.threat.eps, self.most, whole)
+            if radius is not None:
+                radii[sample] = radius
+        units = [replace(unit, restart=number) for unit in self._units(planned, list(radii)) if unit.restart == 0]
+        earlier = {
+            unit: record
+            for unit, record in self._records.get(planned.key, {}).items()
+            if unit.restart == number and radii.get(unit.sample) == record["radius"]
+        }
+        for record in earlier.values():
+            attempt.count(unit_result(record))
+            brackets[record["sample"]].told(verified_distance(record, cascade.threat.eps))
+
+        def sink(result: UnitResult) -> None:
+            record = attempt.take_at(result, radii[result.unit.sample])
+            brackets[result.unit.sample].told(verified_distance(record, cascade.threat.eps))
+
+        def source(sample: int) -> Sample:
+            return replace(cascade.store(sample), eps=radii[sample])
+
+        won = {r["sample"]: unit for unit, r in earlier.items() if r["verified"]}
+        complete = cascade.engine.run(
+            planned.attack,
+            cascade.threat,
+            units,
+            source,
+            sink,
+            stop=cascade.stop,
+            won=won,
+            key=planned.key,
+            draws=planned.eot,
+            finished=earlier,
+        )
+        for sample, radius in radii.items():
+            brackets[sample].settle(radius)
+        return complete
+
+
+@dataclass
+class _Bracket:
+    """What is known of a sample: smallest verified distance, and where the bisection failed.
+
+    ``found`` is the smallest distance of the round at work.
+    """
+
+    distance: float | None
+    floor: float = 0.0
+    successes: int = 0
+    found: float | None = None
+
+    def next(self, eps: float, most: float, whole: bool) -> float | None:
+        """The radius to try; of distances that are ``whole`` numbers one below the smallest at most."""
+        radius = next_radius(self.distance, self.floor, self.successes, start=eps / 2, most=most)
+        if radius is None or not whole:
+            return radius
+        radius = float(math.floor(radius if self.distance is None else min(radius, self.distance - 1)))
+        return radius if radius > self.floor else None
+
+    def told(self, distance: float | None) -> None:
+        """Take note of a unit's adversarial example, if it found one."""
+        if distance is not None:
+            self.found = distance if self.found is None else min(distance, self.found)
+
+    def settle(self, radius: float) -> None:
+        """The round at ``radius`` is over."""
+        if self.found is None:
+            self.floor = radius
+        else:
+            self.distance = self.found if self.distance is None else min(self.found, self.distance)
+            self.successes += 1
+        self.found = None
+
+
+class _Seeking(Attempt):
+    """An attempt whose successes may lie at any distance; those within ε count in the cascade."""
+
+    def __init__(self, planned: Planned, units: int, cascade: Cascade) -> None:
+        super().__init__(planned, units, cascade.journal, cascade.observer)
+        self._cascade = cascade
+
+    def take(self, result: UnitResult) -> None:
+        """Journal and count a unit that finished now."""
+        self.take_at(result, None)
+
+    def take_at(self, result: UnitResult, radius: float | None) -> Record:
+        """The same of a unit with a radius of its own; the point is kept where it breaks a sample that stood."""
+        eps = self._cascade.threat.eps
+        within = result.success and result.distance is not None and result.distance <= eps + TOLERANCE
+        counted = replace(result, success=within)
+        record = unit_record(self.planned.key, counted) | {"verified": result.success, "radius": radius}
+        keep = within and result.unit.sample not in self._cascade.broken_by
+        self.journal.append(record, result.point if keep else None)
+        self.count(counted)
+        return record
+
+    def settle(self) -> None:
+        """Tell the cascade what fell, and close."""
+        broken = self._cascade.broken_by
+        newly = [sample for sample in self.won if sample not in broken]
+        broken.update(dict.fromkeys(newly, self.planned.key))
+        self.close(len(newly), len(self._cascade.store.standing(broken.__contains__)))

@@ -1,0 +1,109 @@
+"""What runs against one threat model: its cascade, and the search for distances where a curve is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robaudit.attacks.base import Stop
+from robaudit.attacks.registry import attack_classes, make_attack
+from robaudit.audit.plan import Planned, plan_attacks, threat_model
+from robaudit.audit.profile import AttackSpec, Profile
+from robaudit.errors import UsageError
+from robaudit.threat.model import ThreatModel
+
+__all__ = ["CURVE", "Front", "plan_fronts", "validate_curve"]
+
+CURVE = "curve/"
+"""Begins the keys of attacks that run for the curve."""
+
+MINIMAL = {
+    "linf": ("deepfool", "fmn"),
+    "l2": ("deepfool", "ddn", "fmn"),
+    "l1": ("fmn",),
+    "l0": ("sigma-zero", "fmn"),
+}
+"""Minimal-norm attacks of a curve whose profile names none."""
+BLIND = {"linf": ("hopskipjump",), "l2": ("hopskipjump",)}
+"""The same where the target has no gradient; in other norms the cascade alone makes the curve."""
+STEPS = 20
+QUERIES = 300
+
+
+@dataclass(frozen=True)
+class Front:
+    """A threat model with all that runs against it.
+
+    Args:
+        profile: with this threat model alone.
+        threat: the same for the engine, without what the data fixes.
+        plan: the cascade.
+        minimal: attacks that seek smallest distances, on every sample.
+        search: attack of the bisection, or None.
+    """
+
+    profile: Profile
+    threat: ThreatModel
+    plan: list[Planned]
+    minimal: list[Planned]
+    search: Planned | None
+
+    def records(self) -> list[dict[str, Any]]:
+        """What a report says of the attacks before they ran, in order."""
+        after = [p.record() | {"phase": "curve"} for p in self.minimal]
+        after += [self.search.record() | {"phase": "bisection"}] if self.search else []
+        return [p.record() for p in self.plan] + after
+
+
+def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
+    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.plan_attacks`."""
+    plan = plan_attacks(profile, no_gradient=no_gradient, **facts)
+    minimal: list[Planned] = []
+    search = None
+    if profile.curve is not None:
+        named, bisection = _curve_attacks(profile, blind=no_gradient is not None)
+
+        def planned(specs: tuple[AttackSpec, ...]) -> list[Planned]:
+            part = profile.model_copy(update={"attacks": specs})
+            return [_renamed(p) for p in plan_attacks(part, no_gradient=no_gradient, **facts)]
+
+        minimal = planned(named)
+        if bisection is not None and profile.curve.rounds:
+            [search] = planned((bisection,))
+            if any(search.key == p.key for p in minimal):
+                search = Planned(f"{search.key}#2", search.attack, search.status, search.reason, search.eot)
+    return [Front(profile, threat_model(profile), plan, minimal, search)]
+
+
+def _renamed(planned: Planned) -> Planned:
+    return Planned(CURVE + planned.key, planned.attack, planned.status, planned.reason, planned.eot)
+
+
+def _curve_attacks(profile: Profile, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
+    """The minimal-norm attacks and the bisection's attack, None where the norm has none of fixed radius."""
+    curve, norm = profile.curve, profile.threat.norm
+    assert curve is not None
+    names = BLIND.get(norm, ()) if blind else MINIMAL[norm]
+    minimal = curve.attacks or tuple(AttackSpec(id=name) for name in names)
+    if curve.search is not None or norm == "l0":
+        return minimal, curve.search
+    settings: dict[str, Any] = {"id": "square", "queries": QUERIES} if blind else {"id": "apgd-ce", "steps": STEPS}
+    return minimal, AttackSpec.model_validate(settings)
+
+
+def validate_curve(profile: Profile) -> None:
+    """Check the attacks of a curve.
+
+    Raises:
+        UsageError: an unknown one, a bad parameter, or one that cannot play its part.
+    """
+    if profile.curve is None:
+        return
+    for spec in (*profile.curve.attacks, *([profile.curve.search] if profile.curve.search else [])):
+        make_attack(spec.id, spec.parameters(profile.threat.norm))
+    known = attack_classes()
+    for spec in profile.curve.attacks:
+        if known[spec.id].stop is not Stop.RUN_ON:
+            raise UsageError(f"curve.attacks: {spec.id} has a fixed radius and seeks no smallest distance")
+    if profile.curve.search is not None and known[profile.curve.search.id].stop is Stop.RUN_ON:
+        raise UsageError(f"curve.search: {profile.curve.search.id} has no fixed radius, which the bisection needs")
