@@ -146,11 +146,13 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
         return f"Headline withheld: the audit cannot vouch for its figures ({names})."
     goal, pairs = draft.threat_model.goal_words, draft.worst_case.pairs
     if draft.threat_model.goal != "untargeted":
-        measured = "targeted robust accuracy is at most" if draft.worst_case.metric == "robust_accuracy" else "at most"
-        right = "answered correctly, and " if draft.worst_case.metric == "robust_accuracy" else "of the inputs are "
-        claim = f"{measured} {percent(observed)} under {ball}: {right}not made to answer {goal}"
+        if draft.worst_case.metric == "stability":
+            claim = f"at most {percent(observed)} of the inputs are not made to answer {goal} under {ball}"
+            claim += "; no accuracy is claimed"
+        else:
+            claim = f"targeted robust accuracy is at most {percent(observed)} under {ball}: answered correctly, not "
+            claim += f"made to answer {goal}"
         claim += f"; {pairs.reached} of {pairs.tried} pairs of sample and class were reached" if pairs else ""
-        claim += "" if draft.worst_case.metric == "robust_accuracy" else "; no accuracy is claimed"
     elif draft.worst_case.metric == "stability":
         claim = f"the model keeps its own answer on at most {percent(observed)} of the inputs under {ball}"
         claim += "; no accuracy is claimed"
