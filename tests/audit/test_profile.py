@@ -19,7 +19,7 @@ from robaudit.audit.profile import (
 from robaudit.errors import UsageError
 
 
-@pytest.mark.parametrize("name", ["quick", "ci", "standard"])
+@pytest.mark.parametrize("name", ["quick", "ci", "standard", "thorough"])
 def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     profile = load_profile(name, validate_attack=make_attack)
     assert profile.name == name
@@ -27,11 +27,11 @@ def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     assert profile.threat.radius == pytest.approx(8 / 255)
     assert set(profile.checks) == set(CHECKS)
     assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
-    assert {"apgd-ce", "apgd-t", "square"} <= {attack.id for attack in profile.attacks}
+    assert {"ensemble", "square"} <= {attack.id for attack in profile.attacks}
     assert name in list_profiles()
 
 
-@pytest.mark.parametrize("name", ["quick", "ci", "standard"])
+@pytest.mark.parametrize("name", ["quick", "ci", "standard", "thorough"])
 def test_built_in_profiles_fit_the_schema(name):
     schema = profile_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
