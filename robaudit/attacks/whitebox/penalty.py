@@ -1,0 +1,271 @@
+"""What the penalty attacks share: the ladder of confidences, the search of c, Adam, the tanh change of variables.
+
+A penalty attack minimises distance + c * hinge(margin), and looks for the c of each slot that gives the nearest
+fooling point. Its subclass is the descent alone; :class:`PenaltyAttack` keeps what was found, halves the way
+between the sample and the nearest point at the end, and climbs the ladder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.requests import Answer, Gradient, Request
+from robaudit.attacks.smallest import Smallest
+from robaudit.threat.losses import Loss, margin
+from robaudit.threat.model import Access
+from robaudit.threat.norms import distance, per_slot, select
+
+__all__ = [
+    "PROGRESS",
+    "Adam",
+    "Constant",
+    "Halvings",
+    "Ladder",
+    "Margins",
+    "PenaltyAttack",
+    "Seen",
+    "merge",
+    "to_box",
+    "to_free",
+]
+
+SHRINK = 1 - 1e-6
+"""Keeps atanh finite at the box's ends (the authors' code)."""
+PROGRESS = 0.9999
+"""A descent goes on while a tenth of its steps lowers the objective below this share (the authors' code)."""
+BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+Halvings = Annotated[int, Field(ge=0)]
+"""Evaluations that halve the way between the sample and the nearest fooling point, after the search."""
+Margins = Annotated[
+    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, int | float) else value),
+    AfterValidator(lambda value: tuple(sorted(value))),
+    Field(min_length=1),
+]
+"""One margin or several, at least 0, in rising order."""
+
+
+def merge(mask: Tensor, yes: Any, no: Any) -> Any:
+    """Slot by slot one structure of :class:`Slots` or another."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(yes):
+        mine, theirs = getattr(yes, field.name), getattr(no, field.name)
+        if isinstance(mine, Slots):
+            changes[field.name] = merge(mask, mine, theirs)
+        elif isinstance(mine, Tensor):
+            changes[field.name] = select(mask, mine, theirs)
+    return dataclasses.replace(yes, **changes)
+
+
+def to_free(point: Tensor, shrink: float = SHRINK) -> Tensor:
+    """From the box to the whole line; the change of variables of Carlini & Wagner 2017, section V-B."""
+    return torch.atanh((2 * point - 1) * shrink)
+
+
+def to_box(free: Tensor) -> Tensor:
+    """The point of the box; its derivative there is 2 u (1 - u)."""
+    return (free.tanh() + 1) / 2
+
+
+@dataclass
+class Adam(Slots):
+    """Adam (Kingma & Ba 2015), each slot at its own step."""
+
+    mean: Tensor
+    square: Tensor
+    step: Tensor
+
+    @classmethod
+    def fresh(cls, problem: Problem) -> Self:
+        """Before the first step."""
+        zero = torch.zeros_like(problem.x)
+        return cls(zero, zero, torch.zeros_like(problem.label))
+
+    def cleared(self, mask: Tensor) -> Self:
+        """With the masked slots as before the first step."""
+        zero = torch.zeros_like(self.mean)
+        return type(self)(
+            select(mask, zero, self.mean), select(mask, zero, self.square), torch.where(mask, 0, self.step)
+        )
+
+    def moved(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
+        """What to subtract for a gradient [S, *shape] and rates [S], and the next state."""
+        step = self.step + 1
+        mean = torch.lerp(self.mean, gradient, 1 - BETA1)
+        square = torch.addcmul(self.square * BETA2, gradient, gradient, value=1 - BETA2)
+        first = -torch.expm1(step.double() * math.log(BETA1))
+        second = -torch.expm1(step.double() * math.log(BETA2))
+        size = (square / per_slot(second.to(square.dtype), square)).sqrt_().add_(ADAM_EPSILON)
+        return mean / size * per_slot((rate / first).to(mean.dtype), mean), type(self)(mean, square, step)
+
+
+@dataclass
+class Constant(Slots):
+    """The search of each slot's c: by tens until it is bracketed, then by halves of its logarithm."""
+
+    value: Tensor
+    low: Tensor
+    high: Tensor
+    tried: Tensor
+
+    @classmethod
+    def fresh(cls, problem: Problem, first: float) -> Self:
+        """Nothing tried yet."""
+        start = problem.full(first)
+        return cls(start, torch.zeros_like(start), start * math.inf, torch.zeros_like(problem.label))
+
+    def after(self, ended: Tensor, succeeded: Tensor) -> Self:
+        """The next c of slots whose descent ended, larger where it did not succeed."""
+        high = torch.where(ended & succeeded, self.value, self.high)
+        low = torch.where(ended & ~succeeded, self.value, self.low)
+        value = torch.where(high.isinf(), self.value * 10, torch.where(low == 0, self.value / 10, (low * high).sqrt()))
+        return type(self)(torch.where(ended, value, self.value), low, high, self.tried + ended)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a descent learns of the point it stood at.
+
+    Args:
+        answer: with the gradient of the loss.
+        reached: [S] bool, it fools by the confidence that is sought.
+        lacking: [S], how much margin is missing; 0 where it is reached. Its gradient is ``pull``.
+        pull: [S, *shape].
+        size: [S] float64 distance from the sample.
+        nearest: [S] float64 distance of the nearest point found, this one included.
+    """
+
+    answer: Answer
+    reached: Tensor
+    lacking: Tensor
+    pull: Tensor
+    size: Tensor
+    nearest: Tensor
+
+
+SearchT = TypeVar("SearchT", bound=Slots)
+
+
+@dataclass
+class Ladder(Slots, Generic[SearchT]):
+    """One slot's search on a rung.
+
+    Args:
+        search: the descent's own state.
+        smallest: the nearest point of this rung's confidence.
+        held: what the rung below found in the ball.
+        rung: position in the ladder.
+        stage: 0: searching; then the number of the halving under way; -1: finished.
+        low: share of the way to ``smallest`` that is known to fail.
+    """
+
+    search: SearchT
+    smallest: Smallest
+    held: Smallest
+    rung: Tensor
+    stage: Tensor
+    low: Tensor
+
+
+class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
+    """The frame of the penalty attacks; a subclass describes one descent."""
+
+    access = Access.WHITE_BOX
+    stop = Stop.RUN_ON
+    loss: Loss = staticmethod(margin)
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Margins sought, in rising order; any, where the attack has no such parameter."""
+        return getattr(self, "confidence", (-math.inf,))
+
+    @abstractmethod
+    def start(self, problem: Problem) -> SearchT:
+        """The descent at its beginning."""
+
+    @abstractmethod
+    def point(self, problem: Problem, search: SearchT) -> Tensor:
+        """Where the descent stands."""
+
+    @abstractmethod
+    def advance(self, problem: Problem, search: SearchT, seen: Seen) -> SearchT:
+        """One step of it."""
+
+    @abstractmethod
+    def over(self, problem: Problem, search: SearchT) -> Tensor:
+        """[S] bool: nothing left to try."""
+
+    def keep(self, problem: Problem, smallest: Smallest, seen: Seen) -> Smallest:
+        """The nearest point, with the present one taken into account."""
+        return smallest.seen(problem, dataclasses.replace(seen.answer, fooled=seen.reached))
+
+    def init(self, problem: Problem) -> Ladder[SearchT]:
+        """The lowest rung."""
+        zero, none = torch.zeros_like(problem.label), Smallest.none(problem)
+        return Ladder(self.start(problem), none, none, zero, zero, problem.full(0, torch.float64))
+
+    def query(self, problem: Problem, state: Ladder[SearchT]) -> Request:
+        """The gradient where the descent stands, or at half of the way that is left."""
+        point = self.point(problem, state.search)
+        if getattr(self, "halvings", 0):
+            share = per_slot(((1 + state.low) / 2).to(point.dtype), point)
+            way = problem.x + (state.smallest.point - problem.x) * share
+            point = select(state.stage > 0, way, point)
+        return Gradient(problem.clip(point), loss=self.loss)
+
+    def update(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Ladder[SearchT]:
+        """Keep what fools, step, and go on to the next stage or rung where this one is over."""
+        seen = self._seen(problem, state, answer)
+        smallest = self.keep(problem, state.smallest, seen)
+        seen = dataclasses.replace(seen, nearest=smallest.distance)
+        search = self.advance(problem, state.search, seen)
+        halving = state.stage > 0
+        half = (1 + state.low) / 2
+        low = torch.where(halving, torch.where(seen.reached, state.low / half, half), state.low)
+        settled = problem.settled(smallest.distance)
+        halvings = getattr(self, "halvings", 0)
+        begin = ~halving & self.over(problem, search)
+        stage = torch.where(begin, 1, torch.where(halving, state.stage + 1, 0))
+        stage = torch.where(settled | ~smallest.found & begin | (stage > halvings), -1, stage)
+        state = Ladder(search, smallest, state.held, state.rung, stage, low)
+        return self._climbed(problem, state, settled) if len(self.rungs) > 1 else state
+
+    def _seen(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Seen:
+        assert answer.gradient is not None
+        assert answer.loss is not None
+        sought = torch.tensor(self.rungs, dtype=answer.loss.dtype, device=answer.loss.device)[state.rung]
+        reached = answer.fooled & (answer.loss >= sought)
+        lacking = torch.where(reached, 0, (sought - answer.loss).clamp_min(0))
+        pull = -answer.gradient * per_slot((~reached).to(answer.gradient.dtype), answer.gradient)
+        size = distance(problem.norm, answer.points - problem.x)
+        return Seen(answer, reached, lacking, pull, size, state.smallest.distance)
+
+    def _climbed(self, problem: Problem, state: Ladder[SearchT], settled: Tensor) -> Ladder[SearchT]:
+        """A success in the ball is held, and the next rung begun."""
+        up = settled & (state.rung < len(self.rungs) - 1)
+        if not bool(up.any()):
+            return state
+        higher = self.init(problem)
+        higher.held, higher.rung = state.smallest, state.rung + 1
+        found: Ladder[SearchT] = merge(up, higher, state)
+        return found
+
+    def done(self, problem: Problem, state: Ladder[SearchT]) -> Tensor:
+        """After the last halving of the last rung."""
+        return state.stage < 0
+
+    def best(self, problem: Problem, state: Ladder[SearchT]) -> tuple[Tensor, Tensor]:
+        """The most confident point in the ball, or else the nearest one."""
+        below = state.held.found & ~problem.settled(state.smallest.distance)
+        point = select(below, state.held.point, state.smallest.point)
+        return point, ~(below | state.smallest.found)
