@@ -106,7 +106,7 @@ def test_an_operator_without_a_translation(tmp_path):
     assert {"parity", "gradient_check"} <= found.unmeasured.keys()
     assert found.speed is not None
     assert found.costs is not None
-    assert "apgd-ce" in str(found.costs["quick"].unavailable)
+    assert "ensemble" in str(found.costs["quick"].unavailable)
     told = text(found)
     assert "RandomNormalLike-17 x 1: i" in told
     assert "gradient check    " in told

@@ -78,7 +78,7 @@ def refused(outcome: Outcome, *words: str) -> None:
         (("scan", "x.onnx", "--epz", "1"), ("--epz", "--eps")),
         (("scan", "x.onnx", "--samples", "many"), ("--samples", "integer")),
         (("profile", "lst"), ("No such command",)),
-        (("explain", "pdg"), ("'pdg'", "did you mean 'pgd'?")),
+        (("explain", "pgdd"), ("'pgdd'", "did you mean 'pgd'?")),
         (("profile", "show", "quik"), ("'quik'",)),
         (("profile", "validate", "missing.yaml"), ("missing.yaml", "does not exist")),
         (("report",), ("run directory", "--schema")),
@@ -163,7 +163,7 @@ def test_what_show_prints_is_a_profile(robaudit, tmp_path) -> None:
     ("text", "words"),
     [
         ("attakcs: []", ("attakcs", "attacks")),
-        ("attacks: [{id: pdg}]", ("pdg", "pgd")),
+        ("attacks: [{id: pgdd}]", ("pgdd", "pgd")),
         ("attacks: [{id: pgd, stepz: 3}]", ("stepz", "steps")),
         ("attacks: [{id: pgd, steps: 0}]", ("steps",)),
         ("extends: nothing", ("nothing",)),
