@@ -37,7 +37,8 @@ MINIMAL = """
   - {id: fgsm}
   - {id: square, queries: 40}
 """
-EVERYTHING = ALL + "  - {id: hopskipjump, queries: 150}\n"
+COHORTS = "\n  - {id: daa, steps: 4, step_size: 0.3, cohort: 6, restarts: 2}\n"
+EVERYTHING = COHORTS + ALL.lstrip("\n") + "  - {id: hopskipjump, queries: 150}\n"
 L2 = """
   - {id: apgd-ce, steps: 8, restarts: 2}
   - {id: hopskipjump, queries: 300}
@@ -117,6 +118,23 @@ def test_a_resumed_session_computes_nothing_twice_and_ends_the_same(tmp_path: Pa
     keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
     assert len(keys) == len(set(keys))
     assert len(records(tmp_path / "part", "clean")) == 16
+
+
+@pytest.mark.parametrize("units", [1, 7])
+def test_cohorts_resume_to_the_same_end(tmp_path: Path, units: int) -> None:
+    request = make_request(
+        make_script(tmp_path / "m.pt"),
+        make_data(tmp_path / "d.npz"),
+        make_profile(tmp_path / "p.yaml", COHORTS, eps=0.01),
+        batch_size=4,
+    )
+    whole = run_here(request, tmp_path / "whole")
+    part = run_here(request, tmp_path / "part", stop=Stopper(tmp_path / "part", units))
+    assert not part.run.complete
+    resumed = run_here(request, tmp_path / "part")
+    assert outcome(resumed) == outcome(whole)
+    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
+    assert len(keys) == len(set(keys))
 
 
 def test_points_are_kept_of_successes_alone(tmp_path: Path) -> None:
