@@ -83,7 +83,8 @@ class ILCM(BIM):
     """As bim, towards the class that the model holds least likely; any wrong class counts.
 
     Source: Kurakin, Goodfellow, Bengio 2017, "Adversarial Examples in the Physical World", section 2.3 (iterative
-    least-likely class method). A targeted audit aims at its class instead. Steps and cost as in bim.
+    least-likely class method). A targeted audit aims at its class instead. Cost: as
+    bim, a forward and a backward a step and one more.
 
     Args:
         steps: number of steps; default bim's rule.
