@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
+from robaudit.threat.norms import Norm
 
-__all__ = ["Boundary", "nearest_boundary", "rivals"]
+__all__ = ["Boundary", "least_step", "nearest_boundary", "rivals"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,16 @@ class Boundary:
     slope: Tensor
     distance: Tensor
 
-    def nearest(self, problem: Problem, start: Tensor, level: Tensor | float = 0.0) -> Tensor:
-        """[S, *shape] the box's point nearest to ``start`` [S, *shape] where the linear function is ``level`` [S]."""
+    def nearest(self, problem: Problem, start: Tensor) -> Tensor:
+        """[S, *shape] the box's point on the boundary that is nearest to ``start`` [S, *shape]."""
         there = self.value + ((start - self.points) * self.slope).flatten(1).sum(1, dtype=torch.float64)
-        return nearest_on_hyperplane(problem.norm, start, self.slope, there - level, problem.fixed)
+        return nearest_on_hyperplane(problem.norm, start, self.slope, there, problem.fixed)
+
+
+def least_step(problem: Problem) -> float:
+    """A length that rounding does not swallow, for steps that spread as the norm's do (in L1 on one feature)."""
+    spread = math.sqrt(math.prod(problem.shape)) if problem.norm is Norm.L2 else 1.0
+    return 4 * torch.finfo(problem.x.dtype).eps * spread
 
 
 def rivals(problem: Problem, count: int) -> Tensor:

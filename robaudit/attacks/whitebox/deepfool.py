@@ -11,30 +11,47 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.boundaries import Boundary, nearest_boundary, rivals
+from robaudit.attacks.boundaries import Boundary, least_step, nearest_boundary, rivals
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
-from robaudit.threat.hyperplanes import dual_size
+from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
 from robaudit.threat.model import Access, Goal
-from robaudit.threat.norms import Norm, distance
+from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["DeepFool", "Overshoot", "past_boundary"]
 
 Overshoot = Annotated[float, Field(ge=0, le=1)]
 """How much longer than the way to the boundary a step is, as a share of it."""
+PATIENCE = 10
+"""Steps before the box's sides are taken into account."""
 
 
-def past_boundary(problem: Problem, boundary: Boundary, overshoot: float) -> Tensor:
-    """[S, *shape] the points asked, moved to the boundary within the box and ``overshoot`` further, towards the rival.
+def past_boundary(problem: Problem, boundary: Boundary, overshoot: float, walked: Tensor) -> Tensor:
+    """[S, *shape] the points asked, moved the way to the boundary and ``overshoot`` further, then clipped to the box.
 
-    A step is at least a few units of rounding long, so that a slot on the boundary leaves it.
+    Small steps find nearer points, but where clipping takes much of each they approach the boundary without end: after
+    ten, a step goes to the boundary's nearest point within the box. It is at least a few units of rounding long, so
+    that a slot on the boundary leaves it.
+
+    Args:
+        problem: the slots; the norm is L-infinity or L2.
+        boundary: that is nearest.
+        overshoot: share of the way.
+        walked: [S] steps before this one.
     """
-    point = boundary.points
-    least = 4 * torch.finfo(point.dtype).eps * distance(problem.norm, torch.ones_like(point))
-    gap = boundary.value.abs() + least * dual_size(problem.norm, boundary.slope.flatten(1))
-    reached = boundary.nearest(problem, point, boundary.value + gap)
-    return problem.clip(point + (reached - point) * (1 + overshoot))
+    point, slope = boundary.points, boundary.slope
+    steep = dual_size(problem.norm, slope.flatten(1)).clamp_min(1e-300)
+    length = torch.where(boundary.distance.isfinite(), boundary.distance + least_step(problem), 0.0)
+    if problem.norm is Norm.LINF:
+        step = slope.sign() * per_slot(length.to(point.dtype), point)
+    else:
+        step = slope * per_slot((length / steep).to(point.dtype), point)
+    late = walked >= PATIENCE
+    if bool(late.any()):
+        nearest = nearest_on_hyperplane(problem.norm, point, slope, -length * steep, problem.fixed)
+        step = select(late, nearest - point, step)
+    return problem.clip(point + step * (1 + overshoot))
 
 
 @dataclass
@@ -52,10 +69,9 @@ class DeepFool(SlotAttack[State]):
     """Step to the nearest of the linearised class boundaries, and a little past it, until the class changes.
 
     Source: Moosavi-Dezfooli, Fawzi, Frossard 2016, "DeepFool: a simple and accurate method to fool deep neural
-    networks", algorithm 2 (L2) and eq. 11 (L-infinity). The paper's step leaves the box; this one goes to the
-    boundary's nearest point within it. The classes are those with the largest clean logits. A minimal-norm attack,
-    untargeted. Cost: up to ``steps`` + 1 forwards, each with a backward for every one of the ``candidates``; two to
-    five are usual.
+    networks", algorithm 2 (L2) and eq. 11 (L-infinity), each step clipped to the box. The classes are those
+    with the largest clean logits. A minimal-norm attack, untargeted. Cost: up to ``steps`` + 1 forwards, each with
+    a backward for every one of the ``candidates``; three to ten are usual.
 
     Args:
         steps: most steps.
@@ -87,7 +103,10 @@ class DeepFool(SlotAttack[State]):
         first = state.step == 0
         seen = dataclasses.replace(answer, fooled=answer.fooled & ~first)
         point = past_boundary(
-            problem, nearest_boundary(problem, answer, rivals(problem, self.candidates)), self.overshoot
+            problem,
+            nearest_boundary(problem, answer, rivals(problem, self.candidates)),
+            self.overshoot,
+            state.step,
         )
         stuck = (point == state.point).flatten(1).all(1)
         return State(point, stuck, state.step + 1, state.smallest.seen(problem, seen))

@@ -12,10 +12,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.boundaries import nearest_boundary, rivals
+from robaudit.attacks.boundaries import least_step, nearest_boundary, rivals
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
+from robaudit.threat.hyperplanes import dual_size
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, distance, per_slot, select
@@ -121,6 +122,9 @@ class _FAB(SlotAttack[State]):
         """Both the iterate and the sample are projected, overshot by eta, and mixed (eq. 7-9)."""
         point, x = answer.points, problem.x
         boundary = nearest_boundary(problem, answer, self.classes(problem))
+        # A slot on the boundary would stay there
+        past = least_step(problem) * dual_size(problem.norm, boundary.slope.flatten(1))
+        boundary = dataclasses.replace(boundary, value=boundary.value - past)
         from_point, from_x = boundary.nearest(problem, point) - point, boundary.nearest(problem, x) - x
         far, near = distance(problem.norm, from_point), distance(problem.norm, from_x)
         share = (far / (far + near).clamp_min(1e-30)).clamp_max(self.alpha_max)

@@ -26,11 +26,13 @@ __all__ = ["SuperDeepFool"]
 class State(Slots):
     """One slot's search.
 
-    ``walked`` and ``turned`` count DeepFool's steps and the projections since the other kind; ``ended``: the final
-    search is on, between the shares ``low`` and ``high`` of the way to the nearest fooling point, ``end``.
+    ``base`` is the sum of the projections, from which walks start; ``walked`` and ``turned`` count DeepFool's steps
+    and the projections since the other kind; ``ended``: the final search is on, between the shares ``low`` and ``high``
+    of the way to the fooling point ``end``.
     """
 
     point: Tensor
+    base: Tensor
     walked: Tensor
     turned: Tensor
     step: Tensor
@@ -48,11 +50,11 @@ class SuperDeepFool(SlotAttack[State]):
     """Walk across the boundary with DeepFool, turn the way there onto the boundary's normal, repeat; then search back.
 
     Source: Abdolahpourrostam, Abroshan, Moosavi-Dezfooli 2024, "SuperDeepFool: a new fast and accurate minimal
-    adversarial attack", algorithms 2 and 3: SDF(m, n) is m steps of DeepFool and n projections
-    x + ((p - x)·w / |w|²) w of the iterate p, with w the gradient of the boundary; the default is SDF(∞, 1), which
-    walks until the class changes. It ends where a projected point fools, and a bisection between the sample and the
-    nearest fooling point follows, as in the authors' code. Steps and projections go to the nearest point within the
-    box. A minimal-norm attack, untargeted, L2.
+    adversarial attack", algorithms 2 and 3: SDF(m, n) is m steps of DeepFool and n projections of the way p - x to
+    the iterate p onto the gradient w of the boundary there, ((p - x)·w / |w|²) w; the default is SDF(∞, 1), which
+    walks until the class changes. As in the authors' code, projections add up, so that the boundary is crossed after
+    a few rounds (in the paper each starts at the sample), and a bisection between the sample and the
+    projected point that fools follows. Every point is clipped to the box. A minimal-norm attack, untargeted, L2.
     Cost: up to ``steps`` forwards, each with a backward for every one of the ``candidates``, and ``search`` forwards.
 
     Args:
@@ -82,6 +84,7 @@ class SuperDeepFool(SlotAttack[State]):
         zero, no = problem.full(0).long(), torch.zeros_like(problem.label, dtype=torch.bool)
         return State(
             point=problem.x,
+            base=problem.x,
             walked=zero,
             turned=zero,
             step=zero,
@@ -109,8 +112,8 @@ class SuperDeepFool(SlotAttack[State]):
         across = fooled if self.walk is None else fooled | (state.walked >= self.walk)
         turn = torch.where(state.turned > 0, state.turned < self.turns, across)
         ending = fooled & (state.turned >= self.turns)
-        level = boundary.nearest(problem, problem.x, boundary.value)  # the boundary's parallel through the point
-        point = select(turn, level, past_boundary(problem, boundary, self.overshoot))
+        turned = problem.clip(state.base + self._normal_part(answer.points - problem.x, boundary.slope))
+        point = select(turn, turned, past_boundary(problem, boundary, self.overshoot, state.walked))
         stuck = (point == state.point).flatten(1).all(1) & ~turn
         step = state.step + 1
         ended = state.ended | ending | stuck | (step >= self.steps)
@@ -119,11 +122,12 @@ class SuperDeepFool(SlotAttack[State]):
         searching = state.ended
         high = torch.where(searching & fooled, middle, state.high)
         low = torch.where(searching & ~fooled, middle, state.low)
-        end = select(searching, state.end, smallest.point)
+        end = select(searching, state.end, select(ending, state.point, smallest.point))
         middle = per_slot((low + high) / 2, end)
         point = select(ended, problem.x + middle * (end - problem.x), point)
         return State(
             point=point,
+            base=select(turn, turned, state.base),
             walked=torch.where(turn, 0, state.walked + 1),
             turned=torch.where(turn, state.turned + 1, 0),
             step=step,
@@ -135,6 +139,12 @@ class SuperDeepFool(SlotAttack[State]):
             low=low,
             high=high,
         )
+
+    def _normal_part(self, delta: Tensor, slope: Tensor) -> Tensor:
+        """[S, *shape]: the part of ``delta`` along ``slope``."""
+        size = (slope * slope).flatten(1).sum(1, dtype=torch.float64).clamp_min(1e-300)
+        share = (delta * slope).flatten(1).sum(1, dtype=torch.float64) / size
+        return slope * per_slot(share.to(slope.dtype), slope)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the final search, where nothing was found to search back from, or where a success is enough."""
