@@ -114,7 +114,6 @@ class LBFGS(PenaltyAttack[Search]):
 
     id = "lbfgs"
     norms = frozenset({Norm.L2})
-    loss: Loss = staticmethod(cross_entropy)
 
     steps: Count = 150
     searches: Count = 10
@@ -127,6 +126,10 @@ class LBFGS(PenaltyAttack[Search]):
     def unit_targets(self) -> int:
         """One unit a class."""
         return self.targets
+
+    def objective(self) -> Loss:
+        """The cross-entropy of the target."""
+        return cross_entropy
 
     def start(self, problem: Problem) -> Search:
         """At the sample, with the first c."""

@@ -182,12 +182,15 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
     access = Access.WHITE_BOX
     stop = Stop.RUN_ON
-    loss: Loss = staticmethod(margin)
 
     @property
     def rungs(self) -> tuple[float, ...]:
         """Margins sought, in rising order; any, where the attack has no such parameter."""
         return getattr(self, "confidence", (-math.inf,))
+
+    def objective(self) -> Loss:
+        """The loss whose gradient is asked."""
+        return margin
 
     @abstractmethod
     def start(self, problem: Problem) -> SearchT:
@@ -221,7 +224,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
             share = per_slot(((1 + state.low) / 2).to(point.dtype), point)
             way = problem.x + (state.smallest.point - problem.x) * share
             point = select(state.stage > 0, way, point)
-        return Gradient(problem.clip(point), loss=self.loss)
+        return Gradient(problem.clip(point), loss=self.objective())
 
     def update(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Ladder[SearchT]:
         """Keep what fools, step, and go on to the next stage or rung where this one is over."""
