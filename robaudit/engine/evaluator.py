@@ -128,13 +128,15 @@ class Evaluator:
         several = request.points.dim() == problem.x.dim() + 1
         lead = request.points.shape[:2] if several else request.points.shape[:1]
         wanted = request.rows
+        limited = budget is not None and isinstance(request, Scores | Labels)
+        every = wanted is None and not limited
         if wanted is None:
             wanted = torch.ones(lead, dtype=torch.bool, device=problem.x.device)
-        if budget is not None and isinstance(request, Scores | Labels):
+        if budget is not None and limited:
             left = budget - account.queries
             position = wanted.reshape(len(problem), -1).cumsum(1)
             wanted = wanted & (position <= left[:, None]).reshape(lead)
-        if bool(wanted.all()):
+        if every or bool(wanted.all()):  # the question is a wait on a GPU
             points = request.points.reshape(-1, *problem.shape)
             slot = torch.arange(len(problem), device=problem.x.device)
             if several:
