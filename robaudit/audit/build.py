@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,14 +10,19 @@ from typing import Any
 
 from robaudit import __version__
 from robaudit.audit import result as model
+from robaudit.audit.curve import build_curve
+from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.plan import threat_model
+from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import cases
 from robaudit.audit.tally import Tally
+from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
+from robaudit.engine.units import sample_of
 from robaudit.errors import AuditError
 from robaudit.stats import rate
 from robaudit.threat.model import Goal
@@ -88,15 +94,16 @@ def build_result(
         ),
         worst_case=model.WorstCase(
             metric="stability" if stability else "robust_accuracy",
-            upper_bound_observed=rate(tally.left[-1], tally.audited),
+            upper_bound_observed=rate(tally.standing, tally.audited),
             pairs=_pairs(request, tally.cases, len(tally.reached)),
         ),
-        attacks=tuple(_attack(request, tally, place) for place in range(len(tally.attacks))),
+        attacks=tuple(_attack(request, tally, record, journal) for record in tally.attacks),
+        curves=_curves(request, tally, journal),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
         limitations=_limitations(request, data, target, tally),
         errors=_errors(tally, clean, journal, failure),
-        samples=_samples(data, clean, tally, _eight_bit(journal)),
+        samples=_samples(data, clean, tally, journal, request.profile),
     )
     return conclude(draft, request.profile.gates, on_inconclusive)
 
@@ -107,7 +114,7 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _data(data: Record, tally: Tally) -> model.Data:
     left_out = tuple(
-        f"{count} of {tally.readable} samples are left out, as the goal does not apply to them: {why} (each)"
+        f"{count} of {tally.readable} samples are left out, as the goal does not apply: {why}"
         for why, count in tally.left_out.items()
     )
     return model.Data(kind=data["data_kind"], **{**_fields(data), "notes": (*data["notes"], *left_out)})
@@ -120,15 +127,42 @@ def _pairs(request: AuditRequest, tried: int, reached: int) -> model.Pairs | Non
     return model.Pairs(tried=tried, reached=reached, share=reached / tried if tried else None)
 
 
-def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
-    record = tally.attacks[place]
-    threat = threat_model(request.profile)
-    results = tally.best[record["id"]]
+def _curves(request: AuditRequest, tally: Tally, journal: Journal) -> tuple[model.Curve, ...]:
+    """The curve of each threat model, if asked for."""
+    if request.profile.curve is None:
+        return ()
+    found = []
+    for part in single_threats(request.profile):
+        front = tally.fronts.get(part.threat.norm)
+        if front is not None:
+            distances = _of_samples(smallest_distances(journal, frozenset(front.attacks), part.threat.radius))
+            sizes = {sample: size for sample, (size, _) in distances.items()}
+            keys = [key for key in front.attacks if any(by == key for _, by in distances.values())]
+            curve = build_curve(part.threat.norm, part.threat.radius, sizes, tally.whole, tally.audited, keys)
+            found.append(curve)
+    return tuple(found)
+
+
+def _of_samples(distances: Mapping[int, tuple[float, str]]) -> dict[int, tuple[float, str]]:
+    """Of several cases of a sample the nearest."""
+    nearest: dict[int, tuple[float, str]] = {}
+    for case, found in distances.items():
+        if found[0] < nearest.get(sample_of(case), (math.inf, ""))[0]:
+            nearest[sample_of(case)] = found
+    return nearest
+
+
+def _attack(request: AuditRequest, tally: Tally, record: Record, journal: Journal) -> model.Attack:
+    key = record["id"]
+    threat = threat_model(single_threats(request.profile, record.get("norm"))[0])
+    results = tally.best[key]
     broken = sum(r.success for r in results.values())
     distances = [r.distance for r in results.values() if r.distance is not None]
+    if "phase" in record:
+        distances = [d for d, _ in smallest_distances(journal, frozenset({key}), threat.eps).values()]
     ran = record["status"] in RAN
-    tried, reached = tally.pairs[record["id"]]
-    saw_all = record["status"] == "done" and tried == tally.cases
+    tried, reached = tally.pairs[key]
+    saw_all = record["status"] == "done" and tried == tally.cases and record.get("phase") != "bisection"
     return model.Attack(
         id=record["id"],
         name=record["name"],
@@ -142,9 +176,9 @@ def _attack(request: AuditRequest, tally: Tally, place: int) -> model.Attack:
         seed=request.seed,
         attempted=len(results),
         broken=broken,
-        newly_broken=tally.left[place] - tally.left[place + 1],
-        cumulative_robust_accuracy=rate(tally.left[place + 1], tally.audited) if ran else None,
-        rate_alone=rate(tally.left[0] - broken, tally.audited) if saw_all else None,
+        newly_broken=tally.newly[key],
+        cumulative_robust_accuracy=rate(tally.left[key], tally.audited) if ran else None,
+        rate_alone=rate(tally.whole - broken, tally.audited) if saw_all else None,
         pairs=_pairs(request, tried, reached),
         median_distance=statistics.median(distances) if distances else None,
         forwards=sum(r.forwards for r in results.values()),
@@ -228,9 +262,11 @@ def _evidence(journal: Journal) -> model.Evidence:
 
 
 def _samples(
-    data: Record, clean: Mapping[int, Record], tally: Tally, eight_bit: Mapping[str, float | None]
+    data: Record, clean: Mapping[int, Record], tally: Tally, journal: Journal, profile: Profile
 ) -> tuple[model.Sample, ...]:
     found = []
+    eight_bit = _eight_bit(journal)
+    smallest = _smallest(profile, tally, journal)
     for index, name in zip(data["indices"], data["ids"], strict=True):
         record = clean.get(index)
         attack = tally.broken_by.get(index)
@@ -251,6 +287,8 @@ def _samples(
                 broken_by=attack,
                 adversarial_prediction=winner.prediction if winner else None,
                 distance=winner.distance if winner else None,
+                smallest_distance=smallest.get(index, (None, None))[0],
+                smallest_by=smallest.get(index, (None, None))[1],
                 distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
                 targets=tuple((record or {}).get("goals") or ()),
                 reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
@@ -260,6 +298,14 @@ def _samples(
             )
         )
     return tuple(found)
+
+
+def _smallest(profile: Profile, tally: Tally, journal: Journal) -> Mapping[int, tuple[float, str]]:
+    """Smallest verified distance by sample in the first norm, if a curve was asked for."""
+    front = tally.fronts.get(profile.threat.norm)
+    if profile.curve is None or front is None:
+        return {}
+    return _of_samples(smallest_distances(journal, frozenset(front.attacks), profile.threat.radius))
 
 
 def _errors(

@@ -189,7 +189,7 @@ def chooser(
 def _one(wanted: int, label: int) -> Choice:
     if wanted < 0:
         return Choice((), "no class is given for it")
-    return Choice((), "its own class is the one asked for") if wanted == label else Choice((wanted,))
+    return Choice((), "it is of the class asked for") if wanted == label else Choice((wanted,))
 
 
 def _random(seed: int, digest: str, label: int, classes: int) -> int:

@@ -19,7 +19,7 @@ from robaudit.engine.evaluator import Account, Evaluator
 from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.units import Sample, SampleSource, Unit, UnitResult, by_rank, in_cohorts, still_standing
 from robaudit.errors import RobauditError
-from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.model import Access, Goal, ThreatModel
 
 __all__ = ["Engine", "Sink"]
 
@@ -384,7 +384,8 @@ def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
     """Most queries of a unit: the attack's own, and an equal share of what the threat model allows a sample."""
     budgets = [] if attack.query_budget is None else [attack.query_budget]
     if threat.queries is not None:
-        budgets.append(max(1, threat.queries // (attack.unit_restarts * max(attack.unit_targets, 1))))
+        targets = max(attack.unit_targets, 1) if threat.goal is Goal.UNTARGETED else 1
+        budgets.append(max(1, threat.queries // (attack.unit_restarts * targets)))
     return min(budgets, default=None)
 
 

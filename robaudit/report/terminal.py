@@ -260,6 +260,8 @@ def _attack_row(attack: Attack) -> list[Text]:
     broken = Text(f"{attack.broken}/{attack.attempted}")
     if attack.status == "partial":
         broken.append("\npartial", style=STATUS_STYLES["partial"])
+    if attack.pairs is not None:
+        broken.append(f"\n{attack.pairs.reached}/{attack.pairs.tried} pairs", style="dim")
     standing = attack.cumulative_robust_accuracy
     distance = attack.median_distance
     return [
@@ -286,7 +288,8 @@ def _worst_case(console: Console, result: Result) -> None:
         if worst.pairs is not None:
             share = f" ({worst.pairs.share:.1%})" if worst.pairs.share is not None else ""
             pairs = f"{worst.pairs.reached} of {worst.pairs.tried}{share}"
-            console.print(_styled(f"  Of all pairs of a sample and a class to answer, {pairs} were reached."))
+            told = f"Of all pairs of a sample and a class to answer, {pairs} were reached."
+            console.print(Padding(Text(told), (0, 0, 0, 2)))
         console.print(Text("  An upper bound: a stronger attack can only lower it.", style="dim"))
         return
     observed = worst.upper_bound_observed
