@@ -17,6 +17,7 @@ from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import LazySamples, SampleStore, cases
+from robaudit.audit.threats import Front
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
@@ -74,8 +75,15 @@ class SessionBench:
     """A :class:`robaudit.checks.base.Bench` over a session."""
 
     def __init__(
-        self, request: AuditRequest, loaded: Loaded, store: SampleStore, engine: Engine, cascade: Cascade
+        self,
+        request: AuditRequest,
+        loaded: Loaded,
+        store: SampleStore,
+        engine: Engine,
+        fronts: Sequence[Front],
+        cascades: Sequence[Cascade],
     ) -> None:
+        cascade = cascades[0]
         self.target = _TargetView(loaded)
         self.threat = cascade.threat
         self.classes = loaded.target.num_classes
@@ -84,6 +92,8 @@ class SessionBench:
         self._loaded = loaded
         self._store = store
         self._engine = engine
+        self._fronts = fronts
+        self._cascades = cascades
         self._cascade = cascade
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
@@ -155,25 +165,28 @@ class SessionBench:
         return scores
 
     def breaches(self) -> Sequence[Breach]:
-        """Everything that the cascade broke, in data order."""
-        access = {p.key: p.attack.access for p in self._cascade.plan}
+        """Everything that was broken, in data order; a sample once for each threat model."""
+        access = {p.key: p.attack.access for front in self._fronts for p in front.attacks()}
         journal = self._cascade.journal
-        winners: dict[int, Record] = {}
+        winners: dict[tuple[int, int, int], Record] = {}
         for record in journal.of("unit"):
-            sample = record["sample"]
-            if record["success"] and self._cascade.broken_by.get(sample) == record["attack"]:
-                best = winners.get(sample, record)
-                winners[sample] = min(best, record, key=lambda r: (r["restart"], r["target"]))
+            for place, cascade in enumerate(self._cascades if record["success"] else ()):
+                case = record["sample"]
+                if cascade.broken_by.get(case) == record["attack"]:
+                    key = (sample_of(case), case, place)
+                    best = winners.get(key, record)
+                    winners[key] = min(best, record, key=lambda r: (r["restart"], r["target"]))
         return [
             Breach(
-                sample,
+                case,
                 record["attack"],
                 access[record["attack"]],
                 record["prediction"],
                 record["distance"],
                 functools.partial(_point, journal, record),
+                self._cascades[place].threat,
             )
-            for sample, record in sorted(winners.items(), key=lambda item: (sample_of(item[0]), item[0]))
+            for (_, case, place), record in sorted(winners.items(), key=lambda item: item[0])
         ]
 
     def finished(self) -> Mapping[str, Access]:

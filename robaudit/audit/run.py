@@ -18,6 +18,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
 from robaudit.audit.supervisor import supervise
+from robaudit.audit.threats import validate_curve
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted
 
@@ -51,6 +52,7 @@ def run_audit(
         AuditError: it failed, or was interrupted, before anything could be reported.
     """
     validate_attacks(request.profile)
+    validate_curve(request.profile)
     check_gates(request.profile.gates, [spec.id for spec in request.profile.attacks], list(request.profile.checks))
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"

@@ -22,14 +22,15 @@ from robaudit.attacks.base import StartingPool
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.cascade import Cascade, one_line
+from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.events import CheckFinished, Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded, load
-from robaudit.audit.plan import Planned, plan_attacks, threat_model
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import SampleStore, answer_samples
+from robaudit.audit.threats import Front, plan_fronts
 from robaudit.checks.registry import check_classes
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
@@ -102,21 +103,31 @@ class Session:
         self.journal.append(data_record(self.request, loaded))
         first = self._measure(loaded)
         self.journal.append(target_record(self.request, loaded))
-        plan = self._plan(loaded)
+        fronts = self._plan(loaded)
         self.observer(Phase("clean answers", f"{len(loaded.drawn)} samples"))
         self._answer(loaded)
         store = SampleStore(loaded.data, self.journal)
         if first is None or not store.answers or self.stop():
             return
         engine = self._engine(loaded, store, first)
-        threat = replace(threat_model(self.request.profile), fixed=loaded.target.spec.fixed)
-        cascade = Cascade(plan, threat, self.request.seed, store, engine, self.journal, self.observer, self.stop)
-        planned = tuple(PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p)) for p in plan)
+        cascades = []
+        for front in fronts:
+            threat = replace(front.threat, fixed=loaded.target.spec.fixed)
+            arguments = (self.request.seed, store, engine, self.journal, self.observer, self.stop)
+            cascades.append(Cascade(front.plan, threat, *arguments))
+        planned = tuple(
+            PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p) * front.times(p))
+            for front, cascade in zip(fronts, cascades, strict=True)
+            for p in front.attacks()
+        )
         self.observer(Plan(planned, len(loaded.drawn)))
-        cascade.run()
+        for front, cascade in zip(fronts, cascades, strict=True):
+            cascade.run()
+            if not self.stop():
+                DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
         if engine.evaluator.halvings:
             self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
-        bench = SessionBench(self.request, loaded, store, engine, cascade)
+        bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
         self._checks(bench)
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches())
@@ -145,12 +156,12 @@ class Session:
             surrogate.calibrate()
         return points[0]
 
-    def _plan(self, loaded: Loaded) -> list[Planned]:
-        """The cascade; journaled before it runs, so that what it never came to is reported."""
+    def _plan(self, loaded: Loaded) -> list[Front]:
+        """All attacks; journaled before it runs, so that what it never came to is reported."""
         gradient = loaded.target.gradient
         for reason in loaded.surrogate_problems:
             self._note(reason)
-        plan = plan_attacks(
+        fronts = plan_fronts(
             self.request.profile,
             classes=loaded.target.num_classes,
             shape=loaded.target.spec.shape,
@@ -159,8 +170,8 @@ class Session:
             misfits=loaded.surrogate_problems,
             no_scores=loaded.target.no_scores,
         )
-        self.journal.append({"kind": "plan", "attacks": [planned.record() for planned in plan]})
-        return plan
+        self.journal.append({"kind": "plan", "attacks": [record for front in fronts for record in front.records()]})
+        return fronts
 
     def _answer(self, loaded: Loaded) -> None:
         """The file's clean answers to the samples that have none yet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from robaudit.audit.journal import Journal, Record, unit_result
 from robaudit.audit.samples import cases
@@ -17,12 +18,15 @@ class Tally:
     """What the journal says of the cascade.
 
     ``attacks`` are the plan's records with what became of them, ``best`` what each did to the samples that the
-    ones before it left, ``left`` how many stood before the first and after each. A goal may leave samples out, which
-    ``left_out`` counts by the reason; ``audited`` are the others, answered correctly or not. Where it names several
-    classes for a sample, each is a case of its own; the sample falls with the first that is reached.
+    ones before it left, or to all if it ran for the curve; ``whole`` is how many stood before the first. A goal may
+    leave samples out, which ``left_out`` counts by the reason; ``audited`` are the others, answered correctly or not.
+    Where it names several classes for a sample, each is a case of its own; the sample falls with the first that is
+    reached.
 
-    ``cases`` count what is attacked of the samples answered correctly, ``reached`` which class of it fell to which
-    attack, and ``pairs`` for each attack how many it was tried on, and how many it reached.
+    ``cases`` count what is attacked of the samples answered correctly, and ``pairs`` for each attack how many it was
+    tried on, and how many it reached. ``left`` is how many samples stood against an attack's norm after it, and
+    ``newly`` how many it broke in that norm that stood before. ``fronts`` are the norms of the audit in order,
+    ``broken_by`` and ``reached`` the first breach over all of them, of each sample and of each case.
     """
 
     def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
@@ -39,21 +43,58 @@ class Tally:
         plan = journal.last("plan")
         self.attacks: list[Record] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
-        self.broken_by: dict[int, str] = {}
-        self.reached: dict[int, str] = {}
         self.pairs: dict[str, tuple[int, int]] = {}
-        whole = len({sample_of(case) for case in sought})
-        self.left = [whole]
+        self.left: dict[str, int] = {}
+        self.newly: dict[str, int] = {}
+        self.fronts: dict[str, Front] = {}
+        self.whole = len({sample_of(case) for case in sought})
         for planned in plan["attacks"] if plan else ():
             key = planned["id"]
-            results = {c: best_of(found) for c, found in units[key].items() if c in sought and c not in self.reached}
+            front = self.fronts.setdefault(planned.get("norm", ""), Front())
+            if "phase" in planned:
+                results = {case: _all_of(found) for case, found in units[key].items() if case in sought}
+            else:
+                open_ = sought - front.reached.keys()
+                results = {case: best_of(found) for case, found in units[key].items() if case in open_}
             reached = [case for case, result in results.items() if result.success]
-            self.reached.update(dict.fromkeys(reached, key))
+            stood = self.whole - len(front.broken_by)
+            front.reached = dict.fromkeys(reached, key) | front.reached
+            front.broken_by = {sample_of(case): key for case in reached} | front.broken_by
+            front.attacks.append(key)
             self.pairs[key] = len(results), len(reached)
-            self.broken_by.update({sample_of(case): key for case in reached} | self.broken_by)
-            self.left.append(whole - len(self.broken_by))
+            self.left[key] = self.whole - len(front.broken_by)
+            self.newly[key] = stood - self.left[key]
             self.best[key] = _by_sample(results)
             self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), bool(results))})
+        self.reached: dict[int, str] = {}
+        self.broken_by: dict[int, str] = {}
+        for front in self.fronts.values():
+            self.reached = front.reached | self.reached
+            self.broken_by = front.broken_by | self.broken_by
+
+    @property
+    def standing(self) -> int:
+        """Samples that nothing broke, in any norm."""
+        return self.whole - len(self.broken_by)
+
+
+@dataclass
+class Front:
+    """What fell in one norm: by which attack first, each case and each sample."""
+
+    attacks: list[str] = field(default_factory=list)
+    reached: dict[int, str] = field(default_factory=dict)
+    broken_by: dict[int, str] = field(default_factory=dict)
+
+
+def _all_of(results: Sequence[UnitResult]) -> UnitResult:
+    """A case's result where no unit spares another: as :func:`best_of`, with the evaluations of all."""
+    return replace(best_of(results), **_evaluations(results))
+
+
+def _evaluations(results: Sequence[UnitResult]) -> dict[str, Any]:
+    names = ("forwards", "backwards", "queries", "judged", "refused")
+    return {name: sum(getattr(result, name) for result in results) for name in names}
 
 
 def _by_sample(results: Mapping[int, UnitResult]) -> dict[int, UnitResult]:
@@ -68,10 +109,9 @@ def _merged(found: Sequence[UnitResult]) -> UnitResult:
     def rank(result: UnitResult) -> tuple[bool, float, int]:
         return not result.success, float("inf") if result.distance is None else result.distance, result.unit.sample
 
-    counts = {n: sum(getattr(r, n) for r in found) for n in ("forwards", "backwards", "queries", "judged", "refused")}
     best = min(found, key=rank)
     error = None if best.success else next((r.error for r in found if r.error), None)
-    return replace(best, error=error, **counts)
+    return replace(best, error=error, **_evaluations(found))
 
 
 def _outcome(planned: Record, recorded: Record | None, began: bool) -> Record:

@@ -12,7 +12,7 @@ from robaudit.audit.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["CURVE", "Front", "plan_fronts", "validate_curve"]
+__all__ = ["CURVE", "Front", "plan_fronts", "single_threats", "validate_curve"]
 
 CURVE = "curve/"
 """Begins the keys of attacks that run for the curve."""
@@ -48,11 +48,31 @@ class Front:
     minimal: list[Planned]
     search: Planned | None
 
+    @property
+    def rounds(self) -> int:
+        """Most radii of the bisection."""
+        return self.profile.curve.rounds if self.profile.curve is not None else 0
+
+    def times(self, planned: Planned) -> int:
+        """How often an attack runs on a sample at most."""
+        return self.rounds if planned is self.search else 1
+
+    def attacks(self) -> list[Planned]:
+        """All attacks in order."""
+        return [*self.plan, *self.minimal, *([self.search] if self.search else [])]
+
     def records(self) -> list[dict[str, Any]]:
         """What a report says of the attacks before they ran, in order."""
-        after = [p.record() | {"phase": "curve"} for p in self.minimal]
-        after += [self.search.record() | {"phase": "bisection"}] if self.search else []
-        return [p.record() for p in self.plan] + after
+        phases = dict.fromkeys((p.key for p in self.minimal), "curve")
+        if self.search is not None:
+            phases[self.search.key] = "bisection"
+        records = [p.record() | {"norm": str(self.threat.norm)} for p in self.attacks()]
+        return [r | ({"phase": phases[r["id"]]} if r["id"] in phases else {}) for r in records]
+
+
+def single_threats(profile: Profile, norm: str | None = None) -> list[Profile]:
+    """The profile once for each of its threat models, with that one alone; of one norm if told."""
+    return [profile] if norm in (None, profile.threat.norm) else []
 
 
 def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:

@@ -41,7 +41,8 @@ class Finding:
 class Breach:
     """A sample that fell: which attack broke it, with what access; ``load`` reads the point kept as evidence.
 
-    Of a sample with several goals, ``sample`` is the number of the case.
+    Of a sample with several goals, ``sample`` is the number of the case. ``threat`` is the threat model that it fell
+    under; None: that of the bench.
     """
 
     sample: int
@@ -50,6 +51,7 @@ class Breach:
     prediction: int
     distance: float
     load: Callable[[], NDArray[Any]]
+    threat: ThreatModel | None = None
 
     @property
     def point(self) -> NDArray[Any]:

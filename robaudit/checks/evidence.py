@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.engine.units import Sample
+from robaudit.threat.model import ThreatModel
 
 __all__ = ["Evidence", "eight_bit"]
 
@@ -27,11 +28,12 @@ class Evidence(Check):
         for breach in breaches:
             sample = bench.sample(breach.sample)
             point = np.array(breach.point)
+            threat = breach.threat or bench.threat
             same = _prediction(bench, point) == breach.prediction
-            if not (same and _fools(breach.prediction, sample) and _admissible(bench, sample.u, point)):
+            if not (same and _fools(breach.prediction, sample) and _admissible(threat, sample.u, point)):
                 invalid.append(breach.sample)
-            if bench.target.eight_bit:
-                eight[str(breach.sample)] = _eight_bit_distance(bench, sample, point)
+            if bench.target.eight_bit and str(breach.sample) not in eight:  # of several threat models the first
+                eight[str(breach.sample)] = _eight_bit_distance(bench, threat, sample, point)
         return {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
 
     def verdict(self, measured: Measured) -> Finding:
@@ -59,8 +61,8 @@ def _fools(prediction: int, sample: Sample) -> bool:
     return prediction not in (sample.label, -1)
 
 
-def _admissible(bench: Bench, origin: NDArray[Any], point: NDArray[Any]) -> bool:
-    inside, _ = bench.threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point)[None])
+def _admissible(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> bool:
+    inside, _ = threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point)[None])
     return bool(inside[0])
 
 
@@ -71,9 +73,9 @@ def eight_bit(origin: NDArray[Any], point: NDArray[Any]) -> NDArray[Any]:
     return np.where(point == origin, origin, rounded).astype(point.dtype)
 
 
-def _eight_bit_distance(bench: Bench, sample: Sample, point: NDArray[Any]) -> float | None:
+def _eight_bit_distance(bench: Bench, threat: ThreatModel, sample: Sample, point: NDArray[Any]) -> float | None:
     """Distance of the rounded example if it still fools and lies in the ball, else None."""
     rounded = eight_bit(sample.u, point)
     prediction = _prediction(bench, rounded)
-    inside, size = bench.threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(rounded)[None])
+    inside, size = threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(rounded)[None])
     return float(size[0]) if _fools(prediction, sample) and bool(inside[0]) else None

@@ -60,20 +60,20 @@ def tally(*units: tuple[str, int, int, bool], plan: dict[str, Any] | None = None
 def test_attacks_that_never_began_are_not_run() -> None:
     found = tally(("a", 0, 0, True), plan=planned("a", "b", "c", c="skipped"))
     assert [(a["id"], a["status"]) for a in found.attacks] == [("a", "partial"), ("b", "not run"), ("c", "skipped")]
-    assert found.left == [4, 3, 3, 3]
+    assert (found.whole, found.left) == (4, {"a": 3, "b": 3, "c": 3})
 
 
 def test_no_plan_no_attacks() -> None:
     found = tally(plan={"kind": "plan", "attacks": []})
     assert found.attacks == []
-    assert found.left == [4]
+    assert (found.whole, found.left, found.standing) == (4, {}, 4)
 
 
 def test_a_later_attack_counts_on_what_earlier_ones_left() -> None:
     found = tally(("b", 0, 0, True), ("b", 1, 0, False), ("a", 0, 0, True), done=("a", "b"))
     assert found.broken_by == {0: "a"}
     assert list(found.best["b"]) == [1]  # sample 0 fell to an attack before it, on its second try
-    assert found.left == [4, 3, 3]
+    assert (found.whole, found.left, found.newly) == (4, {"a": 3, "b": 3}, {"a": 1, "b": 0})
 
 
 def test_released_units_are_not_billed() -> None:

@@ -1,0 +1,285 @@
+"""The robustness curve: each sample's smallest verified distance, and what is made of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
+from scipy.stats import binom
+
+from robaudit.audit.curve import build_curve, median_with_interval
+from robaudit.audit.distances import PRECISION, next_radius
+from robaudit.audit.profile import load_profile
+from robaudit.audit.threats import validate_curve
+from robaudit.errors import UsageError
+from robaudit.stats import interval, median_ranks
+from robaudit.threat.model import TOLERANCE
+
+SIDE = 4
+EPS = {"linf": 0.1, "l2": 0.35, "l1": 1.2, "l0": 2}
+
+
+def linear(path: Path) -> np.ndarray:
+    """A two-class linear model on 4 x 4 inputs; its normal [16]."""
+    normal = np.random.default_rng(5).normal(size=SIDE * SIDE).astype(np.float32)
+    weights = np.stack([-normal / 2, normal / 2])
+    arrays = {"w": weights, "b": np.array([normal.sum() / 4, -normal.sum() / 4], np.float32)}
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["logits"], transB=1)],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return normal.astype(np.float64)
+
+
+def near_the_middle(path: Path, normal: np.ndarray, count: int = 14) -> np.ndarray:
+    """Samples whose nearest boundary point lies in the box; two of them are labelled wrongly. Margins [count]."""
+    rng = np.random.default_rng(9)
+    x = (0.5 + rng.uniform(-0.08, 0.08, size=(count, 1, SIDE, SIDE))).astype(np.float32)
+    margins = (x.reshape(count, -1).astype(np.float64) - 0.5) @ normal
+    y = (margins > 0).astype(np.int64)
+    y[:2] = 1 - y[:2]
+    np.savez(path, x=x, y=y)
+    return np.abs(margins)
+
+
+def exact(norm: str, normal: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """Distances of the hyperplane: the margin over the dual norm."""
+    dual = {"linf": np.abs(normal).sum(), "l2": np.linalg.norm(normal), "l1": np.abs(normal).max()}[norm]
+    return margins / dual
+
+
+def profile(
+    path: Path, norm: str, more: str = "curve: true", attacks: str = "[fgsm]", eps: float | None = None
+) -> Path:
+    radius = EPS[norm] if eps is None else eps
+    path.write_text(
+        f"name: tiny\nthreat: {{norm: {norm}, eps: {radius}}}\nattacks: {attacks}\nchecks: [clean, evidence]\n{more}\n"
+    )
+    return path
+
+
+def at(curve: Any, eps: float) -> Any:
+    return next(point for point in curve.points if point.eps == eps)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_curve_of_a_linear_model_is_the_closed_form(tmp_path: Path, norm: str) -> None:
+    normal = linear(tmp_path / "m.onnx")
+    margins = near_the_middle(tmp_path / "d.npz", normal)
+    wanted = exact(norm, normal, margins)
+    eps = float(np.median(wanted))
+    request = make_request(
+        tmp_path / "m.onnx", tmp_path / "d.npz", profile(tmp_path / "p.yaml", norm, eps=eps), batch_size=5
+    )
+    result = run_here(request, tmp_path / "run")
+    [curve] = result.curves
+    found = [s.smallest_distance for s in result.samples]
+    assert found[:2] == [None, None]
+    np.testing.assert_allclose(found[2:], wanted[2:], rtol=0.03)
+    assert all(d >= w * (1 - 1e-4) for d, w in zip(found[2:], wanted[2:], strict=True))  # none nearer than the boundary
+    assert (curve.broken, curve.unbroken) == (12, 0)
+    assert curve.median_distance == pytest.approx(np.median(wanted[2:]), rel=0.03)
+    assert curve.area == pytest.approx(np.minimum(wanted[2:], eps).sum() / 14, rel=0.03)
+    assert [p.eps for p in curve.points] == sorted({p.eps for p in curve.points})
+    for point in curve.points:
+        stands = sum(d > point.eps + TOLERANCE for d in found[2:])
+        low, high = interval(stands, 14)
+        assert (point.k, point.n, point.low, point.high) == (stands, 14, low, high)
+        assert point.estimate == stands / 14
+    assert at(curve, 0).k == 12
+    assert at(curve, eps).k == result.worst_case.upper_bound_observed.k
+    assert result.verdict.status == "ok"
+
+
+def test_in_l0_the_fewest_features_are_counted(tmp_path: Path) -> None:
+    normal = linear(tmp_path / "m.onnx")
+    margins = near_the_middle(tmp_path / "d.npz", normal)
+    x = np.load(tmp_path / "d.npz")["x"].reshape(14, -1).astype(np.float64)
+    request = make_request(tmp_path / "m.onnx", tmp_path / "d.npz", profile(tmp_path / "p.yaml", "l0", attacks="[fmn]"))
+    result = run_here(request, tmp_path / "run")
+    sign = np.sign((x - 0.5) @ normal)
+    for sample in result.samples[2:]:
+        i = sample.index
+        gains = np.maximum(0, np.where(-sign[i] * normal > 0, 1 - x[i], x[i]) * np.abs(normal))
+        fewest = 1 + int(np.searchsorted(np.cumsum(np.sort(gains)[::-1]), margins[i]))
+        assert sample.smallest_distance in (fewest, fewest + 1)
+    [curve] = result.curves
+    assert at(curve, 2).k == result.worst_case.upper_bound_observed.k
+    assert not any(a.id.startswith("curve/apgd") for a in result.attacks)  # no attack of fixed radius in L0
+
+
+def test_what_the_curve_breaks_within_eps_counts_in_the_worst_case_with_evidence(tmp_path: Path) -> None:
+    normal = linear(tmp_path / "m.onnx")
+    wanted = exact("l2", normal, near_the_middle(tmp_path / "d.npz", normal))
+    eps = float(np.quantile(wanted[2:], 0.75)) * 1.03
+    weak = "[{id: square, queries: 1}]"
+    request = make_request(
+        tmp_path / "m.onnx", tmp_path / "d.npz", profile(tmp_path / "p.yaml", "l2", attacks=weak, eps=eps)
+    )
+    result = run_here(request, tmp_path / "run")
+    stands = int((wanted[2:] > eps).sum())
+    assert result.worst_case.upper_bound_observed.k == at(result.curves[0], eps).k == stands < 12
+    by = {s.broken_by for s in result.samples if s.broken_by}
+    assert any(name.startswith("curve/") for name in by)
+    newly = sum(a.newly_broken for a in result.attacks)
+    assert newly == 12 - stands == result.evidence.count
+    assert result.attacks[-1].cumulative_robust_accuracy.k == stands
+    assert {c.id: c.status for c in result.checks}["evidence"] == "pass"
+
+
+def test_a_breach_by_black_box_alone_counts_in_both(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    more = "curve: {attacks: [{id: fmn, steps: 1}], rounds: 0}"
+    attacks = "[{id: square, queries: 200}]"
+    request = make_request(
+        tmp_path / "m.onnx", tmp_path / "d.npz", profile(tmp_path / "p.yaml", "linf", more, attacks, 0.03)
+    )
+    result = run_here(request, tmp_path / "run")
+    alone = [s for s in result.samples if s.smallest_by == "square"]
+    assert alone
+    assert all(s.broken_by == "square" and s.smallest_distance <= 0.03 + TOLERANCE for s in alone)
+    assert at(result.curves[0], 0.03).k == result.worst_case.upper_bound_observed.k
+    assert "square" in result.curves[0].attacks
+
+
+class Stopper:
+    """Asks for a stop after so many journaled units."""
+
+    def __init__(self, folder: Path, units: int) -> None:
+        self.folder, self.units = folder, units
+
+    def __call__(self) -> bool:
+        return len(records(self.folder, "unit")) >= self.units
+
+
+@pytest.mark.parametrize("units", [18, 35, 45, 54])
+def test_an_interrupted_curve_goes_on_and_computes_nothing_twice(tmp_path: Path, units: int) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    more = "curve: {attacks: [deepfool, {id: fmn, steps: 10}], search: {id: apgd-ce, steps: 5}, rounds: 3}"
+    path = profile(tmp_path / "p.yaml", "linf", more, "[fgsm]", 0.01)
+    request = make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path, batch_size=3)
+    whole = run_here(request, tmp_path / "whole")
+    assert len(records(tmp_path / "whole", "unit")) > 54
+    part = run_here(request, tmp_path / "part", stop=Stopper(tmp_path / "part", units))
+    assert part.run.interrupted
+    assert at(part.curves[0], 0.01).k == part.worst_case.upper_bound_observed.k
+    resumed = run_here(request, tmp_path / "part")
+    assert outcome(resumed) == outcome(whole)
+    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
+    assert len(keys) == len(set(keys))
+
+
+def test_equal_at_any_batch_size(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    path = profile(tmp_path / "p.yaml", "l2", "curve: {attacks: [{id: fmn, steps: 10}], rounds: 3}", "[fgsm]", 0.05)
+    found = [
+        run_here(make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path, batch_size=size), tmp_path / str(size))
+        for size in (1, 5, 16)
+    ]
+    for one, other in itertools.pairwise(found):
+        for a, b in zip(one.samples, other.samples, strict=True):
+            assert (a.broken_by, a.smallest_by) == (b.broken_by, b.smallest_by)
+            if a.clean_prediction == a.label:
+                assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
+
+
+def test_without_a_curve_nothing_of_it_is_told(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    path = profile(tmp_path / "p.yaml", "linf", "")
+    result = run_here(make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path), tmp_path / "run")
+    assert result.curves == ()
+    assert '"curves"' not in result.to_json()
+    assert [a.id for a in result.attacks] == ["fgsm"]
+    assert "curve" not in load_profile(str(path)).model_dump()
+    off = profile(tmp_path / "off.yaml", "linf", "curve: false")
+    assert load_profile(str(off)).digest() == load_profile(str(path)).digest()
+
+
+def test_a_profile_takes_the_curve_of_its_base_or_drops_it(tmp_path: Path) -> None:
+    base = profile(tmp_path / "base.yaml", "linf", "curve: {rounds: 2}")
+    for name, line, rounds in (
+        ("a", "curve: true", 2),
+        ("b", "curve: {rounds: 1}", 1),
+        ("c", "", 2),
+        ("d", "curve: false", None),
+    ):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"name: {name}\nextends: {base}\n{line}\n")
+        curve = load_profile(str(path)).curve
+        assert (curve.rounds if curve else None) == rounds
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        ("{attacks: [pgd]}", "pgd has a fixed radius"),
+        ("{search: {id: fmn}}", "fmn has no fixed radius"),
+        ("{attacks: [{id: fmn, stepz: 3}]}", "stepz"),
+        ("{attacks: [fnm]}", "fnm"),
+    ],
+)
+def test_attacks_that_cannot_play_their_part_are_refused(tmp_path: Path, curve: str, message: str) -> None:
+    path = profile(tmp_path / "p.yaml", "linf", f"curve: {curve}")
+    with pytest.raises(UsageError, match=message):
+        validate_curve(load_profile(str(path)))
+
+
+def test_bisection_closes_in_on_a_known_boundary() -> None:
+    boundary, distance, floor, successes = 0.37, 0.8, 0.0, 0
+    for _ in range(30):
+        radius = next_radius(distance, floor, successes, start=0.05, most=1.0)
+        if radius is None:
+            break
+        assert floor < radius < distance
+        if radius >= boundary:
+            distance, successes = radius, successes + 1
+        else:
+            floor = radius
+    assert radius is None
+    assert boundary <= distance <= boundary * (1 + 2 * PRECISION)
+
+
+def test_bisection_widens_where_no_distance_is_known() -> None:
+    found, floor = [], 0.0
+    while (radius := next_radius(None, floor, 0, start=0.05, most=1.0)) is not None:
+        found.append(radius)
+        floor = radius
+    assert found == [0.1, 0.2, 0.4, 0.8, 1.0]
+
+
+def test_median_ranks_hold_their_confidence() -> None:
+    assert median_ranks(5) is None  # 2 / 2**5 is more than 5 %
+    for n in (6, 7, 20, 101, 1000):
+        low, high = median_ranks(n)
+        assert low + high == n - 1
+        assert 2 * binom.cdf(low, n, 0.5) <= 0.05 < 2 * binom.cdf(low + 1, n, 0.5)
+
+
+def test_a_median_beyond_what_was_broken_is_unknown() -> None:
+    ordered = [0.1 * i for i in range(1, 8)] + [math.inf] * 3
+    assert median_with_interval(ordered)[0] == pytest.approx(0.55)
+    assert median_with_interval(ordered)[1:] == (pytest.approx(0.2), None)
+    assert median_with_interval([0.1, math.inf]) == (None, None, None)
+    assert median_with_interval([]) == (None, None, None)
+
+
+def test_no_sample_no_curve_to_speak_of() -> None:
+    curve = build_curve("linf", 0.1, {}, 0, 0, [])
+    assert [p.eps for p in curve.points] == [0.0, 0.1, 0.2]
+    assert curve.points[0].estimate is None
+    assert curve.area is None
