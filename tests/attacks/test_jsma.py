@@ -97,3 +97,14 @@ def test_flat_models_and_single_features_end() -> None:
     samples = samples_for(single, 6)
     results = attack_all(single, make_attack("jsma", {}), ThreatModel(Norm.L0, 1), samples)
     assert all(r.success for r in results.values())
+
+
+@pytest.mark.parametrize("saliency", ["label", "target", "others"])
+def test_every_saliency_map_leads_across(saliency: str) -> None:
+    target = network((1, 6, 6), 5)
+    samples = samples_for(target, 6)
+    attack = make_attack("jsma", {"saliency": saliency, "gamma": 1.0})
+    results = attack_all(target, attack, ThreatModel(Norm.L0, 36), samples)
+    assert sum(r.success for r in results.values()) >= 5
+    rows = 2 if saliency == "others" else 1
+    assert all(r.backwards == rows * r.forwards for r in results.values())

@@ -76,14 +76,14 @@ class State(Slots):
 
 @attack_parameters
 class JSMA(SlotAttack[State]):
-    """Change the two features that raise the target's logit and lower the others' sum the most; repeat.
+    """Change the two features that raise the target's logit and lower the label's (or all others') the most; repeat.
 
     Source: Papernot, McDaniel, Jha, Fredrikson, Celik, Swami 2016, "The Limitations of Deep Learning in
     Adversarial Settings", algorithm 3 with the saliency maps of eq. 8 (features go up) and eq. 9 (down) over pairs,
-    on logits. Both maps are searched at once, a feature never turns back, and one goes alone
+    on logits (``saliency: others``). Both maps are searched at once, a feature never turns back, and one goes alone
     where no second one helps; the paper's own runs use ``direction: up``. A greedy attack on L0, targeted; an
-    untargeted audit tries several classes. Cost: a forward and two backwards a step, for each class at most
-    (features x gamma / 2) steps where theta is 1.
+    untargeted audit tries several classes. Cost: a forward and a backward (two with ``saliency: others``) a step, for
+    each class at most (features x gamma / 2) steps where theta is 1.
 
     Args:
         theta: how far a feature moves in a step, as a fraction of the domain's width.
@@ -91,6 +91,8 @@ class JSMA(SlotAttack[State]):
             it seeks smallest distances.
         targets: classes tried for each sample of an untargeted audit, by falling clean logit.
         direction: which way features may go.
+        saliency: what is weighed: the target's logit less the label's; the target's alone; or, as in the paper, the
+            target's against the sum of all others, which takes twice as many features on a small image classifier.
     """
 
     id = "jsma"
@@ -102,6 +104,7 @@ class JSMA(SlotAttack[State]):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.145
     targets: Count = 9
     direction: Literal["both", "up", "down"] = "both"
+    saliency: Literal["label", "target", "others"] = "label"
 
     @property
     def unit_targets(self) -> int:
@@ -114,7 +117,10 @@ class JSMA(SlotAttack[State]):
         return State(problem.x, nowhere, problem.full(0).long(), Smallest.none(problem))
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The gradients of the target's logit and of the sum of all."""
+        """What the map is made of: the target's logit, less the label's, or the sum of all beside it."""
+        if self.saliency != "others":
+            base = problem.label if self.saliency == "label" else None
+            return Jacobian(state.point, classes=problem.target[:, None], base=base)
         total = torch.full_like(problem.target, -1)
         return Jacobian(state.point, classes=torch.stack([problem.target, total], 1))
 
@@ -123,8 +129,8 @@ class JSMA(SlotAttack[State]):
         assert answer.gradient is not None
         first = state.step == 0
         seen = dataclasses.replace(answer, fooled=answer.fooled & ~first)
-        towards, total = answer.gradient.flatten(2).unbind(1)
-        others = total - towards
+        towards, *total = answer.gradient.flatten(2).unbind(1)
+        others = total[0] - towards if total else -towards
         up, down = self._open(problem, state.point)
         none = torch.zeros_like(towards[:, :1])  # a candidate that changes nothing, beside which one goes alone
         never = float("-inf")
