@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -44,12 +44,15 @@ class MinimalNormAttack(SlotAttack[SearchT]):
     stop = Stop.RUN_ON
     steps: int
     polish: int = 0
+    polish_share: ClassVar[int] = 10
+    """At most one in so many evaluations polishes."""
 
     def main_steps(self, problem: Problem) -> int:
-        """Evaluations before polishing: at least half; all in L0, where no boundary is smooth."""
+        """Evaluations before polishing; all of them in L0, which has no linearised boundary to gain from."""
         if problem.norm is Norm.L0:
             return self.steps
-        return max(self.steps - self.polish, (self.steps + 1) // 2)
+        polish = min(self.polish, self.steps // self.polish_share)
+        return self.steps - polish if polish > 1 else self.steps  # the first looks at the nearest point again
 
     def following(self, problem: Problem, state: SearchT, answer: Answer, smallest: Smallest, moved: Tensor) -> Tensor:
         """[S, *shape] points to evaluate next.

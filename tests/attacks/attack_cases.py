@@ -61,7 +61,7 @@ CASES: dict[str, Case] = {
     "jsma": Case({"targets": 3}, optimum=None, counted=False),
     "lbfgs": Case({"steps": 10, "searches": 3, "targets": 2, "memory": 3}, optimum=None, counted=False),
     "mi-fgsm": Case({"steps": 5}),
-    "pdpgd": Case({"steps": 100, "primal_rate": 1.0}),
+    "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
     "r-fgsm": Case(optimum=None),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),

@@ -46,7 +46,7 @@ class DDN(MinimalNormAttack[State]):
         first_norm: where the norm starts, as a fraction of the domain's width.
         step_length: length of the first step; a cosine takes it to 0.01.
         polish: how many of the evaluations, the last ones, linearise the boundary at the nearest point found
-            and go to its nearest point; 0 is the published algorithm. L0 has none.
+            and go to its nearest point; 0 is the published algorithm. At most one in 10; none in L0.
     """
 
     id = "ddn"

@@ -51,7 +51,7 @@ class FMN(MinimalNormAttack[State]):
         gamma: by how much the radius changes at first, as a fraction.
         last_gamma: and in the end.
         polish: how many of the evaluations, the last ones, linearise the boundary at the nearest point found
-            and go to its nearest point; 0 is the published algorithm. L0 has none.
+            and go to its nearest point; 0 is the published algorithm. At most one in 10; none in L0.
     """
 
     id = "fmn"

@@ -65,11 +65,12 @@ class PDPGD(MinimalNormAttack[State]):
         first_ratio: the norm's multiplier over the misclassification's at the start.
         sparse: proximal operator in L0, ``two-thirds`` or ``l0``.
         polish: how many of the evaluations, the last ones, linearise the boundary at the nearest point found
-            and go to its nearest point; 0 is the published algorithm. L0 has none.
+            and go to its nearest point; 0 is the published algorithm. At most one in 100; none in L0.
     """
 
     id = "pdpgd"
     norms = frozenset(Norm)
+    polish_share = 100  # its last steps, where the weights settle, gain more than polishing does
 
     steps: Count = 500
     primal_rate: Positive = 0.1

@@ -83,7 +83,8 @@ class SigmaZero(MinimalNormAttack[State]):
         first = state.first.lerp(slope, 1 - BETA_1)
         second = state.second * BETA_2 + slope.square() * (1 - BETA_2)
         rate = cosine(state.step, self.steps, self.rate, self.rate / 10)
-        length = per_slot((rate / (1 - BETA_1**count)).to(x.dtype), x)
+        before = cosine((state.step - 1).clamp_min(0), self.steps, self.rate, self.rate / 10)
+        length = per_slot((before / (1 - BETA_1**count)).to(x.dtype), x)
         scale = second.sqrt() * per_slot((1 - BETA_2**count).rsqrt().to(x.dtype), x) + 1e-8
         moved = problem.clip(state.point - first / scale * length)
         change = torch.where(answer.fooled, self.threshold_rate, -self.threshold_rate) * rate
