@@ -45,7 +45,7 @@ DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "
 PREFIX = "ROBAUDIT_"
 OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_")
 INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
-PATH_KEYS = frozenset({"data", "labels", "feature_ranges", "classes", "surrogates", "output", "run_dir"})
+PATH_KEYS = frozenset({"data", "labels", "feature_ranges", "classes", "surrogates", "stand_in", "output", "run_dir"})
 
 
 def _listed(value: object) -> object:
@@ -198,6 +198,8 @@ class Settings(_Keys):
     """Class names in the order of the model's outputs, or the path of a file with one a line."""
     surrogates: Paths = ()
     """Files of surrogate models for transfer attacks."""
+    stand_in: PathText | None = None
+    """File of a differentiable model whose gradient white-box attacks take in place of the model's own."""
     gates: tuple[GateSpec, ...] = ()
     """Gates; one on the same metric replaces the profile's."""
     min_robust: float | None = Field(default=None, ge=0, le=1)

@@ -45,6 +45,7 @@ def run_id_of(request: AuditRequest) -> str:
             "reference": request.reference,
             "classes": request.classes,
             "surrogates": [_model_digest(request, path) for path in request.surrogates],
+            "stand-in": None if request.stand_in is None else _model_digest(request, request.stand_in),
             "input": request.input_values,
             "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),

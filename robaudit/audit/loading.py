@@ -91,10 +91,13 @@ def load(
     drawn = data.draw(request.profile.data.samples, request.seed)
     goals = None if inspecting else _goals(request, target, data, table)
     surrogates, problems = _surrogates(request, target)
-    for model in surrogates:
+    stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in")]
+    for model in (*surrogates, *stand_ins):
         model.spec = _ranged(request, model.spec, ranges, table)
+    for model in stand_ins:
+        target.use_stand_in(model)
     meanings = []
-    for model in (target, *surrogates) if reference == "labels" else ():
+    for model in (target, *surrogates, *stand_ins) if reference == "labels" else ():
         meaning = (known or {}).get(model.sha256) or search_meaning(model, data, drawn, request.seed, told)
         if meaning is not None:
             apply_meaning(model, meaning)
@@ -208,23 +211,11 @@ def _data(
 
 
 def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], list[str]]:
-    """Surrogates that fit the target; each is read with its own metadata, else with the target's input spec."""
+    """Surrogates that fit the target, and why others do not."""
     found: list[Target] = []
     problems: list[str] = []
     for path in request.surrogates:
-        try:
-            surrogate = load_target(
-                path,
-                overrides=SpecOverrides(request.input_values, request.input_sources),
-                device=request.device,
-                sample_shape=target.spec.shape,
-                trust_model=request.trust_model,
-                custom_ops=request.custom_ops,
-            )
-        except UsageError:
-            raise
-        except RobauditError as error:
-            raise UsageError(f"the surrogate {path} cannot be loaded: {error}") from error
+        surrogate = _other(request, path, target, "surrogate")
         if surrogate.gradient.available:
             surrogate.calibrate()
         problem = _misfit(path, surrogate, target)
@@ -233,6 +224,23 @@ def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], li
         else:
             found.append(surrogate)
     return found, problems
+
+
+def _other(request: AuditRequest, path: Path, target: Target, what: str) -> Target:
+    """A model beside the target, read with its own metadata, else with the target's input spec."""
+    try:
+        return load_target(
+            path,
+            overrides=SpecOverrides(request.input_values, request.input_sources),
+            device=request.device,
+            sample_shape=target.spec.shape,
+            trust_model=request.trust_model,
+            custom_ops=request.custom_ops,
+        )
+    except UsageError:
+        raise
+    except RobauditError as error:
+        raise UsageError(f"the {what} {path} cannot be loaded: {error}") from error
 
 
 def _misfit(path: Path, surrogate: Target, target: Target) -> str | None:

@@ -27,6 +27,7 @@ class AuditRequest:
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
         surrogates: model files for transfer attacks.
+        stand_in: model file whose gradient white-box attacks take.
         input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
         interface: what the user said of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
@@ -55,6 +56,7 @@ class AuditRequest:
     reference: Literal["labels", "model"] = "labels"
     classes: tuple[str, ...] | None = None
     surrogates: tuple[Path, ...] = ()
+    stand_in: Path | None = None
     input_values: dict[str, Any] = field(default_factory=dict)
     input_sources: dict[str, str] = field(default_factory=dict)
     interface: Interface = field(default_factory=Interface)

@@ -56,6 +56,10 @@ def scan(
     surrogate: Annotated[
         list[Path] | None, typer.Option(help="Model file for transfer attacks; repeat to average logits.")
     ] = None,
+    stand_in: Annotated[
+        Path | None,
+        typer.Option(help="Differentiable model whose gradient is taken in place of the model's own (BPDA)."),
+    ] = None,
     min_robust: Annotated[
         float | None, typer.Option(help="Gate: least robust accuracy that passes (exact one-sided interval).")
     ] = None,
@@ -196,6 +200,7 @@ def scan(
         "curve": curve or None,
         "samples": samples,
         "surrogates": surrogate,
+        "stand_in": stand_in,
         "min_robust": min_robust,
         "on_inconclusive": on_inconclusive,
         "output": output,
@@ -311,7 +316,8 @@ def to_request(
         sources["feature_ranges"] = sources["feature_ranges"] if ranges is None else "sidecar file"
     limits = {name: value for name, value in (process or {}).items() if value is not None}
     limits["custom_ops"] = tuple(_library(path) for path in limits.get("custom_ops", ()))
-    for path in (model, *map(Path, settings.surrogates)):
+    beside = (*settings.surrogates, *([] if settings.stand_in is None else [settings.stand_in]))
+    for path in (model, *map(Path, beside)):
         model_format(path)
     if data is not None:
         check_source(data)
@@ -328,6 +334,7 @@ def to_request(
         reference="model" if stability or data is None else "labels",
         classes=_classes(settings.classes),
         surrogates=tuple(Path(p) for p in settings.surrogates),
+        stand_in=None if settings.stand_in is None else Path(settings.stand_in),
         input_values=values,
         input_sources={k: sources[f"input.{k}"] for k in values},
         interface=interface,

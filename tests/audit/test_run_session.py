@@ -28,6 +28,7 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.attacks.requests import Gradient
 from robaudit.attacks.whitebox.pgd import PGD
 from robaudit.audit.events import Event, UnitsFinished
+from robaudit.audit.identity import run_id_of
 from robaudit.audit.journal import Journal
 from robaudit.audit.request import AuditRequest
 from robaudit.checks.base import Bench, Check, Finding, Measured
@@ -316,6 +317,19 @@ def test_a_full_disk_leaves_everything_in_memory(
     assert ("unit", True, "No space left on device") in heard
     monkeypatch.undo()
     assert outcome(run_here(audit, tmp_path / "run")) == outcome(whole)  # and the journal is sound
+
+
+def test_a_stand_in_gives_white_box_a_gradient(tmp_path: Path) -> None:
+    model, plain = make_onnx(tmp_path / "m.onnx", extra="foreign"), make_onnx(tmp_path / "plain.onnx")
+    profile = make_profile(tmp_path / "p.yaml", MINIMAL, eps=0.1)
+    audit = make_request(model, make_data(tmp_path / "d.npz"), profile)
+    result = run_here(dataclasses.replace(audit, stand_in=plain), tmp_path / "run")
+    fgsm = result.attacks[0]
+    assert fgsm.status == "done"
+    assert fgsm.broken > 0
+    assert result.target.gradient.method == "stand-in"
+    assert result.target.gradient.source == "the stand-in plain.onnx"
+    assert run_id_of(audit) != run_id_of(dataclasses.replace(audit, stand_in=plain))
 
 
 def test_an_operator_that_the_importer_lacks_leaves_black_box(tmp_path: Path) -> None:
