@@ -39,8 +39,10 @@ def scan(
     target_column: Annotated[
         str | None, typer.Option(help="Column of a table with the class to reach, for --goal given.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="quick, ci, standard, or a YAML file. Default: quick.")] = None,
-    norm: Annotated[str | None, typer.Option(help="linf or l2.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="quick, ci, standard, thorough, … or a YAML file. Default: quick.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="linf, l2, l1 or l0.")] = None,
     eps: Annotated[str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")] = None,
     goal: Annotated[
         str | None,
