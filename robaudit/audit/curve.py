@@ -11,6 +11,8 @@ from robaudit.threat.model import TOLERANCE
 
 __all__ = ["accuracy_at", "build_curve", "median_with_interval"]
 
+EVEN = 12
+"""Most evenly spaced points."""
 QUANTILES = 10
 """Parts that the distances are split into for the curve's points."""
 
@@ -45,11 +47,13 @@ def build_curve(
     median, low, high = median_with_interval(padded)
     # at an observed distance the sample itself has fallen, so that each point stands right behind its step
     cuts = {ordered[math.ceil(len(ordered) * i / QUANTILES) - 1] for i in range(1, QUANTILES + 1) if ordered}
-    radii = sorted({0.0, eps, 2 * eps, *cuts})
+    step, most = _spacing(eps, ordered, whole=norm == "l0")
+    radii = sorted({eps, *cuts, *(step * i for i in range(most + 1) if not math.isclose(step * i, eps))})
     return Curve(
         norm=norm,
         attacks=tuple(attacks),
         confidence=CONFIDENCE,
+        step=step,
         points=tuple(accuracy_at(radius, padded, n) for radius in radii),
         broken=len(ordered),
         unbroken=correct - len(ordered),
@@ -59,6 +63,18 @@ def build_curve(
         area=sum(min(d, eps) for d in padded) / n if n else None,
         area_eps=eps,
     )
+
+
+def _spacing(eps: float, ordered: Sequence[float], whole: bool) -> tuple[float, int]:
+    """Spacing of the even points and their number: up to twice ε, or as far as most samples reach if that is less."""
+    reach = 2 * eps
+    if ordered:
+        reach = min(reach, 1.2 * ordered[math.ceil(0.9 * len(ordered)) - 1] or reach)
+    rough = reach / EVEN
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * unit for unit in (1, 2, 2.5, 5, 10) if power * unit >= rough * (1 - 1e-9))
+    step = float(max(1, math.ceil(step))) if whole else step
+    return step, math.ceil(reach / step - 1e-9)
 
 
 def median_with_interval(ordered: Sequence[float]) -> tuple[float | None, float | None, float | None]:

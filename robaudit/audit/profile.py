@@ -194,7 +194,7 @@ class CurveSpec(_Spec):
     """Attacks that seek smallest distances, each on every sample; none: the usual ones of the norm."""
     search: AttackSpec | None = None
     """Attack of fixed radius that each sample's distance is bisected with; null: the usual one."""
-    rounds: int = Field(default=6, ge=0)
+    rounds: int = Field(default=8, ge=0)
     """Most radii tried for each sample; 0: no bisection."""
 
     _names = field_validator("attacks", mode="before")(_by_name)

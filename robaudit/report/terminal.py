@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.audit.result import Attack, Check, Gate, Result, Sample
+from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details
 from robaudit.report.words import (
     ascii_only,
@@ -138,6 +139,7 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
     _top(console, result)
     _attacks(console, result)
     _worst_case(console, result)
+    draw_curves(console, result)
     if result.checks:
         _checks(console, result.checks)
     if result.gates:
@@ -225,7 +227,8 @@ def _gradient(result: Result) -> str:
 def _attacks(console: Console, result: Result) -> None:
     if not result.attacks:
         return
-    _heading(console, "Attacks, each on what the ones before it left standing")
+    of_curve = "; those of the curve on all" if result.curves else ""
+    _heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("attack\naccess", overflow="fold")
     table.add_column("broken\nof tried", justify="right")

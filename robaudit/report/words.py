@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from robaudit.audit.result import Access, Data, InputSpec, Rate, Threat
+from robaudit.audit.result import Access, CurvePoint, Data, InputSpec, Rate, Threat
 from robaudit.audit.verdict import percent as rate_words
 from robaudit.audit.verdict import threat_phrase
 
@@ -14,6 +14,7 @@ __all__ = [
     "count",
     "duration",
     "input_words",
+    "number",
     "plain",
     "rate_words",
     "short_rate",
@@ -47,7 +48,12 @@ def ascii_only(text: str) -> str:
     return text.translate(ASCII).encode("ascii", "replace").decode()
 
 
-def short_rate(rate: Rate) -> str:
+def number(value: float) -> str:
+    """A figure of no fixed size, to three digits."""
+    return f"{value:.3g}"
+
+
+def short_rate(rate: Rate | CurvePoint) -> str:
     """A rate for a table: ``41.0% [31.3, 51.3]``."""
     if rate.estimate is None:
         return "-"

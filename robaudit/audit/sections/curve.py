@@ -36,7 +36,9 @@ class Curve(Record):
     confidence: FiniteFloat
     """Confidence of all intervals, each for itself."""
     points: tuple[CurvePoint, ...]
-    """The curve by rising radius: 0, quantiles of the distances, the radius of the threat model and twice that."""
+    """The curve by rising radius: deciles of the distances, multiples of ``step``, and the threat model's radius."""
+    step: FiniteFloat
+    """Spacing of the evenly spaced points, from 0."""
     broken: int
     """Samples answered correctly for which an adversarial example was found at some distance."""
     unbroken: int

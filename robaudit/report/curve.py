@@ -1,0 +1,75 @@
+"""The robustness curve, drawn with plain characters."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from robaudit.audit.result import Curve, CurvePoint, Result
+from robaudit.report.words import number, short_rate
+
+__all__ = ["draw_curves"]
+
+NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+WIDEST = 50
+NARROWEST = 8
+EVEN = 1e-6
+
+
+def draw_curves(console: Console, result: Result) -> None:
+    """Each curve as bars to scale, one a radius, with the exact interval of each and a sentence on what it means."""
+    for curve in result.curves:
+        title = "Accuracy" if result.worst_case.metric == "robust_accuracy" else "Stability"
+        console.print()
+        console.print(Text(f"{title} at every eps in {NORMS[curve.norm]}: an upper bound at each", style="bold"))
+        rows = _rows(curve)
+        labels = [number(point.eps) for point in rows]
+        left = max(map(len, labels))
+        figures = [short_rate(point) for point in rows]
+        room = console.width - left - max(map(len, figures)) - 7
+        beside = room >= NARROWEST
+        width = min(WIDEST, room if beside else console.width - left - 6)
+        for point, label, figure in zip(rows, labels, figures, strict=True):
+            mark = ">" if point.eps == curve.area_eps else " "
+            line = Text(f"  {mark} {label:>{left}} |").append(_bar(point, max(width, NARROWEST)), style="cyan")
+            console.print(line.append(f" {figure}") if beside else line, no_wrap=True, overflow="crop")
+            if not beside:
+                console.print(Text(f"    {'':{left}}  {figure}"))
+        for sentence in _sentences(curve):
+            console.print(Padding(Text(sentence, style="dim" if sentence.startswith("#") else ""), (0, 0, 0, 2)))
+
+
+def _rows(curve: Curve) -> list[CurvePoint]:
+    """The evenly spaced points, and the threat model's."""
+
+    def even(eps: float) -> bool:
+        return abs(eps / curve.step - round(eps / curve.step)) < EVEN
+
+    return [point for point in curve.points if even(point.eps) or point.eps == curve.area_eps]
+
+
+def _bar(point: CurvePoint, width: int) -> str:
+    """``#`` up to the interval's lower end, ``=`` up to the estimate, ``-`` up to its upper end."""
+    low, middle, high = (round(value * width) for value in (point.low, point.estimate or 0.0, point.high))
+    return ("#" * low + "=" * (middle - low) + "-" * (high - middle)).ljust(width)
+
+
+def _sentences(curve: Curve) -> list[str]:
+    n = curve.broken + curve.unbroken
+    sure = f"{curve.confidence:.0%}"
+    found = [f"# lower end of the exact {sure} interval, = estimate, - upper end; > the threat model's eps."]
+    if curve.median_distance is not None:
+        low = "unknown" if curve.median_low is None else number(curve.median_low)
+        high = "unknown" if curve.median_high is None else number(curve.median_high)
+        found.append(
+            f"Half of the {n} samples answered correctly fall at {number(curve.median_distance)} or nearer "
+            f"(median; {sure} interval {low} to {high})."
+        )
+    if curve.area is not None:
+        mean = curve.area / curve.area_eps
+        found.append(f"Mean accuracy from eps 0 to {number(curve.area_eps)}: {mean:.1%} (area {number(curve.area)}).")
+    if curve.unbroken:
+        found.append(f"For {curve.unbroken} of {n} nothing was found at any distance.")
+    found.append("Each sample counts up to its smallest verified distance; a stronger attack can only lower the curve.")
+    return found

@@ -1,0 +1,67 @@
+"""The robustness curve in the terminal report."""
+
+from __future__ import annotations
+
+import pytest
+from results import make_result
+
+from robaudit.audit.curve import build_curve
+from robaudit.audit.result import Result
+from robaudit.audit.verdict import conclude
+from robaudit.report.terminal import render_text
+from robaudit.report.words import ascii_only
+
+EPS = 8 / 255
+
+
+@pytest.fixture
+def result() -> Result:
+    distances = {i: EPS * (i + 1) / 40 for i in range(80)}
+    curve = build_curve("linf", EPS, distances, 90, 100, ["fmn"])
+    return conclude(make_result(k=50, curves=(curve,)), [])
+
+
+def lines(text: str) -> list[str]:
+    block = text.split("\nAccuracy at every eps", 1)[1]
+    return block.split("\n\n", 1)[0].splitlines()
+
+
+def test_bars_are_to_scale_and_fall_with_eps(result: Result) -> None:
+    rows = [line for line in lines(render_text(result)) if "|" in line]
+    bars = [line.split("|", 1)[1] for line in rows]
+    sizes = [bar.count("#") + bar.count("=") for bar in bars]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 2 * sizes[-1] > 0
+    assert "90.0% [82.4, 95.1]" in rows[0]
+    [marked] = [line for line in rows if line.startswith("  >")]
+    assert "0.0314" in marked
+    assert "50.0% [39.8, 60.2]" in marked
+
+
+def test_what_it_means_is_said(result: Result) -> None:
+    text = " ".join("\n".join(lines(render_text(result))).split())
+    for words in (
+        "an upper bound at each",
+        "Half of the 90 samples",
+        "For 10 of 90 nothing was found",
+        "Mean accuracy",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("width", [32, 45, 80, 200])
+def test_no_line_is_wider_than_the_terminal(result: Result, width: int) -> None:
+    found = lines(render_text(result, width=width))
+    assert all(len(line) <= width for line in found)
+    assert sum("#" in line and "|" in line for line in found) >= 8
+
+
+def test_plain_characters_alone_carry_the_drawing(result: Result) -> None:
+    text = "\n".join(lines(render_text(result)))
+    assert ascii_only(text).replace("inf", "∞", 1) == text.replace("L∞", "L∞", 1)
+    assert "\x1b" not in text
+    assert "\x1b[" in render_text(result, color=True).split("at every eps")[1]
+
+
+def test_nothing_is_drawn_without_a_curve() -> None:
+    assert "at every eps" not in render_text(conclude(make_result(), []))
