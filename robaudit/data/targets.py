@@ -21,7 +21,7 @@ def read_targets(source: Path, labels: Path | None, table: Table | None, ids: Se
     """Name or number of the class to reach for each sample, empty where there is none; None where the data has none.
 
     Args:
-        source: image folder, table or ``.npz``.
+        source: image folder, table or ``.npz``, where a number below 0 is none.
         labels: CSV of file,label,target for a folder; default its ``labels.csv``.
         table: the source, where it is a table.
         ids: names of the samples, in the order of the data.
@@ -34,16 +34,25 @@ def read_targets(source: Path, labels: Path | None, table: Table | None, ids: Se
     if source.is_dir():
         path = labels if labels is not None else source / "labels.csv"
         return _from_csv(path, source, ids) if path.is_file() else None
-    with np.load(source, allow_pickle=False) as archive:
-        if COLUMN not in archive:
-            return None
-        found = archive[COLUMN]
-    if len(found) != len(ids):
-        raise UsageError(f"{source} holds {len(ids)} samples and {len(found)} targets")
-    if found.dtype.kind in "US":
-        return tuple(_text(str(name)) for name in found.reshape(len(ids), -1)[:, 0].tolist())
-    numbers = check_labels(found, None, f"{source} (array {COLUMN})").tolist()
-    return tuple("" if number < 0 else str(number) for number in numbers)
+    return _from_npz(source, len(ids))
+
+
+def _from_npz(path: Path, count: int) -> tuple[str, ...] | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if COLUMN not in archive:
+                return None
+            found = np.atleast_1d(archive[COLUMN])
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the array {COLUMN} in {path} cannot be read: {' '.join(str(error).split())}") from error
+    if found.dtype.kind in "US" and found.ndim == 1:
+        texts = [_text(str(name)) for name in found.tolist()]
+    else:
+        numbers = check_labels(found, None, f"{path}, array {COLUMN},").tolist()
+        texts = ["" if number < 0 else str(number) for number in numbers]
+    if len(texts) != count:
+        raise UsageError(f"{path} holds {count} samples and {len(texts)} targets")
+    return tuple(texts)
 
 
 def _from_csv(path: Path, folder: Path, ids: Sequence[str]) -> tuple[str, ...] | None:
