@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from run_kit import ALL, make_data, make_onnx, make_profile, make_request, outcome, predict, records, run_here, weights
 from test_labels_only import labels_only
@@ -181,6 +182,19 @@ def test_labels_alone_rank_no_classes_but_may_be_driven_to_one(tmp_path: Path) -
     broken = [s for s in result.samples if s.broken_by]
     assert broken
     assert all((s.adversarial_prediction,) == s.targets for s in broken)
+
+
+def test_a_class_that_no_input_reaches_warns_and_withholds_nothing(tmp_path: Path) -> None:
+    request = ask(tmp_path, "class:3", attacks="\n  - {id: fgsm}\n")
+    model = onnx.load(request.model)
+    last = next(array for array in model.graph.initializer if array.name == "b2")
+    last.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 0, 0, -100], np.float32), "b2"))
+    onnx.save(model, request.model)
+    result = run_here(request, tmp_path / "run")
+    (unbounded,) = [check for check in result.checks if check.id == "unbounded"]
+    assert unbounded.status == "warn"
+    assert " 0 of " in unbounded.message
+    assert result.worst_case.robust_accuracy is not None
 
 
 def test_a_report_says_what_was_sought(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from robaudit.audit.profile import CHECKS
 from robaudit.checks.base import Breach, Finding, fires
 from robaudit.checks.evidence import eight_bit
 from robaudit.checks.registry import check_classes
-from robaudit.engine.units import Sample
+from robaudit.engine.units import Sample, case_of
 from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
@@ -301,6 +302,23 @@ def test_black_over_white_counts_what_every_white_attack_left() -> None:
     assert find("black-over-white", bench).status == "warn"
     bench.fallen = [breach(bench, 0, "pgd", Access.WHITE_BOX)]
     assert find("black-over-white", bench).status == "pass"
+
+
+def test_black_over_white_counts_a_sample_once_whatever_it_was_made_to_answer() -> None:
+    bench = FakeBench()
+    bench.done = {"pgd": Access.WHITE_BOX, "square": Access.SCORES}
+    one = breach(bench, 0, "square", Access.SCORES)
+    bench.fallen = [dataclasses.replace(one, sample=case_of(3, goal)) for goal in range(20)]
+    found = find("black-over-white", bench)
+    assert (found.status, found.value) == ("warn", 1 / 14)
+
+
+def test_a_class_out_of_reach_is_no_blind_gradient() -> None:
+    assert verdict("unbounded", samples=9, broken=9, blind=0).status == "pass"
+    out = verdict("unbounded", samples=9, broken=2, blind=0)
+    assert (out.status, out.value) == ("warn", 2 / 9)
+    assert "out of the attacks' reach" in out.message
+    assert verdict("unbounded", samples=9, broken=2, blind=1).status == "fail"
 
 
 def test_black_over_white_says_when_it_is_beyond_chance() -> None:
