@@ -135,7 +135,7 @@ def _native(graph: Graph, halves: set[str], made: set[str]) -> set[int]:
 
     One between operators that all run in float32 is run in float32 as well.
     """
-    native = {id(node) for node in graph.nodes if _has_kernel(node)}
+    native = {id(node) for node in graph.nodes if has_half_kernel(node)}
     producer = {name: node for node in graph.nodes for name in node.outputs}
     readers: dict[str, list[Node]] = defaultdict(list)
     for node in graph.nodes:
@@ -151,7 +151,8 @@ def _native(graph: Graph, halves: set[str], made: set[str]) -> set[int]:
     return native
 
 
-def _has_kernel(node: Node) -> bool:
+def has_half_kernel(node: Node) -> bool:
+    """Whether ONNX Runtime has a CPU kernel of this operator for float16."""
     if node.op == "Cast" and not node.domain:
         return True
     first = _COMPUTES.get((node.domain, node.op), None if node.domain else _MOVES.get(node.op))
