@@ -155,6 +155,8 @@ def chooser(
         UsageError: the goal does not fit the model or its data.
     """
     wrong = classes - 1
+    if goal.targeted and wrong < 1:
+        raise UsageError("the model knows one class, so that there is no wrong one to ask for")
     if goal.kind == "every" and goal.count is None and wrong > MOST_CLASSES:
         raise UsageError(
             f"the goal every would attack each sample {wrong} times; say how many of the likeliest classes with every:N"

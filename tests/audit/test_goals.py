@@ -122,6 +122,7 @@ def test_texts_that_name_no_goal(text, words) -> None:
         ("class:cat", {"names": ["cat", "cat"], "classes": 2}, "several classes are called 'cat'"),
         ("given", {}, "--target-column"),
         ("given", {"given": ["0", "7"]}, "a given target: there is no class 7"),
+        ("random", {"classes": 1}, "the model knows one class"),
         ("every", {"classes": 1000}, "999 times; say how many of the likeliest classes with every:N"),
         ("least-likely", {"no_scores": "the file returns labels only"}, "the file returns labels only; use random"),
         ("second-likely", {"no_scores": "the file returns labels only"}, "ranks classes by scores"),

@@ -131,7 +131,7 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    assert names == [*sorted(attack_classes()), *sorted(check_classes())]
+    assert names == [*sorted(attack_classes()), *sorted(check_classes()), "goal"]
 
 
 @pytest.mark.parametrize("name", [*attack_classes(), *check_classes()])
