@@ -98,7 +98,7 @@ def attacked(
         lambda result: found.setdefault(result.unit.sample, []).append(result),
         draws=draws,
     )
-    return {index: best_of(results) for index, results in found.items()}
+    return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
 
 class Counter(nn.Module):

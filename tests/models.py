@@ -134,4 +134,4 @@ def attack_all(
         lambda r: results.setdefault(r.unit.sample, []).append(r),
         draws=draws,
     )
-    return {index: best_of(found) for index, found in results.items()}
+    return {index: best_of(found, minimal=threat.minimal) for index, found in results.items()}

@@ -137,7 +137,7 @@ class SessionBench:
         )
         if not complete:
             raise AuditInterrupted("the audit was interrupted")
-        return {index: best_of(results) for index, results in found.items()}
+        return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
     def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """[N] largest absolute entry of the gradient of a loss at each sample."""
@@ -175,7 +175,7 @@ class SessionBench:
                 if cascade.broken_by.get(case) == record["attack"]:
                     key = (sample_of(case), case, place)
                     best = winners.get(key, record)
-                    winners[key] = min(best, record, key=lambda r: (r["restart"], r["target"]))
+                    winners[key] = min(best, record, key=_precedence)
         return [
             Breach(
                 case,
@@ -198,6 +198,11 @@ class SessionBench:
         """The loss of each white-box attack that is to run; None where it has one of its own."""
         white = [p for p in self._cascade.plan if p.status == "ready" and p.attack.access is Access.WHITE_BOX]
         return [getattr(p.attack, "loss", None) for p in white]
+
+
+def _precedence(record: Record) -> tuple[float, int, int]:
+    """Of an attack's successes on a sample the lowest unit's comes first, of the curve's attacks the nearest."""
+    return record["distance"] if "verified" in record else 0.0, record["restart"], record["target"]
 
 
 def _point(journal: Journal, record: Record) -> NDArray[Any]:

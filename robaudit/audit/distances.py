@@ -1,13 +1,14 @@
 """The smallest verified distance of every sample: minimal-norm attacks on all of them, then bisection of each.
 
-A distance is verified when the judge confirmed the file's wrong answer on a point in the box; every success of the
-audit counts, whichever attack found it. A sample's radius of the bisection depends on its own distances alone, so
-that no outcome depends on the batch, the order of samples or interruptions.
+A distance is verified when the judge confirmed the file's wrong answer on a point in the box; every attack of the
+audit counts. No unit of the search spares another, as each may come nearer. A sample's radius of the bisection depends
+on its own distances alone, so that no outcome depends on the batch, the order of samples or interruptions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from robaudit.audit.cascade import Attempt, Cascade
@@ -40,10 +41,27 @@ def smallest_distances(journal: Journal, keys: frozenset[str], eps: float) -> di
         eps: radius of the threat model; no success within it is told as lying outside.
     """
     found: dict[int, tuple[float, str]] = {}
-    for record in journal.of("unit"):
-        distance = verified_distance(record, eps) if record["attack"] in keys else None
+    records = [record for record in journal.of("unit") if record["attack"] in keys]
+    winners = _winners(records)
+    for record in records:
+        if "verified" not in record and winners.get((record["attack"], record["sample"])) is not record:
+            continue
+        distance = verified_distance(record, eps)
         if distance is not None and distance < found.get(record["sample"], (math.inf, ""))[0]:
             found[record["sample"]] = distance, record["attack"]
+    return found
+
+
+def _winners(records: Iterable[Record]) -> dict[tuple[str, int], Record]:
+    """The lowest successful unit of each attack of the cascade on each sample.
+
+    Whether a higher one came to its end before it was released depends on the batch size.
+    """
+    found: dict[tuple[str, int], Record] = {}
+    for record in records:
+        if record["success"] and "verified" not in record:
+            key = record["attack"], record["sample"]
+            found[key] = min(found.get(key, record), record, key=lambda r: (r["restart"], r["target"]))
     return found
 
 
@@ -186,15 +204,13 @@ class DistanceSearch:
         def source(sample: int) -> Sample:
             return replace(cascade.store(sample), eps=radii[sample])
 
-        won = {r["sample"]: unit for unit, r in earlier.items() if r["verified"]}
         complete = cascade.engine.run(
             planned.attack,
-            cascade.threat,
+            replace(cascade.threat, minimal=True),
             units,
             source,
             sink,
             stop=cascade.stop,
-            won=won,
             key=planned.key,
             draws=planned.eot,
             finished=earlier,

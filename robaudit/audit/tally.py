@@ -88,8 +88,8 @@ class Front:
 
 
 def _all_of(results: Sequence[UnitResult]) -> UnitResult:
-    """A case's result where no unit spares another: as :func:`best_of`, with the evaluations of all."""
-    return replace(best_of(results), **_evaluations(results))
+    """A case's result where the smallest distance was sought, and no unit spared another."""
+    return best_of(results, minimal=True)
 
 
 def _evaluations(results: Sequence[UnitResult]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Engine:
         Returns:
             Whether every unit was carried to its end.
         """
-        won = dict(won or {})
+        won = {} if threat.minimal else dict(won or {})  # where a sibling may come nearer, none is released
         self._key = key or attack.id
         self._draws = draws
         self._budget = _unit_budget(attack, threat)
@@ -117,7 +117,7 @@ class Engine:
         pool: _Pool | None = None
 
         def emit(result: UnitResult) -> None:
-            if result.success and not threat.minimal:  # a sibling may come nearer
+            if result.success and not threat.minimal:
                 best = won.get(result.unit.sample)
                 won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
             sink(result)

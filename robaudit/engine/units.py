@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,18 +145,25 @@ def in_cohorts(digests: Mapping[Unit, str], size: int) -> list[list[Unit]]:
     return [ordered[i * len(ordered) // count : (i + 1) * len(ordered) // count] for i in range(count)]
 
 
-def best_of(results: Sequence[UnitResult]) -> UnitResult:
+def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResult:
     """A sample's result: its lowest successful unit, else its closest fooling point, else its last unit.
 
     Evaluations are summed over the units up to the winner: work that ran beside it and was released
     depends on the batch size and is not the attack's cost.
+
+    Args:
+        results: of the sample's units.
+        minimal: the smallest distance was sought, for which no unit is released: the nearest success is the
+            sample's, and the evaluations of all units count.
     """
     ordered = sorted(results, key=lambda r: r.unit)
     winner = next((r for r in ordered if r.success), None)
-    counted = ordered if winner is None else [r for r in ordered if r.unit <= winner.unit]
+    counted = ordered if minimal or winner is None else [r for r in ordered if r.unit <= winner.unit]
+    if minimal and winner is not None:
+        winner = min((r for r in ordered if r.success), key=_nearness)
     if winner is None:
         fooling = [r for r in ordered if r.distance is not None]
-        winner = min(fooling, key=lambda r: (r.distance, r.unit)) if fooling else ordered[-1]
+        winner = min(fooling, key=_nearness) if fooling else ordered[-1]
     total = {
         name: sum(getattr(r, name) for r in counted)
         for name in ("forwards", "backwards", "queries", "judged", "refused")
@@ -170,6 +178,10 @@ def best_of(results: Sequence[UnitResult]) -> UnitResult:
         error=None if winner.success or not errors else errors[0],
         **total,
     )
+
+
+def _nearness(result: UnitResult) -> tuple[float, Unit]:
+    return math.inf if result.distance is None else result.distance, result.unit
 
 
 SampleSource = Callable[[int], Sample]

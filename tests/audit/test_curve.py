@@ -197,6 +197,53 @@ def test_equal_at_any_batch_size(tmp_path: Path) -> None:
                 assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
 
 
+def test_units_that_spare_one_another_do_not_make_the_curve_depend_on_the_batch(tmp_path: Path) -> None:
+    """Of a cascade's attack the lowest successful unit counts, and of the search every one: none is released."""
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    attacks = "[{id: apgd-t, steps: 6, targets: 3}, {id: pgd, steps: 3, restarts: 4}]"
+    search = "{id: apgd-t, steps: 4, targets: 3}"
+    curve = f"curve: {{attacks: [{{id: fmn, steps: 10}}], search: {search}, rounds: 2}}"
+    path = profile(tmp_path / "p.yaml", "linf", curve, attacks, 0.05)
+    found = {}
+    for size in (1, 16):
+        request = make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path, batch_size=size)
+        found[size] = run_here(request, tmp_path / str(size))
+        units = records(tmp_path / str(size), "unit")
+        assert len(units) > 60
+        rounds: dict[tuple[str, int, int], int] = {}
+        for unit in units:
+            if "verified" in unit and unit["attack"] != "curve/fmn":
+                key = unit["attack"], unit["sample"], unit["restart"]
+                rounds[key] = rounds.get(key, 0) + 1
+        assert set(rounds.values()) == {3}
+    for a, b in zip(found[1].samples, found[16].samples, strict=True):
+        assert (a.broken_by, a.smallest_by) == (b.broken_by, b.smallest_by)
+        if a.clean_prediction == a.label:
+            assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
+
+
+def test_of_the_curves_units_the_nearest_is_told_and_kept_as_evidence(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    weak = "[{id: square, queries: 1}]"
+    curve = "curve: {attacks: [{id: fab-t, steps: 8, targets: 3}], rounds: 0}"
+    path = profile(tmp_path / "p.yaml", "linf", curve, weak, 0.2)
+    request = make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path)
+    result = run_here(request, tmp_path / "run")
+    by_curve = {s.index: s for s in result.samples if s.broken_by == "curve/fab-t"}
+    units = [r for r in records(tmp_path / "run", "unit") if r["attack"] == "curve/fab-t"]
+    first = {s: min((r for r in units if r["sample"] == s), key=lambda r: r["target"]) for s in by_curve}
+    assert any(first[s]["distance"] > 1.01 * sample.distance for s, sample in by_curve.items())
+    archive = np.load(tmp_path / "run" / "evidence.npz")
+    for index, sample in by_curve.items():
+        nearest = min(r["distance"] for r in units if r["sample"] == index and r["verified"])
+        assert sample.distance == sample.smallest_distance == nearest
+        row = archive["index"].tolist().index(index)
+        moved = np.abs(archive["adversarial"][row].astype(float) - archive["original"][row]).max()
+        assert moved == pytest.approx(nearest, abs=1e-6)
+
+
 def test_without_a_curve_nothing_of_it_is_told(tmp_path: Path) -> None:
     make_onnx(tmp_path / "m.onnx")
     make_data(tmp_path / "d.npz")
