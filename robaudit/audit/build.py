@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any
 
 from robaudit import __version__
 from robaudit.audit import result as model
-from robaudit.audit.curve import build_curve
+from robaudit.audit.build_threats import breaches_of, build_curves, build_outcomes, nearest_of
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
@@ -20,9 +19,8 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import cases
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
-from robaudit.audit.verdict import OnInconclusive, conclude
+from robaudit.audit.verdict import NORM_SIGNS, OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
-from robaudit.engine.units import sample_of
 from robaudit.errors import AuditError
 from robaudit.stats import rate
 from robaudit.threat.model import Goal
@@ -98,7 +96,8 @@ def build_result(
             pairs=_pairs(request, tally.cases, len(tally.reached)),
         ),
         attacks=tuple(_attack(request, tally, record, journal) for record in tally.attacks),
-        curves=_curves(request, tally, journal),
+        curves=build_curves(request.profile, tally, journal),
+        threats=build_outcomes(request.profile, tally),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
         limitations=_limitations(request, data, target, tally),
@@ -125,31 +124,6 @@ def _pairs(request: AuditRequest, tried: int, reached: int) -> model.Pairs | Non
     if parse_goal(request.profile.threat.goal).kind != "every":
         return None
     return model.Pairs(tried=tried, reached=reached, share=reached / tried if tried else None)
-
-
-def _curves(request: AuditRequest, tally: Tally, journal: Journal) -> tuple[model.Curve, ...]:
-    """The curve of each threat model, if asked for."""
-    if request.profile.curve is None:
-        return ()
-    found = []
-    for part in single_threats(request.profile):
-        front = tally.fronts.get(part.threat.norm)
-        if front is not None:
-            distances = _of_samples(smallest_distances(journal, frozenset(front.attacks), part.threat.radius))
-            sizes = {sample: size for sample, (size, _) in distances.items()}
-            keys = [key for key in front.attacks if any(by == key for _, by in distances.values())]
-            curve = build_curve(part.threat.norm, part.threat.radius, sizes, tally.whole, tally.audited, keys)
-            found.append(curve)
-    return tuple(found)
-
-
-def _of_samples(distances: Mapping[int, tuple[float, str]]) -> dict[int, tuple[float, str]]:
-    """Of several cases of a sample the nearest."""
-    nearest: dict[int, tuple[float, str]] = {}
-    for case, found in distances.items():
-        if found[0] < nearest.get(sample_of(case), (math.inf, ""))[0]:
-            nearest[sample_of(case)] = found
-    return nearest
 
 
 def _attack(request: AuditRequest, tally: Tally, record: Record, journal: Journal) -> model.Attack:
@@ -206,6 +180,9 @@ def _threat(
         eps=threat.eps,
         eps_text=str(request.profile.threat.eps),
         eps_default=request.eps_default,
+        also=tuple(
+            model.Radius(norm=other.norm, eps=other.radius, eps_text=other.eps) for other in request.profile.threat.also
+        ),
         goal=request.profile.threat.goal,
         goal_words=goal.said(names),
         access=tuple(name for name in order if name in used),
@@ -266,7 +243,7 @@ def _samples(
 ) -> tuple[model.Sample, ...]:
     found = []
     eight_bit = _eight_bit(journal)
-    smallest = _smallest(profile, tally, journal)
+    smallest = nearest_of(profile, tally, journal)
     for index, name in zip(data["indices"], data["ids"], strict=True):
         record = clean.get(index)
         attack = tally.broken_by.get(index)
@@ -289,6 +266,7 @@ def _samples(
                 distance=winner.distance if winner else None,
                 smallest_distance=smallest.get(index, (None, None))[0],
                 smallest_by=smallest.get(index, (None, None))[1],
+                breaches=breaches_of(profile, tally, index),
                 distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
                 targets=tuple((record or {}).get("goals") or ()),
                 reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
@@ -298,14 +276,6 @@ def _samples(
             )
         )
     return tuple(found)
-
-
-def _smallest(profile: Profile, tally: Tally, journal: Journal) -> Mapping[int, tuple[float, str]]:
-    """Smallest verified distance by sample in the first norm, if a curve was asked for."""
-    front = tally.fronts.get(profile.threat.norm)
-    if profile.curve is None or front is None:
-        return {}
-    return _of_samples(smallest_distances(journal, frozenset(front.attacks), profile.threat.radius))
 
 
 def _errors(
@@ -334,13 +304,14 @@ def _errors(
 
 def _limitations(request: AuditRequest, data: Record, target: Record, tally: Tally) -> tuple[str, ...]:
     threat = threat_model(request.profile)
-    norms = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+    tried = {threat.norm, *(other.norm for other in request.profile.threat.also)}
+    others = [sign for name, sign in NORM_SIGNS.items() if name not in tried]
     found = [
         "attacked accuracy is an upper bound: an attack that was not tried may break more; the interval covers "
         "sampling alone",
-        "not tested: other norms ("
-        + ", ".join(sign for name, sign in norms.items() if name != threat.norm)
-        + "), spatial, patch and universal perturbations, and changes outside the domain's box",
+        "not tested: "
+        + (f"other norms ({', '.join(others)}), " if others else "")
+        + "spatial, patch and universal perturbations, and changes outside the domain's box",
     ]
     ran = {r["access"] for r in tally.attacks if r["status"] == "done"}
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]

@@ -322,6 +322,24 @@ def _from_file(path: Path) -> dict[str, Any]:
     return given
 
 
+def _as_specific_as_the_profile(levels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Levels at least as specific as the one that names the profile."""
+    names = list(levels)
+    last = max((place for place, name in enumerate(names) if "profile" in levels[name]), default=0)
+    return names[last:]
+
+
+def _names_one_threat(profile: Profile, given: Mapping[str, Any], counts: bool) -> bool:
+    """Whether settings pick one norm of a profile with several; those of a place less specific do not count.
+
+    Raises:
+        UsageError: a radius without its norm.
+    """
+    if counts and "eps" in given and "norm" not in given:
+        raise UsageError(f"the profile {profile.name} has several norms, so eps needs the norm that it is meant for")
+    return counts and "norm" in given
+
+
 def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
     return (profile.curve or CurveSpec()) if asked else None
 
@@ -364,7 +382,13 @@ def resolve_settings(
     path, built_in = profile_path(values.get("profile", DEFAULT_PROFILE))
     origin = f"profile {profile.name}"
     norm, eps, eps_origin = profile.threat.norm, profile.threat.eps, origin
+    also, chosen = profile.threat.also, _as_specific_as_the_profile(levels)
     for level, given in levels.items():
+        if profile.threat.also and not _names_one_threat(profile, given, level in chosen):
+            continue
+        if profile.threat.also:
+            mine = {norm: eps} | {other.norm: other.eps for other in profile.threat.also}
+            also, norm, eps, eps_origin = (), given["norm"], mine.get(given["norm"], eps), origin
         if "norm" in given:
             if given["norm"] != norm and "eps" not in given:
                 eps, eps_origin = DEFAULT_EPS[given["norm"]], "default"
@@ -395,7 +419,7 @@ def resolve_settings(
     for name in Settings.model_fields:
         if name != "input":
             sources.setdefault(name, "default")
-    threat = ThreatSpec(norm=norm, eps=eps, goal=settings.goal, queries=profile.threat.queries)
+    threat = ThreatSpec(norm=norm, eps=eps, goal=settings.goal, queries=profile.threat.queries, also=also)
     return Resolved(
         settings=settings,
         profile=profile.model_copy(

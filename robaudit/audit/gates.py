@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.profile import OF_NORM, GateSpec
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Gate, GateStatus, Rate, Result
 from robaudit.errors import UsageError
 from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound
@@ -28,8 +28,10 @@ def is_procedural(metric: str) -> bool:
     return metric in ("coverage", "validity") or metric.startswith("checks.")
 
 
-def check_gates(gates: Sequence[GateSpec], attacks: Sequence[str], checks: Sequence[str]) -> None:
-    """Refuse gates over attacks or checks that the profile does not have; call it before the audit.
+def check_gates(
+    gates: Sequence[GateSpec], attacks: Sequence[str], checks: Sequence[str], norms: Sequence[str] = ()
+) -> None:
+    """Refuse gates over attacks, checks or norms that the profile does not have; call it before the audit.
 
     Raises:
         UsageError: the gate, with a suggestion.
@@ -38,6 +40,8 @@ def check_gates(gates: Sequence[GateSpec], attacks: Sequence[str], checks: Seque
     for gate in gates:
         head, _, rest = gate.metric.partition(".")
         name = rest.partition(".")[0]
+        if head in OF_NORM and rest and norms and rest not in norms:
+            raise UsageError(f"the gate on {gate.metric!r}: the profile attacks in {', '.join(norms)} alone")
         if head in known and name not in known[head]:
             hint = did_you_mean(name, known[head])
             raise UsageError(f"the gate on {gate.metric!r}: the profile has no {head[:-1]} {name!r}{hint}")
@@ -97,11 +101,17 @@ def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
         return _model_rate(gate, result.clean.accuracy, (), result)
     if gate.metric.startswith("attacks."):
         return _attack(gate, result, unfit)
-    if gate.metric != result.worst_case.metric:
+    metric, _, norm = gate.metric.partition(".")
+    if metric != result.worst_case.metric:
         known = "robust accuracy" if result.worst_case.metric == "robust_accuracy" else "stability"
         hint = "; give labelled data" if known == "stability" else ""
         return _Outcome("invalid", f"this audit measured {known}, not {gate.metric}{hint}")
-    return _model_rate(gate, result.worst_case.upper_bound_observed, unfit, result)
+    observed = {outcome.norm: outcome.upper_bound_observed for outcome in result.threats}
+    observed.setdefault(result.threat_model.norm, result.worst_case.upper_bound_observed)
+    if norm and norm not in observed:
+        return _Outcome("invalid", f"this audit did not attack in {norm}")
+    rate = observed[norm] if norm else result.worst_case.upper_bound_observed
+    return _model_rate(gate, rate, unfit, result)
 
 
 def _attack(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:

@@ -40,6 +40,7 @@ __all__ = [
     "DataSpec",
     "GateSpec",
     "Profile",
+    "RadiusSpec",
     "ThreatSpec",
     "check_metric",
     "list_profiles",
@@ -63,6 +64,8 @@ CHECKS = (
 """Names of the checks that a profile may ask for."""
 
 METRICS = ("robust_accuracy", "stability", "clean_accuracy", "coverage", "validity")
+OF_NORM = ("robust_accuracy", "stability")
+NORMS = ("linf", "l2", "l1", "l0")
 ATTACK_FIELDS = ("cumulative_robust_accuracy", "rate_alone", "median_distance")
 
 
@@ -100,6 +103,10 @@ def check_metric(metric: str) -> None:
     head, _, rest = metric.partition(".")
     if metric in METRICS or (head == "checks" and rest in CHECKS):
         return
+    if head in OF_NORM and rest:
+        if rest in NORMS:
+            return
+        raise UsageError(f"{head} is that of a norm, {', '.join(NORMS)}, not of {rest!r}{did_you_mean(rest, NORMS)}")
     if head == "checks":
         raise UsageError(f"no check is called {rest!r}{did_you_mean(rest, CHECKS)}")
     if head == "attacks":
@@ -115,6 +122,33 @@ class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class RadiusSpec(_Spec):
+    """A further ball, of another norm."""
+
+    norm: Norm
+    """Norm of the perturbation: linf, l2, l1 or l0."""
+    eps: str
+    """Radius as a fraction of the domain's width, a number or a fraction (l0: features)."""
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _as_text(cls, eps: object) -> object:
+        return str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps
+
+    @model_validator(mode="after")
+    def _has_radius(self) -> RadiusSpec:
+        try:
+            parse_eps(self.eps, self.norm)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def radius(self) -> float:
+        """The radius as a number."""
+        return parse_eps(self.eps, self.norm)
+
+
 class ThreatSpec(_Spec):
     """What the attacker may do."""
 
@@ -127,6 +161,21 @@ class ThreatSpec(_Spec):
     every or every:N."""
     queries: int | None = Field(default=None, ge=1)
     """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
+    also: tuple[RadiusSpec, ...] = ()
+    """Further balls, each of another norm: a sample stands only if it stands in all (the union of norms)."""
+
+    @model_validator(mode="after")
+    def _each_norm_once(self) -> ThreatSpec:
+        norms = [self.norm, *(other.norm for other in self.also)]
+        twice = [norm for norm in norms if norms.count(norm) > 1]
+        if twice:
+            raise ValueError(f"the norm {twice[0]} is given twice; each has one radius")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        return content if self.also else {k: v for k, v in content.items() if k != "also"}
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -204,7 +253,8 @@ class GateSpec(_Spec):
     """A bound that a metric of the result must keep."""
 
     metric: str
-    """robust_accuracy, stability, clean_accuracy, coverage, validity, checks.ID or attacks.ID.FIELD."""
+    """robust_accuracy or stability (of several norms their union's; of one: robust_accuracy.l2), clean_accuracy,
+    coverage, validity, checks.ID or attacks.ID.FIELD."""
     min: FiniteFloat | None = None
     """Least value that passes."""
     max: FiniteFloat | None = None

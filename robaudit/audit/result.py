@@ -29,8 +29,11 @@ from robaudit.audit.sections.findings import (
     Evidence,
     Gate,
     Pairs,
+    Radius,
     Sample,
+    SampleBreach,
     Threat,
+    ThreatOutcome,
     WorstCase,
 )
 from robaudit.audit.sections.run import Environment, ProfileRecord, Run, Tool, Verdict
@@ -60,12 +63,15 @@ __all__ = [
     "Output",
     "Pairs",
     "ProfileRecord",
+    "Radius",
     "Rate",
     "Result",
     "Run",
     "Sample",
+    "SampleBreach",
     "Target",
     "Threat",
+    "ThreatOutcome",
     "Tool",
     "Verdict",
     "VerdictStatus",
@@ -74,7 +80,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.2"
-ON_REQUEST = ("curves",)
+ON_REQUEST = ("curves", "threats")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -103,6 +109,8 @@ class Result(Record):
     """All planned attacks in the order of the cascade, then those of the curve."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
+    threats: tuple[ThreatOutcome, ...] = ()
+    """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
     checks: tuple[Check, ...] = ()
     """All checks."""
     gates: tuple[Gate, ...] = ()

@@ -18,7 +18,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
 from robaudit.audit.supervisor import supervise
-from robaudit.audit.threats import validate_curve
+from robaudit.audit.threats import attack_keys, single_threats, validate_curve
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted
 
@@ -53,7 +53,8 @@ def run_audit(
     """
     validate_attacks(request.profile)
     validate_curve(request.profile)
-    check_gates(request.profile.gates, [spec.id for spec in request.profile.attacks], list(request.profile.checks))
+    norms = [part.threat.norm for part in single_threats(request.profile)]
+    check_gates(request.profile.gates, attack_keys(request.profile), list(request.profile.checks), norms)
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
     with claimed(folder, run_id, fresh=fresh):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from robaudit.attacks.base import Stop
@@ -12,7 +12,7 @@ from robaudit.audit.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["CURVE", "Front", "plan_fronts", "single_threats", "validate_curve"]
+__all__ = ["CURVE", "Front", "attack_keys", "plan_fronts", "single_threats", "validate_curve"]
 
 CURVE = "curve/"
 """Begins the keys of attacks that run for the curve."""
@@ -72,11 +72,42 @@ class Front:
 
 def single_threats(profile: Profile, norm: str | None = None) -> list[Profile]:
     """The profile once for each of its threat models, with that one alone; of one norm if told."""
-    return [profile] if norm in (None, profile.threat.norm) else []
+    main = profile.threat
+    if not main.also:
+        return [profile]
+    balls = [(main.norm, main.eps), *((other.norm, other.eps) for other in main.also)]
+    threats = [main.model_copy(update={"norm": n, "eps": eps, "also": ()}) for n, eps in balls]
+    return [profile.model_copy(update={"threat": t}) for t in threats if norm in (None, t.norm)]
+
+
+def attack_keys(profile: Profile) -> list[str]:
+    """Names of the cascade's attacks as gates know them."""
+    prefixes = [f"{part.threat.norm}/" for part in single_threats(profile)] if profile.threat.also else [""]
+    return [prefix + spec.id for prefix in prefixes for spec in profile.attacks]
 
 
 def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
-    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.plan_attacks`."""
+    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.plan_attacks`.
+
+    With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
+    plan, unless none does.
+    """
+    parts = single_threats(profile)
+    if len(parts) == 1:
+        return [_plan_front(profile, no_gradient=no_gradient, **facts)]
+    fronts = []
+    for part in parts:
+        front = _plan_front(part, no_gradient=no_gradient, **facts)
+        prefix = f"{part.threat.norm}/"
+        serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
+        search = _renamed(prefix, front.search) if front.search is not None else None
+        plan = [_renamed(prefix, p) for p in serving or front.plan]
+        minimal = [_renamed(prefix, p) for p in front.minimal]
+        fronts.append(replace(front, plan=plan, minimal=minimal, search=search))
+    return fronts
+
+
+def _plan_front(profile: Profile, *, no_gradient: str | None, **facts: Any) -> Front:
     plan = plan_attacks(profile, no_gradient=no_gradient, **facts)
     minimal: list[Planned] = []
     search = None
@@ -85,18 +116,18 @@ def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> l
 
         def planned(specs: tuple[AttackSpec, ...]) -> list[Planned]:
             part = profile.model_copy(update={"attacks": specs})
-            return [_renamed(p) for p in plan_attacks(part, no_gradient=no_gradient, **facts)]
+            return [_renamed(CURVE, p) for p in plan_attacks(part, no_gradient=no_gradient, **facts)]
 
         minimal = planned(named)
         if bisection is not None and profile.curve.rounds:
             [search] = planned((bisection,))
             if any(search.key == p.key for p in minimal):
-                search = Planned(f"{search.key}#2", search.attack, search.status, search.reason, search.eot)
-    return [Front(profile, threat_model(profile), plan, minimal, search)]
+                search = replace(search, key=f"{search.key}#2")
+    return Front(profile, threat_model(profile), plan, minimal, search)
 
 
-def _renamed(planned: Planned) -> Planned:
-    return Planned(CURVE + planned.key, planned.attack, planned.status, planned.reason, planned.eot)
+def _renamed(prefix: str, planned: Planned) -> Planned:
+    return replace(planned, key=prefix + planned.key)
 
 
 def _curve_attacks(profile: Profile, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
@@ -120,7 +151,8 @@ def validate_curve(profile: Profile) -> None:
     if profile.curve is None:
         return
     for spec in (*profile.curve.attacks, *([profile.curve.search] if profile.curve.search else [])):
-        make_attack(spec.id, spec.parameters(profile.threat.norm))
+        for part in single_threats(profile):
+            make_attack(spec.id, spec.parameters(part.threat.norm))
     known = attack_classes()
     for spec in profile.curve.attacks:
         if known[spec.id].stop is not Stop.RUN_ON:

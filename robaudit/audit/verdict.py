@@ -12,9 +12,19 @@ from typing import Literal, TypeAlias
 
 from robaudit.audit.gates import evaluate_gates, is_procedural
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import INCOMPLETE_STATUSES, Gate, Rate, Result, Threat, Verdict, VerdictStatus
+from robaudit.audit.result import (
+    INCOMPLETE_STATUSES,
+    Gate,
+    Radius,
+    Rate,
+    Result,
+    Threat,
+    ThreatOutcome,
+    Verdict,
+    VerdictStatus,
+)
 
-__all__ = ["OnInconclusive", "conclude", "percent", "threat_phrase"]
+__all__ = ["NORM_SIGNS", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 
@@ -43,7 +53,13 @@ def percent(rate: Rate) -> str:
 
 
 def threat_phrase(threat: Threat) -> str:
-    """The ball, such as ``L∞ ≤ 8/255``."""
+    """The ball, such as ``L∞ ≤ 8/255``, or the union of several."""
+    balls = [ball(threat), *map(ball, threat.also)]
+    return balls[0] if len(balls) == 1 else f"the union of {', '.join(balls[:-1])} and {balls[-1]}"
+
+
+def ball(threat: Threat | Radius | ThreatOutcome) -> str:
+    """One ball, such as ``L2 ≤ 0.5``."""
     features = " features" if threat.norm == "l0" else ""
     return f"{NORM_SIGNS[threat.norm]} ≤ {threat.eps_text}{features}"
 
@@ -88,6 +104,9 @@ def _incomplete(draft: Result) -> list[str]:
             reasons.append(f"{attack.id} {attack.status}" + (f": {why}" if why else ""))
     if not any(attack.status == "done" for attack in draft.attacks) and not reasons:
         reasons.append("no attack ran")
+    for outcome in draft.threats:
+        if not any(attack.status == "done" for attack in draft.attacks if attack.norm == outcome.norm) and not reasons:
+            reasons.append(f"no attack ran in {NORM_SIGNS[outcome.norm]}")
     return reasons
 
 

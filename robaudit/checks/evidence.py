@@ -46,7 +46,8 @@ class Evidence(Check):
         text = f"all {n} stored examples fool the file alone and lie in the box and the ball"
         kept = [d for d in measured["eight_bit"].values() if d is not None]
         if measured["eight_bit"]:
-            text += f"; {len(kept)} of them still do after rounding to 8 bits towards the original"
+            all_of = "them" if len(measured["eight_bit"]) == n else f"{len(measured['eight_bit'])} tried, one a sample,"
+            text += f"; {len(kept)} of {all_of} still do after rounding to 8 bits towards the original"
         return Finding("pass", text, 0, 0)
 
 

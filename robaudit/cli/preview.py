@@ -30,14 +30,16 @@ def outline(request: AuditRequest) -> list[str]:
     from robaudit.audit.facts import assumptions
     from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
-    from robaudit.audit.plan import plan_attacks, validate_attacks
+    from robaudit.audit.plan import validate_attacks
+    from robaudit.audit.threats import plan_fronts, validate_curve
     from robaudit.report.words import plain
 
     validate_attacks(request.profile)
+    validate_curve(request.profile)
     loaded = load(request)
     target, profile = loaded.target, request.profile
     target.calibrate()
-    plan = plan_attacks(
+    fronts = plan_fronts(
         profile,
         classes=target.num_classes,
         shape=target.spec.shape,
@@ -59,8 +61,10 @@ def outline(request: AuditRequest) -> list[str]:
     names = loaded.data.class_names or request.classes or target.class_names
     told = f": to be answered with {goal.said(names)}" if goal.targeted else ""
     lines.append(f"threat   {threat.norm}, eps {threat.eps}{default}, {plain(threat.goal)}{plain(told)}")
+    for other in threat.also:
+        lines.append(f"         {other.norm}, eps {other.eps}")
     lines.append(f"profile  {plain(profile.name)}, seed {request.seed}")
-    for planned in plan:
+    for planned in (planned for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
         lines.append(f"  {planned.key:<14}{planned.status}{plain(reason)}   {plain(parameters)}")

@@ -18,6 +18,7 @@ from rich.text import Text
 from robaudit.audit.result import Attack, Check, Gate, Result, Sample
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details
+from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     ascii_only,
     count,
@@ -138,6 +139,7 @@ def _facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
 def _report(console: Console, result: Result, samples: bool = False) -> None:
     _top(console, result)
     _attacks(console, result)
+    threat_table(console, result)
     _worst_case(console, result)
     draw_curves(console, result)
     if result.checks:

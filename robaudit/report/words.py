@@ -5,12 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from robaudit.audit.result import Access, CurvePoint, Data, InputSpec, Rate, Threat
+from robaudit.audit.result import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
+from robaudit.audit.verdict import ball, threat_phrase
 from robaudit.audit.verdict import percent as rate_words
-from robaudit.audit.verdict import threat_phrase
 
 __all__ = [
     "ascii_only",
+    "ball",
     "count",
     "duration",
     "input_words",
@@ -88,15 +89,19 @@ def size(octets: int) -> str:
     return f"{octets} bytes"
 
 
-def threat_words(threat: Threat) -> str:
-    """The threat model in sentences."""
+def _change(threat: Threat | Radius) -> str:
     radius = threat.eps_text
-    change = {
+    return {
         "linf": f"change every input value by up to {radius} of its range",
         "l2": f"change the input by up to {radius} in Euclidean length (values scaled to [0, 1])",
         "l1": f"change the input's values by up to {radius} in total (values scaled to [0, 1])",
         "l0": f"change up to {radius} input values at will",
     }[threat.norm]
+
+
+def threat_words(threat: Threat) -> str:
+    """The threat model in sentences."""
+    change = ", or ".join([_change(threat), *map(_change, threat.also)])
     goal = "any wrong answer" if threat.goal == "untargeted" else f"each to be answered with {plain(threat.goal_words)}"
     chosen = ", the default: nobody chose it" if threat.eps_default else ""
     words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "

@@ -24,6 +24,17 @@ __all__ = [
 ]
 
 
+class Radius(Record):
+    """A ball of another norm that the attacker may choose instead."""
+
+    norm: Norm
+    """Norm of the perturbation."""
+    eps: FiniteFloat
+    """Radius as a fraction of the domain's width (L0: number of features)."""
+    eps_text: str
+    """The radius as it was written."""
+
+
 class Threat(Record):
     """What the attacker may do."""
 
@@ -35,6 +46,8 @@ class Threat(Record):
     """The radius as it was written, such as 8/255."""
     eps_default: bool = False
     """Whether nobody chose the radius."""
+    also: tuple[Radius, ...] = ()
+    """Further balls, of other norms: an adversarial example may lie in any one of them (their union)."""
     goal: str = "untargeted"
     """What counts as a success, as it was written: untargeted (any wrong class), random, least-likely, second-likely,
     class:NAME, given, every or every:N."""
@@ -90,6 +103,41 @@ class WorstCase(Record):
     """Over all attacks; null unless the goal is ``every``."""
 
 
+class ThreatOutcome(Record):
+    """One of several threat models by itself: its attacks ran on every sample that was answered correctly."""
+
+    norm: Norm
+    """Norm of the perturbation."""
+    eps: FiniteFloat
+    """Radius as a fraction of the domain's width (L0: number of features)."""
+    eps_text: str
+    """The radius as it was written."""
+    attacks: tuple[str, ...]
+    """Its attacks, by id."""
+    broken: int
+    """Samples that fell in this norm."""
+    broken_here_alone: int
+    """Of those, samples that fell in no other norm of the audit."""
+    upper_bound_observed: Rate
+    """Share of drawn samples that are classified correctly and stand in this norm: as in the worst case an upper
+    bound, and not to be quoted where the headline is withheld."""
+    median_distance: Number = None
+    """Median distance over the samples that fell, in its norm; null where none did."""
+
+
+class SampleBreach(Record):
+    """How a sample fell in one norm."""
+
+    norm: Norm
+    """The norm."""
+    attack: str
+    """The first attack that broke it there."""
+    distance: Number
+    """Distance of the adversarial example, in that norm."""
+    prediction: int
+    """What the file answers to it."""
+
+
 class Attack(Record):
     """One attack of the cascade; it ran on what the attacks before it left standing."""
 
@@ -118,11 +166,11 @@ class Attack(Record):
     broken: int = 0
     """Of those, samples that the judge confirmed fooled."""
     newly_broken: int = 0
-    """Of those, samples that no earlier attack broke."""
+    """Of those, samples that no earlier attack of its norm broke."""
     pairs: Pairs | None = None
     """What it was tried on and reached; null unless the goal is ``every``."""
     cumulative_robust_accuracy: Rate | None = None
-    """What stands after this and all earlier attacks, of all drawn samples; null if it did not run."""
+    """What stands after this and all earlier attacks of its norm, of all drawn samples; null if it did not run."""
     rate_alone: Rate | None = None
     """What stands after this attack alone, of all drawn samples; null unless it saw every one that was
     classified correctly."""
@@ -218,7 +266,7 @@ class Sample(Record):
     clean_prediction: int | None
     """What the file answers unperturbed; null where it gave no finite answer."""
     broken_by: str | None = None
-    """The first attack that broke it, or null."""
+    """The first attack that broke it, or null; of several norms in the order of the audit."""
     adversarial_prediction: int | None = None
     """What the file answers to the adversarial example, or null."""
     distance: Number = None
@@ -227,6 +275,8 @@ class Sample(Record):
     """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null."""
     smallest_by: str | None = None
     """The attack that found it first, or null."""
+    breaches: tuple[SampleBreach, ...] = ()
+    """With several threat models: how it fell in each norm that broke it."""
     distance_8bit: Number = None
     """The same after rounding to 8 bits towards the original, if that still fools; else null."""
     targets: tuple[int, ...] = ()
