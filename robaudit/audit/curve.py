@@ -48,7 +48,7 @@ def build_curve(
     # at an observed distance the sample itself has fallen, so that each point stands right behind its step
     cuts = {ordered[math.ceil(len(ordered) * i / QUANTILES) - 1] for i in range(1, QUANTILES + 1) if ordered}
     step, most = _spacing(eps, ordered, whole=norm == "l0")
-    radii = sorted({eps, *cuts, *(step * i for i in range(most + 1) if not math.isclose(step * i, eps))})
+    radii = sorted({eps, *cuts, *(round(step * i, 12) for i in range(most + 1) if not math.isclose(step * i, eps))})
     return Curve(
         norm=norm,
         attacks=tuple(attacks),

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.audit.profile import OF_NORM, GateSpec
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Gate, GateStatus, Rate, Result
+from robaudit.audit.specs import OF_NORM, GateSpec
 from robaudit.errors import UsageError
 from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound
 from robaudit.suggest import did_you_mean

@@ -1,0 +1,273 @@
+"""The parts of a profile: threat model, data, attacks, curve and gates, each validated."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from robaudit.audit.goals import parse_goal
+from robaudit.audit.result import Norm
+from robaudit.errors import UsageError
+from robaudit.suggest import did_you_mean
+
+__all__ = [
+    "CHECKS",
+    "OF_NORM",
+    "AttackSpec",
+    "CurveSpec",
+    "DataSpec",
+    "GateSpec",
+    "RadiusSpec",
+    "Spec",
+    "ThreatSpec",
+    "by_name",
+    "check_metric",
+    "parse_eps",
+]
+
+CHECKS = (
+    "clean",
+    "parity",
+    "determinism",
+    "batch-state",
+    "output-head",
+    "zero-gradient",
+    "unbounded",
+    "black-over-white",
+    "evidence",
+)
+"""Names of the checks that a profile may ask for."""
+
+METRICS = ("robust_accuracy", "stability", "clean_accuracy", "coverage", "validity")
+OF_NORM = ("robust_accuracy", "stability")
+NORMS = ("linf", "l2", "l1", "l0")
+ATTACK_FIELDS = ("cumulative_robust_accuracy", "rate_alone", "median_distance")
+
+
+def parse_eps(text: str | float, norm: str = "linf") -> float:
+    """The radius that a number or a fraction such as ``8/255`` names.
+
+    Raises:
+        UsageError: no number, not finite, not above 0, above 1 in L-infinity, or no whole number in L0.
+    """
+    try:
+        if isinstance(text, bool):
+            raise ValueError
+        fraction = isinstance(text, str) and "/" in text
+        value = float(Fraction("".join(str(text).split()))) if fraction else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError):
+        raise UsageError(f"eps {text!r} is not a number or a fraction such as 8/255") from None
+    if not math.isfinite(value):
+        raise UsageError(f"eps {text!r} is not finite")
+    if value <= 0:
+        raise UsageError(f"eps must be above 0, not {text}")
+    if norm == "linf" and value > 1:
+        hint = f"; did you mean {value:g}/255?" if value <= 255 else ""
+        raise UsageError(f"eps is a fraction of the domain's width, at most 1 in L∞, not {text}{hint}")
+    if norm == "l0" and value != int(value):
+        raise UsageError(f"eps in L0 counts features and must be a whole number, not {text}")
+    return value
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that no result has.
+
+    Raises:
+        UsageError: unknown, with a suggestion.
+    """
+    head, _, rest = metric.partition(".")
+    if metric in METRICS or (head == "checks" and rest in CHECKS):
+        return
+    if head in OF_NORM and rest:
+        if rest in NORMS:
+            return
+        raise UsageError(f"{head} is that of a norm, {', '.join(NORMS)}, not of {rest!r}{did_you_mean(rest, NORMS)}")
+    if head == "checks":
+        raise UsageError(f"no check is called {rest!r}{did_you_mean(rest, CHECKS)}")
+    if head == "attacks":
+        attack, _, field = rest.partition(".")
+        if attack and field in ATTACK_FIELDS:
+            return
+        raise UsageError(f"the metric {metric!r} is not attacks.ID.FIELD{did_you_mean(field, ATTACK_FIELDS)}")
+    options = (*METRICS, "checks.ID", "attacks.ID.FIELD")
+    raise UsageError(f"no result has the metric {metric!r}{did_you_mean(metric, options)}")
+
+
+class Spec(BaseModel):
+    """A part of a profile: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RadiusSpec(Spec):
+    """A further ball, of another norm."""
+
+    norm: Norm
+    """Norm of the perturbation: linf, l2, l1 or l0."""
+    eps: str
+    """Radius as a fraction of the domain's width, a number or a fraction (l0: features)."""
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _as_text(cls, eps: object) -> object:
+        return str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps
+
+    @model_validator(mode="after")
+    def _has_radius(self) -> RadiusSpec:
+        try:
+            parse_eps(self.eps, self.norm)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def radius(self) -> float:
+        """The radius as a number."""
+        return parse_eps(self.eps, self.norm)
+
+
+class ThreatSpec(Spec):
+    """What the attacker may do."""
+
+    norm: Norm = "linf"
+    """Norm of the perturbation: linf, l2, l1 or l0."""
+    eps: str = "8/255"
+    """Radius as a fraction of the domain's width, a number or a fraction such as 8/255 (l0: features)."""
+    goal: str = "untargeted"
+    """What counts as a success: untargeted (any wrong class), random, least-likely, second-likely, class:NAME, given,
+    every or every:N."""
+    queries: int | None = Field(default=None, ge=1)
+    """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
+    also: tuple[RadiusSpec, ...] = ()
+    """Further balls, each of another norm: a sample stands only if it stands in all (the union of norms)."""
+
+    @model_validator(mode="after")
+    def _each_norm_once(self) -> ThreatSpec:
+        norms = [self.norm, *(other.norm for other in self.also)]
+        twice = [norm for norm in norms if norms.count(norm) > 1]
+        if twice:
+            raise ValueError(f"the norm {twice[0]} is given twice; each has one radius")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        return content if self.also else {k: v for k, v in content.items() if k != "also"}
+
+    @field_validator("eps", mode="before")
+    @classmethod
+    def _as_text(cls, eps: object) -> object:
+        return str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps
+
+    @model_validator(mode="after")
+    def _has_radius(self) -> ThreatSpec:
+        try:
+            parse_eps(self.eps, self.norm)
+            parse_goal(self.goal)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def radius(self) -> float:
+        """The radius as a number."""
+        return parse_eps(self.eps, self.norm)
+
+
+class DataSpec(Spec):
+    """Which samples."""
+
+    samples: int | None = Field(default=None, ge=1)
+    """Samples to draw; null takes all."""
+
+
+class AttackSpec(BaseModel):
+    """An attack; every key besides ``id``, ``by_norm`` and ``eot`` is a parameter of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    id: str
+    """Name of the attack."""
+    by_norm: dict[Norm, dict[str, JsonValue]] = {}
+    """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
+    eot: int = Field(default=1, ge=1)
+    """Draws of a random model that are averaged in every gradient (expectation over transformation)."""
+
+    def parameters(self, norm: str) -> dict[str, Any]:
+        """Parameters as they were written, for a threat model in ``norm``."""
+        own = next((values for name, values in self.by_norm.items() if name == norm), {})
+        return {**(self.__pydantic_extra__ or {}), **own}
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = dump(self)
+        unsaid = {name for name, default in (("by_norm", {}), ("eot", 1)) if getattr(self, name) == default}
+        return {name: value for name, value in content.items() if name not in unsaid}
+
+
+def by_name(attacks: object) -> object:
+    """Attacks of which some are a name alone, as maps."""
+    if isinstance(attacks, list):
+        return [{"id": item} if isinstance(item, str) else item for item in attacks]
+    return attacks
+
+
+class CurveSpec(Spec):
+    """How the smallest distance of every sample is searched, for the robustness curve."""
+
+    attacks: tuple[AttackSpec, ...] = ()
+    """Attacks that seek smallest distances, each on every sample; none: the usual ones of the norm."""
+    search: AttackSpec | None = None
+    """Attack of fixed radius that each sample's distance is bisected with; null: the usual one."""
+    rounds: int = Field(default=8, ge=0)
+    """Most radii tried for each sample; 0: no bisection."""
+
+    _names = field_validator("attacks", mode="before")(by_name)
+
+
+class GateSpec(Spec):
+    """A bound that a metric of the result must keep."""
+
+    metric: str
+    """robust_accuracy or stability (of several norms their union's; of one: robust_accuracy.l2), clean_accuracy,
+    coverage, validity, checks.ID or attacks.ID.FIELD."""
+    min: FiniteFloat | None = None
+    """Least value that passes."""
+    max: FiniteFloat | None = None
+    """Largest value that passes."""
+    level: Literal["error", "warn"] = "error"
+    """Whether it decides the exit code."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Confidence of the exact one-sided bounds."""
+
+    @model_validator(mode="after")
+    def _has_bound(self) -> GateSpec:
+        try:
+            check_metric(self.metric)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        bounds = [bound for bound in (self.min, self.max) if bound is not None]
+        if self.metric == "validity" or self.metric.startswith("checks."):
+            if bounds:
+                raise ValueError(f"the gate on {self.metric} takes no min or max: it passes or fails")
+            return self
+        if not bounds:
+            raise ValueError(f"the gate on {self.metric} needs a min or a max")
+        share = not self.metric.endswith(".median_distance")
+        if share and not all(0 <= bound <= 1 for bound in bounds):
+            raise ValueError(f"a bound on {self.metric} is a share between 0 and 1")
+        return self
