@@ -2,101 +2,135 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from attack_cases import BY_NORM, CASES
 from models import FakeFile, Linear, attack_all, network, samples_for
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.registry import attack_classes, make_attack
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.engine.judge import Judge
+from robaudit.engine.units import Sample
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
 
 FEATURES = 12
 FIXED = (0, 3, 4, 9)
 FREE = [i for i in range(FEATURES) if i not in FIXED]
-SMALL = {
-    "fgsm": {},
-    "pgd": {"steps": 20},
-    "apgd-ce": {"steps": 30},
-    "square": {"queries": 400},
-    "hopskipjump": {"queries": 3000},
-    "mi-fgsm": {"steps": 10},
-    "bim": {},
-    "daa": {"steps": 20, "step_size": 0.15},
-    "transfer-mi-fgsm": {"steps": 10},
-}
-CASES = [(name, norm) for name, cls in attack_classes().items() for norm in sorted(cls.norms) if name in SMALL]
+HELD = torch.tensor([0.3, 0.62, 0.45, 0.7], dtype=torch.float64)
+"""Values of the fixed features in samples of the two-class model."""
 
 
 class Watched(FakeFile):
-    """Notes the largest move of a fixed feature among all points that it is asked."""
+    """Notes whether all points that it is asked have their fixed features as in one of the samples."""
 
-    origin: torch.Tensor
-    moved = 0.0
+    held: torch.Tensor | None = None
+    moved = False
 
     def _watch(self, u: torch.Tensor) -> None:
-        places = list(FIXED)
-        away = (u.detach().flatten(1)[:, places] - self.origin.flatten()[places]).abs()
-        self.moved = max(self.moved, float(away.max()))
+        if self.held is not None:
+            same = (u.detach()[:, None, list(FIXED)] == self.held).all(2).any(1)
+            self.moved |= not bool(same.all())
 
     def logits(self, u: torch.Tensor) -> torch.Tensor:
         self._watch(u)
         return super().logits(u)
 
     def scores(self, u: torch.Tensor, *, alone: bool = False) -> torch.Tensor:
-        if hasattr(self, "origin"):
-            self._watch(u)
+        self._watch(u)
         return super().scores(u, alone=alone)
 
 
-def two_classes(weights: torch.Tensor) -> Watched:
-    """One boundary; fixed features weigh the most, so that an attack is drawn to them."""
-    weight = torch.stack([weights, -weights])
-    return Watched(Linear(weight, -weight.sum(1) / 2), 2, (FEATURES,))
-
-
-@pytest.mark.parametrize(("name", "norm"), CASES)
-def test_the_optimum_over_the_free_features_is_reached_and_not_passed(name: str, norm: Norm) -> None:
+def boundary(classes: int) -> Watched:
+    """One boundary, other classes out of reach; fixed features weigh the most, so that an attack is drawn to them."""
     weights = torch.randn(FEATURES, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     weights[list(FIXED)] *= 8
-    order = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
-    dual = torch.linalg.vector_norm(weights[FREE], ord=order)
-    tried = 0
-    for sample in samples_for(two_classes(weights), 200):
-        optimum = float(abs(sample.clean[0] - sample.clean[1]) / 2 / dual)
-        if not 0.01 < optimum < (0.05 if norm is Norm.LINF else 0.15):
-            continue
-        slack = 1.35 if name == "hopskipjump" else 1.05
-        tries = [(optimum * slack, True), (optimum * 0.98, False)]
-        # windows reach the corners of the L-infinity ball alone
-        for radius, falls in tries[1:] if name == "square" and norm is not Norm.LINF else tries:
-            target = two_classes(weights)
-            target.origin = torch.from_numpy(sample.u)
-            threat = ThreatModel(norm, radius, fixed=FIXED)
-            found = attack_all(target, make_attack(name, SMALL[name]), threat, [sample], surrogates=target)
-            assert found[sample.index].success == falls
-            assert target.moved == 0.0, "not even asked about"
-        tried += 1
-        if tried == 2:
-            return
-    raise AssertionError("no sample lies near the boundary")
+    middle = torch.full((FEATURES,), 0.5, dtype=torch.float64)
+    middle[list(FIXED)] = HELD
+    weight, bias = torch.zeros(classes, FEATURES, dtype=torch.float64), torch.full((classes,), -60.0)
+    weight[0], weight[1] = weights, -weights
+    bias[0], bias[1] = -weights @ middle, weights @ middle
+    return Watched(Linear(weight, bias), classes, (FEATURES,))
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
-def test_starts_from_other_samples_leave_them_alone_too(name: str, norm: Norm) -> None:
-    target = network((FEATURES,), 4)
+def near(target: Watched, norm: Norm, count: int = 3) -> list[tuple[Sample, float]]:
+    """Samples whose nearest boundary point over the free features lies in the box, and its distance."""
+    weight = target.module.weight[0, FREE]
+    found = []
+    for sample in samples_for(target, 200):
+        u = torch.from_numpy(sample.u).clone()
+        u[list(FIXED)] = HELD
+        clean = target.scores(u[None])[0]
+        label = int(clean.argmax())
+        gap, slope = float(clean[label] - clean[1 - label]) / 2, -weight if label == 0 else weight
+        room = torch.where(slope > 0, 1 - u[FREE], u[FREE])
+        if norm is Norm.L0:
+            gains = (slope.abs() * room).sort(descending=True).values.cumsum(0)
+            optimum = float((gains <= gap).sum() + 1)
+            fits = 2 <= optimum <= 4
+        else:
+            order = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
+            optimum = gap / float(torch.linalg.vector_norm(slope, ord=order))
+            move = {
+                Norm.LINF: torch.ones_like(slope),
+                Norm.L2: slope.abs() / slope.norm(),
+                Norm.L1: (slope.abs() == slope.abs().max()).double(),
+            }[norm]
+            fits = 0.02 < optimum < 0.1 and bool((room > 1.1 * optimum * move).all())
+        if fits:
+            digest = hashlib.sha256(u.numpy().tobytes()).hexdigest()
+            found.append((Sample(sample.index, u.numpy(), label, clean.numpy(), digest), optimum))
+    assert len(found) >= count
+    return found[:count]
+
+
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
+def test_the_optimum_over_the_free_features_is_reached_and_not_passed(name: str, norm: Norm) -> None:
+    case = CASES[name]
+    target = boundary(2 if case.two_classes else 4)
+    attack = make_attack(name, case.parameters | case.optimum_parameters)
+    samples = near(target, norm)
+    target.held = HELD[None]
+
+    def falls(factor: float, more: float) -> list[bool]:
+        own = [replace(s, eps=optimum + more if norm is Norm.L0 else optimum * factor) for s, optimum in samples]
+        found = attack_all(target, attack, ThreatModel(norm, 0.5, fixed=FIXED), own, surrogates=target)
+        return [found[s.index].success for s in own]
+
+    assert not any(falls(0.98, -1)), "nearer than the boundary"
+    if case.optimum is not None:
+        assert all(falls(case.optimum, 1))
+    else:
+        assert any(any(falls(factor, more)) for factor, more in ((1.1, 1), (1.5, 2), (3.0, 4)))
+    if attack.stop is Stop.RUN_ON and attack.access is Access.WHITE_BOX:
+        threat = ThreatModel(norm, 8.0, fixed=FIXED, minimal=True)
+        found = attack_all(target, attack, threat, [s for s, _ in samples])
+        for sample, optimum in samples:
+            distance = found[sample.index].distance
+            assert distance >= optimum * (1 - 1e-9)
+            if case.optimum is not None:
+                assert distance <= (optimum + 1 if norm is Norm.L0 else optimum * case.optimum)
+    assert not target.moved, "not even asked about"
+
+
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
+def test_of_several_classes_and_other_starts_they_stay_too(name: str, norm: Norm) -> None:
+    target = Watched(network((FEATURES,), 4).module, 4, (FEATURES,), torch.float32)
     samples = samples_for(target, 8)
-    threat = ThreatModel(norm, 0.5 if norm is Norm.LINF else 2.0, fixed=FIXED)
-    results = attack_all(target, make_attack(name, SMALL[name]), threat, samples, surrogates=target)
-    points = [(s.u, results[s.index].point) for s in samples if results[s.index].point is not None]
-    assert points
-    for origin, point in points:
-        assert np.array_equal(point[list(FIXED)], origin[list(FIXED)])
+    target.held = torch.stack([torch.from_numpy(s.u)[list(FIXED)] for s in samples])
+    eps = {Norm.LINF: 0.5, Norm.L2: 2.0, Norm.L1: 4.0, Norm.L0: 8.0}[norm]
+    threat = ThreatModel(norm, eps, fixed=FIXED)
+    results = attack_all(target, make_attack(name, CASES[name].parameters), threat, samples, surrogates=target)
+    assert any(r.success for r in results.values())
+    for sample in samples:
+        point = results[sample.index].point
+        assert point is None or np.array_equal(point[list(FIXED)], sample.u[list(FIXED)])
+    assert not target.moved, "not even asked about"
 
 
 def test_the_judge_refuses_a_point_that_moves_one() -> None:
