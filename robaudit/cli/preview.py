@@ -67,6 +67,6 @@ def outline(request: AuditRequest) -> list[str]:
     for planned in (planned for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
-        lines.append(f"  {planned.key:<14}{planned.status}{plain(reason)}   {plain(parameters)}")
+        lines.append(f"  {planned.key:<22}{planned.status}{plain(reason)}   {plain(parameters)}")
     lines.append("nothing was attacked (--dry-run)")
     return lines
