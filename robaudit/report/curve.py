@@ -36,7 +36,7 @@ def draw_curves(console: Console, result: Result) -> None:
             console.print(line.append(f" {figure}") if beside else line, no_wrap=True, overflow="crop")
             if not beside:
                 console.print(Text(f"    {'':{left}}  {figure}"))
-        for sentence in _sentences(curve):
+        for sentence in _sentences(curve, title.lower()):
             console.print(Padding(Text(sentence, style="dim" if sentence.startswith("#") else ""), (0, 0, 0, 2)))
 
 
@@ -55,20 +55,21 @@ def _bar(point: CurvePoint, width: int) -> str:
     return ("#" * low + "=" * (middle - low) + "-" * (high - middle)).ljust(width)
 
 
-def _sentences(curve: Curve) -> list[str]:
+def _sentences(curve: Curve, metric: str) -> list[str]:
     n = curve.broken + curve.unbroken
+    samples = f"{n} samples answered correctly" if metric == "accuracy" else f"{n} samples"
     sure = f"{curve.confidence:.0%}"
     found = [f"# lower end of the exact {sure} interval, = estimate, - upper end; > the threat model's eps."]
     if curve.median_distance is not None:
         low = "unknown" if curve.median_low is None else number(curve.median_low)
         high = "unknown" if curve.median_high is None else number(curve.median_high)
         found.append(
-            f"Half of the {n} samples answered correctly fall at {number(curve.median_distance)} or nearer "
+            f"Half of the {samples} fall at {number(curve.median_distance)} or nearer "
             f"(median; {sure} interval {low} to {high})."
         )
     if curve.area is not None:
         mean = curve.area / curve.area_eps
-        found.append(f"Mean accuracy from eps 0 to {number(curve.area_eps)}: {mean:.1%} (area {number(curve.area)}).")
+        found.append(f"Mean {metric} from eps 0 to {number(curve.area_eps)}: {mean:.1%} (area {number(curve.area)}).")
     if curve.unbroken:
         found.append(f"For {curve.unbroken} of {n} nothing was found at any distance.")
     found.append("Each sample counts up to its smallest verified distance; a stronger attack can only lower the curve.")
