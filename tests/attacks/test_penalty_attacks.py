@@ -124,6 +124,20 @@ def test_both_rules_of_the_elastic_net_keep_what_they_promise() -> None:
     assert elastic < elastic_l1
 
 
+def test_ending_stalled_descents_of_the_elastic_net_early_costs_no_distance() -> None:
+    target = network((1, 6, 6), 5)
+    samples = samples_for(target, 8)
+
+    def outcome(abort_early: bool) -> tuple[float, int]:
+        attack = make_attack("ead", {"steps": 60, "searches": 5, "first_c": 0.01, "abort_early": abort_early})
+        found = smallest(target, attack, Norm.L1, samples).values()
+        return float(np.log([r.distance for r in found]).mean()), sum(r.backwards for r in found)
+
+    (early, fewer), (late, more) = outcome(True), outcome(False)
+    assert early == pytest.approx(late, abs=0.01)
+    assert fewer < 0.8 * more
+
+
 def test_c_is_bracketed_by_tens_then_bisected() -> None:
     target = linear((3,), 2)
     problem = problem_of(target)

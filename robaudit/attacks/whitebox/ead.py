@@ -53,14 +53,15 @@ class EAD(PenaltyAttack[Search]):
         rule: what makes a point better where smallest distances are sought: its L1 distance (``l1``) or the
             elastic-net distance |δ|² + β Σ|δ| (``en``). Elsewhere any success in the ball ends the search.
         beta: weight of the L1 distance, and what a step takes from every feature.
-        steps: of one descent, at most; it ends early where a tenth of them brings nothing.
+        steps: of one descent, at most.
         searches: values of c tried.
         first_c: the first of them.
         learning_rate: length of the first step; it falls with the square root of the steps left.
         momentum: extrapolate as FISTA does; plain ISTA if off.
         confidence: κ, how far the reached class must lead; of several, tried in rising order, the largest
             that is reached in the ball counts, and where smallest distances are sought the first alone.
-        abort_early: end a descent that stalls.
+        abort_early: end a descent that stalls and has found nothing. One that has found a point goes on: the objective
+            sways where the step is long, and the nearest points come at the end.
         halvings: evaluations spent on the way to the best point.
     """
 
@@ -106,7 +107,7 @@ class EAD(PenaltyAttack[Search]):
         check = search.step % max(self.steps // 10, 1) == 0
         ended = search.step + 1 >= self.steps
         if self.abort_early:
-            ended = ended | (check & (lowest > PROGRESS * search.last))
+            ended = ended | (check & ~won & (lowest > PROGRESS * search.last))
         return Search(
             point=select(ended, x, ahead),
             old=select(ended, x, new),
