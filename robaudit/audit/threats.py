@@ -26,8 +26,9 @@ MINIMAL = {
 """Minimal-norm attacks of a curve whose profile names none."""
 BLIND = {"linf": ("hopskipjump",), "l2": ("hopskipjump",)}
 """The same where the target has no gradient; in other norms the cascade alone makes the curve."""
-STEPS = 20
+STEPS = 60
 QUERIES = 300
+"""Of the bisection's attack at each radius: apgd-ce, or square where the target has no gradient."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from robaudit.audit.curve import build_curve, median_with_interval
 from robaudit.audit.distances import PRECISION, next_radius
 from robaudit.audit.profile import load_profile
 from robaudit.audit.threats import validate_curve
+from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.stats import interval, median_ranks
 from robaudit.threat.model import TOLERANCE
@@ -330,3 +331,34 @@ def test_no_sample_no_curve_to_speak_of() -> None:
     assert [p.eps for p in curve.points][:3] == [0.0, 0.02, 0.04]
     assert curve.points[0].estimate is None
     assert curve.area is None
+
+
+@pytest.mark.parametrize(("norm", "names"), [("l2", ["hopskipjump", "square"]), ("l1", ["square"])])
+def test_a_file_without_a_gradient_has_a_curve_of_what_it_answers(tmp_path: Path, norm: str, names: list[str]) -> None:
+    make_onnx(tmp_path / "m.onnx", extra="foreign")
+    make_data(tmp_path / "d.npz")
+    path = profile(tmp_path / "p.yaml", norm, "curve: {rounds: 2}", "[{id: square, queries: 30}]", 0.1)
+    result = run_here(make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path), tmp_path / "run")
+    assert [a.id for a in result.attacks] == ["square", *(f"curve/{name}" for name in names)]
+    assert {a.status for a in result.attacks} == {"done"}
+    [curve] = result.curves
+    assert curve.broken > 0
+    assert at(curve, 0.1).k == result.worst_case.upper_bound_observed.k
+
+
+def test_with_several_goals_the_nearest_class_counts(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz")
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "name: every\nthreat: {norm: linf, eps: 0.02, goal: every}\nattacks: [fgsm]\nchecks: [clean, evidence]\n"
+        "curve: {attacks: [{id: fmn, steps: 20}], rounds: 1}\n"
+    )
+    result = run_here(make_request(tmp_path / "m.onnx", tmp_path / "d.npz", path), tmp_path / "run")
+    [curve] = result.curves
+    assert at(curve, 0.02).k == result.worst_case.upper_bound_observed.k
+    assert curve.broken == 14
+    units = [r for r in records(tmp_path / "run", "unit") if r.get("verified", r["success"])]
+    for sample in result.samples[2:]:
+        own = [r["distance"] for r in units if sample_of(r["sample"]) == sample.index]
+        assert sample.smallest_distance == pytest.approx(min(own), abs=1e-6)
