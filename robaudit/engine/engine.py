@@ -6,24 +6,23 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots, StartingPool, Stop
+from robaudit.attacks.base import Problem, SlotAttack, StartingPool, Stop
 from robaudit.attacks.requests import Answer
+from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.evaluator import Account, Evaluator
 from robaudit.engine.judge import Judge, Verdicts
-from robaudit.engine.units import Sample, SampleSource, Unit, UnitResult, by_rank, in_cohorts, still_standing
-from robaudit.errors import RobauditError
+from robaudit.engine.pool import Pool, judged_result, result_of
+from robaudit.engine.problems import problem_of
+from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, still_standing
 from robaudit.threat.model import Access, Goal, ThreatModel
 
-__all__ = ["Engine", "Sink"]
+__all__ = ["Engine"]
 
-Sink = Callable[[UnitResult], None]
 MAX_POINT_BYTES = 16 * 2**20
 """Most memory of a slot's points in one request."""
 MAX_REQUEST_BYTES = 256 * 2**20
@@ -31,33 +30,6 @@ MAX_REQUEST_BYTES = 256 * 2**20
 PUSHES = (1.0003, 1.003, 1.03)
 """How much further from the sample a minimal-norm attack's best point is tried where the file denies it."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
-
-
-@dataclass
-class _Pool:
-    """The slots in flight: parallel to ``units``."""
-
-    units: list[Unit]
-    problem: Problem
-    state: Slots
-    account: Account
-
-    def take(self, keep: Tensor) -> _Pool:
-        index = keep.nonzero()[:, 0]
-        return _Pool(
-            [self.units[i] for i in index.tolist()],
-            self.problem.take(index),
-            self.state.take(index),
-            self.account.take(index),
-        )
-
-    def join(self, other: _Pool) -> _Pool:
-        return _Pool(
-            self.units + other.units,
-            self.problem.join(other.problem),
-            self.state.join(other.state),
-            self.account.join(other.account),
-        )
 
 
 class Engine:
@@ -114,7 +86,7 @@ class Engine:
         self._draws = draws
         self._budget = _unit_budget(attack, threat)
         self._width = self._slots_of(attack)
-        pool: _Pool | None = None
+        pool: Pool | None = None
 
         def emit(result: UnitResult) -> None:
             if result.success and not threat.minimal:
@@ -123,7 +95,14 @@ class Engine:
             sink(result)
 
         if attack.cohort_size:
-            return self._cohorts(attack, threat, units, samples, emit, stop, won, finished)
+            cohorts = Cohorts(
+                attack.cohort_size,
+                samples,
+                lambda fresh: self._start(fresh, attack, threat),
+                lambda pool, sink: self._advance(pool, attack, threat, sink),
+                stop,
+            )
+            return cohorts.run(units, emit, won, finished)
         pending = deque(unit for unit in units if unit not in finished)
         while pool is not None or pending:
             if stop():
@@ -151,117 +130,41 @@ class Engine:
 
     def _refill(
         self,
-        pool: _Pool | None,
+        pool: Pool | None,
         pending: deque[Unit],
         won: dict[int, Unit],
         attack: SlotAttack[Any],
         threat: ThreatModel,
         samples: SampleSource,
         emit: Sink,
-    ) -> _Pool | None:
+    ) -> Pool | None:
         """Fill free slots with the next units whose sample still stands."""
         free = self._width - (len(pool.units) if pool else 0)
         fresh: list[tuple[Unit, Sample]] = []
         while pending and len(fresh) < free:
             unit = pending.popleft()
             if still_standing(unit, won):
-                fresh += _loaded([unit], samples, emit)
+                fresh += loaded([unit], samples, emit)
         if not fresh:
             return pool
         new = self._start(fresh, attack, threat)
         return new if pool is None else pool.join(new)
 
-    def _start(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> _Pool:
-        problem = self._problem(fresh, attack, threat)
-        account = Account.empty(len(fresh), problem.x.device)
-        return _Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
-
-    def _cohorts(
-        self,
-        attack: SlotAttack[Any],
-        threat: ThreatModel,
-        units: Iterable[Unit],
-        samples: SampleSource,
-        emit: Sink,
-        stop: Callable[[], bool],
-        won: dict[int, Unit],
-        finished: Collection[Unit],
-    ) -> bool:
-        """One cohort after the other; restarts and targets one after the other too, so that members are fixed.
-
-        A cohort that an earlier session did not carry to its end runs again, since its members share their search.
-        """
-
-        def give(result: UnitResult) -> None:
-            if result.unit not in finished:
-                emit(result)
-
-        for group in by_rank(units):
-            standing = [unit for unit in group if still_standing(unit, won)]
-            digests = {unit: sample.digest for unit in standing for _, sample in _loaded([unit], samples, give)}
-            for members in in_cohorts(digests, attack.cohort_size):
-                if all(unit in finished for unit in members):
-                    continue
-                fresh = _loaded(members, samples, give)
-                results = self._cohort(self._start(fresh, attack, threat), attack, threat, stop) if fresh else []
-                if results is None:
-                    return False
-                for result in results:
-                    give(result)
-        return True
-
-    def _cohort(
-        self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, stop: Callable[[], bool]
-    ) -> list[UnitResult] | None:
-        """Results of the members, searched in lockstep; None if stopped."""
-        results: list[UnitResult] = []
-        ended = torch.zeros_like(pool.problem.label, dtype=torch.bool)
-        while not bool(ended.all()):
-            if stop():
-                return None
-            pool = dataclasses.replace(pool, problem=dataclasses.replace(pool.problem, ended=ended))
-            pool, gone = self._advance(pool, attack, threat, results.append)
-            ended = ended | gone
-        return results
-
-    def _problem(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> Problem:
+    def _start(self, fresh: list[tuple[Unit, Sample]], attack: SlotAttack[Any], threat: ThreatModel) -> Pool:
         target = self.evaluator.target
-        device, dtype = target.device, target.dtype
+        keys = [unit.key(self.seed, sample.digest, self._key) for unit, sample in fresh]
+        problem = problem_of(fresh, keys, attack, threat, target, self._max_points(), self.pool)
+        account = Account.empty(len(fresh), problem.x.device)
+        return Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
 
-        def integers(values: list[int]) -> Tensor:
-            return torch.tensor(values, dtype=torch.int64, device=device)
-
-        x = torch.from_numpy(np.stack([s.u for _, s in fresh])).to(device=device, dtype=dtype)
-        clean = torch.from_numpy(np.stack([s.clean for _, s in fresh])).to(device=device, dtype=dtype)
-        aims = [
-            _ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh
-        ]
-        sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
-        return Problem(
-            x=x,
-            label=integers([s.label for _, s in fresh]),
-            goal=integers([s.target for _, s in fresh]),
-            target=integers(aims),
-            eps=torch.tensor([threat.eps if s.eps is None else s.eps for _, s in fresh], dtype=dtype, device=device),
-            restart=integers([u.restart for u, _ in fresh]),
-            keys=integers([u.key(self.seed, s.digest, self._key) for u, s in fresh]),
-            clean=clean if sees_scores else clean[:, :0],
-            norm=threat.norm,
-            classes=target.num_classes,
-            max_points=self._max_points(),
-            pool=self.pool,
-            fixed=threat.mask(x),
-            minimal=threat.minimal,
-        )
-
-    def _step(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> _Pool | None:
+    def _step(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> Pool | None:
         """One request, its answer, the judge, the update; emits and removes what finished."""
         pool, gone = self._advance(pool, attack, threat, emit)
         if not bool(gone.any()):
             return pool
         return None if bool(gone.all()) else pool.take(~gone)
 
-    def _advance(self, pool: _Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[_Pool, Tensor]:
+    def _advance(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
@@ -276,7 +179,7 @@ class Engine:
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
             answer, accepted = self._confirm(pool, attack, threat, request.points, answer, emit)
         state = attack.update(problem, pool.state, answer)
-        pool = _Pool(pool.units, problem, state, account)
+        pool = Pool(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
         if self._budget is not None:
             finished |= (account.queries >= self._budget) & ~accepted
@@ -290,7 +193,7 @@ class Engine:
 
     def _confirm(
         self,
-        pool: _Pool,
+        pool: Pool,
         attack: SlotAttack[Any],
         threat: ThreatModel,
         points: Tensor,
@@ -309,7 +212,7 @@ class Engine:
         accepted[slots] = verdicts.success
         for row, slot in enumerate(slots.tolist()):
             if verdicts.success[row]:
-                emit(_judged_result(pool, slot, verdicts, row))
+                emit(judged_result(pool, slot, verdicts, row))
         refused = fooled & ~accepted[:, None]
         confirmed = (fooled & accepted[:, None]).reshape(answer.fooled.shape)
         denied = refused.reshape(answer.fooled.shape)
@@ -317,7 +220,7 @@ class Engine:
 
     def _finish(
         self,
-        pool: _Pool,
+        pool: Pool,
         attack: SlotAttack[Any],
         threat: ThreatModel,
         finished: Tensor,
@@ -328,12 +231,12 @@ class Engine:
         errors = dict.fromkeys(broken.nonzero()[:, 0].tolist(), NOT_FINITE)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
-                emit(_result(pool, i, False, error=errors.get(i)))
+                emit(result_of(pool, i, False, error=errors.get(i)))
             return
         points, none = attack.best(pool.problem, pool.state)
         none = none | ~points.flatten(1).isfinite().all(1)
         for i in (finished & none).nonzero()[:, 0].tolist():
-            emit(_result(pool, i, False, error=errors.get(i)))
+            emit(result_of(pool, i, False, error=errors.get(i)))
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return
@@ -346,9 +249,9 @@ class Engine:
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
             pool.account.refused[slots] += (~verdicts.fooled).long()
         for row, slot in enumerate(slots.tolist()):
-            emit(_judged_result(pool, slot, verdicts, row, errors.get(slot)))
+            emit(judged_result(pool, slot, verdicts, row, errors.get(slot)))
 
-    def _judge(self, pool: _Pool, threat: ThreatModel, slots: Tensor, candidates: Tensor) -> Verdicts:
+    def _judge(self, pool: Pool, threat: ThreatModel, slots: Tensor, candidates: Tensor) -> Verdicts:
         problem = pool.problem
         verdicts = self.judge(
             threat,
@@ -361,7 +264,7 @@ class Engine:
         pool.account.judged[slots] += 1
         return verdicts
 
-    def _pushed(self, pool: _Pool, threat: ThreatModel, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
+    def _pushed(self, pool: Pool, threat: ThreatModel, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
         """Where the file denies a point on the twin's boundary, try a little further out."""
         for factor in PUSHES:
             rows = (~verdicts.fooled).nonzero()[:, 0]
@@ -372,7 +275,7 @@ class Engine:
             verdicts = verdicts.replaced(rows, self._judge(pool, threat, slots[rows], further))
         return verdicts
 
-    def _release(self, pool: _Pool, won: dict[int, Unit]) -> _Pool | None:
+    def _release(self, pool: Pool, won: dict[int, Unit]) -> Pool | None:
         """Drop the higher siblings of successful units."""
         keep = torch.tensor([unit.sample not in won or unit < won[unit.sample] for unit in pool.units])
         if bool(keep.all()):
@@ -389,23 +292,6 @@ def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
     return min(budgets, default=None)
 
 
-def _loaded(units: list[Unit], samples: SampleSource, emit: Sink) -> list[tuple[Unit, Sample]]:
-    """Units with their samples; what cannot be read costs its unit alone."""
-    found = []
-    for unit in units:
-        try:
-            found.append((unit, samples(unit.sample)))
-        except RobauditError as error:
-            emit(UnitResult(unit, False, error=str(error)))
-    return found
-
-
-def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:
-    """Classes by falling clean score, the label left out (Croce & Hein 2020, section 4.3)."""
-    order = np.argsort(-clean, kind="stable").tolist()
-    return [c for c in order if c != label]
-
-
 def _not_finite(answer: Answer, problem: Problem) -> Tensor:
     """[S] bool: slots with a NaN or infinity in what was answered."""
     total: Tensor | None = None
@@ -415,30 +301,3 @@ def _not_finite(answer: Answer, problem: Problem) -> Tensor:
             total = part if total is None else total + part
     bad = (answer.labels < 0) & answer.answered if total is None else ~total.isfinite()
     return bad.reshape(len(problem), -1).any(1) if bad.dim() > 1 else bad
-
-
-def _result(pool: _Pool, slot: int, success: bool, **rest: Any) -> UnitResult:
-    account = pool.account
-    return UnitResult(
-        pool.units[slot],
-        success,
-        forwards=int(account.forwards[slot]),
-        backwards=int(account.backwards[slot]),
-        queries=int(account.queries[slot]),
-        judged=int(account.judged[slot]),
-        refused=int(account.refused[slot]),
-        **rest,
-    )
-
-
-def _judged_result(pool: _Pool, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
-    fooled, success = bool(verdicts.fooled[row]), bool(verdicts.success[row])
-    return _result(
-        pool,
-        slot,
-        success,
-        error=None if success else error,
-        prediction=int(verdicts.prediction[row]),
-        distance=float(verdicts.distance[row]) if fooled else None,
-        point=verdicts.points[row].cpu().numpy() if fooled else None,
-    )

@@ -11,17 +11,21 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.errors import RobauditError
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
 
 __all__ = [
     "Sample",
+    "SampleSource",
+    "Sink",
     "Unit",
     "UnitResult",
     "best_of",
     "by_rank",
     "case_of",
     "in_cohorts",
+    "loaded",
     "plan_units",
     "sample_of",
     "still_standing",
@@ -113,6 +117,21 @@ class UnitResult:
     error: str | None = None
 
 
+SampleSource = Callable[[int], Sample]
+Sink = Callable[[UnitResult], None]
+
+
+def loaded(units: Iterable[Unit], samples: SampleSource, sink: Sink) -> list[tuple[Unit, Sample]]:
+    """Units with their samples; what cannot be read costs its unit alone, whose result goes to ``sink``."""
+    found = []
+    for unit in units:
+        try:
+            found.append((unit, samples(unit.sample)))
+        except RobauditError as error:
+            sink(UnitResult(unit, False, error=str(error)))
+    return found
+
+
 def plan_units(attack: SlotAttack[Any], goal: Goal, samples: Sequence[int], classes: int) -> Iterator[Unit]:
     """All units of an attack, lowest rank first, so that a success releases the most work."""
     targets = 1
@@ -182,6 +201,3 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
 
 def _nearness(result: UnitResult) -> tuple[float, Unit]:
     return math.inf if result.distance is None else result.distance, result.unit
-
-
-SampleSource = Callable[[int], Sample]

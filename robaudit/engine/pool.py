@@ -1,0 +1,73 @@
+"""The slots in flight, and what is told of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, Slots
+from robaudit.engine.evaluator import Account
+from robaudit.engine.judge import Verdicts
+from robaudit.engine.units import Unit, UnitResult
+
+__all__ = ["Pool", "judged_result", "result_of"]
+
+
+@dataclass
+class Pool:
+    """The slots in flight: parallel to ``units``."""
+
+    units: list[Unit]
+    problem: Problem
+    state: Slots
+    account: Account
+
+    def take(self, keep: Tensor) -> Pool:
+        """The slots that are kept ([S] bool)."""
+        index = keep.nonzero()[:, 0]
+        return Pool(
+            [self.units[i] for i in index.tolist()],
+            self.problem.take(index),
+            self.state.take(index),
+            self.account.take(index),
+        )
+
+    def join(self, other: Pool) -> Pool:
+        """These slots followed by the other's."""
+        return Pool(
+            self.units + other.units,
+            self.problem.join(other.problem),
+            self.state.join(other.state),
+            self.account.join(other.account),
+        )
+
+
+def result_of(pool: Pool, slot: int, success: bool, **rest: Any) -> UnitResult:
+    """A slot's result; ``rest`` are its further fields."""
+    account = pool.account
+    return UnitResult(
+        pool.units[slot],
+        success,
+        forwards=int(account.forwards[slot]),
+        backwards=int(account.backwards[slot]),
+        queries=int(account.queries[slot]),
+        judged=int(account.judged[slot]),
+        refused=int(account.refused[slot]),
+        **rest,
+    )
+
+
+def judged_result(pool: Pool, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
+    """A slot's result by the judge's verdict in a row; ``error`` is kept where it is no success."""
+    fooled, success = bool(verdicts.fooled[row]), bool(verdicts.success[row])
+    return result_of(
+        pool,
+        slot,
+        success,
+        error=None if success else error,
+        prediction=int(verdicts.prediction[row]),
+        distance=float(verdicts.distance[row]) if fooled else None,
+        point=verdicts.points[row].cpu().numpy() if fooled else None,
+    )
