@@ -56,6 +56,17 @@ def matters(node: Node, x: Tensor) -> bool:
     return x.dtype == torch.float32 and bool(node.integer(MARK, 0))
 
 
+def _cut(x: Tensor, start: int, stop: int | None = None) -> Tensor:
+    """[..., stop - start] of the last dimension."""
+    return torch.narrow(x, -1, start, (x.shape[-1] if stop is None else min(stop, x.shape[-1])) - start)
+
+
+def _neighbours(x: Tensor) -> Tensor:
+    """Sums of two and two neighbours in the last dimension."""
+    pairs = torch.unflatten(x, -1, (-1, 2))
+    return torch.select(pairs, -1, 0) + torch.select(pairs, -1, 1)
+
+
 def valued(value: Tensor, path: Tensor) -> Tensor:
     """The value computed here, with the gradient of torch's own operator."""
     return through(value, path, STRAIGHT)
@@ -173,10 +184,9 @@ def softmax(x: Tensor, axis: int) -> Tensor:
     rows = x.detach().transpose(axis, -1)
     powers = _exp(rows - torch.amax(rows, -1, keepdim=True), *_EXP)
     lanes = _in_lanes(F.pad(powers, [0, -rows.shape[-1] % 16]), 16)
-    lanes = lanes[..., :8] + lanes[..., 8:]
-    lanes = lanes[..., 0::2] + lanes[..., 1::2]
-    lanes = lanes[..., 0::2] + lanes[..., 1::2]
-    total = lanes[..., :1] + lanes[..., 1:]
+    lanes = _cut(lanes, 0, 8) + _cut(lanes, 8)
+    lanes = _neighbours(_neighbours(lanes))
+    total = _cut(lanes, 0, 1) + _cut(lanes, 1)
     return valued((powers * (1.0 / total)).transpose(axis, -1), torch.softmax(x, axis))
 
 
@@ -195,13 +205,13 @@ def _in_lanes(x: Tensor, width: int) -> Tensor:
 
 def _crossed(lanes: Tensor) -> Tensor:
     """The sum of four lanes."""
-    lanes = lanes[..., :2] + lanes[..., 2:]
-    return lanes[..., :1] + lanes[..., 1:]
+    lanes = _cut(lanes, 0, 2) + _cut(lanes, 2)
+    return _cut(lanes, 0, 1) + _cut(lanes, 1)
 
 
 def _one_by_one(total: Tensor, x: Tensor) -> Tensor:
     for i in range(x.shape[-1]):
-        total = total + x[..., i : i + 1]
+        total = total + _cut(x, i, i + 1)
     return total
 
 
@@ -210,7 +220,7 @@ def sum_by_four(x: Tensor) -> Tensor:
     whole = x.shape[-1] // 4 * 4
     if not whole:
         return sum_in_order(x)
-    return _one_by_one(_crossed(_in_lanes(x[..., :whole], 4)), x[..., whole:])
+    return _one_by_one(_crossed(_in_lanes(_cut(x, 0, whole), 4)), _cut(x, whole))
 
 
 def sum_of_rows(x: Tensor) -> Tensor:
@@ -228,7 +238,7 @@ def sum_of_rows(x: Tensor) -> Tensor:
     index = places.repeat(-(-rows // kinds), 1)[:rows].expand([*x.shape[:-1], places.shape[1]])
     spread = torch.gather(F.pad(x, [0, 1]), -1, index)
     whole = places.shape[1] - 4 - 6
-    return _sum_of_parts(spread[..., :whole], spread[..., whole : whole + 4], spread[..., whole + 4 :])
+    return _sum_of_parts(_cut(spread, 0, whole), _cut(spread, whole, whole + 4), _cut(spread, whole + 4))
 
 
 def _aligned_sum(x: Tensor, head: int) -> Tensor:
@@ -236,9 +246,9 @@ def _aligned_sum(x: Tensor, head: int) -> Tensor:
     pairs, left = (size - head) // 8 * 8, (size - head) % 8
     if size - head < 4:
         return sum_in_order(x)
-    body, rest = x[..., head : head + pairs], x[..., head + pairs :]
-    four = rest[..., :4] if left >= 4 else None
-    scalars = torch.cat([x[..., :head], rest[..., 4:] if left >= 4 else rest], -1)
+    body, rest = _cut(x, head, head + pairs), _cut(x, head + pairs)
+    four = _cut(rest, 0, 4) if left >= 4 else None
+    scalars = torch.cat([_cut(x, 0, head), _cut(rest, 4) if left >= 4 else rest], -1)
     return _sum_of_parts(body, four, scalars)
 
 
@@ -246,7 +256,7 @@ def _sum_of_parts(body: Tensor, four: Tensor | None, scalars: Tensor) -> Tensor:
     lanes = None
     if body.shape[-1]:
         lanes = _in_lanes(body, 8)
-        lanes = lanes[..., :4] + lanes[..., 4:]
+        lanes = _cut(lanes, 0, 4) + _cut(lanes, 4)
     if four is not None:
         lanes = four if lanes is None else lanes + four
     assert lanes is not None
@@ -273,7 +283,7 @@ def layer_norm(x: Tensor, scale: Tensor, bias: Tensor | None, epsilon: float, pa
     lanes = parts[0] * parts[0]
     for part in parts[1:]:
         lanes = fma(part, part, lanes)
-    variance = _crossed(lanes[..., :4] + lanes[..., 4:]) / size
+    variance = _crossed(_cut(lanes, 0, 4) + _cut(lanes, 4)) / size
     normal = centred * (1.0 / sqrt(variance + epsilon))
     return valued(normal * scale if bias is None else fma(normal, scale, bias), path)
 
