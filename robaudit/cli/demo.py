@@ -48,7 +48,7 @@ def demo(
 
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.run import run_audit
-    from robaudit.cli.scan import to_request
+    from robaudit.cli.request import to_request
     from robaudit.report.progress import progress
 
     _write(folder)

@@ -44,7 +44,7 @@ def inspect(
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.survey import survey
-    from robaudit.cli.scan import to_request
+    from robaudit.cli.request import to_request
     from robaudit.errors import UsageError
     from robaudit.report.inspection import inspection_lines
 

@@ -18,7 +18,7 @@ from robaudit.audit.loading import load
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.survey import survey
-from robaudit.cli.scan import to_request
+from robaudit.cli.request import to_request
 from robaudit.errors import UsageError
 
 ATTACKS = "\n  - {id: apgd-ce, steps: 8}\n"

@@ -1,0 +1,114 @@
+"""From resolved settings to what an audit is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robaudit.audit.config import Resolved
+    from robaudit.audit.request import AuditRequest
+
+__all__ = ["to_request"]
+
+
+def to_request(
+    model: Path,
+    resolved: Resolved,
+    *,
+    trust_model: bool,
+    command: str,
+    process: Mapping[str, Any] | None = None,
+) -> AuditRequest:
+    """The audit that resolved settings describe; looks for a sidecar file where no data is named.
+
+    Args:
+        model: the file under audit.
+        resolved: settings and where each came from.
+        trust_model: as flagged.
+        command: for the record.
+        process: flags on the process that loads the file: sandbox, load_timeout, memory_limit, custom_ops.
+
+    Raises:
+        UsageError: a file is missing, or cannot be what it should be.
+    """
+    from robaudit.audit.request import AuditRequest
+    from robaudit.data.open import check_source
+    from robaudit.data.table import is_table
+    from robaudit.target.interface import Interface
+    from robaudit.target.sniff import model_format
+
+    settings = resolved.settings
+    values = settings.input.model_dump(exclude_none=True)
+    interface = Interface(settings.output_name, settings.input_name, values.pop("fixed", {}))
+    sources = dict(resolved.sources)
+    data = Path(settings.data) if settings.data is not None else None
+    if data is None:
+        data = _beside(model, "data", ("npz", "csv", "tsv"))
+        sources["data"] = sources["data"] if data is None else "sidecar file"
+    ranges = Path(settings.feature_ranges) if settings.feature_ranges is not None else None
+    if ranges is None and data is not None and is_table(data) and "domain" not in values:
+        ranges = _beside(model, "ranges", ("csv", "yaml"))
+        sources["feature_ranges"] = sources["feature_ranges"] if ranges is None else "sidecar file"
+    limits = {name: value for name, value in (process or {}).items() if value is not None}
+    limits["custom_ops"] = tuple(_library(path) for path in limits.get("custom_ops", ()))
+    beside = (*settings.surrogates, *([] if settings.stand_in is None else [settings.stand_in]))
+    for path in (model, *map(Path, beside)):
+        model_format(path)
+    if data is not None:
+        check_source(data)
+    stability = settings.labels == "model"
+    return AuditRequest(
+        model=model,
+        profile=resolved.profile,
+        seed=settings.seed,
+        data=data,
+        labels=None if stability or settings.labels is None else Path(settings.labels),
+        label_column=settings.label_column,
+        target_column=settings.target_column,
+        feature_ranges=ranges,
+        reference="model" if stability or data is None else "labels",
+        classes=_classes(settings.classes),
+        surrogates=tuple(Path(p) for p in settings.surrogates),
+        stand_in=None if settings.stand_in is None else Path(settings.stand_in),
+        input_values=values,
+        input_sources={k: sources[f"input.{k}"] for k in values},
+        interface=interface,
+        device=settings.device,
+        compile=settings.compile,
+        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        declared_accuracy=settings.clean_accuracy,
+        trust_model=trust_model,
+        eps_default=resolved.eps_default,
+        settings=settings.model_dump(mode="json"),
+        sources=sources,
+        command=command,
+        profile_source=resolved.profile_source,
+        **limits,
+    )
+
+
+def _library(path: Path) -> Path:
+    from robaudit.errors import UsageError
+
+    if not path.is_file():
+        raise UsageError(f"there is no library of custom operators {path}")
+    return path.resolve()
+
+
+def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
+    """A file named after the model, such as MODEL.data.npz, in its folder."""
+    paths = (model.with_name(f"{model.stem}.{what}.{suffix}") for suffix in suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _classes(value: Any) -> tuple[str, ...] | None:
+    from robaudit.errors import UsageError
+
+    if value is None or not isinstance(value, str):
+        return value if value is None else tuple(value)
+    try:
+        return tuple(line.strip() for line in Path(value).read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the class names in {value} cannot be read: {error}") from error
