@@ -9,7 +9,7 @@ from rich.text import Text
 from robaudit.audit.result import Curve, CurvePoint, Result
 from robaudit.report.words import number, short_rate
 
-__all__ = ["draw_curves"]
+__all__ = ["curve_sentences", "curve_title", "draw_curves"]
 
 NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 WIDEST = 50
@@ -20,9 +20,8 @@ EVEN = 1e-6
 def draw_curves(console: Console, result: Result) -> None:
     """Each curve as bars to scale, one a radius, with the exact interval of each and a sentence on what it means."""
     for curve in result.curves:
-        title = "Accuracy" if result.worst_case.metric == "robust_accuracy" else "Stability"
         console.print()
-        console.print(Text(f"{title} at every eps in {NORMS[curve.norm]}: an upper bound at each", style="bold"))
+        console.print(Text(curve_title(result, curve), style="bold"))
         rows = _rows(curve)
         labels = [number(point.eps) for point in rows]
         left = max(map(len, labels))
@@ -36,8 +35,11 @@ def draw_curves(console: Console, result: Result) -> None:
             console.print(line.append(f" {figure}") if beside else line, no_wrap=True, overflow="crop")
             if not beside:
                 console.print(Text(f"    {'':{left}}  {figure}"))
-        for sentence in _sentences(curve, title.lower()):
-            console.print(Padding(Text(sentence, style="dim" if sentence.startswith("#") else ""), (0, 0, 0, 2)))
+        sure = f"{curve.confidence:.0%}"
+        legend = f"# lower end of the exact {sure} interval, = estimate, - upper end; > the threat model's eps."
+        console.print(Padding(Text(legend, style="dim"), (0, 0, 0, 2)))
+        for sentence in curve_sentences(result, curve):
+            console.print(Padding(Text(sentence), (0, 0, 0, 2)))
 
 
 def _rows(curve: Curve) -> list[CurvePoint]:
@@ -55,11 +57,22 @@ def _bar(point: CurvePoint, width: int) -> str:
     return ("#" * low + "=" * (middle - low) + "-" * (high - middle)).ljust(width)
 
 
-def _sentences(curve: Curve, metric: str) -> list[str]:
+def _metric(result: Result) -> str:
+    return "accuracy" if result.worst_case.metric == "robust_accuracy" else "stability"
+
+
+def curve_title(result: Result, curve: Curve) -> str:
+    """What the curve shows."""
+    return f"{_metric(result).capitalize()} at every eps in {NORMS[curve.norm]}: an upper bound at each"
+
+
+def curve_sentences(result: Result, curve: Curve) -> list[str]:
+    """What the curve comes to: median, mean, samples that never fell."""
+    metric = _metric(result)
     n = curve.broken + curve.unbroken
     samples = f"{n} samples answered correctly" if metric == "accuracy" else f"{n} samples"
     sure = f"{curve.confidence:.0%}"
-    found = [f"# lower end of the exact {sure} interval, = estimate, - upper end; > the threat model's eps."]
+    found = []
     if curve.median_distance is not None:
         low = "unknown" if curve.median_low is None else number(curve.median_low)
         high = "unknown" if curve.median_high is None else number(curve.median_high)

@@ -18,6 +18,20 @@ from rich.text import Text
 from robaudit.audit.result import Attack, Check, Gate, Result, Sample
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details
+from robaudit.report.facts import (
+    STATUS_WORDS,
+    UPPER_BOUND,
+    attack_notes,
+    error_lines,
+    evidence_words,
+    gate_words,
+    gradient_words,
+    output_words,
+    pairs_words,
+    run_words,
+    withheld_words,
+    worst_case_name,
+)
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     ascii_only,
@@ -52,16 +66,6 @@ STATUS_STYLES = {
     "fail": "red",
     "failed": "bold red",
 }
-STATUS_WORDS = {
-    "ok": "OK",
-    "failed": "FAILED",
-    "withheld": "WITHHELD",
-    "inconclusive": "INCONCLUSIVE",
-    "incomplete": "INCOMPLETE",
-    "invalid": "INVALID",
-}
-LISTED_ERRORS = 20
-LISTED_CUTS = 3
 LISTED_CLASSES = 8
 
 
@@ -175,8 +179,8 @@ def _top(console: Console, result: Result) -> None:
     rows = [
         ("File", f"{target.format}, {size(target.bytes)}, sha256 {target.sha256}"),
         ("Input", input_words(target.input)),
-        ("Output", _output(result)),
-        ("Gradient", _gradient(result)),
+        ("Output", output_words(result)),
+        ("Gradient", gradient_words(result)),
         (
             "Data",
             f"{data.source} ({data.kind}): {data.drawn} of {data.count} samples, sha256 {data.sha256[:16]}",
@@ -198,34 +202,6 @@ def _top(console: Console, result: Result) -> None:
     _facts(console, rows)
 
 
-def _output(result: Result) -> str:
-    target = result.target
-    chosen = next((output for output in target.outputs if output.scores), None)
-    text = f"{target.num_classes} classes, {target.head}"
-    if chosen is None:
-        return text
-    others = ", ".join(plain(output.name, 40) for output in target.outputs if not output.scores)
-    why = f" ({chosen.reason}; others: {others})" if others else ""
-    fixed = "".join(
-        f"; input {plain(name, 40)} fixed at {plain(value, 40)}" for name, value in target.fixed_inputs.items()
-    )
-    return f"{plain(chosen.name, 60)}: {text}{why}{fixed}"
-
-
-def _gradient(result: Result) -> str:
-    gradient = result.target.gradient
-    if not gradient.available:
-        return f"unavailable: {(gradient.reason or 'no reason given').removeprefix('unavailable: ')}"
-    text = "available" + (f", by {gradient.source}" if gradient.source else "")
-    if gradient.before:
-        text += f"; taken before {gradient.before[-1]} at the end of the file"
-    if gradient.cuts:
-        more = f" and {len(gradient.cuts) - LISTED_CUTS} more" if len(gradient.cuts) > LISTED_CUTS else ""
-        text += f"; {gradient.method} at {len(gradient.cuts)} operators without a useful derivative: "
-        text += "; ".join(gradient.cuts[:LISTED_CUTS]) + more
-    return text
-
-
 def _attacks(console: Console, result: Result) -> None:
     if not result.attacks:
         return
@@ -242,20 +218,7 @@ def _attacks(console: Console, result: Result) -> None:
     for attack in result.attacks:
         table.add_row(*_attack_row(attack))
     console.print(table)
-    _bullets(
-        console,
-        [
-            f"{attack.id} {attack.status}"
-            + (f": {attack.reason.removeprefix('unavailable: ')}" if attack.reason else "")
-            for attack in result.attacks
-            if attack.status != "done"
-        ]
-        + [
-            f"{attack.id}: the judge refused {attack.candidates_refused} candidates on the original file"
-            for attack in result.attacks
-            if attack.candidates_refused
-        ],
-    )
+    _bullets(console, attack_notes(result))
 
 
 def _attack_row(attack: Attack) -> list[Text]:
@@ -283,27 +246,19 @@ def _attack_row(attack: Attack) -> list[Text]:
 def _worst_case(console: Console, result: Result) -> None:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
-    name = "Robust accuracy" if worst.metric == "robust_accuracy" else "Stability"
-    if result.threat_model.goal != "untargeted":
-        name = f"Targeted {name.lower()}"
     _heading(console, "Worst case over all attacks, sample by sample")
     if rate is not None:
-        line = Text(f"  {name} is at most ").append(rate_words(rate), style="bold")
+        line = Text(f"  {worst_case_name(result)} is at most ").append(rate_words(rate), style="bold")
         console.print(line)
-        if worst.pairs is not None:
-            share = f" ({worst.pairs.share:.1%})" if worst.pairs.share is not None else ""
-            pairs = f"{worst.pairs.reached} of {worst.pairs.tried}{share}"
-            told = f"Of all pairs of a sample and a class to answer, {pairs} were reached."
-            console.print(Padding(Text(told), (0, 0, 0, 2)))
-        console.print(Text("  An upper bound: a stronger attack can only lower it.", style="dim"))
+        pairs = pairs_words(result)
+        if pairs is not None:
+            console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+        console.print(Text(f"  {UPPER_BOUND}", style="dim"))
         return
-    observed = worst.upper_bound_observed
-    if result.verdict.status == "withheld" or any(check.status == "fail" for check in result.checks):
-        console.print(Text("  WITHHELD: the audit cannot vouch for it", style="bold yellow"))
-        kept = f"{observed.n - observed.k} of {observed.n}"
-        console.print(Text(f"  Observed, and not to be quoted: {kept} wrong or broken.", style="dim"))
-    else:
-        console.print(Text(f"  INCOMPLETE: so far at most {rate_words(observed)}", style="bold yellow"))
+    told, observed = withheld_words(result) or ("", None)
+    console.print(Text(f"  {told}", style="bold yellow"))
+    if observed is not None:
+        console.print(Text(f"  {observed}", style="dim"))
 
 
 def _listing(console: Console, title: str, rows: Iterable[tuple[Text, Text, Text]]) -> None:
@@ -323,12 +278,7 @@ def _checks(console: Console, checks: Sequence[Check]) -> None:
 
 
 def _gates(console: Console, gates: Sequence[Gate]) -> None:
-    rows = []
-    for gate in gates:
-        bounds = f" ≥ {gate.min:g}" if gate.min is not None else ""
-        bounds += f" ≤ {gate.max:g}" if gate.max is not None else ""
-        level = " (warning only)" if gate.level == "warn" else ""
-        rows.append((_styled(f"{gate.metric}{bounds}{level}"), _status(gate.status), _styled(gate.message)))
+    rows = ((_styled(gate_words(gate)), _status(gate.status), _styled(gate.message)) for gate in gates)
     _listing(console, "Gates", rows)
 
 
@@ -345,13 +295,7 @@ def _verdict(console: Console, result: Result) -> None:
 
 def _errors(console: Console, result: Result) -> None:
     _heading(console, "Errors")
-    lines = []
-    for error in result.errors:
-        cost = [f"{kind} {name}" for kind, name in (("attack", error.attack), ("sample", error.sample)) if name]
-        lines.append(f"{error.where}{' (' + ', '.join(cost) + ')' if cost else ''}: {error.message}")
-    _bullets(console, lines[:LISTED_ERRORS])
-    if len(lines) > LISTED_ERRORS:
-        _bullets(console, [f"and {len(lines) - LISTED_ERRORS} more; the JSON report has them all"])
+    _bullets(console, error_lines(result))
 
 
 def _fate(sample: Sample) -> str:
@@ -375,15 +319,13 @@ def _fate(sample: Sample) -> str:
 
 
 def _foot(console: Console, result: Result) -> None:
-    run, evidence = result.run, result.evidence
+    run = result.run
     console.print()
     rows = []
-    if evidence.path is not None:
-        digest = f", sha256 {evidence.sha256}" if evidence.sha256 else ""
-        rows.append(("Evidence", f"{evidence.count} adversarial examples in {evidence.path}{digest}"))
-    resumed = ", resumed from the journal" if run.resumed else ""
-    promise = "" if run.reproducible else "; not reproducible"
-    rows.append(("Run", f"{run.id}, {duration(run.seconds)}{resumed}{promise}; network: {run.network}"))
+    evidence = evidence_words(result)
+    if evidence is not None:
+        rows.append(("Evidence", evidence))
+    rows.append(("Run", run_words(result)))
     rows += [("Note", note) for note in run.notes]
     _facts(console, rows)
     console.print(Text("Reproduce", style="bold"))

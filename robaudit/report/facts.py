@@ -1,0 +1,137 @@
+"""What the parts of a result come to, in sentences; shared by the reports for people, so that they agree."""
+
+from __future__ import annotations
+
+from robaudit.audit.result import Gate, Result
+from robaudit.report.words import duration, plain, rate_words
+
+__all__ = [
+    "STATUS_WORDS",
+    "UPPER_BOUND",
+    "attack_notes",
+    "error_lines",
+    "evidence_words",
+    "gate_words",
+    "gradient_words",
+    "output_words",
+    "pairs_words",
+    "run_words",
+    "withheld_words",
+    "worst_case_name",
+]
+
+STATUS_WORDS = {
+    "ok": "OK",
+    "failed": "FAILED",
+    "withheld": "WITHHELD",
+    "inconclusive": "INCONCLUSIVE",
+    "incomplete": "INCOMPLETE",
+    "invalid": "INVALID",
+}
+UPPER_BOUND = "An upper bound: a stronger attack can only lower it."
+LISTED_ERRORS = 20
+LISTED_CUTS = 3
+
+
+def output_words(result: Result) -> str:
+    """Which output is judged and why, the classes, and inputs that keep their values."""
+    target = result.target
+    chosen = next((output for output in target.outputs if output.scores), None)
+    text = f"{target.num_classes} classes, {target.head}"
+    if chosen is None:
+        return text
+    others = ", ".join(plain(output.name, 40) for output in target.outputs if not output.scores)
+    why = f" ({chosen.reason}; others: {others})" if others else ""
+    fixed = "".join(
+        f"; input {plain(name, 40)} fixed at {plain(value, 40)}" for name, value in target.fixed_inputs.items()
+    )
+    return f"{plain(chosen.name, 60)}: {text}{why}{fixed}"
+
+
+def gradient_words(result: Result) -> str:
+    """Whether there is a gradient, by what, and what it leaves out."""
+    gradient = result.target.gradient
+    if not gradient.available:
+        return f"unavailable: {(gradient.reason or 'no reason given').removeprefix('unavailable: ')}"
+    text = "available" + (f", by {gradient.source}" if gradient.source else "")
+    if gradient.before:
+        text += f"; taken before {gradient.before[-1]} at the end of the file"
+    if gradient.cuts:
+        more = f" and {len(gradient.cuts) - LISTED_CUTS} more" if len(gradient.cuts) > LISTED_CUTS else ""
+        text += f"; {gradient.method} at {len(gradient.cuts)} operators without a useful derivative: "
+        text += "; ".join(gradient.cuts[:LISTED_CUTS]) + more
+    return text
+
+
+def attack_notes(result: Result) -> list[str]:
+    """Why attacks did not run to their end, and candidates that the judge refused."""
+    return [
+        f"{attack.id} {attack.status}" + (f": {attack.reason.removeprefix('unavailable: ')}" if attack.reason else "")
+        for attack in result.attacks
+        if attack.status != "done"
+    ] + [
+        f"{attack.id}: the judge refused {attack.candidates_refused} candidates on the original file"
+        for attack in result.attacks
+        if attack.candidates_refused
+    ]
+
+
+def worst_case_name(result: Result) -> str:
+    """What the headline's figure is called."""
+    name = "Robust accuracy" if result.worst_case.metric == "robust_accuracy" else "Stability"
+    return name if result.threat_model.goal == "untargeted" else f"Targeted {name.lower()}"
+
+
+def pairs_words(result: Result) -> str | None:
+    """Pairs of a sample and a class that were reached; None without a goal of several classes."""
+    pairs = result.worst_case.pairs
+    if pairs is None:
+        return None
+    share = f" ({pairs.share:.1%})" if pairs.share is not None else ""
+    return f"Of all pairs of a sample and a class to answer, {pairs.reached} of {pairs.tried}{share} were reached."
+
+
+def withheld_words(result: Result) -> tuple[str, str | None] | None:
+    """What stands in place of the headline's figure, and what was observed; None where the figure may be quoted."""
+    worst = result.worst_case
+    if worst.robust_accuracy is not None or worst.stability is not None:
+        return None
+    observed = worst.upper_bound_observed
+    if result.verdict.status == "withheld" or any(check.status == "fail" for check in result.checks):
+        kept = f"{observed.n - observed.k} of {observed.n}"
+        return "WITHHELD: the audit cannot vouch for it", f"Observed, and not to be quoted: {kept} wrong or broken."
+    return f"INCOMPLETE: so far at most {rate_words(observed)}", None
+
+
+def gate_words(gate: Gate) -> str:
+    """A gate's metric with its bounds and level."""
+    bounds = f" ≥ {gate.min:g}" if gate.min is not None else ""
+    bounds += f" ≤ {gate.max:g}" if gate.max is not None else ""
+    return f"{gate.metric}{bounds}{' (warning only)' if gate.level == 'warn' else ''}"
+
+
+def error_lines(result: Result) -> list[str]:
+    """A line an error, the first of them."""
+    lines = []
+    for error in result.errors:
+        cost = [f"{kind} {name}" for kind, name in (("attack", error.attack), ("sample", error.sample)) if name]
+        lines.append(f"{error.where}{' (' + ', '.join(cost) + ')' if cost else ''}: {error.message}")
+    more = len(lines) - LISTED_ERRORS
+    return lines[:LISTED_ERRORS] + ([f"and {more} more; the JSON report has them all"] if more > 0 else [])
+
+
+def evidence_words(result: Result) -> str | None:
+    """Where the adversarial examples are; None where there are none."""
+    evidence = result.evidence
+    if evidence.path is None:
+        return None
+    digest = f", sha256 {evidence.sha256}" if evidence.sha256 else ""
+    return f"{evidence.count} adversarial examples in {evidence.path}{digest}"
+
+
+def run_words(result: Result) -> str:
+    """The run's id, time, and whether it can be reproduced."""
+    run = result.run
+    resumed = ", resumed from the journal" if run.resumed else ""
+    promise = "" if run.reproducible else "; not reproducible"
+    return f"{run.id}, {duration(run.seconds)}{resumed}{promise}; network: {run.network}"
