@@ -20,6 +20,12 @@ from robaudit.audit.sections.base import (
     Record,
     VerdictStatus,
 )
+from robaudit.audit.sections.comparison import (
+    Baseline,
+    ChangedSample,
+    Comparison,
+    PairedChange,
+)
 from robaudit.audit.sections.curve import Curve, CurvePoint
 from robaudit.audit.sections.findings import (
     Attack,
@@ -46,8 +52,11 @@ __all__ = [
     "Access",
     "Attack",
     "AuditFailure",
+    "Baseline",
+    "ChangedSample",
     "Check",
     "Clean",
+    "Comparison",
     "Curve",
     "CurvePoint",
     "Data",
@@ -61,6 +70,7 @@ __all__ = [
     "InputSpec",
     "Norm",
     "Output",
+    "PairedChange",
     "Pairs",
     "ProfileRecord",
     "Radius",
@@ -80,7 +90,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.2"
-ON_REQUEST = ("curves", "threats")
+ON_REQUEST = ("curves", "threats", "comparison")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -115,6 +125,8 @@ class Result(Record):
     """All checks."""
     gates: tuple[Gate, ...] = ()
     """All gates."""
+    comparison: Comparison | None = None
+    """Against a baseline; left out where none was given."""
     evidence: Evidence = Evidence()
     limitations: tuple[str, ...] = ()
     """What was not tested, and what the figures do not say."""
