@@ -1,4 +1,4 @@
-"""The evidence: adversarial examples with their originals, in one NumPy archive."""
+"""The evidence: adversarial examples with their originals, in one NumPy archive, the first of images as PNG too."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from numpy.typing import NDArray
 
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
+from robaudit.audit.pictures import eight_bit_pair, is_picture, png
 from robaudit.audit.samples import SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of
 
-__all__ = ["write_evidence"]
+__all__ = ["PICTURES", "clear_pictures", "write_evidence"]
 
 NAME = "evidence.npz"
+PICTURES = "evidence"
+"""Folder of the pictures, NNNN-original.png and NNNN-adversarial.png by row of the archive."""
+MOST_PICTURES = 16
+SIDES = ("original", "adversarial")
 
 
 def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
     ``prediction`` [N] int64, ``attack`` [N] strings; with a goal the class to reach, ``target`` [N] int64, and a row
-    for each class that a sample was made to answer. Equal content makes equal bytes.
+    for each class that a sample was made to answer; ``confidence`` [N, 2] float64 of the answers to original and
+    adversarial example, where the evidence check found them. Equal content makes equal bytes. Of images the first
+    rows are written as pairs of PNG files too.
 
     Returns:
         Its path relative to the folder, SHA-256 and count; no path where there is nothing to keep or the
@@ -33,6 +40,7 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
     """
     nothing = {"path": None, "sha256": None, "count": 0}
     (folder / NAME).unlink(missing_ok=True)
+    clear_pictures(folder)
     if not breaches or journal.failure is not None:
         return nothing
     temporary = folder / f".{NAME}.part"
@@ -52,12 +60,45 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
                 if name == "target" and min(targets) < 0:
                     continue
                 _add(archive, name, len(values), iter(values))
+            shares = _confidences(journal, len(breaches))
+            if shares is not None:
+                _add(archive, "confidence", len(shares), iter(shares))
         os.replace(temporary, folder / NAME)
+        if (journal.last("target") or {}).get("input", {}).get("channels") is not None:
+            _write_pictures(folder, store, breaches)
     except OSError as error:
         journal.failure = error.strerror or str(error)
         temporary.unlink(missing_ok=True)
         return nothing
     return {"path": NAME, "sha256": sha256_file(folder / NAME), "count": len(breaches)}
+
+
+def clear_pictures(folder: Path) -> None:
+    """Remove the pictures that an earlier session wrote; nothing else in their folder."""
+    for row in range(MOST_PICTURES):
+        for side in SIDES:
+            _picture(folder, row, side).unlink(missing_ok=True)
+
+
+def _picture(folder: Path, row: int, side: str) -> Path:
+    return folder / PICTURES / f"{row:04d}-{side}.png"
+
+
+def _write_pictures(folder: Path, store: SampleStore, breaches: Sequence[Breach]) -> None:
+    for row, breach in enumerate(breaches[:MOST_PICTURES]):
+        origin, point = store(breach.sample).u, breach.point
+        if not is_picture(origin.shape):
+            return
+        (folder / PICTURES).mkdir(exist_ok=True)
+        for side, levels in zip(SIDES, eight_bit_pair(origin, point), strict=True):
+            _picture(folder, row, side).write_bytes(png(levels))
+
+
+def _confidences(journal: Journal, count: int) -> NDArray[np.float64] | None:
+    """[N, 2] as the evidence check measured them; None where it did not run, or the file tells labels alone."""
+    record = journal.last("check", id="evidence") or {}
+    shares = record.get("measured", {}).get("confidence")
+    return np.array(shares, dtype=np.float64) if shares and len(shares) == count else None
 
 
 def _add(archive: zipfile.ZipFile, name: str, count: int, rows: Iterator[NDArray[Any]]) -> None:

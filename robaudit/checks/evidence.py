@@ -25,16 +25,20 @@ class Evidence(Check):
         breaches = bench.breaches()
         invalid: list[int] = []
         eight: dict[str, float | None] = {}
+        shares: list[list[float] | None] = []
         for breach in breaches:
             sample = bench.sample(breach.sample)
             point = np.array(breach.point)
             threat = breach.threat or bench.threat
-            same = _prediction(bench, point) == breach.prediction
+            scores = bench.scores(point[None], alone=True)[0]
+            shares.append(_confidences(bench.target.head_kind, sample, scores))
+            same = _answer(scores) == breach.prediction
             if not (same and _fools(breach.prediction, sample) and _admissible(threat, sample.u, point)):
                 invalid.append(breach.sample)
             if bench.target.eight_bit and str(breach.sample) not in eight:  # of several threat models the first
                 eight[str(breach.sample)] = _eight_bit_distance(bench, threat, sample, point)
-        return {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
+        measured = {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
+        return measured if None in shares else {**measured, "confidence": shares}
 
     def verdict(self, measured: Measured) -> Finding:
         """One invalid example fails."""
@@ -52,8 +56,28 @@ class Evidence(Check):
 
 
 def _prediction(bench: Bench, point: NDArray[Any]) -> int:
-    scores = bench.scores(point[None], alone=True)[0]
+    return _answer(bench.scores(point[None], alone=True)[0])
+
+
+def _answer(scores: NDArray[Any]) -> int:
     return int(scores.argmax()) if np.isfinite(scores).all() else -1
+
+
+def _confidences(kind: str, sample: Sample, scores: NDArray[Any]) -> list[float] | None:
+    """Shares of the class answered to the sample, and of the one answered to its adversarial example."""
+    found = [_confidence(kind, answer) for answer in (sample.clean, scores)]
+    return [share for share in found if share is not None] if None not in found else None
+
+
+def _confidence(kind: str, scores: NDArray[Any]) -> float | None:
+    """The share [0, 1] of the answered class: a softmax of logits, probabilities as they are; None for labels."""
+    if kind == "labels" or not np.isfinite(scores).all():
+        return None
+    exact = np.asarray(scores, dtype=np.float64)
+    if kind in ("logits", "log-probabilities"):
+        exact = np.exp(exact - exact.max())
+        exact = exact / exact.sum()
+    return round(float(np.clip(exact.max(), 0, 1)), 6)
 
 
 def _fools(prediction: int, sample: Sample) -> bool:
