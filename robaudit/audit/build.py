@@ -17,6 +17,7 @@ from robaudit.audit.plan import threat_model
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import cases
+from robaudit.audit.sequential import completed, section, under_stopping
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict import NORM_SIGNS, OnInconclusive, conclude
@@ -62,6 +63,10 @@ def build_result(
     target, data, environment = (journal.last(kind) for kind in ("target", "data", "environment"))
     if target is None or data is None or environment is None:
         raise AuditError(failure or "the audit was stopped before the model was loaded")
+    sequential = section(journal) if request.until_decided else None
+    if sequential is not None:
+        journal = completed(journal)
+        data = journal.last("data") or data
     clean = journal.keyed("clean", "index")
     tally = Tally(journal, clean)
     stability = data["reference"] == "model"
@@ -96,7 +101,8 @@ def build_result(
             pairs=_pairs(request, tally.cases, len(tally.reached)),
         ),
         attacks=tuple(_attack(request, tally, record, journal) for record in tally.attacks),
-        curves=build_curves(request.profile, tally, journal),
+        curves=build_curves(request.profile, tally, journal, sequential.share if sequential else 1.0),
+        sequential=sequential,
         threats=build_outcomes(request.profile, tally),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
@@ -104,7 +110,7 @@ def build_result(
         errors=_errors(tally, clean, journal, failure),
         samples=_samples(data, clean, tally, journal, request.profile),
     )
-    return conclude(draft, request.profile.gates, on_inconclusive)
+    return conclude(under_stopping(draft), request.profile.gates, on_inconclusive)
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -199,6 +205,7 @@ def _profile(request: AuditRequest) -> model.ProfileRecord:
         resolved=request.profile.model_dump(mode="json"),
         settings=request.settings,
         sources=request.sources,
+        places=request.places,
     )
 
 

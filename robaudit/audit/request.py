@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.profile import Profile
+from robaudit.audit.sections.run import Place
 from robaudit.target.interface import Interface
 
 __all__ = ["AuditRequest"]
@@ -43,6 +44,7 @@ class AuditRequest:
         settings: resolved settings for the record, and ``sources`` where each came from.
         command: that reproduces the audit.
         profile_source: built-in, or the profile's file.
+        places: lines that asked for gates, attacks and checks (see ``places.py``), for the record.
     """
 
     model: Path
@@ -74,3 +76,4 @@ class AuditRequest:
     sources: dict[str, str] = field(default_factory=dict)
     command: str = ""
     profile_source: str = "built-in"
+    places: dict[str, Place] = field(default_factory=dict)

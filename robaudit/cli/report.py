@@ -9,13 +9,15 @@ from typing import Annotated
 
 import typer
 
+from robaudit.report.formats import SUFFIX_LIST
+
 __all__ = ["report", "result_path"]
 
 
 def report(
     run: Annotated[Path | None, typer.Argument(help="Run directory, or a result's JSON.")] = None,
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .txt); repeatable.")
+        list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of results.")] = False,
 ) -> None:

@@ -33,6 +33,7 @@ def to_request(
     Raises:
         UsageError: a file is missing, or cannot be what it should be.
     """
+    from robaudit.audit.places import find_places
     from robaudit.audit.request import AuditRequest
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
@@ -79,12 +80,19 @@ def to_request(
         compile=settings.compile,
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         declared_accuracy=settings.clean_accuracy,
+        until_decided=settings.until_decided,
         trust_model=trust_model,
         eps_default=resolved.eps_default,
         settings=settings.model_dump(mode="json"),
         sources=sources,
         command=command,
         profile_source=resolved.profile_source,
+        places=find_places(
+            model,
+            Path(resolved.config_file) if resolved.config_file else None,
+            None if resolved.profile_source == "built-in" else resolved.profile_source,
+            sources,
+        ),
         **limits,
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.request import to_request
+from robaudit.report.formats import SUFFIX_LIST
 
 __all__ = ["scan"]
 
@@ -62,11 +63,15 @@ def scan(
     min_robust: Annotated[
         float | None, typer.Option(help="Gate: least robust accuracy that passes (exact one-sided interval).")
     ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="End when the gates are decided; --samples are the most then."),
+    ] = False,
     on_inconclusive: Annotated[
         str | None, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
     ] = None,
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .txt); repeatable.")
+        list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
     ] = None,
     mean: Annotated[
         str | None, typer.Option(help="Mean per channel, subtracted after --scale.", rich_help_panel=INPUT)
@@ -201,6 +206,7 @@ def scan(
         "surrogates": surrogate,
         "stand_in": stand_in,
         "min_robust": min_robust,
+        "until_decided": until_decided or None,
         "on_inconclusive": on_inconclusive,
         "output": output,
         "mean": mean,

@@ -1,6 +1,7 @@
-"""Writing a report: the suffix picks the format.
+"""Writing a report: the suffix picks the format, the longest one that fits (``.cdx.json`` before ``.json``).
 
-A format is a module of this package with ``SUFFIXES`` and ``render(result) -> str``; adding one file adds it.
+A format is a module of this package with ``SUFFIXES`` and ``render(result) -> str``; adding one file adds it, and
+``formats.py`` lists it for help texts.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ def renderers() -> dict[str, Renderer]:
 
 
 def _renderer(path: Path) -> Renderer:
-    known = renderers()
-    if path.suffix.lower() not in known:
+    known, name = renderers(), path.name.lower()
+    fitting = [suffix for suffix in known if path.suffix and name.endswith(suffix)]
+    if not fitting:
         raise UsageError(f"no report format for {str(path)!r}: its suffix must be {', '.join(sorted(known))}")
-    return known[path.suffix.lower()]
+    return known[max(fitting, key=len)]
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

@@ -11,6 +11,7 @@ from robaudit.audit.sections.base import Free, Record, VerdictStatus
 
 __all__ = [
     "Environment",
+    "Place",
     "ProfileRecord",
     "Run",
     "Tool",
@@ -76,6 +77,15 @@ class Verdict(Record):
     """Exit code of the process."""
 
 
+class Place(Record):
+    """A line of a file, relative to the root of the repository that the audit ran in (else the working directory)."""
+
+    file: str
+    """Path with forward slashes; of a file outside of it the name alone."""
+    line: int | None = None
+    """Line, from 1; null where the file as a whole is meant."""
+
+
 class ProfileRecord(Record):
     """The profile after everything was resolved."""
 
@@ -91,6 +101,9 @@ class ProfileRecord(Record):
     """Resolved settings of the run."""
     sources: dict[str, str] = {}
     """Where each setting came from."""
+    places: dict[str, Place] = {}
+    """Where the ``model`` lies, and the lines that asked for ``gates.METRIC``, ``attacks.ID`` and ``checks.ID``; a
+    flag, a variable or a built-in profile has none."""
 
 
 class Environment(Record):

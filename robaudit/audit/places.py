@@ -1,0 +1,105 @@
+"""Where a run's gates, attacks and checks were asked for: the lines of ``robaudit.yaml`` and of the profile's file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from robaudit.audit.profile import profile_path
+from robaudit.audit.sections.run import Place
+from robaudit.errors import UsageError
+
+__all__ = ["find_places", "repository_path"]
+
+
+def repository_root(folder: Path) -> Path:
+    """The nearest folder at or above with a repository in it; without one the folder itself."""
+    folder = Path(os.path.abspath(folder))
+    return next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+
+
+def repository_path(path: Path, root: Path) -> str:
+    """A path relative to the root, with forward slashes; of a file that lies elsewhere its name alone."""
+    for base, full in ((root, Path(os.path.abspath(path))), (root.resolve(), path.resolve())):
+        if full.is_relative_to(base):
+            return full.relative_to(base).as_posix()
+    return path.name
+
+
+def find_places(model: Path, config: Path | None, profile: str | None, sources: Mapping[str, str]) -> dict[str, Place]:
+    """Where things were asked for: ``model``, and the lines of ``gates.METRIC``, ``attacks.ID`` and ``checks.ID``.
+
+    The configuration counts before the profile, and a profile before the one that it extends. What a flag, a variable
+    or a built-in profile asked for has no line.
+
+    Args:
+        model: the file under audit.
+        config: the ``robaudit.yaml`` of the run, or None.
+        profile: path of the profile's file; None where it is built in.
+        sources: origin of each setting.
+    """
+    root = repository_root(Path())
+    found = {"model": Place(file=repository_path(model, root))}
+    files = ([config] if config is not None else []) + (list(_chain(Path(profile))) if profile is not None else [])
+    for path in files:
+        name = repository_path(path, root)
+        for key, line in _lines(path):
+            found.setdefault(key, Place(file=name, line=line))
+    if sources.get("min_robust", "").startswith(("flag", "environment")):
+        found.pop("gates.robust_accuracy", None)
+    return found
+
+
+def _chain(path: Path) -> Iterator[Path]:
+    """A profile's file, and those that it extends, but for built-in ones."""
+    seen: set[Path] = set()
+    while path.resolve() not in seen:
+        seen.add(path.resolve())
+        yield path
+        base = next((value.value for key, value in _pairs(_root(path)) if key == "extends"), None)
+        try:
+            found, built_in = profile_path(base, path.parent) if base else (path, True)
+        except UsageError:
+            return
+        if built_in:
+            return
+        path = found
+
+
+def _root(path: Path) -> yaml.Node | None:
+    """The node of a whole file; None where it cannot be read, which loading it has told."""
+    try:
+        node: yaml.Node | None = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return None
+    return node
+
+
+def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int]]:
+    for key, value in _pairs(_root(path)):
+        if key in ("min-robust", "min_robust"):
+            yield "gates.robust_accuracy", value.start_mark.line + 1
+        elif key in ("gates", "attacks", "checks"):
+            yield from _items(key, "metric" if key == "gates" else "id", value)
+
+
+def _items(section: str, name: str, node: yaml.Node) -> Iterator[tuple[str, int]]:
+    """Entries of a list of names or maps, or of a map by name."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            if isinstance(item, yaml.ScalarNode):
+                yield f"{section}.{item.value}", item.start_mark.line + 1
+            for key, value in _pairs(item):
+                if key == name and isinstance(value, yaml.ScalarNode):
+                    yield f"{section}.{value.value}", value.start_mark.line + 1
+    elif isinstance(node, yaml.MappingNode):
+        for key_node, _ in node.value:
+            yield f"{section}.{key_node.value}", key_node.start_mark.line + 1

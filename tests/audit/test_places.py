@@ -1,0 +1,102 @@
+"""Where gates, attacks and checks were asked for."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from robaudit.audit.places import find_places, repository_path
+from robaudit.audit.profile import load_profile
+from robaudit.audit.sections.run import Place
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "ci").mkdir()
+    monkeypatch.chdir(tmp_path / "ci")
+    return tmp_path
+
+
+def write(path, text):
+    path.write_text(textwrap.dedent(text).lstrip())
+    return path
+
+
+def test_lines_of_config_and_profiles_nearest_first(repository):
+    config = write(
+        repository / "robaudit.yaml",
+        """
+        profile: ci/strict.yaml
+        gates:
+          - metric: robust_accuracy
+            min: 0.4
+          - {min: 1, metric: coverage}
+        """,
+    )
+    base = write(
+        repository / "ci" / "base.yaml",
+        """
+        extends: quick
+        checks: [clean, parity]
+        gates:
+          - {metric: clean_accuracy, min: 0.9}
+          - {metric: validity}
+        """,
+    )
+    strict = write(
+        repository / "ci" / "strict.yaml",
+        """
+        extends: base.yaml
+        checks:
+          parity: {}
+        attacks:
+          - fgsm
+          - id: square
+            queries: 100
+        gates:
+          - {metric: robust_accuracy, min: 0.1}
+          - {metric: validity}
+        """,
+    )
+    load_profile(str(strict))
+    places = find_places(repository / "models" / "m.onnx", config, str(strict), {})
+    assert base.exists()
+    assert places == {
+        "model": Place(file="models/m.onnx"),
+        "gates.robust_accuracy": Place(file="robaudit.yaml", line=3),
+        "gates.coverage": Place(file="robaudit.yaml", line=5),
+        "checks.parity": Place(file="ci/strict.yaml", line=3),
+        "attacks.fgsm": Place(file="ci/strict.yaml", line=5),
+        "attacks.square": Place(file="ci/strict.yaml", line=6),
+        "gates.validity": Place(file="ci/strict.yaml", line=10),
+        "checks.clean": Place(file="ci/base.yaml", line=2),
+        "gates.clean_accuracy": Place(file="ci/base.yaml", line=4),
+    }
+
+
+@pytest.mark.parametrize("origin", ["flag --min-robust", "environment ROBAUDIT_MIN_ROBUST", "robaudit.yaml"])
+def test_a_bound_from_a_flag_has_no_line(repository, origin):
+    config = write(repository / "robaudit.yaml", "seed: 1\nmin-robust: 0.4\n")
+    places = find_places(repository / "m.onnx", config, None, {"min_robust": origin})
+    asked = {"gates.robust_accuracy": Place(file="robaudit.yaml", line=2)} if origin == "robaudit.yaml" else {}
+    assert places == {"model": Place(file="m.onnx")} | asked
+
+
+def test_a_file_outside_of_the_repository_is_named_without_its_folders(repository, tmp_path_factory):
+    other = write(tmp_path_factory.mktemp("private") / "p.yaml", "attacks: [fgsm]\n")
+    assert find_places(other.with_name("m.onnx"), None, str(other), {}) == {
+        "model": Place(file="m.onnx"),
+        "attacks.fgsm": Place(file="p.yaml", line=1),
+    }
+
+
+def test_without_a_repository_paths_start_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "link")
+    assert repository_path(tmp_path / "real" / "m.onnx", tmp_path / "link") == "m.onnx"
+    assert find_places(tmp_path / "real" / "m.onnx", None, None, {})["model"].file == "m.onnx"
