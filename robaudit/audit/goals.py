@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
-from robaudit.threat.random import key_of
 
 __all__ = ["GOALS", "AuditGoal", "Choice", "Chooser", "chooser", "class_index", "parse_goal"]
 
@@ -196,6 +195,8 @@ def _one(wanted: int, label: int) -> Choice:
 
 def _random(seed: int, digest: str, label: int, classes: int) -> int:
     """A class but the label, the same at every place in the data."""
+    from robaudit.threat.random import key_of  # torch: reports and replays do without
+
     drawn = key_of("goal", seed, digest) % (classes - 1)
     return drawn + (drawn >= label)
 

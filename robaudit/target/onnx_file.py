@@ -15,21 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import RobauditError, UnsupportedOperatorError, UsageError
+from robaudit.errors import UnsupportedOperatorError, UsageError
 from robaudit.target.discover import FileInput
 from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
+from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, read_rows, start
 from robaudit.target.onnx_source import OnnxSource, read_onnx
-from robaudit.target.outputs import Choice, FileOutput, class_index, score_columns
+from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail, class_values, ends_linear, label_tail, score_tail
 from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
 
 NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
-NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
-"""What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
 
 
 class OnnxFile:
@@ -168,24 +167,14 @@ class OnnxFile:
             OutOfMemoryError: the runtime says that its memory ran out.
         """
         values = self._as_file(x)
-        if width is None:
-            result = self._call(values, len(values))
-        else:
-            rows = (values[i : i + 1] for i in range(len(values)))
-            if width > 1:
-                rows = (np.repeat(row, width, axis=0) for row in rows)
-            result = np.concatenate([self._call(row, width)[:1] for row in rows])
+        result = self._call(values, len(values)) if width is None else alone(self._call, values, width)
         if result.dtype == np.float16:
             result = result.astype(np.float32)
         return torch.from_numpy(result).to(self.device)
 
     def _as_file(self, x: Tensor) -> NDArray[Any]:
         """As the file's type; whole numbers are rounded and kept in their type's range."""
-        values: NDArray[Any] = x.detach().cpu().numpy()
-        if self._dtype.kind in "iu":
-            limits = np.iinfo(self._dtype)
-            values = np.clip(np.rint(np.nan_to_num(values)), limits.min, limits.max)
-        return np.ascontiguousarray(values, dtype=self._dtype)
+        return file_values(x.detach().cpu().numpy(), self._dtype)
 
     def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
         """As ``run``, by a second session without any optimisation; None where there can be none.
@@ -205,27 +194,15 @@ class OnnxFile:
             self.session = judge
 
     def _session_run(self, outputs: list[str] | None, values: NDArray[Any]) -> list[Any]:
-        feed = {fixed.declared.name: fixed.rows(len(values)) for fixed in self.fixed}
         try:
-            results: list[Any] = self.session.run(outputs, {self.input.name: values, **feed})
-        except Exception as error:  # the runtime raises its own types
-            if any(words in str(error).lower() for words in NO_MEMORY):
-                raise torch.OutOfMemoryError(str(error)) from error
-            raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
-        return results
+            return ask(self.session, outputs, self.input.name, values, self.fixed)
+        except RuntimeMemoryError as error:
+            raise torch.OutOfMemoryError(str(error)) from error
 
     def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
         assert self._choice is not None
         name, role = self._choice.output.name, self._choice.role
-        result = self._session_run([name], values)[0]
-        shape = np.shape(result) if not isinstance(result, list) else (len(result),)
-        if (shape or (1,))[0] != rows or (role == "ranks" and len(shape) < 2):
-            words = "x".join(map(str, shape))
-            raise RobauditError(f"the output {name} of {rows} inputs has shape {words}, not one row an input")
-        if role in ("labels", "ranks"):
-            return class_index(np.asarray(result).reshape(rows, -1)[:, :1], self._values)
-        array = score_columns(result, self._values) if isinstance(result, list) else np.asarray(result)
-        return array.reshape(rows, -1) if array.ndim < 2 else array
+        return read_rows(self._session_run([name], values)[0], rows, name, role, self._values)
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor for a batch in the file's layout and units; where the file rounds, so does the twin.
@@ -268,18 +245,9 @@ def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = (
 def _session(
     source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...], *, optimised: bool = True
 ) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
-    onnxruntime.set_default_logger_severity(4)
-    for library in custom_ops:
-        options.register_custom_ops_library(str(library))
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0}))
-    return source.session(options, providers)
+    threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
+    cuda = (device.index or 0) if device.type == "cuda" else None
+    return start(source, threads=threads, cuda=cuda, custom_ops=custom_ops, optimised=optimised)
 
 
 @contextlib.contextmanager

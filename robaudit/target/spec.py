@@ -5,20 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robaudit.data.ranges import Ranges
+from robaudit.target.meaning import ASSUMED, INTEGERS, NEARLY, InputMeaning
 
-__all__ = ["InputSpec", "SpecOverrides"]
-
-ASSUMED = "assumed"
-"""Begins the provenance of a field that is written nowhere."""
-NEARLY = 1e-5
-"""A feature of whole numbers is one where it is so close, as a share of its range."""
-INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
+__all__ = ["ASSUMED", "INTEGERS", "InputSpec", "SpecOverrides"]
 
 
 @dataclass(frozen=True)
@@ -35,53 +30,8 @@ class SpecOverrides:
 
 
 @dataclass(frozen=True)
-class InputSpec:
-    """The attacked input. u-space is canonical: C x H x W in RGB for images, each feature in [0, 1].
-
-    Args:
-        name: in the file.
-        file_shape: of one sample in the file's layout.
-        shape: canonical shape of one sample.
-        kind: image or vector.
-        layout: nchw, nhwc or none.
-        dtype: NumPy name of the file's type.
-        batch: batch size baked into the file, or None.
-        lo, hi: the domain, a box in which perturbations are measured.
-        ranges: each feature's own domain, for tables; lo and hi say nothing then.
-        scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
-        channels: order in the file, rgb or bgr.
-        crop, interpolation: how image files are cut to the shape.
-        provenance: where each field was found; where it was not, ``assumed``, with a colon if more is to say.
-    """
-
-    name: str
-    file_shape: tuple[int, ...]
-    shape: tuple[int, ...]
-    kind: Literal["image", "vector"]
-    layout: Literal["nchw", "nhwc", "none"]
-    dtype: str = "float32"
-    batch: int | None = None
-    lo: float = 0.0
-    hi: float = 1.0
-    ranges: Ranges | None = None
-    scale: float = 1.0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    channels: Literal["rgb", "bgr"] = "rgb"
-    crop: float = 0.875
-    interpolation: str = "bicubic"
-    provenance: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def assumed(self) -> tuple[str, ...]:
-        """Fields that decide what the model sees and were found written nowhere."""
-        matters = ("mean", "std", "scale", "domain", "layout", "channels")
-        return tuple(name for name in matters if self.provenance.get(name, "").startswith(ASSUMED))
-
-    @property
-    def integer(self) -> bool:
-        """Whether the file takes whole numbers."""
-        return self.dtype in INTEGERS
+class InputSpec(InputMeaning):
+    """The meaning of an input as torch computes with it."""
 
     def to_file(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, *file_shape] in the file's units; differentiable, not yet rounded.
@@ -124,11 +74,6 @@ class InputSpec:
 
     def _integers(self, ranges: Ranges, device: torch.device) -> Tensor:
         return _constant(tuple(map(float, ranges.integer)), torch.float32, device).reshape(self.shape) > 0
-
-    @property
-    def fixed(self) -> tuple[int, ...]:
-        """Features that an attacker cannot change, as places in the flattened sample."""
-        return () if self.ranges is None else self.ranges.fixed
 
     def with_ranges(self, ranges: Ranges, origin: str) -> InputSpec:
         """The same for a table: each feature in its own range, in the units that the file takes.

@@ -1,0 +1,116 @@
+"""An ONNX file in ONNX Runtime, with NumPy alone: the judge of an audit, and of a replay without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from robaudit.errors import RobauditError
+from robaudit.target.inputs import FixedInput
+from robaudit.target.onnx_source import OnnxSource
+from robaudit.target.outputs import class_index, score_columns
+
+__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "read_rows", "start"]
+
+NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
+"""What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
+
+
+class RuntimeMemoryError(RobauditError):
+    """The memory of ONNX Runtime ran out."""
+
+
+def start(
+    source: OnnxSource,
+    *,
+    threads: int = 0,
+    cuda: int | None = None,
+    custom_ops: Sequence[Path] = (),
+    optimised: bool = True,
+) -> onnxruntime.InferenceSession:
+    """A session of a file.
+
+    Args:
+        source: the file, read and checked.
+        threads: of one operator; 0: as many as there are processors.
+        cuda: number of the GPU, used where the runtime can; None: the processor alone.
+        custom_ops: libraries of custom operators.
+        optimised: with the runtime's optimisations.
+    """
+    options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    onnxruntime.set_default_logger_severity(4)
+    for library in custom_ops:
+        options.register_custom_ops_library(str(library))
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if cuda is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": cuda, "use_tf32": 0}))
+    return source.session(options, providers)
+
+
+def file_values(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Inputs as the file's type; whole numbers are rounded and kept in their type's range."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        x = np.clip(np.rint(np.nan_to_num(x)), limits.min, limits.max)
+    return np.ascontiguousarray(x, dtype=dtype)
+
+
+def ask(
+    session: onnxruntime.InferenceSession,
+    outputs: list[str] | None,
+    name: str,
+    values: NDArray[Any],
+    fixed: Sequence[FixedInput] = (),
+) -> list[Any]:
+    """The outputs (None: all) for values of the attacked input and those that keep theirs.
+
+    Raises:
+        RuntimeMemoryError: the memory ran out.
+        RobauditError: the runtime refuses the input.
+    """
+    feed = {other.declared.name: other.rows(len(values)) for other in fixed}
+    try:
+        results: list[Any] = session.run(outputs, {name: values, **feed})
+    except Exception as error:  # the runtime raises its own types
+        if any(words in str(error).lower() for words in NO_MEMORY):
+            raise RuntimeMemoryError(str(error)) from error
+        raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
+    return results
+
+
+def read_rows(result: Any, rows: int, name: str, role: str, values: Sequence[Any] | None) -> NDArray[Any]:
+    """An output as [rows, ...] scores, or [rows, 1] class indices where its role is ``labels`` or ``ranks``.
+
+    Args:
+        result: of the runtime: an array, or a dictionary from class to score for each input.
+        rows: inputs that were asked.
+        name: of the output.
+        role: see :class:`robaudit.target.outputs.Choice`.
+        values: what the file calls its classes, in the order of the scores.
+
+    Raises:
+        RobauditError: it has not one row an input.
+    """
+    shape = np.shape(result) if not isinstance(result, list) else (len(result),)
+    if (shape or (1,))[0] != rows or (role == "ranks" and len(shape) < 2):
+        words = "x".join(map(str, shape))
+        raise RobauditError(f"the output {name} of {rows} inputs has shape {words}, not one row an input")
+    if role in ("labels", "ranks"):
+        return class_index(np.asarray(result).reshape(rows, -1)[:, :1], values)
+    array = score_columns(result, values) if isinstance(result, list) else np.asarray(result)
+    return array.reshape(rows, -1) if array.ndim < 2 else array
+
+
+def alone(call: Callable[[NDArray[Any], int], NDArray[Any]], values: NDArray[Any], width: int) -> NDArray[Any]:
+    """Answers [N, ...] to inputs that are asked one at a time, each filling the ``width`` rows of its call."""
+    rows = (values[i : i + 1] for i in range(len(values)))
+    return np.concatenate([call(np.repeat(row, width, axis=0) if width > 1 else row, width)[:1] for row in rows])
