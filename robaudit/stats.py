@@ -7,6 +7,8 @@ They cover the error of sampling only: a stronger attack than those tried is out
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scipy.special import betainc, betaincinv
@@ -16,11 +18,15 @@ __all__ = [
     "Rate",
     "interval",
     "lower_bound",
+    "mean_lower_bound",
+    "mean_size_to_decide",
+    "median_rank",
     "median_ranks",
     "paired_excess",
     "paired_p",
     "rate",
     "sample_size_to_decide",
+    "smallest_size",
     "upper_bound",
 ]
 
@@ -54,21 +60,71 @@ def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, flo
     return lower_bound(k, n, tail), upper_bound(k, n, tail)
 
 
+def median_rank(n: int, confidence: float = CONFIDENCE) -> int | None:
+    """Place, from 0, of the order statistic of n values that is a one-sided lower bound of their source's median.
+
+    Distribution-free and conservative: the number of values below the median is binomial with n and 1/2 (H. A.
+    David, H. N. Nagaraja, "Order Statistics", 2003, section 7.1). The upper bound is at the same place from the end.
+
+    Returns:
+        None where n is too small for any place to reach the confidence.
+    """
+    lowest = None
+    for below in range((n + 1) // 2):  # P(at most `below` values lie below the median) = I_1/2(n - below, below + 1)
+        if float(betainc(n - below, below + 1, 0.5)) > 1 - confidence:
+            break
+        lowest = below
+    return lowest
+
+
 def median_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
     """Places, from 0, of the order statistics of n values between which the median of their source lies.
 
-    Distribution-free and conservative: the number of values below the median is binomial with n and 1/2 (H. A.
-    David, H. N. Nagaraja, "Order Statistics", 2003, section 7.1).
+    Returns:
+        None where n is too small for any pair to reach the confidence; else the two of :func:`median_rank`.
+    """
+    lowest = median_rank(n, (1 + confidence) / 2)
+    return None if lowest is None else (lowest, n - 1 - lowest)
+
+
+def mean_lower_bound(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
+    """One-sided lower bound of the mean of a source of values in [0, 1], whatever its distribution.
+
+    T. W. Anderson, "Confidence limits for the expected value of an arbitrary bounded random variable", 1969, with the
+    one-sided band of P. Massart, Annals of Probability 18 (1990). The upper bound is 1 less that of 1 - value.
+
+    Raises:
+        ValueError: a value outside of [0, 1], or a confidence below one half.
+    """
+    _check(0, len(values), confidence)
+    if not all(0 <= value <= 1 for value in values) or confidence < 0.5:
+        raise ValueError("values lie between 0 and 1, and the confidence is at least 0.5")
+    return _anderson(sorted(values), len(values), confidence)
+
+
+def _anderson(ordered: Sequence[float], size: int, confidence: float) -> float:
+    """The bound, if the values were those of a sample of ``size`` with the same distribution."""
+    n = len(ordered)
+    if n == 0:
+        return 0.0
+    whole, part = divmod(n * (1 - min(1.0, math.sqrt(-math.log(1 - confidence) / (2 * size)))), 1)
+    kept = int(whole)  # the band is as wide as if the largest values, beyond these, were 0
+    return (math.fsum(ordered[:kept]) + (part * ordered[kept] if kept < n else 0.0)) / n
+
+
+def mean_size_to_decide(values: Sequence[float], threshold: float, confidence: float = CONFIDENCE) -> int | None:
+    """How many samples would decide whether a mean reaches a threshold, if the distribution of the values stayed.
 
     Returns:
-        None where n is too small for any pair to reach the confidence.
+        None where no size up to ten million does.
     """
-    lowest = None
-    for below in range(n // 2):  # P(at most `below` values lie below the median) = I_1/2(n - below, below + 1)
-        if float(betainc(n - below, below + 1, 0.5)) > (1 - confidence) / 2:
-            break
-        lowest = below
-    return None if lowest is None else (lowest, n - 1 - lowest)
+    n = len(values)
+    if n == 0:
+        return None
+    ordered, mirrored = sorted(values), sorted(1 - value for value in values)
+    if math.fsum(values) > threshold * n:
+        return smallest_size(lambda size: _anderson(ordered, size, confidence) >= threshold, n)
+    return smallest_size(lambda size: 1 - _anderson(mirrored, size, confidence) < threshold, n)
 
 
 def paired_p(wins: int, losses: int) -> float:
@@ -144,11 +200,16 @@ def sample_size_to_decide(k: int, n: int, threshold: float, confidence: float = 
             return lower_bound(k * size // n, size, confidence) >= threshold
         return upper_bound(-(-k * size // n), size, confidence) < threshold
 
+    return smallest_size(decided, n)
+
+
+def smallest_size(decided: Callable[[int], bool], n: int, largest: int = LARGEST_SAMPLE) -> int | None:
+    """The smallest size from ``n`` on that decides, given that larger ones do too; None beyond ``largest``."""
     undecided, enough = n - 1, n
     while not decided(enough):
-        if enough >= LARGEST_SAMPLE:
+        if enough >= largest:
             return None
-        undecided, enough = enough, min(2 * enough, LARGEST_SAMPLE)
+        undecided, enough = enough, min(2 * enough, largest)
     while enough - undecided > 1 and enough > n:
         middle = (undecided + enough) // 2
         if decided(middle):

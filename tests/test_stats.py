@@ -1,3 +1,5 @@
+from math import ceil, log
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,10 @@ from robaudit.stats import (
     Rate,
     interval,
     lower_bound,
+    mean_lower_bound,
+    mean_size_to_decide,
+    median_rank,
+    median_ranks,
     paired_excess,
     paired_p,
     rate,
@@ -112,3 +118,39 @@ def test_a_paired_bound_covers_the_true_difference(gain, loss, n):
             if paired_excess(wins, losses, n, 0.9) >= gain - loss:
                 covered += binom.pmf(wins, n, gain) * share
     assert covered >= 0.9
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 8, 30, 101])
+def test_the_order_statistic_bounds_the_median(n):
+    """Exactly: it lies above the median where at most so many values lie below that."""
+    place = median_rank(n, 0.95)
+    if place is None:
+        assert binom.cdf(0, n, 0.5) > 0.05
+        return
+    assert binom.cdf(place, n, 0.5) <= 0.05 < binom.cdf(place + 1, n, 0.5)
+    low, high = median_ranks(n) or (None, None)
+    assert low is None or (low <= place and low + high == n - 1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), confidences)
+def test_the_bound_of_a_mean_lies_below_it(values, confidence):
+    assert -1e-12 <= mean_lower_bound(values, confidence) <= sum(values) / len(values) + 1e-12
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.9])
+def test_the_bound_of_a_mean_covers_at_least_as_often_as_it_says(p):
+    n = 40
+    missed = sum(binom.pmf(k, n, p) for k in range(n + 1) if mean_lower_bound([1.0] * k + [0.0] * (n - k), 0.9) > p)
+    assert missed <= 0.1
+
+
+def test_the_bound_of_a_mean_in_closed_form():
+    band = (-log(0.05) / 200) ** 0.5
+    assert mean_lower_bound([0.5] * 100) == pytest.approx(0.5 * (1 - band))
+    assert mean_lower_bound([1.0] * 60 + [0.0] * 40) == pytest.approx(0.6 - band)
+    assert mean_size_to_decide([0.5] * 100, 0.45) == ceil(-log(0.05) / 2 / 0.1**2)
+    assert mean_size_to_decide([0.5] * 100, 0.5) is None
+    size = mean_size_to_decide([0.2, 0.6] * 50, 0.45)
+    assert 1 - mean_lower_bound([0.4, 0.8] * (size // 2 + 1)) < 0.45
+    with pytest.raises(ValueError):
+        mean_lower_bound([1.5])
