@@ -1,11 +1,14 @@
-"""``robaudit explain``: what an attack or a check does, from its docstring."""
+"""``robaudit explain``: what an attack, a check or a rule of the reports means."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from robaudit.report.rules import Rule
 
 __all__ = ["explain"]
 
@@ -17,13 +20,17 @@ not made to answer it. Attacks without a targeted form are skipped.
 
 
 def explain(
-    id: Annotated[str | None, typer.Argument(help="An attack, a check, or goal; without it, all are listed.")] = None,
+    id: Annotated[
+        str | None,
+        typer.Argument(help="An attack, a check, a rule such as RA001, or goal; without it, all are listed."),
+    ] = None,
 ) -> None:
-    """Explain an attack or a check: what it does, its source, parameters and cost; or the goals of an audit."""
+    """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""
     from robaudit.attacks.registry import attack_classes
     from robaudit.audit.goals import GOALS
     from robaudit.checks.registry import check_classes
     from robaudit.errors import UsageError
+    from robaudit.report.rules import CHECK_RULES, RULES
     from robaudit.suggest import did_you_mean
 
     attacks, checks = attack_classes(), check_classes()
@@ -32,6 +39,8 @@ def explain(
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
         for name, check in sorted(checks.items()):
             typer.echo(f"{name:<18}check: {_first_line(check)}")
+        for rule in RULES.values():
+            typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
         return
     if id in attacks:
@@ -44,14 +53,35 @@ def explain(
         typer.echo("\nDefaults: " + (", ".join(defaults) or "none"))
     elif id in checks:
         typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
+        if id in CHECK_RULES:
+            typer.echo(f"\nIn reports: rule {CHECK_RULES[id]}")
+    elif id.upper() in RULES:
+        _rule(RULES[id.upper()])
     elif id == "goal":
         typer.echo("goal: what counts as a success (--goal, `threat.goal` of a profile)\n")
         for name, meaning in GOALS.items():
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, 'goal'])}")
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *RULES, 'goal'])}")
 
 
 def _first_line(cls: type) -> str:
     return (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _rule(rule: Rule) -> None:
+    from robaudit.report.rules import CHECK_RULES
+    from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
+
+    typer.echo(f"{rule.id}: {rule.name}, rule of SARIF and JUnit reports; level {rule.level}\n\n{rule.title}")
+    typer.echo(f"\nWhy it matters: {rule.why}\n\nWhat to do: {rule.action}")
+    of_check = [check for check, id in CHECK_RULES.items() if id == rule.id]
+    if of_check:
+        typer.echo(f"\nFound by the check {of_check[0]}; `robaudit explain {of_check[0]}` tells how.")
+    if rule.taxa:
+        typer.echo(f"\n{DISCLAIMER}")
+        for taxon in rule.taxa:
+            place, position = taxonomy_of(taxon)
+            entry, taxonomy = TAXONOMIES[place].taxa[position], TAXONOMIES[place]
+            typer.echo(f"  {taxonomy.name} {taxonomy.version}: {entry.id} {entry.title}\n    {entry.url}")
