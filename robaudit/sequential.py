@@ -74,7 +74,7 @@ def design(most: int, first: int = FIRST, growth: float = GROWTH, last: float = 
 
 def at_share(confidence: float, share: float) -> float:
     """The confidence of a bound that spends a share of the error alone."""
-    return 1 - (1 - confidence) * share
+    return confidence if share == 1 else 1 - (1 - confidence) * share
 
 
 def decide(

@@ -19,8 +19,8 @@ from robaudit.stats import rate
 __all__ = ["breaches_of", "build_curves", "build_outcomes", "nearest_of"]
 
 
-def build_curves(profile: Profile, tally: Tally, journal: Journal) -> tuple[model.Curve, ...]:
-    """The curve of each threat model, if asked for."""
+def build_curves(profile: Profile, tally: Tally, journal: Journal, share: float = 1.0) -> tuple[model.Curve, ...]:
+    """The curve of each threat model, if asked for; its intervals spend a share of their error."""
     found = []
     for part in single_threats(profile) if profile.curve is not None else ():
         front = tally.fronts.get(part.threat.norm)
@@ -28,7 +28,8 @@ def build_curves(profile: Profile, tally: Tally, journal: Journal) -> tuple[mode
             nearest = _of_samples(smallest_distances(journal, frozenset(front.attacks), part.threat.radius))
             sizes = {sample: size for sample, (size, _) in nearest.items()}
             keys = [key for key in front.attacks if any(by == key for _, by in nearest.values())]
-            curve = build_curve(part.threat.norm, part.threat.radius, sizes, tally.whole, tally.audited, keys)
+            threat = part.threat
+            curve = build_curve(threat.norm, threat.radius, sizes, tally.whole, tally.audited, keys, share)
             found.append(curve)
     return tuple(found)
 

@@ -16,9 +16,10 @@ from robaudit.engine.units import Unit, UnitResult, plan_units, sample_of
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["Attempt", "Cascade", "one_line"]
+__all__ = ["UNTRIED", "Attempt", "Cascade", "one_line"]
 
 EVENT_SECONDS = 0.2
+UNTRIED = "it could not be carried out on any sample"
 
 
 class Cascade:
@@ -160,7 +161,7 @@ class Attempt:
             if not run():
                 self._outcome = "partial", "the audit was interrupted"
             elif tried and not self.won and len(self._lost) == len(tried):  # what it could not try is not robust
-                self._outcome = "failed", f"it could not be carried out on any sample: {self._lost[tried[0]]}"
+                self._outcome = "failed", f"{UNTRIED}: {self._lost[tried[0]]}"
         except Exception as error:  # one failing attack costs that attack alone
             self._outcome = "failed", one_line(error)
             self.observer(Note(f"the attack {self.planned.key} failed: {self._outcome[1]}", "error"))

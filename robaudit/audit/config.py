@@ -206,6 +206,8 @@ class Settings(_Keys):
     """Least robust accuracy that passes: short for a gate on robust_accuracy."""
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     """What an inconclusive gate means for the exit code."""
+    until_decided: bool = False
+    """End when the gates are decided; ``samples`` are the most that are audited."""
     clean_accuracy: float | None = Field(default=None, ge=0, le=1)
     """Clean accuracy that the owner expects; a check compares it with the measured one."""
     output: Paths = ()

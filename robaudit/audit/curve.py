@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from robaudit.audit.result import Curve, CurvePoint, Norm
+from robaudit.sequential import at_share, rate_at_share
 from robaudit.stats import CONFIDENCE, median_ranks, rate
 from robaudit.threat.model import TOLERANCE
 
@@ -17,20 +18,27 @@ QUANTILES = 10
 """Parts that the distances are split into for the curve's points."""
 
 
-def accuracy_at(eps: float, distances: Sequence[float], n: int) -> CurvePoint:
+def accuracy_at(eps: float, distances: Sequence[float], n: int, share: float = 1.0) -> CurvePoint:
     """The curve at a radius.
 
     Args:
         eps: the radius.
         distances: smallest verified distance of each sample answered correctly; infinite where there is none.
         n: samples in all.
+        share: of the error that the interval spends.
     """
-    found = rate(sum(d > eps + TOLERANCE for d in distances), n)
+    found = rate_at_share(rate(sum(d > eps + TOLERANCE for d in distances), n), share)
     return CurvePoint(eps=eps, k=found.k, n=n, estimate=found.estimate, low=found.low, high=found.high)
 
 
 def build_curve(
-    norm: Norm, eps: float, distances: Mapping[int, float], correct: int, n: int, attacks: Sequence[str]
+    norm: Norm,
+    eps: float,
+    distances: Mapping[int, float],
+    correct: int,
+    n: int,
+    attacks: Sequence[str],
+    share: float = 1.0,
 ) -> Curve:
     """The curve of a norm.
 
@@ -41,10 +49,11 @@ def build_curve(
         correct: samples answered correctly.
         n: samples in all; those answered wrongly stand at no radius.
         attacks: keys of the attacks that were counted.
+        share: of their error that the intervals spend, less than 1 at the looks of a sequential audit.
     """
     ordered = sorted(distances.values())
     padded = ordered + [math.inf] * (correct - len(ordered))
-    median, low, high = median_with_interval(padded)
+    median, low, high = median_with_interval(padded, at_share(CONFIDENCE, share))
     # at an observed distance the sample itself has fallen, so that each point stands right behind its step
     cuts = {ordered[math.ceil(len(ordered) * i / QUANTILES) - 1] for i in range(1, QUANTILES + 1) if ordered}
     step, most = _spacing(eps, ordered, whole=norm == "l0")
@@ -54,7 +63,7 @@ def build_curve(
         attacks=tuple(attacks),
         confidence=CONFIDENCE,
         step=step,
-        points=tuple(accuracy_at(radius, padded, n) for radius in radii),
+        points=tuple(accuracy_at(radius, padded, n, share) for radius in radii),
         broken=len(ordered),
         unbroken=correct - len(ordered),
         median_distance=median,
@@ -77,16 +86,19 @@ def _spacing(eps: float, ordered: Sequence[float], whole: bool) -> tuple[float, 
     return step, math.ceil(reach / step - 1e-9)
 
 
-def median_with_interval(ordered: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+def median_with_interval(
+    ordered: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float | None, float | None, float | None]:
     """Median and the ends of its interval, None where infinite or unknown.
 
     Args:
         ordered: distances by rising size, infinite ones last.
+        confidence: of the interval.
     """
     n = len(ordered)
     if n == 0:
         return None, None, None
-    ranks = median_ranks(n)
+    ranks = median_ranks(n, confidence)
     ends = (None, None) if ranks is None else (ordered[ranks[0]], ordered[ranks[1]])
     low, high = (None if end is None or math.isinf(end) else end for end in ends)
     middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2

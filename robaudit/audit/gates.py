@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Gate, GateStatus, Rate, Result
 from robaudit.audit.specs import OF_NORM, GateSpec
 from robaudit.errors import UsageError
+from robaudit.sequential import at_share
 from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound
 from robaudit.suggest import did_you_mean
 
@@ -171,8 +172,10 @@ def _plain(gate: GateSpec, value: float, what: str) -> _Outcome:
 
 def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result) -> _Outcome:
     """A rate of the model: its bounds decide, and it passes in a complete and valid audit alone."""
-    low = lower_bound(rate.k, rate.n, gate.confidence)
-    high = upper_bound(rate.k, rate.n, gate.confidence)
+    # of a sequential audit the last look spends a share of the error alone
+    confidence = at_share(gate.confidence, result.sequential.share if result.sequential else 1.0)
+    low = lower_bound(rate.k, rate.n, confidence)
+    high = upper_bound(rate.k, rate.n, confidence)
     sure = f"{gate.confidence:.0%} sure"
     doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]
     if doubts:
@@ -191,7 +194,7 @@ def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result
     if not open_bounds:
         bound = f"at least {low:.1%}" if gate.min is not None else f"at most {high:.1%}"
         return _Outcome("pass", f"{rate.k} of {rate.n}: {bound}, {sure}", rate)
-    sizes = [sample_size_to_decide(rate.k, rate.n, bound, gate.confidence) for bound in open_bounds]
+    sizes = [sample_size_to_decide(rate.k, rate.n, bound, confidence) for bound in open_bounds]
     needed = None if None in sizes else max(size for size in sizes if size is not None)
     hint = f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
     message = f"{rate.k} of {rate.n}: between {low:.1%} and {high:.1%}; {hint}"

@@ -53,7 +53,15 @@ def run_id_of(request: AuditRequest) -> str:
             "seed": request.seed,
             "declared": request.declared_accuracy,
         }
+        | _stopping(request)
     )
+
+
+def _stopping(request: AuditRequest) -> dict[str, Any]:
+    """The gates, where they decide how many samples are audited."""
+    if not request.until_decided:
+        return {}
+    return {"until decided": [gate.model_dump(mode="json") for gate in request.profile.gates]}
 
 
 def _fixed(values: Mapping[str, str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class AuditRequest:
         device: auto, cpu, cuda or cuda:N.
         batch_size: rows of one model call; None measures it.
         declared_accuracy: clean accuracy that the owner states.
+        until_decided: end when the gates are decided; the samples to draw are the most that may be audited.
         compile: compile the twins.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
@@ -65,6 +66,7 @@ class AuditRequest:
     device: str = "auto"
     batch_size: int | None = None
     declared_accuracy: float | None = None
+    until_decided: bool = False
     compile: bool = False
     trust_model: bool = False
     load_timeout: float = 300.0

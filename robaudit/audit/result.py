@@ -42,7 +42,8 @@ from robaudit.audit.sections.findings import (
     ThreatOutcome,
     WorstCase,
 )
-from robaudit.audit.sections.run import Environment, ProfileRecord, Run, Tool, Verdict
+from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool, Verdict
+from robaudit.audit.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Target
 from robaudit.stats import Rate
 
@@ -68,17 +69,22 @@ __all__ = [
     "Goal",
     "Gradient",
     "InputSpec",
+    "Look",
+    "LookGate",
     "Norm",
     "Output",
     "PairedChange",
     "Pairs",
+    "Place",
     "ProfileRecord",
     "Radius",
     "Rate",
+    "Record",
     "Result",
     "Run",
     "Sample",
     "SampleBreach",
+    "Sequential",
     "Target",
     "Threat",
     "ThreatOutcome",
@@ -90,7 +96,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.2"
-ON_REQUEST = ("curves", "threats", "comparison")
+ON_REQUEST = ("curves", "threats", "comparison", "sequential")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -119,6 +125,8 @@ class Result(Record):
     """All planned attacks in the order of the cascade, then those of the curve."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
+    sequential: Sequential | None = None
+    """How a sequential audit came to its end; left out where the number of samples was fixed."""
     threats: tuple[ThreatOutcome, ...] = ()
     """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
     checks: tuple[Check, ...] = ()

@@ -17,6 +17,7 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
+from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.threats import attack_keys, single_threats, validate_curve
 from robaudit.audit.verdict import OnInconclusive, conclude
@@ -55,6 +56,7 @@ def run_audit(
     validate_curve(request.profile)
     norms = [part.threat.norm for part in single_threats(request.profile)]
     check_gates(request.profile.gates, attack_keys(request.profile), list(request.profile.checks), norms)
+    validate_sequential(request)
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
     with claimed(folder, run_id, fresh=fresh):

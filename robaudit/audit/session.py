@@ -28,8 +28,11 @@ from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded, load
+from robaudit.audit.looks import run_looks
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import SampleStore, answer_samples
+from robaudit.audit.sequential import Chunk, chunks, completed, restricted
+from robaudit.audit.tally import Tally
 from robaudit.audit.threats import Front, plan_fronts
 from robaudit.checks.registry import check_classes
 from robaudit.engine.engine import Engine
@@ -104,27 +107,26 @@ class Session:
         first = self._measure(loaded)
         self.journal.append(target_record(self.request, loaded))
         fronts = self._plan(loaded)
-        self.observer(Phase("clean answers", f"{len(loaded.drawn)} samples"))
-        self._answer(loaded)
-        store = SampleStore(loaded.data, self.journal)
+        looks = chunks(loaded.drawn, len(loaded.data), self.request.seed) if self.request.until_decided else []
+        drawn = looks[0].indices if looks else loaded.drawn
+        self._answer(loaded, drawn)
+        store = SampleStore(loaded.data, restricted(self.journal, drawn) if looks else self.journal)
         if first is None or not store.answers or self.stop():
             return
         engine = self._engine(loaded, store, first)
-        cascades = []
-        for front in fronts:
-            threat = replace(front.threat, fixed=loaded.target.spec.fixed)
-            arguments = (self.request.seed, store, engine, self.journal, self.observer, self.stop)
-            cascades.append(Cascade(front.plan, threat, *arguments))
-        planned = tuple(
-            PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p) * front.times(p))
-            for front, cascade in zip(fronts, cascades, strict=True)
-            for p in front.attacks()
-        )
-        self.observer(Plan(planned, len(loaded.drawn)))
-        for front, cascade in zip(fronts, cascades, strict=True):
-            cascade.run()
-            if not self.stop():
-                DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
+        if looks:
+            run_looks(
+                self.request,
+                looks,
+                self.journal,
+                lambda chunk: self._attack_chunk(chunk, loaded, fronts, engine),
+                self.observer,
+                self.stop,
+            )
+            store, cascades = self._after_looks(loaded, fronts, engine)
+        else:
+            cascades = self._cascades(loaded, fronts, store, engine, self.journal)
+            self._attack(fronts, cascades, len(drawn))
         if engine.evaluator.halvings:
             self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
         bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
@@ -132,6 +134,48 @@ class Session:
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches())
         self.journal.append({"kind": "evidence", **evidence})
+
+    def _cascades(
+        self, loaded: Loaded, fronts: list[Front], store: SampleStore, engine: Engine, journal: Journal
+    ) -> list[Cascade]:
+        """A cascade for each front."""
+        cascades = []
+        for front in fronts:
+            threat = replace(front.threat, fixed=loaded.target.spec.fixed)
+            arguments = (self.request.seed, store, engine, journal, self.observer, self.stop)
+            cascades.append(Cascade(front.plan, threat, *arguments))
+        return cascades
+
+    def _attack(self, fronts: list[Front], cascades: list[Cascade], samples: int) -> None:
+        """All attacks on the samples of the cascades."""
+        planned = tuple(
+            PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p) * front.times(p))
+            for front, cascade in zip(fronts, cascades, strict=True)
+            for p in front.attacks()
+        )
+        self.observer(Plan(planned, samples))
+        for front, cascade in zip(fronts, cascades, strict=True):
+            cascade.run()
+            if not self.stop():
+                DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
+
+    def _attack_chunk(self, chunk: Chunk, loaded: Loaded, fronts: list[Front], engine: Engine) -> None:
+        """All attacks on the samples that a look adds."""
+        self._answer(loaded, chunk.indices)
+        if not self.stop():
+            store = SampleStore(loaded.data, restricted(self.journal, chunk.indices))
+            self._attack(fronts, self._cascades(loaded, fronts, store, engine, self.journal), len(chunk.indices))
+
+    def _after_looks(self, loaded: Loaded, fronts: list[Front], engine: Engine) -> tuple[SampleStore, list[Cascade]]:
+        """The samples of all looks, and cascades that know what fell in them."""
+        journal = completed(self.journal)
+        store = SampleStore(loaded.data, journal)
+        cascades = self._cascades(loaded, fronts, store, engine, journal)
+        tally = Tally(journal, journal.keyed("clean", "index"))
+        for cascade in cascades:
+            if (found := tally.fronts.get(str(cascade.threat.norm))) is not None:
+                cascade.broken_by.update(found.reached)
+        return store, cascades
 
     def _note(self, message: str) -> None:
         self.journal.append({"kind": "note", "message": message})
@@ -173,13 +217,14 @@ class Session:
         self.journal.append({"kind": "plan", "attacks": [record for front in fronts for record in front.records()]})
         return fronts
 
-    def _answer(self, loaded: Loaded) -> None:
-        """The file's clean answers to the samples that have none yet."""
+    def _answer(self, loaded: Loaded, indices: list[int]) -> None:
+        """The file's clean answers to those samples that have none yet."""
+        self.observer(Phase("clean answers", f"{len(indices)} samples"))
         known = self.journal.keyed("clean", "index")
         for record, scores in answer_samples(
             _Answers(loaded.target),
             loaded.data,
-            [index for index in loaded.drawn if index not in known],
+            [index for index in indices if index not in known],
             own_reference=loaded.reference == "model",
             goals=loaded.goals,
             batch=min(self.request.batch_size or CHUNK, CHUNK) // (2 if self.restarted else 1) or 1,

@@ -1,0 +1,287 @@
+"""Sequential audits: what the journal holds of the looks, which gates they decide, and what a result says of it.
+
+A look is journaled when all attacks are done with its chunk of the pre-arranged order. Nothing else of the journal
+counts: broken samples are finished before those that stand, so that counts of what is finished are biased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from robaudit.audit import result as model
+from robaudit.audit.cascade import UNTRIED
+from robaudit.audit.journal import Journal, Record
+from robaudit.audit.request import AuditRequest
+from robaudit.audit.specs import OF_NORM, GateSpec
+from robaudit.audit.tally import Tally
+from robaudit.data.source import keyed_draw
+from robaudit.engine.units import sample_of
+from robaudit.errors import UsageError
+from robaudit.sequential import Decision, at_share, decide, design, rate_at_share
+from robaudit.stats import Rate, lower_bound, upper_bound
+
+__all__ = [
+    "Chunk",
+    "chunks",
+    "completed",
+    "look_record",
+    "restricted",
+    "section",
+    "sequential_gates",
+    "settled",
+    "under_stopping",
+    "validate_sequential",
+]
+
+T = TypeVar("T")
+SEVERITY = ("done", "partial", "failed")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The samples that a look adds.
+
+    Args:
+        number: of the look, from 1, ``last`` that of the last one.
+        size: samples drawn until then, ``before`` until the look before.
+        share: of the error.
+        indices: what it adds, in data order.
+    """
+
+    number: int
+    last: int
+    size: int
+    before: int
+    share: float
+    indices: list[int]
+
+
+def sequential_gates(request: AuditRequest) -> list[GateSpec]:
+    """The gates that decide when to stop: those on shares of the samples that stand, or are answered correctly."""
+    own = "stability" if request.reference == "model" else "robust_accuracy"
+    labelled = request.reference != "model"
+
+    def decides(metric: str) -> bool:
+        head = metric.partition(".")[0]
+        return head == own if head in OF_NORM else labelled and metric == "clean_accuracy"
+
+    return [gate for gate in request.profile.gates if decides(gate.metric)]
+
+
+def validate_sequential(request: AuditRequest) -> None:
+    """Refuse a sequential audit that nothing would ever stop.
+
+    Raises:
+        UsageError: there is no gate that could be decided on the way.
+    """
+    if request.until_decided and not sequential_gates(request):
+        need = "a gate on stability" if request.reference == "model" else "--min-robust, or a gate on robust_accuracy"
+        raise UsageError(f"--until-decided needs a gate to decide: give {need}")
+
+
+def chunks(drawn: Sequence[int], population: int, seed: int) -> list[Chunk]:
+    """The drawn samples in the order that their keyed hash gives, cut into the chunks of the looks.
+
+    The samples until a look are those that a smaller draw would give, whatever the samples hold.
+
+    Args:
+        drawn: indices of all samples that may be audited.
+        population: size of the data.
+        seed: of the draw.
+    """
+    if not drawn:
+        return [Chunk(1, 1, 0, 0, 1.0, [])]
+    plan = design(len(drawn))
+    found: list[Chunk] = []
+    seen: set[int] = set()
+    for number, (size, share) in enumerate(zip(plan.sizes, plan.shares, strict=True), 1):
+        prefix = keyed_draw(population, size, seed) if size < len(drawn) else list(drawn)
+        fresh = [index for index in prefix if index not in seen]
+        found.append(Chunk(number, len(plan.sizes), size, len(seen), share, fresh))
+        seen.update(prefix)
+    return found
+
+
+def recorded(journal: Journal) -> list[Record]:
+    """The looks in order; one that was taken again discards those after it."""
+    looks: list[Record] = []
+    for record in journal.of("look"):
+        looks = [*looks[: record["number"] - 1], record]
+    return looks
+
+
+def settled(journal: Journal) -> list[Record]:
+    """The looks that need not be taken again: those before the first with an attack that failed."""
+    found: list[Record] = []
+    for record in recorded(journal):
+        if any(status != "done" for status, _ in record["attacks"].values()):
+            break
+        found.append(record)
+    return found
+
+
+def restricted(journal: Journal, indices: Collection[int]) -> Journal:
+    """The journal as if only these samples had been answered and attacked; to read from."""
+    kept = set(indices)
+
+    def counts(record: Record) -> bool:
+        if record["kind"] == "clean":
+            return record["index"] in kept
+        return record["kind"] != "unit" or sample_of(record["sample"]) in kept
+
+    records = [record for record in journal.records if counts(record)]
+    return Journal(journal.folder, None, records, journal.points, journal.failure)
+
+
+def completed(journal: Journal) -> Journal:
+    """The journal as if the audit had drawn the samples of its completed looks alone; to read from.
+
+    Where no look was completed it is that of the first chunk, as far as that came.
+    """
+    looks = recorded(journal)
+    indices = {i for look in looks for i in look["indices"]} if looks else set(journal.keyed("clean", "index"))
+    found = restricted(journal, indices)
+    for place, record in enumerate(found.records):
+        if record["kind"] == "data":
+            pairs = [(i, name) for i, name in zip(record["indices"], record["ids"], strict=True) if i in indices]
+            changes = {"indices": [i for i, _ in pairs], "ids": [name for _, name in pairs], "drawn": len(pairs)}
+            found.records[place] = {**record, **changes}
+    if looks:
+        found.records = [record for record in found.records if record["kind"] != "attack"]
+        found.records += _attacks(journal, found, looks)
+    return found
+
+
+def _attacks(journal: Journal, kept: Journal, looks: Sequence[Record]) -> list[Record]:
+    """What became of each attack over all looks: the worst of them."""
+    tried = {record["attack"] for record in kept.of("unit") if not record["error"]}
+    found = []
+    for key, last in journal.keyed("attack", "id").items():
+        outcomes = [look["attacks"][key] for look in looks if key in look["attacks"]]
+        # where a look left it a few samples alone, none of which it could be carried out on, that is theirs to tell
+        outcomes = [o for o in outcomes if not (key in tried and (o[1] or "").startswith(UNTRIED))] or [["done", None]]
+        status, reason = max(outcomes, key=lambda outcome: SEVERITY.index(outcome[0]))
+        found.append({**last, "status": status, "reason": reason})
+    return found
+
+
+def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: int) -> Record:
+    """The record of a look, with whether the audit ends at it (``stopped``).
+
+    Args:
+        request: with the gates.
+        journal: that the chunk has been through all attacks in.
+        chunk: the look's.
+        begun: records in the journal before the chunk.
+    """
+    before = [index for look in recorded(journal)[: chunk.number - 1] for index in look["indices"]]
+    clean = journal.keyed("clean", "index")
+    tally = Tally(journal, {index: clean[index] for index in sorted([*before, *chunk.indices])})
+    specs = sequential_gates(request)
+    gates = [_gate(spec, *_counts(spec.metric, tally), chunk.share) for spec in specs]
+    verdicts: list[tuple[str, Decision]] = [(s.level, g["decision"]) for s, g in zip(specs, gates, strict=True)]
+    decided = ("error", "fail") in verdicts or all(decision != "open" for _, decision in verdicts)
+    return {
+        "kind": "look",
+        "number": chunk.number,
+        "samples": chunk.size,
+        "share": chunk.share,
+        "indices": chunk.indices,
+        "attacks": {r["id"]: [r["status"], r["reason"]] for r in journal.records[begun:] if r["kind"] == "attack"},
+        "gates": gates,
+        "stopped": "decided" if decided else "exhausted" if chunk.number == chunk.last else None,
+    }
+
+
+def _counts(metric: str, tally: Tally) -> tuple[int, int]:
+    """Successes and samples of a gate's metric."""
+    if metric == "clean_accuracy":
+        return len(tally.correct), tally.readable
+    norm = metric.partition(".")[2]
+    standing = tally.standing
+    if norm in tally.fronts:
+        standing = tally.whole - len(tally.fronts[norm].broken_by)
+    return standing, tally.audited
+
+
+def _gate(spec: GateSpec, k: int, n: int, share: float) -> Record:
+    error, confidence = 1 - spec.confidence, at_share(spec.confidence, share)
+    decision = decide(k, n, share, least=spec.min, most=spec.max, false_pass=error, false_fail=error)
+    bounds = {"low": lower_bound(k, n, confidence), "high": upper_bound(k, n, confidence)}
+    return {"metric": spec.metric, "min": spec.min, "max": spec.max, "k": k, "n": n, **bounds, "decision": decision}
+
+
+def section(journal: Journal) -> model.Sequential:
+    """What a result says of the looks of a journal, the whole of it."""
+    data = journal.last("data")
+    most = data["drawn"] if data else 0
+    plan = design(max(most, 1))
+    looks = recorded(journal)
+    last = looks[-1] if looks else None
+    stopped: Any = (last["stopped"] if last else None) or "interrupted"
+    samples = last["samples"] if last else len(journal.keyed("clean", "index"))
+    return model.Sequential(
+        most=most,
+        samples=samples,
+        planned=plan.sizes,
+        stopped=stopped,
+        reason=_reason(stopped, looks, most),
+        share=last["share"] if last else plan.shares[0],
+        looks=tuple(
+            model.Look(
+                samples=look["samples"],
+                share=look["share"],
+                gates=tuple(model.LookGate.model_validate(gate) for gate in look["gates"]),
+            )
+            for look in looks
+        ),
+    )
+
+
+def gate_words(gate: Record) -> str:
+    """A gate with its bounds."""
+    bounds = f" ≥ {gate['min']:g}" if gate["min"] is not None else ""
+    bounds += f" ≤ {gate['max']:g}" if gate["max"] is not None else ""
+    return f"{gate['metric']}{bounds}"
+
+
+def _reason(stopped: str, looks: Sequence[Record], most: int) -> str:
+    if not looks:
+        return "it ended before the first look at its gates"
+    last = looks[-1]
+    ways = {"pass": "passed", "fail": "failed", "open": "open"}
+    found = "; ".join(f"{gate_words(gate)} {ways[gate['decision']]}" for gate in last["gates"])
+    where = f"look {last['number']}, {last['samples']} of at most {most} samples"
+    if stopped == "decided":
+        return f"decided at {where}: {found}"
+    return f"{'the samples were exhausted' if stopped == 'exhausted' else 'it was ended'} after {where}: {found}"
+
+
+def under_stopping(draft: model.Result) -> model.Result:
+    """A sequential audit's result with every interval at the last look's share of the error, and a word on that."""
+    found = draft.sequential
+    if found is None:
+        return draft
+    told = (
+        f"sequential audit ({found.reason}): every interval spends {found.share:.1%} of its error, the share of the "
+        "look at which it ended, so that it holds although the data decided when to stop; the tests inside of checks "
+        "are at the number of samples that it came to"
+    )
+    widened = _mapped(draft, lambda rate: rate_at_share(rate, found.share))
+    return widened.model_copy(update={"limitations": (*widened.limitations, told)})
+
+
+def _mapped(value: T, change: Callable[[Rate], Rate]) -> T:
+    """A part of a result with its rates changed."""
+    changed: Any = value
+    if isinstance(value, Rate):
+        changed = change(value)
+    elif isinstance(value, tuple):
+        changed = tuple(_mapped(item, change) for item in value)
+    elif isinstance(value, model.Record):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        changed = value.model_copy(update={name: _mapped(item, change) for name, item in fields.items()})
+    found: T = changed
+    return found
