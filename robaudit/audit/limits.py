@@ -8,7 +8,7 @@ from robaudit.audit.child import Confinement
 from robaudit.audit.request import AuditRequest
 from robaudit.target.confined import available_memory
 
-__all__ = ["confinement_of"]
+__all__ = ["confinement_of", "memory_allowed"]
 
 SHARE, LEAST = 0.95, 2**30
 """Of the free memory; below 1 GB no audit runs, and the system decides."""
@@ -16,17 +16,21 @@ SHARE, LEAST = 0.95, 2**30
 
 def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
     """The limits of a process that loads the request's files; ``writable``: folders in which it works."""
-    free = available_memory()
-    memory = None if free is None else max(int(SHARE * free), LEAST)
-    if request.memory_limit is not None:
-        memory = int(request.memory_limit * 2**30)
     return Confinement(
         seconds=request.load_timeout or None,
-        memory=memory,
+        memory=memory_allowed(request.memory_limit),
         gpu=_on_gpu(request.device),
         sandbox=request.sandbox,
         writable=tuple(str(folder.resolve()) for folder in writable),
     )
+
+
+def memory_allowed(limit: float | None = None) -> int | None:
+    """Bytes that a process may take: as the user says in GB, else what is free; None where that is unknown."""
+    if limit is not None:
+        return int(limit * 2**30)
+    free = available_memory()
+    return None if free is None else max(int(SHARE * free), LEAST)
 
 
 def _on_gpu(device: str) -> bool:

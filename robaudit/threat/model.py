@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm, distance
 
 __all__ = ["TOLERANCE", "Access", "Goal", "ThreatModel", "goal_reached"]
-
-TOLERANCE = 1e-6
-"""Slack of every admissibility test, as a fraction of the domain's width."""
 
 
 class Access(enum.StrEnum):

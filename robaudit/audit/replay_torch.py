@@ -1,0 +1,56 @@
+"""Replays on TorchScript and torch.export files, which torch alone can run."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from robaudit.audit.replay import Answer, ReplayRequest
+from robaudit.audit.result import Result
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
+from robaudit.target.meaning import InputMeaning
+from robaudit.target.spec import InputSpec, SpecOverrides
+
+__all__ = ["torch_judge"]
+
+
+def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning) -> tuple[Answer, str]:
+    """Answers of a file's own module, to inputs prepared as the audit did.
+
+    Raises:
+        UsageError: the file cannot be loaded, or its inputs and outputs are not those of the audit.
+    """
+    spec = result.target.input
+    said = {
+        "mean": spec.mean,
+        "std": spec.std,
+        "scale": spec.scale,
+        "layout": (spec.layout or "").lower() or None,
+        "channels": spec.channels,
+        "domain": spec.domain,
+    }
+    output = next((output.name for output in result.target.outputs if output.scores), None)
+    fixed = {**result.target.fixed_inputs, **request.inputs}
+    target = load_target(
+        path,
+        overrides=SpecOverrides({name: value for name, value in said.items() if value is not None}, {}),
+        interface=Interface(output, spec.name, fixed, result.target.num_classes),
+        device=request.device,
+        sample_shape=meaning.shape,
+        trust_model=request.trust_model,
+    )
+    target.spec = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
+    kind: Any = result.target.head
+    target.head = replace(target.head, kind=kind)
+
+    def answer(point: NDArray[Any]) -> int | None:
+        u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)
+        scores = target.scores(u, alone=True)[0]
+        return int(scores.argmax()) if bool(scores.isfinite().all()) else None
+
+    return answer, str(target.facts.get("judge", target.format))

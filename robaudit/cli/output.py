@@ -1,0 +1,37 @@
+"""Writing to stdout in an encoding that it takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["chosen_format", "write_json", "write_lines"]
+
+
+def chosen_format(value: str) -> str:
+    """``text`` or ``json``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    from robaudit.errors import UsageError
+
+    if value not in ("text", "json"):
+        raise UsageError(f"--format is text or json, not {value!r}")
+    return value
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines, in ASCII where stdout takes no more."""
+    from robaudit.report.words import ascii_only
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    text = "".join(f"{line.rstrip()}\n" for line in lines)
+    sys.stdout.write(text if encoding.startswith("utf") else ascii_only(text))
+
+
+def write_json(content: Any) -> None:
+    """A JSON value, indented; text beyond ASCII is escaped, so that it fits any encoding."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")

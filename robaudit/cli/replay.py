@@ -1,0 +1,59 @@
+"""``robaudit replay``: ask a file again about the stored evidence; an ONNX file without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["replay"]
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="Run directory, or a result's JSON with the evidence beside it.")],
+    model: Annotated[
+        Path | None, typer.Option(help="File to ask. Default: the audited one, which must not have changed.")
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Value of an input that is not attacked. Default: the audit's."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
+    memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
+    custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="text or json.")] = "text",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
+) -> None:
+    """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
+    from robaudit.audit import replay as replays
+    from robaudit.audit.child import Confinement, in_child
+    from robaudit.audit.limits import memory_allowed
+    from robaudit.cli.output import chosen_format, write_json, write_lines
+    from robaudit.errors import UsageError
+    from robaudit.report.replay import replay_lines
+
+    chosen_format(format)
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device is cpu or cuda, not {device!r}")
+    pairs = [text.partition("=") for text in input or ()]
+    for name, sign, _ in pairs:
+        if not sign or not name.strip():
+            raise UsageError(f"--input is NAME=VALUE, not {name!r}")
+    request = replays.ReplayRequest(
+        run=run,
+        model=model,
+        inputs={name.strip(): text.strip() for name, _, text in pairs},
+        device=device,
+        trust_model=trust_model,
+        custom_ops=tuple(custom_ops or ()),
+    )
+    confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
+    found = in_child(replays.replay, request, confinement=confinement, about=model or run)
+    if format == "json":
+        write_json(found.model_dump(mode="json"))
+    else:
+        write_lines(replay_lines(found, every=verbose))
+    raise typer.Exit(0 if found.holds else 1)

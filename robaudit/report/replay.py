@@ -1,0 +1,71 @@
+"""A replay in words; nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from robaudit.audit.replay import Replay, Replayed
+from robaudit.report.words import number, plain
+
+__all__ = ["replay_lines"]
+
+SHOWN = 20
+"""Examples in the table, unless all are asked for; those that do not hold up come first."""
+HEADS = ("sample", "attack", "original", "adversarial", "distance", "ball", "outcome")
+WIDEST = 28
+
+
+def replay_lines(found: Replay, *, every: bool = False) -> Iterator[str]:
+    """The replay as lines of text; ``every``: list all examples."""
+    yield f"Model     {plain(found.model)}, sha256 {found.sha256}"
+    if not found.same_model:
+        yield "          not the audited file: the evidence was found on another"
+    yield f"Evidence  {plain(found.evidence) or 'none'}, {found.count} examples, sha256 {found.evidence_sha256 or '-'}"
+    yield f"Judge     {plain(found.judge)}, each input alone"
+    if found.examples:
+        yield ""
+        rows = sorted(found.examples, key=lambda row: row.status == "fools")
+        yield from _table([_cells(found, row) for row in (rows if every else rows[:SHOWN])])
+        if not every and len(rows) > SHOWN:
+            yield f"and {len(rows) - SHOWN} more (--verbose lists all)"
+    yield ""
+    yield verdict(found)
+
+
+def verdict(found: Replay) -> str:
+    """One sentence."""
+    if not found.count:
+        return "Nothing to replay: the audit found no adversarial example."
+    if found.holds:
+        return f"All {found.count} examples hold up: each fools the file and lies in its ball and the box."
+    lost = [row.status for row in found.examples if row.status != "fools"]
+    parts = ", ".join(f"{lost.count(status)} {status}" for status in dict.fromkeys(lost))
+    return f"{len(lost)} of {found.count} examples do not hold up: {parts}."
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in (HEADS, *rows)) for column in range(len(HEADS))]
+    for row in (HEADS, *rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cells(found: Replay, row: Replayed) -> tuple[str, ...]:
+    outcome: str = row.status
+    if row.status == "fools" and row.prediction != row.recorded:
+        outcome += f", otherwise than recorded ({row.recorded})"
+    return (
+        plain(row.sample, WIDEST),
+        plain(row.attack, WIDEST),
+        _class(found, row.original),
+        _class(found, row.prediction),
+        number(row.distance),
+        f"{row.norm} {number(row.eps)}",
+        outcome,
+    )
+
+
+def _class(found: Replay, index: int | None) -> str:
+    if index is None:
+        return "no answer"
+    named = found.classes is not None and 0 <= index < len(found.classes)
+    return plain(f"{index} {found.classes[index]}" if named and found.classes else index, WIDEST)
