@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.metrics import OF_NORM
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Gate, GateStatus, Rate, Result
-from robaudit.audit.specs import OF_NORM, GateSpec
 from robaudit.errors import UsageError
 from robaudit.sequential import at_share
 from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound

@@ -79,7 +79,7 @@ def _options(model: type[BaseModel], location: Iterable[int | str]) -> list[str]
 
 def _resolve(schema: Mapping[str, Any], node: Any) -> Any:
     for choice in node.get("anyOf", []):
-        if "$ref" in choice:
+        if "$ref" in choice or "properties" in choice:
             node = choice
     if "$ref" in node:
         return schema["$defs"][node["$ref"].rsplit("/", 1)[1]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,17 @@ from pydantic import (
     model_serializer,
 )
 
+from robaudit.audit.gatespecs import GateSpec, check_metric, merge_gates
+from robaudit.audit.metrics import CHECKS
 from robaudit.audit.parse import read_yaml, refuse
 from robaudit.audit.specs import (
-    CHECKS,
     AttackSpec,
     CurveSpec,
     DataSpec,
-    GateSpec,
     RadiusSpec,
     Spec,
     ThreatSpec,
     by_name,
-    check_metric,
     parse_eps,
 )
 from robaudit.errors import UsageError
@@ -106,12 +105,6 @@ class Profile(Spec):
         """SHA-256 of the content, the same for every way to write it."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def merge_gates(base: Sequence[GateSpec], extra: Sequence[GateSpec]) -> tuple[GateSpec, ...]:
-    """The base's gates, each replaced by the extra one on the same metric, then the other extra ones."""
-    replaced = {gate.metric for gate in extra}
-    return (*(gate for gate in base if gate.metric not in replaced), *extra)
 
 
 def _folder() -> Path:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
+from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.journal import Journal, Record
+from robaudit.audit.metrics import OF_NORM
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.specs import OF_NORM, GateSpec
 from robaudit.audit.tally import Tally
 from robaudit.data.source import keyed_draw
 from robaudit.engine.units import sample_of

@@ -1,16 +1,15 @@
-"""The parts of a profile: threat model, data, attacks, curve and gates, each validated."""
+"""The parts of a profile: threat model, data, attacks and curve, each validated; gatespecs.py has the gates."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    FiniteFloat,
     JsonValue,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -21,40 +20,17 @@ from pydantic import (
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.result import Norm
 from robaudit.errors import UsageError
-from robaudit.suggest import did_you_mean
 
 __all__ = [
-    "CHECKS",
-    "OF_NORM",
     "AttackSpec",
     "CurveSpec",
     "DataSpec",
-    "GateSpec",
     "RadiusSpec",
     "Spec",
     "ThreatSpec",
     "by_name",
-    "check_metric",
     "parse_eps",
 ]
-
-CHECKS = (
-    "clean",
-    "parity",
-    "determinism",
-    "batch-state",
-    "output-head",
-    "zero-gradient",
-    "unbounded",
-    "black-over-white",
-    "evidence",
-)
-"""Names of the checks that a profile may ask for."""
-
-METRICS = ("robust_accuracy", "stability", "clean_accuracy", "coverage", "validity")
-OF_NORM = ("robust_accuracy", "stability")
-NORMS = ("linf", "l2", "l1", "l0")
-ATTACK_FIELDS = ("cumulative_robust_accuracy", "rate_alone", "median_distance")
 
 
 def parse_eps(text: str | float, norm: str = "linf") -> float:
@@ -80,30 +56,6 @@ def parse_eps(text: str | float, norm: str = "linf") -> float:
     if norm == "l0" and value != int(value):
         raise UsageError(f"eps in L0 counts features and must be a whole number, not {text}")
     return value
-
-
-def check_metric(metric: str) -> None:
-    """Refuse a metric that no result has.
-
-    Raises:
-        UsageError: unknown, with a suggestion.
-    """
-    head, _, rest = metric.partition(".")
-    if metric in METRICS or (head == "checks" and rest in CHECKS):
-        return
-    if head in OF_NORM and rest:
-        if rest in NORMS:
-            return
-        raise UsageError(f"{head} is that of a norm, {', '.join(NORMS)}, not of {rest!r}{did_you_mean(rest, NORMS)}")
-    if head == "checks":
-        raise UsageError(f"no check is called {rest!r}{did_you_mean(rest, CHECKS)}")
-    if head == "attacks":
-        attack, _, field = rest.partition(".")
-        if attack and field in ATTACK_FIELDS:
-            return
-        raise UsageError(f"the metric {metric!r} is not attacks.ID.FIELD{did_you_mean(field, ATTACK_FIELDS)}")
-    options = (*METRICS, "checks.ID", "attacks.ID.FIELD")
-    raise UsageError(f"no result has the metric {metric!r}{did_you_mean(metric, options)}")
 
 
 class Spec(BaseModel):
@@ -237,37 +189,3 @@ class CurveSpec(Spec):
     """Most radii tried for each sample; 0: no bisection."""
 
     _names = field_validator("attacks", mode="before")(by_name)
-
-
-class GateSpec(Spec):
-    """A bound that a metric of the result must keep."""
-
-    metric: str
-    """robust_accuracy or stability (of several norms their union's; of one: robust_accuracy.l2), clean_accuracy,
-    coverage, validity, checks.ID or attacks.ID.FIELD."""
-    min: FiniteFloat | None = None
-    """Least value that passes."""
-    max: FiniteFloat | None = None
-    """Largest value that passes."""
-    level: Literal["error", "warn"] = "error"
-    """Whether it decides the exit code."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Confidence of the exact one-sided bounds."""
-
-    @model_validator(mode="after")
-    def _has_bound(self) -> GateSpec:
-        try:
-            check_metric(self.metric)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        bounds = [bound for bound in (self.min, self.max) if bound is not None]
-        if self.metric == "validity" or self.metric.startswith("checks."):
-            if bounds:
-                raise ValueError(f"the gate on {self.metric} takes no min or max: it passes or fails")
-            return self
-        if not bounds:
-            raise ValueError(f"the gate on {self.metric} needs a min or a max")
-        share = not self.metric.endswith(".median_distance")
-        if share and not all(0 <= bound <= 1 for bound in bounds):
-            raise ValueError(f"a bound on {self.metric} is a share between 0 and 1")
-        return self
