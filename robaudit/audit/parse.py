@@ -78,9 +78,10 @@ def _options(model: type[BaseModel], location: Iterable[int | str]) -> list[str]
 
 
 def _resolve(schema: Mapping[str, Any], node: Any) -> Any:
+    """A node without its reference; of several choices the map's."""
     for choice in node.get("anyOf", []):
         if "$ref" in choice or "properties" in choice:
             node = choice
     if "$ref" in node:
-        return schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        return _resolve(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[1]])
     return node
