@@ -59,7 +59,7 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
             ):
                 if name == "target" and min(targets) < 0:
                     continue
-                _add(archive, name, len(values), iter(values))
+                _add(archive, name, len(values), iter(values), values.dtype)
             shares = _confidences(journal, len(breaches))
             if shares is not None:
                 _add(archive, "confidence", len(shares), iter(shares))
@@ -101,9 +101,18 @@ def _confidences(journal: Journal, count: int) -> NDArray[np.float64] | None:
     return np.array(shares, dtype=np.float64) if shares and len(shares) == count else None
 
 
-def _add(archive: zipfile.ZipFile, name: str, count: int, rows: Iterator[NDArray[Any]]) -> None:
-    """Write an array row by row, so that it need not fit into memory."""
-    first = np.asarray(next(rows))
+def _add(
+    archive: zipfile.ZipFile,
+    name: str,
+    count: int,
+    rows: Iterator[NDArray[Any]],
+    dtype: np.dtype[Any] | None = None,
+) -> None:
+    """Write an array row by row, so that it need not fit into memory; ``dtype``: of all rows, else the first's.
+
+    A text's own type is as wide as that text, and would cut longer ones off.
+    """
+    first = np.asarray(next(rows), dtype=dtype)
     header = {"descr": first.dtype.str, "fortran_order": False, "shape": (count, *first.shape)}
     entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
