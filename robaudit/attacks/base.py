@@ -129,8 +129,7 @@ class Problem(Slots):
     def project(self, point: Tensor) -> Tensor:
         """[S, *shape] points brought back into each slot's ball and the box, with what is fixed as in the sample."""
         if self.low is not None and self.high is not None:
-            inside = torch.maximum(point, self.low)  # a clamp between tensors is slower
-            return torch.minimum(inside, self.high, out=inside)
+            return torch.clamp(point, self.low, self.high)
         if self.fixed is not None:
             point = torch.where(self.fixed, self.x, point)
         return project(self.norm, point, self.x, self.eps)

@@ -8,7 +8,10 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.threat.norms import Norm, normalise, per_slot
 
-__all__ = ["farthest_step", "steepest_step"]
+__all__ = ["farthest_step", "momentum_step", "steepest_step"]
+
+MOMENTUM = 0.75
+"""Weight of the new direction against the last move (Croce & Hein 2020, section 3)."""
 
 
 def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01) -> Tensor:
@@ -34,6 +37,26 @@ def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: floa
     least = slope.abs().topk(count, dim=1).values[:, -1:]
     chosen = torch.where(slope.abs() >= least, slope.sign(), 0.0)
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
+
+
+def momentum_step(problem: Problem, point: Tensor, old: Tensor, step: Tensor, length: Tensor, first: Tensor) -> Tensor:
+    """Where a step leads once it is projected and mixed with the last move (Croce & Hein 2020, eq. 3).
+
+    Args:
+        problem: the slots.
+        point: [S, *shape], where they stand.
+        old: [S, *shape], where they stood before.
+        step: [S, *shape] of length 1.
+        length: [S] of the step.
+        first: [S] bool, slots without a last move.
+
+    Returns:
+        [S, *shape] in the ball and the box.
+    """
+    z = problem.project(torch.addcmul(point, step, per_slot(length, point)))
+    share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
+    # point + share (z - point) + (1 - share) (point - old), in few passes over memory
+    return problem.project(z.mul_(share).addcmul_(torch.sub(point, old, alpha=0.5), 2 - 2 * share))
 
 
 def farthest_step(problem: Problem, gradient: Tensor) -> Tensor:

@@ -43,9 +43,16 @@ class _Rows:
     asked: Tensor
     """The request's points as they were given."""
     points: Tensor
-    slot: Tensor
     wanted: Tensor
     """Bool with the request's leading dimensions: the rows that are asked."""
+    slot: Tensor | None
+    """The slot of each row; None: one row a slot."""
+    whole: bool
+    """Whether every row is asked."""
+
+    def of(self, values: Tensor) -> Tensor:
+        """What belongs to each row, of a tensor with the slots first."""
+        return values if self.slot is None else values[self.slot]
 
 
 class Evaluator:
@@ -96,8 +103,8 @@ class Evaluator:
                 labels[~scores.isfinite().all(1)] = -1
                 return self._spread(problem, rows, labels, None, None, None)
             return self._spread(problem, rows, scores.argmax(1), scores, None, None)
-        count = rows.wanted.reshape(len(problem), -1).sum(1)
-        count = count * draws
+        each = rows.wanted.numel() // len(problem)
+        count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
         account.forwards += count
         model = self._model(request.model)
         if isinstance(request, Jacobian):
@@ -136,15 +143,13 @@ class Evaluator:
             left = budget - account.queries
             position = wanted.reshape(len(problem), -1).cumsum(1)
             wanted = wanted & (position <= left[:, None]).reshape(lead)
-        if every or bool(wanted.all()):  # the question is a wait on a GPU
-            points = request.points.reshape(-1, *problem.shape)
-            slot = torch.arange(len(problem), device=problem.x.device)
-            if several:
-                slot = slot.repeat_interleave(lead[1])
-        else:
-            points = request.points[wanted]
+        if not every and not bool(wanted.all()):  # the question is a wait on a GPU
             slot = wanted.reshape(len(problem), -1).nonzero()[:, 0]
-        return _Rows(request.points, points, slot, wanted)
+            return _Rows(request.points, request.points[wanted], wanted, slot, whole=False)
+        if not several:
+            return _Rows(request.points, request.points, wanted, None, whole=True)
+        slot = torch.arange(len(problem), device=problem.x.device).repeat_interleave(lead[1])
+        return _Rows(request.points, request.points.reshape(-1, *problem.shape), wanted, slot, whole=True)
 
     def _spread(
         self,
@@ -156,21 +161,19 @@ class Evaluator:
         gradient: Tensor | None,
     ) -> Answer:
         """Put flat results back into the request's leading dimensions."""
-        whole = rows.points.shape[0] == rows.wanted.numel()
 
         def spread(flat: Tensor | None, fill: float = 0) -> Tensor | None:
-            if flat is None:
-                return None
-            if whole:
+            if flat is None or rows.slot is None:
+                return flat
+            if rows.whole:
                 return flat.reshape(*rows.wanted.shape, *flat.shape[1:])
             out = flat.new_full((*rows.wanted.shape, *flat.shape[1:]), fill)
             out[rows.wanted] = flat
             return out
 
-        one_each = rows.wanted.dim() == 1 and whole
-        label = problem.label if one_each else problem.label[rows.slot]
-        goal = problem.goal if one_each else problem.goal[rows.slot]
-        reached = goal_reached(labels, label, goal) & (labels >= 0)
+        reached = goal_reached(labels, rows.of(problem.label), rows.of(problem.goal))
+        if logits is None:  # a label that is not known reaches nothing
+            reached &= labels >= 0
         fooled = spread(reached)
         placed = spread(labels, -1)
         assert fooled is not None
@@ -217,11 +220,14 @@ class Evaluator:
     def _gradients(
         self, model: Differentiable, request: Gradient, problem: Problem, rows: _Rows, draws: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        points, slot = _repeated(rows.points, draws), _repeated(rows.slot, draws)
-        label = problem.label[slot]
-        target = (problem.target if request.target is None else request.target)[slot]
-        choice = None if request.choice is None else request.choice[slot]
-        fixed = None if problem.fixed is None else problem.fixed[slot]
+
+        def each(values: Tensor) -> Tensor:
+            return _repeated(rows.of(values), draws)
+
+        points, label = _repeated(rows.points, draws), each(problem.label)
+        target = each(problem.target if request.target is None else request.target)
+        choice = None if request.choice is None else each(request.choice)
+        fixed = None if problem.fixed is None else each(problem.fixed)
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
             points = points.detach().requires_grad_()
@@ -245,9 +251,10 @@ class Evaluator:
         assert request.classes is not None
         sloped = rows.wanted if request.slopes is None else rows.wanted & request.slopes
         account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1] * draws
-        wants = sloped[rows.wanted]
-        if bool(wants.all()):
-            logits, jacobian = self._class_rows(model, request, problem, rows.points, rows.slot, draws)
+        slot = torch.arange(len(problem), device=rows.points.device) if rows.slot is None else rows.slot
+        wants = sloped if rows.whole else sloped[rows.wanted]
+        if request.slopes is None or bool(wants.all()):
+            logits, jacobian = self._class_rows(model, request, problem, rows.points, slot, draws)
             return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
         with torch.no_grad():
             plain = self._logits(model, rows.points[~wants], draws)
@@ -255,9 +262,8 @@ class Evaluator:
         logits[~wants] = plain
         jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
         if bool(wants.any()):
-            logits[wants], jacobian[wants] = self._class_rows(
-                model, request, problem, rows.points[wants], rows.slot[wants], draws
-            )
+            asked = rows.points[wants], slot[wants]
+            logits[wants], jacobian[wants] = self._class_rows(model, request, problem, *asked, draws)
         return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
 
     def _class_rows(
@@ -305,8 +311,13 @@ def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choi
         assert callable(request.loss), "several losses need a choice"
         return request.loss(logits, label, target)
     assert isinstance(request.loss, tuple), "a choice needs several losses"
-    values = torch.stack([loss(logits, label, target) for loss in request.loss])
-    return values.gather(0, choice[None])[0]
+    # which of them occur would be a wait on a GPU, where all are as quick as one
+    used = sorted(set(choice.tolist())) if choice.device.type == "cpu" else range(len(request.loss))
+    first, *rest = ((i, request.loss[i](logits, label, target)) for i in used)
+    value = first[1]
+    for i, other in rest:
+        value = torch.where(choice == i, other, value)
+    return value
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -11,14 +11,14 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
+from robaudit.attacks.steps import momentum_step
 from robaudit.attacks.whitebox.apgd_l1 import Schedule, SparseState, sparse_start, sparse_update
 from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, normalise, per_slot, select
+from robaudit.threat.norms import Norm, blend, normalise, per_slot
 
 __all__ = ["APGDCE", "APGDDLR", "APGDT"]
 
-MOMENTUM = 0.75
 RHO = 0.75
 """Share of the steps of a window that must improve (Croce & Hein 2020, condition 1)."""
 NO_DLR = "the DLR loss needs at least three classes (AutoAttack's own code stops there too)"
@@ -75,7 +75,7 @@ class _APGD(SlotAttack[State | SparseState]):
             point=start,
             old=start,
             slope=torch.zeros_like(start),
-            best=start,
+            best=start.clone(),
             best_slope=torch.zeros_like(start),
             best_loss=problem.full(float("-inf")),
             last_loss=zero,
@@ -110,8 +110,9 @@ class _APGD(SlotAttack[State | SparseState]):
         assert answer.gradient is not None
         first = state.step == 0
         better = answer.loss > state.best_loss
-        state.best = select(better, state.point, state.best)
-        state.best_slope = select(better, answer.gradient, state.best_slope)
+        weight = per_slot(better.to(state.point.dtype), state.point)
+        state.best.lerp_(state.point, weight)  # in place: these two are the state's own, never shared
+        state.best_slope.lerp_(answer.gradient, weight)
         state.best_loss = torch.where(better, answer.loss, state.best_loss)
         state.improved = state.improved + ((answer.loss > state.last_loss) & ~first)
         state.best_at_check = torch.where(first, answer.loss, state.best_at_check)
@@ -130,8 +131,8 @@ class _APGD(SlotAttack[State | SparseState]):
         stuck = ~state.halved_at_check & (state.best_at_check >= state.best_loss)
         halve = due & (stalled | stuck)
         state.size = torch.where(halve, state.size / 2, state.size)
-        state.point = select(halve, state.best, state.point)
-        state.slope = select(halve, state.best_slope, state.slope)
+        state.point = blend(halve, state.best, state.point)
+        state.slope = blend(halve, state.best_slope, state.slope)
         state.halved_at_check = torch.where(due, stalled | stuck, state.halved_at_check)
         state.best_at_check = torch.where(due, state.best_loss, state.best_at_check)
         shrunk = (state.window - max(int(0.03 * self.steps), 1)).clamp_min(max(int(0.06 * self.steps), 1))
@@ -142,14 +143,9 @@ class _APGD(SlotAttack[State | SparseState]):
 
     def _move(self, problem: Problem, state: State, first: Tensor) -> State:
         """The step of eq. 3, z projected, then mixed with the last move by the momentum."""
-        point = state.point
-        direction = normalise(problem.norm, state.slope)
-        z = problem.project((direction * per_slot(state.size, point)).add_(point))
-        share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
-        # point + share (z - point) + (1 - share) (point - old)
-        mixed = z.mul_(share).add_(point * (2 - 2 * share)).sub_(state.old * (1 - share))
+        point, direction = state.point, normalise(problem.norm, state.slope)
+        state.point = momentum_step(problem, point, state.old, direction, state.size, first)
         state.old = point
-        state.point = problem.project(mixed)
         state.step = state.step + 1
         return state
 

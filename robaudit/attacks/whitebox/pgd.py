@@ -97,7 +97,7 @@ class PGD(SlotAttack[State]):
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
         direction = steepest_step(problem, answer.gradient, state.point, self.density)
-        moved = direction * per_slot(length, direction) + state.point
+        moved = torch.addcmul(state.point, direction, per_slot(length, direction))
         return State(problem.project(moved), state.step + 1)
 
     def done(self, problem: Problem, state: State) -> Tensor:
