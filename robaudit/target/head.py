@@ -64,6 +64,8 @@ class Head:
         if self.tail is None or not self.tail.peeled:
             return self.undone(self.scores(answer))
         z = answer.flatten(1)
+        if self.tail.column is not None:
+            return _against_the_rest(z, self.tail.column, self.tail.ending)
         if self.tail.ending == "sigmoid-share":
             z = F.logsigmoid(z)
         if self.tail.decision in ("above", "below"):
@@ -86,7 +88,13 @@ class Head:
             logits = self.logits(answer)
             found = F.one_hot(logits.argmax(1), self.classes).to(torch.float32)
             return found.masked_fill(~logits.isfinite().all(1, keepdim=True), math.nan)
-        return self.scores(_ended(answer.flatten(1), self.tail.ending))
+        z = answer.flatten(1)
+        column = self.tail.column
+        if column is None:
+            return self.scores(_ended(z, self.tail.ending))
+        if not -z.shape[1] <= column < z.shape[1] or (self.tail.ending == "softmax" and z.shape[1] == 1):
+            return self.scores(z)  # no such column, or nothing beside it: this is no proof
+        return self.scores(_ended(z, self.tail.ending)[:, column, None])
 
     def measured(self, raw: Tensor, *, unbounded: bool = False) -> Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
@@ -117,6 +125,16 @@ class Head:
         elif ending == "sigmoid":
             kind = "sigmoids"
         return replace(self, kind=kind)
+
+
+def _against_the_rest(z: Tensor, column: int, ending: Ending) -> Tensor:
+    """[N, K] logits to those of two classes, all others and the one in a column."""
+    mine = z[:, column]
+    if ending == "sigmoid":
+        return torch.stack([torch.zeros_like(mine), mine], 1)
+    column %= z.shape[1]
+    rest = torch.cat([z[:, :column], z[:, column + 1 :]], 1)
+    return torch.stack([rest.logsumexp(1), mine], 1)
 
 
 def _ended(z: Tensor, ending: Ending) -> Tensor:

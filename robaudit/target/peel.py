@@ -6,7 +6,7 @@ Only the twin is peeled. The judge always takes the file's own output.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,8 @@ PASSES = {
     "ReduceMean",
 }  # fmt: skip
 """A mean passes too, as exporters write it over a single number; over several, the proof on answers fails."""
+COLUMNS_OF = ("softmax", "sigmoid")
+"""Endings one column of which may be all that the file gives."""
 LOW, HIGH = 1e-3, 1 - 1e-3
 """A clip to [LOW, HIGH] or wider guards a logarithm and changes no probability that matters."""
 
@@ -41,6 +43,7 @@ class Tail:
         through: nodes left out, from the output backwards, as ``Op (name)``.
         values: what the file calls its classes, in the order of its scores, where a label is mapped to them.
         raw: nodes whose ``post_transform`` the twin leaves out.
+        column: the file gives this one of the scores alone, as in ``softmax(z)[:, 1]``; None: all.
     """
 
     tensor: str
@@ -50,6 +53,7 @@ class Tail:
     through: tuple[str, ...] = ()
     values: tuple[Any, ...] | None = None
     raw: tuple[str, ...] = field(default=())
+    column: int | None = None
 
     @property
     def peeled(self) -> bool:
@@ -66,6 +70,11 @@ def score_tail(wiring: Wiring, output: str) -> Tail:
         return Tail(output)
     kind = node.op_type
     path.append(told(node))
+    if (column := _picked(wiring, node)) is not None:
+        whole = score_tail(wiring, node.input[0])
+        if whole.ending not in COLUMNS_OF or whole.column is not None:
+            return Tail(output)
+        return replace(whole, column=column, through=(*path, *whole.through))
     if kind == "Softmax" and _over_classes(wiring, node):
         return Tail(node.input[0], "softmax", through=tuple(path))
     if kind == "LogSoftmax" and _over_classes(wiring, node):
@@ -104,6 +113,8 @@ def label_tail(wiring: Wiring, output: str) -> Tail | None:
     if scores is None:
         return None
     before = score_tail(wiring, scores)
+    if before.column is not None:
+        before = Tail(scores)
     if values is None:
         values = class_values(wiring, output)
     if decision in ("above", "below"):
@@ -184,6 +195,20 @@ def _passes(wiring: Wiring, node: onnx.NodeProto) -> bool:
             onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16,
         )  # fmt: skip
     return node.op_type in PASSES
+
+
+def _picked(wiring: Wiring, node: onnx.NodeProto) -> int | None:
+    """Which column a node takes out, None where it does something else; that classes are columns is proved later."""
+    if node.domain not in ("", "ai.onnx") or len(node.input) < 2:
+        return None
+    if node.op_type == "Gather" and attribute(node, "axis", 0) in (1, -1):
+        index = wiring.number(node.input[1])
+        return None if index is None else int(index)
+    if node.op_type == "Slice" and len(node.input) > 3:
+        start, end, axis = (wiring.number(name) for name in node.input[1:4])
+        if start is not None and end is not None and axis in (1, -1):
+            return int(start) if end - start == 1 or (start == -1 and end > 2**31) else None
+    return None
 
 
 def _over_classes(wiring: Wiring, node: onnx.NodeProto) -> bool:

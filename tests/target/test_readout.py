@@ -116,6 +116,49 @@ def test_a_large_margin_behind_a_softmax_still_has_a_gradient(tmp_path):
     assert float(gradient.abs().amax()) > 1
 
 
+COLUMN = {
+    "gather": [NODE("Gather", ["p", "two"], ["y"], axis=1)],
+    "gather from the end": [NODE("Gather", ["p", "last"], ["y"], axis=-1)],
+    "slice": [NODE("Slice", ["p", "from", "to", "axis"], ["y"])],
+    "slice to the end": [NODE("Slice", ["p", "last_", "end", "axis"], ["a"]), NODE("Squeeze", ["a", "axis"], ["y"])],
+}
+PICKS = {
+    "two": np.int64(2),
+    "last": np.int64(-1),
+    "from": np.int64([2]),
+    "to": np.int64([3]),
+    "last_": np.int64([-1]),
+    "end": np.int64([2**63 - 1]),
+    "axis": np.int64([1]),
+}
+
+
+@pytest.mark.parametrize("how", COLUMN)
+@pytest.mark.parametrize("kind", ["Softmax", "Sigmoid"])
+def test_one_probability_taken_out_of_several(tmp_path, kind, how):
+    nodes = [NODE(kind, ["z"], ["p"]), *COLUMN[how]]
+    outputs = {"y": (("N", 1) if how == "slice" else ("N",), FLOAT)}
+    target, u = ready(ending(tmp_path / "m.onnx", nodes, outputs, PICKS, w=W * 300))  # it rounds to 0 or 1
+    assert (target.num_classes, target.head.kind, target.head.peeled) == (2, "probabilities", True)
+    z = torch.from_numpy(expected(u)) * 300
+    rest = z[:, :2].logsumexp(1) if kind == "Softmax" else 0
+    lead = target.logits(u) @ torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(lead, z[:, 2] - rest, rtol=1e-3, atol=1e-2)
+    assert target.labels(u).tolist() == (lead > 0).long().tolist()
+    leaf = u.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((target.logits(leaf) @ torch.tensor([-1.0, 1.0])).sum(), leaf)
+    assert float(gradient.abs().amax(1).amin()) > 1
+
+
+def test_a_column_of_a_softmax_over_something_else_is_not_left_out(tmp_path):
+    nodes = [
+        NODE("Softmax", ["z"], ["p"], axis=0),  # over the batch
+        NODE("Gather", ["p", "two"], ["y"], axis=1),
+    ]
+    target, _ = ready(ending(tmp_path / "m.onnx", nodes, {"y": (("N",), FLOAT)}, PICKS))
+    assert not target.head.peeled
+
+
 def test_a_softmax_over_something_else_than_classes_is_not_left_out(tmp_path):
     nodes = [
         NODE("Reshape", ["z", "shape"], ["a"]),

@@ -73,6 +73,35 @@ def test_a_large_margin_still_has_a_gradient(tmp_path):
     assert float(gradient.abs().amax()) > 1
 
 
+COLUMN: dict[str, Callable[[Tensor], Tensor]] = {
+    "select": lambda p: p[:, 3],
+    "from the end": lambda p: p[:, -1],
+    "slice": lambda p: p[:, 3:4],
+    "slice to the end": lambda p: p[:, -1:].squeeze(1),
+}
+
+
+@pytest.mark.parametrize("how", COLUMN)
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_one_probability_taken_out_of_several(tmp_path, kind, how):
+    ends = {"softmax": lambda z: z.softmax(1), "sigmoid": torch.sigmoid}
+    target, z = ready(tmp_path / "m.pt", lambda z: COLUMN[how](ends[kind](z)), 1e4)
+    assert (target.num_classes, target.head.kind, target.head.peeled) == (2, "probabilities", True)
+    rest = z[:, :3].logsumexp(1) if kind == "softmax" else 0
+    found = target.logits(X)
+    torch.testing.assert_close(found[:, 1] - found[:, 0], z[:, 3] - rest)
+    assert target.labels(X).tolist() == (z[:, 3] > rest).long().tolist()
+    leaf = X.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad((target.logits(leaf) @ torch.tensor([-1.0, 1.0])).sum(), leaf)
+    assert float(gradient.abs().amax()) > 1
+
+
+def test_a_label_taken_out_of_its_row(tmp_path):
+    target, z = ready(tmp_path / "m.pt", lambda z: z.softmax(1).argmax(1, keepdim=True)[:, 0])
+    assert (target.head.kind, target.num_classes) == ("labels", 4)
+    torch.testing.assert_close(target.logits(X), z)
+
+
 def test_a_softmax_over_something_else_stays(tmp_path):
     target, _ = ready(tmp_path / "m.pt", lambda z: z + torch.softmax(z[:, :, None], 2)[:, :, 0])
     assert not target.head.peeled
