@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.journal import Journal, Record
-from robaudit.audit.metrics import OF_NORM
+from robaudit.audit.metrics import parse_metric
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.tally import Tally
-from robaudit.data.source import keyed_draw
+from robaudit.data.source import keyed_order
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.sequential import Decision, at_share, decide, design, rate_at_share
@@ -60,15 +61,19 @@ class Chunk:
 
 
 def sequential_gates(request: AuditRequest) -> list[GateSpec]:
-    """The gates that decide when to stop: those on shares of the samples that stand, or are answered correctly."""
-    own = "stability" if request.reference == "model" else "robust_accuracy"
-    labelled = request.reference != "model"
+    """The gates that decide when to stop: those on the share of all samples that stand, or are answered correctly.
 
-    def decides(metric: str) -> bool:
-        head = metric.partition(".")[0]
-        return head == own if head in OF_NORM else labelled and metric == "clean_accuracy"
+    One that is excused today is not waited for.
+    """
+    names = ("stability",) if request.reference == "model" else ("robust_accuracy", "clean_accuracy")
+    today = datetime.now(UTC).date()
 
-    return [gate for gate in request.profile.gates if decides(gate.metric)]
+    def decides(gate: GateSpec) -> bool:
+        metric = parse_metric(gate.metric)
+        excused = gate.ignore is not None and today <= gate.ignore.until
+        return metric.name in names and metric.subject is None and metric.eps is None and not excused
+
+    return [gate for gate in request.profile.gates if decides(gate)]
 
 
 def validate_sequential(request: AuditRequest) -> None:
@@ -82,26 +87,24 @@ def validate_sequential(request: AuditRequest) -> None:
         raise UsageError(f"--until-decided needs a gate to decide: give {need}")
 
 
-def chunks(drawn: Sequence[int], population: int, seed: int) -> list[Chunk]:
+def chunks(drawn: Sequence[int], seed: int) -> list[Chunk]:
     """The drawn samples in the order that their keyed hash gives, cut into the chunks of the looks.
 
     The samples until a look are those that a smaller draw would give, whatever the samples hold.
 
     Args:
         drawn: indices of all samples that may be audited.
-        population: size of the data.
         seed: of the draw.
     """
     if not drawn:
         return [Chunk(1, 1, 0, 0, 1.0, [])]
     plan = design(len(drawn))
+    order = keyed_order(drawn, seed)
     found: list[Chunk] = []
-    seen: set[int] = set()
+    before = 0
     for number, (size, share) in enumerate(zip(plan.sizes, plan.shares, strict=True), 1):
-        prefix = keyed_draw(population, size, seed) if size < len(drawn) else list(drawn)
-        fresh = [index for index in prefix if index not in seen]
-        found.append(Chunk(number, len(plan.sizes), size, len(seen), share, fresh))
-        seen.update(prefix)
+        found.append(Chunk(number, len(plan.sizes), size, before, share, sorted(order[before:size])))
+        before = size
     return found
 
 
@@ -198,13 +201,11 @@ def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: in
 
 def _counts(metric: str, tally: Tally) -> tuple[int, int]:
     """Successes and samples of a gate's metric."""
-    if metric == "clean_accuracy":
+    found = parse_metric(metric)
+    if found.name == "clean_accuracy":
         return len(tally.correct), tally.readable
-    norm = metric.partition(".")[2]
-    standing = tally.standing
-    if norm in tally.fronts:
-        standing = tally.whole - len(tally.fronts[norm].broken_by)
-    return standing, tally.audited
+    front = tally.fronts.get(found.norm or "")
+    return tally.standing if front is None else tally.whole - len(front.broken_by), tally.audited
 
 
 def _gate(spec: GateSpec, k: int, n: int, share: float) -> Record:

@@ -107,7 +107,7 @@ class Session:
         first = self._measure(loaded)
         self.journal.append(target_record(self.request, loaded))
         fronts = self._plan(loaded)
-        looks = chunks(loaded.drawn, len(loaded.data), self.request.seed) if self.request.until_decided else []
+        looks = chunks(loaded.drawn, self.request.seed) if self.request.until_decided else []
         drawn = looks[0].indices if looks else loaded.drawn
         self._answer(loaded, drawn)
         store = SampleStore(loaded.data, restricted(self.journal, drawn) if looks else self.journal)

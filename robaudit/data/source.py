@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Dataset", "keyed_draw"]
+__all__ = ["Dataset", "keyed_draw", "keyed_order"]
 
 
 @dataclass
@@ -58,8 +58,13 @@ def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
     """The ``count`` indices with the lowest keyed hash, sorted."""
     if count is None or count >= size:
         return list(range(size))
+    return sorted(keyed_order(range(size), seed)[:count])
+
+
+def keyed_order(indices: Iterable[int], seed: int) -> list[int]:
+    """Indices by their keyed hash: a random order that looks at nothing else."""
 
     def rank(index: int) -> bytes:
         return hashlib.blake2b(f"draw/{seed}/{index}".encode(), digest_size=8).digest()
 
-    return sorted(sorted(range(size), key=rank)[:count])
+    return sorted(indices, key=rank)
