@@ -134,6 +134,8 @@ def _shapes(
     shape = given.shape[1:]
     if len(shape) != 3:
         if any(d is None for d in shape):
+            if sample_shape is not None and len(shape) == 2 and sample_shape[:-2] == (1,):
+                sample_shape = sample_shape[1:]  # rows of numbers look like images without a channel
             if sample_shape is None or len(sample_shape) != len(shape):
                 raise UsageError(
                     f"the input {given.name!r} has free dimensions {_words(given.shape)}; give --data with arrays "

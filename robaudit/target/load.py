@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,6 @@ def load_target(
         file = open_torchscript(path, where, trust=trust_model)
         file.choose_input(interface.fixed, interface.input)
         spec = _torchscript_spec(path, file, overrides, sample_shape)
-        file.probe(spec.to_file(torch.zeros(1, *spec.shape)))
     else:
         file = open_onnx(path, where, custom_ops)
         given = file.choose_input(interface.fixed, interface.input)
@@ -88,11 +88,32 @@ def _torchscript_spec(
     overrides: SpecOverrides,
     sample_shape: tuple[int, ...] | None,
 ) -> InputSpec:
-    """The file does not say its input's shape: it comes from the data's arrays or ``--resize``, and is tried."""
+    """The file does not say its input's shape: it comes from the data's arrays or ``--resize``, and is tried.
+
+    Arrays of H x W are images without a channel first, then sequences or rows of numbers.
+    """
     rank = 4 if sample_shape is None or len(sample_shape) == 3 else 1 + len(sample_shape)
     dtype = str(file.dtype).removeprefix("torch.")
     shape: tuple[int | None, ...] = (None,) * rank
     channels = file.first_channels
     if rank == 4 and channels in (1, 3, 4):
         shape = (None, channels, None, None) if overrides.values.get("layout") != "nhwc" else shape
-    return find_spec(path, FileInput(file.input_name, shape, dtype), {}, overrides, sample_shape)
+    try:
+        return _tried(file, find_spec(path, FileInput(file.input_name, shape, dtype), {}, overrides, sample_shape))
+    except UsageError:
+        if sample_shape is None or len(sample_shape) != 3 or sample_shape[0] != 1:
+            raise
+        rows = FileInput(file.input_name, (None, *sample_shape[1:]), dtype)
+        with contextlib.suppress(UsageError):
+            return _tried(file, find_spec(path, rows, {}, overrides, sample_shape[1:]))
+        raise
+
+
+def _tried(file: TorchScriptFile, spec: InputSpec) -> InputSpec:
+    """The same spec, if the file takes what it says.
+
+    Raises:
+        UsageError: it does not.
+    """
+    file.probe(spec.to_file(torch.zeros(1, *spec.shape)))
+    return spec

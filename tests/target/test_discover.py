@@ -201,6 +201,11 @@ def test_layout_and_size(tmp_path, shape, sample, flags, layout, canonical):
         assert "layout" not in spec.assumed
 
 
+def test_sequences_of_any_length_take_that_of_the_data(tmp_path):
+    found = find(tmp_path, FileInput("x", (None, 1, None), "float32"), sample=(1, 1, 64))
+    assert (found.kind, found.shape, found.file_shape) == ("vector", (1, 64), (1, 64))
+
+
 def test_a_layout_that_could_be_either_is_assumed(tmp_path):
     assert "layout" in find(tmp_path, FileInput("x", (1, 3, 3, 3), "float32")).assumed
 

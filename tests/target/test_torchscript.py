@@ -73,6 +73,18 @@ def test_size_from_resize_where_there_are_no_arrays(tmp_path):
         load(path, None, resize="9x40")
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_sequences_are_told_from_images_without_a_channel(tmp_path, rows):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv1d(rows, 4, 5), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 8, 3))
+    target = load(script(tmp_path / "m.pt", net, torch.rand(2, rows, 12)), (1, rows, 12), mean=(0.5,) * rows)
+    assert (target.spec.kind, target.spec.shape) == ("vector", (rows, 12))
+    u = torch.rand(2, rows, 12)
+    torch.testing.assert_close(target.scores(u), net(u - 0.5))
+    with pytest.raises(UsageError, match="does not take an input of 1x5x12"):
+        load(tmp_path / "m.pt", (1, 5, 12))
+
+
 def test_a_trace_that_takes_one_input_at_a_time(tmp_path):
     class One(Net):
         def forward(self, x: Tensor) -> Tensor:
