@@ -65,7 +65,7 @@ def read_examples(folder: Path, evidence: Evidence, most: int) -> list[Example]:
         with zipfile.ZipFile(path) as archive:
             columns = {name: _rows(archive, name, most) for name in _names(archive)}
         return _examples(columns)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise AuditError(f"the archive {evidence.path} cannot be read: {error}") from error
 
 

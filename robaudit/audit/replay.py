@@ -73,8 +73,8 @@ class Replayed(_Record):
     """Norm of its ball."""
     eps: FiniteFloat
     """Radius of its ball."""
-    distance: FiniteFloat
-    """Its distance from the original, measured again in float64."""
+    distance: FiniteFloat | None
+    """Its distance from the original, measured again in float64; null where it is no number."""
     label: int
     """Reference class."""
     target: int | None = None
@@ -282,7 +282,7 @@ def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: A
         attack=example.attack,
         norm=attack.norm,
         eps=attack.eps,
-        distance=size,
+        distance=size if math.isfinite(size) else None,
         label=example.label,
         target=example.target,
         original=original,

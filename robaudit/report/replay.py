@@ -58,7 +58,7 @@ def _cells(found: Replay, row: Replayed) -> tuple[str, ...]:
         plain(row.attack, WIDEST),
         _class(found, row.original),
         _class(found, row.prediction),
-        number(row.distance),
+        "-" if row.distance is None else number(row.distance),
         f"{row.norm} {number(row.eps)}",
         outcome,
     )

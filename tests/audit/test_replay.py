@@ -1,0 +1,308 @@
+"""Replays: what the audit found is found again, by other code; and what was tampered with is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_files import write_onnx
+from onnx import helper
+from run_kit import ROBAUDIT, make_data, make_onnx, make_profile, make_request, make_script, run_here
+from table_files import RANGES, write_model, write_table
+
+from robaudit.audit import child
+from robaudit.audit.identity import sha256_file
+from robaudit.audit.replay import ReplayRequest, predicted, replay
+from robaudit.audit.result import Result
+from robaudit.audit.resultfile import load_result, save_result
+from robaudit.cli.main import main
+from robaudit.errors import AuditError, UsageError
+from robaudit.report.replay import replay_lines, verdict
+from robaudit.target.head import Head
+from robaudit.threat.arrays import admissible
+from robaudit.threat.model import ThreatModel
+from robaudit.threat.norms import Norm
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+FGSM = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 5}\n"
+
+
+def audited(folder: Path, model: Path, **changes: object) -> Path:
+    """A finished run; returns its folder."""
+    data = changes.pop("data", None) or make_data(folder / "data.npz")
+    profile = make_profile(folder / "p.yaml", str(changes.pop("attacks", FGSM)), eps=float(changes.pop("eps", 0.1)))
+    request = dataclasses.replace(make_request(model, data, profile), **changes)
+    run = folder / "run"
+    result = run_here(request, run)
+    assert result.evidence.count > 3
+    save_result(result, run / "result.json")
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    audited(folder, make_onnx(folder / "m.onnx"))
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    """A copy of a finished run, to be harmed."""
+    shutil.copytree(finished, tmp_path / "copy")
+    path = tmp_path / "copy" / "run" / "result.json"
+    path.write_text(path.read_text().replace(str(finished), str(tmp_path / "copy")))
+    return path.parent
+
+
+def tampered(run: Path, **arrays: np.ndarray) -> None:
+    """Change the evidence and make the result name it."""
+    path = run / "evidence.npz"
+    kept = dict(np.load(path)) | arrays
+    np.savez(path, **kept)
+    result = load_result(run / "result.json")
+    evidence = result.evidence.model_copy(update={"sha256": sha256_file(path), "count": len(kept["index"])})
+    save_result(result.model_copy(update={"evidence": evidence}), run / "result.json")
+
+
+def test_every_example_of_an_audit_holds_up(run) -> None:
+    found = replay(ReplayRequest(run))
+    result = load_result(run / "result.json")
+    assert found.holds
+    assert found.same_model
+    assert found.count == found.fooled == result.evidence.count
+    distances = {sample.index: sample.distance for sample in result.samples}
+    for row in found.examples:
+        assert row.prediction == row.recorded
+        assert row.original == row.label
+        assert row.distance == pytest.approx(distances[row.index], abs=1e-12)
+    assert replay(ReplayRequest(run / "result.json")) == found
+
+
+def test_a_torchscript_file(tmp_path) -> None:
+    found = replay(ReplayRequest(audited(tmp_path, make_script(tmp_path / "m.pt"))))
+    assert found.holds
+    assert all(row.prediction == row.recorded for row in found.examples)
+
+
+def test_a_table_with_ranges(tmp_path) -> None:
+    model = write_model(tmp_path / "m.onnx")
+    write_table(tmp_path / "t.csv", model)
+    (tmp_path / "r.csv").write_text(RANGES)
+    run = audited(tmp_path, model, data=tmp_path / "t.csv", feature_ranges=tmp_path / "r.csv", input_values={}, eps=0.2)
+    found = replay(ReplayRequest(run))
+    assert found.holds
+    assert all(row.prediction == row.recorded for row in found.examples)
+
+
+def test_an_immutable_feature_that_moved_is_outside(tmp_path) -> None:
+    model = write_model(tmp_path / "m.onnx")
+    write_table(tmp_path / "t.csv", model)
+    (tmp_path / "r.csv").write_text(RANGES)
+    run = audited(tmp_path, model, data=tmp_path / "t.csv", feature_ranges=tmp_path / "r.csv", input_values={}, eps=0.2)
+    points = np.load(run / "evidence.npz")["adversarial"]
+    points[0, 1] += 0.01
+    tampered(run, adversarial=points)
+    found = replay(ReplayRequest(run))
+    assert [row.status for row in found.examples].count("outside") == 1
+
+
+def test_an_image_file_in_its_own_layout_order_and_units(tmp_path) -> None:
+    """Whatever the file wants of its input is given to it again: channels last, BGR, mean and std, a fixed batch."""
+    weight = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    model = write_onnx(tmp_path / "m.onnx", nodes, (2, 4, 4, 3), {"w": weight - weight.mean(0)})
+    x = np.random.default_rng(1).random((20, 3, 4, 4), dtype=np.float32)
+    mean, std = (0.1, 0.5, 0.7), (0.2, 0.3, 0.25)
+    seen = (x - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    y = (seen[:, ::-1].transpose(0, 2, 3, 1).reshape(20, -1) @ (weight - weight.mean(0))).argmax(1)
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    values = {"mean": mean, "std": std, "layout": "nhwc", "channels": "bgr", "domain": (0.0, 1.0)}
+    run = audited(tmp_path, model, data=tmp_path / "d.npz", input_values=values)
+    found = replay(ReplayRequest(run))
+    assert found.holds
+    assert all((row.prediction, row.original) == (row.recorded, row.label) for row in found.examples)
+
+
+def test_labels_alone(tmp_path) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["s"]),
+        helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
+    ]
+    weight = np.random.default_rng(0).normal(size=(36, 4)).astype(np.float32)
+    model = write_onnx(
+        tmp_path / "m.onnx", nodes, ("N", 1, 6, 6), {"w": weight - weight.mean(0)}, outputs={"y": (("N",), 7)}
+    )
+    x = np.random.default_rng(1).random((20, 1, 6, 6), dtype=np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=(x.reshape(20, -1) @ (weight - weight.mean(0))).argmax(1))
+    found = replay(ReplayRequest(audited(tmp_path, model, data=tmp_path / "d.npz")))
+    assert found.holds
+    assert all(row.prediction == row.recorded for row in found.examples)
+
+
+def test_what_no_longer_fools_lies_outside_or_was_wrong_before_is_told(run) -> None:
+    with np.load(run / "evidence.npz") as kept:
+        points, origins = kept["adversarial"], kept["original"]
+    points[0] = origins[0]
+    points[1] = np.clip(points[1] + np.where(origins[1] > 0.5, -0.2, 0.2), 0, 1)
+    origins[2] = points[2]
+    points[3].flat[0] = np.nan
+    tampered(run, adversarial=points, original=origins)
+    found = replay(ReplayRequest(run))
+    assert [row.status for row in found.examples[:4]] == ["no longer fools", "outside", "original wrong", "outside"]
+    assert not found.holds
+    assert found.fooled == found.count - 4
+    assert verdict(found).startswith(f"4 of {found.count} examples do not hold up")
+
+
+def test_another_model_is_said_to_be_one(run, tmp_path) -> None:
+    other = make_onnx(tmp_path / "other.onnx", scale=2.0)
+    found = replay(ReplayRequest(run, model=other))
+    assert not found.same_model
+    assert found.holds
+    assert any("not the audited file" in line for line in replay_lines(found))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda run: (run / "evidence.npz").unlink(), "not beside the result"),
+        (lambda run: (run / "evidence.npz").write_bytes(b"PK"), "another SHA-256"),
+        (lambda run: make_onnx(run.parent / "m.onnx", scale=3.0), "was changed since the audit"),
+        (lambda run: (run.parent / "m.onnx").unlink(), "is not here; name it with --model"),
+        (lambda run: tampered(run, label=np.load(run / "evidence.npz")["label"] + 1), "does not fit the result"),
+        (lambda run: tampered(run, label=np.load(run / "evidence.npz")["label"][:2]), "cannot be read"),
+        (
+            lambda run: tampered(run, **{k: v[1:] for k, v in np.load(run / "evidence.npz").items()}),
+            "holds no example of",
+        ),
+    ],
+    ids=["missing", "changed", "model changed", "model missing", "other labels", "short column", "row missing"],
+)
+def test_evidence_that_cannot_be_vouched_for_is_no_replay(run, harm, words) -> None:
+    harm(run)
+    with pytest.raises(AuditError, match=words):
+        replay(ReplayRequest(run))
+
+
+def test_evidence_outside_of_the_run_is_refused(run) -> None:
+    text = (run / "result.json").read_text().replace('"path": "evidence.npz"', '"path": "../run/evidence.npz"')
+    (run / "result.json").write_text(text)
+    with pytest.raises(AuditError, match="outside of its own folder"):
+        replay(ReplayRequest(run))
+
+
+def test_a_model_of_another_shape_is_refused(run, tmp_path) -> None:
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    other = write_onnx(tmp_path / "o.onnx", nodes, ("N", 3, 4, 4), {"w": np.zeros((48, 4), np.float32)})
+    with pytest.raises(UsageError, match="does not answer as the audit asked"):
+        replay(ReplayRequest(run, model=other))
+    with pytest.raises(UsageError, match="there is no model"):
+        replay(ReplayRequest(run, model=tmp_path / "none.onnx"))
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(Norm)), st.integers(0, 2**32 - 1), st.floats(0, 2), st.sampled_from([(), (0, 3)]))
+def test_admissible_in_numpy_is_admissible_in_torch(norm, seed, eps, fixed) -> None:
+    rng = np.random.default_rng(seed)
+    origin = rng.random((2, 3), dtype=np.float32)
+    point = np.where(rng.random((2, 3)) < 0.5, origin, origin + rng.normal(size=(2, 3)).astype(np.float32) * 0.5)
+    inside, size = ThreatModel(norm, eps, fixed=fixed).admissible(
+        torch.from_numpy(origin)[None], torch.from_numpy(point)[None]
+    )
+    found = admissible(norm.value, eps, origin, point, fixed)
+    assert found[0] == bool(inside[0])
+    assert found[1] == pytest.approx(float(size[0]), abs=1e-12)
+
+
+rows = st.lists(
+    st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 0.5, 1.0, float("nan"), float("inf")])),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(deadline=None)
+@given(rows, st.sampled_from(["logits", "probabilities", "log-probabilities", "sigmoids"]))
+def test_the_class_of_scores_is_that_of_the_head(row, kind) -> None:
+    raw = np.array([row], np.float32)
+    scores = Head("y", kind, single=len(row) == 1).scores(torch.from_numpy(raw))[0]
+    expected = int(scores.argmax()) if bool(scores.isfinite().all()) else None
+    assert predicted(raw, kind, max(2, len(row))) == expected
+
+
+@given(st.integers(-2, 6))
+def test_a_label_that_is_no_class_is_no_answer(label) -> None:
+    assert predicted(np.array([[label]]), "labels", 4) == (label if 0 <= label < 4 else None)
+
+
+# As a user runs it
+
+
+def command(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+    return subprocess.run(
+        [ROBAUDIT, "replay", *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_installed_command_needs_no_torch(run, tmp_path) -> None:
+    """A package that refuses to be imported stands in for torch, in the command and in the processes it starts."""
+    (tmp_path / "block" / "torch").mkdir(parents=True)
+    (tmp_path / "block" / "torch" / "__init__.py").write_text("raise ImportError('torch was imported')\n")
+    blocked = {"PYTHONPATH": str(tmp_path / "block")}
+    refused = command(run, "--model", make_script(tmp_path / "m.pt"), **blocked)
+    assert (refused.returncode, "torch was imported" in refused.stderr) == (3, True), refused.stderr
+
+    found = command(run, "--format", "json", **blocked)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    content = json.loads(found.stdout)
+    assert content["fooled"] == content["count"] == len(content["examples"]) > 3
+    assert content["judge"].startswith("ONNX Runtime ")
+
+
+def test_exit_codes(run, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(child, "in_child", lambda function, *arguments, **_: function(*arguments))
+
+    def code(*arguments: object) -> tuple[int, str, int]:
+        monkeypatch.setattr(sys, "argv", ["robaudit", "replay", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        return caught.value.code, told.out, len(told.err.splitlines())
+
+    found, out, errors = code(run)
+    assert (found, errors) == (0, 0)
+    assert "hold up" in out.splitlines()[-1]
+    assert code(run, "--model", run / "none") == (2, "", 1)
+    assert code(run, "-f", "yaml") == (2, "", 1)
+    assert code(run, "--input", "x") == (2, "", 1)
+    tampered(run, adversarial=np.load(run / "evidence.npz")["original"])
+    assert code(run)[0] == 1
+    (run / "evidence.npz").write_bytes(b"")
+    assert code(run) == (3, "", 1)
+
+
+def test_nothing_broken_is_nothing_to_replay(run) -> None:
+    result: Result = load_result(run / "result.json")
+    samples = tuple(s.model_copy(update={"broken_by": None}) for s in result.samples)
+    empty = result.evidence.model_copy(update={"path": None, "sha256": None, "count": 0})
+    save_result(result.model_copy(update={"samples": samples, "evidence": empty}), run / "result.json")
+    found = replay(ReplayRequest(run))
+    assert found.holds
+    assert "Nothing to replay" in verdict(found)
+    save_result(result.model_copy(update={"evidence": empty}), run / "result.json")
+    with pytest.raises(AuditError, match="names no evidence"):
+        replay(ReplayRequest(run))
