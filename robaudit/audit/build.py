@@ -280,6 +280,7 @@ def _samples(
                 left_out=(record or {}).get("left_out"),
                 queries=sum(r.queries for r in results),
                 error=error,
+                counted=record is not None and record["readable"] and record.get("left_out") is None,
             )
         )
     return tuple(found)

@@ -7,46 +7,94 @@ valid one. Where the evidence itself is in doubt, neither does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from robaudit.audit.gatespecs import GateSpec
-from robaudit.audit.metrics import OF_NORM
-from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Gate, GateStatus, Rate, Result
+from robaudit.audit.metrics import Metric, parse_metric
+from robaudit.audit.read import Unreadable, class_index, read
+from robaudit.audit.readings import Reading
+from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, GateStatus, Rate, Result
 from robaudit.errors import UsageError
 from robaudit.sequential import at_share
-from robaudit.stats import lower_bound, sample_size_to_decide, upper_bound
 from robaudit.suggest import did_you_mean
 
-__all__ = ["check_gates", "coverage", "evaluate_gates", "is_procedural"]
+__all__ = ["check_class_gates", "check_gates", "compares", "counts", "coverage", "evaluate_gates", "is_procedural"]
 
 
 EVIDENCE_CHECKS = ("clean", "determinism", "evidence")
 """Checks without which a broken sample proves nothing."""
+OF_COMPARISON = ("regression", "clean_regression", "newly_broken")
 
 
 def is_procedural(metric: str) -> bool:
     """Whether a gate is about the audit itself and not about the model."""
-    return metric in ("coverage", "validity") or metric.startswith("checks.")
+    parsed = parse_metric(metric)
+    return parsed.name in ("coverage", "validity") or parsed.head == "check"
+
+
+def compares(metric: str) -> bool:
+    """Whether a gate is about the comparison with a baseline."""
+    return parse_metric(metric).name in OF_COMPARISON
+
+
+def counts(gate: Gate) -> bool:
+    """Whether no exception to a gate holds."""
+    return gate.ignore is None or not gate.ignore.active
 
 
 def check_gates(
-    gates: Sequence[GateSpec], attacks: Sequence[str], checks: Sequence[str], norms: Sequence[str] = ()
+    gates: Sequence[GateSpec],
+    attacks: Sequence[str],
+    checks: Sequence[str],
+    norms: Sequence[str] = (),
+    *,
+    curve: bool = True,
+    baseline: bool = True,
 ) -> None:
     """Refuse gates over attacks, checks or norms that the profile does not have; call it before the audit.
+
+    Args:
+        gates: the gates.
+        attacks: of the profile, as gates name them; ``checks`` and ``norms`` likewise.
+        curve: whether the curve is searched.
+        baseline: whether there is one.
 
     Raises:
         UsageError: the gate, with a suggestion.
     """
-    known = {"attacks": list(attacks), "checks": list(checks)}
+    known: dict[str, Collection[str]] = {"attack": attacks, "check": checks}
     for gate in gates:
-        head, _, rest = gate.metric.partition(".")
-        name = rest.partition(".")[0]
-        if head in OF_NORM and rest and norms and rest not in norms:
+        metric = parse_metric(gate.metric)
+        if metric.norm is not None and norms and metric.norm not in norms:
             raise UsageError(f"the gate on {gate.metric!r}: the profile attacks in {', '.join(norms)} alone")
-        if head in known and name not in known[head]:
-            hint = did_you_mean(name, known[head])
-            raise UsageError(f"the gate on {gate.metric!r}: the profile has no {head[:-1]} {name!r}{hint}")
+        options, subject = known.get(metric.head), metric.subject or ""
+        if options is not None and subject not in options:
+            hint = did_you_mean(subject, options)
+            raise UsageError(f"the gate on {gate.metric!r}: the profile has no {metric.head} {subject!r}{hint}")
+        if not curve and metric.name in ("median_distance", "curve_area") and metric.subject is None:
+            raise UsageError(f"the gate on {gate.metric!r} needs the robustness curve: give --curve")
+        if not baseline and metric.name in OF_COMPARISON:
+            raise UsageError(f"the gate on {gate.metric!r} needs an earlier result: give --baseline RESULT.json")
+
+
+def check_class_gates(gates: Sequence[GateSpec], names: Sequence[str] | None, count: int) -> None:
+    """Refuse gates over classes that the model does not have; call it as soon as they are known.
+
+    Args:
+        gates: the gates.
+        names: of the classes, or None.
+        count: of the classes.
+
+    Raises:
+        UsageError: the gate, with a suggestion.
+    """
+    for gate in gates:
+        metric = parse_metric(gate.metric)
+        if metric.head == "class" and class_index(metric.subject or "", names, count) is None:
+            hint = did_you_mean(metric.subject or "", names) if names else f"; they are numbered from 0 to {count - 1}"
+            raise UsageError(f"the gate on {gate.metric!r}: the model has no class {metric.subject!r}{hint}")
 
 
 def coverage(attacks: Sequence[Attack]) -> tuple[int, int]:
@@ -64,18 +112,34 @@ class _Outcome:
     samples_needed: int | None = None
 
 
-def evaluate_gates(gates: Sequence[GateSpec], result: Result, unfit: Sequence[str]) -> tuple[Gate, ...]:
+def evaluate_gates(
+    gates: Sequence[GateSpec], result: Result, unfit: Sequence[str], judged: date | None = None
+) -> tuple[Gate, ...]:
     """Every gate with its outcome.
 
     Args:
         gates: the gates.
         result: what was measured; its own gates and verdict are not looked at.
         unfit: why no figure of the model may be trusted or is final; empty for a complete, valid audit.
+        judged: day on which exceptions are judged; default the one on which the audit ended.
     """
-    return tuple(_gate(gate, _outcome(gate, result, unfit)) for gate in gates)
+    day = judged or day_of(result)
+    return tuple(_gate(gate, _outcome(gate, result, unfit), day) for gate in gates)
 
 
-def _gate(spec: GateSpec, outcome: _Outcome) -> Gate:
+def day_of(result: Result) -> date:
+    """The day on which an audit ended, as it was written."""
+    try:
+        return date.fromisoformat(result.run.finished[:10])
+    except ValueError:
+        return date.max  # nothing is known, so that no exception holds
+
+
+def _gate(spec: GateSpec, outcome: _Outcome, judged: date) -> Gate:
+    ignore = None
+    if spec.ignore is not None:
+        active = judged <= spec.ignore.until
+        ignore = Exemption(reason=spec.ignore.reason, until=spec.ignore.until.isoformat(), active=active)
     return Gate(
         metric=spec.metric,
         min=spec.min,
@@ -86,55 +150,24 @@ def _gate(spec: GateSpec, outcome: _Outcome) -> Gate:
         observed=outcome.observed,
         value=outcome.value,
         samples_needed=outcome.samples_needed,
+        ignore=ignore,
         message=outcome.message,
     )
 
 
 def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
-    if gate.metric == "validity":
+    metric = parse_metric(gate.metric)
+    if metric.name == "validity":
         return _all_checks(result.checks)
-    if gate.metric == "coverage":
+    if metric.name == "coverage":
         return _coverage(gate, result.attacks)
-    if gate.metric.startswith("checks."):
-        return _one_check(gate.metric.partition(".")[2], result.checks)
-    if gate.metric == "clean_accuracy":
-        if result.clean.accuracy is None:
-            return _Outcome("invalid", "clean accuracy was not measured: the data has no labels")
-        return _model_rate(gate, result.clean.accuracy, (), result)
-    if gate.metric.startswith("attacks."):
-        return _attack(gate, result, unfit)
-    metric, _, norm = gate.metric.partition(".")
-    if metric != result.worst_case.metric:
-        known = "robust accuracy" if result.worst_case.metric == "robust_accuracy" else "stability"
-        hint = "; give labelled data" if known == "stability" else ""
-        return _Outcome("invalid", f"this audit measured {known}, not {gate.metric}{hint}")
-    observed = {outcome.norm: outcome.upper_bound_observed for outcome in result.threats}
-    observed.setdefault(result.threat_model.norm, result.worst_case.upper_bound_observed)
-    if norm and norm not in observed:
-        return _Outcome("invalid", f"this audit did not attack in {norm}")
-    rate = observed[norm] if norm else result.worst_case.upper_bound_observed
-    return _model_rate(gate, rate, unfit, result)
-
-
-def _attack(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
-    _, name, field = gate.metric.split(".", 2)
-    found = [attack for attack in result.attacks if attack.id == name]
-    if not found:
-        return _Outcome("invalid", f"the audit has no attack {name}")
-    attack = found[0]
-    if attack.status != "done":
-        reason = f": {attack.reason}" if attack.reason else ""
-        return _Outcome("invalid", f"{name} did not run to its end ({attack.status}{reason})")
-    if field == "median_distance":
-        if attack.median_distance is None:
-            return _Outcome("invalid", f"{name} broke no sample, so there is no median distance")
-        if unfit or result.target.assumed:
-            return _Outcome("invalid", (*unfit, *result.target.assumed)[0], value=attack.median_distance)
-        return _plain(gate, attack.median_distance, gate.metric)
-    rate = attack.rate_alone if field == "rate_alone" else attack.cumulative_robust_accuracy
-    if rate is None:
-        return _Outcome("invalid", f"{name} did not see every sample, so it has no {field}")
-    return _model_rate(gate, rate, unfit, result)
+    if metric.head == "check":
+        return _one_check(metric, result.checks)
+    try:
+        reading = read(metric, result)
+    except Unreadable as error:
+        return _Outcome("invalid", str(error))
+    return decide(gate, reading, result, unfit)
 
 
 def _all_checks(checks: Sequence[Check]) -> _Outcome:
@@ -146,10 +179,12 @@ def _all_checks(checks: Sequence[Check]) -> _Outcome:
     return _Outcome("pass", "no check failed")
 
 
-def _one_check(name: str, checks: Sequence[Check]) -> _Outcome:
-    found = [check for check in checks if check.id == name]
+def _one_check(metric: Metric, checks: Sequence[Check]) -> _Outcome:
+    found = [check for check in checks if check.id == metric.subject]
     if not found or found[0].status == "skipped":
-        return _Outcome("invalid", f"the check {name} did not run" + (f": {found[0].message}" if found else ""))
+        return _Outcome(
+            "invalid", f"the check {metric.subject} did not run" + (f": {found[0].message}" if found else "")
+        )
     return _Outcome("fail" if found[0].status == "fail" else "pass", found[0].message)
 
 
@@ -159,44 +194,53 @@ def _coverage(gate: GateSpec, attacks: Sequence[Attack]) -> _Outcome:
         return _Outcome("invalid", "no attack of the profile applies")
     missing = [f"{attack.id} {attack.status}" for attack in attacks if attack.status in INCOMPLETE_STATUSES]
     what = f"{done} of {total} attacks done" + (f" ({', '.join(missing)})" if missing else "")
-    return _plain(gate, done / total, what)
-
-
-def _plain(gate: GateSpec, value: float, what: str) -> _Outcome:
-    """A value without an interval."""
+    value = done / total
     if gate.min is not None and value < gate.min:
         return _Outcome("fail", f"{what}: {value:.3g} is below {gate.min:g}", value=value)
     if gate.max is not None and value > gate.max:
         return _Outcome("fail", f"{what}: {value:.3g} is above {gate.max:g}", value=value)
-    return _Outcome("pass", what if gate.metric == "coverage" else f"{what} is {value:.3g}", value=value)
+    return _Outcome("pass", what, value=value)
 
 
-def _model_rate(gate: GateSpec, rate: Rate, unfit: Sequence[str], result: Result) -> _Outcome:
-    """A rate of the model: its bounds decide, and it passes in a complete and valid audit alone."""
+def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str]) -> _Outcome:
+    """A figure of the model: its bounds decide, and it passes in a complete and valid audit alone."""
     # of a sequential audit the last look spends a share of the error alone
     confidence = at_share(gate.confidence, result.sequential.share if result.sequential else 1.0)
-    low = lower_bound(rate.k, rate.n, confidence)
-    high = upper_bound(rate.k, rate.n, confidence)
-    sure = f"{gate.confidence:.0%} sure"
+    low, high = reading.low(confidence), reading.high(confidence)
+    figure, found = reading.figure, (reading.rate, reading.value)
     doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]
     if doubts:
-        return _Outcome("invalid", f"cannot be judged: {doubts[0]}", rate)
+        return _Outcome("invalid", f"cannot be judged: {doubts[0]}", *found)
+    failed = {}
     if gate.min is not None and high < gate.min:
-        return _Outcome("fail", f"{rate.k} of {rate.n}: at most {high:.1%}, {sure}; below {gate.min:.1%}", rate)
-    if unfit:
-        return _Outcome("invalid", f"cannot pass: {unfit[0]}", rate)
-    if result.target.assumed:
-        return _Outcome("invalid", f"cannot pass on an assumed input: {result.target.assumed[0]}", rate)
+        failed["min"] = _words(reading, f"at most {figure(high)}", gate) + f"; below {figure(gate.min)}"
     if gate.max is not None and low > gate.max:
-        return _Outcome("fail", f"{rate.k} of {rate.n}: at least {low:.1%}, {sure}; above {gate.max:.1%}", rate)
+        failed["max"] = _words(reading, f"at least {figure(low)}", gate) + f"; above {figure(gate.max)}"
+    if reading.final in failed:
+        return _Outcome("fail", failed[reading.final], *found)
+    if unfit and not reading.unattacked:
+        return _Outcome("invalid", f"cannot pass: {unfit[0]}", *found)
+    if reading.unattacked and failed:
+        return _Outcome("fail", next(iter(failed.values())), *found)
+    if result.target.assumed:
+        return _Outcome("invalid", f"cannot pass on an assumed input: {result.target.assumed[0]}", *found)
+    if failed:
+        return _Outcome("fail", next(iter(failed.values())), *found)
     open_bounds = [gate.min] if gate.min is not None and low < gate.min else []
     if gate.max is not None and high > gate.max:
         open_bounds.append(gate.max)
     if not open_bounds:
-        bound = f"at least {low:.1%}" if gate.min is not None else f"at most {high:.1%}"
-        return _Outcome("pass", f"{rate.k} of {rate.n}: {bound}, {sure}", rate)
-    sizes = [sample_size_to_decide(rate.k, rate.n, bound, confidence) for bound in open_bounds]
+        bound = f"at least {figure(low)}" if gate.min is not None else f"at most {figure(high)}"
+        return _Outcome("pass", _words(reading, bound, gate), *found)
+    sizes = [reading.needed(bound, confidence) for bound in open_bounds]
     needed = None if None in sizes else max(size for size in sizes if size is not None)
     hint = f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
-    message = f"{rate.k} of {rate.n}: between {low:.1%} and {high:.1%}; {hint}"
-    return _Outcome("inconclusive", message, rate, samples_needed=needed)
+    message = f"{reading.said}: between {figure(low)} and {figure(high)}; {hint}"
+    return _Outcome("inconclusive", message, *found, needed)
+
+
+def _words(reading: Reading, bound: str, gate: GateSpec) -> str:
+    """A reading with a bound of it."""
+    if not reading.sampled:
+        return f"{reading.said}: {reading.figure(reading.low(gate.confidence))}"
+    return f"{reading.said}: {bound}, {gate.confidence:.0%} sure"

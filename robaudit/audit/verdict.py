@@ -8,9 +8,10 @@ gate cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Literal, TypeAlias
 
-from robaudit.audit.gates import evaluate_gates, is_procedural
+from robaudit.audit.gates import counts, day_of, evaluate_gates, is_procedural
 from robaudit.audit.profile import GateSpec
 from robaudit.audit.result import (
     INCOMPLETE_STATUSES,
@@ -24,9 +25,11 @@ from robaudit.audit.result import (
     VerdictStatus,
 )
 
-__all__ = ["NORM_SIGNS", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
+__all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
+FailOn: TypeAlias = Literal["error", "warn", "never"]
+"""Gates that decide the exit code: those of level error, all, or none; an invalid audit is 3 in any case."""
 
 FATAL_CHECKS = ("clean", "evidence")
 NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
@@ -64,11 +67,24 @@ def ball(threat: Threat | Radius | ThreatOutcome) -> str:
     return f"{NORM_SIGNS[threat.norm]} ≤ {threat.eps_text}{features}"
 
 
-def conclude(draft: Result, gates: Sequence[GateSpec], on_inconclusive: OnInconclusive = "fail") -> Result:
+def conclude(
+    draft: Result,
+    gates: Sequence[GateSpec],
+    on_inconclusive: OnInconclusive = "fail",
+    fail_on: FailOn = "error",
+    judged: date | None = None,
+) -> Result:
     """The result with gates, verdict, ``run.complete`` and the worst case's rate filled in.
 
-    A pure function of what the draft measured (``worst_case.upper_bound_observed``, attacks, checks, run), so
-    that gates can be decided again on a stored result.
+    A pure function of what the draft measured (``worst_case.upper_bound_observed``, attacks, checks, run,
+    comparison), so that gates can be decided again on a stored result.
+
+    Args:
+        draft: what was measured.
+        gates: to decide.
+        on_inconclusive: what a gate that too few samples leave open means for the exit code.
+        fail_on: which gates decide the exit code.
+        judged: day on which exceptions to gates are judged; default the one on which the audit ended.
     """
     withheld = [f"{check.id}: {check.message}" for check in draft.checks if check.status == "fail"]
     observed = draft.worst_case.upper_bound_observed
@@ -83,13 +99,17 @@ def conclude(draft: Result, gates: Sequence[GateSpec], on_inconclusive: OnInconc
             "stability": observed if stability and not unfit else None,
         }
     )
-    decided = evaluate_gates(gates, draft, unfit)
+    day = judged or day_of(draft)
+    decided = evaluate_gates(gates, draft, unfit, day)
+    verdict = _verdict(draft, decided, withheld, incomplete, on_inconclusive, fail_on)
+    if any(gate.ignore is not None for gate in decided):
+        verdict = verdict.model_copy(update={"judged": day.isoformat()})
     return draft.model_copy(
         update={
             "worst_case": worst,
             "gates": decided,
             "run": draft.run.model_copy(update={"complete": not incomplete}),
-            "verdict": _verdict(draft, decided, withheld, incomplete, on_inconclusive),
+            "verdict": verdict,
         }
     )
 
@@ -116,8 +136,9 @@ def _verdict(
     withheld: list[str],
     incomplete: list[str],
     on_inconclusive: OnInconclusive,
+    fail_on: FailOn,
 ) -> Verdict:
-    binding = [gate for gate in gates if gate.level == "error"]
+    binding = [gate for gate in gates if counts(gate) and (gate.level == "error" or fail_on == "warn")]
     failed = [gate for gate in binding if gate.status == "fail" and not is_procedural(gate.metric)]
     invalid = [gate for gate in binding if gate.status == "invalid"]
     invalid += [gate for gate in binding if gate.status == "fail" and is_procedural(gate.metric)]
@@ -140,14 +161,19 @@ def _verdict(
         status, code = "inconclusive", 4
     else:
         status, code = "ok", 0
+    if fail_on == "never" and code in (1, 4):
+        code = 3 if withheld or incomplete or invalid else 0
     reasons = [*withheld, *incomplete]
     told = [*failed, *invalid, *(undecided if on_inconclusive != "pass" else [])]
     reasons += [f"gate on {gate.metric}: {gate.message}" for gate in told]
     reasons += [
         f"warning, gate on {gate.metric}: {gate.message}"
         for gate in gates
-        if gate.level == "warn" and gate.status != "pass"
+        if gate.level == "warn" and gate not in binding and counts(gate) and gate.status != "pass"
     ]
+    reasons += _exceptions(gates)
+    if fail_on == "never" and code == 0 and status != "ok":
+        reasons.append("no gate decides the exit code (--fail-on never)")
     return Verdict(
         status=status,
         headline=_headline(draft, withheld, incomplete),
@@ -155,6 +181,20 @@ def _verdict(
         next_steps=tuple(_next_steps(draft, gates, bool(withheld or incomplete))),
         exit_code=code,
     )
+
+
+def _exceptions(gates: Sequence[Gate]) -> list[str]:
+    """What exceptions keep from counting, and those that are over."""
+    found = []
+    for gate in gates:
+        if gate.ignore is None or gate.status == "pass":
+            continue
+        said = f"gate on {gate.metric}, {gate.status}: {gate.message}"
+        if gate.ignore.active:
+            found.append(f"ignored until {gate.ignore.until} ({gate.ignore.reason}), {said}")
+        else:
+            found.append(f"the exception to the gate on {gate.metric} ended on {gate.ignore.until}, so that it counts")
+    return found
 
 
 def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
@@ -202,7 +242,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
         steps.append("audit with --goal untargeted too: any wrong answer is easier to reach than a certain one")
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
-    needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None]
+    needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None and counts(gate)]
     if needed:
         short = f" (the data has {draft.data.count})" if max(needed) > draft.data.count else ""
         steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed{short}")

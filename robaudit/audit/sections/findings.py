@@ -16,6 +16,7 @@ __all__ = [
     "Check",
     "Clean",
     "Evidence",
+    "Exemption",
     "Gate",
     "Pairs",
     "Sample",
@@ -205,6 +206,17 @@ class Check(Record):
     """One sentence: what was found, and what it means."""
 
 
+class Exemption(Record):
+    """An exception to a gate."""
+
+    reason: str
+    """Why."""
+    until: str
+    """Last day on which it holds, ISO 8601."""
+    active: bool
+    """Whether it held when the gates were judged (``verdict.judged``): an expired one counts as not there."""
+
+
 class Gate(Record):
     """A gate and how it was decided."""
 
@@ -226,6 +238,8 @@ class Gate(Record):
     """The value where it is no rate, or null."""
     samples_needed: int | None = None
     """Samples that would decide it if the estimate stayed; null where decided or out of reach."""
+    ignore: Exemption | None = None
+    """An exception to it, or null; while it is active the gate does not count, whatever its status."""
     message: str
     """One sentence."""
 
@@ -289,3 +303,15 @@ class Sample(Record):
     """Score and label queries spent on it, by all attacks."""
     error: str | None = None
     """Why it could not be audited, or null."""
+    counted: bool = True
+    """Whether the worst case counts it: it could be read, and the goal applies to it."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the file answers it correctly without an attack."""
+        return self.clean_prediction is not None and self.clean_prediction == self.label
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is answered correctly, and nothing broke it."""
+        return self.counted and self.correct and self.broken_by is None

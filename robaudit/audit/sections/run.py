@@ -75,6 +75,8 @@ class Verdict(Record):
     """What to do next."""
     exit_code: int
     """Exit code of the process."""
+    judged: str | None = None
+    """Day (UTC) on which exceptions to gates were judged, ISO 8601; null where no gate has one."""
 
 
 class Place(Record):
