@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
@@ -96,10 +97,20 @@ def _items(section: str, name: str, node: yaml.Node) -> Iterator[tuple[str, int]
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
             if isinstance(item, yaml.ScalarNode):
-                yield f"{section}.{item.value}", item.start_mark.line + 1
+                yield f"{section}.{_name(section, item.value)}", item.start_mark.line + 1
             for key, value in _pairs(item):
                 if key == name and isinstance(value, yaml.ScalarNode):
                     yield f"{section}.{value.value}", value.start_mark.line + 1
     elif isinstance(node, yaml.MappingNode):
         for key_node, _ in node.value:
             yield f"{section}.{key_node.value}", key_node.start_mark.line + 1
+
+
+def _name(section: str, text: str) -> str:
+    """What an entry on one line is of: ``robust_accuracy`` of ``robust_accuracy>=0.6``."""
+    if section != "gates":
+        return text
+    try:
+        return str(parse_gate(text)["metric"])
+    except UsageError:
+        return text

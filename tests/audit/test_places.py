@@ -34,6 +34,7 @@ def test_lines_of_config_and_profiles_nearest_first(repository):
           - metric: robust_accuracy
             min: 0.4
           - {min: 1, metric: coverage}
+          - clean_accuracy >= 90%
         """,
     )
     base = write(
@@ -68,12 +69,12 @@ def test_lines_of_config_and_profiles_nearest_first(repository):
         "model": Place(file="models/m.onnx"),
         "gates.robust_accuracy": Place(file="robaudit.yaml", line=3),
         "gates.coverage": Place(file="robaudit.yaml", line=5),
+        "gates.clean_accuracy": Place(file="robaudit.yaml", line=6),
         "checks.parity": Place(file="ci/strict.yaml", line=3),
         "attacks.fgsm": Place(file="ci/strict.yaml", line=5),
         "attacks.square": Place(file="ci/strict.yaml", line=6),
         "gates.validity": Place(file="ci/strict.yaml", line=10),
         "checks.clean": Place(file="ci/base.yaml", line=2),
-        "gates.clean_accuracy": Place(file="ci/base.yaml", line=4),
     }
 
 

@@ -1,0 +1,255 @@
+"""Markdown for the job summary of a CI service, the verdict first; GitHub, GitLab and other readers take it.
+
+Whatever comes from a file, its metadata, the data or a message is escaped: it can make no link, no image, no HTML, no
+mention, and cannot leave its cell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from robaudit.audit.result import Attack, Result
+from robaudit.report.facts import (
+    UPPER_BOUND,
+    attack_notes,
+    error_lines,
+    evidence_words,
+    gate_words,
+    pairs_words,
+    run_words,
+    withheld_words,
+    worst_case_name,
+)
+from robaudit.report.paths import model_place, without_folders
+from robaudit.report.rules import CHECK_RULES
+from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
+from robaudit.report.words import (
+    ball,
+    count,
+    duration,
+    number,
+    plain,
+    rate_words,
+    short_rate,
+    stability_notice,
+    threat_words,
+)
+
+__all__ = ["SUFFIXES", "escaped", "render"]
+
+SUFFIXES = (".md",)
+
+SPECIAL = re.compile(r"[\\`*_\[\]<>|~$&:@#!]|(?<=[wW]{3})\.|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+"""What Markdown or one of its readers acts on: markup, addresses that become links without any, lists and rules."""
+MENTIONS = "@#!"
+"""What readers look for after Markdown is done, mentions and numbers of issues; a comment behind it stops them."""
+SIGNS = {
+    "ok": "✅",
+    "pass": "✅",
+    "done": "✅",
+    "failed": "❌",
+    "fail": "❌",
+    "warn": "⚠️",
+    "inconclusive": "❔",
+    "skipped": "➖",
+}
+"""Signs beside the words, never in place of them; whatever else has a warning sign."""
+LISTED_CHANGED = 20
+
+
+def render(result: Result) -> str:
+    """The summary, ended by a newline."""
+    parts = [
+        *_head(result),
+        *_gates(result),
+        *_attacks(result),
+        *_threats(result),
+        *_curves(result),
+        *_comparison(result),
+        *_checks(result),
+        *_lists(result),
+        *_foot(result),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def escaped(text: object, limit: int = 500) -> str:
+    """Text that Markdown shows as it is: on one line, each special character as an entity."""
+    safe = plain(without_folders(str(text)), limit)
+    return SPECIAL.sub(lambda found: f"&#{ord(found[0])};{'<!-- -->' * (found[0] in MENTIONS)}", safe)
+
+
+def _sign(status: str) -> str:
+    return f"{SIGNS.get(status, '⚠️')} {escaped(status)}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table of cells that are Markdown already."""
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _bullets(items: Iterable[str]) -> list[str]:
+    return [*(f"- {escaped(item, 1000)}" for item in items), ""]
+
+
+def _head(result: Result) -> list[str]:
+    verdict, worst = result.verdict, result.worst_case
+    sign = SIGNS.get(verdict.status, "⚠️")
+    lines = [f"## {sign} robaudit: {escaped(verdict.status)}, {escaped(model_place(result).file, 200)}", ""]
+    lines += [f"**{escaped(verdict.headline, 1000)}**", ""]
+    notices = [stability_notice(result.data), *(f"Assumed input: {text}" for text in result.target.assumed)]
+    lines += [f"> ⚠️ {escaped(text, 1000)}\n" for text in notices if text]
+    if verdict.reasons:
+        lines += ["Why:", "", *_bullets(verdict.reasons)]
+    rate = worst.robust_accuracy or worst.stability
+    shown = withheld_words(result)
+    rows = [["Threat", escaped(threat_words(result.threat_model), 1000)]]
+    if result.clean.accuracy is not None:
+        rows.append(["Clean accuracy", escaped(rate_words(result.clean.accuracy))])
+    if rate is not None:
+        rows.append([escaped(worst_case_name(result)), f"at most {escaped(rate_words(rate))}. {UPPER_BOUND}"])
+    elif shown is not None:
+        rows.append([escaped(worst_case_name(result)), " ".join(escaped(text) for text in shown if text)])
+    if (pairs := pairs_words(result)) is not None:
+        rows.append(["Pairs", escaped(pairs)])
+    rows.append(["Data", f"{result.data.drawn} of {result.data.count} samples, {escaped(result.data.kind)}"])
+    rows.append(["Profile", f"{escaped(result.profile.name)}, seed {result.run.seed}"])
+    rows.append(["Exit code", str(verdict.exit_code)])
+    return [*lines, *_table(("", ""), rows)]
+
+
+def _gates(result: Result) -> list[str]:
+    rows = []
+    for gate in result.gates:
+        ignore = gate.ignore if gate.ignore is not None and gate.ignore.active else None
+        note = f" Ignored until {escaped(ignore.until)}: {escaped(ignore.reason)}." if ignore is not None else ""
+        rows.append([escaped(gate_words(gate)), _sign(gate.status), f"{escaped(gate.message)}{note}"])
+    return ["### Gates", "", *_table(("gate", "status", "why"), rows)] if rows else []
+
+
+def _attacks(result: Result) -> list[str]:
+    if not result.attacks:
+        return []
+    heads = ("attack", "access", "status", "broken of tried", "left of all", "median distance", "queries", "time")
+    rows = [_attack_row(attack, bool(result.threats)) for attack in result.attacks]
+    notes = attack_notes(result)
+    return [
+        "### Attacks, each on what the ones before it left",
+        "",
+        *_table(heads, rows),
+        *(_bullets(notes) if notes else []),
+    ]
+
+
+def _attack_row(attack: Attack, several: bool) -> list[str]:
+    name = escaped(f"{attack.id} ({attack.norm})" if several else attack.id)
+    row = [name, escaped(attack.access), _sign(attack.status)]
+    if attack.status not in ("done", "partial"):
+        return [*row, *(["-"] * 5)]
+    standing, distance = attack.cumulative_robust_accuracy, attack.median_distance
+    return [
+        *row,
+        f"{attack.broken} of {attack.attempted}",
+        escaped(short_rate(standing)) if standing is not None else "-",
+        escaped(number(distance)) if distance is not None else "-",
+        count(attack.queries) if attack.queries else "-",
+        escaped(duration(attack.seconds)),
+    ]
+
+
+def _threats(result: Result) -> list[str]:
+    rows = [
+        [
+            escaped(ball(outcome)),
+            str(outcome.broken),
+            str(outcome.broken_here_alone),
+            escaped(short_rate(outcome.upper_bound_observed)),
+        ]
+        for outcome in result.threats
+    ]
+    heads = ("threat model", "broken", "broken here alone", "observed, at most")
+    return ["### Each threat model by itself", "", *_table(heads, rows)] if rows else []
+
+
+def _curves(result: Result) -> list[str]:
+    lines = []
+    for curve in result.curves:
+        rows = [
+            ["Samples with an adversarial example at some distance", str(curve.broken)],
+            ["Samples without", str(curve.unbroken)],
+            ["Median smallest distance", "-" if curve.median_distance is None else number(curve.median_distance)],
+        ]
+        lines += [f"### Robustness curve in {escaped(curve.norm)}", "", *_table(("", ""), rows)]
+    return lines
+
+
+def _comparison(result: Result) -> list[str]:
+    comparison = result.comparison
+    if comparison is None:
+        return []
+    change = comparison.worst_case
+    rows = [
+        ["Baseline", escaped(comparison.baseline.file)],
+        ["Stood then", escaped(short_rate(change.base))],
+        ["Stand now", escaped(short_rate(change.new))],
+        ["No more, and anew", f"{change.lost} lost, {change.gained} gained, of {change.pairs}"],
+        ["Outcome", escaped(change.outcome)],
+    ]
+    lines = ["### Against the baseline", "", escaped(comparison.message, 1000), "", *_table(("", ""), rows)]
+    broken = comparison.newly_broken
+    if broken:
+        more = f" and {len(broken) - LISTED_CHANGED} more" if len(broken) > LISTED_CHANGED else ""
+        lines += [f"Newly broken: {', '.join(escaped(s.id, 80) for s in broken[:LISTED_CHANGED])}{more}", ""]
+    return lines
+
+
+def _checks(result: Result) -> list[str]:
+    rows = [
+        [escaped(check.id), _sign(check.status), CHECK_RULES.get(check.id, "-"), escaped(check.message)]
+        for check in result.checks
+    ]
+    heads = ("check", "status", "rule", "finding")
+    return ["### Checks of the audit itself", "", *_table(heads, rows)] if rows else []
+
+
+def _lists(result: Result) -> list[str]:
+    lists = (
+        ("What to do next", result.verdict.next_steps),
+        ("What this does not say", result.limitations),
+        ("Errors", error_lines(result)),
+    )
+    return [line for title, items in lists if items for line in (f"### {title}", "", *_bullets(items))]
+
+
+def _foot(result: Result) -> list[str]:
+    rows = [
+        ["File", f"sha256 {escaped(result.target.sha256)}"],
+        ["Data", f"sha256 {escaped(result.data.sha256)}"],
+        ["Evidence", escaped(evidence_words(result) or "none kept")],
+        ["Run", escaped(run_words(result))],
+        ["Command", escaped(result.run.command, 1000)],
+        ["Evidence toward", _catalogues(result)],
+        ["robaudit", escaped(result.tool.version)],
+    ]
+    return [
+        "<details><summary>How to reproduce this</summary>",
+        "",
+        *_table(("", ""), rows),
+        DISCLAIMER,
+        "",
+        "</details>",
+    ]
+
+
+def _catalogues(result: Result) -> str:
+    """Entries of catalogues that the attacks which ran bear on."""
+    ran = [attack.access for attack in result.attacks if attack.status in ("done", "partial")]
+    ids = {taxon for access in ran for taxon in taxa_of_access(access)}
+    ids |= {"AML.T0015", "AML.T0042", "NISTAML.022", "ML01:2023", "CWE-1039"} if ran else set()
+    told = []
+    for taxonomy in TAXONOMIES:
+        entries = [taxon.id for taxon in taxonomy.taxa if taxon.id in ids]
+        told += [f"{taxonomy.name} {taxonomy.version}: {', '.join(entries)}"] if entries else []
+    return escaped("; ".join(told)) or "-"

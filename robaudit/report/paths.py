@@ -1,0 +1,38 @@
+"""Paths as reports may show them: relative, without the folders of the machine that ran the audit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+
+from robaudit.audit.result import Result
+from robaudit.audit.sections.run import Place
+
+__all__ = ["model_place", "relative_path", "without_folders"]
+
+POSIX = r"~?/(?:[^\s/'\"<>|:;,()]+/)+"
+DRIVE = r"[A-Za-z]:[\\/](?:[^\\/:*?\"<>|\n']+[\\/])*"
+SHARE = r"\\\\(?:[^\\/:*?\"<>|\s']+\\)+"
+ABSOLUTE = re.compile(rf"(?<![\w.:/\\~-])(?:{POSIX}|{DRIVE}|{SHARE})")
+"""Folders at the front of an absolute path: ``/home/me/``, ``~/models/``, ``C:\\Users\\me\\``, a network share."""
+
+
+def without_folders(text: str) -> str:
+    """Text in which every absolute path is cut to its last part."""
+    return ABSOLUTE.sub("", text)
+
+
+def relative_path(path: str) -> str:
+    """A path with forward slashes: as it is where it leads down from the working directory, else its name alone."""
+    windows = PureWindowsPath(path)
+    parts = windows.parts if "\\" in path else PurePosixPath(path).parts
+    absolute = path.startswith(("/", "\\", "~")) or bool(windows.drive)
+    if absolute or ".." in parts or not parts:
+        return parts[-1] if parts and parts[-1] not in ("/", "\\", "..", "~") else "model"
+    return "/".join(parts)
+
+
+def model_place(result: Result) -> Place:
+    """Where the file under audit lies, relative to the repository where the result knows that."""
+    place = result.profile.places.get("model")
+    return Place(file=relative_path(place.file if place is not None else result.target.file))

@@ -1,0 +1,104 @@
+"""CSV of samples: a row each, for a spreadsheet or a data frame; text that a spreadsheet would run is defused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TypeAlias
+
+from robaudit.audit.result import Result, Sample
+from robaudit.report.paths import relative_path, without_folders
+
+__all__ = ["COLUMNS", "SUFFIXES", "render"]
+
+SUFFIXES = (".csv",)
+
+Cell: TypeAlias = str | int | float | None
+
+COLUMNS = (
+    "index",
+    "id",
+    "label",
+    "label_name",
+    "clean_prediction",
+    "clean_correct",
+    "broken",
+    "broken_by",
+    "adversarial_prediction",
+    "adversarial_name",
+    "distance",
+    "distance_8bit",
+    "smallest_distance",
+    "smallest_by",
+    "queries",
+    "targets",
+    "reached",
+    "left_out",
+    "error",
+)
+NORMS = ("linf", "l2", "l1", "l0")
+RUNS = ("=", "+", "-", "@")
+"""How a cell starts that a spreadsheet takes for a formula."""
+
+
+def render(result: Result) -> str:
+    """A header and a row a sample, in data order; of several norms also how it fell in each."""
+    norms = [norm for norm in NORMS if any(outcome.norm == norm for outcome in result.threats)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    extra = [f"{name}_{norm}" for norm in norms for name in ("broken_by", "distance")]
+    writer.writerow([*COLUMNS, *extra])
+    for sample in result.samples:
+        writer.writerow([_cell(value) for value in (*_row(result, sample), *_breaches(sample, norms))])
+    return buffer.getvalue()
+
+
+def _row(result: Result, sample: Sample) -> tuple[Cell, ...]:
+    known = sample.clean_prediction is not None and sample.label is not None
+    return (
+        sample.index,
+        relative_path(sample.id),
+        sample.label,
+        _name(result, sample.label),
+        sample.clean_prediction,
+        str(sample.correct).lower() if known else None,
+        str(sample.broken_by is not None).lower(),
+        sample.broken_by,
+        sample.adversarial_prediction,
+        _name(result, sample.adversarial_prediction),
+        sample.distance,
+        sample.distance_8bit,
+        sample.smallest_distance,
+        sample.smallest_by,
+        sample.queries,
+        " ".join(map(str, sample.targets)),
+        " ".join(map(str, sample.reached)),
+        sample.left_out,
+        sample.error,
+    )
+
+
+def _breaches(sample: Sample, norms: list[str]) -> list[Cell]:
+    found = {breach.norm: breach for breach in sample.breaches}
+    cells: list[Cell] = []
+    for norm in norms:
+        breach = found.get(norm)  # type: ignore[call-overload]
+        cells += [breach.attack, breach.distance] if breach is not None else [None, None]
+    return cells
+
+
+def _name(result: Result, index: int | None) -> str | None:
+    names = result.data.classes or ()
+    return names[index] if index is not None and 0 <= index < len(names) else None
+
+
+def _cell(value: Cell) -> str:
+    """A cell: numbers so that they read back the same, text on one line and never a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return repr(value)
+    text = " ".join(without_folders(value).split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    # A quote in front is what spreadsheets take as "this is text"; white space in front hides no formula from them.
+    return f"'{text}" if text.startswith(RUNS) else text
