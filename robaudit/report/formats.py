@@ -12,6 +12,7 @@ FORMATS: dict[str, str] = {
     ".sarif": "SARIF 2.1.0, for code scanning",
     ".sarif.json": "the same",
     ".xml": "JUnit, a test case for each gate, attack and check",
+    ".cdx.json": "CycloneDX 1.6, a machine-learning model card",
     ".csv": "a row for each sample",
 }
 """What a suffix stands for; a test holds it against the renderers."""
