@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from robaudit.audit.comparable import check_comparable
 from robaudit.audit.result import Baseline, ChangedSample, Comparison, PairedChange, Result, Sample
 from robaudit.audit.sections.comparison import SampleState
-from robaudit.errors import AuditError
 from robaudit.paired_stats import mcnemar_p, paired_interval
 from robaudit.sequential import at_share
 from robaudit.stats import CONFIDENCE, rate
 
-__all__ = ["check_comparable", "compare", "differences", "paired_change", "with_comparison"]
-
-OF_INPUT = ("shape", "dtype", "layout", "channels", "domain", "features", "mean", "std", "scale", "resize")
-"""What the input means; its name may differ."""
+__all__ = ["compare", "paired_change", "with_comparison"]
 
 
 def with_comparison(result: Result, baseline: Result | None) -> Result:
@@ -29,132 +24,6 @@ def with_comparison(result: Result, baseline: Result | None) -> Result:
         return result
     check_comparable(baseline, result)
     return result.model_copy(update={"comparison": compare(baseline, result)})
-
-
-def check_comparable(base: Result, new: Result) -> None:
-    """Refuse to compare audits of different things, or with an audit that vouches for nothing.
-
-    Raises:
-        AuditError: what differs, and the command that makes a new baseline.
-    """
-    found = next(differences(base, new), None)
-    if found is None:
-        return
-    raise AuditError(f"the audits cannot be compared: {found}; a new baseline: {_command(base, new)}")
-
-
-def _command(base: Result, new: Result) -> str:
-    """The new audit's command on the baseline's model."""
-    try:
-        words = shlex.split(new.run.command)
-        place = words.index(new.target.file)
-    except ValueError:
-        return f"scan {base.target.file} with the options of `{new.run.command}`"
-    words[place] = base.target.file
-    kept = [word for i, word in enumerate(words) if not _is_of_comparison(words, i)]
-    return shlex.join(kept)
-
-
-def _is_of_comparison(words: Sequence[str], place: int) -> bool:
-    """Whether a word is an option that a baseline itself does not take, or its value."""
-    options = ("--baseline", "--non-inferiority-margin", "--output", "-o", "--run-dir")
-    word, before = words[place], words[place - 1] if place else ""
-    return word in options or before in options or word.startswith(tuple(f"{option}=" for option in options[:3]))
-
-
-def differences(base: Result, new: Result) -> Iterator[str]:
-    """What makes two audits incomparable, a clause each, the most telling first; the model is not looked at."""
-    if base.tool.version != new.tool.version:
-        yield f"the baseline is of robaudit {base.tool.version}, and this is {new.tool.version}"
-    if base.worst_case.metric != new.worst_case.metric:
-        yield f"the baseline measured {_kind(base)}, and this audit {_kind(new)}"
-    yield from _of_data(base, new)
-    mine, theirs = new.target.input.model_dump(mode="json"), base.target.input.model_dump(mode="json")
-    for name in OF_INPUT:
-        if mine[name] != theirs[name]:
-            yield f"the input spec differs: {name} was {_short(theirs[name])} and is {_short(mine[name])}"
-    threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text"}) for r in (base, new)]
-    for name in threats[0]:
-        if threats[0][name] != threats[1][name]:
-            yield f"the threat model differs: {name} was {_short(threats[0][name])} and is {_short(threats[1][name])}"
-    if base.run.seed != new.run.seed:
-        yield f"the seed was {base.run.seed} and is {new.run.seed}"
-    yield from _of_attacks(base, new)
-    yield from _soundness(base)
-
-
-def _kind(result: Result) -> str:
-    return "robust accuracy" if result.worst_case.metric == "robust_accuracy" else "stability"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _of_data(base: Result, new: Result) -> Iterator[str]:
-    if base.data.drawn != new.data.drawn:
-        yield f"the data differ: {base.data.drawn} samples were drawn, and {new.data.drawn} are"
-    elif base.data.sha256 != new.data.sha256:
-        yield f"the data differ: their digest was {base.data.sha256[:12]} and is {new.data.sha256[:12]}"
-    elif [sample.index for sample in base.samples] != [sample.index for sample in new.samples]:
-        yield "the data differ: other samples were drawn"
-    elif new.data.reference == "labels" and any(
-        _relabelled(*pair) for pair in zip(base.samples, new.samples, strict=True)
-    ):
-        yield "the data differ: samples have other labels"
-    if base.target.num_classes != new.target.num_classes:
-        yield f"the classes differ: there were {base.target.num_classes}, and there are {new.target.num_classes}"
-    elif base.data.classes != new.data.classes:
-        yield f"the classes differ: they were {_names(base)} and are {_names(new)}"
-
-
-def _relabelled(before: Sample, now: Sample) -> bool:
-    return before.label is not None and now.label is not None and before.label != now.label
-
-
-def _names(result: Result) -> str:
-    return _short(", ".join(result.data.classes)) if result.data.classes else "without names"
-
-
-def _of_attacks(base: Result, new: Result) -> Iterator[str]:
-    helpers = [[str(path).replace("\\", "/").rpartition("/")[2] for path in _surrogates(r)] for r in (base, new)]
-    if helpers[0] != helpers[1]:
-        yield f"the attacks differ: the surrogates were {_short(helpers[0])} and are {_short(helpers[1])}"
-    before, now = ({attack.id: attack for attack in result.attacks} for result in (base, new))
-    if list(before) != list(now):
-        gone, added = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
-        words = [f"without {', '.join(gone)}"] if gone else []
-        words += [f"with {', '.join(added)}"] if added else []
-        yield f"the attacks differ: now {' and '.join(words) or 'in another order'}"
-        return
-    for id, attack in now.items():
-        old = before[id]
-        if attack.parameters != old.parameters:
-            names = {**old.parameters, **attack.parameters}
-            changed = [name for name in names if old.parameters.get(name) != attack.parameters.get(name)]
-            yield f"the attacks differ: {id} has another {', '.join(sorted(changed))}"
-        elif (attack.norm, attack.eps, attack.goal) != (old.norm, old.eps, old.goal):
-            yield f"the attacks differ: {id} has another threat model"
-        elif (attack.status == "skipped") != (old.status == "skipped"):
-            yield f"the attacks differ: {id} was {old.status} and is {attack.status}"
-
-
-def _surrogates(result: Result) -> list[Any]:
-    """Paths of the surrogates; only their names are compared, because their folders may differ."""
-    found = result.profile.settings.get("surrogates")
-    return list(found) if isinstance(found, list) else []
-
-
-def _soundness(base: Result) -> Iterator[str]:
-    """A baseline that is incomplete, or whose checks failed, is none."""
-    failed = [check.id for check in base.checks if check.status == "fail"]
-    if failed:
-        yield f"the baseline vouches for nothing, because its checks failed ({', '.join(failed)})"
-    unfinished = [a.id for a in base.attacks if a.status in ("partial", "failed", "not run", "unavailable")]
-    if unfinished or not base.run.complete:
-        words = f" ({', '.join(unfinished)} did not run to the end)" if unfinished else ""
-        yield f"the baseline is incomplete{words}"
 
 
 def paired_change(pairs: Sequence[tuple[bool, bool]], confidence: float = CONFIDENCE) -> PairedChange:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from robaudit.audit.gates import check_class_gates
 from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
@@ -90,6 +91,7 @@ def load(
     data, reference = _data(request, target, table, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
     goals = None if inspecting else _goals(request, target, data, table)
+    check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
     surrogates, problems = _surrogates(request, target)
     stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in")]
     for model in (*surrogates, *stand_ins):

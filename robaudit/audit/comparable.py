@@ -1,0 +1,208 @@
+"""Whether two audits can be compared: the same data, classes, input, threat model, attacks, seed and version.
+
+The model itself may differ: that is the point.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from robaudit import __version__
+from robaudit.audit.journal import Record
+from robaudit.audit.request import AuditRequest
+from robaudit.audit.result import Data, Result, Sample, Target
+from robaudit.errors import AuditError
+
+__all__ = ["REFUSED", "check_comparable", "check_loaded", "check_request", "differences"]
+
+REFUSED = "the audits cannot be compared"
+OF_INPUT = ("dtype", "layout", "channels", "domain", "features", "mean", "std", "scale", "resize")
+"""What the input means, besides its shape; its name, and whether it takes batches, may differ."""
+WORDS = {"robust_accuracy": "robust accuracy", "stability": "stability"}
+
+
+def check_comparable(base: Result, new: Result) -> None:
+    """Refuse to compare audits of different things, or with an audit that vouches for nothing.
+
+    Raises:
+        AuditError: what differs, and the command that makes a new baseline.
+    """
+    _refuse(next(differences(base, new), None), base, new.target.file, new.run.command)
+
+
+def check_request(base: Result, request: AuditRequest) -> None:
+    """The same before an audit, as far as its request tells.
+
+    Raises:
+        AuditError: see :func:`check_comparable`.
+    """
+    _refuse(next(_of_request(base, request), None), base, str(request.model), request.command)
+
+
+def check_loaded(base: Result, request: AuditRequest, target: Record, data: Record) -> None:
+    """The same once model and data are loaded, before anything is attacked.
+
+    Args:
+        base: the baseline.
+        request: of the audit.
+        target: the journal's record of it, and ``data`` likewise.
+
+    Raises:
+        AuditError: see :func:`check_comparable`.
+    """
+    facts = Target.model_validate({k: v for k, v in target.items() if k in Target.model_fields})
+    source = Data.model_validate(
+        {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
+    )
+    found = [*_of_data(base, facts, source), *_of_input(base, facts)]
+    _refuse(next(iter(found), None), base, str(request.model), request.command)
+
+
+def _refuse(found: str | None, base: Result, model: str, command: str) -> None:
+    if found is not None:
+        raise AuditError(f"{REFUSED}: {found}; a new baseline: {_command(base, model, command)}")
+
+
+def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
+    profile, threat = request.profile, base.threat_model
+    yield from _of_version(base, __version__)
+    metric = "stability" if request.reference == "model" else "robust_accuracy"
+    if base.worst_case.metric != metric:
+        yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[metric]}"
+    balls = [(profile.threat.norm, profile.threat.radius), *((o.norm, o.radius) for o in profile.threat.also)]
+    before = [(threat.norm, threat.eps), *((other.norm, other.eps) for other in threat.also)]
+    if balls != before:
+        told = [" and ".join(f"{norm} {eps:.6g}" for norm, eps in found) for found in (before, balls)]
+        yield f"the threat model differs: it was {told[0]} and is {told[1]}"
+    if threat.goal != profile.threat.goal:
+        yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
+    yield from _of_seed(base, request.seed)
+    if not profile.threat.also:
+        ids = [spec.id for spec in profile.attacks]
+        if ids != [attack.id for attack in base.attacks][: len(ids)]:
+            yield "the attacks differ: they are " + ", ".join(ids) + " here"
+    yield from _soundness(base)
+
+
+def _command(base: Result, model: str, command: str) -> str:
+    """The new audit's command on the baseline's model."""
+    try:
+        words = shlex.split(command)
+        words[words.index(model)] = base.target.file
+    except ValueError:
+        return f"scan {base.target.file} with the options of `{command}`"
+    return shlex.join(word for i, word in enumerate(words) if not _is_of_comparison(words, i))
+
+
+def _is_of_comparison(words: Sequence[str], place: int) -> bool:
+    """Whether a word is an option that a baseline itself does not take, or its value."""
+    options = ("--baseline", "--non-inferiority-margin", "--output", "-o", "--run-dir")
+    word, before = words[place], words[place - 1] if place else ""
+    return word in options or before in options or word.startswith(tuple(f"{option}=" for option in options[:3]))
+
+
+def differences(base: Result, new: Result) -> Iterator[str]:
+    """What makes two audits incomparable, a clause each, the most telling first; the model is not looked at."""
+    yield from _of_version(base, new.tool.version)
+    if base.worst_case.metric != new.worst_case.metric:
+        yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[new.worst_case.metric]}"
+    yield from _of_data(base, new.target, new.data)
+    if [sample.index for sample in base.samples] != [sample.index for sample in new.samples]:
+        yield "the data differ: other samples were drawn"
+    elif new.data.reference == "labels" and any(map(_relabelled, base.samples, new.samples)):
+        yield "the data differ: samples have other labels"
+    yield from _of_input(base, new.target)
+    threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text"}) for r in (base, new)]
+    for other in (other for threat in threats for other in threat["also"]):
+        del other["eps_text"]  # 0.5 and 1/2 are the same
+    for name in threats[0]:
+        if threats[0][name] != threats[1][name]:
+            yield f"the threat model differs: {name} was {_short(threats[0][name])} and is {_short(threats[1][name])}"
+    yield from _of_seed(base, new.run.seed)
+    yield from _of_attacks(base, new)
+    yield from _soundness(base)
+
+
+def _of_version(base: Result, version: str) -> Iterator[str]:
+    if base.tool.version != version:
+        yield f"the baseline is of robaudit {base.tool.version}, and this is {version}"
+
+
+def _of_seed(base: Result, seed: int) -> Iterator[str]:
+    if base.run.seed != seed:
+        yield f"the seed was {base.run.seed} and is {seed}"
+
+
+def _of_input(base: Result, target: Target) -> Iterator[str]:
+    theirs, mine = (spec.model_dump(mode="json") for spec in (base.target.input, target.input))
+    if theirs["shape"][1:] != mine["shape"][1:]:
+        yield f"the input spec differs: shape was {_short(theirs['shape'][1:])} and is {_short(mine['shape'][1:])}"
+    for name in OF_INPUT:
+        if theirs[name] != mine[name]:
+            yield f"the input spec differs: {name} was {_short(theirs[name])} and is {_short(mine[name])}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _of_data(base: Result, target: Target, data: Data) -> Iterator[str]:
+    if base.data.drawn != data.drawn:
+        yield f"the data differ: {base.data.drawn} samples were drawn, and {data.drawn} are"
+    elif base.data.sha256 != data.sha256:
+        yield f"the data differ: their digest was {base.data.sha256[:12]} and is {data.sha256[:12]}"
+    if base.target.num_classes != target.num_classes:
+        yield f"the classes differ: there were {base.target.num_classes}, and there are {target.num_classes}"
+    elif base.data.classes != data.classes:
+        yield f"the classes differ: they were {_names(base.data)} and are {_names(data)}"
+
+
+def _relabelled(before: Sample, now: Sample) -> bool:
+    return before.label is not None and now.label is not None and before.label != now.label
+
+
+def _names(data: Data) -> str:
+    return _short(", ".join(data.classes)) if data.classes else "without names"
+
+
+def _of_attacks(base: Result, new: Result) -> Iterator[str]:
+    helpers = [[str(path).replace("\\", "/").rpartition("/")[2] for path in _surrogates(r)] for r in (base, new)]
+    if helpers[0] != helpers[1]:
+        yield f"the attacks differ: the surrogates were {_short(helpers[0])} and are {_short(helpers[1])}"
+    before, now = ({attack.id: attack for attack in result.attacks} for result in (base, new))
+    if list(before) != list(now):
+        gone, added = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
+        words = [f"without {', '.join(gone)}"] if gone else []
+        words += [f"with {', '.join(added)}"] if added else []
+        yield f"the attacks differ: now {' and '.join(words) or 'in another order'}"
+        return
+    for id, attack in now.items():
+        old = before[id]
+        if attack.parameters != old.parameters:
+            names = {**old.parameters, **attack.parameters}
+            changed = [name for name in names if old.parameters.get(name) != attack.parameters.get(name)]
+            yield f"the attacks differ: {id} has another {', '.join(sorted(changed))}"
+        elif (attack.norm, attack.eps, attack.goal) != (old.norm, old.eps, old.goal):
+            yield f"the attacks differ: {id} has another threat model"
+        elif (attack.status == "skipped") != (old.status == "skipped"):
+            yield f"the attacks differ: {id} was {old.status} and is {attack.status}"
+
+
+def _surrogates(result: Result) -> list[Any]:
+    """Paths of the surrogates; only their names are compared, because their folders may differ."""
+    found = result.profile.settings.get("surrogates")
+    return list(found) if isinstance(found, list) else []
+
+
+def _soundness(base: Result) -> Iterator[str]:
+    """A baseline that is incomplete, or whose checks failed, is none."""
+    failed = [check.id for check in base.checks if check.status == "fail"]
+    if failed:
+        yield f"the baseline vouches for nothing, because its checks failed ({', '.join(failed)})"
+    unfinished = [a.id for a in base.attacks if a.status in ("partial", "failed", "not run", "unavailable")]
+    if unfinished or not base.run.complete:
+        words = f" ({', '.join(unfinished)} did not run to the end)" if unfinished else ""
+        yield f"the baseline is incomplete{words}"
