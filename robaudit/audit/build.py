@@ -9,6 +9,7 @@ from typing import Any
 
 from robaudit import __version__
 from robaudit.audit import result as model
+from robaudit.audit.budget import with_budget
 from robaudit.audit.build_threats import breaches_of, build_curves, build_outcomes, nearest_of
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
@@ -110,6 +111,7 @@ def build_result(
         errors=_errors(tally, clean, journal, failure),
         samples=_samples(data, clean, tally, journal, request.profile),
     )
+    draft = with_budget(draft, request.time_budget, journal)
     return conclude(under_stopping(draft), request.profile.gates, on_inconclusive)
 
 

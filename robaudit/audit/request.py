@@ -35,6 +35,7 @@ class AuditRequest:
         batch_size: rows of one model call; None measures it.
         declared_accuracy: clean accuracy that the owner states.
         until_decided: end when the gates are decided; the samples to draw are the most that may be audited.
+        time_budget: seconds after which one session begins nothing new; None: no limit.
         compile: compile the twins.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
@@ -67,6 +68,7 @@ class AuditRequest:
     batch_size: int | None = None
     declared_accuracy: float | None = None
     until_decided: bool = False
+    time_budget: float | None = None
     compile: bool = False
     trust_model: bool = False
     load_timeout: float = 300.0

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
+from robaudit.audit.budget import ALWAYS
 from robaudit.audit.cascade import Cascade, one_line
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.events import CheckFinished, Note, Observer, Phase, Plan, PlannedAttack, SampleError
@@ -70,6 +71,7 @@ class Session:
         observer: told of progress.
         stop: asked between steps; True ends the session early, with all that is finished kept.
         restarted: the worker before this one was killed, likely for its memory: batches are halved.
+        deadline: of the monotonic clock, after which nothing new is begun; None: no limit.
     """
 
     def __init__(
@@ -80,21 +82,38 @@ class Session:
         observer: Observer,
         stop: Callable[[], bool],
         restarted: bool = False,
+        deadline: float | None = None,
     ) -> None:
         self.request = request
         self.folder = folder
         self.journal = journal
         self.observer = observer
-        self.stop = stop
+        self._told_to_stop = stop
+        self._deadline = deadline
+        self._cut_short = False
         self.restarted = restarted
 
+    def stop(self) -> bool:
+        """Whether nothing new may begin: the user said so, or the time is over."""
+        if self._told_to_stop():
+            return True
+        over = self._deadline is not None and time.monotonic() > self._deadline
+        self._cut_short |= over
+        return over
+
     def run(self) -> None:
-        """Carry the audit as far as it goes.
+        """Carry the audit as far as it goes, in the time that it has.
 
         Raises:
             UsageError: the input is refused before the audit.
             AuditError: it cannot go on.
         """
+        self._run()
+        if self._cut_short:
+            self.journal.append({"kind": "budget", "seconds": self.request.time_budget})
+            self.observer(Note("the time budget was spent; what is finished is kept", "warning"))
+
+    def _run(self) -> None:
         self.observer(Phase("loading", self.request.model.name))
         known = self.journal.keyed("meaning", "model")
         loaded = load(self.request, known, lambda text: self.observer(Phase("searching", text)))
@@ -266,8 +285,10 @@ class Session:
         """Measure what was not measured yet; a check that cannot be carried out has failed."""
         self.observer(Phase("checks"))
         for name in self.request.profile.checks:
-            if self.stop():
+            if self._told_to_stop():
                 return
+            if name not in ALWAYS and self.stop():
+                continue
             check = check_classes()[name]()
             start = time.perf_counter()
             known = self.journal.last("check", id=name) or {}
@@ -279,7 +300,7 @@ class Session:
                 finding = check.verdict(record["measured"])
                 self.observer(CheckFinished(name, finding.status, finding.message))
             except AuditInterrupted:
-                return
+                continue
             except Exception as error:  # it costs that check alone
                 record["failed"] = f"the check could not be carried out: {one_line(error)}"
                 self.observer(CheckFinished(name, "fail", record["failed"]))

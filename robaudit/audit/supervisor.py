@@ -72,9 +72,10 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     """
     interrupts = _Interrupts()
     failure: str | None = None
+    deadline = None if request.time_budget is None else time.monotonic() + request.time_budget
     with interrupts.installed():
         for restarted in (False, True):
-            child = Child(worker.main, (request, folder, restarted), confinement_of(request, folder))
+            child = Child(worker.main, (request, folder, restarted, deadline), confinement_of(request, folder))
             try:
                 ending = _follow(child, journal, observer, interrupts)
             finally:

@@ -116,6 +116,8 @@ def conclude(
 
 def _incomplete(draft: Result) -> list[str]:
     reasons = ["the audit was interrupted"] if draft.run.interrupted else []
+    if draft.run.budget_spent:
+        reasons.append(f"the time budget of {draft.run.time_budget:g} s was spent")
     if draft.run.failed is not None:
         reasons.append(f"the worker failed: {draft.run.failed}")
     for attack in draft.attacks:
@@ -222,7 +224,7 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
 
 def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     steps: list[str] = []
-    if draft.run.interrupted or draft.run.failed is not None:
+    if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
         steps.append("run the same command again: it goes on from the journal")
     steps += [CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS]
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]

@@ -33,7 +33,9 @@ class Recorded:
     unwritten: str | None = None
 
 
-def main(connection: Connection, request: AuditRequest, folder: Path, restarted: bool) -> None:
+def main(
+    connection: Connection, request: AuditRequest, folder: Path, restarted: bool, deadline: float | None = None
+) -> None:
     """What the process does once it is confined.
 
     Args:
@@ -41,6 +43,7 @@ def main(connection: Connection, request: AuditRequest, folder: Path, restarted:
         request: what to audit.
         folder: the run directory.
         restarted: the worker before this one was killed.
+        deadline: of the system's monotonic clock, after which nothing new is begun; None: no limit.
     """
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(connection, stopped), daemon=True).start()
@@ -59,7 +62,7 @@ def main(connection: Connection, request: AuditRequest, folder: Path, restarted:
             journal = Journal(folder)
             journal.load()
             journal.listener = lambda record, point, unwritten: send(Recorded(record, point, unwritten))
-            Session(request, folder, journal, send, stopped.is_set, restarted).run()
+            Session(request, folder, journal, send, stopped.is_set, restarted, deadline).run()
     except RobauditError as error:
         send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

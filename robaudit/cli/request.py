@@ -34,6 +34,7 @@ def to_request(
         UsageError: a file is missing, or cannot be what it should be.
     """
     from robaudit.audit.places import find_places
+    from robaudit.audit.budget import parse_duration
     from robaudit.audit.request import AuditRequest
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
@@ -81,6 +82,7 @@ def to_request(
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         declared_accuracy=settings.clean_accuracy,
         until_decided=settings.until_decided,
+        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
         trust_model=trust_model,
         eps_default=resolved.eps_default,
         settings=settings.model_dump(mode="json"),

@@ -67,6 +67,10 @@ def scan(
         bool,
         typer.Option("--until-decided", help="End when the gates are decided; --samples are the most then."),
     ] = False,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(help="Begin nothing new after this time, such as 10m; the report says what was not tried."),
+    ] = None,
     on_inconclusive: Annotated[
         str | None, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
     ] = None,
@@ -207,6 +211,7 @@ def scan(
         "stand_in": stand_in,
         "min_robust": min_robust,
         "until_decided": until_decided or None,
+        "time_budget": time_budget,
         "on_inconclusive": on_inconclusive,
         "output": output,
         "mean": mean,

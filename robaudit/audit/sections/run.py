@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Free, Record, VerdictStatus
+from robaudit.audit.sections.base import Free, Number, Record, VerdictStatus
 
 __all__ = [
     "Environment",
@@ -53,6 +53,10 @@ class Run(Record):
     """Whether the user or the system stopped it; the journal is kept."""
     failed: str | None = None
     """Why the worker failed, or null."""
+    time_budget: Number = None
+    """Seconds that one session was given; null: no limit."""
+    budget_spent: bool = False
+    """Whether the time was over before the work was; what was not tried is told as such."""
     reproducible: bool = True
     """Whether the same command gives the same result (a time budget or a random target voids it)."""
     network: str = "nothing was sent"
