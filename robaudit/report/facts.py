@@ -134,4 +134,5 @@ def run_words(result: Result) -> str:
     run = result.run
     resumed = ", resumed from the journal" if run.resumed else ""
     promise = "" if run.reproducible else "; not reproducible"
+    promise += "" if run.time_budget is None else f", as it had a time budget of {duration(run.time_budget)}"
     return f"{run.id}, {duration(run.seconds)}{resumed}{promise}; network: {run.network}"

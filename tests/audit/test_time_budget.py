@@ -112,7 +112,7 @@ def test_the_installed_command_ends_in_time(tmp_path) -> None:
     done = scan(asked.model, asked.data, tmp_path / "p.yaml", tmp_path / "run", "--time-budget", "0.01s")
     assert done.returncode == 3, done.stderr
     assert "the time budget was spent" in done.stdout
-    assert "not reproducible" in done.stdout
+    assert "not reproducible, as it had a time budget of 0.0 s" in " ".join(done.stdout.split())
     assert load(tmp_path / "run").run.budget_spent
 
 
