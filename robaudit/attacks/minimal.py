@@ -12,7 +12,7 @@ from robaudit.attacks.requests import Answer
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.hyperplanes import nearest_on_hyperplane
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, distance, select
+from robaudit.threat.norms import Norm, distance, none_of, select
 
 __all__ = ["MinimalNormAttack", "Search"]
 
@@ -68,7 +68,7 @@ class MinimalNormAttack(SlotAttack[SearchT]):
         polishing = state.step >= main
         begins = (state.step + 1 == main) & smallest.found & (main < self.steps)
         moved = select(begins, smallest.point, moved)
-        if not bool(polishing.any()):
+        if none_of(polishing):
             return moved
         return select(polishing, _polished(problem, answer, smallest), moved)
 

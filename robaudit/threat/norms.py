@@ -7,7 +7,7 @@ import enum
 import torch
 from torch import Tensor
 
-__all__ = ["Norm", "blend", "distance", "normalise", "per_slot", "select"]
+__all__ = ["Norm", "blend", "distance", "none_of", "normalise", "per_slot", "select"]
 
 
 class Norm(enum.StrEnum):
@@ -32,6 +32,11 @@ def select(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     if rows.numel() == mask.numel():
         return yes
     return no.index_copy(0, rows, yes.index_select(0, rows)) if rows.numel() else no
+
+
+def none_of(mask: Tensor) -> bool:
+    """Whether a mask is known to be empty: work that it chooses may be left out. A GPU would have to be waited for."""
+    return mask.device.type == "cpu" and not bool(mask.any())
 
 
 def blend(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robaudit.threat.norms import Norm, distance, per_slot
+from robaudit.threat.norms import Norm, distance, none_of, per_slot, select
 
 __all__ = ["project"]
 
@@ -50,11 +50,18 @@ def _l1(point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
     """
     clipped = point.clamp(0.0, 1.0)
     outside = distance(Norm.L1, clipped - origin) > eps.double()
-    rows = outside.nonzero()[:, 0]
-    if rows.numel() == 0:
+    if none_of(outside):
         return clipped
-    start = origin[rows].flatten(1).double()
-    delta = point[rows].flatten(1).double() - start
+    if point.device.type == "cpu":  # on a GPU, to choose rows is to wait
+        rows = outside.nonzero()[:, 0]
+        return clipped.index_copy(0, rows, _l1_sphere(point[rows], origin[rows], eps[rows]))
+    return select(outside, _l1_sphere(point, origin, eps), clipped)
+
+
+def _l1_sphere(point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
+    """The projection of points outside of the ball."""
+    start = origin.flatten(1).double()
+    delta = point.flatten(1).double() - start
     length = delta.abs()
     room = torch.where(delta > 0, 1 - start, start)
     leaves, ends = (length - room).clamp_min(0), length
@@ -66,7 +73,7 @@ def _l1(point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
     whole = torch.minimum(length, room).sum(1, keepdim=True)
     # At λ = 0 no feature has shrunk; features in the box shrink from there on.
     lost = torch.cat([torch.zeros_like(whole), (slope[:, :-1] * gaps).cumsum(1)], 1)
-    excess = whole - eps[rows].double()[:, None]
+    excess = whole - eps.double()[:, None]
     at = ((lost < excess).sum(1, keepdim=True) - 1).clamp_min(0)
     step = (excess - lost.gather(1, at)) / slope.gather(1, at).clamp_min(1)
     threshold = places.gather(1, at) + step
@@ -74,10 +81,10 @@ def _l1(point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:
     found = (start + kept * delta.sign()).to(point.dtype).clamp(0.0, 1.0)
     # Rounding each feature may add up to more than the judge tolerates.
     spent = (found.double() - start).abs().sum(1)
-    shrink = (eps[rows].double() * (1 - 1e-7) / spent.clamp_min(1e-38)).clamp_max(1.0)
+    shrink = (eps.double() * (1 - 1e-7) / spent.clamp_min(1e-38)).clamp_max(1.0)
     tight = (start + (found.double() - start) * shrink[:, None]).to(point.dtype)
-    found = torch.where((spent > eps[rows].double() + 1e-8)[:, None], tight, found)
-    return clipped.index_copy(0, rows, found.reshape(-1, *point.shape[1:]))
+    found = torch.where((spent > eps.double() + 1e-8)[:, None], tight, found)
+    return found.reshape(point.shape)
 
 
 def _l0(point: Tensor, origin: Tensor, eps: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from robaudit.attacks.whitebox.penalty import (
     to_box,
     to_free,
 )
-from robaudit.threat.norms import Norm, per_slot, select
+from robaudit.threat.norms import Norm, none_of, per_slot, select
 
 __all__ = ["CWL0"]
 
@@ -119,7 +119,7 @@ class CWL0(PenaltyAttack[Search]):
             step=torch.where(ended, 0, search.step + 1),
             round=search.round + ended,
         )
-        return _frozen(search, ended) if bool(ended.any()) else search
+        return search if none_of(ended) else _frozen(search, ended)
 
     def over(self, problem: Problem, search: Search) -> Tensor:
         """After the last round, or where not even one feature can be given up."""

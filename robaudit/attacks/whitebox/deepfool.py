@@ -17,7 +17,7 @@ from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
 from robaudit.threat.model import Access, Goal
-from robaudit.threat.norms import Norm, per_slot, select
+from robaudit.threat.norms import Norm, none_of, per_slot, select
 
 __all__ = ["DeepFool", "Overshoot", "past_boundary"]
 
@@ -25,6 +25,8 @@ Overshoot = Annotated[float, Field(ge=0, le=1)]
 """How much longer than the way to the boundary a step is, as a share of it."""
 PATIENCE = 10
 """Steps before the box's sides are taken into account."""
+DOUBLINGS = 14
+"""Of the least step after that; a few hundredths of the domain's width at most."""
 
 
 def past_boundary(problem: Problem, boundary: Boundary, overshoot: float, walked: Tensor) -> Tensor:
@@ -32,7 +34,8 @@ def past_boundary(problem: Problem, boundary: Boundary, overshoot: float, walked
 
     Small steps find nearer points, but where clipping takes much of each they approach the boundary without end: after
     ten, a step goes to the boundary's nearest point within the box. It is at least a few units of rounding long, so
-    that a slot on the boundary leaves it.
+    that a slot on the boundary leaves it, and from then on twice as many each time: a file in half precision, or one
+    that rounds inside, does not see smaller steps.
 
     Args:
         problem: the slots; the norm is L-infinity or L2.
@@ -42,13 +45,14 @@ def past_boundary(problem: Problem, boundary: Boundary, overshoot: float, walked
     """
     point, slope = boundary.points, boundary.slope
     steep = dual_size(problem.norm, slope.flatten(1)).clamp_min(1e-300)
-    length = torch.where(boundary.distance.isfinite(), boundary.distance + least_step(problem), 0.0)
+    least = least_step(problem) * 2.0 ** (walked.double() - PATIENCE).clamp(0, DOUBLINGS)
+    length = torch.where(boundary.distance.isfinite(), boundary.distance + least, 0.0)
     if problem.norm is Norm.LINF:
         step = slope.sign() * per_slot(length.to(point.dtype), point)
     else:
         step = slope * per_slot((length / steep).to(point.dtype), point)
     late = walked >= PATIENCE
-    if bool(late.any()):
+    if not none_of(late):
         nearest = nearest_on_hyperplane(problem.norm, point, slope, -length * steep, problem.fixed)
         step = select(late, nearest - point, step)
     return problem.clip(point + step * (1 + overshoot))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +14,14 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
-from robaudit.attacks.steps import steepest_step
+from robaudit.attacks.steps import momentum_step, steepest_step
 from robaudit.threat.hyperplanes import dual_size
 from robaudit.threat.losses import Loss, cross_entropy, margin, targeted_dlr
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, per_slot
+from robaudit.threat.norms import Norm, none_of, select
 
 __all__ = ["Ensemble", "Rung"]
 
-MOMENTUM = 0.75
 FIRST_STEP = 2.0
 """Length of a rung's first step as a multiple of ε; it falls with the cube of the steps that are left."""
 DENSITY = 0.01
@@ -88,6 +89,15 @@ LADDER = (
 """Chosen on the CIFAR ResNet-2B at 2/255 and 8/255 and on the MNIST LeNet-5; benchmarks/autoattack.py measures it."""
 
 
+@functools.lru_cache(maxsize=64)
+def _columns(
+    stages: tuple[tuple[int, int, int, float], ...], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss, steps, place and ``within`` by number of the search."""
+    loss, steps, place, within = (torch.tensor(column, device=device) for column in zip(*stages, strict=True))
+    return loss, steps, place, within
+
+
 @attack_parameters
 class Ensemble(SlotAttack[State]):
     """Short searches with several losses and targets, each sample's as many as its margin makes worth while.
@@ -121,9 +131,7 @@ class Ensemble(SlotAttack[State]):
         ]
 
     def _table(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        columns = zip(*self._stages(state.aims.shape[1]), strict=True)
-        loss, steps, place, within = (torch.tensor(column, device=state.stage.device) for column in columns)
-        return loss, steps, place, within
+        return _columns(tuple(self._stages(state.aims.shape[1])), state.stage.device)
 
     def init(self, problem: Problem) -> State:
         """Begin at the sample, with the likeliest classes for targets."""
@@ -167,15 +175,12 @@ class Ensemble(SlotAttack[State]):
         ended = state.step >= length
         share = 1 - state.step.to(state.point.dtype) / length
         step = steepest_step(problem, answer.gradient, state.point, DENSITY)
-        z = problem.project(step.mul_(per_slot(FIRST_STEP * problem.eps * share**3, step)).add_(state.point))
-        mix = per_slot(torch.where(state.step == 0, 1.0, MOMENTUM).to(z.dtype), z)
-        moved = z.mul_(mix).add_(state.point * (2 - 2 * mix)).sub_(state.old * (1 - mix))
-        state.old, state.point = state.point, problem.project(moved)
+        far = FIRST_STEP * problem.eps * share**3
+        moved = momentum_step(problem, state.point, state.old, step, far, state.step == 0)
+        state.old, state.point = state.point, moved
         state.step = state.step + 1
-        slots = ended.nonzero()[:, 0]
-        if slots.numel() == 0:
-            return state
-        self._next(problem, state, slots, place, within)
+        if not none_of(ended):
+            self._next(problem, state, ended, place, within)
         return state
 
     def _note(self, problem: Problem, state: State, z: Tensor, gradient: Tensor, place: Tensor) -> None:
@@ -187,25 +192,35 @@ class Ensemble(SlotAttack[State]):
         known = torch.where(place >= 0, size, state.steepness.gather(1, at)[:, 0])
         state.steepness = state.steepness.scatter(1, at, known[:, None])
 
-    def _next(self, problem: Problem, state: State, slots: Tensor, place: Tensor, within: Tensor) -> None:
-        """Move ``slots`` to the next search that their margin admits."""
-        part, at = problem.take(slots), state.stage[slots]
-        ratio = state.lead[slots] / margin(part.clean, part.label, part.goal).clamp_max(-1e-12)
+    def _next(self, problem: Problem, state: State, ended: Tensor, place: Tensor, within: Tensor) -> None:
+        """Move the slots whose search has ended to the next one that their margin admits."""
+        if ended.device.type == "cpu":  # on a GPU, to choose rows is to wait
+            rows = ended.nonzero()[:, 0]
+            part = state.take(rows)
+            self._climb(problem.take(rows), part, place, within)
+            for name, value in vars(part).items():
+                setattr(state, name, getattr(state, name).index_copy(0, rows, value))
+            return
+        climbed = dataclasses.replace(state)
+        self._climb(problem, climbed, place, within)
+        for name, value in vars(climbed).items():
+            setattr(state, name, select(ended, value, getattr(state, name)))
+
+    def _climb(self, problem: Problem, state: State, place: Tensor, within: Tensor) -> None:
+        """All slots to their next search."""
+        at = state.stage
+        ratio = state.lead / margin(problem.clean, problem.label, problem.goal).clamp_max(-1e-12)
         index = torch.arange(len(within), device=at.device)
         open_ = (index > at[:, None]) & (ratio[:, None] <= within)
         stage = torch.where(open_.any(1), open_.int().argmax(1), len(within))
         last = stage.clamp_max(len(within) - 1)
         # A rung of targets begins: the nearest boundary first.
-        order = (-state.reached[slots] / state.steepness[slots].clamp_min(1e-30)).argsort(dim=1, stable=True)
+        order = (-state.reached / state.steepness.clamp_min(1e-30)).argsort(dim=1, stable=True)
         order = torch.where((place[last] == 0)[:, None], order, torch.arange(order.shape[1], device=at.device))
         for name in ("aims", "reached", "steepness"):
-            value = getattr(state, name)
-            setattr(state, name, value.index_copy(0, slots, value[slots].gather(1, order)))
-        start = random_start(part, number=stage)
-        state.point = state.point.index_copy(0, slots, start)
-        state.old = state.old.index_copy(0, slots, start)
-        state.stage = state.stage.index_copy(0, slots, stage)
-        state.step = state.step.index_fill(0, slots, 0)
+            setattr(state, name, getattr(state, name).gather(1, order))
+        state.point = state.old = random_start(problem, number=stage)
+        state.stage, state.step = stage, torch.zeros_like(state.step)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """Past the last rung that its margin admits."""

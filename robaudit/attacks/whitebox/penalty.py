@@ -22,7 +22,7 @@ from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access
-from robaudit.threat.norms import distance, per_slot, select
+from robaudit.threat.norms import distance, none_of, per_slot, select
 
 __all__ = [
     "PROGRESS",
@@ -256,7 +256,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
     def _climbed(self, problem: Problem, state: Ladder[SearchT], settled: Tensor) -> Ladder[SearchT]:
         """A success in the ball is held, and the next rung begun."""
         up = settled & (state.rung < len(self.rungs) - 1)
-        if not bool(up.any()):
+        if none_of(up):
             return state
         higher = self.init(problem)
         higher.held, higher.rung = state.smallest, state.rung + 1
