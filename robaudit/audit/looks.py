@@ -51,7 +51,7 @@ def run_looks(
 
 def _words(record: Record) -> str:
     found = [
-        f"{gate_words(g)}: {g['k']} of {g['n']} stand, {g['low']:.1%} to {g['high']:.1%}: {g['decision']}"
+        f"{gate_words(g)}: {g['k']} of {g['n']}, {g['low']:.1%} to {g['high']:.1%}: {g['decision']}"
         for g in record["gates"]
     ]
     return f"look {record['number']}, {record['samples']} samples: {'; '.join(found)}"

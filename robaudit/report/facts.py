@@ -16,6 +16,7 @@ __all__ = [
     "output_words",
     "pairs_words",
     "run_words",
+    "stopping_words",
     "withheld_words",
     "worst_case_name",
 ]
@@ -89,6 +90,14 @@ def pairs_words(result: Result) -> str | None:
         return None
     share = f" ({pairs.share:.1%})" if pairs.share is not None else ""
     return f"Of all pairs of a sample and a class to answer, {pairs.reached} of {pairs.tried}{share} were reached."
+
+
+def stopping_words(result: Result) -> str | None:
+    """Why a sequential audit ended, and that its intervals hold all the same; None where the samples were fixed."""
+    found = result.sequential
+    if found is None:
+        return None
+    return f"Sequential audit, {found.reason}. Intervals and gates allow for the looks at the data on the way."
 
 
 def withheld_words(result: Result) -> tuple[str, str | None] | None:
