@@ -29,6 +29,7 @@ from robaudit.report.facts import (
     output_words,
     pairs_words,
     run_words,
+    stopping_words,
     withheld_words,
     worst_case_name,
 )
@@ -247,6 +248,8 @@ def _worst_case(console: Console, result: Result) -> None:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
     _heading(console, "Worst case over all attacks, sample by sample")
+    if (stopped := stopping_words(result)) is not None:
+        console.print(Padding(_styled(stopped), (0, 0, 0, 2)))
     if rate is not None:
         line = Text(f"  {worst_case_name(result)} is at most ").append(rate_words(rate), style="bold")
         console.print(line)
