@@ -27,8 +27,9 @@ MAX_POINT_BYTES = 16 * 2**20
 """Most memory of a slot's points in one request."""
 MAX_REQUEST_BYTES = 256 * 2**20
 """Most memory of all points in one request of an attack that asks for many at once."""
-PUSHES = (1.0003, 1.003, 1.03)
-"""How much further from the sample a minimal-norm attack's best point is tried where the file denies it."""
+PUSHES = (1.0003, 1.003, 1.03, 1.1, 1.3, 1.7, 2.5, 4.0, 8.0, 16.0, 32.0)
+"""How much further from the sample a minimal-norm attack's best point is tried where the file denies it: a little for
+what the twin rounds otherwise, more for whole-numbered features, which the judge rounds towards the sample."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 
 

@@ -155,3 +155,42 @@ def test_many_classes_cost_ten_backwards_a_step() -> None:
     samples = samples_for(target, 5)
     results = attack_all(target, make_attack("deepfool", {}), ThreatModel(L2, 5.0), samples)
     assert all(r.success and r.backwards == 10 * r.forwards for r in results.values())
+
+
+class Coarse(FakeFile):
+    """A file whose features hold sixteenths: what lies between is rounded towards the sample."""
+
+    def snap(self, u: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
+        return origin + ((u - origin) * 16).trunc() / 16
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("deepfool", {}), ("fab", {"steps": 5}), ("fmn", {"steps": 30})])
+def test_whole_numbers_are_reached_from_the_boundary(name: str, parameters: dict) -> None:
+    fine = linear((30,), 4)
+    target = Coarse(fine.module, 4, (30,))
+    samples = samples_for(target, 12)
+    threat = ThreatModel(LINF, 0.25)
+    possible = attack_all(target, make_attack("pgd", {"steps": 10}), threat, samples)
+    found = attack_all(target, make_attack(name, parameters), threat, samples)
+    assert sum(r.success for r in possible.values()) >= 8
+    assert all(found[i].success for i, result in possible.items() if result.success)
+
+
+class Rounding(torch.nn.Module):
+    """Logits in steps of a sixty-fourth, the gradient passed straight through, as of a file that rounds inside."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        z = self.inner(u)
+        return z + ((z * 64).round() / 64 - z).detach()
+
+
+@pytest.mark.parametrize(("name", "norm"), [("deepfool", LINF), ("deepfool", L2), ("superdeepfool", L2)])
+def test_a_model_that_rounds_is_left_behind_the_boundary(name: str, norm: Norm) -> None:
+    target = FakeFile(Rounding(linear((40,), 5).module), 5, (40,), torch.float32)
+    samples = samples_for(target, 24)
+    found = attack_all(target, make_attack(name, {}), ThreatModel(norm, 3.0), samples)
+    assert all(result.success for result in found.values())
