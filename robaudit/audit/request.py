@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.profile import Profile
+from robaudit.audit.result import Result
 from robaudit.audit.sections.run import Place
 from robaudit.target.interface import Interface
 
@@ -46,6 +47,7 @@ class AuditRequest:
         settings: resolved settings for the record, and ``sources`` where each came from.
         command: that reproduces the audit.
         profile_source: built-in, or the profile's file.
+        baseline: earlier result to compare with.
         places: lines that asked for gates, attacks and checks (see ``places.py``), for the record.
     """
 
@@ -80,4 +82,5 @@ class AuditRequest:
     sources: dict[str, str] = field(default_factory=dict)
     command: str = ""
     profile_source: str = "built-in"
+    baseline: Result | None = None
     places: dict[str, Place] = field(default_factory=dict)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from robaudit.audit.build import build_result
+from robaudit.audit.comparable import REFUSED, check_request
+from robaudit.audit.compare import with_comparison
 from robaudit.audit.events import Observer
 from robaudit.audit.gates import check_gates
 from robaudit.audit.identity import run_id_of, sha256_file
@@ -20,7 +23,7 @@ from robaudit.audit.rundir import RESULT, claimed
 from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.threats import attack_keys, single_threats, validate_curve
-from robaudit.audit.verdict import OnInconclusive, conclude
+from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted
 
 __all__ = ["run_audit"]
@@ -33,6 +36,7 @@ def run_audit(
     *,
     fresh: bool = False,
     on_inconclusive: OnInconclusive = "fail",
+    fail_on: FailOn = "error",
     warn: Callable[[str], None] = lambda _: None,
 ) -> tuple[Result, Path]:
     """Audit, or take up an unfinished audit, or return a finished one.
@@ -43,6 +47,7 @@ def run_audit(
         observer: told of progress.
         fresh: discard what is there.
         on_inconclusive: what an inconclusive gate means for the exit code.
+        fail_on: which gates decide the exit code.
         warn: told in one sentence what went wrong beside the audit.
 
     Returns:
@@ -50,33 +55,50 @@ def run_audit(
 
     Raises:
         UsageError: the request is refused before the audit.
-        AuditError: it failed, or was interrupted, before anything could be reported.
+        AuditError: it failed, or was interrupted, before anything could be reported, or is not comparable with the
+            baseline.
     """
     validate_attacks(request.profile)
     validate_curve(request.profile)
     norms = [part.threat.norm for part in single_threats(request.profile)]
-    check_gates(request.profile.gates, attack_keys(request.profile), list(request.profile.checks), norms)
+    check_gates(
+        request.profile.gates,
+        attack_keys(request.profile),
+        list(request.profile.checks),
+        norms,
+        curve=request.profile.curve is not None,
+        baseline=request.baseline is not None,
+    )
+    if request.baseline is not None:
+        check_request(request.baseline, request)
     validate_sequential(request)
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
     with claimed(folder, run_id, fresh=fresh):
-        result = _finished(folder, run_id, warn)
-        if result is not None:
-            result = conclude(result, request.profile.gates, on_inconclusive)
-        else:
-            result = _audit(request, folder, run_id, observer, on_inconclusive)
+        result = _finished(folder, run_id, warn) or _audit(request, folder, run_id, observer)
+        # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
+        decided = partial(
+            conclude,
+            gates=request.profile.gates,
+            on_inconclusive=on_inconclusive,
+            fail_on=fail_on,
+            judged=datetime.now(UTC).date(),
+        )
+        try:
+            result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
+        except AuditError:
+            save_result(decided(result), folder / RESULT)  # the audit itself is none the worse
+            raise
         try:
             save_result(result, folder / RESULT)
         except AuditError as error:
             if result.run.failed is None:
                 failed = result.run.model_copy(update={"failed": str(error)})
-                result = conclude(result.model_copy(update={"run": failed}), request.profile.gates, on_inconclusive)
+                result = decided(result.model_copy(update={"run": failed}))
     return result, folder
 
 
-def _audit(
-    request: AuditRequest, folder: Path, run_id: str, observer: Observer, on_inconclusive: OnInconclusive
-) -> Result:
+def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer) -> Result:
     begin, start = datetime.now(UTC), time.perf_counter()
     journal = Journal(folder)
     journal.load()
@@ -86,6 +108,8 @@ def _audit(
     if journal.records:
         journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
     failure = outcome.failure
+    if failure is not None and failure.startswith(REFUSED):
+        raise AuditError(failure)
     if failure is None and journal.failure is not None:
         failure = (
             f"the run directory cannot be written ({journal.failure}): what came after that is in this report only"
@@ -101,7 +125,6 @@ def _audit(
         interrupted=outcome.interrupted,
         failure=failure,
         resumed=resumed,
-        on_inconclusive=on_inconclusive,
     )
 
 
@@ -113,7 +136,9 @@ def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result 
     result = load_result(path)
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
     again_checks = [error for error in result.errors if error.where.startswith("check ")]
-    unfinished = result.run.interrupted or result.run.failed is not None or again or again_checks
+    unfinished = (
+        result.run.interrupted or result.run.budget_spent or result.run.failed is not None or again or again_checks
+    )
     if unfinished or result.run.id != run_id:
         return None
     kept = result.evidence

@@ -23,6 +23,7 @@ from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.budget import ALWAYS
 from robaudit.audit.cascade import Cascade, one_line
+from robaudit.audit.comparable import check_loaded
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.events import CheckFinished, Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
@@ -124,7 +125,10 @@ class Session:
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
         first = self._measure(loaded)
-        self.journal.append(target_record(self.request, loaded))
+        facts = target_record(self.request, loaded)
+        self.journal.append(facts)
+        if self.request.baseline is not None:
+            check_loaded(self.request.baseline, self.request, facts, data_record(self.request, loaded))
         fronts = self._plan(loaded)
         looks = chunks(loaded.drawn, self.request.seed) if self.request.until_decided else []
         drawn = looks[0].indices if looks else loaded.drawn

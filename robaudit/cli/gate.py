@@ -2,44 +2,164 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-__all__ = ["gate"]
+if TYPE_CHECKING:
+    from robaudit.audit.gatespecs import GateSpec
+    from robaudit.audit.result import Result
+
+__all__ = ["choice", "gate", "gates_of", "gates_on_line", "print_gates"]
 
 
 def gate(
     run: Annotated[Path, typer.Argument(help="Run directory, or a result's JSON.")],
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Gate to decide too, such as 'robust_accuracy>=0.6'; it replaces the run's on the same metric; "
+            "repeatable."
+        ),
+    ] = None,
+    gates: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with a list `gates`, such as robaudit.yaml; instead of the run's own."),
+    ] = None,
     min_robust: Annotated[
         float | None, typer.Option(help="Least robust accuracy that passes; default: the run's own gates.")
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Earlier result to compare with, for gates on the regression.")
+    ] = None,
     on_inconclusive: Annotated[str, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")] = "fail",
+    fail_on: Annotated[
+        str,
+        typer.Option(help="Gates that decide the exit code: error (level), warn (all), never; an invalid audit is 3."),
+    ] = "error",
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Day on which exceptions to gates are judged, such as 2026-12-31. Default: today (UTC)."),
+    ] = None,
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
-    from pydantic import ValidationError
-
-    from robaudit.audit.profile import GateSpec, Profile, merge_gates
+    from robaudit.audit.compare import with_comparison
+    from robaudit.audit.gates import check_class_gates, check_gates
+    from robaudit.audit.gatespecs import merge_gates
     from robaudit.audit.resultfile import load_result
-    from robaudit.audit.verdict import conclude
+    from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
 
     if min_robust is not None and not 0 <= min_robust <= 1:
         raise UsageError(f"--min-robust is a share between 0 and 1, not {min_robust:g}")
-    if on_inconclusive not in ("fail", "warn", "pass"):
-        raise UsageError(f"--on-inconclusive is fail, warn or pass, not {on_inconclusive!r}")
+    undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
+    binding = cast(FailOn, choice("fail-on", fail_on, "error", "warn", "never"))
+    extra = gates_on_line(gate or ())
     result = load_result(result_path(run))
-    try:
-        gates = list(Profile.model_validate(result.profile.resolved).gates)
-    except ValidationError as error:
-        raise UsageError(f"the result {str(run)!r} holds no profile that this version reads") from error
+    wanted = gates_in_file(gates) if gates is not None else gates_of(result)
+    wanted = merge_gates(wanted, extra)
     if min_robust is not None:
-        gates = list(merge_gates(gates, [GateSpec(metric="robust_accuracy", min=min_robust)]))
-    choice = cast(Literal["fail", "warn", "pass"], on_inconclusive)
-    decided = conclude(result, gates, choice)
-    for entry in decided.gates:
-        typer.echo(f"{entry.status:<13}{entry.metric:<20}{entry.message}")
-    typer.echo(decided.verdict.headline)
+        wanted = merge_gates(wanted, gates_on_line([f"robust_accuracy>={min_robust!r}"]))
+    known = None if baseline is None else load_result(result_path(baseline))
+    attacks, checks = [attack.id for attack in result.attacks], [check.id for check in result.checks]
+    norms = [result.threat_model.norm, *(other.norm for other in result.threat_model.also)]
+    compared = known is not None or result.comparison is not None
+    check_gates(wanted, attacks, checks, norms, curve=bool(result.curves), baseline=compared)
+    check_class_gates(wanted, result.data.classes, result.target.num_classes)
+    result = with_comparison(result, known)
+    decided = conclude(result, wanted, undecided, binding, _day(as_of))
+    print_gates(decided)
     raise typer.Exit(decided.verdict.exit_code)
+
+
+def choice(flag: str, value: str, *options: str) -> str:
+    """The value of a flag.
+
+    Raises:
+        UsageError: it is none of the options.
+    """
+    from robaudit.errors import UsageError
+
+    if value not in options:
+        raise UsageError(f"--{flag} is {', '.join(options[:-1])} or {options[-1]}, not {value!r}")
+    return value
+
+
+def gates_of(result: Result) -> tuple[GateSpec, ...]:
+    """The gates that a result was decided on."""
+    from robaudit.audit.gatespecs import GateSpec
+
+    kept = ("metric", "min", "max", "level", "confidence")
+    found = []
+    for gate in result.gates:
+        content: dict[str, Any] = {name: getattr(gate, name) for name in kept}
+        if gate.ignore is not None:
+            content["ignore"] = {"reason": gate.ignore.reason, "until": gate.ignore.until}
+        found.append(_checked(GateSpec, content, f"the result's gate on {gate.metric}"))
+    return tuple(found)
+
+
+def gates_on_line(texts: Sequence[str]) -> tuple[GateSpec, ...]:
+    """Gates written on one line each.
+
+    Raises:
+        UsageError: one is none, with a suggestion.
+    """
+    from robaudit.audit.gatespecs import GateSpec
+
+    return tuple(_checked(GateSpec, text, "command line") for text in texts)
+
+
+def gates_in_file(path: Path) -> tuple[GateSpec, ...]:
+    """The gates of a YAML file, such as a profile or a ``robaudit.yaml``.
+
+    Raises:
+        UsageError: it cannot be read, has none, or one is refused.
+    """
+    from robaudit.audit.gatespecs import GateSpec
+    from robaudit.audit.parse import read_yaml
+    from robaudit.errors import UsageError
+
+    content = read_yaml(path).get("gates")
+    if not isinstance(content, list) or not content:
+        raise UsageError(f"{path} holds no list `gates`")
+    return tuple(_checked(GateSpec, item, f"{path}: gates.{place}") for place, item in enumerate(content))
+
+
+def _checked(model: type[GateSpec], content: object, where: str) -> GateSpec:
+    from pydantic import ValidationError
+
+    from robaudit.audit.parse import refuse
+
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise refuse(error, where, model) from error
+
+
+def _day(text: str | None) -> Any:
+    """The day of a flag; default today."""
+    from datetime import UTC, date, datetime
+
+    from robaudit.errors import UsageError
+
+    try:
+        return datetime.now(UTC).date() if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of is a day such as 2026-12-31, not {text!r}") from None
+
+
+def print_gates(decided: Result) -> None:
+    """A line a gate, then the headline."""
+    from robaudit.report.words import plain
+
+    for entry in decided.gates:
+        status = entry.status if entry.ignore is None or not entry.ignore.active else f"({entry.status})"
+        typer.echo(f"{status:<15}{plain(entry.metric, 60):<20} {plain(entry.message)}")
+    for reason in decided.verdict.reasons:
+        if reason.startswith(("ignored until", "the exception to")):
+            typer.echo(plain(reason))
+    typer.echo(plain(decided.verdict.headline))

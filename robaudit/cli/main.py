@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import demo, doctor, explain, gate, inspect, profile, replay, report, scan
+from robaudit.cli import demo, doctor, explain, gate, init, inspect, profile, replay, report, scan
 from robaudit.errors import RobauditError
 
 __all__ = ["app", "main"]
@@ -46,6 +46,7 @@ def _root(
 
 app.command("scan")(scan.scan)
 app.command("inspect")(inspect.inspect)
+app.command("init")(init.init)
 app.command("report")(report.report)
 app.command("gate")(gate.gate)
 app.command("replay")(replay.replay)

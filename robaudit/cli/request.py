@@ -33,9 +33,11 @@ def to_request(
     Raises:
         UsageError: a file is missing, or cannot be what it should be.
     """
-    from robaudit.audit.places import find_places
     from robaudit.audit.budget import parse_duration
+    from robaudit.audit.places import find_places
     from robaudit.audit.request import AuditRequest
+    from robaudit.audit.resultfile import load_result
+    from robaudit.cli.report import result_path
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface
@@ -88,6 +90,7 @@ def to_request(
         settings=settings.model_dump(mode="json"),
         sources=sources,
         command=command,
+        baseline=None if settings.baseline is None else load_result(result_path(Path(settings.baseline))),
         profile_source=resolved.profile_source,
         places=find_places(
             model,

@@ -63,6 +63,10 @@ def scan(
     min_robust: Annotated[
         float | None, typer.Option(help="Gate: least robust accuracy that passes (exact one-sided interval).")
     ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="Gate on any metric: 'attack.square.success_rate<=0.2', 'check.parity'; repeatable."),
+    ] = None,
     until_decided: Annotated[
         bool,
         typer.Option("--until-decided", help="End when the gates are decided; --samples are the most then."),
@@ -73,6 +77,18 @@ def scan(
     ] = None,
     on_inconclusive: Annotated[
         str | None, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
+    ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(help="Gates that decide the exit code: error (level), warn (all), never; an invalid audit is 3."),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Result of an earlier audit of the same data, to compare with, sample by sample."),
+    ] = None,
+    non_inferiority_margin: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest loss of robust accuracy against the baseline that passes, such as 0.02."),
     ] = None,
     output: Annotated[
         list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
@@ -210,9 +226,13 @@ def scan(
         "surrogates": surrogate,
         "stand_in": stand_in,
         "min_robust": min_robust,
+        "gates": gate,
         "until_decided": until_decided or None,
         "time_budget": time_budget,
         "on_inconclusive": on_inconclusive,
+        "fail_on": fail_on,
+        "baseline": baseline,
+        "non_inferiority_margin": non_inferiority_margin,
         "output": output,
         "mean": mean,
         "std": std,
@@ -264,6 +284,7 @@ def scan(
             observer,
             fresh=fresh,
             on_inconclusive=resolved.settings.on_inconclusive,
+            fail_on=resolved.settings.fail_on,
             warn=_warn,
         )
     if quiet:

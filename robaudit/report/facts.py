@@ -113,10 +113,13 @@ def withheld_words(result: Result) -> tuple[str, str | None] | None:
 
 
 def gate_words(gate: Gate) -> str:
-    """A gate's metric with its bounds and level."""
+    """A gate's metric with its bounds, its level and an exception to it."""
     bounds = f" ≥ {gate.min:g}" if gate.min is not None else ""
     bounds += f" ≤ {gate.max:g}" if gate.max is not None else ""
-    return f"{gate.metric}{bounds}{' (warning only)' if gate.level == 'warn' else ''}"
+    notes = " (warning only)" if gate.level == "warn" else ""
+    if gate.ignore is not None:
+        notes += f" (ignored until {gate.ignore.until})" if gate.ignore.active else " (no longer ignored)"
+    return f"{gate.metric}{bounds}{notes}"
 
 
 def error_lines(result: Result) -> list[str]:

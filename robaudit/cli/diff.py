@@ -1,0 +1,77 @@
+"""``robaudit diff``: two audits of the same data, sample by sample."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robaudit.report.formats import SUFFIX_LIST
+
+__all__ = ["diff"]
+
+
+def diff(
+    base: Annotated[Path, typer.Argument(help="The baseline: a run directory, or a result's JSON.")],
+    new: Annotated[Path, typer.Argument(help="The audit to compare with it: likewise.")],
+    non_inferiority_margin: Annotated[
+        float | None,
+        typer.Option(help="Largest loss of robust accuracy that passes, such as 0.02: the exit code says."),
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="Gate on the comparison: 'newly_broken<=0', 'clean_regression<=0.01'; repeatable."),
+    ] = None,
+    on_inconclusive: Annotated[str, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")] = "fail",
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What stdout gets: text, or json (the new result, with comparison).")
+    ] = "text",
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", help=f"Report of the new audit with the comparison ({SUFFIX_LIST}); repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Compare two audits: paired per sample, with McNemar's exact test; only the gates on the comparison count."""
+    from typing import cast
+
+    from robaudit.audit.compare import with_comparison
+    from robaudit.audit.gates import compares
+    from robaudit.audit.gatespecs import merge_gates
+    from robaudit.audit.resultfile import load_result
+    from robaudit.audit.verdict import OnInconclusive, conclude
+    from robaudit.cli.gate import choice, gates_of, gates_on_line, print_gates
+    from robaudit.cli.report import result_path
+    from robaudit.errors import UsageError
+    from robaudit.report.comparison import comparison_text
+    from robaudit.report.render import check_output, write_report
+
+    if non_inferiority_margin is not None and not 0 <= non_inferiority_margin < 1:
+        raise UsageError(f"--non-inferiority-margin is a share from 0 to below 1, not {non_inferiority_margin:g}")
+    undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
+    choice("format", format, "text", "json")
+    for path in output or []:
+        check_output(path)
+    asked = gates_on_line(gate or ())
+    if non_inferiority_margin is not None:
+        asked = merge_gates(asked, gates_on_line([f"regression<={non_inferiority_margin!r}"]))
+    other = [entry.metric for entry in asked if not compares(entry.metric)]
+    if other:
+        raise UsageError(f"the gate on {other[0]!r} is not about the comparison; `robaudit gate` decides it")
+    baseline, source = load_result(result_path(base)), result_path(new)
+    result = with_comparison(load_result(source), baseline)
+    gates = [entry for entry in merge_gates(gates_of(result), asked) if compares(entry.metric)]
+    decided = conclude(result, gates, undecided)
+    if format == "json":
+        sys.stdout.write(decided.to_json())
+    else:
+        sys.stdout.write(comparison_text(decided))
+        if decided.gates:
+            print_gates(decided)
+    for path in output or []:
+        write_report(decided, path, source.parent)
+        sys.stderr.write(f"wrote {path}\n")
+    raise typer.Exit(decided.verdict.exit_code)

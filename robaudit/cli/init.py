@@ -1,0 +1,77 @@
+"""``robaudit init``: a commented robaudit.yaml for a model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["init"]
+
+
+def init(
+    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
+    data: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
+    labels: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    feature_ranges: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
+    profile: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    output_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    input: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="As in scan.")] = None,
+    input_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
+    custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a robaudit.yaml that is there.")] = False,
+) -> None:
+    """Write a commented robaudit.yaml beside a model, from what the file says of itself."""
+    from robaudit.audit.child import in_child
+    from robaudit.audit.config import CONFIG_NAME, resolve_settings
+    from robaudit.audit.limits import confinement_of
+    from robaudit.audit.resultfile import write_atomic
+    from robaudit.audit.survey import survey
+    from robaudit.cli.request import to_request
+    from robaudit.errors import UsageError
+    from robaudit.report.starter import starter
+    from robaudit.target.sniff import model_format
+
+    model_format(model)
+    path = model.with_name(CONFIG_NAME)
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already; --force overwrites it")
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written there")
+    flags = {
+        "data": data,
+        "labels": labels,
+        "label_column": label_column,
+        "feature_ranges": feature_ranges,
+        "classes": classes,
+        "profile": profile,
+        "output_name": output_name,
+        "input_name": input_name,
+        "fixed": input,
+    }
+    resolved = resolve_settings(flags, os.environ, model)
+    request = to_request(model, resolved, trust_model=trust_model, command="", process={"custom_ops": custom_ops})
+    found = in_child(survey, request, confinement=confinement_of(request), about=model)
+
+    def beside(file: Path | str | None) -> str | None:
+        return None if file is None else os.path.relpath(file, path.parent)
+
+    own = Path(resolved.settings.profile)
+    stated = {
+        "data": beside(request.data),
+        "labels": "model" if resolved.settings.labels == "model" else beside(request.labels),
+        "label-column": request.label_column,
+        "feature-ranges": beside(request.feature_ranges),
+        "classes": beside(classes),
+        "profile": beside(own) if own.is_file() else str(own),
+    }
+    write_atomic(path, starter(found, stated, model.name))
+    sys.stderr.write(f"wrote {path}\n")
+    for sentence in found.meaning.assumed:
+        sys.stderr.write(f"robaudit: warning: {sentence}\n")
