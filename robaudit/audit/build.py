@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
@@ -14,6 +15,7 @@ from robaudit.audit.build_threats import breaches_of, build_curves, build_outcom
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
+from robaudit.audit.places import repository_root, without_machine
 from robaudit.audit.plan import threat_model
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
@@ -200,13 +202,14 @@ def _threat(
 
 
 def _profile(request: AuditRequest) -> model.ProfileRecord:
+    root = repository_root(Path())
     return model.ProfileRecord(
         name=request.profile.name,
-        source=request.profile_source,
+        source=without_machine(request.profile_source, root),
         sha256=request.profile.digest(),
         resolved=request.profile.model_dump(mode="json"),
-        settings=request.settings,
-        sources=request.sources,
+        settings=without_machine(request.settings, root),
+        sources=without_machine(request.sources, root),
         places=request.places,
     )
 

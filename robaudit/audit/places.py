@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,7 +14,7 @@ from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
 
-__all__ = ["find_places", "repository_path"]
+__all__ = ["find_places", "repository_path", "repository_root", "without_machine"]
 
 
 def repository_root(folder: Path) -> Path:
@@ -28,6 +29,15 @@ def repository_path(path: Path, root: Path) -> str:
         if full.is_relative_to(base):
             return full.relative_to(base).as_posix()
     return path.name
+
+
+def without_machine(value: Any, root: Path) -> Any:
+    """A JSON value in which each absolute path is relative to the root, and of files outside of it the name alone."""
+    if isinstance(value, str):
+        return repository_path(Path(value), root) if os.path.isabs(value) else value
+    if isinstance(value, dict):
+        return {key: without_machine(item, root) for key, item in value.items()}
+    return [without_machine(item, root) for item in value] if isinstance(value, list | tuple) else value
 
 
 def find_places(model: Path, config: Path | None, profile: str | None, sources: Mapping[str, str]) -> dict[str, Place]:

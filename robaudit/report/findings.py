@@ -170,7 +170,7 @@ def _attack(result: Result, attack: Attack) -> Finding:
     return Finding(
         RULES["RA011"],
         f"attack {attack.id} in {attack.norm}",
-        f"{attack.name} ({attack.access}) fooled {attack.broken} of {attack.attempted} samples within {within}, "
+        f"{attack.id} ({attack.access}) fooled {attack.broken} of {attack.attempted} samples within {within}, "
         f"confirmed on the file; {attack.newly_broken} of them stood against every attack before it.",
         _place(result, f"attacks.{attack.id}"),
         level="note",
@@ -194,7 +194,7 @@ def _missing(result: Result, attack: Attack) -> Finding:
     return Finding(
         RULES["RA021"],
         f"attack {attack.id} in {attack.norm}",
-        f"{attack.name} ({attack.access}) did not run to its end: {attack.status}{': ' + why if why else ''}.",
+        f"{attack.id} ({attack.access}) did not run to its end: {attack.status}{': ' + why if why else ''}.",
         _place(result, f"attacks.{attack.id}"),
         level="warning",
         properties={"attack": attack.id, "access": attack.access, "status": attack.status},

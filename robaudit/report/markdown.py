@@ -40,10 +40,11 @@ __all__ = ["SUFFIXES", "escaped", "render"]
 
 SUFFIXES = (".md",)
 
-SPECIAL = re.compile(r"[\\`*_\[\]<>|~$&:@#!]|(?<=[wW]{3})\.|^[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+SPECIAL = re.compile(r"[\\`*_\[\]|~#!<>$&@]|:(?=//)|(?<=[wW]{3})\.|^[-+=]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)")
 """What Markdown or one of its readers acts on: markup, addresses that become links without any, lists and rules."""
-MENTIONS = "@#!"
-"""What readers look for after Markdown is done, mentions and numbers of issues; a comment behind it stops them."""
+AS_ENTITY = "<>$&@"
+BROKEN_UP = "@#!:."
+"""What readers look for after Markdown is done, mentions, numbers of issues and addresses; a comment breaks it up."""
 SIGNS = {
     "ok": "✅",
     "pass": "✅",
@@ -75,9 +76,14 @@ def render(result: Result) -> str:
 
 
 def escaped(text: object, limit: int = 500) -> str:
-    """Text that Markdown shows as it is: on one line, each special character as an entity."""
+    """Text that Markdown shows as it is: on one line, each special character escaped."""
     safe = plain(without_folders(str(text)), limit)
-    return SPECIAL.sub(lambda found: f"&#{ord(found[0])};{'<!-- -->' * (found[0] in MENTIONS)}", safe)
+    return SPECIAL.sub(lambda found: _escape(found[0]), safe)
+
+
+def _escape(sign: str) -> str:
+    shown = f"&#{ord(sign)};" if sign in AS_ENTITY else f"\\{sign}"
+    return f"{shown}<!-- -->" if sign in BROKEN_UP else shown
 
 
 def _sign(status: str) -> str:

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from robaudit.audit.places import find_places, repository_path
+from robaudit.audit.places import find_places, repository_path, without_machine
 from robaudit.audit.profile import load_profile
 from robaudit.audit.sections.run import Place
 
@@ -101,3 +101,22 @@ def test_without_a_repository_paths_start_at_the_working_directory(tmp_path, mon
     monkeypatch.chdir(tmp_path / "link")
     assert repository_path(tmp_path / "real" / "m.onnx", tmp_path / "link") == "m.onnx"
     assert find_places(tmp_path / "real" / "m.onnx", None, None, {})["model"].file == "m.onnx"
+
+
+def test_what_is_recorded_holds_no_folder_of_the_machine(repository):
+    value = {
+        "profile": str(repository / "ci" / "ours.yaml"),
+        "data": "/data/secret/x.npz",
+        "output": [str(repository / "r.json"), "r.md"],
+        "eps": "8/255",
+        "seed": 3,
+        "norm": None,
+    }
+    assert without_machine(value, repository) == {
+        "profile": "ci/ours.yaml",
+        "data": "x.npz",
+        "output": ["r.json", "r.md"],
+        "eps": "8/255",
+        "seed": 3,
+        "norm": None,
+    }

@@ -1,0 +1,109 @@
+"""One real audit, reported in every format by the installed command, and again from its run directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import xmlschema
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from jsonschema import Draft4Validator
+from table_files import RANGES, write_model, write_table
+
+from robaudit.report.formats import FORMATS
+
+ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+PROFILE = """
+name: tiny
+threat: {norm: linf, eps: 0.2}
+attacks:
+  - {id: fgsm}
+  - {id: square, queries: 60}
+checks: [clean, parity, evidence]
+"""
+CONFIG = """
+profile: ci/tiny.yaml
+data: data/t.csv
+gates:
+  - robust_accuracy >= 99%
+"""
+RENDERED = tuple(suffix for suffix in FORMATS if suffix not in (".json", ".txt", ".html"))
+
+
+def robaudit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROBAUDIT, *arguments], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory) -> Path:
+    """A repository in whose folder ``work`` an audit ran, and failed its gate."""
+    root = tmp_path_factory.mktemp("repository")
+    for name in (".git", "data", "work/ci", "work/models"):
+        (root / name).mkdir(parents=True)
+    model = write_model(root / "work/models/<b>m|x.onnx")
+    (root / "work/models/<b>m|x.ranges.csv").write_text(RANGES)
+    write_table(root / "data/t.csv", model)
+    (root / "work/ci/tiny.yaml").write_text(PROFILE)
+    (root / "work/robaudit.yaml").write_text(CONFIG.replace("data/t.csv", "../data/t.csv"))
+    outputs = [part for suffix in RENDERED for part in ("-o", f"r{suffix}")]
+    done = robaudit(root / "work", "scan", "models/<b>m|x.onnx", "--run-dir", "run", "--no-progress", *outputs)
+    assert done.returncode == 1, done.stderr
+    return root
+
+
+def test_every_format_is_valid(audited):
+    work = audited / "work"
+    sarif = json.loads((work / "r.sarif").read_text())
+    Draft4Validator(json.loads((SCHEMAS / "sarif-schema-2.1.0.json").read_text())).validate(sarif)
+    xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd")).validate(str(work / "r.xml"))
+    assert ElementTree.parse(work / "r.xml").getroot().attrib["failures"] == "2"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str((work / "r.cdx.json").read_text()) is None
+    with (work / "r.csv").open(newline="") as file:
+        assert sum(row["broken"] == "true" for row in csv.DictReader(file)) > 3
+    assert "<b>" not in (work / "r.md").read_text()
+
+
+def test_findings_point_at_files_of_the_repository(audited):
+    run = json.loads((audited / "work/r.sarif").read_text())["runs"][0]
+    places = {
+        (r["ruleId"], p["artifactLocation"]["uri"], p["region"]["startLine"])
+        for r in run["results"]
+        for p in [r["locations"][0]["physicalLocation"]]
+    }
+    assert ("RA001", "work/robaudit.yaml", 5) in places
+    assert ("RA010", "work/models/%3Cb%3Em%7Cx.onnx", 1) in places
+    assert ("RA011", "work/ci/tiny.yaml", 5) in places
+
+
+def test_no_report_names_a_folder_of_the_machine(audited):
+    for suffix in RENDERED:
+        assert str(audited) not in (audited / f"work/r{suffix}").read_text(), suffix
+    recorded = json.loads((audited / "work/run/result.json").read_text())["profile"]
+    assert recorded["source"] == "work/ci/tiny.yaml"
+    assert str(audited) not in json.dumps(recorded)
+
+
+def test_reports_are_made_again_without_compute_and_the_same(audited):
+    outputs = [part for suffix in RENDERED for part in ("-o", f"again{suffix}")]
+    done = robaudit(audited / "work", "report", "run", *outputs)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    for suffix in RENDERED:
+        assert (audited / f"work/again{suffix}").read_bytes() == (audited / f"work/r{suffix}").read_bytes(), suffix
+
+
+def test_an_unknown_suffix_lists_the_known_ones(audited):
+    done = robaudit(audited / "work", "report", "run", "-o", "r.pdf")
+    assert done.returncode == 2
+    assert all(suffix in done.stderr for suffix in FORMATS)
+    assert len(done.stderr.splitlines()) == 1
