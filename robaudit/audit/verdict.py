@@ -245,7 +245,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
     needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None and counts(gate)]
-    if needed:
+    if needed and (draft.sequential is None or draft.sequential.stopped == "exhausted"):
         short = f" (the data has {draft.data.count})" if max(needed) > draft.data.count else ""
         steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed{short}")
     unsettled = any(gate.status == "inconclusive" and gate.samples_needed is None for gate in gates)

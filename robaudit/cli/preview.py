@@ -31,11 +31,13 @@ def outline(request: AuditRequest) -> list[str]:
     from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
     from robaudit.audit.plan import validate_attacks
+    from robaudit.audit.sequential import chunks, validate_sequential
     from robaudit.audit.threats import plan_fronts, validate_curve
     from robaudit.report.words import plain
 
     validate_attacks(request.profile)
     validate_curve(request.profile)
+    validate_sequential(request)
     loaded = load(request)
     target, profile = loaded.target, request.profile
     target.calibrate()
@@ -53,6 +55,9 @@ def outline(request: AuditRequest) -> list[str]:
     lines.append(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
     lines.append(f"output   {plain(target.choice.output.name)}: {plain(target.choice.why)}")
     lines.append(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
+    if request.until_decided:
+        sizes = ", ".join(str(chunk.size) for chunk in chunks(loaded.drawn, request.seed))
+        lines.append(f"looks    at {sizes} samples, until the gates are decided")
     for note in loaded.data.notes:
         lines.append(f"         {plain(note)}")
     for sentence in assumptions(target):

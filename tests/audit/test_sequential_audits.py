@@ -34,7 +34,9 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.verdict import conclude
 from robaudit.cli.main import main
+from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
+from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
 from robaudit.sequential import at_share, decide, design
 from robaudit.stats import interval
@@ -211,6 +213,13 @@ def test_what_names_the_run(asked: Callable[..., AuditRequest]) -> None:
     fixed = {run_id_of(asked(gate, until_decided=False)) for gate in (LOW, NEAR)}
     assert len(fixed) == 1  # gates do not decide what is measured
     assert len({run_id_of(asked(gate)) for gate in (LOW, NEAR)} | fixed) == 3  # here they do
+
+
+def test_the_preview_says_when_it_looks(asked: Callable[..., AuditRequest]) -> None:
+    assert "looks    at 32, 48, 72, 120 samples, until the gates are decided" in outline(asked(LOW))
+    assert not any("looks" in line for line in outline(asked(LOW, until_decided=False)))
+    with pytest.raises(UsageError, match="needs a gate"):
+        outline(asked())
 
 
 def test_the_setting_comes_from_everywhere(tmp_path: Path) -> None:
