@@ -161,7 +161,7 @@ def _regression(metric: Metric, result: Result) -> Reading:
         raise Unreadable("clean accuracy was not measured: the data has no labels")
     if change.pairs == 0:
         raise Unreadable("no sample was judged in both audits")
-    return of_pairs(change.lost, change.gained, change.pairs, "a loss of", clean)
+    return of_pairs(change.lost, change.gained, change.pairs, "loss", clean)
 
 
 def _newly_broken(metric: Metric, result: Result) -> Reading:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.audit.result import Attack, Check, Gate, Result, Sample
+from robaudit.report.comparison import comparison_lines
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details
 from robaudit.report.facts import (
@@ -147,6 +148,7 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
     threat_table(console, result)
     _worst_case(console, result)
     draw_curves(console, result)
+    _comparison(console, result, samples)
     if result.checks:
         _checks(console, result.checks)
     if result.gates:
@@ -278,6 +280,15 @@ def _listing(console: Console, title: str, rows: Iterable[tuple[Text, Text, Text
 def _checks(console: Console, checks: Sequence[Check]) -> None:
     rows = ((_styled(check.id), _status(check.status), _styled(check.message)) for check in checks)
     _listing(console, "Checks of the audit itself", rows)
+
+
+def _comparison(console: Console, result: Result, all_samples: bool) -> None:
+    if result.comparison is None:
+        return
+    _heading(console, "Against the baseline, sample by sample")
+    most = {"listed": len(result.samples)} if all_samples else {}
+    for depth, text in comparison_lines(result.comparison, **most):
+        console.print(Padding(_styled(text), (0, 0, 0, 2 + 2 * depth)))
 
 
 def _gates(console: Console, gates: Sequence[Gate]) -> None:
