@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -56,12 +57,15 @@ class Gradient(Request):
         loss: see :mod:`robaudit.threat.losses`; several where slots maximise different ones.
         choice: [S] int64, which of several losses each slot maximises.
         target: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
+        plain: the first so many of a slot's several points are asked for logits and loss alone, at no backward; their
+            gradient is zero. One loss for all slots then.
     """
 
     access: ClassVar[frozenset[Access]] = Logits.access
     loss: Loss | tuple[Loss, ...] | None = None
     choice: Tensor | None = None
     target: Tensor | None = None
+    plain: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,3 +123,11 @@ class Answer:
     logits: Tensor | None = None
     loss: Tensor | None = None
     gradient: Tensor | None = None
+
+    def at(self, place: int) -> Answer:
+        """The answer at one of several points a slot."""
+        parts: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            parts[field.name] = None if value is None else value[:, place]
+        return Answer(**parts)

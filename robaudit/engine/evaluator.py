@@ -12,6 +12,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.models import AuditedFile, Differentiable
+from robaudit.engine.partly import partly
 from robaudit.errors import AuditError
 from robaudit.threat.model import Access, goal_reached
 
@@ -94,6 +95,8 @@ class Evaluator:
             AuditError: the request is outside the declared access, or names a surrogate where none is.
         """
         self._admit(request, access)
+        if isinstance(request, Gradient) and request.plain:
+            return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget, draws))
         rows = self._flatten(request, problem, account, budget)
         if isinstance(request, Scores | Labels):
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)

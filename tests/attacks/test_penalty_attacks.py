@@ -124,6 +124,27 @@ def test_both_rules_of_the_elastic_net_keep_what_they_promise() -> None:
     assert elastic < elastic_l1
 
 
+def test_the_elastic_net_judges_the_point_before_the_extrapolation() -> None:
+    target, steps, c, rate, beta = network((1, 4, 4), 4), 30, 5.0, 0.05, 0.005
+    parameters = {"steps": steps, "searches": 1, "first_c": c, "halvings": 0, "learning_rate": rate, "beta": beta}
+    sample = samples_for(target, 1)[0]
+    found = smallest(target, make_attack("ead", parameters), Norm.L1, [sample])[sample.index]
+    x, label = torch.from_numpy(sample.u)[None], torch.tensor([sample.label])
+    point = slack = x
+    best = float("inf")
+    for k in range(steps):
+        u = slack.clone().requires_grad_()
+        behind = (-margin(target.module(u), label, torch.tensor([-1]))).clamp_min(0)
+        (slope,) = torch.autograd.grad((u - x).square().sum() + c * behind.sum(), u)
+        moved = slack - x - rate * (1 - k / steps) ** 0.5 * slope
+        old, point = point, (x + torch.nn.functional.softshrink(moved, beta)).clamp(0, 1)
+        slack = (point + k / (k + 3) * (point - old)).clamp(0, 1)
+        if int(target.module(point).argmax()) != sample.label:
+            best = min(best, float((point - x).abs().sum()))
+    assert found.distance == pytest.approx(best, rel=1e-4)
+    assert (found.forwards, found.backwards) == (2 * (steps + 1), steps + 1)
+
+
 def test_ending_stalled_descents_of_the_elastic_net_early_costs_no_distance() -> None:
     target = network((1, 6, 6), 5)
     samples = samples_for(target, 8)

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
+from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.attacks.whitebox.penalty import (
     PROGRESS,
     Constant,
     Halvings,
+    Ladder,
     Margins,
     PenaltyAttack,
     Seen,
@@ -27,10 +29,10 @@ __all__ = ["EAD"]
 
 @dataclass
 class Search(Slots):
-    """One descent and the search of c around it: ``point`` is asked next, ``old`` the last one without momentum."""
+    """One descent and the search of c around it: ``slack`` is where the next step starts, ``point`` what may count."""
 
+    slack: Tensor
     point: Tensor
-    old: Tensor
     c: Constant
     step: Tensor
     last: Tensor
@@ -43,11 +45,12 @@ class EAD(PenaltyAttack[Search]):
     """Minimise c max(κ - margin, 0) + |δ|² + β Σ|δ| by shrinkage and thresholding, with a search of c.
 
     Source: Chen, Sharma, Zhang, Yi, Hsieh 2018, "EAD: Elastic-Net Attacks to Deep Neural Networks via Adversarial
-    Examples", eq. 7 and algorithm 1. Its slack point is the one evaluated, hence also the one that counts; it
-    is clipped to the box. Where the paper bisects c, its logarithm is bisected here. At the end the way between
-    the sample and the best point found is halved a few times. L1; untargeted and targeted.
-    Cost: up to ``searches`` x ``steps`` + ``halvings`` forwards and backwards for each confidence; a success
-    in the ball ends it, unless the audit seeks smallest distances.
+    Examples", eq. 7 and algorithm 1. The gradient is that of the slack point, which is clipped to the box; what counts
+    is the point before the extrapolation, whose features are sparse. Where the paper bisects c, its logarithm is
+    bisected here. At the end the way between the sample and the best point found is halved a few times. L1;
+    untargeted and targeted.
+    Cost: up to ``searches`` x (``steps`` + 1) + ``halvings`` backwards for each confidence, and twice as many forwards
+    (as many without ``momentum``); a success in the ball ends it, unless the audit seeks smallest distances.
 
     Args:
         rule: what makes a point better where smallest distances are sought: its L1 distance (``l1``) or the
@@ -87,13 +90,27 @@ class EAD(PenaltyAttack[Search]):
         return Search(problem.x, problem.x, c, zero, far, far, zero.bool())
 
     def point(self, problem: Problem, search: Search) -> Tensor:
-        """The slack point."""
+        """The point before the extrapolation."""
         return search.point
 
+    def query(self, problem: Problem, state: Ladder[Search]) -> Request:
+        """What the point is worth, and the gradient at the slack point; without momentum they are one."""
+        request = super().query(problem, state)
+        if not self.momentum:
+            return request
+        return Gradient(torch.stack([request.points, state.search.slack], 1), loss=self.objective(), plain=1)
+
+    def _seen(self, problem: Problem, state: Ladder[Search], answer: Answer) -> Seen:
+        """The pull is the slack point's, all else the point's."""
+        if not self.momentum:
+            return super()._seen(problem, state, answer)
+        here, ahead = (super(EAD, self)._seen(problem, state, answer.at(i)) for i in (0, 1))
+        return dataclasses.replace(here, lacking=ahead.lacking, pull=ahead.pull)
+
     def advance(self, problem: Problem, search: Search, seen: Seen) -> Search:
-        """A gradient step, then shrink each feature towards the sample; where the descent ends, the next c."""
-        x, point, c = problem.x, seen.answer.points, search.c.value
-        delta = point - x
+        """A gradient step from the slack point, then shrink each feature towards the sample; at the end the next c."""
+        x, c = problem.x, search.c.value
+        delta = search.slack - x
         slope = 2 * delta + seen.pull * per_slot(c, delta)
         left = (1 - search.step / self.steps).clamp_min(0).sqrt()
         moved = delta - slope * per_slot((self.learning_rate * left).to(c.dtype), delta)
@@ -101,17 +118,17 @@ class EAD(PenaltyAttack[Search]):
         ahead = new
         if self.momentum:
             share = (search.step / (search.step + 3)).to(c.dtype)
-            ahead = problem.clip(new + (new - search.old) * per_slot(share, new))
-        value = distance(Norm.L2, delta).square() + self.beta * seen.size + c * seen.lacking
-        lowest = torch.minimum(search.lowest, value.to(c.dtype))
+            ahead = problem.clip(new + (new - search.point) * per_slot(share, new))
+        size = distance(Norm.L2, delta).square() + self.beta * distance(Norm.L1, delta)
+        lowest = torch.minimum(search.lowest, (size + c * seen.lacking).to(c.dtype))
         won = search.won | seen.reached
         check = search.step % max(self.steps // 10, 1) == 0
-        ended = search.step + 1 >= self.steps
+        ended = search.step >= self.steps  # the last point was seen
         if self.abort_early:
             ended = ended | (check & ~won & (lowest > PROGRESS * search.last))
         return Search(
-            point=select(ended, x, ahead),
-            old=select(ended, x, new),
+            slack=select(ended, x, ahead),
+            point=select(ended, x, new),
             c=search.c.after(ended, won),
             step=torch.where(ended, 0, search.step + 1),
             last=torch.where(ended, torch.inf, torch.where(check, lowest, search.last)),
