@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isclose
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +181,16 @@ def test_what_the_docstring_says() -> None:
     found = exact(boundaries(design(500), 0.5), 0.6)
     assert round(found.ok, 2) == 0.99
     assert round(found.samples) == 232
+
+
+def test_the_table_of_the_documentation() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "sequential.md").read_text("utf-8")
+    rows = [line.strip("| \n").split("|") for line in text.splitlines() if re.match(r"\| \d+ % ", line)]
+    bounds = boundaries(design(500), 0.5)
+    assert f"looks at {', '.join(map(str, bounds.plan.sizes))})" in text
+    assert len(rows) == 9
+    for row in rows:
+        p, samples, ok, fail, left = (float(cell.strip().removesuffix(" %")) for cell in row)
+        found = exact(bounds, p / 100)
+        assert round(found.samples) == samples
+        assert [round(100 * x, 1) for x in (found.ok, found.fail, 1 - found.ok - found.fail)] == [ok, fail, left]
