@@ -234,6 +234,8 @@ def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str
         return _Outcome("pass", _words(reading, bound, gate), *found)
     sizes = [reading.needed(bound, confidence) for bound in open_bounds]
     needed = None if None in sizes else max(size for size in sizes if size is not None)
+    if needed is not None and 0 < reading.n < result.data.drawn:
+        needed = -(-needed * result.data.drawn // reading.n)  # of a class, say, a draw brings its share alone
     hint = f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
     message = f"{reading.said}: between {figure(low)} and {figure(high)}; {hint}"
     return _Outcome("inconclusive", message, *found, needed)

@@ -36,6 +36,7 @@ class Reading:
             could only lower what stands.
         unattacked: it says nothing of attacks, so that missing ones do not matter.
         sampled: it has an interval; else both bounds are the value itself.
+        n: samples that it is of, which may be some of those drawn; 0 where that does not matter.
     """
 
     said: str
@@ -48,6 +49,7 @@ class Reading:
     final: Literal["min", "max"] | None = "min"
     unattacked: bool = False
     sampled: bool = True
+    n: int = 0
 
 
 def percent(value: float) -> str:
@@ -71,6 +73,7 @@ def of_rate(found: Rate, final: Literal["min", "max"] | None = "min", unattacked
         rate=found,
         final=final,
         unattacked=unattacked,
+        n=n,
     )
 
 
@@ -97,6 +100,7 @@ def of_median(values: Sequence[float], what: str, final: Literal["min", "max"] |
         _size,
         value=middle if math.isfinite(middle) else None,
         final=final,
+        n=n,
     )
 
 
