@@ -53,6 +53,7 @@ def run_id_of(request: AuditRequest) -> str:
             "seed": request.seed,
             "declared": request.declared_accuracy,
         }
+        | ({} if request.search_precision == "float32" else {"search precision": request.search_precision})
         | _stopping(request)
     )
 

@@ -38,6 +38,7 @@ class AuditRequest:
         until_decided: end when the gates are decided; the samples to draw are the most that may be audited.
         time_budget: seconds after which one session begins nothing new; None: no limit.
         compile: compile the twins.
+        search_precision: arithmetic of the searches; the judge's is the file's own.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
         memory_limit: GB of memory that the audit may take; None: what is free.
@@ -72,6 +73,7 @@ class AuditRequest:
     until_decided: bool = False
     time_budget: float | None = None
     compile: bool = False
+    search_precision: Literal["float32", "bfloat16", "tf32"] = "float32"
     trust_model: bool = False
     load_timeout: float = 300.0
     memory_limit: float | None = None

@@ -41,6 +41,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
+from robaudit.engine.precision import Precision, check_precision
 from robaudit.errors import AuditInterrupted, UnreadableSampleError
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
@@ -261,7 +262,11 @@ class Session:
     def _engine(self, loaded: Loaded, store: SampleStore, first: torch.Tensor) -> Engine:
         batch = self._batch(loaded, first)
         surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
-        evaluator = Evaluator(loaded.target, batch, surrogates)
+        precision = Precision(self.request.search_precision)
+        check_precision(precision, loaded.target.device)
+        if precision is not Precision.FLOAT32:
+            self._note(f"searches ran in {precision}; successes were judged at the file's own precision")
+        evaluator = Evaluator(loaded.target, batch, surrogates, precision)
         judge = Judge(loaded.target)
         return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store))
 

@@ -168,6 +168,8 @@ class Settings(_Keys):
     """Most inputs evaluated at once."""
     compile: bool = False
     """Compile the twin with torch.compile: minutes at first; of use on a GPU, if at all."""
+    search_precision: Literal["float32", "bfloat16", "tf32"] = "float32"
+    """Arithmetic of white-box searches; every success is judged on the file at its own precision."""
     input: InputSettings = InputSettings()
     input_name: str | None = None
     """Name of the attacked input, where the model has several."""

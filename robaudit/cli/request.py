@@ -81,6 +81,7 @@ def to_request(
         interface=interface,
         device=settings.device,
         compile=settings.compile,
+        search_precision=settings.search_precision,
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         declared_accuracy=settings.clean_accuracy,
         until_decided=settings.until_decided,

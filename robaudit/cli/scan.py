@@ -160,6 +160,10 @@ def scan(
             "--compile", help="Compile the twin (torch.compile): minutes at first; for GPUs.", rich_help_panel=RUN
         ),
     ] = False,
+    search_precision: Annotated[
+        str | None,
+        typer.Option(help="Of white-box searches: float32, bfloat16 or tf32 (GPU).", rich_help_panel=RUN),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", rich_help_panel=RUN)] = None,
     run_dir: Annotated[
         Path | None,
@@ -251,6 +255,7 @@ def scan(
         "device": device,
         "batch_size": batch_size,
         "compile": compile or None,
+        "search_precision": search_precision,
         "seed": seed,
         "run_dir": run_dir,
     }
@@ -292,7 +297,7 @@ def scan(
     else:
         print_report(result, sys.stdout, samples=verbose > 0)
     for path in resolved.settings.output:
-        write_report(result, path)
+        write_report(result, path, folder)
         sys.stderr.write(f"wrote {path}\n")
     if not quiet:
         sys.stderr.write(f"run directory: {folder}\n")

@@ -13,6 +13,7 @@ from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.partly import partly
+from robaudit.engine.precision import Precision, searching
 from robaudit.errors import AuditError
 from robaudit.threat.model import Access, goal_reached
 
@@ -63,12 +64,20 @@ class Evaluator:
         target: the file under audit.
         surrogates: the model behind ``ModelRef.SURROGATES``.
         micro_batch: most rows of one model call; halved when memory runs out.
+        precision: that the differentiable models run in.
     """
 
-    def __init__(self, target: AuditedFile, micro_batch: int, surrogates: Differentiable | None = None) -> None:
+    def __init__(
+        self,
+        target: AuditedFile,
+        micro_batch: int,
+        surrogates: Differentiable | None = None,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
         self.target = target
         self.surrogates = surrogates
         self.micro_batch = micro_batch
+        self.precision = precision
         self.halvings = 0
 
     def answer(
@@ -193,7 +202,11 @@ class Evaluator:
         )
 
     def _logits(self, model: Differentiable, points: Tensor, draws: int) -> Tensor:
-        return _averaged(self._chunks(_repeated(points, draws), lambda x, _: model.logits(x)), draws)
+        return _averaged(self._chunks(_repeated(points, draws), lambda x, _: self._call(model, x)), draws)
+
+    def _call(self, model: Differentiable, points: Tensor) -> Tensor:
+        with searching(self.precision, points.device):
+            return model.logits(points).to(points.dtype)
 
     def _chunks(self, points: Tensor, run: Callable[[Tensor, slice], Tensor]) -> Tensor:
         results = self._each(points, run)
@@ -234,8 +247,8 @@ class Evaluator:
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
             points = points.detach().requires_grad_()
-            with torch.enable_grad():
-                logits = model.logits(points)
+            with torch.enable_grad(), searching(self.precision, points.device):
+                logits = model.logits(points).to(points.dtype)
                 value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
                 (gradient,) = torch.autograd.grad(value.sum(), points)
             if fixed is not None:  # no step may be spent where nothing moves
@@ -281,8 +294,8 @@ class Evaluator:
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
             points = points.detach().requires_grad_()
-            with torch.enable_grad():
-                logits = model.logits(points)
+            with torch.enable_grad(), searching(self.precision, points.device):
+                logits = model.logits(points).to(points.dtype)
                 rows = logits.gather(1, classes[part].clamp_min(0))
                 rows = torch.where(classes[part] < 0, logits.sum(1, keepdim=True), rows)
                 if base is not None:
