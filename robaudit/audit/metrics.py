@@ -170,4 +170,4 @@ def _of_worst_case(text: str, name: str, norm: str | None, eps: str | None) -> M
 def _spellings(rest: str) -> list[str]:
     """All patterns, with the user's own subject where there is one."""
     subject = rest.rpartition(".")[0] or rest
-    return [re.sub(r"\b(NAME|ID)\b", subject, p) if subject else p for p in BY_PATTERN if "@" not in p]
+    return [re.sub(r"\b(NAME|ID)\b", lambda _: subject, p) if subject else p for p in BY_PATTERN if "@" not in p]
