@@ -1,13 +1,14 @@
 """Writing a report: the suffix picks the format, the longest one that fits (``.cdx.json`` before ``.json``).
 
 A format is a module of this package with ``SUFFIXES`` and ``render(result) -> str``; adding one file adds it, and
-``formats.py`` lists it for help texts.
+``formats.py`` lists it for help texts. One whose ``render`` takes ``run`` is given the run directory too.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import pkgutil
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from robaudit.errors import UsageError
 
 __all__ = ["Renderer", "check_output", "renderers", "write_report"]
 
-Renderer: TypeAlias = Callable[[Result], str]
+Renderer: TypeAlias = Callable[..., str]
 
 
 @functools.cache
@@ -60,12 +61,19 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"the report {str(target)!r} cannot be written there")
 
 
-def write_report(result: Result, path: str | os.PathLike[str]) -> None:
+def write_report(result: Result, path: str | os.PathLike[str], run: Path | None = None) -> None:
     """Render a result into a file, whole or not at all.
+
+    Args:
+        result: to report.
+        path: whose suffix names the format.
+        run: the folder that holds the result and its evidence, or None.
 
     Raises:
         UsageError: no format has this suffix.
         AuditError: the file cannot be written.
     """
     target = Path(path)
-    write_atomic(target, _renderer(target)(result))
+    render = _renderer(target)
+    given = {"run": run} if "run" in inspect.signature(render).parameters else {}
+    write_atomic(target, render(result, **given))

@@ -1,0 +1,120 @@
+"""The charts of the page. Shapes tell as much as colours do, and every figure stands in a table too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from robaudit.audit.result import Curve, Rate, Result
+from robaudit.report.curve import NORMS, curve_sentences, curve_title
+from robaudit.report.html.classes import ClassRow
+from robaudit.report.html.figure import ACCENT, INK, MARK, MUTED, canvas, to_svg
+from robaudit.report.words import ball, number, plain, short_rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["bracket_chart", "class_chart", "curve_chart"]
+
+WIDTH = 540
+ROW = 30
+MARGIN = 56
+MOST_ROWS = 16
+MOST_CLASSES = 24
+LABEL = 26
+CLEAN, STEP, WORST = "s", "o", "D"
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    rate: Rate
+    marker: str
+    color: str
+
+
+def _rate_rows(axes: Axes, rows: Sequence[_Row]) -> None:
+    """A point with its interval and its figure for each row, the first at the top."""
+    for place, row in enumerate(rows):
+        middle = 100 * (row.rate.estimate or 0.0)
+        axes.plot([100 * row.rate.low, 100 * row.rate.high], [place] * 2, color=row.color, linewidth=2.0)
+        for end in (row.rate.low, row.rate.high):
+            axes.plot([100 * end], [place], marker="|", markersize=9, markeredgewidth=1.6, color=row.color)
+        axes.plot([middle], [place], marker=row.marker, markersize=8, color=row.color, linestyle="none")
+        beside = ("axes fraction", "data")
+        axes.annotate(f"{middle:.1f} %", (1.01, place), xycoords=beside, va="center", color=INK, annotation_clip=False)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(-1, 101)
+    axes.set_xticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def bracket_chart(result: Result) -> Markup | None:
+    """What stands without an attack, after each, and after all; None where there is nothing to draw or to quote."""
+    worst = result.worst_case.robust_accuracy or result.worst_case.stability
+    if worst is None or worst.n == 0:
+        return None
+    rows = []
+    if result.clean.accuracy is not None:
+        rows.append(_Row("no attack", result.clean.accuracy, CLEAN, MUTED))
+    if result.threats:
+        rows += [_Row(ball(outcome), outcome.upper_bound_observed, STEP, ACCENT) for outcome in result.threats]
+    else:
+        ran = [(a.id, a.cumulative_robust_accuracy) for a in result.attacks if a.cumulative_robust_accuracy is not None]
+        labels = [
+            f"then {plain(name, LABEL)}" if i else f"after {plain(name, LABEL)}" for i, (name, _) in enumerate(ran)
+        ]
+        rows += [_Row(label, left, STEP, ACCENT) for label, (_, left) in zip(labels, ran, strict=True)][:MOST_ROWS]
+    rows.append(_Row("worst case", worst, WORST, MARK))
+    with canvas(WIDTH, MARGIN + ROW * len(rows)) as (figure, axes):
+        axes.barh([len(rows) - 1], [100 * (worst.estimate or 0.0)], height=0.7, color=MARK, alpha=0.18)
+        _rate_rows(axes, rows)
+        told = "; ".join(f"{row.label}: {short_rate(row.rate)}" for row in rows)
+        return to_svg(figure, "chart-bracket", "What is left standing, with exact intervals", f"{told}.")
+
+
+def class_chart(rows: Sequence[ClassRow]) -> Markup | None:
+    """What stands of each class, and what did without an attack; None of one class or very many."""
+    if not 1 < len(rows) <= MOST_CLASSES:
+        return None
+    with canvas(WIDTH, MARGIN + ROW * len(rows)) as (figure, axes):
+        shown = [_Row(plain(row.name, LABEL), row.standing, WORST, MARK) for row in rows]
+        for place, row in enumerate(rows):
+            if row.clean is not None:
+                share = 100 * (row.clean.estimate or 0.0)
+                axes.plot([share], [place], marker=CLEAN, markersize=9, color=MUTED, fillstyle="none", linestyle="none")
+        _rate_rows(axes, shown)
+        told = "; ".join(f"{row.name}: {short_rate(row.standing)}" for row in rows)
+        return to_svg(figure, "chart-classes", "What is left standing of each class, with exact intervals", f"{told}.")
+
+
+def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
+    """A robustness curve with its band of pointwise intervals; None without samples."""
+    points = [point for point in curve.points if point.estimate is not None]
+    if len(points) < 2:
+        return None
+    with canvas(WIDTH, 290) as (figure, axes):
+        eps = [point.eps for point in points]
+        low, high = ([100 * getattr(point, end) for point in points] for end in ("low", "high"))
+        axes.fill_between(eps, low, high, step="post", color=ACCENT, alpha=0.18, linewidth=0)
+        axes.step(eps, [100 * (point.estimate or 0.0) for point in points], where="post", color=ACCENT, linewidth=2.2)
+        axes.axvline(curve.area_eps, color=MARK, linewidth=1.6, linestyle=(0, (5, 3)))
+        axes.text(curve.area_eps, 99, f" eps {number(curve.area_eps)}", va="top", color=MARK, clip_on=True)
+        if curve.median_distance is not None and curve.median_distance <= eps[-1]:
+            axes.plot(
+                [curve.median_distance], [0], marker="^", markersize=9, color=INK, clip_on=False, linestyle="none"
+            )
+        axes.set_xlim(0, eps[-1])
+        axes.set_ylim(0, 100)
+        axes.set_yticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
+        axes.set_xlabel(
+            f"eps in {NORMS[curve.norm]}, " + ("features" if curve.norm == "l0" else "as a share of the range")
+        )
+        return to_svg(
+            figure, f"chart-curve-{place}", curve_title(result, curve), " ".join(curve_sentences(result, curve))
+        )

@@ -1,0 +1,149 @@
+"""The page: what the sections say, put into the templates.
+
+Text gets into the page through the templates alone, which escape it, after control and direction characters were
+taken out of it; a policy in the page forbids scripts and any load from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from robaudit.audit.gates import is_procedural
+from robaudit.audit.result import Gate, Result
+from robaudit.errors import UsageError
+from robaudit.report.curve import curve_sentences, curve_title
+from robaudit.report.details import input_details
+from robaudit.report.facts import STATUS_WORDS, attack_notes, error_lines, pairs_words
+from robaudit.report.html import sections
+from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
+from robaudit.report.html.classes import class_rows
+from robaudit.report.html.gallery import gallery
+from robaudit.report.paths import relative_path, without_folders
+from robaudit.report.words import plain, short_rate, threat_words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["page"]
+
+TEMPLATES = Path(__file__).with_name("templates")
+LONGEST = 20_000
+LISTED_SAMPLES = 40
+SIGNS = {
+    **dict.fromkeys(("pass", "ok", "done", "better"), ("good", "✓")),
+    **dict.fromkeys(("fail", "failed", "worse"), ("bad", "✗")),
+    **dict.fromkeys(("skipped", "no change detected"), ("none", "–")),
+}
+DOUBT = ("doubt", "!")
+
+
+def page(result: Result, folder: Path | None) -> str:
+    """The whole page as HTML."""
+    return _environment().get_template("page.html.j2").render(_context(result, folder)).rstrip() + "\n"
+
+
+@functools.cache
+def _environment() -> Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sign"] = lambda status: SIGNS.get(status, DOUBT)
+    environment.filters["path"] = relative_path
+    environment.filters["rate"] = short_rate
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a template may show of a value: one line without control, direction or invisible characters.
+
+    Folders of the machine that ran the audit are left out; the command alone is told as it was given.
+    """
+    return value if isinstance(value, Markup) else plain(without_folders(str(value)), LONGEST)
+
+
+def _context(result: Result, folder: Path | None) -> dict[str, Any]:
+    rows = class_rows(result)
+    quotable = result.worst_case.robust_accuracy is not None or result.worst_case.stability is not None
+    comparison = result.comparison
+    content = {
+        "css": Markup((TEMPLATES / "style.css").read_text("utf-8")),
+        "result": result,
+        "command": escape(plain(result.run.command, LONGEST)),
+        "status": STATUS_WORDS[result.verdict.status],
+        "notices": sections.notices(result),
+        "cards": sections.cards(result),
+        "pairs": pairs_words(result),
+        "bracket": bracket_chart(result),
+        "threat": threat_words(result.threat_model),
+        "attacks": sections.attack_rows(result),
+        "attack_notes": attack_notes(result),
+        "settings": sections.settings_rows(result),
+        "threats": sections.threat_rows(result),
+        "curves": [
+            (curve_title(result, curve), curve_chart(result, curve, place), curve_sentences(result, curve))
+            for place, curve in enumerate(result.curves)
+        ],
+        "checks": sections.check_rows(result),
+        "gates": sections.gate_rows(result),
+        "comparison": comparison,
+        "changes": sections.change_rows(result),
+        "changed": [
+            (title, found[:LISTED_SAMPLES], max(0, len(found) - LISTED_SAMPLES))
+            for title, found in (
+                ("Newly broken", comparison.newly_broken if comparison else ()),
+                ("Newly fixed", comparison.newly_fixed if comparison else ()),
+            )
+            if found
+        ],
+        "gallery": gallery(result, folder),
+        "classes": rows,
+        "class_chart": class_chart(rows) if quotable else None,
+        "quotable": quotable,
+        "judged": any(_judges(gate) for gate in result.gates),
+        "errors": error_lines(result),
+        "provenance": sections.provenance(result),
+        "details": input_details(result.target),
+    }
+    return content | {"contents": _contents(content)}
+
+
+def _judges(gate: Gate) -> bool:
+    """Whether a gate asks something of the model; one that this version does not know may."""
+    try:
+        return not is_procedural(gate.metric)
+    except UsageError:
+        return True
+
+
+def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
+    """The sections of this page, by anchor."""
+    result: Result = content["result"]
+    known = (
+        ("verdict", "Verdict", True),
+        ("threat", "Threat model", True),
+        ("attacks", "Attacks", bool(content["attacks"])),
+        ("threats", "Threat models and their union", bool(content["threats"])),
+        ("curves", "Robustness curve", bool(content["curves"])),
+        ("checks", "Checks of the audit itself", bool(content["checks"])),
+        ("gates", "Gates", bool(content["gates"])),
+        ("comparison", "Against the baseline", content["comparison"] is not None),
+        ("gallery", "Adversarial examples", True),
+        ("classes", "Classes", bool(content["classes"])),
+        ("limits", "What this does not say", bool(result.limitations)),
+        ("errors", "Errors", bool(content["errors"])),
+        ("next", "What to do next", bool(result.verdict.next_steps)),
+        ("provenance", "Provenance", True),
+        ("reproduce", "Reproduce", True),
+    )
+    return [(anchor, title) for anchor, title, present in known if present]
