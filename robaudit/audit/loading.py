@@ -88,6 +88,8 @@ def load(
     ranges = _ranges(request, table, target.spec)
     target.spec = _ranged(request, target.spec, ranges, table)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
+    if not inspecting:
+        _check_free(target.spec)
     data, reference = _data(request, target, table, inspecting)
     drawn = data.draw(request.profile.data.samples, request.seed)
     goals = None if inspecting else _goals(request, target, data, table)
@@ -169,6 +171,22 @@ def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None, table
     if ranges.observed:
         return spec.with_ranges(ranges, f"{ASSUMED}: lowest and highest of the data")
     return spec.with_ranges(ranges, request.sources.get("feature_ranges", "flag --feature-ranges"))
+
+
+def _check_free(spec: InputSpec) -> None:
+    """Refuse features of which none can change, where every model would stand.
+
+    Raises:
+        UsageError: there is nothing to attack.
+    """
+    if spec.ranges is None or len(spec.fixed) < len(spec.ranges):
+        return
+    if spec.ranges.observed:
+        raise UsageError(
+            "each feature has one value throughout the data, from which the ranges are taken, so that there is nothing to "
+            "attack; give --feature-ranges"
+        )
+    raise UsageError("the feature ranges leave nothing to attack: every feature is immutable, or low equals high")
 
 
 def _interface(request: AuditRequest) -> Interface:

@@ -172,3 +172,17 @@ def test_ranges_must_fit_arrays(folder):
     loaded = load(request(folder, data=folder / "d.npz", feature_ranges=folder / "all.csv"))
     np.testing.assert_allclose(loaded.data.load(0), 0.2, rtol=1e-6)
     assert loaded.target.spec.assumed == ()
+
+
+def test_features_of_which_none_can_change_are_refused(folder):
+    rows = [line.split(",") for line in RANGES.splitlines()]
+    (folder / "r.csv").write_text(
+        "\n".join(",".join([*row[:3], "yes" if i else row[3], row[4]]) for i, row in enumerate(rows))
+    )
+    with pytest.raises(UsageError, match="every feature is immutable"):
+        load(request(folder, feature_ranges=folder / "r.csv"))
+    header, first, *_ = (folder / "t.csv").read_text().splitlines()
+    (folder / "t.csv").write_text(f"{header}\n{first}\n")
+    with pytest.raises(UsageError, match="one value throughout the data"):
+        load(request(folder, classes=("a", "b", "c")))
+    load(request(folder, classes=("a", "b", "c")), inspecting=True)
