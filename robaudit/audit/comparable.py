@@ -93,14 +93,19 @@ def _command(base: Result, model: str, command: str) -> str:
         words[words.index(model)] = base.target.file
     except ValueError:
         return f"scan {base.target.file} with the options of `{command}`"
-    return shlex.join(word for i, word in enumerate(words) if not _is_of_comparison(words, i))
+    kept = [word for i, word in enumerate(words) if not _is_of_comparison(words, i)]
+    return shlex.join([*kept, "-o", "baseline.json"])
 
 
 def _is_of_comparison(words: Sequence[str], place: int) -> bool:
     """Whether a word is an option that a baseline itself does not take, or its value."""
     options = ("--baseline", "--non-inferiority-margin", "--output", "-o", "--run-dir")
     word, before = words[place], words[place - 1] if place else ""
-    return word in options or before in options or word.startswith(tuple(f"{option}=" for option in options[:3]))
+    return (
+        word in options
+        or before in options
+        or word.startswith(tuple(f"{option}=" for option in options if option != "-o"))
+    )
 
 
 def differences(base: Result, new: Result) -> Iterator[str]:
