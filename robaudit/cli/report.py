@@ -35,9 +35,10 @@ def report(
         raise UsageError("name a run directory or a result file, or use --schema")
     for path in output or []:
         check_output(path)
-    result = load_result(result_path(run))
+    source = result_path(run)
+    result = load_result(source)
     for path in output or []:
-        write_report(result, path)
+        write_report(result, path, source.parent)
     if not output:
         print_report(result, sys.stdout)
 
