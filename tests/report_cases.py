@@ -116,6 +116,14 @@ PLACES = ProfileRecord(
         "checks.parity": Place(file="ci/ours.yaml", line=3),
     },
 )
+SEQUENTIAL = {
+    "most": 500,
+    "samples": 100,
+    "planned": [50, 100, 500],
+    "stopped": "decided",
+    "reason": "the gates were decided after 100 of 500 samples",
+    "share": 0.3,
+}
 FAILS = [GateSpec(metric="robust_accuracy", min=0.9), GateSpec(metric="clean_accuracy", min=0.5)]
 TARGETED = Threat(norm="linf", eps=8 / 255, eps_text="8/255", goal="every:3", goal_words="each of 3 classes")
 UNION = Threat(
@@ -168,6 +176,7 @@ def cases() -> dict[str, Result]:
         "union": (_union(), []),
         "worse than the baseline": (make_result(comparison=make_comparison(broken=150)), []),
         "as the baseline": (make_result(comparison=make_comparison(same_model=True, outcome="better", broken=0)), []),
+        "sequential": (make_result(sequential=SEQUENTIAL), []),
         "assumed": (make_result(target={"assumed": ["the range is [0, 1]", "channels are rgb"]}), FAILS),
         "nothing audited": (make_result(k=0, n=0, samples=[], attacks=()), FAILS),
         "somewhere else": (make_result(target={"file": "/home/secret/models/m.onnx"}), FAILS),

@@ -18,6 +18,7 @@ from robaudit.report.facts import (
     gate_words,
     pairs_words,
     run_words,
+    stopping_words,
     withheld_words,
     worst_case_name,
 )
@@ -120,6 +121,8 @@ def _head(result: Result) -> list[str]:
         rows.append([escaped(worst_case_name(result)), " ".join(escaped(text) for text in shown if text)])
     if (pairs := pairs_words(result)) is not None:
         rows.append(["Pairs", escaped(pairs)])
+    if (stopping := stopping_words(result)) is not None:
+        rows.append(["Samples", escaped(stopping, 1000)])
     rows.append(["Data", f"{result.data.drawn} of {result.data.count} samples, {escaped(result.data.kind)}"])
     rows.append(["Profile", f"{escaped(result.profile.name)}, seed {result.run.seed}"])
     rows.append(["Exit code", str(verdict.exit_code)])
@@ -130,7 +133,7 @@ def _gates(result: Result) -> list[str]:
     rows = []
     for gate in result.gates:
         ignore = gate.ignore if gate.ignore is not None and gate.ignore.active else None
-        note = f" Ignored until {escaped(ignore.until)}: {escaped(ignore.reason)}." if ignore is not None else ""
+        note = f" Exception: {escaped(ignore.reason)}." if ignore is not None else ""
         rows.append([escaped(gate_words(gate)), _sign(gate.status), f"{escaped(gate.message)}{note}"])
     return ["### Gates", "", *_table(("gate", "status", "why"), rows)] if rows else []
 

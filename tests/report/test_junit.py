@@ -69,8 +69,8 @@ def test_gates():
     assert outcomes("inconclusive", "gates") == {"robust_accuracy ≥ 0.4": "failure"}
     assert outcomes("invalid", "gates") == {"stability ≥ 0.4": "error"}
     assert outcomes("warns", "gates") == {"robust_accuracy ≥ 0.9 (warning only)": "skipped"}
-    assert outcomes("ignored", "gates")["robust_accuracy ≥ 0.9"] == "skipped"
-    assert outcomes("no longer ignored", "gates")["robust_accuracy ≥ 0.9"] == "failure"
+    assert outcomes("ignored", "gates")["robust_accuracy ≥ 0.9 (ignored until 2030-01-01)"] == "skipped"
+    assert outcomes("no longer ignored", "gates")["robust_accuracy ≥ 0.9 (no longer ignored)"] == "failure"
 
 
 @pytest.mark.parametrize(

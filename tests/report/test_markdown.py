@@ -94,8 +94,10 @@ def test_parts():
     assert "not to be quoted" in render(CASES["withheld"])
     assert "Stability" in Page(READER.render(render(CASES["stability"]))).text
     assert "and 130 more" in render(CASES["worse than the baseline"])
-    assert "Ignored until 2030-01-01" in render(CASES["ignored"])
-    assert "Ignored until" not in render(CASES["no longer ignored"])
+    assert "(ignored until 2030-01-01)" in render(CASES["ignored"])
+    assert "Exception: until the retraining" in render(CASES["ignored"])
+    assert "Exception:" not in render(CASES["no longer ignored"])
+    assert "Sequential audit, the gates were decided" in render(CASES["sequential"])
     assert "Each threat model by itself" in render(CASES["union"])
     assert "60 of 279" in render(CASES["targeted"])
     assert "Robustness curve" in render(CASES["curve"])
