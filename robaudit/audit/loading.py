@@ -183,8 +183,8 @@ def _check_free(spec: InputSpec) -> None:
         return
     if spec.ranges.observed:
         raise UsageError(
-            "each feature has one value throughout the data, from which the ranges are taken, so that there is nothing to "
-            "attack; give --feature-ranges"
+            "each feature has one value throughout the data, from which the ranges are taken, so that there is nothing "
+            "to attack; give --feature-ranges"
         )
     raise UsageError("the feature ranges leave nothing to attack: every feature is immutable, or low equals high")
 

@@ -22,16 +22,18 @@ not made to answer it. Attacks without a targeted form are skipped.
 def explain(
     id: Annotated[
         str | None,
-        typer.Argument(help="An attack, a check, a rule such as RA001, or goal; without it, all are listed."),
+        typer.Argument(help="An attack, a check, a rule such as RA001, loss or goal; without it, all are listed."),
     ] = None,
 ) -> None:
     """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""
     from robaudit.attacks.registry import attack_classes
     from robaudit.audit.goals import GOALS
     from robaudit.checks.registry import check_classes
+    from robaudit.cli.explain_attack import attack_page, loss_page
     from robaudit.errors import UsageError
     from robaudit.report.rules import CHECK_RULES, RULES
     from robaudit.suggest import did_you_mean
+    from robaudit.threat.losses import LOSSES
 
     attacks, checks = attack_classes(), check_classes()
     if id is None:
@@ -41,29 +43,26 @@ def explain(
             typer.echo(f"{name:<18}check: {_first_line(check)}")
         for rule in RULES.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
+        typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
         typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
         return
     if id in attacks:
-        cls = attacks[id]
-        norms = ", ".join(sorted(str(n) for n in cls.norms))
-        goals = ", ".join(sorted(str(g) for g in cls.goals))
-        typer.echo(f"{id}: attack, {cls.access} access; norms {norms}; goals {goals}; stops at {cls.stop.value}\n")
-        typer.echo(inspect.getdoc(cls) or "")
-        defaults = [f"{p.name} = {p.default}" for p in inspect.signature(cls).parameters.values()]
-        typer.echo("\nDefaults: " + (", ".join(defaults) or "none"))
+        typer.echo(attack_page(attacks[id]))
     elif id in checks:
         typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
         if id in CHECK_RULES:
             typer.echo(f"\nIn reports: rule {CHECK_RULES[id]}")
     elif id.upper() in RULES:
         _rule(RULES[id.upper()])
+    elif id == "loss":
+        typer.echo(loss_page())
     elif id == "goal":
         typer.echo("goal: what counts as a success (--goal, `threat.goal` of a profile)\n")
         for name, meaning in GOALS.items():
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *RULES, 'goal'])}")
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *RULES, 'loss', 'goal'])}")
 
 
 def _first_line(cls: type) -> str:

@@ -23,6 +23,7 @@ from robaudit.audit.verdict import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.cli.main import main
+from robaudit.report.rules import RULES
 
 ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 
@@ -131,7 +132,7 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    assert names == [*sorted(attack_classes()), *sorted(check_classes()), "goal"]
+    assert names == [*sorted(attack_classes()), *sorted(check_classes()), *RULES, "loss", "goal"]
 
 
 @pytest.mark.parametrize("name", [*attack_classes(), *check_classes()])
@@ -140,7 +141,7 @@ def test_explain_says_what_and_whence(robaudit, name) -> None:
     assert told.code == 0
     assert len(told.out.splitlines()) >= 3
     if name in attack_classes():
-        assert all(word in told.out for word in ("access", "Source:", "Cost:", "Defaults:"))
+        assert all(word in told.out for word in ("access", "norms", "goals", "Source:", "Cost:", "Parameters"))
 
 
 def test_profiles_are_listed_shown_and_valid(robaudit) -> None:

@@ -1,0 +1,96 @@
+"""The page of ``robaudit explain`` on an attack, from its docstring and parameters; and that on losses."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from typing import Any
+
+__all__ = ["attack_page", "loss_page", "parameter_texts"]
+
+ENDS = {
+    "first success": "ends at its first success within eps",
+    "run on": "goes on after a success, and the best point that it found counts",
+}
+PARAMETER = re.compile(r"^    (\w+): (.*)$")
+LOSSES_MODULE = "``robaudit.threat.losses``"
+EOT = "A profile may also set `eot`: draws of a random model that are averaged in every gradient (default 1)."
+
+
+def attack_page(cls: Any) -> str:
+    """All that a user needs to know of an attack: what it does, norms, goals, source, cost, parameters."""
+    from robaudit.threat.model import Access
+
+    text = (inspect.getdoc(cls) or "").replace(LOSSES_MODULE, "`robaudit explain loss`")
+    body, _, _ = text.partition("\nArgs:")
+    norms = ", ".join(sorted(str(norm) for norm in cls.norms))
+    goals = ", ".join(sorted((str(goal) for goal in cls.goals), reverse=True))
+    lines = [
+        f"{cls.id}: attack, {cls.access} access",
+        f"norms {norms}; goals {goals}; {ENDS[cls.stop.value]}",
+        "",
+        body.strip(),
+        "",
+    ]
+    texts = parameter_texts(cls)
+    lines.append("Parameters, as a profile sets them:" if texts else "Parameters: none")
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        default = "" if parameter.default is inspect.Parameter.empty else f" = {_told(parameter.default)}"
+        lines.append(f"    {name}{default}{_choices(hints.get(name))}")
+        lines += [f"        {line}" for line in texts.get(name, [])]
+    if cls.access is Access.WHITE_BOX:
+        lines += ["", EOT]
+    return "\n".join(lines)
+
+
+def parameter_texts(cls: Any) -> dict[str, list[str]]:
+    """What the docstring says of each parameter, in lines; an attack from elsewhere may say nothing."""
+    text = (inspect.getdoc(cls) or "").replace(LOSSES_MODULE, "`robaudit explain loss`")
+    _, _, arguments = text.partition("\nArgs:\n")
+    found: dict[str, list[str]] = {}
+    lines: list[str] | None = None
+    for line in arguments.splitlines():
+        if match := PARAMETER.match(line):
+            lines = found.setdefault(match[1], [match[2]])
+        elif line.startswith("        ") and lines is not None:
+            lines.append(line.strip())
+        elif line.strip():
+            break
+    return {name: found.get(name, []) for name in inspect.signature(cls).parameters}
+
+
+def _told(value: Any) -> str:
+    """A default as YAML takes it."""
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return "{" + ", ".join(f"{k}: {_told(v)}" for k, v in fields.items() if v is not None) + "}"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_told, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _choices(hint: Any) -> str:
+    """The words that a parameter may be, if it is one of a few."""
+    for part in (hint, *typing.get_args(hint)):
+        if typing.get_origin(part) is typing.Literal:
+            return f" (of {', '.join(map(str, typing.get_args(part)))})"
+    return ""
+
+
+def loss_page() -> str:
+    """The losses that attacks maximise, each with its source."""
+    from robaudit.threat.losses import LOSSES
+
+    lines = ["loss: what a white-box attack maximises (`loss` in its parameters)", ""]
+    for name, function in LOSSES.items():
+        first, *rest = (inspect.getdoc(function) or "").split("\nRaises:")[0].strip().splitlines()
+        lines += [f"{name}: {first}", *(f"    {line}" if line else "" for line in rest), ""]
+    lines.append(
+        "No loss changes when all logits shift by the same amount. Where one has no gradient is a check: zero-gradient."
+    )
+    return "\n".join(lines)
