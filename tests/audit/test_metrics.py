@@ -44,7 +44,7 @@ def test_the_page_lists_every_metric_and_no_other():
         ("validty", "did you mean 'validity'"),
         ("median_distance@3", "of all radii"),
         ("regresion", "did you mean 'regression'"),
-        ("a.\\u.b", "known are"),
+        ("a.\\u.b", "did you mean"),
         ("zzz", "known are"),
         ("", "known are"),
     ],
