@@ -48,7 +48,8 @@ class PGD(SlotAttack[State]):
         steps: number of steps.
         step_size: length of a step as a multiple of ε; default 2.5 / steps (Madry's rule).
         step_length: length of a step as a fraction of the domain's width; overrides ``step_size``.
-        random_start: start at a random point of the ball.
+        random_start: start at a random point of the ball; default: yes, but in L1 from the second restart on, as SLIDE
+            starts at the sample, and sparse steps are slow to forget a start spread over all features.
         restarts: independent starts; restart 0 starts at the sample if ``random_start`` is off.
         loss: maximised; see ``robaudit.threat.losses``.
         targets: classes tried one after the other, by falling clean logit; 0: none, the loss is untargeted. Default 9
@@ -63,7 +64,7 @@ class PGD(SlotAttack[State]):
     steps: Count = 40
     step_size: Positive | None = None
     step_length: Positive | None = None
-    random_start: bool = True
+    random_start: bool | None = None
     restarts: Count = 1
     loss: LossName | Literal["dlr-targeted"] = "ce"
     targets: Annotated[int, Field(ge=0)] | None = None
@@ -82,7 +83,8 @@ class PGD(SlotAttack[State]):
     def init(self, problem: Problem) -> State:
         """A random point of the ball, or the sample itself."""
         point = random_start(problem)
-        if not self.random_start:
+        spread = problem.norm is not Norm.L1 if self.random_start is None else self.random_start
+        if not spread:
             point = select(problem.restart == 0, problem.x, point)
         return State(point, problem.full(0).long())
 
