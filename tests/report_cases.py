@@ -161,6 +161,7 @@ def cases() -> dict[str, Result]:
         "inconclusive": (make_result(k=41), [GateSpec(metric="robust_accuracy", min=0.4)]),
         "invalid": (make_result(), [GateSpec(metric="stability", min=0.4)]),
         "withheld": (make_result(checks=_check("fail"), profile=PLACES), FAILS),
+        "unknown check": (make_result(checks=(Check(id="new", status="warn", message="odd"),)), []),
         "doubtful evidence": (make_result(checks=(Check(id="evidence", status="fail", message="no replay"),)), FAILS),
         "interrupted": (make_result(run={"interrupted": True}), FAILS),
         "worker failed": (

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from robaudit.audit.result import Attack, CurvePoint, Output, Rate, Result, Sample
+from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
-from robaudit.report.facts import UPPER_BOUND, withheld_words, worst_case_name
+from robaudit.report.facts import UPPER_BOUND, gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
@@ -142,7 +142,8 @@ def _card(result: Result) -> dict[str, Any]:
                 "judge": result.environment.judge,
                 "command": run.command,
             }
-        ),
+        )
+        + [{"name": "robaudit:gate", "value": _text(f"{gate_words(gate)}: {gate.status}")} for gate in result.gates],
     }
 
 
@@ -184,9 +185,23 @@ def _metrics(result: Result) -> Iterator[dict[str, Any]]:
             told = f"samples that {attack.id} broke, {NORM_SIGNS[attack.norm]}"
             yield {"type": "median adversarial distance", "value": repr(attack.median_distance), "slice": _text(told)}
     for curve in result.curves:
+        if curve.median_distance is not None:
+            yield _median(curve)
         for point in curve.points:
             yield from _metric(name, point, f"{drawn}, {NORM_SIGNS[curve.norm]} ≤ {number(point.eps)} (curve)")
     yield from _classes(result, name)
+
+
+def _median(curve: Curve) -> dict[str, Any]:
+    """The median smallest distance, with its interval where the samples suffice for one."""
+    content: dict[str, Any] = {
+        "type": "median smallest adversarial distance",
+        "value": repr(curve.median_distance),
+        "slice": f"samples answered correctly, {NORM_SIGNS[curve.norm]}",
+    }
+    if curve.median_low is not None and curve.median_high is not None:
+        content["confidenceInterval"] = {"lowerBound": repr(curve.median_low), "upperBound": repr(curve.median_high)}
+    return content
 
 
 def _told(attack: Attack) -> str:

@@ -153,6 +153,14 @@ _ALL = (
         "note",
     ),
     Rule(
+        "RA100",
+        "CheckOther",
+        "A check of the audit that has no rule of its own failed or warned.",
+        "A check that fails says that the audit cannot vouch for its figures.",
+        "Read its message; `robaudit explain` lists the checks.",
+        "warning",
+    ),
+    Rule(
         "RA101",
         "CheckClean",
         "The clean accuracy is not what was declared, or no better than guessing.",
@@ -249,5 +257,5 @@ CHECK_RULES: dict[str, str] = {
 
 
 def check_rule(check: str) -> Rule:
-    """The rule of a check."""
-    return RULES[CHECK_RULES[check]]
+    """The rule of a check; one that this version does not know has the general one."""
+    return RULES[CHECK_RULES.get(check, "RA100")]

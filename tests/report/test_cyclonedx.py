@@ -96,6 +96,8 @@ def test_figures_that_may_not_be_quoted_are_left_out(name):
 
 def test_sections_that_only_some_results_have():
     assert any("(curve)" in slice for _, slice in metrics(render(CASES["curve"])))
+    assert metrics(render(CASES["curve"]))["median smallest adversarial distance", "samples answered correctly, L∞"]
+    assert "robust_accuracy ≥ 0.9: fail" in render(CASES["fails"])
     assert any("L2 ≤ 0.5" in slice for _, slice in metrics(render(CASES["union"])))
     assert any(kind == "stability (upper bound)" for kind, _ in metrics(render(CASES["stability"])))
     assert "STABILITY MODE" in render(CASES["stability"])

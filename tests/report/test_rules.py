@@ -25,6 +25,7 @@ USED = {
     "RA022": "NothingAudited",
     "RA030": "InputAssumed",
     "RA031": "NoLabels",
+    "RA100": "CheckOther",
     "RA101": "CheckClean",
     "RA102": "CheckParity",
     "RA103": "CheckDeterminism",

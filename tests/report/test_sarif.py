@@ -114,6 +114,11 @@ def test_levels_and_kinds():
     assert [r["level"] for r in of_rule(run_of("withheld"), "RA102")] == ["error"]
 
 
+def test_a_check_without_a_rule_has_the_general_one():
+    (found,) = of_rule(run_of("unknown check"), "RA100")
+    assert "The check new says: odd." in found["message"]["text"]
+
+
 def test_passes_are_left_out_unless_asked_for():
     assert not of_rule(run_of("passes"), "RA001")
     shown = [r for r in sarif_log(CASES["passes"], passes=True)["runs"][0]["results"] if r["kind"] == "pass"]
