@@ -253,7 +253,7 @@ def _reason(stopped: str, looks: Sequence[Record], most: int) -> str:
     if not looks:
         return "it ended before the first look at its gates"
     last = looks[-1]
-    ways = {"pass": "passed", "fail": "failed", "open": "open"}
+    ways = {"pass": "kept", "fail": "missed", "open": "open"}  # whether it passes, the whole audit decides
     found = "; ".join(f"{gate_words(gate)} {ways[gate['decision']]}" for gate in last["gates"])
     where = f"look {last['number']}, {last['samples']} of at most {most} samples"
     if stopped == "decided":

@@ -118,7 +118,7 @@ def test_a_clear_case_stops_early_and_is_the_audit_of_a_smaller_draw(
     assert "sequential" not in json.loads(other.to_json())
     assert json.loads(result.to_json())["sequential"]["stopped"] == "decided"
     text = " ".join(render_text(result).split())
-    assert "Sequential audit, decided at look 1, 32 of at most 120 samples: robust_accuracy ≥ 0.2 passed." in text
+    assert "Sequential audit, decided at look 1, 32 of at most 120 samples: robust_accuracy ≥ 0.2 kept." in text
     assert conclude(result, asked(LOW).profile.gates).gates == result.gates
     # a gate that is set afterwards is decided by the same rule
     later = conclude(result, [GateSpec(metric="robust_accuracy", min=0.5)]).gates[0]
@@ -175,6 +175,29 @@ def test_several_norms_with_a_gate_each(tmp_path: Path, asked: Callable[..., Aud
     assert [gate.metric for gate in result.sequential.looks[-1].gates] == ["robust_accuracy", "robust_accuracy.l2"]
     assert result.sequential.looks[-1].gates[1].k == result.threats[1].upper_bound_observed.k
     assert {threat.upper_bound_observed.n for threat in result.threats} == {result.sequential.samples}
+
+
+@pytest.mark.parametrize("goal", ["every", "class:1"])
+def test_goals(tmp_path: Path, asked: Callable[..., AuditRequest], goal: str) -> None:
+    request = asked({"metric": "robust_accuracy", "max": 0.9})
+    threat = request.profile.threat.model_copy(update={"goal": goal, "eps": "0.02"})
+    result = run_here(replace(request, profile=request.profile.model_copy(update={"threat": threat})), tmp_path / "run")
+    last = result.sequential.looks[-1].gates[0]
+    observed = result.worst_case.upper_bound_observed
+    left_out = sum(sample.left_out is not None for sample in result.samples)
+    assert (last.k, last.n) == (observed.k, observed.n)
+    assert last.n == result.sequential.samples - left_out
+    assert (left_out > 0) == (goal == "class:1")
+
+
+def test_where_an_attack_is_unavailable_no_gate_passes_and_the_audit_still_ends(
+    tmp_path: Path, asked: Callable[..., AuditRequest]
+) -> None:
+    result = run_here(asked(LOW, model=make_onnx(tmp_path / "f.onnx", extra="foreign")), tmp_path / "run")
+    assert result.attacks[0].status == "unavailable"
+    assert (result.sequential.stopped, result.sequential.looks[-1].gates[0].decision) == ("decided", "pass")
+    assert [gate.status for gate in result.gates if gate.metric == "robust_accuracy"] == ["invalid"]
+    assert result.verdict.exit_code == 3
 
 
 def test_stability_and_attacks_that_mix_samples(tmp_path: Path, asked: Callable[..., AuditRequest]) -> None:

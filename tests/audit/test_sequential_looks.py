@@ -199,7 +199,7 @@ def test_a_finished_audit_takes_no_look_again() -> None:
     audit = Audit(population(0.95, 200, np.random.default_rng(0))).run()
     before = len(audit.journal.records)
     assert audit.decision == "pass"
-    assert section(audit.journal).reason == "decided at look 1, 32 of at most 200 samples: robust_accuracy ≥ 0.5 passed"
+    assert section(audit.journal).reason == "decided at look 1, 32 of at most 200 samples: robust_accuracy ≥ 0.5 kept"
     assert len(Audit(audit.falls, journal=audit.journal).run().journal.records) == before
 
 

@@ -29,7 +29,7 @@ class LookGate(Record):
     high: FiniteFloat
     """Upper one-sided bound."""
     decision: Literal["pass", "fail", "open"]
-    """What the bounds come to."""
+    """What the bounds come to; in an incomplete or invalid audit the gate does not pass for all that."""
 
 
 class Look(Record):
