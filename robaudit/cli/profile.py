@@ -12,6 +12,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Audit profiles: list, show, validate, schema.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file.")]
+Names = Annotated[list[str], typer.Argument(help="Names, or YAML files.")]
 
 
 @app.command("list")
@@ -37,14 +38,25 @@ def _show(name: Name) -> None:
 
 
 @app.command("validate")
-def _validate(name: Name) -> None:
-    """Check a profile, its attacks and their parameters; exit 2 with one sentence where it is wrong."""
+def _validate(names: Names) -> None:
+    """Check profiles, their attacks and parameters; exit 2 with one sentence for each that is wrong."""
     from robaudit.audit.plan import validate_attacks
     from robaudit.audit.profile import load_profile
+    from robaudit.errors import UsageError
+    from robaudit.report.words import plain
 
-    profile = load_profile(name)
-    validate_attacks(profile)
-    typer.echo(f"{name}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
+    wrong: list[UsageError] = []
+    for name in names:
+        try:
+            profile = load_profile(name)
+            validate_attacks(profile)
+            typer.echo(f"{name}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
+        except UsageError as error:
+            wrong.append(error)
+    for error in wrong[:-1]:
+        typer.echo(f"robaudit: error: {plain(error, 2000)}", err=True)
+    if wrong:
+        raise wrong[-1]
 
 
 @app.command("schema")

@@ -1,0 +1,29 @@
+# robaudit with PyTorch and ONNX Runtime for NVIDIA GPUs; runs on machines without a GPU too.
+#
+#   docker build -t robaudit .
+#   docker run --rm --gpus all -v "$PWD:/work" --user "$(id -u):$(id -g)" robaudit scan model.onnx --data data.npz
+FROM python:3.12-slim-bookworm AS build
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY profiles profiles
+COPY robaudit robaudit
+# The wheels of PyTorch for Linux bring the CUDA libraries along, which ONNX Runtime finds there; the driver is the host's.
+RUN python -m venv /opt/robaudit \
+    && /opt/robaudit/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
+
+FROM python:3.12-slim-bookworm
+
+LABEL org.opencontainers.image.title="robaudit" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/robaudit /opt/robaudit
+ENV PATH=/opt/robaudit/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Any user may run it: what it writes goes into the mounted folder.
+RUN useradd --uid 10001 --create-home auditor && mkdir /work && chown auditor /work
+USER 10001
+WORKDIR /work
+ENTRYPOINT ["robaudit"]
+CMD ["--help"]

@@ -1,0 +1,250 @@
+"""What CI services take from this repository: schemas, and the action's own steps run as the service would run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from model_files import linear_onnx, weight
+
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+STEPS: dict[str, dict[str, Any]] = {step["name"]: step for step in ACTION["runs"]["steps"]}
+EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+
+
+def vendored(name: str) -> Draft7Validator:
+    """A schema of SchemaStore, as check-jsonschema packs it."""
+    pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema brings the schemas of CI services")
+    folder = files("check_jsonschema") / "builtin_schemas" / "vendor"
+    return Draft7Validator(json.loads((folder / f"{name}.json").read_text("utf-8")))
+
+
+def examples(kind: str) -> list[Any]:
+    """Examples in docs/ci.md, by what their first line says they are."""
+    blocks = re.findall(r"```yaml\n# (.*?)\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)
+    found = [yaml.safe_load(body) for name, body in blocks if kind in name]
+    assert found
+    return found
+
+
+def errors(validator: Draft7Validator, content: Any) -> list[str]:
+    return [error.message for error in validator.iter_errors(content)]
+
+
+def test_the_action_is_valid() -> None:
+    assert errors(vendored("github-actions"), ACTION) == []
+
+
+def test_workflows_in_the_documentation_are_valid_and_use_inputs_that_there_are() -> None:
+    workflows = examples(".github/workflows")
+    for workflow in workflows:
+        plain = json.loads(json.dumps({"on" if key is True else key: value for key, value in workflow.items()}))
+        assert errors(vendored("github-workflows"), plain) == []
+        uses = [s for job in workflow["jobs"].values() for s in job["steps"] if "robaudit" in s.get("uses", "")]
+        assert uses
+        assert all(set(step["with"]) <= set(ACTION["inputs"]) for step in uses)
+
+
+def test_the_gitlab_template_and_its_example_are_valid() -> None:
+    schema = vendored("gitlab-ci")
+    assert errors(schema, yaml.safe_load((ROOT / "action" / "gitlab.yml").read_text())) == []
+    for example in examples(".gitlab-ci.yml"):
+        assert errors(schema, example) == []
+        template = yaml.safe_load((ROOT / "action" / "gitlab.yml").read_text())
+        assert {job["extends"] for name, job in example.items() if name != "include"} == set(template)
+
+
+def test_every_input_is_documented() -> None:
+    page = (ROOT / "docs" / "ci.md").read_text("utf-8")
+    assert {name for name in ACTION["inputs"] if f"`{name}`" not in page} == set()
+    assert {name for name in ACTION["outputs"] if f"`{name}`" not in page} == set()
+
+
+def test_inputs_reach_the_shell_through_the_environment_alone() -> None:
+    for step in STEPS.values():
+        assert not EXPRESSION.search(step.get("run", "")), "an input in a script would be read as shell code"
+    used = {
+        name
+        for step in STEPS.values()
+        for text in map(str, walk(step))
+        for name in re.findall(r"inputs\.([\w-]+)", text)
+    }
+    assert used == set(ACTION["inputs"])
+
+
+def walk(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [found for item in value.values() for found in walk(item)]
+    return [value]
+
+
+def test_reports_are_kept_whatever_the_verdict() -> None:
+    names = list(STEPS)
+    assert names.index("Upload SARIF") < names.index("Gate")
+    assert names.index("Keep the reports") < names.index("Gate")
+    assert all("!cancelled()" in STEPS[name]["if"] for name in ("Upload SARIF", "Keep the reports", "Gate"))
+
+
+def run_step(
+    name: str, folder: Path, inputs: dict[str, str], path: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """A step as GitHub runs it: `bash` with the inputs in its environment, given or by default."""
+    values = {key: str(entry.get("default", "")) for key, entry in ACTION["inputs"].items()} | inputs
+
+    def filled(text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            expression = match[1]
+            return str(ROOT) if expression == "github.action_path" else values[expression.removeprefix("inputs.")]
+
+        return EXPRESSION.sub(value, text)
+
+    environment = {key: filled(text) for key, text in STEPS[name]["env"].items() if "steps." not in text}
+    for variable in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        (folder / variable).touch()
+        environment[variable] = str(folder / variable)
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ROBAUDIT_")}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS[name]["run"]],
+        cwd=folder,
+        env={**clean, **environment, "PATH": path, "OMP_NUM_THREADS": "1", **more},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in (folder / "GITHUB_OUTPUT").read_text().splitlines())
+
+
+REAL = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_real_scan_through_the_action(tmp_path) -> None:
+    linear_onnx(tmp_path / "m.onnx")
+    x = np.random.default_rng(0).random((12, 3, 4, 4), dtype=np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=(x.reshape(12, -1) @ weight(5, 48)).argmax(1))
+    (tmp_path / "p.yaml").write_text(
+        "name: tiny\nthreat: {norm: linf, eps: 0.1}\nattacks: [{id: fgsm}]\nchecks: [clean, evidence]\n"
+    )
+    stated = "--mean=0\n--std=1\n--layout=nchw\n--domain=0,1\n--no-progress"
+    inputs = {"model": "m.onnx", "data": "d.npz", "profile": "p.yaml", "min-robust": "1", "args": stated}
+    done = run_step("Scan", tmp_path, inputs, REAL)
+    assert done.returncode == 0, done.stderr
+    told = outputs(tmp_path)
+    assert told["exit-code"] == "1", done.stderr
+    reports = Path(told["report-dir"])
+    assert {path.suffix for path in reports.glob("1-m.onnx.*")} == {".json", ".md", ".html", ".xml", ".csv", ".log"}
+    assert [path.name for path in Path(told["sarif"]).iterdir()] == ["1-m.onnx.sarif"]
+    assert (reports / "1-m.onnx" / "evidence.npz").is_file()
+    assert (tmp_path / "GITHUB_STEP_SUMMARY").read_text() == (reports / "1-m.onnx.md").read_text()
+    gate = run_step("Gate", tmp_path, {}, REAL, ROBAUDIT_ACTION_CODE=told["exit-code"])
+    assert gate.returncode == 1
+
+
+@pytest.fixture
+def pretender(tmp_path) -> str:
+    """A robaudit that puts down its arguments, and exits with the code in the model's name."""
+    program = tmp_path / "bin" / "robaudit"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, re, sys\n"
+        f"open({str(tmp_path / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+        "assert not [n for n in os.environ if n.startswith('ROBAUDIT_')]\n"
+        "print('robaudit: error: `code` <b>html</b>', file=sys.stderr)\n"
+        "sys.exit(int((re.findall(r'exit(\\d)', sys.argv[-1]) or ['0'])[0]))\n"
+    )
+    program.chmod(0o755)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def calls(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "evil", ["$(touch pwned).onnx", "`touch pwned`.onnx", "a;touch pwned;.onnx", "--trust-model", "a b'\"\\.onnx", "*"]
+)
+def test_nothing_in_an_input_is_run(tmp_path, pretender, evil) -> None:
+    inputs = {"model": evil, "data": evil, "args": evil, "report-dir": "out dir"}
+    done = run_step("Scan", tmp_path, inputs, pretender)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "pwned").exists()
+    (call,) = calls(tmp_path)
+    assert call[-2:] == ["--", evil]
+    assert f"--data={evil}" in call
+    assert evil in call[:-1]
+    summary = (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
+    assert "    robaudit: error: `code` <b>html</b>" in summary
+    assert outputs(tmp_path)["sarif"] == ""
+
+
+def test_several_models_exit_with_the_worst(tmp_path, pretender) -> None:
+    done = run_step("Scan", tmp_path, {"model": "exit0.onnx\nexit4.onnx\n\nexit1.onnx\n"}, pretender)
+    assert done.returncode == 0
+    assert len(calls(tmp_path)) == 3
+    assert outputs(tmp_path)["exit-code"] == "1"
+    assert outputs(tmp_path)["report-dir"] == str(tmp_path / "robaudit-report")
+
+
+def test_no_model_is_a_usage_error(tmp_path, pretender) -> None:
+    assert run_step("Scan", tmp_path, {"model": "\n"}, pretender).returncode == 0
+    assert outputs(tmp_path)["exit-code"] == "2"
+
+
+@pytest.mark.parametrize(("given", "installed"), [("", str(ROOT)), ("robaudit==9; $(x)", "robaudit==9; $(x)")])
+def test_the_install_step(tmp_path, given, installed) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/bash\nprintf '%s\\n' \"$@\" > {tmp_path}/calls\n")
+    python.chmod(0o755)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    done = run_step("Install robaudit", tmp_path, {"install": given, "pip-args": "-i\nplace"}, path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "calls").read_text().splitlines()[-4:] == ["-i", "place", "--", installed]
+
+
+def test_the_pre_commit_hook_runs_on_this_repositorys_profiles() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    chosen = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "profiles").iterdir())]
+    assert all(re.search(hook["files"], name) for name in chosen)
+    program, *words = hook["entry"].split()
+    assert program == "robaudit"
+    robaudit = str(Path(sys.executable).with_name(program))
+    done = subprocess.run([robaudit, *words, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, len(chosen)), done.stderr
+
+
+def test_every_wrong_profile_is_told(tmp_path) -> None:
+    (tmp_path / "a.yaml").write_text("name: a\nattacks: [{id: pdg}]\n")
+    (tmp_path / "b.yaml").write_text("nonsense: 1\n")
+    robaudit = str(Path(sys.executable).with_name("robaudit"))
+    done = subprocess.run(
+        [robaudit, "profile", "validate", "a.yaml", "quick", "b.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout.startswith("quick: valid")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_image_runs_as_no_administrator() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users
+    assert users[-1] not in ("root", "0")
+    copied = {
+        word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
+    }
+    assert all((ROOT / name).exists() for name in copied)
