@@ -14,10 +14,11 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, StartingPool, Stop
 from robaudit.attacks.requests import Answer
 from robaudit.engine.cohorts import Cohorts
-from robaudit.engine.evaluator import Account, Evaluator
+from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
+from robaudit.engine.rows import Account
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, still_standing
 from robaudit.threat.model import Access, Goal, ThreatModel
 

@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, Slots
+from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision, searching
+from robaudit.engine.rows import Account, Rows, flatten, spread
 from robaudit.errors import AuditError
-from robaudit.threat.model import Access, goal_reached
+from robaudit.threat.model import Access
 
-__all__ = ["Account", "Evaluator"]
+__all__ = ["Evaluator"]
 
 T = TypeVar("T")
-
-
-@dataclass
-class Account(Slots):
-    """Model evaluations of each slot, [S] int64 each; judging is billed apart."""
-
-    forwards: Tensor
-    backwards: Tensor
-    queries: Tensor
-    judged: Tensor
-    refused: Tensor
-
-    @classmethod
-    def empty(cls, slots: int, device: torch.device) -> Account:
-        """Accounts of new slots."""
-        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(5)))
-
-
-@dataclass
-class _Rows:
-    """The flat rows of a request and where they belong."""
-
-    asked: Tensor
-    """The request's points as they were given."""
-    points: Tensor
-    wanted: Tensor
-    """Bool with the request's leading dimensions: the rows that are asked."""
-    slot: Tensor | None
-    """The slot of each row; None: one row a slot."""
-    whole: bool
-    """Whether every row is asked."""
-
-    def of(self, values: Tensor) -> Tensor:
-        """What belongs to each row, of a tensor with the slots first."""
-        return values if self.slot is None else values[self.slot]
 
 
 class Evaluator:
@@ -106,15 +71,15 @@ class Evaluator:
         self._admit(request, access)
         if isinstance(request, Gradient) and request.plain:
             return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget, draws))
-        rows = self._flatten(request, problem, account, budget)
+        rows = flatten(request, problem, account, budget)
         if isinstance(request, Scores | Labels):
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
             scores = self._chunks(rows.points, lambda x, _: self.target.scores(x))
             if isinstance(request, Labels):
                 labels = scores.argmax(1)
                 labels[~scores.isfinite().all(1)] = -1
-                return self._spread(problem, rows, labels, None, None, None)
-            return self._spread(problem, rows, scores.argmax(1), scores, None, None)
+                return spread(problem, rows, labels, None, None, None)
+            return spread(problem, rows, scores.argmax(1), scores, None, None)
         each = rows.wanted.numel() // len(problem)
         count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
         account.forwards += count
@@ -125,10 +90,10 @@ class Evaluator:
             assert request.loss is not None
             account.backwards += count
             logits, loss, gradient = self._gradients(model, request, problem, rows, draws)
-            return self._spread(problem, rows, logits.argmax(1), logits, loss, gradient)
+            return spread(problem, rows, logits.argmax(1), logits, loss, gradient)
         with torch.no_grad():
             logits = self._logits(model, rows.points, draws)
-        return self._spread(problem, rows, logits.argmax(1), logits, None, None)
+        return spread(problem, rows, logits.argmax(1), logits, None, None)
 
     def _admit(self, request: Request, access: Access) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)
@@ -142,64 +107,6 @@ class Evaluator:
         if self.surrogates is None:
             raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
         return self.surrogates
-
-    def _flatten(self, request: Request, problem: Problem, account: Account, budget: int | None) -> _Rows:
-        several = request.points.dim() == problem.x.dim() + 1
-        lead = request.points.shape[:2] if several else request.points.shape[:1]
-        wanted = request.rows
-        limited = budget is not None and isinstance(request, Scores | Labels)
-        every = wanted is None and not limited
-        if wanted is None:
-            wanted = torch.ones(lead, dtype=torch.bool, device=problem.x.device)
-        if budget is not None and limited:
-            left = budget - account.queries
-            position = wanted.reshape(len(problem), -1).cumsum(1)
-            wanted = wanted & (position <= left[:, None]).reshape(lead)
-        if not every and not bool(wanted.all()):  # the question is a wait on a GPU
-            slot = wanted.reshape(len(problem), -1).nonzero()[:, 0]
-            return _Rows(request.points, request.points[wanted], wanted, slot, whole=False)
-        if not several:
-            return _Rows(request.points, request.points, wanted, None, whole=True)
-        slot = torch.arange(len(problem), device=problem.x.device).repeat_interleave(lead[1])
-        return _Rows(request.points, request.points.reshape(-1, *problem.shape), wanted, slot, whole=True)
-
-    def _spread(
-        self,
-        problem: Problem,
-        rows: _Rows,
-        labels: Tensor,
-        logits: Tensor | None,
-        loss: Tensor | None,
-        gradient: Tensor | None,
-    ) -> Answer:
-        """Put flat results back into the request's leading dimensions."""
-
-        def spread(flat: Tensor | None, fill: float = 0) -> Tensor | None:
-            if flat is None or rows.slot is None:
-                return flat
-            if rows.whole:
-                return flat.reshape(*rows.wanted.shape, *flat.shape[1:])
-            out = flat.new_full((*rows.wanted.shape, *flat.shape[1:]), fill)
-            out[rows.wanted] = flat
-            return out
-
-        reached = goal_reached(labels, rows.of(problem.label), rows.of(problem.goal))
-        if logits is None:  # a label that is not known reaches nothing
-            reached &= labels >= 0
-        fooled = spread(reached)
-        placed = spread(labels, -1)
-        assert fooled is not None
-        assert placed is not None
-        return Answer(
-            points=rows.asked,
-            answered=rows.wanted,
-            fooled=fooled,
-            refused=torch.zeros_like(fooled),
-            labels=placed,
-            logits=spread(logits),
-            loss=spread(loss),
-            gradient=spread(gradient),
-        )
 
     def _logits(self, model: Differentiable, points: Tensor, draws: int) -> Tensor:
         return _averaged(self._chunks(_repeated(points, draws), lambda x, _: self._call(model, x)), draws)
@@ -234,7 +141,7 @@ class Evaluator:
         return results
 
     def _gradients(
-        self, model: Differentiable, request: Gradient, problem: Problem, rows: _Rows, draws: int
+        self, model: Differentiable, request: Gradient, problem: Problem, rows: Rows, draws: int
     ) -> tuple[Tensor, Tensor, Tensor]:
 
         def each(values: Tensor) -> Tensor:
@@ -261,7 +168,7 @@ class Evaluator:
         return _averaged(logits, draws), _averaged(loss, draws), _averaged(gradient, draws)
 
     def _jacobian(
-        self, model: Differentiable, request: Jacobian, problem: Problem, rows: _Rows, account: Account, draws: int
+        self, model: Differentiable, request: Jacobian, problem: Problem, rows: Rows, account: Account, draws: int
     ) -> Answer:
         """One backward a class: on a CPU, a batched backward is no faster where the model is more than tiny."""
         assert request.classes is not None
@@ -271,7 +178,7 @@ class Evaluator:
         wants = sloped if rows.whole else sloped[rows.wanted]
         if request.slopes is None or bool(wants.all()):
             logits, jacobian = self._class_rows(model, request, problem, rows.points, slot, draws)
-            return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+            return spread(problem, rows, logits.argmax(1), logits, None, jacobian)
         with torch.no_grad():
             plain = self._logits(model, rows.points[~wants], draws)
         logits = plain.new_zeros(len(wants), plain.shape[1])
@@ -280,7 +187,7 @@ class Evaluator:
         if bool(wants.any()):
             asked = rows.points[wants], slot[wants]
             logits[wants], jacobian[wants] = self._class_rows(model, request, problem, *asked, draws)
-        return self._spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+        return spread(problem, rows, logits.argmax(1), logits, None, jacobian)
 
     def _class_rows(
         self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor, draws: int

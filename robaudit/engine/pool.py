@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
-from robaudit.engine.evaluator import Account
 from robaudit.engine.judge import Verdicts
+from robaudit.engine.rows import Account
 from robaudit.engine.units import Unit, UnitResult
 
 __all__ = ["Pool", "judged_result", "result_of"]

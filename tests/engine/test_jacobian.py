@@ -8,7 +8,8 @@ from models import FakeFile, network
 
 from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.requests import Jacobian
-from robaudit.engine.evaluator import Account, Evaluator
+from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.rows import Account
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm
 

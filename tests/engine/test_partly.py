@@ -8,7 +8,8 @@ from models import network
 from test_jacobian import problem_of
 
 from robaudit.attacks.requests import Gradient
-from robaudit.engine.evaluator import Account, Evaluator
+from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.rows import Account
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Access
 
