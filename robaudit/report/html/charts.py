@@ -104,7 +104,8 @@ def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
         axes.fill_between(eps, low, high, step="post", color=ACCENT, alpha=0.18, linewidth=0)
         axes.step(eps, [100 * (point.estimate or 0.0) for point in points], where="post", color=ACCENT, linewidth=2.2)
         axes.axvline(curve.area_eps, color=MARK, linewidth=1.6, linestyle=(0, (5, 3)))
-        axes.text(curve.area_eps, 99, f" eps {number(curve.area_eps)}", va="top", color=MARK, clip_on=True)
+        side = "right" if curve.area_eps > 0.7 * eps[-1] else "left"
+        axes.text(curve.area_eps, 99, f" eps {number(curve.area_eps)} ", va="top", ha=side, color=MARK)
         if curve.median_distance is not None and curve.median_distance <= eps[-1]:
             axes.plot(
                 [curve.median_distance], [0], marker="^", markersize=9, color=INK, clip_on=False, linestyle="none"

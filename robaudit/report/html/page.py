@@ -17,7 +17,7 @@ from robaudit.audit.result import Gate, Result
 from robaudit.errors import UsageError
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
-from robaudit.report.facts import STATUS_WORDS, attack_notes, error_lines, pairs_words
+from robaudit.report.facts import STATUS_WORDS, attack_notes, error_lines, pairs_words, stopping_words
 from robaudit.report.html import sections
 from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
 from robaudit.report.html.classes import class_rows
@@ -84,6 +84,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "notices": sections.notices(result),
         "cards": sections.cards(result),
         "pairs": pairs_words(result),
+        "stopped": stopping_words(result),
+        "sure": f"{100 * result.worst_case.upper_bound_observed.confidence:.4g} %",
         "bracket": bracket_chart(result),
         "threat": threat_words(result.threat_model),
         "attacks": sections.attack_rows(result),
