@@ -254,6 +254,7 @@ def outcome(result: Result) -> str:
     content = result.model_dump(mode="json")
     for name in ("started", "finished", "seconds", "resumed", "notes", "command", "id", "batch_size"):
         del content["run"][name]
+    content.pop("digest", None)  # of the times too
     del content["profile"]["settings"], content["profile"]["sources"]
     for attack in content["attacks"]:
         del attack["seconds"]
