@@ -234,3 +234,14 @@ def test_lbfgs_finds_the_minimum_of_its_objective_in_the_box() -> None:
 def test_a_margin_that_is_none_is_refused(confidence: object) -> None:
     with pytest.raises(UsageError, match="confidence"):
         make_attack("cw-l2", {"confidence": confidence})
+
+
+def test_cw_linf_goes_on_where_its_first_round_reached_nothing() -> None:
+    target = linear((1, 4, 4), 3)
+    steps, rate = 10, 0.01
+    reach = steps * rate / 2  # the box moves by at most half of the free variables
+    samples = [s for s in samples_for(target, 12) if closed_form(target, s, Norm.LINF) > reach]
+    assert len(samples) > 2
+    found = smallest(target, make_attack("cw-linf", {"steps": steps, "learning_rate": rate}), Norm.LINF, samples)
+    for sample in samples:
+        assert found[sample.index].distance <= 1.2 * closed_form(target, sample, Norm.LINF)

@@ -55,9 +55,9 @@ class CWLInf(PenaltyAttack[Search]):
     Source: Carlini & Wagner 2017, "Towards Evaluating the Robustness of Neural Networks", section VI-C. A round
     is won once a point fools within τ; then τ falls to ``decrease`` of that point's distance, and the next round
     starts there. After a round lost it falls by less, to the square root of the factor, until that is above 0.99,
-    where the paper stops at once. c counts in units of 1/|∂margin/∂x|∞ where the
-    round begins and doubles four times in it, and no step is longer than a quarter of τ.
-    At the end the way between the sample and the nearest point found is halved a few times.
+    where the paper stops at once; as many rounds may be lost before the first success, and go on from each other.
+    c counts in units of 1/|∂margin/∂x|∞ where the round begins and doubles four times in it, and no step is longer
+    than a quarter of τ. At the end the way between the sample and the nearest point found is halved a few times.
     L-infinity; untargeted and targeted.
     Cost: at most ``rounds`` x ``steps`` + ``halvings`` forwards and backwards for each confidence, in practice
     a small part; a success in the ball ends it, unless the audit seeks smallest distances.
@@ -101,7 +101,9 @@ class CWLInf(PenaltyAttack[Search]):
         outside = delta.sign() * (delta.abs() > per_slot(tau, delta))
         assert seen.answer.gradient is not None
         steepest = distance(Norm.LINF, seen.answer.gradient).to(tau.dtype)
-        c = torch.where(search.step == 0, self.first_c / steepest.clamp_min(1e-30), search.c)
+        never = search.reach.isinf()
+        begins = (search.step == 0) & ((search.round == 0) | ~never)
+        c = torch.where(begins, self.first_c / steepest.clamp_min(1e-30), search.c)
         slope = (outside + seen.pull * per_slot(c, delta)) * (2 * point * (1 - point))
         move, adam = search.adam.moved(slope, (tau / 2).clamp_max(self.learning_rate))
         size = seen.size.to(tau.dtype)
@@ -111,11 +113,14 @@ class CWLInf(PenaltyAttack[Search]):
         raised = (search.step + 1) % max(self.steps // TRIES, 1) == 0
         reach = torch.where(won, size, search.reach)
         factor = torch.where(lost, search.factor.sqrt(), search.factor)
-        kept = select(won, search.free, search.kept)
+        factor = torch.where(won & never, self.decrease, factor)
+        on = search.free - move
+        # Where no round was won yet, the next one goes on from here instead of trying the same again
+        kept = select(won, search.free, select(never, on, search.kept))
         return Search(
-            free=select(ended, kept, search.free - move),
+            free=select(ended, kept, on),
             kept=kept,
-            adam=adam.cleared(ended | raised),
+            adam=adam.cleared((ended | raised) & ~(never & ~won)),
             c=torch.where(raised, c * 2, c),
             tau=torch.where(ended, factor * reach, tau),
             reach=reach,
@@ -125,5 +130,5 @@ class CWLInf(PenaltyAttack[Search]):
         )
 
     def over(self, problem: Problem, search: Search) -> Tensor:
-        """After the last round, or where the first one was lost."""
-        return (search.round >= self.rounds) | (search.factor > FINEST) | (search.round > 0) & search.reach.isinf()
+        """After the last round, or after a few that were lost."""
+        return (search.round >= self.rounds) | (search.factor > FINEST)
