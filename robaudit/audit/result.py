@@ -6,6 +6,7 @@ it. Models are frozen; change one with ``model_copy(update={...})``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Any
 
@@ -94,6 +95,7 @@ __all__ = [
     "Verdict",
     "VerdictStatus",
     "WorstCase",
+    "content_digest",
     "result_schema",
 ]
 
@@ -144,6 +146,9 @@ class Result(Record):
     """Everything that went wrong."""
     samples: tuple[Sample, ...] = ()
     """One entry a drawn sample, in data order."""
+    digest: str | None = None
+    """SHA-256 of everything else, to notice a file that was edited; it proves nothing of who wrote it. In a file
+    always; see :func:`content_digest`."""
 
     def to_json(self) -> str:
         """The result as JSON text, indented by 2, ended by a newline."""
@@ -151,7 +156,22 @@ class Result(Record):
         for name in ON_REQUEST:
             if not content[name]:
                 del content[name]
+        content["digest"] = content_digest(content)
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a result's JSON without its digest: keys sorted, no spaces, ASCII; 1.0 is written as 1."""
+    rest = _canonical({name: value for name, value in content.items() if name != "digest"})
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def result_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from robaudit.audit.result import SCHEMA_VERSION, Result
+from robaudit.audit.result import SCHEMA_VERSION, Result, content_digest
 from robaudit.errors import AuditError, UsageError
 
 __all__ = ["load_result", "parse_result", "save_result", "write_atomic"]
@@ -28,7 +28,8 @@ def parse_result(text: str | bytes, name: str) -> Result:
         name: what to call the text in an error.
 
     Raises:
-        UsageError: invalid or truncated JSON, another schema version, or content that the schema refuses.
+        UsageError: invalid or truncated JSON, another schema version, content that the schema refuses, or that
+            was edited.
     """
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)
@@ -47,12 +48,19 @@ def parse_result(text: str | bytes, name: str) -> Result:
             f"{name} has schema version {version!s:.20}, and this robaudit reads {SCHEMA_VERSION}; "
             "scan again, or use the robaudit that wrote it"
         )
+    digest = content.pop("digest", None)
     try:
-        return Result.model_validate(content)
+        result = Result.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{name} is not a valid robaudit result: {where}: {first['msg']}") from error
+    if digest != content_digest(content):
+        raise UsageError(
+            f"{name} was changed after robaudit wrote it: its digest does not fit its content; take the original, or "
+            "audit again"
+        )
+    return result
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:

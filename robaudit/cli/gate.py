@@ -158,7 +158,7 @@ def print_gates(decided: Result) -> None:
 
     for entry in decided.gates:
         status = entry.status if entry.ignore is None or not entry.ignore.active else f"({entry.status})"
-        typer.echo(f"{status:<15}{plain(entry.metric, 60):<20} {plain(entry.message)}")
+        typer.echo(f"{status:<12} {plain(entry.metric, 60):<20} {plain(entry.message)}")
     for reason in decided.verdict.reasons:
         if reason.startswith(("ignored until", "the exception to")):
             typer.echo(plain(reason))

@@ -61,8 +61,15 @@ def run(finished, tmp_path) -> Path:
     """A copy of a finished run, to be harmed."""
     shutil.copytree(finished, tmp_path / "copy")
     path = tmp_path / "copy" / "run" / "result.json"
-    path.write_text(path.read_text().replace(str(finished), str(tmp_path / "copy")))
+    edited(path, str(finished), str(tmp_path / "copy"))
     return path.parent
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    """Replace a text in a result, and give it the digest that it has then."""
+    content = json.loads(path.read_text().replace(old, new))
+    del content["digest"]
+    save_result(Result.model_validate(content), path)
 
 
 def tampered(run: Path, **arrays: np.ndarray) -> None:
@@ -197,8 +204,7 @@ def test_evidence_that_cannot_be_vouched_for_is_no_replay(run, harm, words) -> N
 
 
 def test_evidence_outside_of_the_run_is_refused(run) -> None:
-    text = (run / "result.json").read_text().replace('"path": "evidence.npz"', '"path": "../run/evidence.npz"')
-    (run / "result.json").write_text(text)
+    edited(run / "result.json", '"path": "evidence.npz"', '"path": "../run/evidence.npz"')
     with pytest.raises(AuditError, match="outside of its own folder"):
         replay(ReplayRequest(run))
 

@@ -15,7 +15,7 @@ from robaudit.stats import rate
 
 KEYS = [
     *("schema_version", "tool", "run", "verdict", "target", "data", "threat_model", "profile", "environment"),
-    *("clean", "worst_case", "attacks", "checks", "gates", "evidence", "limitations", "errors", "samples"),
+    *("clean", "worst_case", "attacks", "checks", "gates", "evidence", "limitations", "errors", "samples", "digest"),
 ]
 
 
@@ -85,6 +85,10 @@ def _damaged(text, how):
         del content["worst_case"]
     elif how == "edited":
         content["worst_case"]["upper_bound_observed"]["k"] = 1000
+    elif how == "rate":
+        content["worst_case"]["upper_bound_observed"]["k"] = 99
+    elif how == "bare":
+        del content["digest"]
     elif how == "type":
         content["attacks"][0]["queries"] = "many"
     return json.dumps(content)
@@ -99,6 +103,8 @@ def _damaged(text, how):
         ("missing", "worst_case: Field required"),
         ("edited", "1000 of 100"),
         ("type", "attacks.0.queries"),
+        ("rate", "was changed after robaudit wrote it"),
+        ("bare", "was changed after robaudit wrote it"),
     ],
 )
 def test_a_wrong_result_is_refused_in_one_sentence(result, tmp_path, how, words):
@@ -152,3 +158,9 @@ def test_a_failed_write_leaves_the_old_file(result, tmp_path, monkeypatch):
 
 def test_an_unknown_rate_is_null():
     assert make_result(k=0, n=0).worst_case.upper_bound_observed == rate(0, 0)
+
+
+def test_a_result_may_be_formatted_anew(result, tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(json.loads(result.to_json()), sort_keys=True).replace("60.0", "60"))
+    assert load_result(path) == result

@@ -239,10 +239,19 @@ def test_gate(robaudit, run_folder, arguments, code, words) -> None:
 def test_gate_refuses(robaudit, run_folder) -> None:
     refused(robaudit("gate", run_folder, "--min-robust", "40"), "between 0 and 1")
     refused(robaudit("gate", run_folder, "--on-inconclusive", "ignore"), "fail, warn or pass")
-    result = json.loads((run_folder / "result.json").read_text())
-    result["profile"]["resolved"] = {}
-    (run_folder / "result.json").write_text(json.dumps(result))
-    refused(robaudit("gate", run_folder), "no profile")
+    refused(robaudit("gate", run_folder, "--fail-on", "all"), "error, warn or never")
+    refused(robaudit("gate", run_folder, "--as-of", "soon"), "2026-12-31")
+    refused(robaudit("gate", run_folder, "--gate", "robust_acuracy>=0.6"), "did you mean 'robust_accuracy'")
+    refused(robaudit("gate", run_folder, "--gate", "attack.apgd.success_rate<=0.6"), "did you mean 'apgd-ce'")
+    refused(robaudit("gate", run_folder, "--gate", "class.cat.robust_accuracy>=0.6"), "from 0 to 9")
+    refused(robaudit("gate", run_folder, "--gate", "median_distance>=0.1"), "--curve")
+    refused(robaudit("gate", run_folder, "--gate", "regression<=0.1"), "--baseline")
+    refused(robaudit("gate", run_folder, "--gates", run_folder / "none.yaml"), "cannot be read")
+    result = (run_folder / "result.json").read_text()
+    (run_folder / "result.json").write_text(result.replace('"k": 41', '"k": 91'))
+    refused(robaudit("gate", run_folder), "was changed")
+    (run_folder / "result.json").write_text(result[: len(result) // 2])
+    refused(robaudit("gate", run_folder), "truncated")
 
 
 # demo
