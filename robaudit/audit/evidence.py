@@ -13,18 +13,14 @@ from numpy.typing import NDArray
 
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
-from robaudit.audit.pictures import eight_bit_pair, is_picture, png
+from robaudit.audit.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
 from robaudit.audit.samples import SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of
 
-__all__ = ["PICTURES", "clear_pictures", "write_evidence"]
+__all__ = ["write_evidence"]
 
 NAME = "evidence.npz"
-PICTURES = "evidence"
-"""Folder of the pictures, NNNN-original.png and NNNN-adversarial.png by row of the archive."""
-MOST_PICTURES = 16
-SIDES = ("original", "adversarial")
 
 
 def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
@@ -73,25 +69,14 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
     return {"path": NAME, "sha256": sha256_file(folder / NAME), "count": len(breaches)}
 
 
-def clear_pictures(folder: Path) -> None:
-    """Remove the pictures that an earlier session wrote; nothing else in their folder."""
-    for row in range(MOST_PICTURES):
-        for side in SIDES:
-            _picture(folder, row, side).unlink(missing_ok=True)
-
-
-def _picture(folder: Path, row: int, side: str) -> Path:
-    return folder / PICTURES / f"{row:04d}-{side}.png"
-
-
 def _write_pictures(folder: Path, store: SampleStore, breaches: Sequence[Breach]) -> None:
-    for row, breach in enumerate(breaches[:MOST_PICTURES]):
+    for row, breach in enumerate(breaches[:MOST]):
         origin, point = store(breach.sample).u, breach.point
         if not is_picture(origin.shape):
             return
-        (folder / PICTURES).mkdir(exist_ok=True)
+        picture_path(folder, row, SIDES[0]).parent.mkdir(exist_ok=True)
         for side, levels in zip(SIDES, eight_bit_pair(origin, point), strict=True):
-            _picture(folder, row, side).write_bytes(png(levels))
+            picture_path(folder, row, side).write_bytes(png(levels))
 
 
 def _confidences(journal: Journal, count: int) -> NDArray[np.float64] | None:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["eight_bit_pair", "is_picture", "png"]
+__all__ = ["MOST", "SIDES", "clear_pictures", "eight_bit_pair", "is_picture", "picture_path", "png"]
 
 CHANNELS = (1, 3, 4)
+FOLDER = "evidence"
+MOST = 16
+"""Rows of the archive that are kept as pictures too."""
+SIDES = ("original", "adversarial")
+
+
+def picture_path(folder: Path, row: int, side: str) -> Path:
+    """Where a row of a run's archive is kept as a picture."""
+    return folder / FOLDER / f"{row:04d}-{side}.png"
+
+
+def clear_pictures(folder: Path) -> None:
+    """Remove the pictures that an earlier session wrote; nothing else in their folder."""
+    for row in range(MOST):
+        for side in SIDES:
+            picture_path(folder, row, side).unlink(missing_ok=True)
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:

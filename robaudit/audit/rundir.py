@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from robaudit.audit.pictures import clear_pictures
 from robaudit.errors import UsageError
 
 __all__ = ["RESULT", "claimed", "locked"]
@@ -52,6 +53,7 @@ def _take_up(folder: Path, run_id: str, fresh: bool) -> None:
     elif fresh or not (folder / JOURNAL).exists():  # an audit that was refused left nothing
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
+        clear_pictures(folder)
     elif json.loads(marker.read_text()).get("run") != run_id:
         raise UsageError(
             f"{folder} holds another audit (of another file, data, profile, seed or version); choose another "

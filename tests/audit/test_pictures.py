@@ -13,9 +13,9 @@ from PIL import Image
 from run_kit import make_data, make_onnx, make_profile, make_request, predict, run_here
 
 from robaudit.audit.archive import read_examples
-from robaudit.audit.evidence import MOST_PICTURES
-from robaudit.audit.pictures import eight_bit_pair, is_picture, png
+from robaudit.audit.pictures import MOST, eight_bit_pair, is_picture, png
 from robaudit.audit.result import Evidence, Result
+from robaudit.audit.rundir import MARKER, claimed
 from robaudit.checks.evidence import eight_bit
 from robaudit.errors import AuditError
 
@@ -63,11 +63,9 @@ def run(tmp_path: Path) -> tuple[Path, Result]:
 
 def test_the_first_examples_are_kept_as_pairs_of_pictures(run, tmp_path):
     folder, result = run
-    assert result.evidence.count > MOST_PICTURES
+    assert result.evidence.count > MOST
     names = sorted(path.name for path in (folder / "evidence").iterdir())
-    assert names == sorted(
-        f"{row:04d}-{side}.png" for row in range(MOST_PICTURES) for side in ("original", "adversarial")
-    )
+    assert names == sorted(f"{row:04d}-{side}.png" for row in range(MOST) for side in ("original", "adversarial"))
     archive = np.load(folder / "evidence.npz")
     shown = np.stack([np.asarray(Image.open(folder / "evidence" / f"{row:04d}-adversarial.png")) for row in range(16)])
     first = np.load(tmp_path / "d.npz")["x"][archive["index"][0]]
@@ -102,6 +100,13 @@ def test_a_second_run_leaves_no_picture_of_the_first(run, tmp_path):
         (folder / path).unlink()
     assert run_here(request, folder).evidence.count == 0
     assert [path.name for path in (folder / "evidence").iterdir()] == ["mine.png"]
+
+
+def test_a_fresh_audit_leaves_no_picture_of_the_last(run):
+    folder, _ = run
+    (folder / MARKER).write_text('{"run": "old"}')
+    with claimed(folder, "new", fresh=True):
+        assert list((folder / "evidence").iterdir()) == []
 
 
 def test_evidence_that_is_missing_changed_or_damaged_is_refused(run, tmp_path):
