@@ -75,9 +75,12 @@ def build_curve(
 
 
 def _spacing(eps: float, ordered: Sequence[float], whole: bool) -> tuple[float, int]:
-    """Spacing of the even points and their number: up to twice ε, or as far as most samples reach if that is less."""
+    """Spacing of the even points and their number: past ε and past where half of the samples that fell at some distance
+    have fallen, or as far as most samples reach if that is less.
+    """
     reach = 2 * eps
     if ordered:
+        reach = max(reach, 1.2 * ordered[(len(ordered) - 1) // 2])
         reach = min(reach, 1.2 * ordered[math.ceil(0.9 * len(ordered)) - 1] or reach)
     rough = reach / EVEN
     power = 10.0 ** math.floor(math.log10(rough))

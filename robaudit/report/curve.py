@@ -74,12 +74,13 @@ def curve_sentences(result: Result, curve: Curve) -> list[str]:
     sure = f"{curve.confidence:.0%}"
     found = []
     if curve.median_distance is not None:
-        low = "unknown" if curve.median_low is None else number(curve.median_low)
-        high = "unknown" if curve.median_high is None else number(curve.median_high)
-        found.append(
-            f"Half of the {samples} fall at {number(curve.median_distance)} or nearer "
-            f"(median; {sure} interval {low} to {high})."
-        )
+        interval = f"{sure} interval unknown: too few samples"
+        if curve.median_low is not None:
+            high = "beyond what was found" if curve.median_high is None else number(curve.median_high)
+            interval = f"{sure} interval {number(curve.median_low)} to {high}"
+        one = samples.replace(f"{n} samples", "one sample")
+        half = f"Half of the {samples} fall" if n > 1 else f"The {one} falls"
+        found.append(f"{half} at {number(curve.median_distance)} or nearer (median; {interval}).")
     if curve.area is not None:
         mean = curve.area / curve.area_eps
         found.append(f"Mean {metric} from eps 0 to {number(curve.area_eps)}: {mean:.1%} (area {number(curve.area)}).")

@@ -65,3 +65,18 @@ def test_plain_characters_alone_carry_the_drawing(result: Result) -> None:
 
 def test_nothing_is_drawn_without_a_curve() -> None:
     assert "at every eps" not in render_text(conclude(make_result(), []))
+
+
+def test_samples_that_fall_far_beyond_eps_are_drawn_falling() -> None:
+    curve = build_curve("linf", EPS, {i: 0.2 + i / 100 for i in range(10)}, 10, 10, ["fmn"])
+    text = render_text(conclude(make_result(k=10, n=10, curves=(curve,)), []))
+    rows = [line for line in lines(text) if "|" in line]
+    shares = [float(line.split()[-3].rstrip("%")) for line in rows]
+    assert shares[0] == 100.0
+    assert min(shares) <= 50.0
+
+
+def test_one_sample_is_told_without_an_interval() -> None:
+    curve = build_curve("linf", EPS, {0: 0.2}, 1, 1, ["fmn"])
+    text = " ".join(render_text(conclude(make_result(k=1, n=1, curves=(curve,)), [])).split())
+    assert "The one sample answered correctly falls at 0.2 or nearer (median; 95% interval unknown: too few" in text
