@@ -41,7 +41,7 @@ def test_defaults_and_choices_are_written_as_a_profile_takes_them() -> None:
     assert "    loss = ce (of ce, " in page
     assert "    wide_start = false\n" in page
     assert "    confidence = [0]\n" in attack_page(attack_classes()["cw-l2"])
-    assert "ladder = [{loss: margin, steps: " in attack_page(attack_classes()["ensemble"])
+    assert "ladder = [{loss: soft-margin, steps: " in attack_page(attack_classes()["ensemble"])
     assert "steps = null" in attack_page(attack_classes()["bim"])
 
 

@@ -1,0 +1,113 @@
+"""The ladder of the ensemble: its soft margin, the order of its targets, and where its evaluations go."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, StartingPool
+from robaudit.attacks.requests import Answer, Gradient
+from robaudit.attacks.whitebox.ensemble import LADDER, Ensemble, Rung, soft_margin
+from robaudit.threat.norms import Norm
+from robaudit.threat.random import key_of
+
+FREE = -torch.ones(3, dtype=torch.int64)
+LABEL = torch.zeros(3, dtype=torch.int64)
+
+
+def slope(logits: Tensor, target: Tensor = FREE) -> Tensor:
+    """[N, K] direction of the soft margin's gradient."""
+    z = logits.clone().requires_grad_()
+    (found,) = torch.autograd.grad(soft_margin(z, LABEL, target).sum(), z)
+    return found / found.abs().sum(1, keepdim=True).clamp_min(1e-30)
+
+
+def test_the_soft_margin_weighs_rivals_whatever_the_scale_of_the_logits() -> None:
+    logits = torch.tensor([[5.0, 4.9, 4.0, -3.0]]).double().repeat(3, 1)
+    found = slope(logits)
+    assert torch.allclose(slope(logits * 1000), found)
+    assert torch.allclose(slope(logits / 1000 + 7), found)
+    assert found[0, 0] == pytest.approx(-0.5)
+    assert 0.3 < found[0, 1] < 0.5, "the nearest rival most"
+    assert found[0, 2] > 0.02, "one further off a little"
+    assert found[0, 3] < 1e-4, "one far off hardly"
+    aimed = slope(logits, torch.full((3,), 2))
+    assert aimed[0, 2] == pytest.approx(0.5), "towards the class aimed at"
+    assert aimed[0, 0] < 0
+
+
+def test_the_soft_margin_is_finite_where_all_logits_are_equal() -> None:
+    assert bool(slope(torch.zeros(3, 4)).isfinite().all())
+    assert bool(slope(torch.full((3, 2), 1e3)).isfinite().all())
+
+
+def climb(weight: Tensor, bias: Tensor, attack: Ensemble, eps: float = 0.05) -> list[tuple[int, int]]:
+    """(loss, class aimed at) of each request for one slot of a linear model; it fools nobody."""
+    x = torch.full((1, weight.shape[1]), 0.5, dtype=torch.float64)
+    none = torch.full((1,), -1)
+    problem = Problem(
+        x=x,
+        label=none + 1,
+        goal=none,
+        target=none,
+        eps=torch.full((1,), eps, dtype=torch.float64),
+        restart=none + 1,
+        keys=torch.tensor([key_of("ladder", 0)]),
+        clean=x @ weight.T + bias,
+        norm=Norm.LINF,
+        classes=len(weight),
+        max_points=8,
+        pool=StartingPool(x[:0], none[:0]),
+    )
+    state, asked = attack.init(problem), []
+    while not bool(attack.done(problem, state).all()):
+        request = attack.query(problem, state)
+        assert isinstance(request, Gradient)
+        assert isinstance(request.loss, tuple)
+        assert request.choice is not None
+        assert request.target is not None
+        point = request.points.detach().requires_grad_()
+        logits = point @ weight.T + bias
+        loss = request.loss[int(request.choice)](logits, problem.label, request.target)
+        (gradient,) = torch.autograd.grad(loss.sum(), point)
+        no = torch.zeros(1, dtype=torch.bool)
+        asked.append((int(request.choice), int(request.target)))
+        logits, loss = logits.detach(), loss.detach()
+        answer = Answer(point.detach(), ~no, no, no, logits.argmax(1), logits, loss, gradient)
+        state = attack.update(problem, state, answer)
+        assert len(asked) < 5000
+    return asked
+
+
+@pytest.mark.parametrize(("steepness", "nearest"), [((0.1, 3.0), 2), ((3.0, 0.1), 1), ((1.0, 1.0), 1)])
+def test_targets_come_by_the_linearised_distance_of_their_boundaries(
+    steepness: tuple[float, float], nearest: int
+) -> None:
+    weight = torch.zeros(3, 6, dtype=torch.float64)
+    weight[1, 1], weight[2, 2] = steepness
+    centred = torch.tensor([0.0, -1.0, -1.6]).double()
+    bias = centred - weight @ torch.full((6,), 0.5, dtype=torch.float64)  # the leads in the middle of the box
+    attack = Ensemble(ladder=(Rung("margin", 2), Rung("targeted", 3), Rung("targeted", 3)))
+    aims = [aim for _, aim in climb(weight, bias, attack) if aim >= 0]
+    assert aims[:8] == [1] * 4 + [2] * 4, "no slope is known yet: the likeliest first"
+    assert aims[8:] == [nearest] * 4 + [3 - nearest] * 4
+
+
+def test_evaluations_go_where_the_margin_has_fallen() -> None:
+    weight = torch.eye(3, 4, dtype=torch.float64)
+    attack = Ensemble(ladder=(Rung("soft-margin", 4), Rung("soft-margin", 6, within=0.5), Rung("targeted", 5, 0.1)))
+    far = climb(weight, torch.tensor([9.0, 0.0, 0.0]).double(), attack)
+    assert len(far) == 4 + 1
+    nearer = climb(weight, torch.tensor([0.15, 0.0, 0.0]).double(), attack)
+    assert len(nearer) == 4 + 1 + 6 + 1
+    nearest = climb(weight, torch.tensor([0.105, 0.0, 0.0]).double(), attack)
+    assert len(nearest) == 4 + 1 + 6 + 1 + 2 * (5 + 1)
+
+
+def test_the_ladder_begins_with_what_is_cheap() -> None:
+    assert LADDER[0].within == 1
+    assert LADDER[0].loss != "targeted"
+    assert LADDER[0].steps == min(rung.steps for rung in LADDER)
+    shares = [rung.within for rung in LADDER]
+    assert shares == sorted(shares, reverse=True), "the dearer a rung, the nearer a sample must be"
