@@ -11,11 +11,13 @@ from report_cases import HOSTILE, cases, hostile_results, make_curve
 from results import make_attack, make_result
 
 from robaudit.audit.result import Check, Evidence, Feature, Sample
+from robaudit.audit.sections.sequential import Sequential
 from robaudit.audit.verdict import conclude
 from robaudit.report.html import render
 from robaudit.report.html.classes import class_rows
 from robaudit.report.render import write_report
 from robaudit.report.words import plain
+from robaudit.stats import rate
 
 CASES = cases()
 ALLOWED = {
@@ -307,3 +309,15 @@ def test_a_file_is_written_with_the_pictures_of_its_run(tmp_path):
     assert len(Page((tmp_path / "r.html").read_text("utf-8")).pictures()) == 6
     write_report(result, tmp_path / "bare.HTML")
     assert Page((tmp_path / "bare.HTML").read_text("utf-8")).pictures() == []
+
+
+def test_a_sequential_audit_says_why_it_ended_and_at_what_confidence():
+    stop = Sequential(
+        most=500, samples=100, planned=(100, 500), stopped="decided", reason="decided after 100 of 500", share=0.5
+    )
+    wide = rate(41, 100, 0.975)
+    result = CASES["ok"].model_copy(update={"sequential": stop})
+    worst = result.worst_case.model_copy(update={"robust_accuracy": wide, "upper_bound_observed": wide})
+    text = sound(render(result.model_copy(update={"worst_case": worst}))).text
+    assert "Sequential audit, decided after 100 of 500." in text
+    assert "Lines are exact 97.5 % intervals of sampling" in text

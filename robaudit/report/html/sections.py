@@ -239,7 +239,7 @@ def provenance(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
 def environment_facts(result: Result) -> list[tuple[str, str]]:
     """Where it ran."""
     place = result.environment
-    return [
+    facts = [
         ("robaudit", result.tool.version),
         ("Device", place.device),
         ("Judge", place.judge),
@@ -248,6 +248,7 @@ def environment_facts(result: Result) -> list[tuple[str, str]]:
         *((name.replace("_", " ").capitalize(), _fact(value)) for name, value in place.details.items()),
         ("Packages", ", ".join(f"{name} {version}" for name, version in place.packages.items())),
     ]
+    return [(name, text) for name, text in facts if text]
 
 
 def _fact(value: Any) -> str:
