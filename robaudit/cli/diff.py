@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,7 @@ def diff(
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import OnInconclusive, conclude
     from robaudit.cli.gate import choice, gates_of, gates_on_line, print_gates
+    from robaudit.cli.output import write_json, write_lines
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
     from robaudit.report.comparison import comparison_text
@@ -66,9 +68,9 @@ def diff(
     gates = [entry for entry in merge_gates(gates_of(result), asked) if compares(entry.metric)]
     decided = conclude(result, gates, undecided)
     if format == "json":
-        sys.stdout.write(decided.to_json())
+        write_json(json.loads(decided.to_json()))
     else:
-        sys.stdout.write(comparison_text(decided))
+        write_lines(comparison_text(decided).splitlines())
         if decided.gates:
             print_gates(decided)
     for path in output or []:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robaudit.cli.complete import checks_and_attacks
+
 if TYPE_CHECKING:
     from robaudit.report.rules import Rule
 
@@ -22,7 +24,10 @@ not made to answer it. Attacks without a targeted form are skipped.
 def explain(
     id: Annotated[
         str | None,
-        typer.Argument(help="An attack, a check, a rule such as RA001, loss or goal; without it, all are listed."),
+        typer.Argument(
+            help="An attack, a check, a rule such as RA001, loss or goal; without it, all are listed.",
+            autocompletion=checks_and_attacks,
+        ),
     ] = None,
 ) -> None:
     """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""

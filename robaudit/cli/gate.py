@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from robaudit.cli.complete import formats
 
 if TYPE_CHECKING:
     from robaudit.audit.gatespecs import GateSpec
@@ -43,6 +46,10 @@ def gate(
         str | None,
         typer.Option(help="Day on which exceptions to gates are judged, such as 2026-12-31. Default: today (UTC)."),
     ] = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", "-f", help="text, or json: the result with these gates.", autocompletion=formats),
+    ] = "text",
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.compare import with_comparison
@@ -50,9 +57,11 @@ def gate(
     from robaudit.audit.gatespecs import merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
+    from robaudit.cli.output import for_a_reader, write_json
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
 
+    choice("format", format, "text", "json")
     if min_robust is not None and not 0 <= min_robust <= 1:
         raise UsageError(f"--min-robust is a share between 0 and 1, not {min_robust:g}")
     undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
@@ -71,7 +80,11 @@ def gate(
     check_class_gates(wanted, result.data.classes, result.target.num_classes)
     result = with_comparison(result, known)
     decided = conclude(result, wanted, undecided, binding, _day(as_of))
-    print_gates(decided)
+    with for_a_reader():
+        if format == "json":
+            write_json(json.loads(decided.to_json()))
+        else:
+            print_gates(decided)
     raise typer.Exit(decided.verdict.exit_code)
 
 
@@ -154,12 +167,13 @@ def _day(text: str | None) -> Any:
 
 def print_gates(decided: Result) -> None:
     """A line a gate, then the headline."""
+    from robaudit.cli.output import write_lines
     from robaudit.report.words import plain
 
     for entry in decided.gates:
         status = entry.status if entry.ignore is None or not entry.ignore.active else f"({entry.status})"
-        typer.echo(f"{status:<12} {plain(entry.metric, 60):<20} {plain(entry.message)}")
+        write_lines([f"{status:<12} {plain(entry.metric, 60):<20} {plain(entry.message)}"])
     for reason in decided.verdict.reasons:
         if reason.startswith(("ignored until", "the exception to")):
-            typer.echo(plain(reason))
-    typer.echo(plain(decided.verdict.headline))
+            write_lines([plain(reason)])
+    write_lines([plain(decided.verdict.headline)])

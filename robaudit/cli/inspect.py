@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from robaudit.cli.complete import formats
 
 __all__ = ["inspect"]
 
@@ -35,7 +36,9 @@ def inspect(
     load_timeout: Annotated[float, typer.Option(help="Seconds for all of it; 0: no limit.", min=0)] = 300.0,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
-    format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
+    ] = "text",
 ) -> None:
     """Show inputs, outputs, operators, preprocessing, gradient, parity, speed, and the cost of each profile."""
     import os
@@ -44,12 +47,11 @@ def inspect(
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.survey import survey
+    from robaudit.cli.output import chosen_format, write_json, write_lines
     from robaudit.cli.request import to_request
-    from robaudit.errors import UsageError
     from robaudit.report.inspection import inspection_lines
 
-    if format not in ("text", "json"):
-        raise UsageError(f"--format is text or json, not {format!r}")
+    chosen_format(format)
     flags = {
         "data": data,
         "label_column": label_column,
@@ -77,7 +79,6 @@ def inspect(
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
     found = in_child(survey, request, confinement=confinement_of(request), about=model)
     if format == "json":
-        typer.echo(json.dumps(found.model_dump(mode="json"), indent=2))
+        write_json(found.model_dump(mode="json"))
         return
-    for line in inspection_lines(found):
-        typer.echo(line)
+    write_lines(inspection_lines(found))

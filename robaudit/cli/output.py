@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["chosen_format", "write_json", "write_lines"]
+__all__ = ["chosen_format", "columns", "for_a_reader", "write_json", "write_lines"]
 
 
 def chosen_format(value: str) -> str:
@@ -21,6 +24,21 @@ def chosen_format(value: str) -> str:
     if value not in ("text", "json"):
         raise UsageError(f"--format is text or json, not {value!r}")
     return value
+
+
+def columns() -> int | None:
+    """Width of the terminal; None where there is none, and lines may be as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@contextlib.contextmanager
+def for_a_reader() -> Iterator[None]:
+    """A reader who has seen enough (``| head``) closes the pipe; that changes no verdict, and no exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_lines(lines: Iterable[str]) -> None:

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli.complete import profiles
+
 __all__ = ["app"]
 
 app = typer.Typer(help="Audit profiles: list, show, validate, schema.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file.")]
-Names = Annotated[list[str], typer.Argument(help="Names, or YAML files.")]
+Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file.", autocompletion=profiles)]
+Names = Annotated[list[str], typer.Argument(help="Names, or YAML files.", autocompletion=profiles)]
 
 
 @app.command("list")
@@ -53,8 +55,8 @@ def _validate(names: Names) -> None:
             typer.echo(f"{name}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
         except UsageError as error:
             wrong.append(error)
-    for error in wrong[:-1]:
-        typer.echo(f"robaudit: error: {plain(error, 2000)}", err=True)
+    for earlier in wrong[:-1]:
+        typer.echo(f"robaudit: error: {plain(earlier, 2000)}", err=True)
     if wrong:
         raise wrong[-1]
 

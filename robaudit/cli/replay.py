@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli.complete import formats
+
 __all__ = ["replay"]
 
 
@@ -24,14 +26,14 @@ def replay(
     sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="text or json.")] = "text",
+    format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
     from robaudit.audit import replay as replays
     from robaudit.audit.child import Confinement, in_child
     from robaudit.audit.limits import memory_allowed
-    from robaudit.cli.output import chosen_format, write_json, write_lines
+    from robaudit.cli.output import chosen_format, columns, for_a_reader, write_json, write_lines
     from robaudit.errors import UsageError
     from robaudit.report.replay import replay_lines
 
@@ -52,8 +54,9 @@ def replay(
     )
     confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
     found = in_child(replays.replay, request, confinement=confinement, about=model or run)
-    if format == "json":
-        write_json(found.model_dump(mode="json"))
-    else:
-        write_lines(replay_lines(found, every=verbose))
+    with for_a_reader():
+        if format == "json":
+            write_json(found.model_dump(mode="json"))
+        else:
+            write_lines(replay_lines(found, every=verbose, width=columns()))
     raise typer.Exit(0 if found.holds else 1)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli.complete import formats
 from robaudit.report.formats import SUFFIX_LIST
 
 __all__ = ["report", "result_path"]
@@ -19,15 +20,20 @@ def report(
     output: Annotated[
         list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
     ] = None,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
+    ] = "text",
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of results.")] = False,
 ) -> None:
     """Render a run again: to the terminal, or to files by their suffix."""
     from robaudit.audit.result import result_schema
     from robaudit.audit.resultfile import load_result
+    from robaudit.cli.output import chosen_format, write_json
     from robaudit.errors import UsageError
     from robaudit.report.render import check_output, write_report
     from robaudit.report.terminal import print_report
 
+    chosen_format(format)
     if schema:
         typer.echo(json.dumps(result_schema(), indent=2))
         return
@@ -39,7 +45,9 @@ def report(
     result = load_result(source)
     for path in output or []:
         write_report(result, path, source.parent)
-    if not output:
+    if format == "json":
+        write_json(json.loads(result.to_json()))
+    elif not output:
         print_report(result, sys.stdout)
 
 

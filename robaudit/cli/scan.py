@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli.complete import directions, formats, norms, profiles, reports
 from robaudit.cli.request import to_request
 from robaudit.report.formats import SUFFIX_LIST
 
@@ -38,9 +40,10 @@ def scan(
         str | None, typer.Option(help="Column of a table with the class to reach, for --goal given.")
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="quick, ci, standard, thorough, … or a YAML file. Default: quick.")
+        str | None,
+        typer.Option(help="quick, ci, standard, thorough, … or a YAML file. Default: quick.", autocompletion=profiles),
     ] = None,
-    norm: Annotated[str | None, typer.Option(help="linf, l2, l1 or l0.")] = None,
+    norm: Annotated[str | None, typer.Option(help="linf, l2, l1 or l0.", autocompletion=norms)] = None,
     eps: Annotated[str | None, typer.Option(help="Radius as a fraction of the domain's width, such as 8/255.")] = None,
     goal: Annotated[
         str | None,
@@ -76,7 +79,8 @@ def scan(
         typer.Option(help="Begin nothing new after this time, such as 10m; the report says what was not tried."),
     ] = None,
     on_inconclusive: Annotated[
-        str | None, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")
+        str | None,
+        typer.Option(help="What an inconclusive gate means: fail, warn or pass.", autocompletion=directions),
     ] = None,
     fail_on: Annotated[
         str | None,
@@ -91,7 +95,8 @@ def scan(
         typer.Option(help="Gate: largest loss of robust accuracy against the baseline that passes, such as 0.02."),
     ] = None,
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
+        list[Path] | None,
+        typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.", autocompletion=reports),
     ] = None,
     mean: Annotated[
         str | None, typer.Option(help="Mean per channel, subtracted after --scale.", rich_help_panel=INPUT)
@@ -205,6 +210,9 @@ def scan(
             help="Library of custom operators for ONNX Runtime, whose code is run; repeatable.", rich_help_panel=RUN
         ),
     ] = None,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
+    ] = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; list every sample.")] = 0,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No live progress on stderr.")] = False,
@@ -213,8 +221,11 @@ def scan(
     import os
 
     from robaudit.audit.config import resolve_settings
+    from robaudit.cli.output import chosen_format, for_a_reader, write_json, write_lines
+    from robaudit.errors import UsageError
     from robaudit.report.render import check_output, write_report
 
+    chosen_format(format)
     flags = {
         "data": data,
         "labels": labels,
@@ -269,6 +280,8 @@ def scan(
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command=_command(), process=process)
+    if dry_run and format == "json":
+        raise UsageError("--dry-run tells in words alone; leave --format json out")
     if dry_run:
         from robaudit.cli.preview import preview
 
@@ -292,10 +305,13 @@ def scan(
             fail_on=resolved.settings.fail_on,
             warn=_warn,
         )
-    if quiet:
-        sys.stdout.write(f"{result.verdict.headline}\n")
-    else:
-        print_report(result, sys.stdout, samples=verbose > 0)
+    with for_a_reader():
+        if format == "json":
+            write_json(json.loads(result.to_json()))
+        elif quiet:
+            write_lines([result.verdict.headline])
+        else:
+            print_report(result, sys.stdout, samples=verbose > 0)
     for path in resolved.settings.output:
         write_report(result, path, folder)
         sys.stderr.write(f"wrote {path}\n")

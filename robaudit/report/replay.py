@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from robaudit.audit.replay import Replay, Replayed
@@ -15,8 +16,19 @@ HEADS = ("sample", "attack", "original", "adversarial", "distance", "ball", "out
 WIDEST = 28
 
 
-def replay_lines(found: Replay, *, every: bool = False) -> Iterator[str]:
-    """The replay as lines of text; ``every``: list all examples."""
+def replay_lines(found: Replay, *, every: bool = False, width: int | None = None) -> Iterator[str]:
+    """The replay as lines of text.
+
+    Args:
+        found: the replay.
+        every: list all examples.
+        width: of the terminal; where the table does not fit, each example takes three lines. None: of no matter.
+    """
+    for line in _lines(found, every, width):
+        yield from [line] if width is None else textwrap.wrap(line, width, subsequent_indent="  ") or [""]
+
+
+def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
     yield f"Model     {plain(found.model)}, sha256 {found.sha256}"
     if not found.same_model:
         yield "          not the audited file: the evidence was found on another"
@@ -25,7 +37,7 @@ def replay_lines(found: Replay, *, every: bool = False) -> Iterator[str]:
     if found.examples:
         yield ""
         rows = sorted(found.examples, key=lambda row: row.status == "fools")
-        yield from _table([_cells(found, row) for row in (rows if every else rows[:SHOWN])])
+        yield from _listed([_cells(found, row) for row in (rows if every else rows[:SHOWN])], width)
         if not every and len(rows) > SHOWN:
             yield f"and {len(rows) - SHOWN} more (--verbose lists all)"
     yield ""
@@ -43,8 +55,15 @@ def verdict(found: Replay) -> str:
     return f"{len(lost)} of {found.count} examples do not hold up: {parts}."
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _listed(rows: list[tuple[str, ...]], width: int | None) -> Iterator[str]:
+    """A table, or blocks where it is too wide."""
     widths = [max(len(row[column]) for row in (HEADS, *rows)) for column in range(len(HEADS))]
+    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        for sample, attack, original, adversarial, size, ball, outcome in rows:
+            yield f"{sample}: {outcome}"
+            yield f"  {attack}, distance {size} of {ball}"
+            yield f"  {original} became {adversarial}"
+        return
     for row in (HEADS, *rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 

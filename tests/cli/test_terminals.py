@@ -1,0 +1,221 @@
+"""Terminals of all kinds, pipes, plain ASCII, JSON alone on stdout, and what the shell completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from results import make_result
+
+from robaudit.attacks.registry import attack_classes
+from robaudit.audit.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.replay import Replay, Replayed
+from robaudit.audit.result import Sample
+from robaudit.audit.resultfile import save_result
+from robaudit.audit.verdict import conclude
+from robaudit.checks.registry import check_classes
+from robaudit.cli import complete
+from robaudit.report.formats import FORMATS
+from robaudit.report.replay import replay_lines
+
+ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A finished run with many samples, whose report is longer than a pipe holds."""
+    path = tmp_path_factory.mktemp("run")
+    samples = [Sample(id=f"cat/{i}.png", index=i, label=3, clean_prediction=3) for i in range(3000)]
+    draft = make_result(k=41, n=100, samples=samples)
+    resolved = load_profile("quick").model_dump(mode="json")
+    draft = draft.model_copy(update={"profile": draft.profile.model_copy(update={"resolved": resolved})})
+    save_result(conclude(draft, [GateSpec(metric="robust_accuracy", min=0.2)]), path / "result.json")
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    dropped = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES", "CLICOLOR", "PYTHONIOENCODING", "PYTHONUTF8")
+    clean = {k: v for k, v in os.environ.items() if k not in dropped and not k.startswith(("ROBAUDIT_", "LC_", "LANG"))}
+    return {**clean, "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8", "TERM": "xterm-256color", **more}
+
+
+def run(*arguments: object, **more: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([ROBAUDIT, *map(str, arguments)], env=environment(**more), capture_output=True, timeout=120)
+
+
+def on_terminal(width: int, *arguments: object, **more: str) -> str:
+    """What a terminal of so many columns gets."""
+    import fcntl
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    process = subprocess.Popen(
+        [ROBAUDIT, *map(str, arguments)], env=environment(**more), stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    text = b"".join(read(master))
+    assert process.wait(60) in (0, 1)
+    os.close(master)
+    return text.decode().replace("\r\n", "\n")
+
+
+def read(descriptor: int) -> Iterator[bytes]:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            part = os.read(descriptor, 65536)
+        except OSError:  # Linux: the other side is closed
+            return
+        if not part:
+            return
+        yield part
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_gets_lines_that_fit(folder, width) -> None:
+    text = on_terminal(width, "report", folder)
+    assert "\x1b[" in text
+    lines = ANSI.sub("", text).splitlines()
+    kept = [line for line in lines if "robaudit scan" not in line]  # the command is one line, to be copied
+    assert max(map(len, kept)) <= width, max(kept, key=len)
+    assert any("Verdict" in line for line in lines)
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colour_where_none_is_wanted(folder, variables) -> None:
+    text = on_terminal(80, "report", folder, **variables)
+    colours = re.findall(r"\x1b\[([0-9;]*)m", text)
+    assert not [code for code in colours if set(code.split(";")) - {"", "0", "1", "2", "3", "4"}]
+    if variables.get("TERM"):
+        assert "\x1b" not in text
+
+
+def test_a_pipe_gets_plain_text(folder) -> None:
+    done = run("report", folder)
+    assert done.returncode == 0
+    assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}]
+)
+@pytest.mark.parametrize("command", ["report", "gate"])
+def test_a_locale_without_utf8_gets_ascii(folder, variables, command) -> None:
+    done = run(command, folder, **variables)
+    assert done.returncode == 0, done.stderr
+    done.stdout.decode("ascii")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("report", "-f", "json"), ("gate", "-f", "json"), ("gate",), ("report",), ("profile", "schema")]
+)
+def test_a_reader_that_leaves_early_sees_no_traceback(folder, arguments) -> None:
+    """As `| head -c 1`; a verdict's exit code stays what it is."""
+    command, *more = arguments
+    words = [command, *more] if command == "profile" else [command, folder, *more]
+    process = subprocess.Popen(
+        [ROBAUDIT, *map(str, words)], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert b"Traceback" not in told
+    assert b"Exception" not in told
+    assert process.wait(60) == (0 if command == "gate" else 3)
+
+
+@pytest.mark.parametrize("command", ["report", "gate"])
+def test_json_alone_is_on_stdout(folder, command) -> None:
+    done = run(command, folder, "--format", "json", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    content = json.loads(done.stdout)
+    assert content["verdict"]["exit_code"] == 0
+    assert len(content["samples"]) == 3000
+    refused = run(command, folder, "-f", "yaml")
+    assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, b"", 1)
+
+
+def test_a_replay_fits_any_width() -> None:
+    row = Replayed(
+        sample="a/very/long/name/of/a/sample.png",
+        index=0,
+        attack="apgd-ce",
+        norm="linf",
+        eps=8 / 255,
+        distance=0.03137,
+        label=3,
+        original=3,
+        recorded=5,
+        prediction=5,
+        status="fools",
+    )
+    found = Replay(
+        version="1",
+        run="1",
+        model="m.onnx",
+        sha256="a" * 64,
+        same_model=False,
+        judge="ONNX Runtime",
+        evidence="evidence.npz",
+        evidence_sha256="b" * 64,
+        count=1,
+        fooled=1,
+        examples=(row,) * 3,
+    )
+    for width in (40, 60, 100):
+        lines = list(replay_lines(found, width=width))
+        assert max(map(len, lines)) <= width
+        assert " ".join(" ".join(lines).split()).endswith("lies in its ball and the box.")
+
+
+# Completion
+
+
+def test_completion_knows_what_there_is() -> None:
+    assert set(complete.checks_and_attacks("")) == {*attack_classes(), *check_classes(), "goal", "loss"}
+    assert set(complete.profiles("")) == set(list_profiles())
+    assert complete.checks_and_attacks("apgd-c") == ["apgd-ce"]
+    assert complete.formats("j") == ["json"]
+    assert set(complete.reports("")) == {f"report{suffix}" for suffix in FORMATS}
+    assert complete.reports("out.sarif.") == ["out.sarif.json"]
+    assert complete.norms("l") == ["linf", "l2", "l1", "l0"]
+    assert complete.directions("w") == ["warn"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("robaudit explain apgd-", "apgd-ce"),
+        ("robaudit scan m.onnx --profile aut", "autoattack"),
+        ("robaudit rep", "replay"),
+    ],
+)
+def test_the_shell_is_answered(line, found) -> None:
+    """As bash asks, once `robaudit --install-completion` has run."""
+    words = line.split(" ")
+    done = run(
+        _ROBAUDIT_COMPLETE="complete_bash",
+        COMP_WORDS=" ".join(words),
+        COMP_CWORD=str(len(words) - 1),
+        SHELL="/bin/bash",
+    )
+    assert found in done.stdout.decode().split(), done.stderr
+
+
+def test_the_completion_script_can_be_shown() -> None:
+    done = run("--show-completion", "bash")
+    assert done.returncode == 0, done.stderr
+    assert b"_ROBAUDIT_COMPLETE" in done.stdout
