@@ -110,7 +110,8 @@ def plan_attacks(
         key = spec.id if seen[spec.id] == 1 else f"{spec.id}#{seen[spec.id]}"
         status, reason = "ready", None
         if threat.norm not in attack.norms:
-            norms = " and ".join(sorted(str(n) for n in attack.norms))
+            *most, last = sorted(str(n) for n in attack.norms)
+            norms = f"{', '.join(most)} and {last}" if most else last
             status, reason = "skipped", f"it searches in {norms}, the threat model is {threat.norm}"
         elif threat.goal not in attack.goals:
             status, reason = "skipped", f"it has no {threat.goal} form"

@@ -233,6 +233,11 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
             "no gradient for this file: choose a profile without white-box attacks, "
             "or export it with operators that have one"
         )
+    if draft.attacks and all(attack.status == "skipped" for attack in draft.attacks):
+        steps.append(
+            "name attacks in a profile that serve this norm, goal and number of classes (`robaudit explain` tells "
+            "which do), or take --profile union, which has some for every norm"
+        )
     if any(attack.status == "failed" for attack in draft.attacks):
         steps.append("see the errors for the attack that failed, and run again")
     if draft.target.assumed:

@@ -177,3 +177,15 @@ def test_known_metrics(metric):
 def test_unknown_metrics_are_refused(metric):
     with pytest.raises(UsageError):
         check_metric(metric)
+
+
+def test_the_norms_that_an_attack_serves_are_listed_as_a_sentence_does(tmp_path):
+    from robaudit.audit.plan import plan_attacks
+
+    (tmp_path / "p.yaml").write_text("extends: quick\nname: p\nthreat: {norm: l0, eps: 2}\nattacks: [pgd, cw-l2]\n")
+    facts = {"classes": 3, "shape": (4,), "no_gradient": None, "surrogates": 0}
+    reasons = [p.reason for p in plan_attacks(load_profile(str(tmp_path / "p.yaml")), **facts)]
+    assert reasons == [
+        "it searches in l1, l2 and linf, the threat model is l0",
+        "it searches in l2, the threat model is l0",
+    ]
