@@ -1,11 +1,12 @@
 """Profiles against the original AutoAttack: what is left, model evaluations, wall time; same model, images, ε.
 
-    python benchmarks/autoattack.py --autoattack CHECKOUT [--case resnet-2 --case lenet ...] [--profile standard ...]
+    OMP_NUM_THREADS=1 python benchmarks/autoattack.py --autoattack CHECKOUT [--case resnet-2 ...] [--profile quick ...]
 
 CHECKOUT is a copy of the authors' repository (github.com/fra31/auto-attack). All sides run in this process, on the
 same torch twin, with the same threads, one after the other; each image stands or falls for itself. Counted are the
 rows of all searches as the model sees them, a backward as two forwards; judging on the file alone is not counted.
-Prints a Markdown table, and the images that AutoAttack breaks and a profile does not.
+Seconds of the processor stand beside those of the wall, for a machine that is shared; they compare at one thread.
+Prints a Markdown table, and the images that AutoAttack alone breaks and that a profile alone does.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ CASES = {
     "resnet-l1": Case(resnet_2b, "l1", "3"),
     "lenet": Case(lambda: lenet5(count=1000), "linf", "0.3"),
     "fashion": Case(fashion, "linf", "0.1"),
+    "fashion-l2": Case(fashion, "l2", "0.5"),
+    "lenet-undefended": Case(lambda: lenet5(count=500, kind="cln"), "linf", "0.3"),
+    "fashion-undefended": Case(lambda: fashion("clean"), "linf", "0.1"),
 }
 NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 
@@ -57,6 +61,7 @@ class Outcome:
     left: set[int]
     evaluations: int
     seconds: float
+    processor: float
 
 
 def run_profile(name: str, case: Case, data: Data, samples: dict[int, Sample], batch: int, verbose: bool) -> Outcome:
@@ -66,7 +71,7 @@ def run_profile(name: str, case: Case, data: Data, samples: dict[int, Sample], b
     profile = load_profile(name).model_copy(update={"threat": threat})
     plan = plan_attacks(profile, classes=target.num_classes, shape=target.spec.shape, no_gradient=None, surrogates=0)
     counter = Counter(target)
-    left, start = dict(samples), time.perf_counter()
+    left, start, processor = dict(samples), time.perf_counter(), time.process_time()
     for planned in plan:
         if planned.status != "ready" or not left:
             continue
@@ -88,7 +93,8 @@ def run_profile(name: str, case: Case, data: Data, samples: dict[int, Sample], b
                 file=sys.stderr,
                 flush=True,
             )
-    return Outcome(set(left), counter.equivalents, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Outcome(set(left), counter.equivalents, seconds, time.process_time() - processor)
 
 
 def run_authors(case: Case, data: Data, samples: dict[int, Sample], version: str) -> Outcome:
@@ -100,11 +106,11 @@ def run_authors(case: Case, data: Data, samples: dict[int, Sample], version: str
     counter = Counter(target)
     eps = ThreatSpec.model_validate({"norm": case.norm, "eps": case.eps}).radius
     attack = AutoAttack(counter, norm=NAMES[case.norm], eps=eps, version=version, seed=0, device="cpu", verbose=False)
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     adversarial = attack.run_standard_evaluation(x[kept], y[kept], bs=100)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
     standing = target.scores(adversarial).argmax(1) == y[kept]
-    return Outcome(set(kept[standing].tolist()), counter.equivalents, seconds)
+    return Outcome(set(kept[standing].tolist()), counter.equivalents, seconds, processor)
 
 
 def main() -> None:
@@ -120,8 +126,10 @@ def main() -> None:
     sys.path.insert(0, str(options.autoattack))
 
     print(f"torch threads {torch.get_num_threads()}\n")
-    print("| model, ε | images, correct | | left | evaluations | share | s | share | AutoAttack alone | we alone |")
-    print("|-|-|-|-|-|-|-|-|-|-|")
+    print(
+        "| model, ε | images, correct | | left | evaluations | share | s | share | CPU s | share | it alone | we alone |"
+    )
+    print("|-|-|-|-|-|-|-|-|-|-|-|-|")
     for name in options.case or [name for name, case in CASES.items() if case.norm == "linf"]:
         case = CASES[name]
         target, x, y = case.data()
@@ -130,14 +138,18 @@ def main() -> None:
         where = f"| {name}, {case.norm} {case.eps} | {len(data[1])}, {len(samples)} |"
         theirs = run_authors(case, data, samples, options.version)
         label = "AutoAttack, the authors' code" + ("" if options.version == "standard" else f", {options.version}")
-        print(f"{where} {label} | {len(theirs.left)} | {theirs.evaluations:,} | 1 | {theirs.seconds:.1f} | 1 | | |")
+        print(
+            f"{where} {label} | {len(theirs.left)} | {theirs.evaluations:,} | 1 "
+            f"| {theirs.seconds:.1f} | 1 | {theirs.processor:.1f} | 1 | | |"
+        )
         for profile in options.profile or ["autoattack", "standard", "quick"]:
             ours = run_profile(profile, case, data, samples, options.batch, options.verbose)
             missed, won = sorted(ours.left - theirs.left), sorted(theirs.left - ours.left)
             print(
                 f"{where} `{profile}` | {len(ours.left)} | {ours.evaluations:,} "
                 f"| 1/{theirs.evaluations / max(ours.evaluations, 1):.1f} | {ours.seconds:.1f} "
-                f"| 1/{theirs.seconds / ours.seconds:.1f} | {missed or 'none'} | {won or 'none'} |",
+                f"| 1/{theirs.seconds / ours.seconds:.1f} | {ours.processor:.1f} "
+                f"| 1/{theirs.processor / ours.processor:.1f} | {missed or 'none'} | {won or 'none'} |",
                 flush=True,
             )
 

@@ -37,9 +37,11 @@ def resnet_2b(models: Path = MODELS) -> tuple[Target, Tensor, Tensor]:
     return target, x, y
 
 
-def lenet5(models: Path = MODELS, count: int = 200) -> tuple[Target, Tensor, Tensor]:
-    """The PGD-trained MNIST LeNet-5 with test images [count, 1, 28, 28] and labels."""
-    target = load_target(models / "mnist_lenet5_adv.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+def lenet5(models: Path = MODELS, count: int = 200, kind: str = "adv") -> tuple[Target, Tensor, Tensor]:
+    """The PGD-trained MNIST LeNet-5 (``cln``: the plain one) with test images [count, 1, 28, 28] and labels."""
+    target = load_target(
+        models / f"mnist_lenet5_{kind}.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu"
+    )
     with np.load(models / "mnist_t10k.npz") as archive:
         x = torch.from_numpy(archive["x"][:count, None]).float() / 255
         y = torch.from_numpy(archive["y"][:count]).long()
@@ -48,9 +50,9 @@ def lenet5(models: Path = MODELS, count: int = 200) -> tuple[Target, Tensor, Ten
     return target, x, y
 
 
-def fashion() -> tuple[Target, Tensor, Tensor]:
-    """The bundled robust Fashion-MNIST model with its 500 test images [500, 1, 28, 28] and labels."""
-    target = load_target(DEMO / "fashion_robust.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+def fashion(kind: str = "robust") -> tuple[Target, Tensor, Tensor]:
+    """The bundled robust (or ``clean``) Fashion-MNIST model with its 500 test images [500, 1, 28, 28] and labels."""
+    target = load_target(DEMO / f"fashion_{kind}.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
     with np.load(DEMO / "fashion_test500.npz") as archive:
         x = torch.from_numpy(archive["x"][:, None]).float() / 255
         y = torch.from_numpy(archive["y"]).long()
