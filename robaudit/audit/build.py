@@ -22,7 +22,7 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import cases
 from robaudit.audit.sequential import completed, section, under_stopping
 from robaudit.audit.tally import Tally
-from robaudit.audit.threats import single_threats
+from robaudit.audit.threats import boundless, single_threats
 from robaudit.audit.verdict import NORM_SIGNS, OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditError
@@ -330,6 +330,14 @@ def _limitations(request: AuditRequest, data: Record, target: Record, tally: Tal
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")
+    features = target["input"]["features"] or ()
+    still = sum(f["immutable"] or f["low"] == f["high"] for f in features)
+    if whole := boundless(request.profile, target["input"]["shape"], still):
+        signs = ", ".join(NORM_SIGNS[norm] for norm in whole)
+        found.append(
+            f"the radius in {signs} reaches every valid input: there a sample stands only if the model never answers "
+            "otherwise; choose one that suits this input"
+        )
     if threat.goal is Goal.TARGETED:
         found.append(
             "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "

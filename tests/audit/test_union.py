@@ -16,7 +16,7 @@ from robaudit.audit.config import resolve_settings
 from robaudit.audit.gates import check_gates
 from robaudit.audit.profile import GateSpec, load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.threats import attack_keys
+from robaudit.audit.threats import attack_keys, boundless
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
@@ -207,3 +207,14 @@ def test_one_norm_of_a_union_can_be_picked(tmp_path: Path) -> None:
     assert threat() == ("linf", "8/255", ["l2", "l1", "l0"])
     (tmp_path / "robaudit.yaml").write_text("profile: union\nnorm: linf\neps: 0.1\n")
     assert resolve_settings({}, {}, file).profile.threat.also == ()
+
+
+def test_a_ball_that_holds_every_valid_input_is_told(tmp_path):
+    (tmp_path / "p.yaml").write_text(
+        "extends: quick\nname: p\nthreat: {norm: linf, eps: 0.9, also: [{norm: l2, eps: 1.5}, {norm: l0, eps: 3}]}\n"
+    )
+    profile = load_profile(str(tmp_path / "p.yaml"))
+    assert boundless(profile, [None, 4]) == []
+    assert boundless(profile, [None, 3]) == ["l0"]
+    assert boundless(profile, [None, 4], still=2) == ["l2", "l0"]
+    assert boundless(profile, [1, 1, 2]) == ["l2", "l0"]
