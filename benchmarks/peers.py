@@ -114,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=list(EPS), choices=list(EPS))
     parser.add_argument("--only", help="attacks, separated by commas")
+    parser.add_argument("--norms", nargs="*", default=[str(n) for n in Norm], choices=[str(n) for n in Norm])
     parser.add_argument("--peers", default="", help="only implementations whose name holds this")
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--steps", type=int, default=100)
@@ -129,6 +130,8 @@ def main() -> None:
         target, x, y = model_and_data(name, None, options.count)
         samples = correct_samples(target, x, y)
         for row in rows(options.steps):
+            if str(row.norm) not in options.norms:
+                continue
             if (not options.only or row.attack in options.only.split(",")) and options.peers in row.peer:
                 print(line(target, samples, name, row, options.seeds), flush=True)
 
