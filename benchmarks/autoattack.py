@@ -127,7 +127,7 @@ def main() -> None:
 
     print(f"torch threads {torch.get_num_threads()}\n")
     print(
-        "| model, ε | images, correct | | left | evaluations | share | s | share | CPU s | share | it alone | we alone |"
+        "| model, ε | images, correct | | left | evaluations | share | s | share | CPU s | share | it only | we only |"
     )
     print("|-|-|-|-|-|-|-|-|-|-|-|-|")
     for name in options.case or [name for name, case in CASES.items() if case.norm == "linf"]:
