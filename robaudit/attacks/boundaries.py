@@ -50,19 +50,22 @@ def rivals(problem: Problem, count: int) -> Tensor:
     return clean.argsort(dim=1, descending=True, stable=True)[:, : min(count, problem.classes - 1)]
 
 
-def nearest_boundary(problem: Problem, answer: Answer, classes: Tensor, wanted: Tensor | None = None) -> Boundary:
+def nearest_boundary(
+    problem: Problem, answer: Answer, classes: Tensor, wanted: Tensor | None = None, base: Tensor | None = None
+) -> Boundary:
     """The boundary with the shortest way to it.
 
     Args:
         problem: the slots; the norm is L-infinity, L2 or L1.
-        answer: to a :class:`Jacobian` of ``classes`` off the label.
+        answer: to a :class:`Jacobian` of ``classes`` off ``base``.
         classes: [S, C].
         wanted: [S] class that is taken instead where it is among ``classes``.
+        base: [S] class on this side of the boundaries; None: the label.
     """
     assert answer.logits is not None
     assert answer.gradient is not None
     logits = answer.logits.double()
-    values = logits.gather(1, classes) - logits.gather(1, problem.label[:, None])
+    values = logits.gather(1, classes) - logits.gather(1, (problem.label if base is None else base)[:, None])
     sizes = dual_size(problem.norm, answer.gradient.flatten(2))
     lengths = torch.where(sizes > 0, values.abs() / sizes.clamp_min(1e-300), float("inf"))
     rank = lengths

@@ -10,8 +10,9 @@ import torch
 from models import FakeFile, Linear, attack_all, linear, network, samples_for
 
 from robaudit.attacks.registry import make_attack
+from robaudit.engine.units import Sample
 from robaudit.threat.hyperplanes import dual_size
-from robaudit.threat.model import ThreatModel
+from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
 LINF, L2, L1 = Norm.LINF, Norm.L2, Norm.L1
@@ -194,3 +195,18 @@ def test_a_model_that_rounds_is_left_behind_the_boundary(name: str, norm: Norm) 
     samples = samples_for(target, 24)
     found = attack_all(target, make_attack(name, {}), ThreatModel(norm, 3.0), samples)
     assert all(result.success for result in found.values())
+
+
+@pytest.mark.parametrize("norm", [LINF, L2])
+def test_fab_reaches_a_class_behind_a_third_one(norm: Norm) -> None:
+    """On a line the classes come in order: from the first, the second lies before the last."""
+    weight = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64).repeat(1, 4)
+    target = FakeFile(Linear(weight, torch.tensor([0.8, 0.4, -0.8], dtype=torch.float64)), 3, (4,))
+    u = np.full(4, 0.02)
+    scores = target.scores(torch.from_numpy(u)[None])[0]
+    assert int(scores.argmax()) == 0
+    sample = Sample(0, u, 0, scores.numpy(), "s", target=2)
+    attack = make_attack("fab-t", {"steps": 20})
+    found = attack_all(target, attack, ThreatModel(norm, 1.0, Goal.TARGETED), [sample], pool=False)
+    assert found[0].success
+    assert found[0].prediction == 2

@@ -32,10 +32,12 @@ class State(Slots):
     """One slot's search.
 
     ``low`` and ``high`` are shares of the way to ``end`` that do not fool and fool, ``low_margin`` and
-    ``high_margin`` the margins there; ``end`` is the nearest fooling point of the iteration.
+    ``high_margin`` the margins there; ``end`` is the nearest fooling point of the iteration. ``base`` is the class on
+    this side of the boundaries: the label, or in a targeted audit the likeliest besides the goal where last asked.
     """
 
     point: Tensor
+    base: Tensor
     phase: Tensor
     step: Tensor
     smallest: Smallest
@@ -71,6 +73,7 @@ class _FAB(SlotAttack[State]):
         zero, low = problem.full(0).long(), problem.full(0.0)
         return State(
             point=problem.x,
+            base=_this_side(problem, problem.clean),
             phase=torch.full_like(zero, SAMPLE),
             step=zero,
             smallest=Smallest.none(problem),
@@ -86,7 +89,7 @@ class _FAB(SlotAttack[State]):
     def query(self, problem: Problem, state: State) -> Request:
         """Boundaries where the next step starts, else logits; restart 0 starts at the sample."""
         slopes = (state.phase == SLOPE) | ((state.phase == SAMPLE) & (problem.restart == 0))
-        return Jacobian(state.point, classes=self.classes(problem), base=problem.label, slopes=slopes)
+        return Jacobian(state.point, classes=self.classes(problem), base=state.base, slopes=slopes)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Each slot goes from its own phase to the next."""
@@ -99,7 +102,7 @@ class _FAB(SlotAttack[State]):
         end_margin = torch.where(smallest.distance < old.distance, value, state.end_margin)
         # From a start or a contracted point, a step
         stepping = (state.phase == SLOPE) | (sample & (problem.restart == 0))
-        point = select(stepping, self._step(problem, answer), state.point)
+        point = select(stepping, self._step(problem, answer, state.base), state.point)
         point = select(sample & (problem.restart > 0), self._start(problem), point)
         # A step that fools is taken back a little; the last one is followed by the final search
         point = select(trial & fooled, problem.x + (state.point - problem.x) * self.beta, point)
@@ -107,6 +110,7 @@ class _FAB(SlotAttack[State]):
         state = self._narrowed(state, fooled, value, search)
         state = dataclasses.replace(
             state,
+            base=_this_side(problem, answer.logits),
             phase=torch.where(stepping, TRIAL, torch.where(search | ending, SEARCH, SLOPE)),
             step=state.step + stepping,
             smallest=smallest,
@@ -118,10 +122,10 @@ class _FAB(SlotAttack[State]):
         )
         return dataclasses.replace(state, point=select(search | ending, self._between(problem, state), point))
 
-    def _step(self, problem: Problem, answer: Answer) -> Tensor:
+    def _step(self, problem: Problem, answer: Answer, base: Tensor) -> Tensor:
         """Both the iterate and the sample are projected, overshot by eta, and mixed (eq. 7-9)."""
         point, x = answer.points, problem.x
-        boundary = nearest_boundary(problem, answer, self.classes(problem))
+        boundary = nearest_boundary(problem, answer, self.classes(problem), base=base)
         # A slot on the boundary would stay there
         past = least_step(problem) * dual_size(problem.norm, boundary.slope.flatten(1))
         boundary = dataclasses.replace(boundary, value=boundary.value - past)
@@ -171,6 +175,12 @@ class _FAB(SlotAttack[State]):
         return state.smallest.point, ~state.smallest.found
 
 
+def _this_side(problem: Problem, logits: Tensor) -> Tensor:
+    """[S] class whose boundary to the goal is to be crossed: where another lies between, not the label's."""
+    others = logits.scatter(1, problem.goal.clamp_min(0)[:, None], float("-inf"))
+    return torch.where(problem.goal >= 0, others.argmax(1), problem.label)
+
+
 @attack_parameters
 class FABT(_FAB):
     """Walk along the boundary to one class, drawn towards the sample: FAB's targeted version, one unit a class.
@@ -179,7 +189,8 @@ class FABT(_FAB):
     that fools is taken back towards the sample. At the end the way back from the nearest one is searched.
     Source: Croce & Hein 2020, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack",
     algorithm 1; targets as in Croce & Hein 2020, "Reliable Evaluation of Adversarial Robustness with an Ensemble of
-    Diverse Parameter-free Attacks", section 4. Any wrong class counts in an untargeted audit. A minimal-norm attack;
+    Diverse Parameter-free Attacks", section 4. Any wrong class counts in an untargeted audit; a targeted one walks along the boundary between its
+    class and the likeliest other one, as the label's may lie behind a third class. A minimal-norm attack;
     L-infinity, L2 and L1; untargeted and targeted.
     Cost: for each class and restart up to 2 x ``steps`` + ``search`` + 1 forwards and ``steps`` backwards, fewer
     once a success lies in the ball, unless the audit seeks smallest distances.
