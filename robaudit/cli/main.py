@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import demo, doctor, explain, gate, init, inspect, profile, replay, report, scan
+from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan
 from robaudit.errors import RobauditError
 
 __all__ = ["app", "main"]
@@ -49,6 +49,7 @@ app.command("inspect")(inspect.inspect)
 app.command("init")(init.init)
 app.command("report")(report.report)
 app.command("gate")(gate.gate)
+app.command("diff")(diff.diff)
 app.command("replay")(replay.replay)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
