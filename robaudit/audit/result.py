@@ -99,7 +99,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 ON_REQUEST = ("curves", "threats", "comparison", "sequential")
 """Sections that are left out where nobody asked for them."""
 
