@@ -1,7 +1,7 @@
 # robaudit with PyTorch and ONNX Runtime for NVIDIA GPUs; runs on machines without a GPU too.
 #
 #   docker build -t robaudit .
-#   docker run --rm --gpus all -v "$PWD:/work" --user "$(id -u):$(id -g)" robaudit scan model.onnx --data data.npz
+#   docker run --rm --gpus all -v "$PWD:/audit" --user "$(id -u):$(id -g)" robaudit scan model.onnx --data data.npz
 FROM python:3.12-slim-bookworm AS build
 
 WORKDIR /src
@@ -22,8 +22,8 @@ ENV PATH=/opt/robaudit/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # Any user may run it: what it writes goes into the mounted folder.
-RUN useradd --uid 10001 --create-home auditor && mkdir /work && chown auditor /work
+RUN useradd --uid 10001 --create-home auditor && mkdir /audit && chown auditor /audit
 USER 10001
-WORKDIR /work
+WORKDIR /audit
 ENTRYPOINT ["robaudit"]
 CMD ["--help"]
