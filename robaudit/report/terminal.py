@@ -238,7 +238,7 @@ def _attack_row(attack: Attack) -> list[Text]:
     return [
         name,
         broken,
-        Text(short_rate(standing) if standing else "-"),
+        Text(short_rate(standing).replace(" ", "\n", 1) if standing else "-"),
         Text(count(attack.queries) if attack.queries else "-"),
         Text(f"{count(attack.forwards)}\n{count(attack.backwards)}"),
         Text(f"{distance:.4g}" if distance is not None else "-"),
