@@ -190,6 +190,26 @@ def test_a_success_releases_later_units() -> None:
     assert target.forward_rows < 8 * 5 * 50 / 4
 
 
+def test_freed_slots_are_filled_at_once() -> None:
+    """Samples fall at different steps; while others wait, every model call is full."""
+    target = network((1, 4, 4), 5)
+    rows: list[int] = []
+    answer = target.logits
+
+    def counting(u: Tensor) -> Tensor:
+        rows.append(len(u))
+        return answer(u)
+
+    target.logits = counting  # type: ignore[method-assign]
+    samples = samples_for(target, 24)
+    results = attack_all(target, make_attack("pgd", {"steps": 12}), ThreatModel(Norm.LINF, 0.05), samples, slots=4)
+    lengths = sorted(result.forwards for result in results.values())
+    assert lengths[0] < lengths[-1]
+    assert rows == sorted(rows, reverse=True)
+    assert sum(rows) == sum(lengths)
+    assert len(rows) - rows.count(4) <= lengths[-1]
+
+
 def test_an_ensemble_averages_logits() -> None:
     from robaudit.engine.models import Ensemble
 
