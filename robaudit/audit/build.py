@@ -15,7 +15,7 @@ from robaudit.audit.build_threats import breaches_of, build_curves, build_outcom
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
-from robaudit.audit.places import repository_root, without_machine
+from robaudit.audit.places import repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
@@ -81,7 +81,7 @@ def build_result(
             started=started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 3),
-            command=request.command,
+            command=shown_command(request.command),
             batch_size=request.batch_size or "auto",
             resumed=resumed,
             interrupted=interrupted,
@@ -89,8 +89,8 @@ def build_result(
             notes=tuple(dict.fromkeys(record["message"] for record in journal.of("note"))),
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
-        target=model.Target(**_fields(target)),
-        data=_data(data, tally),
+        target=model.Target(**{**_fields(target), "file": shown_path(target["file"])}),
+        data=_data(request, data, tally),
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=_profile(request),
         environment=model.Environment(**_fields(environment)),
@@ -121,12 +121,14 @@ def _fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in DERIVED}
 
 
-def _data(data: Record, tally: Tally) -> model.Data:
+def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:
     left_out = tuple(
         f"{count} of {tally.readable} samples are left out, as the goal does not apply: {why}"
         for why, count in tally.left_out.items()
     )
-    return model.Data(kind=data["data_kind"], **{**_fields(data), "notes": (*data["notes"], *left_out)})
+    source = data["source"] if request.data is None else shown_path(request.data)
+    told = {"source": source, "notes": (*data["notes"], *left_out)}
+    return model.Data(kind=data["data_kind"], **{**_fields(data), **told})
 
 
 def _pairs(request: AuditRequest, tried: int, reached: int) -> model.Pairs | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
 
-__all__ = ["find_places", "repository_path", "repository_root", "without_machine"]
+__all__ = ["find_places", "repository_path", "repository_root", "shown_command", "shown_path", "without_machine"]
 
 
 def repository_root(folder: Path) -> Path:
@@ -29,6 +30,26 @@ def repository_path(path: Path, root: Path) -> str:
         if full.is_relative_to(base):
             return full.relative_to(base).as_posix()
     return path.name
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as a result tells it: relative to the working directory, and of a file outside of it the name alone."""
+    return repository_path(Path(path), Path.cwd())
+
+
+def shown_command(command: str) -> str:
+    """A command line in which paths are told as :func:`shown_path` does."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return shlex.join(_shown_word(word) for word in words)
+
+
+def _shown_word(word: str) -> str:
+    option, sign, value = word.partition("=") if "=" in word else ("", "", word)
+    parts = value.split("/")
+    return f"{option}{sign}{shown_path(value)}" if parts[0] in ("", ".") and value[:1] or ".." in parts else word
 
 
 def without_machine(value: Any, root: Path) -> Any:

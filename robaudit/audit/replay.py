@@ -20,8 +20,10 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from robaudit import __version__
 from robaudit.audit.archive import Example, read_examples
 from robaudit.audit.identity import sha256_file
+from robaudit.audit.places import shown_path
 from robaudit.audit.result import Attack, Result
 from robaudit.audit.resultfile import load_result
+from robaudit.audit.rundir import model_of
 from robaudit.data.ranges import Ranges
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.meaning import InputMeaning
@@ -149,7 +151,7 @@ def replay(request: ReplayRequest) -> Replay:
     return Replay(
         version=__version__,
         run=result.run.id,
-        model=str(path),
+        model=shown_path(path),
         sha256=digest,
         same_model=digest == result.target.sha256,
         judge=judge,
@@ -191,18 +193,23 @@ def _indices(examples: list[Example]) -> set[int]:
 
 
 def _model(request: ReplayRequest, result: Result) -> tuple[Path, str]:
-    path = request.model or Path(result.target.file)
-    if not path.is_file():
-        if request.model is not None:
-            raise UsageError(f"there is no model {path}")
-        raise AuditError(f"the audited model {path} is not here; name it with --model FILE")
-    digest = sha256_file(path)
-    if request.model is None and digest != result.target.sha256:
-        raise AuditError(
-            f"{path} was changed since the audit (its SHA-256 differs); --model {path} replays the evidence on it "
-            "all the same"
-        )
-    return path, digest
+    if request.model is not None:
+        if not request.model.is_file():
+            raise UsageError(f"there is no model {request.model}")
+        return request.model, sha256_file(request.model)
+    kept = model_of(request.run if request.run.is_dir() else request.run.parent, result.run.id)
+    known = [path for path in (Path(result.target.file), kept) if path is not None]
+    found = [(path, sha256_file(path)) for path in known if path.is_file()]
+    if not found:
+        raise AuditError(f"the audited model {result.target.file} is not here; name it with --model FILE")
+    for path, digest in found:
+        if digest == result.target.sha256:
+            return path, digest
+    path = found[-1][0]
+    raise AuditError(
+        f"{path} was changed since the audit (its SHA-256 differs); --model {path} replays the evidence on it "
+        "all the same"
+    )
 
 
 def meaning_of(result: Result, shape: tuple[int, ...]) -> InputMeaning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.threats import attack_keys, single_threats, validate_curve
 from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
-from robaudit.errors import AuditError, AuditInterrupted
+from robaudit.errors import AuditError, AuditInterrupted, UsageError
 
 __all__ = ["run_audit"]
 
@@ -74,7 +75,8 @@ def run_audit(
     validate_sequential(request)
     run_id = run_id_of(request)
     folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
-    with claimed(folder, run_id, fresh=fresh):
+    kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
+    with claimed(folder, run_id, fresh=fresh, kept=kept):
         result = _finished(folder, run_id, warn) or _audit(request, folder, run_id, observer)
         # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
         decided = partial(
@@ -133,7 +135,11 @@ def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result 
     path = folder / RESULT
     if not path.exists():
         return None
-    result = load_result(path)
+    try:
+        result = load_result(path)
+    except UsageError as error:
+        warn(f"{error}; made again from the journal")
+        return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
     again_checks = [error for error in result.errors if error.where.startswith("check ")]
     unfinished = (

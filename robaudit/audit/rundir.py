@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from robaudit.audit.pictures import clear_pictures
 from robaudit.errors import UsageError
 
-__all__ = ["RESULT", "claimed", "locked"]
+__all__ = ["MARKER", "RESULT", "claimed", "locked", "model_of"]
 
 RESULT = "result.json"
 MARKER = "robaudit-run.json"
@@ -23,13 +23,14 @@ ORPHAN_SECONDS = 30.0
 
 
 @contextmanager
-def claimed(folder: Path, run_id: str, *, fresh: bool) -> Iterator[None]:
+def claimed(folder: Path, run_id: str, *, fresh: bool, kept: Mapping[str, str] | None = None) -> Iterator[None]:
     """Make the run directory, or take up the one that is there, and hold it.
 
     Args:
         folder: the directory.
         run_id: digest of what is audited and how.
         fresh: start over; only files that robaudit wrote are removed.
+        kept: what else the directory keeps for itself, which no report tells: full paths, the command as given.
 
     Raises:
         UsageError: it cannot be written, holds another audit, or another audit works in it.
@@ -40,11 +41,11 @@ def claimed(folder: Path, run_id: str, *, fresh: bool) -> Iterator[None]:
         with locked(folder, "worker.lock", wait=ORPHAN_SECONDS):
             pass
         with _explained(folder):
-            _take_up(folder, run_id, fresh)
+            _take_up(folder, run_id, fresh, kept or {})
         yield
 
 
-def _take_up(folder: Path, run_id: str, fresh: bool) -> None:
+def _take_up(folder: Path, run_id: str, fresh: bool, kept: Mapping[str, str]) -> None:
     marker = folder / MARKER
     if not marker.exists():
         foreign = [name for name in FILES if (folder / name).exists()]
@@ -59,7 +60,16 @@ def _take_up(folder: Path, run_id: str, fresh: bool) -> None:
             f"{folder} holds another audit (of another file, data, profile, seed or version); choose another "
             "--run-dir, or --fresh to discard it"
         )
-    marker.write_text(json.dumps({"run": run_id}) + "\n")
+    marker.write_text(json.dumps({"run": run_id, **kept}) + "\n")
+
+
+def model_of(folder: Path, run_id: str) -> Path | None:
+    """Where the audited file lay, as the directory of this run keeps it; None where it does not tell."""
+    try:
+        kept = json.loads((folder / MARKER).read_text("utf-8"))
+        return Path(kept["model"]) if kept["run"] == run_id else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from robaudit.audit.places import find_places, repository_path, without_machine
+from robaudit.audit.places import find_places, repository_path, shown_command, shown_path, without_machine
 from robaudit.audit.profile import load_profile
 from robaudit.audit.sections.run import Place
 
@@ -120,3 +120,19 @@ def test_what_is_recorded_holds_no_folder_of_the_machine(repository):
         "seed": 3,
         "norm": None,
     }
+
+
+def test_results_tell_paths_from_the_working_directory_and_of_files_elsewhere_the_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert shown_path(tmp_path / "models" / "m.onnx") == "models/m.onnx"
+    assert shown_path("./models/m.onnx") == shown_path("models/../models/m.onnx") == "models/m.onnx"
+    assert shown_path("/elsewhere/m.onnx") == shown_path("../m.onnx") == "m.onnx"
+
+
+def test_command_lines_tell_paths_likewise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = f"robaudit scan {tmp_path}/a/m.onnx --data=/x/d.npz --profile ../p.yaml -o './r 1.json' --eps 8/255"
+    assert shown_command(given) == "robaudit scan a/m.onnx --data=d.npz --profile p.yaml -o 'r 1.json' --eps 8/255"
+    for kept in ("robaudit scan m.onnx --gate 'robust_accuracy>=0.3' --mean .5,.5", "scan 'unclosed"):
+        assert shown_command(kept) == kept

@@ -25,6 +25,7 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import ReplayRequest, predicted, replay
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
+from robaudit.audit.rundir import MARKER
 from robaudit.cli.main import main
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict
@@ -46,6 +47,7 @@ def audited(folder: Path, model: Path, **changes: object) -> Path:
     result = run_here(request, run)
     assert result.evidence.count > 3
     save_result(result, run / "result.json")
+    (run / MARKER).write_text(json.dumps({"run": result.run.id, "model": str(model)}))
     return run
 
 
@@ -61,7 +63,8 @@ def run(finished, tmp_path) -> Path:
     """A copy of a finished run, to be harmed."""
     shutil.copytree(finished, tmp_path / "copy")
     path = tmp_path / "copy" / "run" / "result.json"
-    edited(path, str(finished), str(tmp_path / "copy"))
+    marker = path.with_name(MARKER)
+    marker.write_text(marker.read_text().replace(str(finished), str(tmp_path / "copy")))
     return path.parent
 
 

@@ -107,3 +107,34 @@ def test_an_unknown_suffix_lists_the_known_ones(audited):
     assert done.returncode == 2
     assert all(suffix in done.stderr for suffix in FORMATS)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_report_names_a_folder_of_the_machine(audited):
+    """Files are named by full paths, as scripts do; the run directory keeps them for itself, and replays."""
+    work, elsewhere = audited / "work", audited / "elsewhere"
+    elsewhere.mkdir()
+    outputs = [part for suffix in FORMATS for part in ("-o", str(elsewhere / f"r{suffix}"))]
+    model = str(work / "models/<b>m|x.onnx")
+    common = ["--profile", str(work / "ci/tiny.yaml"), "--data", str(audited / "data/t.csv"), "--no-progress"]
+    done = robaudit(elsewhere, "scan", model, *common, "--run-dir", str(audited / "kept"), *outputs)
+    assert done.returncode == 1, done.stderr
+    for suffix in FORMATS:
+        assert str(audited) not in (elsewhere / f"r{suffix}").read_text(), suffix
+    assert str(audited) not in done.stdout
+    assert json.loads((elsewhere / "r.json").read_text())["target"]["file"] == "<b>m|x.onnx"
+    (elsewhere / "<b>m|x.onnx").write_text("another file of this name")
+    replayed = robaudit(elsewhere, "replay", str(audited / "kept"), "-f", "json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert str(audited) not in replayed.stdout
+
+
+def test_a_damaged_result_is_made_again_from_the_journal(audited):
+    work = audited / "work"
+    kept = (work / "run/result.json").read_text()
+    (work / "run/result.json").write_text(kept[:2000])
+    done = robaudit(work, "scan", "models/<b>m|x.onnx", "--run-dir", "run", "--no-progress", "-f", "json")
+    assert done.returncode == 1, done.stderr
+    assert "truncated" in done.stderr
+    assert "made again from the journal" in done.stderr
+    assert json.loads(done.stdout)["samples"] == json.loads(kept)["samples"]
+    assert json.loads((work / "run/result.json").read_text()) == json.loads(done.stdout)

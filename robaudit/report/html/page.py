@@ -67,7 +67,7 @@ def _environment() -> Environment:
 def _shown(value: Any) -> Any:
     """What a template may show of a value: one line without control, direction or invisible characters.
 
-    Folders of the machine that ran the audit are left out; the command alone is told as it was given.
+    Folders of the machine that ran the audit are left out; the command tells its paths as the result does.
     """
     return value if isinstance(value, Markup) else plain(without_folders(str(value)), LONGEST)
 
