@@ -49,7 +49,7 @@ def shown_command(command: str) -> str:
 def _shown_word(word: str) -> str:
     option, sign, value = word.partition("=") if "=" in word else ("", "", word)
     parts = value.split("/")
-    return f"{option}{sign}{shown_path(value)}" if parts[0] in ("", ".") and value[:1] or ".." in parts else word
+    return f"{option}{sign}{shown_path(value)}" if (parts[0] in ("", ".") and value[:1]) or ".." in parts else word
 
 
 def without_machine(value: Any, root: Path) -> Any:

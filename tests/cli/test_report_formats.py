@@ -86,7 +86,7 @@ def test_findings_point_at_files_of_the_repository(audited):
     assert ("RA011", "work/ci/tiny.yaml", 5) in places
 
 
-def test_no_report_names_a_folder_of_the_machine(audited):
+def test_reports_name_files_by_relative_paths(audited):
     for suffix in RENDERED:
         assert str(audited) not in (audited / f"work/r{suffix}").read_text(), suffix
     recorded = json.loads((audited / "work/run/result.json").read_text())["profile"]

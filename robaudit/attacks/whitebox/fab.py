@@ -189,9 +189,9 @@ class FABT(_FAB):
     that fools is taken back towards the sample. At the end the way back from the nearest one is searched.
     Source: Croce & Hein 2020, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack",
     algorithm 1; targets as in Croce & Hein 2020, "Reliable Evaluation of Adversarial Robustness with an Ensemble of
-    Diverse Parameter-free Attacks", section 4. Any wrong class counts in an untargeted audit; a targeted one walks along the boundary between its
-    class and the likeliest other one, as the label's may lie behind a third class. A minimal-norm attack;
-    L-infinity, L2 and L1; untargeted and targeted.
+    Diverse Parameter-free Attacks", section 4. Any wrong class counts in an untargeted audit; a targeted one walks
+    along the boundary between its class and the likeliest other one, as the label's may lie behind a third class.
+    A minimal-norm attack; L-infinity, L2 and L1; untargeted and targeted.
     Cost: for each class and restart up to 2 x ``steps`` + ``search`` + 1 forwards and ``steps`` backwards, fewer
     once a success lies in the ball, unless the audit seeks smallest distances.
 
