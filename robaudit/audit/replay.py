@@ -7,20 +7,16 @@ each attack, the output that was judged.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
 from robaudit.audit.archive import Example, read_examples
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.places import shown_path
+from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Attack, Result
 from robaudit.audit.resultfile import load_result
 from robaudit.audit.rundir import model_of
@@ -30,32 +26,9 @@ from robaudit.target.meaning import InputMeaning
 from robaudit.target.sniff import model_format
 from robaudit.threat.arrays import admissible
 
-__all__ = ["Replay", "ReplayRequest", "Replayed", "meaning_of", "predicted", "replay"]
+__all__ = ["Replay", "Replayed", "replay"]
 
-Answer: TypeAlias = Callable[[NDArray[Any]], int | None]
-"""The class that a file answers to [*shape] in u-space, alone; None where it gives no finite answer."""
 ReplayStatus: TypeAlias = Literal["fools", "no longer fools", "outside", "original wrong"]
-
-
-@dataclass(frozen=True)
-class ReplayRequest:
-    """What to replay.
-
-    Args:
-        run: run directory, or a result's JSON with the evidence beside it.
-        model: file to ask; None: the audited one, as the result names it.
-        inputs: values of inputs that are not attacked, by name, in place of the audit's.
-        device: cpu or cuda.
-        trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
-        custom_ops: libraries of custom operators for ONNX Runtime.
-    """
-
-    run: Path
-    model: Path | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    device: str = "cpu"
-    trust_model: bool = False
-    custom_ops: tuple[Path, ...] = ()
 
 
 class _Record(BaseModel):
@@ -133,11 +106,13 @@ def replay(request: ReplayRequest) -> Replay:
         UsageError: the result, or a file that the user names, cannot be used.
         AuditError: the evidence, or the audited file, is missing or not the one of the result.
     """
-    result = load_result(request.run / "result.json" if request.run.is_dir() else request.run)
-    folder = request.run if request.run.is_dir() else request.run.parent
+    folder, file = (
+        (request.run, request.run / "result.json") if request.run.is_dir() else (request.run.parent, request.run)
+    )
+    result = load_result(file)
     examples = _examples(folder, result)
-    path, digest = _model(request, result)
-    meaning = meaning_of(result, examples[0].original.shape) if examples else None
+    path, digest = _model(request.model, folder, result)
+    meaning = _meaning(result, examples[0].original.shape) if examples else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
@@ -192,12 +167,13 @@ def _indices(examples: list[Example]) -> set[int]:
     return {example.index for example in examples}
 
 
-def _model(request: ReplayRequest, result: Result) -> tuple[Path, str]:
-    if request.model is not None:
-        if not request.model.is_file():
-            raise UsageError(f"there is no model {request.model}")
-        return request.model, sha256_file(request.model)
-    kept = model_of(request.run if request.run.is_dir() else request.run.parent, result.run.id)
+def _model(named: Path | None, folder: Path, result: Result) -> tuple[Path, str]:
+    """The file to ask and its digest: the one that the user names, else the audited one where it is still found."""
+    if named is not None:
+        if not named.is_file():
+            raise UsageError(f"there is no model {named}")
+        return named, sha256_file(named)
+    kept = model_of(folder, result.run.id)
     known = [path for path in (Path(result.target.file), kept) if path is not None]
     found = [(path, sha256_file(path)) for path in known if path.is_file()]
     if not found:
@@ -212,7 +188,7 @@ def _model(request: ReplayRequest, result: Result) -> tuple[Path, str]:
     )
 
 
-def meaning_of(result: Result, shape: tuple[int, ...]) -> InputMeaning:
+def _meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
     """What the audit found that the input means.
 
     Args:
@@ -257,22 +233,6 @@ def meaning_of(result: Result, shape: tuple[int, ...]) -> InputMeaning:
     )
 
 
-def predicted(raw: NDArray[Any], kind: str, classes: int) -> int | None:
-    """The class that one raw output [1, ...] says, by what the numbers mean; as ``Head.scores`` and its largest."""
-    flat = raw.reshape(-1)
-    if kind == "labels":
-        label = int(flat[0])
-        return label if 0 <= label < classes else None
-    if flat.dtype == np.float16:
-        flat = flat.astype(np.float32)
-    if not np.isfinite(flat).all():
-        return None
-    if flat.size == 1:
-        other = 1 - flat if kind == "probabilities" else np.zeros_like(flat)
-        return int(flat[0] > other[0])
-    return int(flat.argmax())
-
-
 def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: Answer) -> Replayed:
     attack = _attack(result, example.attack)
     inside, size = admissible(attack.norm, attack.eps, example.original, example.adversarial, meaning.fixed)
@@ -310,72 +270,6 @@ def _judge(
         from robaudit.audit.replay_torch import torch_judge  # torch is what runs such a file
 
         return torch_judge(request, result, path, meaning)
-    return _onnx_judge(request, result, path, meaning, same=same)
+    from robaudit.audit.replay_onnx import onnx_judge  # the report of a replay needs no runtime
 
-
-def _onnx_judge(
-    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool
-) -> tuple[Answer, str]:
-    """Answers of ONNX Runtime.
-
-    Raises:
-        UsageError: the file cannot be loaded, or its inputs and outputs are not those of the audit.
-    """
-    import onnxruntime
-
-    from robaudit.target.inputs import choose_input
-    from robaudit.target.onnx_declared import declared_input
-    from robaudit.target.onnx_runtime import ask, file_values, read_rows, start
-    from robaudit.target.onnx_source import read_onnx
-    from robaudit.target.peel import class_values, label_tail
-    from robaudit.target.wiring import Wiring
-
-    source = read_onnx(path)
-    if request.device != "cpu":
-        _use_gpu(onnxruntime)
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    try:
-        session = start(
-            source,
-            threads=int(threads) if threads.isdecimal() else 0,
-            cuda=None if request.device == "cpu" else 0,
-            custom_ops=request.custom_ops,
-        )
-    except Exception as error:  # the runtime raises its own types
-        raise UsageError(f"ONNX Runtime cannot load {path}: {' '.join(str(error).split())[:300]}") from error
-    provider = session.get_providers()[0]
-    if request.device != "cpu" and provider == "CPUExecutionProvider":
-        raise UsageError("--device cuda: ONNX Runtime finds no GPU that it can use here")
-    inputs = [declared_input(given) for given in session.get_inputs()]
-    names = [given.name for given in inputs]
-    fixed = dict(result.target.fixed_inputs)
-    if not same:
-        fixed = {name: text for name, text in fixed.items() if name in names}
-    fixed |= request.inputs
-    attacked, others = choose_input(path, inputs, fixed, meaning.name if meaning.name in names else None)
-    known = [given.name for given in session.get_outputs()]
-    wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
-    if wanted not in known and len(known) > 1:
-        raise UsageError(f"{path} has no output {wanted!r}, which the audit judged (it has {', '.join(known)})")
-    output = wanted if wanted in known else known[0]
-    role = "labels" if result.target.head == "labels" else "scores"
-    values = None
-    if role == "labels" or not session.get_outputs()[known.index(output)].type.startswith("tensor(float"):
-        wiring = Wiring(source.model)
-        tail = label_tail(wiring, output) if role == "labels" else None
-        values = tail.values if tail is not None else class_values(wiring, output)
-    width = (attacked.shape or (None,))[0] or 1
-    dtype = np.dtype(attacked.dtype)
-
-    def answer(point: NDArray[Any]) -> int | None:
-        row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
-        raw = read_rows(ask(session, [output], attacked.name, row, others)[0], width, output, role, values)
-        return predicted(raw[:1], result.target.head, result.target.num_classes)
-
-    return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
-
-
-def _use_gpu(onnxruntime: Any) -> None:
-    """Load the libraries of CUDA, which come with torch otherwise."""
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
+    return onnx_judge(request, result, path, meaning, same=same)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.replay import Answer, ReplayRequest
+from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target

@@ -30,9 +30,10 @@ def replay(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
-    from robaudit.audit import replay as replays
     from robaudit.audit.child import Confinement, in_child
     from robaudit.audit.limits import memory_allowed
+    from robaudit.audit.replay import replay as replay_run
+    from robaudit.audit.replay_request import ReplayRequest
     from robaudit.cli.output import chosen_format, columns, for_a_reader, write_json, write_lines
     from robaudit.errors import UsageError
     from robaudit.report.replay import replay_lines
@@ -44,7 +45,7 @@ def replay(
     for name, sign, _ in pairs:
         if not sign or not name.strip():
             raise UsageError(f"--input is NAME=VALUE, not {name!r}")
-    request = replays.ReplayRequest(
+    request = ReplayRequest(
         run=run,
         model=model,
         inputs={name.strip(): text.strip() for name, _, text in pairs},
@@ -53,7 +54,7 @@ def replay(
         custom_ops=tuple(custom_ops or ()),
     )
     confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
-    found = in_child(replays.replay, request, confinement=confinement, about=model or run)
+    found = in_child(replay_run, request, confinement=confinement, about=model or run)
     with for_a_reader():
         if format == "json":
             write_json(found.model_dump(mode="json"))

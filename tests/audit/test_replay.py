@@ -22,7 +22,9 @@ from table_files import RANGES, write_model, write_table
 
 from robaudit.audit import child
 from robaudit.audit.identity import sha256_file
-from robaudit.audit.replay import ReplayRequest, predicted, replay
+from robaudit.audit.replay import replay
+from robaudit.audit.replay_onnx import predicted
+from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER

@@ -1,0 +1,99 @@
+"""Replays on ONNX files: ONNX Runtime and NumPy alone, no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from robaudit.audit.replay_request import Answer, ReplayRequest
+from robaudit.audit.result import Result
+from robaudit.errors import UsageError
+from robaudit.target.inputs import choose_input
+from robaudit.target.meaning import InputMeaning
+from robaudit.target.onnx_declared import declared_input
+from robaudit.target.onnx_runtime import ask, file_values, read_rows, start
+from robaudit.target.onnx_source import read_onnx
+from robaudit.target.peel import class_values, label_tail
+from robaudit.target.wiring import Wiring
+
+__all__ = ["onnx_judge", "predicted"]
+
+
+def onnx_judge(
+    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool
+) -> tuple[Answer, str]:
+    """Answers of ONNX Runtime.
+
+    Raises:
+        UsageError: the file cannot be loaded, or its inputs and outputs are not those of the audit.
+    """
+    source = read_onnx(path)
+    if request.device != "cpu":
+        _use_gpu()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    try:
+        session = start(
+            source,
+            threads=int(threads) if threads.isdecimal() else 0,
+            cuda=None if request.device == "cpu" else 0,
+            custom_ops=request.custom_ops,
+        )
+    except Exception as error:  # the runtime raises its own types
+        raise UsageError(f"ONNX Runtime cannot load {path}: {' '.join(str(error).split())[:300]}") from error
+    provider = session.get_providers()[0]
+    if request.device != "cpu" and provider == "CPUExecutionProvider":
+        raise UsageError("--device cuda: ONNX Runtime finds no GPU that it can use here")
+    inputs = [declared_input(given) for given in session.get_inputs()]
+    names = [given.name for given in inputs]
+    fixed = dict(result.target.fixed_inputs)
+    if not same:
+        fixed = {name: text for name, text in fixed.items() if name in names}
+    fixed |= request.inputs
+    attacked, others = choose_input(path, inputs, fixed, meaning.name if meaning.name in names else None)
+    known = [given.name for given in session.get_outputs()]
+    wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
+    if wanted not in known and len(known) > 1:
+        raise UsageError(f"{path} has no output {wanted!r}, which the audit judged (it has {', '.join(known)})")
+    output = wanted if wanted in known else known[0]
+    role = "labels" if result.target.head == "labels" else "scores"
+    values = None
+    if role == "labels" or not session.get_outputs()[known.index(output)].type.startswith("tensor(float"):
+        wiring = Wiring(source.model)
+        tail = label_tail(wiring, output) if role == "labels" else None
+        values = tail.values if tail is not None else class_values(wiring, output)
+    width = (attacked.shape or (None,))[0] or 1
+    dtype = np.dtype(attacked.dtype)
+
+    def answer(point: NDArray[Any]) -> int | None:
+        row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
+        raw = read_rows(ask(session, [output], attacked.name, row, others)[0], width, output, role, values)
+        return predicted(raw[:1], result.target.head, result.target.num_classes)
+
+    return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
+
+
+def _use_gpu() -> None:
+    """Load the libraries of CUDA, which come with torch otherwise."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+
+
+def predicted(raw: NDArray[Any], kind: str, classes: int) -> int | None:
+    """The class that one raw output [1, ...] says, by what the numbers mean; as ``Head.scores`` and its largest."""
+    flat = raw.reshape(-1)
+    if kind == "labels":
+        label = int(flat[0])
+        return label if 0 <= label < classes else None
+    if flat.dtype == np.float16:
+        flat = flat.astype(np.float32)
+    if not np.isfinite(flat).all():
+        return None
+    if flat.size == 1:
+        other = 1 - flat if kind == "probabilities" else np.zeros_like(flat)
+        return int(flat[0] > other[0])
+    return int(flat.argmax())

@@ -1,0 +1,36 @@
+"""What a replay is asked, and what it asks of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+__all__ = ["Answer", "ReplayRequest"]
+
+Answer: TypeAlias = Callable[[NDArray[Any]], int | None]
+"""The class that a file answers to [*shape] in u-space, alone; None where it gives no finite answer."""
+
+
+@dataclass(frozen=True)
+class ReplayRequest:
+    """What to replay.
+
+    Args:
+        run: run directory, or a result's JSON with the evidence beside it.
+        model: file to ask; None: the audited one, as the result names it.
+        inputs: values of inputs that are not attacked, by name, in place of the audit's.
+        device: cpu or cuda.
+        trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
+        custom_ops: libraries of custom operators for ONNX Runtime.
+    """
+
+    run: Path
+    model: Path | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    trust_model: bool = False
+    custom_ops: tuple[Path, ...] = ()
