@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from robaudit.audit.result import Curve, CurvePoint, Result
+from robaudit.report.console import heading, indented
 from robaudit.report.words import number, short_rate
 
 __all__ = ["curve_sentences", "curve_title", "draw_curves"]
@@ -20,8 +20,7 @@ EVEN = 1e-6
 def draw_curves(console: Console, result: Result) -> None:
     """Each curve as bars to scale, one a radius, with the exact interval of each and a sentence on what it means."""
     for curve in result.curves:
-        console.print()
-        console.print(Text(curve_title(result, curve), style="bold"))
+        heading(console, curve_title(result, curve))
         rows = _rows(curve)
         labels = [number(point.eps) for point in rows]
         left = max(map(len, labels))
@@ -37,9 +36,9 @@ def draw_curves(console: Console, result: Result) -> None:
                 console.print(Text(f"    {'':{left}}  {figure}"))
         sure = f"{curve.confidence:.0%}"
         legend = f"# lower end of the exact {sure} interval, = estimate, - upper end; > the threat model's eps."
-        console.print(Padding(Text(legend, style="dim"), (0, 0, 0, 2)))
+        console.print(indented(Text(legend, style="dim")))
         for sentence in curve_sentences(result, curve):
-            console.print(Padding(Text(sentence), (0, 0, 0, 2)))
+            console.print(indented(Text(sentence)))
 
 
 def _rows(curve: Curve) -> list[CurvePoint]:

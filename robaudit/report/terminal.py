@@ -1,24 +1,21 @@
-"""The report for a terminal, a pipe, or a text file.
-
-Nothing from a file name, metadata or a message is read as markup, and control characters never get through.
-"""
+"""The report for a terminal, a pipe, or a text file."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.audit.result import Attack, Check, Gate, Result, Sample
+from robaudit.audit.result import Attack, Check, Gate, Result
 from robaudit.report.comparison import comparison_lines
+from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
-from robaudit.report.details import input_details
+from robaudit.report.details import input_details, sample_fate
 from robaudit.report.facts import (
     STATUS_WORDS,
     UPPER_BOUND,
@@ -51,24 +48,6 @@ from robaudit.report.words import (
 __all__ = ["SUFFIXES", "print_report", "render", "render_text"]
 
 SUFFIXES = (".txt",)
-
-STATUS_STYLES = {
-    "pass": "green",
-    "ok": "bold green",
-    "done": "green",
-    "warn": "yellow",
-    "inconclusive": "yellow",
-    "partial": "yellow",
-    "skipped": "dim",
-    "not run": "yellow",
-    "unavailable": "yellow",
-    "incomplete": "bold yellow",
-    "withheld": "bold yellow",
-    "invalid": "bold yellow",
-    "fail": "red",
-    "failed": "bold red",
-}
-LISTED_CLASSES = 8
 
 
 def render(result: Result) -> str:
@@ -113,35 +92,6 @@ def print_report(result: Result, stream: TextIO, samples: bool = False) -> None:
     stream.flush()
 
 
-def _styled(text: str, style: str = "") -> Text:
-    return Text(plain(text, 2000), style=style)
-
-
-def _status(status: str) -> Text:
-    return Text(status, style=STATUS_STYLES.get(status, ""))
-
-
-def _heading(console: Console, title: str) -> None:
-    console.print()
-    console.print(Text(title, style="bold"))
-
-
-def _bullets(console: Console, items: Iterable[str]) -> None:
-    for item in items:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row(Text("  -"), _styled(item))
-        console.print(grid)
-
-
-def _facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, text in rows:
-        grid.add_row(Text(name), _styled(text))
-    console.print(grid)
-
-
 def _report(console: Console, result: Result, samples: bool = False) -> None:
     _top(console, result)
     _attacks(console, result)
@@ -155,29 +105,29 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
         _gates(console, result.gates)
     _verdict(console, result)
     if result.limitations:
-        _heading(console, "What this does not say")
-        _bullets(console, result.limitations)
+        heading(console, "What this does not say")
+        bullets(console, result.limitations)
     if result.errors:
         _errors(console, result)
     if samples:
         for title, cells in input_details(result.target):
-            _listing(console, title, ((_styled(a), Text(plain(b)), _styled(c)) for a, b, c in cells))
-        rows = ((_styled(sample.id), Text(str(sample.index)), _styled(_fate(sample))) for sample in result.samples)
-        _listing(console, "Samples", rows)
+            listing(console, title, ((styled(a), Text(plain(b)), styled(c)) for a, b, c in cells))
+        rows = ((styled(sample.id), Text(str(sample.index)), styled(sample_fate(sample))) for sample in result.samples)
+        listing(console, "Samples", rows)
     if result.verdict.next_steps:
-        _heading(console, "What to do next")
-        _bullets(console, result.verdict.next_steps)
+        heading(console, "What to do next")
+        bullets(console, result.verdict.next_steps)
     _foot(console, result)
 
 
 def _top(console: Console, result: Result) -> None:
     target, data = result.target, result.data
-    console.print(_styled(f"robaudit {result.tool.version}: audit of {target.file}", "bold"))
+    console.print(styled(f"robaudit {result.tool.version}: audit of {target.file}", "bold"))
     notice = stability_notice(data)
     if notice:
-        console.print(_styled(notice, "bold yellow"))
+        console.print(styled(notice, "bold yellow"))
     for assumption in target.assumed:
-        console.print(_styled(f"ASSUMED INPUT: {assumption}", "bold yellow"))
+        console.print(styled(f"ASSUMED INPUT: {assumption}", "bold yellow"))
     console.print()
     rows = [
         ("File", f"{target.format}, {size(target.bytes)}, sha256 {target.sha256}"),
@@ -202,14 +152,14 @@ def _top(console: Console, result: Result) -> None:
     if result.clean.accuracy is not None:
         declared = f"; declared {result.clean.declared:.1%}" if result.clean.declared is not None else ""
         rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}"))
-    _facts(console, rows)
+    facts(console, rows)
 
 
 def _attacks(console: Console, result: Result) -> None:
     if not result.attacks:
         return
     of_curve = "; those of the curve on all" if result.curves else ""
-    _heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
+    heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("attack\naccess", overflow="fold")
     table.add_column("broken\nof tried", justify="right")
@@ -221,13 +171,13 @@ def _attacks(console: Console, result: Result) -> None:
     for attack in result.attacks:
         table.add_row(*_attack_row(attack))
     console.print(table)
-    _bullets(console, attack_notes(result))
+    bullets(console, attack_notes(result))
 
 
 def _attack_row(attack: Attack) -> list[Text]:
     name = Text(f"{plain(attack.id, 40)}\n").append(attack.access, style="dim")
     if attack.status not in ("done", "partial"):
-        return [name, _status(attack.status), *([Text("-")] * 5)]
+        return [name, status(attack.status), *([Text("-")] * 5)]
     broken = Text(f"{attack.broken}/{attack.attempted}")
     if attack.status == "partial":
         broken.append("\npartial", style=STATUS_STYLES["partial"])
@@ -249,15 +199,15 @@ def _attack_row(attack: Attack) -> list[Text]:
 def _worst_case(console: Console, result: Result) -> None:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
-    _heading(console, "Worst case over all attacks, sample by sample")
+    heading(console, "Worst case over all attacks, sample by sample")
     if (stopped := stopping_words(result)) is not None:
-        console.print(Padding(_styled(stopped), (0, 0, 0, 2)))
+        console.print(indented(styled(stopped)))
     if rate is not None:
         line = Text(f"  {worst_case_name(result)} is at most ").append(rate_words(rate), style="bold")
         console.print(line)
         pairs = pairs_words(result)
         if pairs is not None:
-            console.print(Padding(Text(pairs), (0, 0, 0, 2)))
+            console.print(indented(Text(pairs)))
         console.print(Text(f"  {UPPER_BOUND}", style="dim"))
         return
     told, observed = withheld_words(result) or ("", None)
@@ -266,34 +216,23 @@ def _worst_case(console: Console, result: Result) -> None:
         console.print(Text(f"  {observed}", style="dim"))
 
 
-def _listing(console: Console, title: str, rows: Iterable[tuple[Text, Text, Text]]) -> None:
-    _heading(console, title)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(Padding(table, (0, 0, 0, 2)))
-
-
 def _checks(console: Console, checks: Sequence[Check]) -> None:
-    rows = ((_styled(check.id), _status(check.status), _styled(check.message)) for check in checks)
-    _listing(console, "Checks of the audit itself", rows)
+    rows = ((styled(check.id), status(check.status), styled(check.message)) for check in checks)
+    listing(console, "Checks of the audit itself", rows)
 
 
 def _comparison(console: Console, result: Result, all_samples: bool) -> None:
     if result.comparison is None:
         return
-    _heading(console, "Against the baseline, sample by sample")
+    heading(console, "Against the baseline, sample by sample")
     most = {"listed": len(result.samples)} if all_samples else {}
     for depth, text in comparison_lines(result.comparison, **most):
-        console.print(Padding(_styled(text), (0, 0, 0, 2 + 2 * depth)))
+        console.print(indented(styled(text), 2 + 2 * depth))
 
 
 def _gates(console: Console, gates: Sequence[Gate]) -> None:
-    rows = ((_styled(gate_words(gate)), _status(gate.status), _styled(gate.message)) for gate in gates)
-    _listing(console, "Gates", rows)
+    rows = ((styled(gate_words(gate)), status(gate.status), styled(gate.message)) for gate in gates)
+    listing(console, "Gates", rows)
 
 
 def _verdict(console: Console, result: Result) -> None:
@@ -303,33 +242,13 @@ def _verdict(console: Console, result: Result) -> None:
     title.append(STATUS_WORDS[verdict.status], style=STATUS_STYLES[verdict.status])
     title.append(f" (exit code {verdict.exit_code})", style="dim")
     console.print(title)
-    console.print(Padding(_styled(verdict.headline), (0, 0, 0, 2)))
-    _bullets(console, verdict.reasons)
+    console.print(indented(styled(verdict.headline)))
+    bullets(console, verdict.reasons)
 
 
 def _errors(console: Console, result: Result) -> None:
-    _heading(console, "Errors")
-    _bullets(console, error_lines(result))
-
-
-def _fate(sample: Sample) -> str:
-    """What became of a sample."""
-    queries = f", {count(sample.queries)} queries" if sample.queries else ""
-    if sample.error is not None:
-        return f"error: {sample.error}"
-    if sample.left_out is not None:
-        return f"label {sample.label}, left out: {sample.left_out}"
-    if sample.clean_prediction != sample.label:
-        return f"label {sample.label}, answered {sample.clean_prediction} without an attack"
-    sought = f", sought {', '.join(map(str, sample.targets[:LISTED_CLASSES]))}" if sample.targets else ""
-    sought += ", ..." if len(sample.targets) > LISTED_CLASSES else ""
-    if sample.broken_by is None:
-        return f"label {sample.label}{sought}, stands{queries}"
-    if len(sample.targets) > 1:
-        queries = f", {len(sample.reached)} of {len(sample.targets)} classes reached{queries}"
-        sought = ""
-    at = f" at {sample.distance:.4g}" if sample.distance is not None else ""
-    return f"label {sample.label}{sought}, broken by {sample.broken_by}: {sample.adversarial_prediction}{at}{queries}"
+    heading(console, "Errors")
+    bullets(console, error_lines(result))
 
 
 def _foot(console: Console, result: Result) -> None:
@@ -341,6 +260,6 @@ def _foot(console: Console, result: Result) -> None:
         rows.append(("Evidence", evidence))
     rows.append(("Run", run_words(result)))
     rows += [("Note", note) for note in run.notes]
-    _facts(console, rows)
+    facts(console, rows)
     console.print(Text("Reproduce", style="bold"))
     console.print(Text(f"  {plain(run.command, 10_000)}"), soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.audit.result import Result
+from robaudit.report.console import heading
 from robaudit.report.words import ball, number, short_rate
 
 __all__ = ["threat_table"]
@@ -17,8 +18,7 @@ def threat_table(console: Console, result: Result) -> None:
     """A row for each threat model and one for the union; nothing where there is one alone."""
     if not result.threats:
         return
-    console.print()
-    console.print(Text("Threat models, each by itself on every sample, and their union", style="bold"))
+    heading(console, "Threat models, each by itself on every sample, and their union")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("within")
     table.add_column("broken", justify="right")
