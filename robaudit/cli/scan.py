@@ -1,8 +1,7 @@
-"""``robaudit scan``: audit, report, gate."""
+"""``robaudit scan``: its flags, and the audit that they ask for."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -221,9 +220,9 @@ def scan(
     import os
 
     from robaudit.audit.config import resolve_settings
-    from robaudit.cli.output import chosen_format, for_a_reader, write_json, write_lines
+    from robaudit.cli.output import chosen_format
     from robaudit.errors import UsageError
-    from robaudit.report.render import check_output, write_report
+    from robaudit.report.render import check_output
 
     chosen_format(format)
     flags = {
@@ -288,40 +287,18 @@ def scan(
         preview(request)
         return
 
-    from robaudit.audit.run import run_audit
-    from robaudit.report.progress import progress
-    from robaudit.report.terminal import print_report
-    from robaudit.target.device import choose_device
+    from robaudit.cli.audit import audit_and_report
 
-    choose_device(request.device)
-    folder = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
-    with progress(sys.stderr, enabled=not (quiet or no_progress), verbose=verbose > 0) as observer:
-        result, folder = run_audit(
-            request,
-            folder,
-            observer,
-            fresh=fresh,
-            on_inconclusive=resolved.settings.on_inconclusive,
-            fail_on=resolved.settings.fail_on,
-            warn=_warn,
-        )
-    with for_a_reader():
-        if format == "json":
-            write_json(json.loads(result.to_json()))
-        elif quiet:
-            write_lines([result.verdict.headline])
-        else:
-            print_report(result, sys.stdout, samples=verbose > 0)
-    for path in resolved.settings.output:
-        write_report(result, path, folder)
-        sys.stderr.write(f"wrote {path}\n")
-    if not quiet:
-        sys.stderr.write(f"run directory: {folder}\n")
-    raise typer.Exit(result.verdict.exit_code)
-
-
-def _warn(message: str) -> None:
-    sys.stderr.write(f"robaudit: warning: {message}\n")
+    code = audit_and_report(
+        request,
+        resolved.settings,
+        as_json=format == "json",
+        quiet=quiet,
+        live=not no_progress,
+        verbose=verbose > 0,
+        fresh=fresh,
+    )
+    raise typer.Exit(code)
 
 
 def _command() -> str:

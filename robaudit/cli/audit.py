@@ -1,0 +1,80 @@
+"""An audit as ``robaudit scan`` runs it: progress on stderr, the report on stdout and in files, an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robaudit.audit.run import run_audit
+from robaudit.cli.output import for_a_reader, write_json, write_lines
+from robaudit.report.progress import progress
+from robaudit.report.render import write_report
+from robaudit.report.terminal import print_report
+from robaudit.target.device import choose_device
+
+if TYPE_CHECKING:
+    from robaudit.audit.request import AuditRequest
+    from robaudit.audit.settings import Settings
+
+__all__ = ["audit_and_report"]
+
+
+def audit_and_report(
+    request: AuditRequest,
+    settings: Settings,
+    *,
+    as_json: bool,
+    quiet: bool,
+    live: bool,
+    verbose: bool,
+    fresh: bool,
+) -> int:
+    """Run the audit, and report it as asked.
+
+    Args:
+        request: what to audit.
+        settings: the run directory, the report files, and what decides the exit code.
+        as_json: stdout gets the result as JSON.
+        quiet: stdout gets the headline alone, stderr no progress.
+        live: show progress.
+        verbose: show more progress; list every sample.
+        fresh: discard what the run directory holds.
+
+    Returns:
+        The exit code of the verdict.
+
+    Raises:
+        UsageError: the request is refused.
+        AuditError: the audit ended before anything could be reported, or a report cannot be written.
+    """
+    choose_device(request.device)
+    folder = None if settings.run_dir is None else Path(settings.run_dir)
+    with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
+        result, folder = run_audit(
+            request,
+            folder,
+            observer,
+            fresh=fresh,
+            on_inconclusive=settings.on_inconclusive,
+            fail_on=settings.fail_on,
+            warn=_warn,
+        )
+    with for_a_reader():
+        if as_json:
+            write_json(json.loads(result.to_json()))
+        elif quiet:
+            write_lines([result.verdict.headline])
+        else:
+            print_report(result, sys.stdout, samples=verbose)
+    for path in settings.output:
+        write_report(result, path, folder)
+        sys.stderr.write(f"wrote {path}\n")
+    if not quiet:
+        sys.stderr.write(f"run directory: {folder}\n")
+    return result.verdict.exit_code
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"robaudit: warning: {message}\n")
