@@ -11,23 +11,22 @@ from typing import Any
 from robaudit import __version__
 from robaudit.audit import result as model
 from robaudit.audit.budget import with_budget
-from robaudit.audit.build_threats import breaches_of, build_curves, build_outcomes, nearest_of
+from robaudit.audit.build_samples import build_samples
+from robaudit.audit.build_threats import build_curves, build_outcomes
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
+from robaudit.audit.limitations import limitations
 from robaudit.audit.places import repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
-from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.samples import cases
 from robaudit.audit.sequential import completed, section, under_stopping
 from robaudit.audit.tally import Tally
-from robaudit.audit.threats import boundless, single_threats
-from robaudit.audit.verdict import NORM_SIGNS, OnInconclusive, conclude
+from robaudit.audit.threats import single_threats
+from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditError
 from robaudit.stats import rate
-from robaudit.threat.model import Goal
 
 __all__ = ["build_result"]
 
@@ -109,9 +108,9 @@ def build_result(
         threats=build_outcomes(request.profile, tally),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
-        limitations=_limitations(request, data, target, tally),
+        limitations=limitations(request, data, target, tally),
         errors=_errors(tally, clean, journal, failure),
-        samples=_samples(data, clean, tally, journal, request.profile),
+        samples=build_samples(request.profile, data, clean, tally, journal),
     )
     draft = with_budget(draft, request.time_budget, journal)
     return conclude(under_stopping(draft), request.profile.gates, on_inconclusive)
@@ -239,58 +238,11 @@ def _checks(request: AuditRequest, journal: Journal) -> tuple[model.Check, ...]:
     return tuple(found)
 
 
-def _eight_bit(journal: Journal) -> dict[str, float | None]:
-    record = journal.last("check", id="evidence")
-    measured: dict[str, float | None] = (record or {}).get("measured", {}).get("eight_bit", {})
-    return measured
-
-
 def _evidence(journal: Journal) -> model.Evidence:
     record = journal.last("evidence")
     if record is None:
         return model.Evidence()
     return model.Evidence(path=record["path"], sha256=record["sha256"], count=record["count"])
-
-
-def _samples(
-    data: Record, clean: Mapping[int, Record], tally: Tally, journal: Journal, profile: Profile
-) -> tuple[model.Sample, ...]:
-    found = []
-    eight_bit = _eight_bit(journal)
-    smallest = nearest_of(profile, tally, journal)
-    for index, name in zip(data["indices"], data["ids"], strict=True):
-        record = clean.get(index)
-        attack = tally.broken_by.get(index)
-        winner = tally.best[attack][index] if attack is not None else None
-        sought = cases(index, record.get("goals")) if record else {}
-        results = [best[index] for best in tally.best.values() if index in best]
-        error = (
-            "the audit ended before it"
-            if record is None
-            else record["error"] or next((r.error for r in results if r.error), None)
-        )
-        found.append(
-            model.Sample(
-                id=name,
-                index=index,
-                label=record["label"] if record else None,
-                clean_prediction=record["prediction"] if record else None,
-                broken_by=attack,
-                adversarial_prediction=winner.prediction if winner else None,
-                distance=winner.distance if winner else None,
-                smallest_distance=smallest.get(index, (None, None))[0],
-                smallest_by=smallest.get(index, (None, None))[1],
-                breaches=breaches_of(profile, tally, index),
-                distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
-                targets=tuple((record or {}).get("goals") or ()),
-                reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
-                left_out=(record or {}).get("left_out"),
-                queries=sum(r.queries for r in results),
-                error=error,
-                counted=record is not None and record["readable"] and record.get("left_out") is None,
-            )
-        )
-    return tuple(found)
 
 
 def _errors(
@@ -314,38 +266,4 @@ def _errors(
     for record in journal.keyed("check", "id").values():
         if "failed" in record:
             found.append(model.AuditFailure(where=f"check {record['id']}", message=record["failed"]))
-    return tuple(found)
-
-
-def _limitations(request: AuditRequest, data: Record, target: Record, tally: Tally) -> tuple[str, ...]:
-    threat = threat_model(request.profile)
-    tried = {threat.norm, *(other.norm for other in request.profile.threat.also)}
-    others = [sign for name, sign in NORM_SIGNS.items() if name not in tried]
-    found = [
-        "attacked accuracy is an upper bound: an attack that was not tried may break more; the interval covers "
-        "sampling alone",
-        "not tested: "
-        + (f"other norms ({', '.join(others)}), " if others else "")
-        + "spatial, patch and universal perturbations, and changes outside the domain's box",
-    ]
-    ran = {r["access"] for r in tally.attacks if r["status"] == "done"}
-    missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
-    if missing:
-        found.append(f"no attack ran with this access: {', '.join(missing)}")
-    features = target["input"]["features"] or ()
-    still = sum(f["immutable"] or f["low"] == f["high"] for f in features)
-    if whole := boundless(request.profile, target["input"]["shape"], still):
-        signs = ", ".join(NORM_SIGNS[norm] for norm in whole)
-        found.append(
-            f"the radius in {signs} reaches every valid input: there a sample stands only if the model never answers "
-            "otherwise; choose one that suits this input"
-        )
-    if threat.goal is Goal.TARGETED:
-        found.append(
-            "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "
-            "wrong answer is good breaks at least as many"
-        )
-    if data["reference"] == "model":
-        found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
-    found += target["assumed"]
     return tuple(found)

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.text import Text
 
 from robaudit.audit.result import Curve, CurvePoint, Result
+from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.report.console import heading, indented
 from robaudit.report.words import number, short_rate
 
 __all__ = ["curve_sentences", "curve_title", "draw_curves"]
 
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 WIDEST = 50
 NARROWEST = 8
 EVEN = 1e-6
@@ -62,7 +62,7 @@ def _metric(result: Result) -> str:
 
 def curve_title(result: Result, curve: Curve) -> str:
     """What the curve shows."""
-    return f"{_metric(result).capitalize()} at every eps in {NORMS[curve.norm]}: an upper bound at each"
+    return f"{_metric(result).capitalize()} at every eps in {NORM_SIGNS[curve.norm]}: an upper bound at each"
 
 
 def curve_sentences(result: Result, curve: Curve) -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from robaudit.audit.result import Curve, Rate, Result
-from robaudit.report.curve import NORMS, curve_sentences, curve_title
+from robaudit.audit.verdict import NORM_SIGNS
+from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.html.classes import ClassRow
 from robaudit.report.html.figure import ACCENT, INK, MARK, MUTED, canvas, to_svg
 from robaudit.report.words import ball, number, plain, short_rate
@@ -114,7 +115,7 @@ def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
         axes.set_ylim(0, 100)
         axes.set_yticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
         axes.set_xlabel(
-            f"eps in {NORMS[curve.norm]}, " + ("features" if curve.norm == "l0" else "as a share of the range")
+            f"eps in {NORM_SIGNS[curve.norm]}, " + ("features" if curve.norm == "l0" else "as a share of the range")
         )
         return to_svg(
             figure, f"chart-curve-{place}", curve_title(result, curve), " ".join(curve_sentences(result, curve))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from robaudit.audit.archive import Example, read_examples
 from robaudit.audit.pictures import eight_bit_pair, is_picture, png
 from robaudit.audit.result import InputSpec, Result
+from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.errors import AuditError
-from robaudit.report.curve import NORMS
 from robaudit.report.html.classes import class_name
 from robaudit.report.words import number, plain
 
@@ -124,7 +124,7 @@ def _words(result: Result, example: Example) -> dict[str, Any]:
         "answer": f"{name(example.prediction)}{after}",
         "sought": name(example.target) if example.target is not None else None,
         "attack": plain(example.attack, 60),
-        "size": f"{NORMS[norm]} distance {number(_distance(difference, norm))}",
+        "size": f"{NORM_SIGNS[norm]} distance {number(_distance(difference, norm))}",
     }
 
 

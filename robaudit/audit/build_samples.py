@@ -1,0 +1,71 @@
+"""What a result says of each sample: its clean answer, what broke it, how near."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from robaudit.audit import result as model
+from robaudit.audit.build_threats import breaches_of, nearest_of
+from robaudit.audit.journal import Journal, Record
+from robaudit.audit.profile import Profile
+from robaudit.audit.samples import cases
+from robaudit.audit.tally import Tally
+
+__all__ = ["build_samples"]
+
+
+def build_samples(
+    profile: Profile, data: Record, clean: Mapping[int, Record], tally: Tally, journal: Journal
+) -> tuple[model.Sample, ...]:
+    """A record of each sample drawn, in their order.
+
+    Args:
+        profile: of the audit.
+        data: the journal's record of the data.
+        clean: what the file answered to the samples without an attack, by index.
+        tally: what the attacks did.
+        journal: for the smallest distances, and what the check of the evidence measured.
+    """
+    found = []
+    eight_bit = _eight_bit(journal)
+    smallest = nearest_of(profile, tally, journal)
+    for index, name in zip(data["indices"], data["ids"], strict=True):
+        record = clean.get(index)
+        attack = tally.broken_by.get(index)
+        winner = tally.best[attack][index] if attack is not None else None
+        sought = cases(index, record.get("goals")) if record else {}
+        results = [best[index] for best in tally.best.values() if index in best]
+        error = (
+            "the audit ended before it"
+            if record is None
+            else record["error"] or next((r.error for r in results if r.error), None)
+        )
+        found.append(
+            model.Sample(
+                id=name,
+                index=index,
+                label=record["label"] if record else None,
+                clean_prediction=record["prediction"] if record else None,
+                broken_by=attack,
+                adversarial_prediction=winner.prediction if winner else None,
+                distance=winner.distance if winner else None,
+                smallest_distance=smallest.get(index, (None, None))[0],
+                smallest_by=smallest.get(index, (None, None))[1],
+                breaches=breaches_of(profile, tally, index),
+                distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
+                targets=tuple((record or {}).get("goals") or ()),
+                reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
+                left_out=(record or {}).get("left_out"),
+                queries=sum(r.queries for r in results),
+                error=error,
+                counted=record is not None and record["readable"] and record.get("left_out") is None,
+            )
+        )
+    return tuple(found)
+
+
+def _eight_bit(journal: Journal) -> dict[str, float | None]:
+    """Distance of each adversarial example stored as an 8-bit image, by sample."""
+    record = journal.last("check", id="evidence")
+    measured: dict[str, float | None] = (record or {}).get("measured", {}).get("eight_bit", {})
+    return measured
