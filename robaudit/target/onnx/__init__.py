@@ -26,6 +26,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     shape,
     signal,
 )
-from robaudit.target.onnx.module import OnnxModule, coverage, import_onnx
+from robaudit.target.onnx.importing import coverage, import_onnx
+from robaudit.target.onnx.module import OnnxModule
 
 __all__ = ["OnnxModule", "coverage", "import_onnx"]

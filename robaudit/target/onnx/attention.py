@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.target.onnx.arguments import constant, is_known
-from robaudit.target.onnx.graph import DTYPES, Node
+from robaudit.target.onnx.element_types import DTYPES
+from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, Value, operator
 from robaudit.target.onnx.tracing import run_nodes
 

@@ -18,7 +18,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robaudit.target.onnx.graph import DTYPES, Graph, Node
+from robaudit.target.onnx.element_types import DTYPES
+from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.linear import INTERNAL
 from robaudit.target.onnx.registry import operator
 from robaudit.target.onnx.straight_through import STRAIGHT, through

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
-import onnx
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from robaudit.errors import UnsupportedOperatorError
-from robaudit.target.onnx import batching, exact, gradient, half, layout, passes, straight_through
-from robaudit.target.onnx.control_flow import without_known_branches
+from robaudit.target.onnx import batching, gradient, half, layout, passes
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
-from robaudit.target.onnx.graph import Graph, read
-from robaudit.target.onnx.nchwc import to_plain
-from robaudit.target.onnx.registry import find
+from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
@@ -28,57 +23,6 @@ _PROGRAMS = 64
 _ROUNDING = ("QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger", "ConvInteger")
 # A graph that cannot run at another batch size, or only by a program of its own.
 _MISFIT = (MisfitError, NotGeneralError)
-
-
-def import_onnx(
-    model: onnx.ModelProto, output: str | None = None, backward: Mapping[str, str] | None = None
-) -> OnnxModule:
-    """Translate a model into a differentiable module.
-
-    Args:
-        model: with its external data loaded.
-        output: the one value that the module returns, an output of the file or any value inside; None for all
-            outputs.
-        backward: what stands for the derivative of steps (rounding, quantisers), by operator or node name; see
-            straight_through.py for the rules and :attr:`OnnxModule.cuts` for what was chosen.
-
-    Raises:
-        UnsupportedOperatorError: the first operator on the way to the outputs that has no translation.
-        UsageError: an operator has no such backward rule.
-        ValueError: there is no value of that name.
-    """
-    graph = _live(model, output)
-    missing = _missing(graph)
-    if missing:
-        raise UnsupportedOperatorError(*missing[0])
-    graph = half.marked(graph, [value.name for value in model.graph.output])
-    return OnnxModule(straight_through.resolved(passes.prepare(graph), backward), output)
-
-
-def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
-    """The operators that keep a model from being imported (``domain::Op-opset``); empty when none does."""
-    missing = sorted({name for name, _ in _missing(_live(model, output))})
-    if missing:
-        return missing
-    try:
-        import_onnx(model, output).try_declared_shape()
-    except UnsupportedOperatorError as error:  # a known operator in a variant that is not translated
-        return [error.operator]
-    except MisfitError as error:
-        return [str(error)]
-    return []
-
-
-def _live(model: onnx.ModelProto, output: str | None) -> Graph:
-    """The graph without what no output reads and branches that are never taken."""
-    graph = passes.fold_constants(passes.use_integers(exact.marked(to_plain(read(model, output)))))
-    while (reduced := without_known_branches(graph)) is not None:
-        graph = passes.fold_constants(reduced)
-    return graph
-
-
-def _missing(graph: Graph) -> list[tuple[str, str]]:
-    return [(node.qualified, node.name) for node in graph.walk() if find(node.domain, node.op) is None]
 
 
 class OnnxModule(nn.Module):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from robaudit.target.onnx.arguments import axes_of, ints
-from robaudit.target.onnx.graph import DTYPES, Node
+from robaudit.target.onnx.element_types import DTYPES
+from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.target.onnx.arguments import ints
-from robaudit.target.onnx.graph import DTYPES, Node
+from robaudit.target.onnx.element_types import DTYPES
+from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import operator
 
 

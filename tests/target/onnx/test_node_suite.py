@@ -19,7 +19,8 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from robaudit.target.onnx import passes
-from robaudit.target.onnx.graph import Graph, read, tensor_of
+from robaudit.target.onnx.graph import Graph
+from robaudit.target.onnx.reading import read, tensor_of
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import trace
 

@@ -15,7 +15,7 @@ from torch import fx
 
 from robaudit.target.onnx import passes
 from robaudit.target.onnx.generalise import BATCH_SIZES, generalise
-from robaudit.target.onnx.graph import read
+from robaudit.target.onnx.reading import read
 from robaudit.target.onnx.tracing import Trace, trace
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robaudit.target.onnx.graph import DTYPES, Graph, Node
+from robaudit.target.onnx.element_types import DTYPES
+from robaudit.target.onnx.graph import Graph, Node
 
 # Attributes that name an element type to compute or answer in.
 _TYPES = {
