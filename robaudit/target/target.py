@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError
-from robaudit.target.inputs import DeclaredInput
+from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.outputs import FileOutput
 from robaudit.target.parity import Parity, compare, difference
 from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
 
-__all__ = ["GradientStatus", "Method", "Parity", "Target"]
+__all__ = ["GradientStatus", "Method", "Target"]
 
 Method = Literal["exact", "straight-through", "stand-in", "none"]
 
@@ -26,53 +24,6 @@ REPEATS = 5
 """Answers to the same input that are compared."""
 INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
-
-
-class Fixed(Protocol):
-    """An input that keeps its value."""
-
-    @property
-    def declared(self) -> DeclaredInput:
-        """The input."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """Its value as it was given."""
-        ...
-
-
-class ModelFile(Protocol):
-    """A loaded file; x has the file's layout and units."""
-
-    format: str
-    no_gradient: str | None
-    outputs: list[FileOutput]
-
-    @property
-    def fixed(self) -> Sequence[Fixed]:
-        """Inputs that keep their values."""
-        ...
-
-    @property
-    def unbounded(self) -> bool:
-        """Whether the output is known to be of a linear operator, hence logits."""
-        ...
-
-    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
-        """[N, ...] output at file precision, without gradient.
-
-        ``width``: rows of one call, each of which holds one input repeated; None: all inputs in one call.
-        """
-        ...
-
-    def differentiable(self, x: Tensor) -> Tensor:
-        """The output with a gradient."""
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """What ``inspect`` shows."""
-        ...
 
 
 @dataclass(frozen=True)
