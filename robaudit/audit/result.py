@@ -37,16 +37,13 @@ from robaudit.audit.sections.findings import (
     Exemption,
     Gate,
     Pairs,
-    Radius,
-    Sample,
-    SampleBreach,
-    Threat,
-    ThreatOutcome,
     WorstCase,
 )
 from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool, Verdict
+from robaudit.audit.sections.samples import Sample, SampleBreach
 from robaudit.audit.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Target
+from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
 from robaudit.stats import Rate
 
 __all__ = [

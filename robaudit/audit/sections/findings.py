@@ -19,48 +19,8 @@ __all__ = [
     "Exemption",
     "Gate",
     "Pairs",
-    "Sample",
-    "Threat",
     "WorstCase",
 ]
-
-
-class Radius(Record):
-    """A ball of another norm that the attacker may choose instead."""
-
-    norm: Norm
-    """Norm of the perturbation."""
-    eps: FiniteFloat
-    """Radius as a fraction of the domain's width (L0: number of features)."""
-    eps_text: str
-    """The radius as it was written."""
-
-
-class Threat(Record):
-    """What the attacker may do."""
-
-    norm: Norm
-    """Norm of the perturbation."""
-    eps: FiniteFloat
-    """Radius as a fraction of the domain's width (L0: number of features)."""
-    eps_text: str
-    """The radius as it was written, such as 8/255."""
-    eps_default: bool = False
-    """Whether nobody chose the radius."""
-    also: tuple[Radius, ...] = ()
-    """Further balls, of other norms: an adversarial example may lie in any one of them (their union)."""
-    goal: str = "untargeted"
-    """What counts as a success, as it was written: untargeted (any wrong class), random, least-likely, second-likely,
-    class:NAME, given, every or every:N."""
-    goal_words: str = "any wrong class"
-    """What an input is made to answer, in words."""
-    access: tuple[Access, ...] = ()
-    """Kinds of access that the attacks of this audit used."""
-    queries: int | None = None
-    """Most queries for each sample (of a goal ``every``: for each of its classes) that a black-box attack may spend;
-    null leaves it to the attack."""
-    domain: str = "the box of valid inputs"
-    """The set that adversarial inputs stay in, besides the ball."""
 
 
 class Clean(Record):
@@ -102,41 +62,6 @@ class WorstCase(Record):
     the headline is withheld."""
     pairs: Pairs | None = None
     """Over all attacks; null unless the goal is ``every``."""
-
-
-class ThreatOutcome(Record):
-    """One of several threat models by itself: its attacks ran on every sample that was answered correctly."""
-
-    norm: Norm
-    """Norm of the perturbation."""
-    eps: FiniteFloat
-    """Radius as a fraction of the domain's width (L0: number of features)."""
-    eps_text: str
-    """The radius as it was written."""
-    attacks: tuple[str, ...]
-    """Its attacks, by id."""
-    broken: int
-    """Samples that fell in this norm."""
-    broken_here_alone: int
-    """Of those, samples that fell in no other norm of the audit."""
-    upper_bound_observed: Rate
-    """Share of drawn samples that are classified correctly and stand in this norm: as in the worst case an upper
-    bound, and not to be quoted where the headline is withheld."""
-    median_distance: Number = None
-    """Median distance over the samples that fell, in its norm; null where none did."""
-
-
-class SampleBreach(Record):
-    """How a sample fell in one norm."""
-
-    norm: Norm
-    """The norm."""
-    attack: str
-    """The first attack that broke it there."""
-    distance: Number
-    """Distance of the adversarial example, in that norm."""
-    prediction: int
-    """What the file answers to it."""
 
 
 class Attack(Record):
@@ -266,52 +191,3 @@ class AuditFailure(Record):
     """Sample it cost, or null."""
     attack: str | None = None
     """Attack it cost, or null."""
-
-
-class Sample(Record):
-    """What became of one sample."""
-
-    id: str
-    """Name of the sample, such as its file's path in the data folder."""
-    index: int
-    """Position in the data source."""
-    label: int | None
-    """Reference class; null where it could not be read."""
-    clean_prediction: int | None
-    """What the file answers unperturbed; null where it gave no finite answer."""
-    broken_by: str | None = None
-    """The first attack that broke it, or null; of several norms in the order of the audit."""
-    adversarial_prediction: int | None = None
-    """What the file answers to the adversarial example, or null."""
-    distance: Number = None
-    """Distance of the adversarial example, or null."""
-    smallest_distance: Number = None
-    """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null."""
-    smallest_by: str | None = None
-    """The attack that found it first, or null."""
-    breaches: tuple[SampleBreach, ...] = ()
-    """With several threat models: how it fell in each norm that broke it."""
-    distance_8bit: Number = None
-    """The same after rounding to 8 bits towards the original, if that still fools; else null."""
-    targets: tuple[int, ...] = ()
-    """Classes that it was to be made to answer; none in an untargeted audit, or where the goal leaves it out."""
-    reached: tuple[int, ...] = ()
-    """Of those, classes that it was made to answer."""
-    left_out: str | None = None
-    """Why the goal does not apply to it, or null."""
-    queries: int = 0
-    """Score and label queries spent on it, by all attacks."""
-    error: str | None = None
-    """Why it could not be audited, or null."""
-    counted: bool = True
-    """Whether the worst case counts it: it could be read, and the goal applies to it."""
-
-    @property
-    def correct(self) -> bool:
-        """Whether the file answers it correctly without an attack."""
-        return self.clean_prediction is not None and self.clean_prediction == self.label
-
-    @property
-    def stands(self) -> bool:
-        """Whether it is answered correctly, and nothing broke it."""
-        return self.counted and self.correct and self.broken_by is None

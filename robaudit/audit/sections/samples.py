@@ -1,0 +1,69 @@
+"""What became of each sample, as a result records it."""
+
+from __future__ import annotations
+
+from robaudit.audit.sections.base import Norm, Number, Record
+
+__all__ = ["Sample", "SampleBreach"]
+
+
+class SampleBreach(Record):
+    """How a sample fell in one norm."""
+
+    norm: Norm
+    """The norm."""
+    attack: str
+    """The first attack that broke it there."""
+    distance: Number
+    """Distance of the adversarial example, in that norm."""
+    prediction: int
+    """What the file answers to it."""
+
+
+class Sample(Record):
+    """What became of one sample."""
+
+    id: str
+    """Name of the sample, such as its file's path in the data folder."""
+    index: int
+    """Position in the data source."""
+    label: int | None
+    """Reference class; null where it could not be read."""
+    clean_prediction: int | None
+    """What the file answers unperturbed; null where it gave no finite answer."""
+    broken_by: str | None = None
+    """The first attack that broke it, or null; of several norms in the order of the audit."""
+    adversarial_prediction: int | None = None
+    """What the file answers to the adversarial example, or null."""
+    distance: Number = None
+    """Distance of the adversarial example, or null."""
+    smallest_distance: Number = None
+    """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null."""
+    smallest_by: str | None = None
+    """The attack that found it first, or null."""
+    breaches: tuple[SampleBreach, ...] = ()
+    """With several threat models: how it fell in each norm that broke it."""
+    distance_8bit: Number = None
+    """The same after rounding to 8 bits towards the original, if that still fools; else null."""
+    targets: tuple[int, ...] = ()
+    """Classes that it was to be made to answer; none in an untargeted audit, or where the goal leaves it out."""
+    reached: tuple[int, ...] = ()
+    """Of those, classes that it was made to answer."""
+    left_out: str | None = None
+    """Why the goal does not apply to it, or null."""
+    queries: int = 0
+    """Score and label queries spent on it, by all attacks."""
+    error: str | None = None
+    """Why it could not be audited, or null."""
+    counted: bool = True
+    """Whether the worst case counts it: it could be read, and the goal applies to it."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the file answers it correctly without an attack."""
+        return self.clean_prediction is not None and self.clean_prediction == self.label
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is answered correctly, and nothing broke it."""
+        return self.counted and self.correct and self.broken_by is None

@@ -1,0 +1,70 @@
+"""What the attacker may do, and what became of each of several such threats, as a result records it."""
+
+from __future__ import annotations
+
+from pydantic import FiniteFloat
+
+from robaudit.audit.sections.base import Access, Norm, Number, Record
+from robaudit.stats import Rate
+
+__all__ = ["Radius", "Threat", "ThreatOutcome"]
+
+
+class Radius(Record):
+    """A ball of another norm that the attacker may choose instead."""
+
+    norm: Norm
+    """Norm of the perturbation."""
+    eps: FiniteFloat
+    """Radius as a fraction of the domain's width (L0: number of features)."""
+    eps_text: str
+    """The radius as it was written."""
+
+
+class Threat(Record):
+    """What the attacker may do."""
+
+    norm: Norm
+    """Norm of the perturbation."""
+    eps: FiniteFloat
+    """Radius as a fraction of the domain's width (L0: number of features)."""
+    eps_text: str
+    """The radius as it was written, such as 8/255."""
+    eps_default: bool = False
+    """Whether nobody chose the radius."""
+    also: tuple[Radius, ...] = ()
+    """Further balls, of other norms: an adversarial example may lie in any one of them (their union)."""
+    goal: str = "untargeted"
+    """What counts as a success, as it was written: untargeted (any wrong class), random, least-likely, second-likely,
+    class:NAME, given, every or every:N."""
+    goal_words: str = "any wrong class"
+    """What an input is made to answer, in words."""
+    access: tuple[Access, ...] = ()
+    """Kinds of access that the attacks of this audit used."""
+    queries: int | None = None
+    """Most queries for each sample (of a goal ``every``: for each of its classes) that a black-box attack may spend;
+    null leaves it to the attack."""
+    domain: str = "the box of valid inputs"
+    """The set that adversarial inputs stay in, besides the ball."""
+
+
+class ThreatOutcome(Record):
+    """One of several threat models by itself: its attacks ran on every sample that was answered correctly."""
+
+    norm: Norm
+    """Norm of the perturbation."""
+    eps: FiniteFloat
+    """Radius as a fraction of the domain's width (L0: number of features)."""
+    eps_text: str
+    """The radius as it was written."""
+    attacks: tuple[str, ...]
+    """Its attacks, by id."""
+    broken: int
+    """Samples that fell in this norm."""
+    broken_here_alone: int
+    """Of those, samples that fell in no other norm of the audit."""
+    upper_bound_observed: Rate
+    """Share of drawn samples that are classified correctly and stand in this norm: as in the worst case an upper
+    bound, and not to be quoted where the headline is withheld."""
+    median_distance: Number = None
+    """Median distance over the samples that fell, in its norm; null where none did."""
