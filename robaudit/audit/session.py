@@ -6,7 +6,6 @@ Everything it learns goes into the journal; the report is built from the journal
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,11 +20,11 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
-from robaudit.audit.budget import ALWAYS
-from robaudit.audit.cascade import Cascade, one_line
+from robaudit.audit.cascade import Cascade
+from robaudit.audit.checking import run_checks
 from robaudit.audit.comparable import check_loaded
 from robaudit.audit.distances import DistanceSearch
-from robaudit.audit.events import CheckFinished, Note, Observer, Phase, Plan, PlannedAttack, SampleError
+from robaudit.audit.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
 from robaudit.audit.journal import Journal, Record
@@ -36,13 +35,12 @@ from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.sequential import Chunk, chunks, completed, restricted
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import Front, plan_fronts
-from robaudit.checks.registry import check_classes
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision, check_precision
-from robaudit.errors import AuditInterrupted, UnreadableSampleError
+from robaudit.errors import UnreadableSampleError
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
@@ -154,7 +152,7 @@ class Session:
         if engine.evaluator.halvings:
             self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
         bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
-        self._checks(bench)
+        run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches())
         self.journal.append({"kind": "evidence", **evidence})
@@ -289,29 +287,3 @@ class Session:
         points = torch.from_numpy(np.stack([store(a.index).u for a in ordered])).to(target.device, target.dtype)
         labels = torch.tensor([a.label for a in ordered], dtype=torch.int64, device=target.device)
         return StartingPool(points, labels)
-
-    def _checks(self, bench: SessionBench) -> None:
-        """Measure what was not measured yet; a check that cannot be carried out has failed."""
-        self.observer(Phase("checks"))
-        for name in self.request.profile.checks:
-            if self._told_to_stop():
-                return
-            if name not in ALWAYS and self.stop():
-                continue
-            check = check_classes()[name]()
-            start = time.perf_counter()
-            known = self.journal.last("check", id=name) or {}
-            record: Record = {"kind": "check", "id": name}
-            try:
-                kept = known.get("measured") if check.ignores_attacks else None
-                # as it will be read from the journal
-                record["measured"] = json.loads(json.dumps(check.measure(bench))) if kept is None else kept
-                finding = check.verdict(record["measured"])
-                self.observer(CheckFinished(name, finding.status, finding.message))
-            except AuditInterrupted:
-                continue
-            except Exception as error:  # it costs that check alone
-                record["failed"] = f"the check could not be carried out: {one_line(error)}"
-                self.observer(CheckFinished(name, "fail", record["failed"]))
-            record["seconds"] = time.perf_counter() - start
-            self.journal.append(record)
