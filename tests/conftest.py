@@ -9,6 +9,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from command_line import Command, Outcome
+
 os.environ.setdefault("COLUMNS", "100")
 
 # The same examples in every run, so that a change fails only on what it changed; others are sought with
@@ -32,3 +35,31 @@ def shared_models() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NOT TESTED on real models: {folder} is missing")
     return folder
+
+
+@pytest.fixture
+def no_settings(monkeypatch) -> None:
+    """Nothing from the environment that the tests were started in."""
+    for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def no_child(monkeypatch) -> None:
+    """Models are loaded in this process, not in one of their own, whose start takes seconds."""
+    monkeypatch.setattr("robaudit.audit.child.in_child", lambda function, *arguments, **_: function(*arguments))
+
+
+@pytest.fixture
+def robaudit(monkeypatch, capfd) -> Command:
+    """The command line, in this process."""
+    from robaudit.cli.main import main
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Outcome(int(caught.value.code or 0), *capfd.readouterr())
+
+    return run

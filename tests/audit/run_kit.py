@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from command_line import ROBAUDIT
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -26,7 +26,6 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.session import Session
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 SHAPE = (1, 6, 6)
 CLASSES = 4
 INPUT = {"mean": "0", "std": "1", "layout": "nchw", "domain": "0,1"}

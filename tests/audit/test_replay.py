@@ -7,20 +7,19 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import ROBAUDIT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import write_onnx
 from onnx import helper
-from run_kit import ROBAUDIT, make_data, make_onnx, make_profile, make_request, make_script, run_here
+from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit import child
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_onnx import predicted
@@ -28,7 +27,6 @@ from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
-from robaudit.cli.main import main
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.head import Head
@@ -284,15 +282,10 @@ def test_the_installed_command_needs_no_torch(run, tmp_path) -> None:
     assert content["judge"].startswith("ONNX Runtime ")
 
 
-def test_exit_codes(run, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(child, "in_child", lambda function, *arguments, **_: function(*arguments))
-
+def test_exit_codes(run, no_child, robaudit) -> None:
     def code(*arguments: object) -> tuple[int, str, int]:
-        monkeypatch.setattr(sys, "argv", ["robaudit", "replay", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        told = capsys.readouterr()
-        return caught.value.code, told.out, len(told.err.splitlines())
+        found, out, err = robaudit("replay", *arguments)
+        return found, out, len(err.splitlines())
 
     found, out, errors = code(run)
     assert (found, errors) == (0, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Command
 from run_kit import (
     load,
     make_data,
@@ -33,7 +33,6 @@ from robaudit.audit.profile import GateSpec, RadiusSpec, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.verdict import conclude
-from robaudit.cli.main import main
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
 from robaudit.errors import UsageError
@@ -253,15 +252,10 @@ def test_the_setting_comes_from_everywhere(tmp_path: Path) -> None:
     assert resolve_settings({}, {}, model).settings.until_decided
 
 
-def test_the_command_refuses_an_audit_that_nothing_would_stop(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_refuses_an_audit_that_nothing_would_stop(folder: Path, tmp_path: Path, robaudit: Command) -> None:
     command = scan_command(folder / "m.onnx", folder / "d.npz", make_profile(tmp_path / "p.yaml"), tmp_path / "run")
-    monkeypatch.setattr(sys, "argv", [*command, "--until-decided"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert caught.value.code == 2
-    assert capfd.readouterr() == (
+    assert robaudit(*command[1:], "--until-decided") == (
+        2,
         "",
         "robaudit: error: --until-decided needs a gate to decide: give --min-robust, or a gate on robust_accuracy\n",
     )

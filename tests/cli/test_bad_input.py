@@ -5,64 +5,36 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from command_line import ROBAUDIT, Command, Outcome, refused
 from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 from PIL import Image
-
-from robaudit.audit import child
-from robaudit.cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NODE = helper.make_node
 KNOWN = ["--mean", "0.5", "--std", "0.5", "--layout", "nchw"]
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, no_settings):
     """An empty working directory with a good model, its data, and no settings from outside."""
     monkeypatch.chdir(tmp_path)
-    for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
-        monkeypatch.delenv(name)
     linear_onnx(tmp_path / "good.onnx", output="logits")
     save_data(tmp_path / "good.npz")
     return tmp_path
 
 
-def here(function: Callable[..., object], *arguments: object, **_: object) -> object:
-    """In place of a process of its own, whose start takes seconds; test_untrusted_files has those."""
-    return function(*arguments)
-
-
 @pytest.fixture
-def robaudit(place, monkeypatch, capfd) -> Callable[..., Outcome]:
-    """The command line, in this process."""
-    monkeypatch.setattr(child, "in_child", here)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["robaudit", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(caught.value.code or 0), out, err)
-
-    return run
+def robaudit(place, no_child, robaudit) -> Command:
+    """The command line, in this process, where the good model lies; test_untrusted_files has processes."""
+    return robaudit
 
 
 def save_data(path: Path, count: int = 12, shape: tuple[int, ...] = (3, 4, 4), **changes: object) -> Path:
@@ -71,17 +43,6 @@ def save_data(path: Path, count: int = 12, shape: tuple[int, ...] = (3, 4, 4), *
     arrays: dict[str, object] = {"x": x, "y": (features @ weight(5, features.shape[1])).argmax(1)} | changes
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     return path
-
-
-def refused(outcome: Outcome, *words: str) -> None:
-    assert outcome.code == 2, outcome.err
-    assert outcome.out == ""
-    lines = outcome.err.splitlines()
-    assert len(lines) == 1, outcome.err
-    assert lines[0].startswith("robaudit: error: ")
-    assert "Traceback" not in lines[0]
-    for word in words:
-        assert word in lines[0]
 
 
 def truncated(place: Path) -> None:
@@ -334,8 +295,7 @@ def test_folders_without_permission(place, robaudit):
 
 
 def as_user(place: Path, *arguments: str) -> Outcome:
-    command = [str(Path(sys.executable).with_name("robaudit")), *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([ROBAUDIT, *arguments], cwd=place, capture_output=True, text=True, timeout=120, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

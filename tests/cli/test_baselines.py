@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,27 +12,6 @@ from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.result import Sample
 from robaudit.audit.resultfile import save_result
 from robaudit.audit.verdict import conclude
-from robaudit.cli.main import main
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def robaudit(monkeypatch, capfd) -> Callable[..., Outcome]:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(caught.value.code or 0), out, err)
-
-    return run
 
 
 def write(path: Path, broken: set[int], gates: tuple[str, ...] = (), **changes: object) -> Path:

@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import ROBAUDIT, refused
 from jsonschema import Draft202012Validator
 from results import make_result
 
@@ -22,30 +21,7 @@ from robaudit.audit.resultfile import save_result
 from robaudit.audit.verdict import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
-from robaudit.cli.main import main
 from robaudit.report.rules import RULES
-
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def robaudit(monkeypatch, capfd) -> Callable[..., Outcome]:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(caught.value.code or 0), out, err)
-
-    return run
 
 
 @pytest.fixture
@@ -58,14 +34,6 @@ def run_folder(tmp_path) -> Path:
     draft = draft.model_copy(update={"profile": draft.profile.model_copy(update={"resolved": resolved})})
     save_result(conclude(draft, [GateSpec(metric="validity")]), folder / "result.json")
     return folder
-
-
-def refused(outcome: Outcome, *words: str) -> None:
-    assert outcome.code == 2, outcome.err
-    assert outcome.out == ""
-    assert len(outcome.err.splitlines()) == 1
-    assert outcome.err.startswith("robaudit: error: ")
-    assert all(word in outcome.err for word in words), outcome.err
 
 
 # The command line itself

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import ROBAUDIT, refused
 from PIL import Image
 from table_files import RANGES, write_model, write_table
 
@@ -18,20 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
 from run_kit import CLASSES, INPUT, load, make_data, make_onnx, make_profile, predict
 
 from robaudit.audit.config import resolve_settings
-from robaudit.cli.main import main
 from robaudit.errors import UsageError
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 ONE = "\n  - {id: apgd-ce, steps: 8}\n"
 NAMES = ["ant", "bee", "cow", "doe"]
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, no_settings):
     """A working directory with the kit's model and data, and class names in robaudit.yaml."""
     monkeypatch.chdir(tmp_path)
-    for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
-        monkeypatch.delenv(name)
     make_onnx(tmp_path / "m.onnx")
     make_data(tmp_path / "d.npz")
     make_profile(tmp_path / "p.yaml", ONE, eps=0.15)
@@ -92,15 +89,10 @@ def test_the_goal_of_a_profile_a_file_a_variable_and_a_flag(place):
         ("every:-1", "a number of classes above 0"),
     ],
 )
-def test_a_bad_goal_is_one_sentence(place, monkeypatch, capfd, goal, words):
+def test_a_bad_goal_is_one_sentence(place, robaudit, goal, words):
     for arguments in (["scan", "m.onnx", "--goal", goal], ["profile", "validate", "own.yaml"]):
         (place / "own.yaml").write_text(f"extends: p.yaml\nthreat: {{goal: '{goal}'}}\n")
-        monkeypatch.setattr(sys, "argv", ["robaudit", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        assert (caught.value.code, out, len(err.splitlines())) == (2, "", 1)
-        assert words in err
+        refused(robaudit(*arguments), words)
 
 
 def test_a_class_that_the_model_lacks_is_refused_before_the_audit(place):
@@ -112,12 +104,9 @@ def test_a_class_that_the_model_lacks_is_refused_before_the_audit(place):
     assert "an array target in the .npz" in done.stderr
 
 
-def test_explain_lists_the_goals(monkeypatch, capfd):
-    monkeypatch.setattr(sys, "argv", ["robaudit", "explain", "goal"])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert not caught.value.code
-    out = capfd.readouterr().out
+def test_explain_lists_the_goals(robaudit):
+    code, out, _ = robaudit("explain", "goal")
+    assert code == 0
     for word in ("untargeted", "random", "least-likely", "second-likely", "class:NAME", "given", "every:20"):
         assert word in out
 

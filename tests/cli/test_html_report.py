@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
+from command_line import ROBAUDIT
 from html_kit import Page
-from run_kit import ROBAUDIT, environment, make_data, make_onnx, make_profile, scan
+from run_kit import environment, make_data, make_onnx, make_profile, scan
 
 
 def report(*arguments):

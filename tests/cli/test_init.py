@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from command_line import Command
 from hypothesis import given
 from hypothesis import strategies as st
 from model_files import FLOAT, linear_onnx, write_onnx
 from onnx import helper
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit import child
 from robaudit.audit.config import resolve_settings
 from robaudit.audit.inspection import (
     BatchFacts,
@@ -29,26 +27,14 @@ from robaudit.audit.inspection import (
     SafetyFacts,
 )
 from robaudit.audit.settings import InputSettings, Settings
-from robaudit.cli.main import main
 from robaudit.report.starter import starter
 
 
 @pytest.fixture
-def robaudit(tmp_path, monkeypatch, capsys):
-    """The command line, in this process; returns (exit code, stdout, stderr)."""
+def robaudit(tmp_path, monkeypatch, no_settings, no_child, robaudit) -> Command:
+    """The command line, in this process and an empty folder."""
     monkeypatch.chdir(tmp_path)
-    for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(child, "in_child", lambda function, *arguments, **_: function(*arguments))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["robaudit", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        told = capsys.readouterr()
-        return int(caught.value.code or 0), told.out, told.err
-
-    return run
+    return robaudit
 
 
 def settings(model: str) -> Settings:

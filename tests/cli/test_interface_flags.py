@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import ROBAUDIT
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -17,7 +18,6 @@ from onnx import TensorProto, helper
 
 from robaudit.audit.inspection import Inspection
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 NODE = helper.make_node
 
 

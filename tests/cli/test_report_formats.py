@@ -6,12 +6,12 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import xmlschema
+from command_line import ROBAUDIT
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft4Validator
@@ -19,7 +19,6 @@ from table_files import RANGES, write_model, write_table
 
 from robaudit.report.formats import FORMATS
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 PROFILE = """

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
+from command_line import ROBAUDIT
 from table_files import HIGH, LOW, NAMES, RANGES, answers, write_model, write_table
 
 from robaudit.audit.result import Result
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 PROFILE = """
 name: tiny

@@ -7,12 +7,12 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import ROBAUDIT
 from results import make_result
 
 from robaudit.attacks.registry import attack_classes
@@ -26,7 +26,6 @@ from robaudit.cli import complete
 from robaudit.report.formats import FORMATS
 from robaudit.report.replay import replay_lines
 
-ROBAUDIT = str(Path(sys.executable).with_name("robaudit"))
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

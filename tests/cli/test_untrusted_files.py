@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import ROBAUDIT
 from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 
@@ -28,16 +29,19 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TES
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
-    for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
-        monkeypatch.delenv(name)
+def place(tmp_path, no_settings) -> Path:
     return tmp_path
 
 
 def as_user(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("robaudit")), *arguments]
     return subprocess.run(
-        command, cwd=place, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **environment}
+        [ROBAUDIT, *arguments],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
