@@ -15,7 +15,7 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Data, Result, Sample, Target
 from robaudit.errors import AuditError
 
-__all__ = ["REFUSED", "check_comparable", "check_loaded", "check_request", "differences"]
+__all__ = ["REFUSED", "check_comparable", "check_loaded", "check_request", "differences", "paired"]
 
 REFUSED = "the audits cannot be compared"
 OF_INPUT = ("dtype", "layout", "channels", "domain", "features", "mean", "std", "scale", "resize")
@@ -56,7 +56,7 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
     source = Data.model_validate(
         {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
     )
-    found = [*_of_data(base, facts, source), *_of_input(base, facts)]
+    found = [*_of_data(base, facts, source, source.drawn), *_of_input(base, facts)]
     _refuse(next(iter(found), None), base, str(request.model), request.command)
 
 
@@ -113,10 +113,12 @@ def differences(base: Result, new: Result) -> Iterator[str]:
     yield from _of_version(base, new.tool.version)
     if base.worst_case.metric != new.worst_case.metric:
         yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[new.worst_case.metric]}"
-    yield from _of_data(base, new.target, new.data)
-    if [sample.index for sample in base.samples] != [sample.index for sample in new.samples]:
+    yield from _of_data(base, new.target, new.data, _most(new))
+    pairs = paired(base, new)
+    sizes = len(base.samples), len(new.samples)
+    if len(pairs) < min(sizes) or (sizes[0] != sizes[1] and base.sequential is None and new.sequential is None):
         yield "the data differ: other samples were drawn"
-    elif new.data.reference == "labels" and any(map(_relabelled, base.samples, new.samples)):
+    elif new.data.reference == "labels" and any(_relabelled(*pair) for pair in pairs):
         yield "the data differ: samples have other labels"
     yield from _of_input(base, new.target)
     threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text"}) for r in (base, new)]
@@ -128,6 +130,17 @@ def differences(base: Result, new: Result) -> Iterator[str]:
     yield from _of_seed(base, new.run.seed)
     yield from _of_attacks(base, new)
     yield from _soundness(base)
+
+
+def paired(base: Result, new: Result) -> list[tuple[Sample, Sample]]:
+    """The samples that both audits took, in data order: those of the shorter one, where one ended early."""
+    before = {sample.index: sample for sample in base.samples}
+    return [(before[sample.index], sample) for sample in new.samples if sample.index in before]
+
+
+def _most(result: Result) -> int:
+    """Samples that the audit would have taken to its end."""
+    return result.data.drawn if result.sequential is None else result.sequential.most
 
 
 def _of_version(base: Result, version: str) -> Iterator[str]:
@@ -154,9 +167,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _of_data(base: Result, target: Target, data: Data) -> Iterator[str]:
-    if base.data.drawn != data.drawn:
-        yield f"the data differ: {base.data.drawn} samples were drawn, and {data.drawn} are"
+def _of_data(base: Result, target: Target, data: Data, most: int) -> Iterator[str]:
+    if _most(base) != most:
+        yield f"the data differ: {_most(base)} samples were drawn, and {most} are"
     elif base.data.sha256 != data.sha256:
         yield f"the data differ: their digest was {base.data.sha256[:12]} and is {data.sha256[:12]}"
     if base.target.num_classes != target.num_classes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.comparable import check_comparable
+from robaudit.audit.comparable import check_comparable, paired
 from robaudit.audit.result import Baseline, ChangedSample, Comparison, PairedChange, Result, Sample
 from robaudit.audit.sections.comparison import SampleState
 from robaudit.paired_stats import mcnemar_p, paired_interval
@@ -55,17 +55,21 @@ def paired_change(pairs: Sequence[tuple[bool, bool]], confidence: float = CONFID
 
 
 def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Comparison:
-    """The comparison of two comparable audits; pure.
+    """The comparison of two comparable audits, on the samples that both took; pure.
+
+    Both go through the same order, so that where a sequential audit ended early the shorter one's samples are the first
+    of the other's. All intervals spend the smaller of the shares of the error: by the union bound over the looks they
+    hold whichever of the audits ended first.
 
     Args:
         base: the baseline.
         new: the audit.
         confidence: of intervals and tests.
     """
-    pairs = [(before, now) for before, now in zip(base.samples, new.samples, strict=True)]
+    pairs = paired(base, new)
     both = [(before, now) for before, now in pairs if before.counted and now.counted]
-    if new.sequential is not None:
-        confidence = at_share(confidence, new.sequential.share)  # so that it holds although the data ended the audit
+    share = min((result.sequential.share for result in (base, new) if result.sequential is not None), default=1.0)
+    confidence = at_share(confidence, share)
     change = paired_change([(before.stands, now.stands) for before, now in both], confidence)
     stability = new.worst_case.metric == "stability"
     return Comparison(
@@ -81,9 +85,10 @@ def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Compar
         worst_case=change,
         clean=None if stability else paired_change([(before.correct, now.correct) for before, now in both], confidence),
         left_out=len(pairs) - len(both),
+        share=share,
         newly_broken=tuple(_changed(*pair) for pair in both if pair[0].stands and not pair[1].stands),
         newly_fixed=tuple(_changed(*pair) for pair in both if pair[1].stands and not pair[0].stands),
-        message=_message(change, stability),
+        message=_message(change, stability) + _of_both(base, new, len(pairs)),
     )
 
 
@@ -100,6 +105,12 @@ def _changed(before: Sample, now: Sample) -> ChangedSample:
         new_state=_state(now),
         new_broken_by=now.broken_by,
     )
+
+
+def _of_both(base: Result, new: Result, common: int) -> str:
+    """A word on an audit that ended before the other."""
+    most = max(len(base.samples), len(new.samples))
+    return f"; on the {common} samples that both audits took (one of them took {most})" if common < most else ""
 
 
 def _message(change: PairedChange, stability: bool) -> str:

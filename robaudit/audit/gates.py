@@ -204,8 +204,11 @@ def _coverage(gate: GateSpec, attacks: Sequence[Attack]) -> _Outcome:
 
 def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str]) -> _Outcome:
     """A figure of the model: its bounds decide, and it passes in a complete and valid audit alone."""
-    # of a sequential audit the last look spends a share of the error alone
-    confidence = at_share(gate.confidence, result.sequential.share if result.sequential else 1.0)
+    # of a sequential audit, and of a comparison with one, the last look spends a share of the error alone
+    share = result.sequential.share if result.sequential else 1.0
+    if result.comparison is not None and compares(gate.metric):
+        share = result.comparison.share
+    confidence = at_share(gate.confidence, share)
     low, high = reading.low(confidence), reading.high(confidence)
     figure, found = reading.figure, (reading.rate, reading.value)
     doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]

@@ -62,3 +62,22 @@ def test_refusals_come_before_the_attacks(folder, arguments, data, code, words) 
     assert (told.returncode, told.stdout, len(told.stderr.splitlines())) == (code, "", 1), told.stderr
     assert words in told.stderr
     assert not (folder / "refused" / "result.json").exists()
+
+
+def test_a_sequential_audit_is_compared_on_the_samples_that_it_took(folder) -> None:
+    make_data(folder / "many.npz", order=[i % 16 for i in range(80)])
+    made = audit(folder, "whole", "-o", "whole.json", data="many.npz")
+    assert made.returncode == 0, made.stderr
+    early = ("--until-decided", "--gate", "clean_accuracy>=0.2", "--baseline", "whole.json", "-o", "early.json")
+    told = audit(folder, "early", *early, data="many.npz")
+    assert told.returncode == 0, told.stderr
+    result = load_result(folder / "early.json")
+    assert result.sequential is not None
+    assert result.comparison is not None
+    assert len(result.samples) < 80
+    found = result.comparison.worst_case
+    assert (found.pairs + result.comparison.left_out, found.lost, found.gained) == (len(result.samples), 0, 0)
+    assert f"on the {len(result.samples)} samples that both audits took" in result.comparison.message
+    back = audit(folder, "again", "--baseline", "early.json", "-o", "back.json", data="many.npz")
+    assert back.returncode == 0, back.stderr
+    assert load_result(folder / "back.json").comparison.worst_case.pairs == found.pairs

@@ -12,12 +12,14 @@ from robaudit.audit.compare import compare, with_comparison
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Check, Result, Sample, result_schema
+from robaudit.audit.result import Check, Result, Sample, Sequential, result_schema
 from robaudit.audit.verdict import conclude
+from robaudit.data.source import keyed_order
 from robaudit.errors import AuditError
 from robaudit.paired_stats import mcnemar_p, paired_interval
 from robaudit.report.comparison import comparison_text
 from robaudit.report.terminal import render
+from robaudit.sequential import design
 
 STANDS, BROKEN, WRONG = "stands", "broken", "misclassified"
 
@@ -242,7 +244,7 @@ def test_the_section_fits_the_schema_and_is_left_out_without_a_baseline():
     result = with_comparison(new, base)
     content = json.loads(result.to_json())
     jsonschema.validate(content, result_schema())
-    assert Result.model_validate(content) == result
+    assert Result.model_validate({**content, "digest": None}) == result
     assert "comparison" not in json.loads(new.to_json())
     assert with_comparison(new, None) is new
 
@@ -259,3 +261,53 @@ def test_reports_list_what_changed_and_pass_no_control_characters_on():
         assert "\x1b" not in text
         assert "[bold]" in text
     assert comparison_text(new) == ""
+
+
+def ended_early(result, size):
+    """The same audit, ended by its gates at the first look after ``size`` samples."""
+    plan = design(len(result.samples))
+    place = next(i for i, planned in enumerate(plan.sizes) if planned >= size)
+    size = plan.sizes[place]
+    ended = Sequential(
+        most=plan.sizes[-1],
+        samples=size,
+        planned=plan.sizes,
+        stopped="decided",
+        reason="decided",
+        share=plan.shares[place],
+    )
+    order = keyed_order([sample.index for sample in result.samples], result.run.seed)
+    kept = tuple(result.samples[i] for i in sorted(order[:size]))
+    data = result.data.model_copy(update={"drawn": size})
+    return result.model_copy(update={"samples": kept, "data": data, "sequential": ended})
+
+
+@pytest.mark.parametrize(("base_size", "new_size"), [(None, 32), (32, None), (32, 72), (72, 32), (48, 48)])
+def test_audits_that_ended_early_are_compared_on_what_both_took(base_size, new_size):
+    base, new = pair(20, 2, 78)
+    early = [r if size is None else ended_early(r, size) for r, size in ((base, base_size), (new, new_size))]
+    check_comparable(*early)
+    found = compare(*early)
+    took = min(len(r.samples) for r in early)
+    share = min(r.sequential.share for r in early if r.sequential)
+    common = {sample.index for sample in early[0].samples} & {sample.index for sample in early[1].samples}
+    assert (found.worst_case.pairs, len(common), found.left_out) == (took, took, 0)
+    assert found.worst_case.lost == sum(index < 20 for index in common)
+    assert found.worst_case.confidence == pytest.approx(1 - 0.05 * share)
+    assert ("that both audits took" in found.message) == (base_size != new_size)
+    gate = GateSpec(metric="regression", max=0.9)
+    compared = early[1].model_copy(update={"comparison": found})
+    (decided,) = conclude(compared, [gate]).gates
+    high = -paired_interval(found.worst_case.gained, found.worst_case.lost, took, 1 - 2 * 0.05 * share)[0]
+    assert f"at most {100 * high:.1f}%" in decided.message
+
+
+def test_an_early_end_hides_no_other_data():
+    base, new = pair(8, 2, 90)
+    early = ended_early(new, 32)
+    for other in (audit([STANDS] * 99), audit([STANDS] * 101)):
+        with pytest.raises(AuditError, match=f"{len(other.samples)} samples were drawn, and 100 are"):
+            check_comparable(other, early)
+    moved = tuple(sample.model_copy(update={"index": sample.index + 50}) for sample in early.samples)
+    with pytest.raises(AuditError, match="other samples were drawn"):
+        check_comparable(base, early.model_copy(update={"samples": moved}))

@@ -93,6 +93,9 @@ class Comparison(Record):
     """Samples classified correctly without an attack; null in stability mode."""
     left_out: int = 0
     """Samples that only one of the audits, or neither, could judge; they are not among the pairs."""
+    share: FiniteFloat = 1.0
+    """Share of the error that the intervals spend, and gates on the comparison: below 1 where one of the audits was
+    sequential, whose last look spends no more."""
     newly_broken: tuple[ChangedSample, ...] = ()
     """Samples that stood in the baseline and do not stand now, in data order."""
     newly_fixed: tuple[ChangedSample, ...] = ()
