@@ -14,7 +14,21 @@ from rich.text import Text
 
 from robaudit.report.words import plain
 
-__all__ = ["STATUS_STYLES", "bullets", "facts", "heading", "indented", "listing", "status", "styled"]
+__all__ = [
+    "NARROW",
+    "STATUS_STYLES",
+    "bullets",
+    "entries",
+    "facts",
+    "heading",
+    "indented",
+    "listing",
+    "status",
+    "styled",
+]
+
+NARROW = 72
+"""Below so many columns tables of figures become lists: squeezed, they would lose digits."""
 
 STATUS_STYLES = {
     "pass": "green",
@@ -73,9 +87,20 @@ def facts(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     console.print(grid)
 
 
+def entries(console: Console, items: Iterable[tuple[Text, Sequence[Text]]]) -> None:
+    """Titles, each with lines below it: a table where there is no room for one."""
+    for title, lines in items:
+        console.print(indented(title))
+        for line in lines:
+            console.print(indented(line, 4))
+
+
 def listing(console: Console, title: str, rows: Iterable[tuple[Text, Text, Text]]) -> None:
-    """A title, and rows of three cells below it."""
+    """A title, and rows of three cells below it; the last below the others where there is no room beside them."""
     heading(console, title)
+    if console.width < NARROW:
+        entries(console, (((Text(" ").join(row[:2])), [row[2]]) for row in rows))
+        return
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(no_wrap=True)

@@ -6,12 +6,11 @@ import io
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from robaudit.audit.result import Attack, Check, Gate, Result
+from robaudit.audit.result import Check, Gate, Result
+from robaudit.report.attack_table import attack_table
 from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
@@ -19,7 +18,6 @@ from robaudit.report.details import input_details, sample_fate
 from robaudit.report.facts import (
     STATUS_WORDS,
     UPPER_BOUND,
-    attack_notes,
     error_lines,
     evidence_words,
     gate_words,
@@ -34,12 +32,9 @@ from robaudit.report.facts import (
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     ascii_only,
-    count,
-    duration,
     input_words,
     plain,
     rate_words,
-    short_rate,
     size,
     stability_notice,
     threat_words,
@@ -94,7 +89,7 @@ def print_report(result: Result, stream: TextIO, samples: bool = False) -> None:
 
 def _report(console: Console, result: Result, samples: bool = False) -> None:
     _top(console, result)
-    _attacks(console, result)
+    attack_table(console, result)
     threat_table(console, result)
     _worst_case(console, result)
     draw_curves(console, result)
@@ -155,47 +150,6 @@ def _top(console: Console, result: Result) -> None:
     facts(console, rows)
 
 
-def _attacks(console: Console, result: Result) -> None:
-    if not result.attacks:
-        return
-    of_curve = "; those of the curve on all" if result.curves else ""
-    heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("attack\naccess", overflow="fold")
-    table.add_column("broken\nof tried", justify="right")
-    table.add_column("left of all\nexact interval", justify="right", no_wrap=True)
-    table.add_column("queries\n", justify="right")
-    table.add_column("forwards\nbackwards", justify="right")
-    table.add_column("median\ndistance", justify="right")
-    table.add_column("time\n", justify="right")
-    for attack in result.attacks:
-        table.add_row(*_attack_row(attack))
-    console.print(table)
-    bullets(console, attack_notes(result))
-
-
-def _attack_row(attack: Attack) -> list[Text]:
-    name = Text(f"{plain(attack.id, 40)}\n").append(attack.access, style="dim")
-    if attack.status not in ("done", "partial"):
-        return [name, status(attack.status), *([Text("-")] * 5)]
-    broken = Text(f"{attack.broken}/{attack.attempted}")
-    if attack.status == "partial":
-        broken.append("\npartial", style=STATUS_STYLES["partial"])
-    if attack.pairs is not None:
-        broken.append(f"\n{attack.pairs.reached}/{attack.pairs.tried} pairs", style="dim")
-    standing = attack.cumulative_robust_accuracy
-    distance = attack.median_distance
-    return [
-        name,
-        broken,
-        Text(short_rate(standing).replace(" ", "\n", 1) if standing else "-"),
-        Text(count(attack.queries) if attack.queries else "-"),
-        Text(f"{count(attack.forwards)}\n{count(attack.backwards)}"),
-        Text(f"{distance:.4g}" if distance is not None else "-"),
-        Text(duration(attack.seconds)),
-    ]
-
-
 def _worst_case(console: Console, result: Result) -> None:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
@@ -203,17 +157,17 @@ def _worst_case(console: Console, result: Result) -> None:
     if (stopped := stopping_words(result)) is not None:
         console.print(indented(styled(stopped)))
     if rate is not None:
-        line = Text(f"  {worst_case_name(result)} is at most ").append(rate_words(rate), style="bold")
-        console.print(line)
+        line = Text(f"{worst_case_name(result)} is at most ").append(rate_words(rate), style="bold")
+        console.print(indented(line))
         pairs = pairs_words(result)
         if pairs is not None:
             console.print(indented(Text(pairs)))
-        console.print(Text(f"  {UPPER_BOUND}", style="dim"))
+        console.print(indented(Text(UPPER_BOUND, style="dim")))
         return
     told, observed = withheld_words(result) or ("", None)
-    console.print(Text(f"  {told}", style="bold yellow"))
+    console.print(indented(Text(told, style="bold yellow")))
     if observed is not None:
-        console.print(Text(f"  {observed}", style="dim"))
+        console.print(indented(Text(observed, style="dim")))
 
 
 def _checks(console: Console, checks: Sequence[Check]) -> None:

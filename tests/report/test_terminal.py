@@ -2,6 +2,7 @@ import io
 import re
 
 import pytest
+from report_cases import cases
 from results import make_attack, make_result
 
 from robaudit.audit.profile import GateSpec
@@ -140,6 +141,32 @@ def test_any_width_holds(result, width):
     lines = render_text(result, width=width).splitlines()
     assert max(map(len, lines)) <= width
     assert any("41 of 100" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_figure_of_an_attack_is_lost_for_want_of_room(width):
+    attacks = (make_attack("curve/transfer-mi-fgsm"), *make_result().attacks)
+    text = render_text(conclude(make_result(attacks=attacks), GATES), width=width)
+    told = text.split("\nAttacks, each on what")[1].split("\nWorst case")[0]
+    assert "…" not in told
+    for attack in attacks:
+        figures = [count(attack.forwards), count(attack.backwards), f"{attack.median_distance:.4g}"]
+        rate = attack.cumulative_robust_accuracy
+        figures += [f"{attack.broken}", f"{attack.attempted}", f"{100 * rate.estimate:.1f}%", f"{100 * rate.low:.1f},"]
+        for figure in figures:
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", told), (attack.id, figure)
+    if width < 80:
+        assert "  curve/transfer-mi-fgsm white-box" in told
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_figure_of_a_union_is_lost_for_want_of_room(width):
+    union = cases()["union"]
+    told = render_text(union, width=width).split("\nThreat models, each by itself")[1].split("\nWorst case")[0]
+    assert "…" not in told
+    for outcome in union.threats:
+        assert f"{100 * outcome.upper_bound_observed.estimate:.1f}%" in told
+        assert re.search(rf"\b{outcome.broken}\b", told)
 
 
 def test_the_command_is_never_broken():
