@@ -31,7 +31,7 @@ from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import conclude
 from robaudit.stats import rate
 
-__all__ = ["HOSTILE", "cases", "hostile_results"]
+__all__ = ["HOSTILE", "cases", "check_discreet", "hostile_results"]
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -45,6 +45,13 @@ HOSTILE = (
     "{0} {{x}} %SRCROOT% @everyone #1",
     "'\"\\",
 )
+
+
+def check_discreet(text: str) -> None:
+    """A report names no place of the machine, and claims no conformity."""
+    assert "/home" not in text
+    assert "secret" not in text
+    assert "compliant" not in text
 
 
 def make_comparison(*, same_model: bool = False, outcome: str = "worse", broken: int = 3) -> Comparison:

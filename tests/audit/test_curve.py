@@ -17,6 +17,7 @@ from scipy.stats import binom
 from robaudit.audit.curve import build_curve, median_with_interval
 from robaudit.audit.distances import PRECISION, next_radius
 from robaudit.audit.profile import load_profile
+from robaudit.audit.result import Result
 from robaudit.audit.threats import validate_curve
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
@@ -183,6 +184,14 @@ def test_an_interrupted_curve_goes_on_and_computes_nothing_twice(tmp_path: Path,
     assert len(keys) == len(set(keys))
 
 
+def assert_equal_samples(one: Result, other: Result) -> None:
+    """What two audits say of each sample, up to the rounding that comes with the size of a batch."""
+    for a, b in zip(one.samples, other.samples, strict=True):
+        assert (a.broken_by, a.smallest_by) == (b.broken_by, b.smallest_by)
+        if a.clean_prediction == a.label:
+            assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
+
+
 def test_equal_at_any_batch_size(tmp_path: Path) -> None:
     make_onnx(tmp_path / "m.onnx")
     make_data(tmp_path / "d.npz")
@@ -192,10 +201,7 @@ def test_equal_at_any_batch_size(tmp_path: Path) -> None:
         for size in (1, 5, 16)
     ]
     for one, other in itertools.pairwise(found):
-        for a, b in zip(one.samples, other.samples, strict=True):
-            assert (a.broken_by, a.smallest_by) == (b.broken_by, b.smallest_by)
-            if a.clean_prediction == a.label:
-                assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
+        assert_equal_samples(one, other)
 
 
 def test_units_that_spare_one_another_do_not_make_the_curve_depend_on_the_batch(tmp_path: Path) -> None:
@@ -218,10 +224,7 @@ def test_units_that_spare_one_another_do_not_make_the_curve_depend_on_the_batch(
                 key = unit["attack"], unit["sample"], unit["restart"]
                 rounds[key] = rounds.get(key, 0) + 1
         assert set(rounds.values()) == {3}
-    for a, b in zip(found[1].samples, found[16].samples, strict=True):
-        assert (a.broken_by, a.smallest_by) == (b.broken_by, b.smallest_by)
-        if a.clean_prediction == a.label:
-            assert a.smallest_distance == pytest.approx(b.smallest_distance, rel=1e-3)
+    assert_equal_samples(found[1], found[16])
 
 
 def test_of_the_curves_units_the_nearest_is_told_and_kept_as_evidence(tmp_path: Path) -> None:

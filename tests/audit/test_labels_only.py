@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper
-from run_kit import make_data, make_onnx, make_profile, make_request, run_here
+from run_kit import labels_only, make_data, make_profile, make_request, run_here
 
 from robaudit.audit.result import Result
 
@@ -18,22 +15,6 @@ ATTACKS = """
   - {id: hopskipjump, queries: 200}
 """
 CHECKS = "[clean, parity, determinism, batch-state, output-head, zero-gradient, unbounded, black-over-white, evidence]"
-
-
-def labels_only(path: Path, hide: bool = False) -> Path:
-    """The kit's network with an ArgMax at its end; ``hide``: behind arithmetic, so that nothing is found before it."""
-    model = onnx.load(make_onnx(path))
-    graph = model.graph
-    graph.node.append(helper.make_node("ArgMax", ["logits"], ["arg"], axis=1, keepdims=0, name="decide"))
-    if hide:
-        graph.initializer.append(onnx.numpy_helper.from_array(np.int64(1), "one"))
-        graph.node.append(helper.make_node("Mul", ["arg", "one"], ["label"]))
-    else:
-        graph.node.append(helper.make_node("Identity", ["arg"], ["label"]))
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
-    onnx.save(model, path)
-    return path
 
 
 def audited(tmp_path: Path, **how: bool) -> Result:

@@ -15,8 +15,8 @@ import torch
 from command_line import ROBAUDIT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import write_onnx
-from onnx import helper
+from model_files import linear_onnx, weight, write_onnx
+from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
@@ -105,21 +105,22 @@ def test_a_torchscript_file(tmp_path) -> None:
     assert all(row.prediction == row.recorded for row in found.examples)
 
 
-def test_a_table_with_ranges(tmp_path) -> None:
+def audited_table(tmp_path: Path) -> Path:
     model = write_model(tmp_path / "m.onnx")
     write_table(tmp_path / "t.csv", model)
     (tmp_path / "r.csv").write_text(RANGES)
-    run = audited(tmp_path, model, data=tmp_path / "t.csv", feature_ranges=tmp_path / "r.csv", input_values={}, eps=0.2)
-    found = replay(ReplayRequest(run))
+    given = {"data": tmp_path / "t.csv", "feature_ranges": tmp_path / "r.csv", "input_values": {}}
+    return audited(tmp_path, model, eps=0.2, **given)
+
+
+def test_a_table_with_ranges(tmp_path) -> None:
+    found = replay(ReplayRequest(audited_table(tmp_path)))
     assert found.holds
     assert all(row.prediction == row.recorded for row in found.examples)
 
 
 def test_an_immutable_feature_that_moved_is_outside(tmp_path) -> None:
-    model = write_model(tmp_path / "m.onnx")
-    write_table(tmp_path / "t.csv", model)
-    (tmp_path / "r.csv").write_text(RANGES)
-    run = audited(tmp_path, model, data=tmp_path / "t.csv", feature_ranges=tmp_path / "r.csv", input_values={}, eps=0.2)
+    run = audited_table(tmp_path)
     points = np.load(run / "evidence.npz")["adversarial"]
     points[0, 1] += 0.01
     tampered(run, adversarial=points)
@@ -129,13 +130,11 @@ def test_an_immutable_feature_that_moved_is_outside(tmp_path) -> None:
 
 def test_an_image_file_in_its_own_layout_order_and_units(tmp_path) -> None:
     """Whatever the file wants of its input is given to it again: channels last, BGR, mean and std, a fixed batch."""
-    weight = np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32)
-    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
-    model = write_onnx(tmp_path / "m.onnx", nodes, (2, 4, 4, 3), {"w": weight - weight.mean(0)})
+    model = linear_onnx(tmp_path / "m.onnx", (2, 4, 4, 3))
     x = np.random.default_rng(1).random((20, 3, 4, 4), dtype=np.float32)
     mean, std = (0.1, 0.5, 0.7), (0.2, 0.3, 0.25)
     seen = (x - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
-    y = (seen[:, ::-1].transpose(0, 2, 3, 1).reshape(20, -1) @ (weight - weight.mean(0))).argmax(1)
+    y = (seen[:, ::-1].transpose(0, 2, 3, 1).reshape(20, -1) @ weight(5, 48)).argmax(1)
     np.savez(tmp_path / "d.npz", x=x, y=y)
     values = {"mean": mean, "std": std, "layout": "nhwc", "channels": "bgr", "domain": (0.0, 1.0)}
     run = audited(tmp_path, model, data=tmp_path / "d.npz", input_values=values)
@@ -150,12 +149,10 @@ def test_labels_alone(tmp_path) -> None:
         helper.make_node("MatMul", ["f", "w"], ["s"]),
         helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
     ]
-    weight = np.random.default_rng(0).normal(size=(36, 4)).astype(np.float32)
-    model = write_onnx(
-        tmp_path / "m.onnx", nodes, ("N", 1, 6, 6), {"w": weight - weight.mean(0)}, outputs={"y": (("N",), 7)}
-    )
+    outputs = {"y": (("N",), TensorProto.INT64)}
+    model = write_onnx(tmp_path / "m.onnx", nodes, ("N", 1, 6, 6), {"w": weight(4, 36)}, outputs=outputs)
     x = np.random.default_rng(1).random((20, 1, 6, 6), dtype=np.float32)
-    np.savez(tmp_path / "d.npz", x=x, y=(x.reshape(20, -1) @ (weight - weight.mean(0))).argmax(1))
+    np.savez(tmp_path / "d.npz", x=x, y=(x.reshape(20, -1) @ weight(4, 36)).argmax(1))
     found = replay(ReplayRequest(audited(tmp_path, model, data=tmp_path / "d.npz")))
     assert found.holds
     assert all(row.prediction == row.recorded for row in found.examples)
@@ -213,8 +210,7 @@ def test_evidence_outside_of_the_run_is_refused(run) -> None:
 
 
 def test_a_model_of_another_shape_is_refused(run, tmp_path) -> None:
-    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
-    other = write_onnx(tmp_path / "o.onnx", nodes, ("N", 3, 4, 4), {"w": np.zeros((48, 4), np.float32)})
+    other = linear_onnx(tmp_path / "o.onnx", classes=4)
     with pytest.raises(UsageError, match="does not answer as the audit asked"):
         replay(ReplayRequest(run, model=other))
     with pytest.raises(UsageError, match="there is no model"):

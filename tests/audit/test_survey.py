@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
-from run_kit import make_data, make_onnx, make_profile, make_request, make_script
-from test_labels_only import labels_only
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from model_files import FLOAT, weight, write_onnx
+from onnx import TensorProto, helper
+from run_kit import labels_only, make_data, make_onnx, make_profile, make_request, make_script
 
 from robaudit.audit.inspection import Inspection
 from robaudit.audit.survey import survey

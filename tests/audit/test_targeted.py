@@ -8,8 +8,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from run_kit import ALL, make_data, make_onnx, make_profile, make_request, outcome, predict, records, run_here, weights
-from test_labels_only import labels_only
+from run_kit import (
+    ALL,
+    labels_only,
+    make_data,
+    make_onnx,
+    make_profile,
+    make_request,
+    outcome,
+    predict,
+    records,
+    run_here,
+    weights,
+)
 
 from robaudit.audit.gates import evaluate_gates
 from robaudit.audit.identity import run_id_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,8 @@ from hypothesis import strategies as st
 from run_kit import load, make_data, make_onnx, make_profile, make_request, outcome, run_here, scan
 
 from robaudit.audit.budget import parse_duration
-from robaudit.audit.build import build_result
 from robaudit.audit.cascade import Cascade
-from robaudit.audit.journal import Journal
 from robaudit.audit.result import Result
-from robaudit.audit.session import Session
 from robaudit.errors import UsageError
 
 CHECKS = "[clean, determinism, unbounded, evidence]"
@@ -33,21 +29,7 @@ def request(tmp_path: Path, budget: float | None):
 
 
 def session(tmp_path: Path, deadline: float | None, budget: float = 600.0) -> Result:
-    asked = request(tmp_path, budget)
-    (tmp_path / "run").mkdir(exist_ok=True)
-    journal = Journal(tmp_path / "run")
-    journal.load()
-    Session(asked, tmp_path / "run", journal, lambda _: None, lambda: False, deadline=deadline).run()
-    return build_result(
-        asked,
-        journal,
-        run_id="test",
-        started=datetime.now(UTC),
-        seconds=0.0,
-        interrupted=False,
-        failure=None,
-        resumed=False,
-    )
+    return run_here(request(tmp_path, budget), tmp_path / "run", deadline=deadline)
 
 
 def test_a_budget_that_ends_in_the_cascade_is_told_and_taken_up_again(tmp_path, monkeypatch) -> None:

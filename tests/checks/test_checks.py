@@ -14,9 +14,6 @@ import numpy as np
 import pytest
 import torch
 from models import FakeFile, attack_all, network, samples_for
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
-
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
 from robaudit.audit.profile import CHECKS

@@ -5,18 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import ROBAUDIT, refused
 from PIL import Image
-from table_files import RANGES, write_model, write_table
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
-
 from run_kit import CLASSES, INPUT, load, make_data, make_onnx, make_profile, predict
+from table_files import RANGES, write_model, write_table
 
 from robaudit.audit.config import resolve_settings
 from robaudit.errors import UsageError

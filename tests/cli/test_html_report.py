@@ -3,11 +3,6 @@
 import base64
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 from command_line import ROBAUDIT
 from html_kit import Page

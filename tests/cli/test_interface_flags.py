@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import ROBAUDIT
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
 

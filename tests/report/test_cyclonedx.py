@@ -10,7 +10,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import HealthCheck, given, settings
-from report_cases import cases, hostile_results
+from report_cases import cases, check_discreet, hostile_results
 from results import make_result
 
 from robaudit.audit.result import Sample
@@ -51,9 +51,7 @@ def test_every_kind_of_result_is_valid(name):
     assert model["type"] == "machine-learning-model"
     assert model["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
     assert content["metadata"]["tools"]["components"][0]["version"] == "0.1.0"
-    assert "/home" not in text
-    assert "secret" not in text
-    assert "compliant" not in text
+    check_discreet(text)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

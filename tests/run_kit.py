@@ -111,6 +111,22 @@ def make_onnx(path: Path, *, extra: str | None = None, scale: float = 1.0, bound
     return path
 
 
+def labels_only(path: Path, hide: bool = False) -> Path:
+    """The kit's network with an ArgMax at its end; ``hide``: behind arithmetic, so that nothing is found before it."""
+    model = onnx.load(make_onnx(path))
+    graph = model.graph
+    graph.node.append(helper.make_node("ArgMax", ["logits"], ["arg"], axis=1, keepdims=0, name="decide"))
+    if hide:
+        graph.initializer.append(numpy_helper.from_array(np.int64(1), "one"))
+        graph.node.append(helper.make_node("Mul", ["arg", "one"], ["label"]))
+    else:
+        graph.node.append(helper.make_node("Identity", ["arg"], ["label"]))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    onnx.save(model, path)
+    return path
+
+
 def make_script(path: Path) -> Path:
     """The same network as float64 TorchScript."""
     w1, b1, w2, b2 = (torch.from_numpy(w) for w in weights())
@@ -163,13 +179,14 @@ def run_here(
     stop: Callable[[], bool] = lambda: False,
     observer: Callable[[Event], None] = lambda _: None,
     journal: Journal | None = None,
+    deadline: float | None = None,
 ) -> Result:
     """A session in this process, without worker or lock."""
     folder.mkdir(exist_ok=True)
     journal = journal or Journal(folder)
     journal.load()
     resumed = bool(journal.records)
-    Session(request, folder, journal, observer, stop).run()
+    Session(request, folder, journal, observer, stop, deadline=deadline).run()
     return build_result(
         request,
         journal,
