@@ -14,7 +14,8 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
-from robaudit.threat.model import Goal, ThreatModel
+from robaudit.threat.model import ThreatModel
+from robaudit.threat.norms import Norm
 
 
 @dataclass
@@ -104,6 +105,25 @@ def samples_for(target: FakeFile, count: int, seed: int = 1, order: list[int] | 
     return [found[i] for i in order] if order else found
 
 
+def closed_form(target: FakeFile, sample: Sample, norm: Norm) -> float:
+    """Distance of a sample from a linear classifier's nearest boundary (the box left aside; L0 within it)."""
+    weight, label = target.module.weight, sample.label
+    z = torch.from_numpy(sample.clean)
+    found = []
+    for j in range(len(z)):
+        if j == label:
+            continue
+        slope, gap = weight[j] - weight[label], float(z[label] - z[j])
+        if norm is Norm.L0:
+            u = torch.from_numpy(sample.u).flatten()
+            gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
+            found.append(float((gains <= gap).sum() + 1))
+        else:
+            dual = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
+            found.append(gap / float(torch.linalg.vector_norm(slope, ord=dual)))
+    return min(found)
+
+
 def attack_all(
     target: FakeFile,
     attack: SlotAttack,
@@ -129,7 +149,7 @@ def attack_all(
     engine.run(
         attack,
         threat,
-        plan_units(attack, Goal.UNTARGETED, [s.index for s in samples], target.num_classes),
+        plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes),
         by_index.__getitem__,
         lambda r: results.setdefault(r.unit.sample, []).append(r),
         draws=draws,

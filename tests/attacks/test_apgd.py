@@ -8,13 +8,8 @@ import pytest
 import torch
 from models import FakeFile, Linear, attack_all, linear, network, samples_for
 
-from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.whitebox.apgd_l1 import Schedule
-from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
-from robaudit.engine.units import best_of, plan_units
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -76,19 +71,8 @@ def test_a_targeted_audit_reaches_its_goal_by_every_loss() -> None:
         for name in names:
             for norm, eps in ((Norm.LINF, 0.3), (Norm.L2, 1.5), (Norm.L1, 6.0)):
                 attack = make_attack(name, {"steps": 25})
-                results = targeted(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples)
+                results = attack_all(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples, pool=False)
                 assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}
-
-
-def targeted(target: FakeFile, attack, threat: ThreatModel, samples) -> dict:
-    """Each sample's result of a targeted audit."""
-    pool = StartingPool(torch.zeros(0, *target.shape), torch.zeros(0, dtype=torch.int64))
-    engine = Engine(Evaluator(target, 64), Judge(target), 8, 0, pool)
-    found: dict = {}
-    units = plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes)
-    by_index = {s.index: s for s in samples}
-    engine.run(attack, threat, units, by_index.__getitem__, lambda r: found.setdefault(r.unit.sample, []).append(r))
-    return {index: best_of(results) for index, results in found.items()}
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])

@@ -9,7 +9,7 @@ import torch
 from attack_cases import BY_NORM, CASES, EPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import FakeFile, Linear, attack_all, boundary_model, network, samples_for
+from models import FakeFile, Linear, attack_all, boundary_model, closed_form, network, samples_for
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
@@ -24,25 +24,6 @@ def test_every_attack_is_in_the_cases() -> None:
 
 def small(name: str, **more) -> SlotAttack:
     return make_attack(name, CASES[name].parameters | more)
-
-
-def closed_form(target: FakeFile, sample, norm: Norm) -> float:
-    """Distance of a sample from a linear classifier's nearest boundary (the box left aside; L0 within it)."""
-    weight, label = target.module.weight, sample.label
-    z = torch.from_numpy(sample.clean)
-    found = []
-    for j in range(len(z)):
-        if j == label:
-            continue
-        slope, gap = weight[j] - weight[label], float(z[label] - z[j])
-        if norm is Norm.L0:
-            u = torch.from_numpy(sample.u).flatten()
-            gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
-            found.append(float((gains <= gap).sum() + 1))
-        else:
-            dual = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: float("inf")}[norm]
-            found.append(gap / float(torch.linalg.vector_norm(slope, ord=dual)))
-    return min(found)
 
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)

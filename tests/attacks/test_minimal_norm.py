@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from attack_cases import CASES
-from models import FakeFile, Linear, attack_all, linear, network, samples_for
-from test_attacks import closed_form
+from models import FakeFile, Linear, attack_all, closed_form, linear, network, samples_for
 
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.threat.model import Goal, ThreatModel

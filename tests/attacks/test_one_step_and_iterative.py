@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from models import FakeFile, Linear, attack_all, linear, network, samples_for
-from test_starts_and_steps import problem
+from problems import problem
 
 from robaudit.attacks.aims import least_likely
 from robaudit.attacks.registry import make_attack

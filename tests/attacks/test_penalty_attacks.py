@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from attack_cases import CASES
-from models import FakeFile, Linear, attack_all, linear, network, samples_for
+from models import FakeFile, Linear, attack_all, closed_form, linear, network, samples_for
 from scipy.optimize import minimize
-from test_attacks import closed_form
 
 from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.registry import make_attack

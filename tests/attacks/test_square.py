@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 from models import attack_all, network, samples_for
-from test_apgd import targeted
 
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.score.square import Square, State
@@ -85,5 +84,5 @@ def test_a_targeted_audit_reaches_its_goal(norm: Norm, eps: float) -> None:
     target = network((2, 5, 5), 4)
     samples = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 4)]
     attack = make_attack("square", {"queries": 400})
-    results = targeted(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples)
+    results = attack_all(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples, pool=False)
     assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}

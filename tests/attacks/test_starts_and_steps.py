@@ -6,44 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import problem
 
-from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import farthest_step, steepest_step
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm, distance
-from robaudit.threat.random import key_of
 
 RADII = {Norm.LINF: 0.1, Norm.L2: 0.4, Norm.L1: 0.9, Norm.L0: 3.0}
-
-
-def problem(
-    norm: Norm,
-    eps: float,
-    count: int = 400,
-    shape: tuple[int, ...] = (2, 3, 4),
-    fixed: tuple[int, ...] = (),
-    dtype: torch.dtype = torch.float64,
-    middle: bool = False,
-) -> Problem:
-    x = torch.rand(count, *shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    x = torch.full_like(x, 0.5) if middle else x
-    integers = torch.zeros(count, dtype=torch.int64)
-    return Problem(
-        x=x,
-        label=integers,
-        goal=integers - 1,
-        target=integers - 1,
-        eps=torch.full((count,), eps, dtype=dtype),
-        restart=integers,
-        keys=torch.tensor([key_of("start", i) for i in range(count)]),
-        clean=torch.zeros(count, 3, dtype=dtype),
-        norm=norm,
-        classes=3,
-        max_points=8,
-        pool=StartingPool(x[:0], integers[:0]),
-        fixed=ThreatModel(norm, eps, fixed=fixed).mask(x),
-    )
 
 
 @pytest.mark.parametrize("norm", list(Norm))

@@ -5,35 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from models import FakeFile, network
+from problems import problem_of
 
-from robaudit.attacks.base import Problem, StartingPool
+from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Jacobian
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.rows import Account
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm
-
-
-def problem_of(target: FakeFile, count: int, fixed: torch.Tensor | None = None) -> Problem:
-    torch.manual_seed(3)
-    x = torch.rand(count, *target.shape, dtype=target.dtype)
-    clean = target.scores(x)
-    nothing = torch.full((count,), -1)
-    return Problem(
-        x=x,
-        label=clean.argmax(1),
-        goal=nothing,
-        target=nothing,
-        eps=torch.full((count,), 0.1, dtype=target.dtype),
-        restart=torch.zeros(count, dtype=torch.int64),
-        keys=torch.arange(count),
-        clean=clean,
-        norm=Norm.L2,
-        classes=target.num_classes,
-        max_points=4,
-        pool=StartingPool(x[:0], nothing[:0]),
-        fixed=fixed,
-    )
 
 
 def ask(target: FakeFile, problem: Problem, micro_batch: int = 64, **request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from models import network
-from test_jacobian import problem_of
+from problems import problem_of
 
 from robaudit.attacks.requests import Gradient
 from robaudit.engine.evaluator import Evaluator

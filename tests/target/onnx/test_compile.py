@@ -10,7 +10,7 @@ from collections.abc import Callable
 import onnx
 import pytest
 import torch
-from test_device_strict import convolutional, preprocessing, quantised, transformer
+from network_graphs import convolutional, preprocessing, quantised, transformer
 
 from robaudit.target.onnx import import_onnx
 
