@@ -21,7 +21,7 @@ from torch import nn
 from robaudit.audit.build import build_result
 from robaudit.audit.events import Event
 from robaudit.audit.journal import Journal
-from robaudit.audit.profile import load_profile
+from robaudit.audit.profile import CHECKS, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.session import Session
@@ -35,6 +35,7 @@ ALL = """
   - {id: apgd-t, steps: 8, targets: 2}
   - {id: square, queries: 60}
 """
+EVERY_CHECK = f"[{', '.join(CHECKS)}]"
 
 
 def weights(seed: int = 0) -> list[np.ndarray]:

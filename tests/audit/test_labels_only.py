@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from run_kit import labels_only, make_data, make_profile, make_request, run_here
+from run_kit import EVERY_CHECK, labels_only, make_data, make_profile, make_request, run_here
 
 from robaudit.audit.result import Result
 
@@ -14,14 +14,13 @@ ATTACKS = """
   - {id: square, queries: 60}
   - {id: hopskipjump, queries: 200}
 """
-CHECKS = "[clean, parity, determinism, batch-state, output-head, zero-gradient, unbounded, black-over-white, evidence]"
 
 
 def audited(tmp_path: Path, **how: bool) -> Result:
     request = make_request(
         labels_only(tmp_path / "m.onnx", **how),
         make_data(tmp_path / "d.npz", 16),
-        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.2, checks=CHECKS),
+        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.2, checks=EVERY_CHECK),
     )
     return run_here(request, tmp_path / "run")
 

@@ -1,113 +1,22 @@
-"""Verdicts as pure functions, measures on fake benches, and checks on models that deceive an audit."""
+"""Verdicts as pure functions, and measures on fake benches."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from models import FakeFile, attack_all, network, samples_for
-from run_kit import make_data, make_onnx, make_profile, make_request, run_here
+from fake_bench import FakeBench, find, verdict
+from models import FakeFile, samples_for
 
 from robaudit.audit.profile import CHECKS
-from robaudit.checks.base import Breach, Finding, fires
+from robaudit.checks.base import Breach, fires
 from robaudit.checks.evidence import eight_bit
 from robaudit.checks.registry import check_classes
-from robaudit.engine.units import Sample, case_of
-from robaudit.threat.losses import loss_named
-from robaudit.threat.model import Access, ThreatModel
-from robaudit.threat.norms import Norm
-
-
-@dataclass
-class FakeTarget:
-    """What checks ask of a target, as told."""
-
-    file: FakeFile
-    head_kind: str = "logits"
-    head_peeled: bool = False
-    noise: float | None = None
-    has_gradient: bool = True
-    is_its_own_twin: bool = False
-    eight_bit: bool = False
-    repeat: float = 0.0
-    batch: float | None = 0.0
-    parity_answers: list[tuple[float, float]] = field(default_factory=list)
-    compared: list[int] = field(default_factory=list)
-
-    def repeat_deviation(self) -> float:
-        return self.repeat
-
-    def batch_deviation(self) -> float | None:
-        return self.batch
-
-    def parity(self, points: Any) -> tuple[int, float, float, float | None]:
-        self.compared.append(len(points))
-        agreement, difference = self.parity_answers.pop(0) if self.parity_answers else (1.0, 0.0)
-        return len(points), agreement, difference, self.noise
-
-
-class FakeBench:
-    """A bench over a fake file."""
-
-    def __init__(self, count: int = 12, **target: Any) -> None:
-        self.file = network((1, 4, 4), 5)
-        self.samples = samples_for(self.file, count) if count else []
-        self.target = FakeTarget(self.file, **target)
-        self.threat = ThreatModel(Norm.LINF, 0.1)
-        self.classes = 5
-        self.stability = False
-        self.declared_accuracy: float | None = None
-        self.fallen: list[Breach] = []
-        self.done: dict[str, Access] = {}
-        self.used: list[str | None] = ["ce"]
-
-    def correct(self, most: int | None = None) -> Sequence[Sample]:
-        return self.samples[:most]
-
-    def sample(self, index: int) -> Sample:
-        return self.samples[index]
-
-    def clean_counts(self) -> tuple[int, int]:
-        return len(self.samples), len(self.samples) + 2
-
-    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
-        return attack_all(self.file, attack, threat, list(samples))
-
-    def gradients(self, loss: str, samples: Sequence[Sample]) -> Any:
-        u = torch.stack([torch.from_numpy(s.u) for s in samples]).requires_grad_()
-        label = torch.tensor([s.label for s in samples])
-        value = loss_named(loss)(self.file.logits(u), label, torch.full_like(label, -1))
-        return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
-
-    def scores(self, points: Any, *, alone: bool = False) -> Any:
-        return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
-
-    def breaches(self) -> Sequence[Breach]:
-        return self.fallen
-
-    def finished(self) -> Mapping[str, Access]:
-        return self.done
-
-    def losses(self) -> Sequence[str | None]:
-        return self.used
-
-
-def find(name: str, bench: FakeBench) -> Finding:
-    """Measure and judge, the measurement taken through JSON as in an audit."""
-    check = check_classes()[name]()
-    return check.verdict(json.loads(json.dumps(check.measure(bench))))
-
-
-def verdict(name: str, **measured: Any) -> Finding:
-    return check_classes()[name]().verdict(measured)
+from robaudit.engine.units import case_of
+from robaudit.threat.model import Access
 
 
 def test_profiles_know_every_check_and_no_other() -> None:
@@ -178,6 +87,15 @@ def test_output_head_warns_of_saturated_probabilities() -> None:
     assert verdict("output-head", kind="logits", saturated=0, samples=100).status == "pass"
 
 
+def test_saturated_probabilities_do_not_blind_a_gradient_taken_before_them() -> None:
+    told = {"kind": "probabilities", "saturated": 50, "samples": 100}
+    assert verdict("output-head", **told, sees=False).status == "warn"
+    seen = verdict("output-head", **told, sees=True)
+    assert seen.status == "pass"
+    assert "gradients are taken before" in seen.message
+    assert verdict("output-head", **{**told, "kind": "sigmoids"}, sees=False).status == "warn"
+
+
 # parity
 
 
@@ -206,6 +124,14 @@ def test_parity_looks_at_adversarial_points_in_small_parts() -> None:
 def test_parity_needs_a_twin() -> None:
     assert find("parity", FakeBench(is_its_own_twin=True)).status == "skipped"
     assert find("parity", FakeBench(has_gradient=False)).status == "skipped"
+
+
+def test_parity_allows_for_the_noise_of_the_runtime() -> None:
+    assert find("parity", FakeBench(parity_answers=[(1.0, 0.02)])).status == "fail"
+    noisy = find("parity", FakeBench(parity_answers=[(1.0, 0.02)], noise=0.01))
+    assert (noisy.status, noisy.threshold) == ("pass", 0.1)
+    assert "noise: 1.0e-02" in noisy.message
+    assert find("parity", FakeBench(parity_answers=[(0.9, 0.02)], noise=0.01)).status == "fail"
 
 
 # zero gradient, unbounded
@@ -380,80 +306,3 @@ def test_eight_bits_are_rounded_towards_the_original() -> None:
     assert np.array_equal(eight_bit(origin, origin), origin)
     on_grid = origin + 8 / 255
     np.testing.assert_allclose(eight_bit(origin, on_grid), on_grid)
-
-
-# whole audits of models that deceive
-
-
-ATTACKS = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 10}\n  - {id: square, queries: 100}\n"
-EVERY = "[clean, parity, determinism, batch-state, output-head, zero-gradient, unbounded, black-over-white, evidence]"
-
-
-@pytest.mark.parametrize(
-    ("model", "attacks", "declared", "failing"),
-    [
-        ({"scale": 1e6}, ATTACKS, None, {"zero-gradient"}),
-        ({"extra": "noise"}, "\n  - {id: square, queries: 30}\n", None, {"determinism"}),
-        ({}, ATTACKS, 0.3, {"clean"}),
-    ],
-)
-def test_the_headline_is_withheld(
-    tmp_path: Path, model: dict[str, Any], attacks: str, declared: float | None, failing: set[str]
-) -> None:
-    request = make_request(
-        make_onnx(tmp_path / "m.onnx", **model),
-        make_data(tmp_path / "d.npz", 24),
-        make_profile(tmp_path / "p.yaml", attacks, eps=0.02, checks=EVERY),
-        declared_accuracy=declared,
-    )
-    result = run_here(request, tmp_path / "run")
-    failed = {check.id for check in result.checks if check.status == "fail"}
-    assert failing <= failed
-    assert result.worst_case.robust_accuracy is None
-    assert result.verdict.status == "withheld"
-    assert result.verdict.exit_code == 3
-
-
-def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
-    request = make_request(
-        make_onnx(tmp_path / "m.onnx"),
-        make_data(tmp_path / "d.npz", 24),
-        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.02, checks=EVERY),
-        declared_accuracy=0.92,
-    )
-    result = run_here(request, tmp_path / "run")
-    assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks
-    assert result.verdict.exit_code == 0, result.verdict
-
-
-def test_rounding_inside_is_passed_straight_through(tmp_path: Path) -> None:
-    request = make_request(
-        make_onnx(tmp_path / "m.onnx", extra="round"),
-        make_data(tmp_path / "d.npz", 24),
-        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.2, checks=EVERY),
-    )
-    result = run_here(request, tmp_path / "run")
-    gradient = result.target.gradient
-    assert (gradient.available, gradient.method) == (True, "straight-through")
-    assert [cut.split(" ")[0] for cut in gradient.cuts] == ["Round"]
-    statuses = {check.id: check.status for check in result.checks}
-    assert statuses["zero-gradient"] == "pass"
-    assert statuses["parity"] == "pass"
-    assert {a.id for a in result.attacks if a.status == "done" and a.broken} & {"fgsm", "apgd-ce"}
-
-
-def test_saturated_probabilities_do_not_blind_a_gradient_taken_before_them() -> None:
-    told = {"kind": "probabilities", "saturated": 50, "samples": 100}
-    assert verdict("output-head", **told, sees=False).status == "warn"
-    seen = verdict("output-head", **told, sees=True)
-    assert seen.status == "pass"
-    assert "gradients are taken before" in seen.message
-    assert verdict("output-head", **{**told, "kind": "sigmoids"}, sees=False).status == "warn"
-
-
-def test_parity_allows_for_the_noise_of_the_runtime() -> None:
-    assert find("parity", FakeBench(parity_answers=[(1.0, 0.02)])).status == "fail"
-    noisy = find("parity", FakeBench(parity_answers=[(1.0, 0.02)], noise=0.01))
-    assert (noisy.status, noisy.threshold) == ("pass", 0.1)
-    assert "noise: 1.0e-02" in noisy.message
-    assert find("parity", FakeBench(parity_answers=[(0.9, 0.02)], noise=0.01)).status == "fail"

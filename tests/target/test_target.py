@@ -1,3 +1,5 @@
+"""A file as a target: batches, heads, randomness, NaN, and what fails with a sentence."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,52 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import FLOAT, linear_onnx, weight, write_onnx
 from onnx import TensorProto, helper
-from torch import Tensor
+from target_kit import check_gradient, load, points, ready
 
 from robaudit.errors import AuditError, RobauditError, UsageError
-from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
-from robaudit.target.target import Target
 
 NODE = helper.make_node
-
-
-def load(path: Path, **values: object) -> Target:
-    return load_target(path, overrides=SpecOverrides(values), device="cpu")
-
-
-def ready(path: Path, samples: int = 6, **values: object) -> tuple[Target, Tensor]:
-    """A target as an audit uses it, and points."""
-    target = load(path, **values)
-    u = points(target, samples)
-    target.measure(u)
-    target.calibrate()
-    return target, u
-
-
-def points(target: Target, count: int = 6, seed: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.rand(count, *target.spec.shape, generator=generator, dtype=torch.float64)
-    return ((u * 255).round() / 255).to(target.dtype)
-
-
-def check_gradient(target: Target, u: Tensor, step: float = 1e-3, tolerance: float = 2e-2) -> None:
-    """Directional derivatives of the logits against central differences of the file's scores."""
-    u = u[:2].detach().requires_grad_()
-    logits = target.logits(u)
-    weights = torch.linspace(-1, 1, logits.shape[1], dtype=logits.dtype)
-    (gradient,) = torch.autograd.grad((logits * weights).sum(), u)
-    direction = gradient / gradient.flatten(1).norm(dim=1).reshape(-1, *([1] * (u.dim() - 1)))
-
-    def value(at: Tensor) -> Tensor:
-        scores = target.scores(at).double()
-        if target.head.kind == "probabilities":
-            scores = scores.log()
-        return (scores * weights).sum(1)
-
-    found = (value(u + step * direction) - value(u - step * direction)) / (2 * step)
-    expected = (gradient * direction).flatten(1).sum(1)
-    torch.testing.assert_close(found, expected.double(), rtol=tolerance, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 3])
@@ -131,74 +92,6 @@ def test_scores_with_two_trailing_ones(tmp_path):
     target, u = ready(path)
     assert target.scores(u).shape == (6, 5)
     check_gradient(target, u)
-
-
-def test_float64_files_are_answered_in_float64(tmp_path):
-    target, u = ready(linear_onnx(tmp_path / "m.onnx", dtype=TensorProto.DOUBLE, end=["Tanh"]))
-    assert target.dtype == torch.float64
-    assert target.scores(u).dtype == torch.float64
-    assert target.parity(u).relative_difference < 1e-12
-    check_gradient(target, u, step=1e-5, tolerance=1e-6)
-
-
-def test_float16_files_judge_in_half_and_differentiate_in_single_precision(tmp_path):
-    target, u = ready(linear_onnx(tmp_path / "m.onnx", dtype=TensorProto.FLOAT16))
-    assert target.scores(u).dtype == torch.float32
-    assert target.logits(u).dtype == torch.float32
-    half = u.half().numpy().reshape(6, -1).astype(np.float32) @ weight(5, 48).astype(np.float16).astype(np.float32)
-    np.testing.assert_allclose(target.scores(u).numpy(), half, atol=0.05)
-    parity = target.parity(u)
-    assert parity.relative_difference < 2e-3
-    assert target.batch_invariant
-
-
-def uint8_file(path: Path) -> Path:
-    """N x H x W x 3 bytes: cast, scaled and transposed inside, as exported serving models have it."""
-    return write_onnx(
-        path,
-        [
-            NODE("Cast", ["x"], ["f"], to=FLOAT),
-            NODE("Div", ["f", "s"], ["d"]),
-            NODE("Transpose", ["d"], ["t"], perm=[0, 3, 1, 2]),
-            NODE("Flatten", ["t"], ["v"]),
-            NODE("MatMul", ["v", "w"], ["m"]),
-            NODE("Tanh", ["m"], ["y"]),
-        ],
-        ("N", 4, 4, 3),
-        {"w": weight(5, 48), "s": np.float32([255])},
-        outputs={"y": (("N", 5), FLOAT)},
-        dtype=TensorProto.UINT8,
-    )
-
-
-def test_byte_inputs(tmp_path):
-    target, u = ready(uint8_file(tmp_path / "m.onnx"))
-    assert (target.spec.layout, target.spec.dtype, target.spec.scale) == ("nhwc", "uint8", 255.0)
-    assert target.gradient.available
-    expected = np.tanh(u.numpy().reshape(6, -1) @ weight(5, 48))
-    np.testing.assert_allclose(target.scores(u).numpy(), expected, atol=1e-5)
-    assert target.parity(u).relative_difference < 1e-5
-    # between two bytes the file rounds, and the twin with it
-    between = (u + 0.3 / 255).clamp(0, 1)
-    assert target.parity(between).relative_difference < 1e-5
-    leaf = u.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(target.logits(leaf)[:, 0].sum(), leaf)
-    by_hand = (1 - torch.from_numpy(expected[:, :1]) ** 2) * torch.from_numpy(weight(5, 48))[:, 0]
-    torch.testing.assert_close(gradient.flatten(1), by_hand, rtol=1e-3, atol=1e-5)
-
-
-def test_points_of_an_integer_input_are_snapped(tmp_path):
-    target, u = ready(uint8_file(tmp_path / "m.onnx"))
-    moved = (u + 2.7 / 255).clamp(0, 1)
-    snapped = target.snap(moved, u)
-    torch.testing.assert_close((snapped * 255).round() / 255, snapped, rtol=0, atol=1e-6)
-    assert (snapped - u).max() < 2.001 / 255
-
-
-def test_values_outside_of_the_integer_type_are_clipped(tmp_path):
-    target = load(uint8_file(tmp_path / "m.onnx"))
-    high = target.scores(torch.full((1, 3, 4, 4), 1.01))
-    assert torch.equal(high, target.scores(torch.ones(1, 3, 4, 4)))
 
 
 def dynamic_scale(path: Path) -> Path:
@@ -382,11 +275,6 @@ def test_memory_that_runs_out_is_told_from_other_errors(tmp_path, monkeypatch, w
         target.scores(points(target))
 
 
-def test_a_gradient_is_taken_in_the_files_own_precision(tmp_path):
-    target, u = ready(linear_onnx(tmp_path / "m.onnx"))
-    torch.testing.assert_close(target.logits(u.double()), target.logits(u))
-
-
 def test_metadata_and_facts(tmp_path):
     metadata = {"robaudit.mean": "0.5", "robaudit.std": "0.25", "robaudit.classes": "a,b,c,d,e"}
     target = load(linear_onnx(tmp_path / "m.onnx", metadata=metadata))
@@ -413,8 +301,3 @@ def test_hash_is_of_the_content(tmp_path):
 
     path = linear_onnx(tmp_path / "m.onnx")
     assert load(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_float32_stays_float32_on_a_gpu(tmp_path):
-    load(linear_onnx(tmp_path / "m.onnx"))
-    assert not torch.backends.cudnn.allow_tf32

@@ -1,0 +1,103 @@
+"""A bench over a fake file, for checks without an audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from models import FakeFile, attack_all, network, samples_for
+
+from robaudit.checks.base import Breach, Finding
+from robaudit.checks.registry import check_classes
+from robaudit.engine.units import Sample
+from robaudit.threat.losses import loss_named
+from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.norms import Norm
+
+
+@dataclass
+class FakeTarget:
+    """What checks ask of a target, as told."""
+
+    file: FakeFile
+    head_kind: str = "logits"
+    head_peeled: bool = False
+    noise: float | None = None
+    has_gradient: bool = True
+    is_its_own_twin: bool = False
+    eight_bit: bool = False
+    repeat: float = 0.0
+    batch: float | None = 0.0
+    parity_answers: list[tuple[float, float]] = field(default_factory=list)
+    compared: list[int] = field(default_factory=list)
+
+    def repeat_deviation(self) -> float:
+        return self.repeat
+
+    def batch_deviation(self) -> float | None:
+        return self.batch
+
+    def parity(self, points: Any) -> tuple[int, float, float, float | None]:
+        self.compared.append(len(points))
+        agreement, difference = self.parity_answers.pop(0) if self.parity_answers else (1.0, 0.0)
+        return len(points), agreement, difference, self.noise
+
+
+class FakeBench:
+    """A bench over a fake file."""
+
+    def __init__(self, count: int = 12, **target: Any) -> None:
+        self.file = network((1, 4, 4), 5)
+        self.samples = samples_for(self.file, count) if count else []
+        self.target = FakeTarget(self.file, **target)
+        self.threat = ThreatModel(Norm.LINF, 0.1)
+        self.classes = 5
+        self.stability = False
+        self.declared_accuracy: float | None = None
+        self.fallen: list[Breach] = []
+        self.done: dict[str, Access] = {}
+        self.used: list[str | None] = ["ce"]
+
+    def correct(self, most: int | None = None) -> Sequence[Sample]:
+        return self.samples[:most]
+
+    def sample(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def clean_counts(self) -> tuple[int, int]:
+        return len(self.samples), len(self.samples) + 2
+
+    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
+        return attack_all(self.file, attack, threat, list(samples))
+
+    def gradients(self, loss: str, samples: Sequence[Sample]) -> Any:
+        u = torch.stack([torch.from_numpy(s.u) for s in samples]).requires_grad_()
+        label = torch.tensor([s.label for s in samples])
+        value = loss_named(loss)(self.file.logits(u), label, torch.full_like(label, -1))
+        return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
+
+    def scores(self, points: Any, *, alone: bool = False) -> Any:
+        return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
+
+    def breaches(self) -> Sequence[Breach]:
+        return self.fallen
+
+    def finished(self) -> Mapping[str, Access]:
+        return self.done
+
+    def losses(self) -> Sequence[str | None]:
+        return self.used
+
+
+def find(name: str, bench: FakeBench) -> Finding:
+    """Measure and judge, the measurement taken through JSON as in an audit."""
+    check = check_classes()[name]()
+    return check.verdict(json.loads(json.dumps(check.measure(bench))))
+
+
+def verdict(name: str, **measured: Any) -> Finding:
+    return check_classes()[name]().verdict(measured)

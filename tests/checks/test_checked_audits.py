@@ -1,0 +1,64 @@
+"""Whole audits of models that deceive, and of one that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_kit import EVERY_CHECK, make_data, make_onnx, make_profile, make_request, run_here
+
+ATTACKS = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 10}\n  - {id: square, queries: 100}\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "attacks", "declared", "failing"),
+    [
+        ({"scale": 1e6}, ATTACKS, None, {"zero-gradient"}),
+        ({"extra": "noise"}, "\n  - {id: square, queries: 30}\n", None, {"determinism"}),
+        ({}, ATTACKS, 0.3, {"clean"}),
+    ],
+)
+def test_the_headline_is_withheld(
+    tmp_path: Path, model: dict[str, Any], attacks: str, declared: float | None, failing: set[str]
+) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx", **model),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", attacks, eps=0.02, checks=EVERY_CHECK),
+        declared_accuracy=declared,
+    )
+    result = run_here(request, tmp_path / "run")
+    failed = {check.id for check in result.checks if check.status == "fail"}
+    assert failing <= failed
+    assert result.worst_case.robust_accuracy is None
+    assert result.verdict.status == "withheld"
+    assert result.verdict.exit_code == 3
+
+
+def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.02, checks=EVERY_CHECK),
+        declared_accuracy=0.92,
+    )
+    result = run_here(request, tmp_path / "run")
+    assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks
+    assert result.verdict.exit_code == 0, result.verdict
+
+
+def test_rounding_inside_is_passed_straight_through(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx", extra="round"),
+        make_data(tmp_path / "d.npz", 24),
+        make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.2, checks=EVERY_CHECK),
+    )
+    result = run_here(request, tmp_path / "run")
+    gradient = result.target.gradient
+    assert (gradient.available, gradient.method) == (True, "straight-through")
+    assert [cut.split(" ")[0] for cut in gradient.cuts] == ["Round"]
+    statuses = {check.id: check.status for check in result.checks}
+    assert statuses["zero-gradient"] == "pass"
+    assert statuses["parity"] == "pass"
+    assert {a.id for a in result.attacks if a.status == "done" and a.broken} & {"fgsm", "apgd-ce"}
