@@ -61,16 +61,18 @@ def audit_and_report(
             fail_on=settings.fail_on,
             warn=_warn,
         )
-    with for_a_reader():
-        if as_json:
-            write_json(json.loads(result.to_json()))
-        elif quiet:
-            write_lines([result.verdict.headline])
-        else:
-            print_report(result, sys.stdout, samples=verbose)
-    for path in settings.output:
-        write_report(result, path, folder)
-        sys.stderr.write(f"wrote {path}\n")
+    try:
+        with for_a_reader():
+            if as_json:
+                write_json(json.loads(result.to_json()))
+            elif quiet:
+                write_lines([result.verdict.headline])
+            else:
+                print_report(result, sys.stdout, samples=verbose)
+    finally:  # a stdout that takes nothing costs no report
+        for path in settings.output:
+            write_report(result, path, folder)
+            sys.stderr.write(f"wrote {path}\n")
     if not quiet:
         sys.stderr.write(f"run directory: {folder}\n")
     return result.verdict.exit_code

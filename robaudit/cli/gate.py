@@ -168,11 +168,14 @@ def _day(text: str | None) -> Any:
 def print_gates(decided: Result) -> None:
     """A line a gate, then the headline."""
     from robaudit.cli.output import write_lines
+    from robaudit.report.facts import gate_words
     from robaudit.report.words import plain
 
-    for entry in decided.gates:
+    names = [plain(gate_words(entry), 100) for entry in decided.gates]
+    width = min(max(map(len, names), default=0), 48)
+    for entry, name in zip(decided.gates, names, strict=True):
         status = entry.status if entry.ignore is None or not entry.ignore.active else f"({entry.status})"
-        write_lines([f"{status:<12} {plain(entry.metric, 60):<20} {plain(entry.message)}"])
+        write_lines([f"{status:<12} {name:<{width}} {plain(entry.message)}"])
     for reason in decided.verdict.reasons:
         if reason.startswith(("ignored until", "the exception to")):
             write_lines([plain(reason)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from typing import Annotated
@@ -16,6 +18,8 @@ __all__ = ["app", "main"]
 
 COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
 """Base of what the parser raises; newer versions of typer carry click inside them, so click is not imported."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 app = typer.Typer(
     name="robaudit",
@@ -64,6 +68,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Else the processes that are started would import whatever lies beside a model in the working directory.
     os.environ["PYTHONSAFEPATH"] = "1"
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: what is written there is for nobody
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -74,12 +81,21 @@ def main() -> None:
         code = 130
     except SystemExit as error:  # the parser's own: completion, or 1 for a closed pipe, which is our code for a gate
         code = 3 if error.code == 1 else error.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 3
+    except OSError as error:
+        code = _unwritable(error)
     except Exception as error:
         code = _unexpected(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unwritable(error: OSError) -> int:
+    """A reader that left early hears nothing; where stdout takes no more, a sentence tells why."""
+    if not isinstance(error, BrokenPipeError):
+        if error.filename is not None or error.errno not in FULL:
+            return _unexpected(error)
+        _say(f"the output cannot be written: {error.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it is flushed again at exit
+    return 3
 
 
 def _unexpected(error: Exception) -> int:
@@ -95,7 +111,8 @@ def _unexpected(error: Exception) -> int:
 def _say(message: str) -> None:
     from robaudit.report.words import plain
 
-    sys.stderr.write(f"robaudit: error: {plain(message, 2000)}\n")
+    with contextlib.suppress(OSError):  # the exit code tells it all the same
+        sys.stderr.write(f"robaudit: error: {plain(message, 2000)}\n")
 
 
 if __name__ == "__main__":

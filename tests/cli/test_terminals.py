@@ -136,6 +136,35 @@ def test_a_reader_that_leaves_early_sees_no_traceback(folder, arguments) -> None
     assert process.wait(60) == (0 if command == "gate" else 3)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", ["report", "gate", "explain"])
+def test_a_full_disk_under_stdout_is_told_in_a_sentence(folder, command) -> None:
+    words = [ROBAUDIT, command, *([] if command == "explain" else [str(folder)])]
+    with open("/dev/full", "wb") as full:
+        told = subprocess.run(words, env=environment(), stdout=full, stderr=subprocess.PIPE, timeout=120)
+        silent = subprocess.run([*words[:2], "none"], env=environment(), stdout=full, stderr=full, timeout=120)
+    assert told.stderr == b"robaudit: error: the output cannot be written: No space left on device\n"
+    assert (told.returncode, silent.returncode) == (3, 2)
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_output_changes_no_verdict(folder, closed) -> None:
+    """As `>&-`."""
+    command = f'"$0" gate "$1" {1 if closed == "stdout" else 2}>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, str(ROBAUDIT), str(folder)], env=environment(), capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (closed == "stderr")
+
+
+def test_a_run_told_again_names_bounds_and_exceptions_in_columns(folder) -> None:
+    gates = ("--gate", "robust_accuracy>=0.2", "--gate", "attack.apgd-ce.success_rate<=0.9")
+    lines = run("gate", folder, *gates).stdout.decode().splitlines()
+    assert lines[0].startswith("pass         robust_accuracy ≥ 0.2             ")
+    assert lines[1].startswith("pass         attack.apgd-ce.success_rate ≤ 0.9 ")
+
+
 @pytest.mark.parametrize("command", ["report", "gate"])
 def test_json_alone_is_on_stdout(folder, command) -> None:
     done = run(command, folder, "--format", "json", PYTHONIOENCODING="ascii")
