@@ -86,7 +86,7 @@ def load(
     )
     target.compiles = request.compile
     ranges = _ranges(request, table, target.spec)
-    target.spec = _ranged(request, target.spec, ranges, table)
+    target.spec = _ranged(request, target.spec, ranges)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     if not inspecting:
         _check_free(target.spec)
@@ -97,7 +97,7 @@ def load(
     surrogates, problems = _surrogates(request, target)
     stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in")]
     for model in (*surrogates, *stand_ins):
-        model.spec = _ranged(request, model.spec, ranges, table)
+        model.spec = _ranged(request, model.spec, ranges)
     for model in stand_ins:
         target.use_stand_in(model)
     meanings = []
@@ -164,7 +164,7 @@ def _whole(ranges: Ranges, spec: InputSpec) -> Ranges:
     return replace(ranges, integer=(True,) * len(ranges)) if spec.integer else ranges
 
 
-def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None, table: Table | None) -> InputSpec:
+def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None) -> InputSpec:
     """The spec with the ranges; as it was where the shapes do not fit, which opening the data says in words."""
     if ranges is None or spec.shape != (len(ranges),):
         return spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -64,13 +64,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class RadiusSpec(Spec):
-    """A further ball, of another norm."""
-
+class _Ball(Spec):
     norm: Norm
-    """Norm of the perturbation: linf, l2, l1 or l0."""
     eps: str
-    """Radius as a fraction of the domain's width, a number or a fraction (l0: features)."""
 
     @field_validator("eps", mode="before")
     @classmethod
@@ -78,7 +74,7 @@ class RadiusSpec(Spec):
         return str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps
 
     @model_validator(mode="after")
-    def _has_radius(self) -> RadiusSpec:
+    def _has_radius(self) -> Self:
         try:
             parse_eps(self.eps, self.norm)
         except UsageError as error:
@@ -91,7 +87,16 @@ class RadiusSpec(Spec):
         return parse_eps(self.eps, self.norm)
 
 
-class ThreatSpec(Spec):
+class RadiusSpec(_Ball):
+    """A further ball, of another norm."""
+
+    norm: Norm
+    """Norm of the perturbation: linf, l2, l1 or l0."""
+    eps: str
+    """Radius as a fraction of the domain's width, a number or a fraction (l0: features)."""
+
+
+class ThreatSpec(_Ball):
     """What the attacker may do."""
 
     norm: Norm = "linf"
@@ -119,24 +124,13 @@ class ThreatSpec(Spec):
         content: dict[str, Any] = dump(self)
         return content if self.also else {k: v for k, v in content.items() if k != "also"}
 
-    @field_validator("eps", mode="before")
-    @classmethod
-    def _as_text(cls, eps: object) -> object:
-        return str(eps) if isinstance(eps, int | float) and not isinstance(eps, bool) else eps
-
     @model_validator(mode="after")
-    def _has_radius(self) -> ThreatSpec:
+    def _has_goal(self) -> ThreatSpec:
         try:
-            parse_eps(self.eps, self.norm)
             parse_goal(self.goal)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return self
-
-    @property
-    def radius(self) -> float:
-        """The radius as a number."""
-        return parse_eps(self.eps, self.norm)
 
 
 class DataSpec(Spec):

@@ -10,10 +10,10 @@ from torch import Tensor
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import FileOutput
 
-__all__ = ["FixedInput", "ModelFile"]
+__all__ = ["Fixed", "ModelFile"]
 
 
-class FixedInput(Protocol):
+class Fixed(Protocol):
     """An input that keeps its value."""
 
     @property
@@ -35,7 +35,7 @@ class ModelFile(Protocol):
     outputs: list[FileOutput]
 
     @property
-    def fixed(self) -> Sequence[FixedInput]:
+    def fixed(self) -> Sequence[Fixed]:
         """Inputs that keep their values."""
         ...
 

@@ -90,7 +90,7 @@ def score_tail(wiring: Wiring, output: str) -> Tail:
     if kind == "Div" or (kind == "Normalizer" and attribute(node, "norm", "MAX") == "L1"):
         return _share(wiring, node, path) or Tail(output)
     if kind == "LinearClassifier":
-        return _linear_classifier(wiring, node, start, path) or Tail(output)
+        return _linear_classifier(node, start, path) or Tail(output)
     return Tail(output)
 
 
@@ -232,14 +232,14 @@ def _share(wiring: Wiring, node: onnx.NodeProto, path: list[str]) -> Tail | None
     if made.op_type == "Sigmoid":
         return Tail(made.input[0], "sigmoid-share", through=through)
     if made.op_type == "LinearClassifier":
-        inner = _linear_classifier(wiring, made, start, [*path, told(made)])
+        inner = _linear_classifier(made, start, [*path, told(made)])
         if inner is not None and inner.ending == "sigmoid":
             return Tail(inner.tensor, "sigmoid-share", through=inner.through, raw=inner.raw)
         return inner if inner is not None and inner.ending == "softmax" else None
     return None
 
 
-def _linear_classifier(wiring: Wiring, node: onnx.NodeProto, made: str, path: list[str]) -> Tail | None:
+def _linear_classifier(node: onnx.NodeProto, made: str, path: list[str]) -> Tail | None:
     """Scores of a linear classifier before its own softmax or logistic function, one row of weights a class."""
     if len(node.output) < 2 or node.output[1] != made:
         return None

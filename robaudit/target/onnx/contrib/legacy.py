@@ -41,7 +41,7 @@ def _scaled_tanh(node: Node, x: Tensor) -> Tensor:
 def _crop(node: Node, x: Tensor) -> Tensor:
     left, top, right, bottom = node.integers("border") or [0, 0, 0, 0]
     size = node.integers("scale")
-    height, width = size if size else (x.shape[2] - top - bottom, x.shape[3] - left - right)
+    height, width = size or (x.shape[2] - top - bottom, x.shape[3] - left - right)
     return torch.narrow(torch.narrow(x, 2, top, height), 3, left, width)
 
 
