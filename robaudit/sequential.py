@@ -58,6 +58,9 @@ def design(most: int, first: int = FIRST, growth: float = GROWTH, last: float = 
         first: samples at the first look.
         growth: ratio of the sizes of two looks, above 1.
         last: share of the error that the last look spends, above 0 and at most 1.
+
+    Raises:
+        ValueError: a number lies outside of these limits.
     """
     if most < 1 or first < 1 or growth <= 1 or not 0 < last <= 1:
         raise ValueError(f"no looks at {most} samples from {first} in steps of {growth} with {last} of the error")

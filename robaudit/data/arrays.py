@@ -30,7 +30,11 @@ class ArrayDataset(Dataset):
         self._x, self._lo, self._hi = x, lo, hi
 
     def load(self, index: int) -> NDArray[Any]:
-        """A sample in u-space."""
+        """A sample in u-space.
+
+        Raises:
+            UnreadableSampleError: it holds NaN or infinity.
+        """
         values: NDArray[Any] = self._x[index]
         if values.dtype == np.uint8:
             pixels: NDArray[Any] = values.astype(np.float32) / np.float32(255)

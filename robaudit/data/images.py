@@ -54,7 +54,11 @@ class ImageDataset(Dataset):
         self._filter = FILTERS[interpolation]
 
     def load(self, index: int) -> NDArray[Any]:
-        """Read, resize and crop one image."""
+        """Read, resize and crop one image.
+
+        Raises:
+            UnreadableSampleError: the file is missing or damaged.
+        """
         try:
             with self._files[index].open("rb") as file, _opened(file) as opened:
                 image = _converted(ImageOps.exif_transpose(opened), MODES[self._shape[0]])

@@ -43,7 +43,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, index: int) -> NDArray[Any]:
-        """A sample in u-space, [*shape] float32.
+        """A sample in u-space, [*shape] float32; of a table's row float64.
 
         Raises:
             UnreadableSampleError: this one cannot be read; the others can.

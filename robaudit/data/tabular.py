@@ -34,7 +34,11 @@ class TableDataset(Dataset):
         self._unlabelled = unlabelled
 
     def load(self, index: int) -> NDArray[Any]:
-        """A row in u-space, in float64, so that the file sees its very values; a feature that is constant is 0."""
+        """A row in u-space, in float64, so that the file sees its very values; a feature that is constant is 0.
+
+        Raises:
+            UnreadableSampleError: it lacks its label, or a finite value of a feature.
+        """
         row, table = self._table.values[index], self._table
         bad = np.flatnonzero(~np.isfinite(row))
         if bad.size:

@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
 from robaudit.target.confined import available_memory, open_regular, read_within
+from robaudit.target.onnx_nesting import check_nesting
 
 __all__ = ["OnnxSource", "parse", "read_onnx", "tensors"]
 
 NO_MODEL = "neither an ONNX model nor a TorchScript archive"
 PROTOBUF = 2**31 - 1
 """Bytes that one protobuf message can have."""
-MOST_NODES = 1_000_000
-"""Nodes with every local function written out; the largest real graphs have some 100,000."""
-DEEPEST = 32
-"""Graphs inside graphs, and functions inside functions; protobuf's own limit ends near the same depth."""
 MOST_DIMENSIONS = 64
 COPIES = 3
 """Copies of the weights that loading needs at its peak: parsed, in ONNX Runtime, in the torch twin."""
@@ -135,7 +132,7 @@ def parse(path: Path, content: bytes | None = None) -> onnx.ModelProto:
         raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
     if not model.graph.node or not model.graph.output:
         raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
-    _check_size(path, model)
+    check_nesting(path, model)
     return model
 
 
@@ -166,50 +163,6 @@ def _afford(path: Path, size: int) -> None:
             f"{path} holds {size / 2**30:.1f} GB of weights and would need about {COPIES * size / 2**30:.1f} GB of "
             f"memory, of which {free / 2**30:.1f} GB are free"
         )
-
-
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _key(domain: str, name: str, holder: Any) -> tuple[str, str, str]:
-    return ("" if domain == "ai.onnx" else domain, name, getattr(holder, "overload", ""))
-
-
-def _check_size(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse what is nested too deep, or grows without end when functions are written out."""
-    functions = {_key(f.domain, f.name, f): f for f in model.functions}
-    sizes: dict[tuple[str, str, str], int] = {}
-    calling: list[tuple[str, str, str]] = []
-
-    def size(nodes: Any, depth: int) -> int:
-        if depth > DEEPEST:
-            raise UsageError(f"{path} nests graphs or functions more than {DEEPEST} deep; refused")
-        count = 0
-        for node in nodes:
-            key = _key(node.domain, node.op_type, node)
-            count += called(key, depth) if key in functions else 1
-            for graph in _graphs(node):
-                count += size(graph.node, depth + 1)
-            if count > MOST_NODES:
-                raise UsageError(f"{path} has more than {MOST_NODES} nodes with its functions written out; refused")
-        return count
-
-    def called(key: tuple[str, str, str], depth: int) -> int:
-        if key in calling:
-            raise UsageError(f"{path} holds the function {key[1]!r}, which calls itself; refused")
-        if key not in sizes:
-            calling.append(key)
-            sizes[key] = size(functions[key].node, depth + 1)
-            calling.pop()
-        return sizes[key]
-
-    size(model.graph.node, 0)
-    for key in functions:
-        called(key, 0)
 
 
 def tensors(path: Path, model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -35,7 +35,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def from_huggingface(path: Path) -> dict[str, Any]:
-    """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std."""
+    """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std.
+
+    Raises:
+        UsageError: it gives a factor that is no number.
+    """
     content = _json(path)
     if not {"image_mean", "do_normalize", "do_rescale", "rescale_factor"} & content.keys():
         return {}

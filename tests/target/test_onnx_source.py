@@ -14,7 +14,7 @@ from model_files import FLOAT, linear_onnx, weight, write_onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from robaudit.errors import UsageError
-from robaudit.target import confined, onnx_source
+from robaudit.target import confined, onnx_nesting, onnx_source
 from robaudit.target.load import load_target
 from robaudit.target.onnx_source import read_onnx
 
@@ -261,7 +261,7 @@ def test_what_grows_without_end(folder, case):
 def test_branches_inside_branches(folder, monkeypatch):
     path = save(folder, nested(5))
     read_onnx(path)
-    monkeypatch.setattr(onnx_source, "DEEPEST", 4)
+    monkeypatch.setattr(onnx_nesting, "DEEPEST", 4)
     with pytest.raises(UsageError, match="more than 4 deep"):
         read_onnx(path)
 
