@@ -7,7 +7,8 @@ valid one. Where the evidence itself is in doubt, neither does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,6 +17,7 @@ from robaudit.audit.metrics import Metric, parse_metric
 from robaudit.audit.read import Unreadable, class_index, read
 from robaudit.audit.readings import Reading
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, GateStatus, Rate, Result
+from robaudit.audit.specs import parse_eps
 from robaudit.errors import UsageError
 from robaudit.sequential import at_share
 from robaudit.suggest import did_you_mean
@@ -50,6 +52,7 @@ def check_gates(
     checks: Sequence[str],
     norms: Sequence[str] = (),
     *,
+    radii: Mapping[str, float] | None = None,
     curve: bool = True,
     baseline: bool = True,
 ) -> None:
@@ -58,6 +61,7 @@ def check_gates(
     Args:
         gates: the gates.
         attacks: of the profile, as gates name them; ``checks`` and ``norms`` likewise.
+        radii: of the threat models by norm, the main one first, at which no curve is needed.
         curve: whether the curve is searched.
         baseline: whether there is one.
 
@@ -73,10 +77,19 @@ def check_gates(
         if options is not None and subject not in options:
             hint = did_you_mean(subject, options)
             raise UsageError(f"the gate on {gate.metric!r}: the profile has no {metric.head} {subject!r}{hint}")
-        if not curve and metric.name in ("median_distance", "curve_area") and metric.subject is None:
+        of_curve = metric.name in ("median_distance", "curve_area") and metric.subject is None
+        if not curve and (of_curve or _elsewhere(metric, radii)):
             raise UsageError(f"the gate on {gate.metric!r} needs the robustness curve: give --curve")
         if not baseline and metric.name in OF_COMPARISON:
             raise UsageError(f"the gate on {gate.metric!r} needs an earlier result: give --baseline RESULT.json")
+
+
+def _elsewhere(metric: Metric, radii: Mapping[str, float] | None) -> bool:
+    """Whether a gate is about another radius than the threat model's own."""
+    if metric.eps is None or not radii:
+        return False
+    norm = metric.norm or next(iter(radii))
+    return not math.isclose(radii[norm], parse_eps(metric.eps, norm), rel_tol=1e-12)
 
 
 def check_class_gates(gates: Sequence[GateSpec], names: Sequence[str] | None, count: int) -> None:

@@ -61,12 +61,13 @@ def run_audit(
     """
     validate_attacks(request.profile)
     validate_curve(request.profile)
-    norms = [part.threat.norm for part in single_threats(request.profile)]
+    radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(request.profile)}
     check_gates(
         request.profile.gates,
         attack_keys(request.profile),
         list(request.profile.checks),
-        norms,
+        list(radii),
+        radii=radii,
         curve=request.profile.curve is not None,
         baseline=request.baseline is not None,
     )

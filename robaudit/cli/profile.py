@@ -41,9 +41,11 @@ def _show(name: Name) -> None:
 
 @app.command("validate")
 def _validate(names: Names) -> None:
-    """Check profiles, their attacks and parameters; exit 2 with one sentence for each that is wrong."""
+    """Check profiles, their attacks, parameters and gates; exit 2 with one sentence for each that is wrong."""
+    from robaudit.audit.gates import check_gates
     from robaudit.audit.plan import validate_attacks
     from robaudit.audit.profile import load_profile
+    from robaudit.audit.threats import attack_keys, single_threats
     from robaudit.errors import UsageError
     from robaudit.report.words import plain
 
@@ -52,9 +54,11 @@ def _validate(names: Names) -> None:
         try:
             profile = load_profile(name)
             validate_attacks(profile)
-            typer.echo(f"{name}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
+            norms = [part.threat.norm for part in single_threats(profile)]
+            check_gates(profile.gates, attack_keys(profile), list(profile.checks), norms)
+            typer.echo(f"{plain(name)}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
         except UsageError as error:
-            wrong.append(error)
+            wrong.append(error if name in str(error) else UsageError(f"{name}: {error}"))
     for earlier in wrong[:-1]:
         typer.echo(f"robaudit: error: {plain(earlier, 2000)}", err=True)
     if wrong:

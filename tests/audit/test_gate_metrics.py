@@ -192,6 +192,11 @@ def test_what_an_audit_cannot_have_is_refused_before_it():
             check_gates([GateSpec.model_validate(text)], ["pgd"], ["clean"], ["linf"], **facts)
 
     refuse("median_distance>=0.1", "--curve", curve=False)
+    radii = {"linf": EPS}
+    refuse("robust_accuracy@0.1>=0.1", "--curve", curve=False, radii=radii)
+    refuse("stability.linf@4/255>=0.1", "--curve", curve=False, radii=radii)
+    own = GateSpec.model_validate("robust_accuracy@8/255>=0.1")
+    check_gates([own], ["pgd"], ["clean"], ["linf"], curve=False, radii=radii)
     refuse("regression<=0.1", "--baseline", baseline=False)
     refuse("newly_broken<=0", "--baseline", baseline=False)
     refuse("robust_accuracy.l2>=0.1", "attacks in linf alone")

@@ -230,13 +230,20 @@ def test_the_pre_commit_hook_runs_on_this_repositorys_profiles() -> None:
 def test_every_wrong_profile_is_told(tmp_path) -> None:
     (tmp_path / "a.yaml").write_text("name: a\nattacks: [{id: pdg}]\n")
     (tmp_path / "b.yaml").write_text("nonsense: 1\n")
+    (tmp_path / "c.yaml").write_text("extends: quick\ngates: ['attack.sqare.success_rate<=0.1']\n")
+    (tmp_path / "d.yaml").write_text("extends: quik\n")
     robaudit = str(Path(sys.executable).with_name("robaudit"))
     done = subprocess.run(
-        [robaudit, "profile", "validate", "a.yaml", "quick", "b.yaml"], cwd=tmp_path, capture_output=True, text=True
+        [robaudit, "profile", "validate", "a.yaml", "quick", *(f"{name}.yaml" for name in "bcd")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2
     assert done.stdout.startswith("quick: valid")
-    assert len(done.stderr.splitlines()) == 2
+    told = done.stderr.splitlines()
+    assert [line.split(":")[2].split()[0] for line in told] == ["a.yaml", "b.yaml", "c.yaml", "d.yaml"]
+    assert told[2].endswith("did you mean 'square'?")
 
 
 def test_the_image_runs_as_no_administrator() -> None:
