@@ -34,7 +34,7 @@ def parity(target: Target, points: Tensor) -> ParityFacts:
     """
     if target.format != "onnx":
         raise AuditError("the file's own module is differentiated: there is no twin to compare")
-    if getattr(target.file, "twin", None) is None:
+    if target.file.twin is None:
         raise AuditError(f"there is no twin ({(target.gradient.reason or '').removeprefix('unavailable: ')})")
     found = target.parity(points, noise=True)
     difference = found.relative_difference if math.isfinite(found.relative_difference) else None

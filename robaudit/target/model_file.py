@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from robaudit.target.inputs import DeclaredInput
+from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import FileOutput
 
 __all__ = ["Fixed", "ModelFile"]
@@ -37,6 +38,16 @@ class ModelFile(Protocol):
     @property
     def fixed(self) -> Sequence[Fixed]:
         """Inputs that keep their values."""
+        ...
+
+    @property
+    def twin(self) -> OnnxModule | None:
+        """What is differentiated in the file's place; None where the file is its own twin, or has none."""
+        ...
+
+    @property
+    def cutting(self) -> tuple[str, ...]:
+        """Operators without a useful derivative in a file that is its own twin, by name."""
         ...
 
     @property

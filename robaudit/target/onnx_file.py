@@ -57,6 +57,7 @@ class OnnxFile:
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
+        self.cutting: tuple[str, ...] = ()
         self.no_gradient: str | None = None
         self._choice: Choice | None = None
         self._values: tuple[Any, ...] | None = None

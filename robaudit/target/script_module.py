@@ -62,6 +62,7 @@ class TorchScriptFile:
         self._wide: Callable[..., Any] | None = None
         self._proved = False
         self.cutting = _cutting(module)
+        self.twin = None
 
     @property
     def inputs(self) -> list[DeclaredInput]:

@@ -185,37 +185,40 @@ class Target:
         points[0] = 0.5
         points.requires_grad_()
         try:
-            with torch.enable_grad():
-                logits = self.logits(points)
-                weights = torch.linspace(-1, 1, logits.shape[1], dtype=logits.dtype, device=logits.device)
-                told = (logits * weights).sum()
-                gradient = torch.autograd.grad(told, points, allow_unused=True)[0] if told.grad_fn else None
+            gradient = self._trial(points)
         except Exception as error:  # torch raises many types for a graph that does not run
             reason = " ".join(str(error).split())[:200]
             self.gradient = GradientStatus(False, f"unavailable: the torch twin does not run ({reason})", "none")
             return
-        twin = getattr(self.file, "twin", None)
-        cuts = [] if twin is None else list(twin.cuts)
-        cutting = getattr(self.file, "cutting", ())
-        told_cuts = tuple(str(cut) for cut in cuts) or cutting
-        passed = any(not cut.ends for cut in cuts)
-        batching = None if twin is None else twin.batching
+        twin, cutting = self.file.twin, self.file.cutting
+        cuts = [] if twin is None else twin.cuts
         self.gradient = replace(
-            self.gradient, method="straight-through" if passed else "exact", cuts=told_cuts, batching=batching
+            self.gradient,
+            method="straight-through" if any(not cut.ends for cut in cuts) else "exact",
+            cuts=tuple(map(str, cuts)) or cutting,
+            batching=None if twin is None else twin.batching,
         )
-        ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends] or list(cutting)
-        where = f" ({', '.join(ends[:3])})" if ends else ""
+        lack = None
         if gradient is None:
-            reason = "unavailable: no gradient path leads from the input to the output" + where
+            lack = "no gradient path leads from the input to the output"
         elif (cuts or cutting) and not bool(gradient.any()) and self._changes(points.detach()):
-            reason = "unavailable: the gradient is zero everywhere" + where
-        else:
-            if twin is not None:
-                self.facts["layout"] = twin.optimise(points, self.logits)
-            if twin is not None and self.compiles:
+            lack = "the gradient is zero everywhere"
+        if lack is not None:
+            ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends] or list(cutting)
+            where = f" ({', '.join(ends[:3])})" if ends else ""
+            self.gradient = replace(self.gradient, available=False, reason=f"unavailable: {lack}{where}", method="none")
+        elif twin is not None:
+            self.facts["layout"] = twin.optimise(points, self.logits)
+            if self.compiles:
                 self._compile(twin, points)
-            return
-        self.gradient = replace(self.gradient, available=False, reason=reason, method="none")
+
+    def _trial(self, points: Tensor) -> Tensor | None:
+        """The gradient of a mixture of all logits at [N, *shape]; None where none of them depends on the input."""
+        with torch.enable_grad():
+            logits = self.logits(points)
+            weights = torch.linspace(-1, 1, logits.shape[1], dtype=logits.dtype, device=logits.device)
+            mixed = (logits * weights).sum()
+            return torch.autograd.grad(mixed, points, allow_unused=True)[0] if mixed.grad_fn else None
 
     def _compile(self, twin: OnnxModule, points: Tensor) -> None:
         """Compile the twin, if torch can do so here."""
@@ -277,7 +280,6 @@ class Target:
             raw = None if plain is None else plain(self.spec.to_file(part), width=width)
             return None if raw is None else self.head.scores(raw)
 
-        twin = getattr(self.file, "twin", None)
-        rounds = twin is not None and twin.is_quantised
+        rounds = self.file.twin is not None and self.file.twin.is_quantised
         usual = unoptimised if plain is not None else None
         return compare(u, self.head, self.scores, self._answer, usual, rounds=rounds)
