@@ -15,12 +15,14 @@ from robaudit.audit.profile import (
     CurveSpec,
     GateSpec,
     Profile,
+    RadiusSpec,
     ThreatSpec,
     load_profile,
     merge_gates,
     parse_eps,
     profile_path,
 )
+from robaudit.audit.result import Norm
 from robaudit.audit.settings import DEFAULT_PROFILE, InputSettings, Settings, hyphens
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -193,6 +195,36 @@ def _origin(level: str, name: str, file: Path | None) -> str:
     return f"environment {_variable(key)}" if level == "environment" else str(file)
 
 
+def _balls(
+    profile: Profile, levels: Mapping[str, Mapping[str, Any]], file: Path | None
+) -> tuple[Norm, str, str, tuple[RadiusSpec, ...]]:
+    """(norm, eps, where eps comes from, further balls), each from the most specific level that gives it.
+
+    Raises:
+        UsageError: the radius is none in that norm.
+    """
+    origin = f"profile {profile.name}"
+    norm, eps, eps_origin = profile.threat.norm, profile.threat.eps, origin
+    also, chosen = profile.threat.also, _as_specific_as_the_profile(levels)
+    for level, given in levels.items():
+        if profile.threat.also and not _names_one_threat(profile, given, level in chosen):
+            continue
+        if profile.threat.also:
+            mine = {norm: eps} | {other.norm: other.eps for other in profile.threat.also}
+            also, norm, eps, eps_origin = (), given["norm"], mine.get(given["norm"], eps), origin
+        if "norm" in given:
+            if given["norm"] != norm and "eps" not in given:
+                eps, eps_origin = DEFAULT_EPS[given["norm"]], "default"
+            norm = given["norm"]
+        if "eps" in given:
+            eps, eps_origin = given["eps"], _origin(level, "eps", file)
+    try:
+        parse_eps(eps, norm)
+    except UsageError as error:
+        raise UsageError(f"{eps_origin}: {error}") from error
+    return norm, eps, eps_origin, also
+
+
 def resolve_settings(
     flags: Mapping[str, Any], environment: Mapping[str, str], model: str | os.PathLike[str]
 ) -> Resolved:
@@ -223,24 +255,7 @@ def resolve_settings(
     profile = load_profile(values.get("profile", DEFAULT_PROFILE))
     path, built_in = profile_path(values.get("profile", DEFAULT_PROFILE))
     origin = f"profile {profile.name}"
-    norm, eps, eps_origin = profile.threat.norm, profile.threat.eps, origin
-    also, chosen = profile.threat.also, _as_specific_as_the_profile(levels)
-    for level, given in levels.items():
-        if profile.threat.also and not _names_one_threat(profile, given, level in chosen):
-            continue
-        if profile.threat.also:
-            mine = {norm: eps} | {other.norm: other.eps for other in profile.threat.also}
-            also, norm, eps, eps_origin = (), given["norm"], mine.get(given["norm"], eps), origin
-        if "norm" in given:
-            if given["norm"] != norm and "eps" not in given:
-                eps, eps_origin = DEFAULT_EPS[given["norm"]], "default"
-            norm = given["norm"]
-        if "eps" in given:
-            eps, eps_origin = given["eps"], _origin(level, "eps", file)
-    try:
-        parse_eps(eps, norm)
-    except UsageError as error:
-        raise UsageError(f"{eps_origin}: {error}") from error
+    norm, eps, eps_origin, also = _balls(profile, levels, file)
     values |= {"norm": norm, "eps": eps, "goal": values.get("goal", profile.threat.goal)}
     sources |= {"norm": sources.get("norm", origin), "eps": eps_origin, "goal": sources.get("goal", origin)}
 
