@@ -47,7 +47,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from robaudit.target.onnx import coverage, import_onnx
+from robaudit.target.onnx import OnnxModule, coverage, import_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -214,18 +214,24 @@ def assert_gradient_is_the_slope(
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(length, rel=0.1)
 
 
+def imported(model: onnx.ModelProto, x: np.ndarray) -> tuple[str, np.ndarray, OnnxModule]:
+    """The name of the score output, the runtime's scores, and the module, which gives the same in a batch."""
+    assert coverage(model) == []
+    name, expected = runtime_scores(model, x)
+    module = import_onnx(model, name)
+    with torch.no_grad():
+        assert_same_scores(module(torch.from_numpy(x)).numpy(), expected)
+    assert module.batching == "direct"
+    return name, expected, module
+
+
 @pytest.mark.parametrize("dataset", LOADERS)
 @pytest.mark.parametrize("estimator", WITH_GRADIENT)
 def test_scores_and_gradients(estimator: str, dataset: str) -> None:
     train, labels, test = data(dataset)
     fitted = WITH_GRADIENT[estimator]().fit(train, labels)
     model = converted(fitted, train)
-    assert coverage(model) == []
-    name, expected = runtime_scores(model, test)
-    module = import_onnx(model, name)
-    with torch.no_grad():
-        assert_same_scores(module(torch.from_numpy(test)).numpy(), expected)
-    assert module.batching == "direct"
+    name, expected, module = imported(model, test)
     # Between votes of pairs of classes the scores jump.
     votes = "SVC" in estimator and "probabilities" not in estimator
     assert_gradient_is_the_slope(model, name, test, expected, 1e-4 if votes else 1e-3)
@@ -237,12 +243,7 @@ def test_scores_without_gradient_name_what_cuts_it(estimator: str, dataset: str)
     op, make = CUT[estimator]
     train, labels, test = data(dataset)
     model = converted(make().fit(train, labels), train)
-    assert coverage(model) == []
-    name, expected = runtime_scores(model, test)
-    module = import_onnx(model, name)
-    with torch.no_grad():
-        assert_same_scores(module(torch.from_numpy(test)).numpy(), expected)
-    assert module.batching == "direct"
+    _, _, module = imported(model, test)
     assert op in {cut.op for cut in module.cuts if cut.ends}
 
 
