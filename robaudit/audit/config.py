@@ -27,7 +27,7 @@ from robaudit.audit.settings import DEFAULT_PROFILE, InputSettings, Settings, hy
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "DEFAULT_PROFILE", "InputSettings", "Settings", "resolve_settings"]
+__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings"]
 
 CONFIG_NAME = "robaudit.yaml"
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}

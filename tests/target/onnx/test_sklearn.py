@@ -231,7 +231,7 @@ def test_scores_and_gradients(estimator: str, dataset: str) -> None:
     train, labels, test = data(dataset)
     fitted = WITH_GRADIENT[estimator]().fit(train, labels)
     model = converted(fitted, train)
-    name, expected, module = imported(model, test)
+    name, expected, _ = imported(model, test)
     # Between votes of pairs of classes the scores jump.
     votes = "SVC" in estimator and "probabilities" not in estimator
     assert_gradient_is_the_slope(model, name, test, expected, 1e-4 if votes else 1e-3)
