@@ -32,7 +32,7 @@ def limitations(request: AuditRequest, data: Record, target: Record, tally: Tall
         + (f"other norms ({', '.join(others)}), " if others else "")
         + "spatial, patch and universal perturbations, and changes outside the domain's box",
     ]
-    ran = {r["access"] for r in tally.attacks if r["status"] == "done"}
+    ran = {r["access"] for r in tally.attacks if r["status"] in ("done", "partial")}
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")

@@ -9,6 +9,7 @@ import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
 from robaudit.audit.journal import Journal, unit_record
+from robaudit.audit.limitations import limitations
 from robaudit.audit.plan import validate_attacks
 from robaudit.audit.profile import load_profile
 from robaudit.audit.tally import Tally
@@ -111,6 +112,17 @@ def test_every_limitation_is_named(tmp_path: Path) -> None:
     assert result.worst_case.metric == "stability"
     assert result.clean.accuracy is None
     assert all(s.label == s.clean_prediction for s in result.samples)
+
+
+def test_an_attack_that_was_cut_short_ran_with_its_access(tmp_path: Path) -> None:
+    paths = make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz"), make_profile(tmp_path / "p.yaml")
+    target = {"input": {"features": None, "shape": (None, 1, 4, 4)}, "assumed": ()}
+
+    def words(plan: dict[str, Any], *units: tuple[str, int, int, bool]) -> str:
+        return " ".join(limitations(make_request(*paths), {"reference": "labels"}, target, tally(*units, plan=plan)))
+
+    assert "with this access: white-box, transfer, labels" in words(planned("a", "b"), ("a", 0, 0, True))
+    assert "with this access: white-box, transfer, scores, labels" in words(planned("a", "b"))
 
 
 def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
