@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.losses import LOSSES, loss_unsuited
-from robaudit.threat.model import TOLERANCE, Goal, ThreatModel
+from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm, distance
 from robaudit.threat.projections import project
 from robaudit.threat.random import Draws, key_of

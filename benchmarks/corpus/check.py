@@ -26,7 +26,8 @@ import torch
 from corpus.architectures import build
 from torch import Tensor
 
-from robaudit.target.load import Interface, load_target
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from robaudit.audit.result import Curve, CurvePoint, Norm
 from robaudit.sequential import at_share, rate_at_share
 from robaudit.stats import CONFIDENCE, median_ranks, rate
-from robaudit.threat.model import TOLERANCE
+from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["accuracy_at", "build_curve", "median_with_interval"]
 

@@ -16,7 +16,7 @@ from robaudit.audit.events import AttackFinished
 from robaudit.audit.journal import Journal, Record, unit_record, unit_result
 from robaudit.audit.plan import Planned
 from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
-from robaudit.threat.model import TOLERANCE
+from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm
 
 __all__ = ["DistanceSearch", "next_radius", "smallest_distances", "widest"]

@@ -17,7 +17,7 @@ from robaudit.audit.sandbox import confined_by
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
-__all__ = ["data_record", "environment_record", "target_record"]
+__all__ = ["assumptions", "data_record", "environment_record", "feature_words", "features", "target_record"]
 
 PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow")
 

@@ -14,7 +14,8 @@ from datetime import date
 
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.metrics import Metric, parse_metric
-from robaudit.audit.read import Unreadable, class_index, read
+from robaudit.audit.read import class_index, read
+from robaudit.audit.read_curve import Unreadable
 from robaudit.audit.readings import Reading
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, GateStatus, Rate, Result
 from robaudit.audit.specs import parse_eps
@@ -22,7 +23,16 @@ from robaudit.errors import UsageError
 from robaudit.sequential import at_share
 from robaudit.suggest import did_you_mean
 
-__all__ = ["check_class_gates", "check_gates", "compares", "counts", "coverage", "evaluate_gates", "is_procedural"]
+__all__ = [
+    "check_class_gates",
+    "check_gates",
+    "compares",
+    "counts",
+    "coverage",
+    "day_of",
+    "evaluate_gates",
+    "is_procedural",
+]
 
 
 EVIDENCE_CHECKS = ("clean", "determinism", "evidence")

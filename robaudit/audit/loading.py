@@ -14,8 +14,9 @@ from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
+from robaudit.data.images import bundled_dataset
 from robaudit.data.noise import noise_dataset
-from robaudit.data.open import bundled_dataset, open_dataset, peek_classes, peek_shape
+from robaudit.data.open import open_dataset, peek_classes, peek_shape
 from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
@@ -24,7 +25,8 @@ from robaudit.errors import RobauditError, UsageError
 from robaudit.target.discover import DEFAULT_WITH
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
-from robaudit.target.spec import ASSUMED, InputSpec, SpecOverrides
+from robaudit.target.meaning import ASSUMED
+from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 
 __all__ = ["Loaded", "load"]

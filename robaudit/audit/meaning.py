@@ -20,7 +20,8 @@ from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UnreadableSampleError
 from robaudit.stats import lower_bound, paired_excess, paired_p
 from robaudit.target.candidates import Candidate, candidates, near, searched
-from robaudit.target.spec import ASSUMED, InputSpec
+from robaudit.target.meaning import ASSUMED
+from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 

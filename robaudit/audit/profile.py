@@ -50,6 +50,7 @@ __all__ = [
     "load_profile",
     "merge_gates",
     "parse_eps",
+    "profile_path",
     "profile_schema",
 ]
 

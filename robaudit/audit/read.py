@@ -10,7 +10,7 @@ from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result import Attack, Comparison, Rate, Result, Sample
 from robaudit.stats import rate
 
-__all__ = ["Unreadable", "class_index", "read"]
+__all__ = ["class_index", "read"]
 
 
 def read(metric: Metric, result: Result) -> Reading:

@@ -28,6 +28,7 @@ __all__ = [
     "Chunk",
     "chunks",
     "completed",
+    "gate_words",
     "look_record",
     "restricted",
     "section",

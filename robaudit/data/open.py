@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from robaudit.data.arrays import open_npz, peek_npz, peek_top, read_npz
-from robaudit.data.images import bundled_dataset, open_folder
+from robaudit.data.images import open_folder
 from robaudit.data.ranges import Ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
 from robaudit.data.tabular import open_table
 from robaudit.errors import UsageError
 
-__all__ = ["bundled_dataset", "check_source", "open_dataset", "peek_classes", "peek_shape"]
+__all__ = ["check_source", "open_dataset", "peek_classes", "peek_shape"]
 
 
 def open_dataset(

@@ -10,8 +10,9 @@ from typing import Any
 
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
+from robaudit.target.meaning import INTEGERS
 from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm
-from robaudit.target.spec import INTEGERS, InputSpec, SpecOverrides
+from robaudit.target.spec import InputSpec, SpecOverrides
 
 __all__ = ["FileInput", "find_spec"]
 

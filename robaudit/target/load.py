@@ -22,7 +22,7 @@ from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.torchscript_file import open_torchscript
 
-__all__ = ["Interface", "load_target"]
+__all__ = ["load_target"]
 
 
 def load_target(

@@ -14,7 +14,7 @@ import onnx
 
 from robaudit.target.wiring import Wiring, attribute, told
 
-__all__ = ["Decision", "Ending", "Tail", "class_values", "label_tail", "score_tail"]
+__all__ = ["Decision", "Ending", "Tail", "class_values", "ends_linear", "label_tail", "score_tail"]
 
 Ending = Literal["none", "softmax", "log-softmax", "sigmoid", "sigmoid-share", "exp"]
 """From the twin's tensor z to the file's scores: z, softmax(z), its logarithm, σ(z), σ(z) over their sum, e^z."""

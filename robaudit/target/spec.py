@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from robaudit.data.ranges import Ranges
-from robaudit.target.meaning import ASSUMED, INTEGERS, NEARLY, InputMeaning
+from robaudit.target.meaning import ASSUMED, NEARLY, InputMeaning
 
-__all__ = ["ASSUMED", "INTEGERS", "InputSpec", "SpecOverrides"]
+__all__ = ["InputSpec", "SpecOverrides"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from robaudit.errors import UsageError
 from robaudit.target.script_module import TorchScriptFile, last_line, operator_kinds
 
-__all__ = ["TorchScriptFile", "open_torchscript"]
+__all__ = ["open_torchscript"]
 
 ALLOWED = {"aten", "prim", "quantized", "torchvision"}
 FORBIDDEN = ("from_file", "torch.save", "torch.load", "ops.prims", "open(")

@@ -11,7 +11,7 @@ from torch import Tensor
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm, distance
 
-__all__ = ["TOLERANCE", "Access", "Goal", "ThreatModel", "goal_reached"]
+__all__ = ["Access", "Goal", "ThreatModel", "goal_reached"]
 
 
 class Access(enum.StrEnum):

@@ -14,7 +14,8 @@ from models import FakeFile, Linear, attack_all, boundary_model, closed_form, ne
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.errors import UsageError
-from robaudit.threat.model import TOLERANCE, Access, ThreatModel
+from robaudit.threat.arrays import TOLERANCE
+from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
 
 

@@ -22,7 +22,7 @@ from robaudit.audit.threats import validate_curve
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.stats import interval, median_ranks
-from robaudit.threat.model import TOLERANCE
+from robaudit.threat.arrays import TOLERANCE
 
 SIDE = 4
 EPS = {"linf": 0.1, "l2": 0.35, "l1": 1.2, "l0": 2}

@@ -11,7 +11,8 @@ import torch
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
 
-from robaudit.target.load import Interface, load_target
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
 from robaudit.target.target import Target
 
 NODE = helper.make_node

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from robaudit.errors import UsageError
-from robaudit.target.load import Interface, load_target
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
 from robaudit.target.target import Target
 
 SHAPE = (3, 8, 8)

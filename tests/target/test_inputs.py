@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.inputs import DeclaredInput, choose_input
-from robaudit.target.load import Interface, load_target
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
 from robaudit.target.target import Target
 
 NODE = helper.make_node

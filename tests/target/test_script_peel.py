@@ -11,7 +11,8 @@ from model_files import Net, script
 from torch import Tensor
 
 from robaudit.errors import UsageError
-from robaudit.target.load import Interface, load_target
+from robaudit.target.interface import Interface
+from robaudit.target.load import load_target
 from robaudit.target.target import Target
 
 
