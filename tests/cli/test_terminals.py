@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import pty
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +21,13 @@ from results import make_result
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.replay import Replay, Replayed
+from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Sample
-from robaudit.audit.resultfile import save_result
+from robaudit.audit.resultfile import load_result, save_result
+from robaudit.audit.settings import Settings
 from robaudit.audit.verdict import conclude
 from robaudit.checks.registry import check_classes
-from robaudit.cli import complete
+from robaudit.cli import audit, complete
 from robaudit.report.formats import FORMATS
 from robaudit.report.replay import replay_lines
 
@@ -145,6 +150,21 @@ def test_a_full_disk_under_stdout_is_told_in_a_sentence(folder, command) -> None
         silent = subprocess.run([*words[:2], "none"], env=environment(), stdout=full, stderr=full, timeout=120)
     assert told.stderr == b"robaudit: error: the output cannot be written: No space left on device\n"
     assert (told.returncode, silent.returncode) == (3, 2)
+
+
+def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = load_result(folder / "result.json")
+    monkeypatch.setattr(audit, "run_audit", lambda *args, **more: (result, folder))
+    monkeypatch.setattr(sys, "stdout", Full())
+    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu")
+    settings = Settings(output=[tmp_path / "a.md", tmp_path / "b.csv"])
+    with pytest.raises(OSError, match="No space"):
+        audit.audit_and_report(request, settings, as_json=False, quiet=True, live=False, verbose=False, fresh=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.csv"}
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
