@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,21 +44,22 @@ def test_the_soft_margin_is_finite_where_all_logits_are_equal() -> None:
     assert bool(slope(torch.full((3, 2), 1e3)).isfinite().all())
 
 
-def climb(weight: Tensor, bias: Tensor, attack: Ensemble, eps: float = 0.05) -> list[tuple[int, int]]:
-    """(loss, class aimed at) of each request for one slot of a linear model; it fools nobody."""
-    x = torch.full((1, weight.shape[1]), 0.5, dtype=torch.float64)
+def climb(logits: Callable[[Tensor], Tensor], attack: Ensemble, size: int = 4) -> list[tuple[int, int]]:
+    """(loss, class aimed at) of each request for one slot at 0.5 with ε 0.05; the model's answers fool nobody."""
+    x = torch.full((1, size), 0.5, dtype=torch.float64)
     none = torch.full((1,), -1)
+    clean = logits(x)
     problem = Problem(
         x=x,
         label=none + 1,
         goal=none,
         target=none,
-        eps=torch.full((1,), eps, dtype=torch.float64),
+        eps=torch.full((1,), 0.05, dtype=torch.float64),
         restart=none + 1,
         keys=torch.tensor([key_of("ladder", 0)]),
-        clean=x @ weight.T + bias,
+        clean=clean,
         norm=Norm.LINF,
-        classes=len(weight),
+        classes=clean.shape[1],
         max_points=8,
         pool=StartingPool(x[:0], none[:0]),
     )
@@ -68,16 +71,21 @@ def climb(weight: Tensor, bias: Tensor, attack: Ensemble, eps: float = 0.05) -> 
         assert request.choice is not None
         assert request.target is not None
         point = request.points.detach().requires_grad_()
-        logits = point @ weight.T + bias
-        loss = request.loss[int(request.choice)](logits, problem.label, request.target)
+        z = logits(point)
+        loss = request.loss[int(request.choice)](z, problem.label, request.target)
         (gradient,) = torch.autograd.grad(loss.sum(), point)
         no = torch.zeros(1, dtype=torch.bool)
         asked.append((int(request.choice), int(request.target)))
-        logits, loss = logits.detach(), loss.detach()
-        answer = Answer(point.detach(), ~no, no, no, logits.argmax(1), logits, loss, gradient)
+        z, loss = z.detach(), loss.detach()
+        answer = Answer(point.detach(), ~no, no, no, z.argmax(1), z, loss, gradient)
         state = attack.update(problem, state, answer)
         assert len(asked) < 5000
     return asked
+
+
+def linear(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    """A linear model."""
+    return lambda x: x @ weight.T + bias
 
 
 @pytest.mark.parametrize(("steepness", "nearest"), [((0.1, 3.0), 2), ((3.0, 0.1), 1), ((1.0, 1.0), 1)])
@@ -89,7 +97,7 @@ def test_targets_come_by_the_linearised_distance_of_their_boundaries(
     centred = torch.tensor([0.0, -1.0, -1.6]).double()
     bias = centred - weight @ torch.full((6,), 0.5, dtype=torch.float64)  # the leads in the middle of the box
     attack = Ensemble(ladder=(Rung("margin", 2), Rung("targeted", 3), Rung("targeted", 3)))
-    aims = [aim for _, aim in climb(weight, bias, attack) if aim >= 0]
+    aims = [aim for _, aim in climb(linear(weight, bias), attack, 6) if aim >= 0]
     assert aims[:8] == [1] * 4 + [2] * 4, "no slope is known yet: the likeliest first"
     assert aims[8:] == [nearest] * 4 + [3 - nearest] * 4
 
@@ -97,17 +105,32 @@ def test_targets_come_by_the_linearised_distance_of_their_boundaries(
 def test_evaluations_go_where_the_margin_has_fallen() -> None:
     weight = torch.eye(3, 4, dtype=torch.float64)
     attack = Ensemble(ladder=(Rung("soft-margin", 4), Rung("soft-margin", 6, within=0.5), Rung("targeted", 5, 0.1)))
-    far = climb(weight, torch.tensor([9.0, 0.0, 0.0]).double(), attack)
+    far = climb(linear(weight, torch.tensor([9.0, 0.0, 0.0]).double()), attack)
     assert len(far) == 4 + 1
-    nearer = climb(weight, torch.tensor([0.15, 0.0, 0.0]).double(), attack)
+    nearer = climb(linear(weight, torch.tensor([0.15, 0.0, 0.0]).double()), attack)
     assert len(nearer) == 4 + 1 + 6 + 1
-    nearest = climb(weight, torch.tensor([0.105, 0.0, 0.0]).double(), attack)
+    nearest = climb(linear(weight, torch.tensor([0.105, 0.0, 0.0]).double()), attack)
     assert len(nearest) == 4 + 1 + 6 + 1 + 2 * (5 + 1)
+
+
+def rugged(x: Tensor) -> Tensor:
+    """The label leads by 1.05 less the height of waves so short that a search ends on the one where it began."""
+    height = (3000 * x[:, 0]).sin()
+    return torch.stack([1.05 - height, torch.zeros_like(height)], 1)
+
+
+def test_starts_are_drawn_again_where_the_start_decides() -> None:
+    first, again = Rung("margin", 1), Rung("margin", 1, times=5, chance=1.0)
+    smooth = linear(torch.eye(2, 4, dtype=torch.float64), torch.tensor([0.3, 0.0]).double())
+    assert len(climb(smooth, Ensemble(ladder=(first, first, first, again)))) == 3 * 2
+    assert len(climb(rugged, Ensemble(ladder=(first, first, first, again)))) == (3 + 5) * 2
+    hopeless = Rung("margin", 1, times=5, chance=0.01)
+    assert len(climb(rugged, Ensemble(ladder=(first, first, first, hopeless)))) == 3 * 2
 
 
 def test_the_ladder_begins_with_what_is_cheap() -> None:
     assert LADDER[0].within == 1
     assert LADDER[0].loss != "targeted"
     assert LADDER[0].steps == min(rung.steps for rung in LADDER)
-    shares = [rung.within for rung in LADDER]
+    shares = [rung.within for rung in LADDER if rung.chance is None]
     assert shares == sorted(shares, reverse=True), "the dearer a rung, the nearer a sample must be"
