@@ -25,7 +25,7 @@ def starter(found: Inspection, stated: Mapping[str, Any], model: str) -> str:
         stated: settings to write as they are, by key, such as data and profile; None is left open.
         model: name of the file, for the first line.
     """
-    return "\n".join([*_head(model), "", *_data(stated), "", *_input(found), "", *_audit(stated), ""])
+    return "\n".join([*_head(model), "", *_data(stated), "", *_input(found, stated), "", *_audit(stated), ""])
 
 
 def _head(model: str) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _data(stated: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_entry('clean-accuracy', 0.9, 'what you expect, for a check to compare', open=True)}"
 
 
-def _input(found: Inspection) -> Iterator[str]:
+def _input(found: Inspection, stated: Mapping[str, Any]) -> Iterator[str]:
     meaning = found.meaning
     values: dict[str, Any] = {"layout": meaning.layout, "channels": meaning.channels}
     values |= {"domain": None if meaning.domain is None else list(meaning.domain), "scale": meaning.scale}
@@ -62,6 +62,9 @@ def _input(found: Inspection) -> Iterator[str]:
         assumed = origin.startswith("assumed")
         stands |= not assumed
         lines.append("  " + _entry(name, value, origin, open=assumed))
+    if stated.get("resize") is not None:
+        stands = True
+        lines.append("  " + _entry("resize", stated["resize"], "the file leaves its size free"))
     fixed = {entry.name: entry.value for entry in found.inputs if entry.role == "fixed"}
     if fixed:
         stands = True

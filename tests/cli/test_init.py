@@ -84,6 +84,25 @@ def test_data_and_inputs_that_are_named_are_written_relative_to_the_file(robaudi
     assert "own" in out
 
 
+def test_what_the_file_leaves_open_is_said_by_the_flags_that_the_refusal_names(robaudit, tmp_path) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    write_onnx(tmp_path / "m.onnx", nodes, ("N", 3, "H", "W"), {"w": np.eye(3, 2, dtype=np.float32)})
+    code, _, err = robaudit("init", "m.onnx")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "--resize" in err
+    code, _, err = robaudit("init", "m.onnx", "--resize", "24", "--channels", "bgr", "--std", "0.5")
+    assert code == 0, err
+    found = yaml.safe_load((tmp_path / "robaudit.yaml").read_text())["input"]
+    assert found | {"resize": "24", "channels": "bgr", "std": [0.5]} == found
+    code, out, err = robaudit("scan", "m.onnx", "--dry-run")
+    assert code == 0, err
+    assert "24" in out
+
+
 def test_a_table(robaudit, tmp_path) -> None:
     write_table(tmp_path / "m.data.csv", write_model(tmp_path / "m.onnx"))
     (tmp_path / "m.ranges.csv").write_text(RANGES)
