@@ -24,7 +24,7 @@ from robaudit.errors import UsageError
 
 __all__ = ["GateSpec", "IgnoreSpec", "check_metric", "merge_gates", "parse_gate"]
 
-EXPRESSION = re.compile(r"\s*([^<>=]+?)\s*(>=|≥|<=|≤)\s*([-+.\deE]+)\s*(%?)\s*")
+EXPRESSION = re.compile(r"\s*(.+?)\s*(>=|≥|<=|≤)\s*([-+.\deE]+)\s*(%?)\s*")
 
 
 def check_metric(text: str) -> Metric:

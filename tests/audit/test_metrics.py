@@ -68,6 +68,8 @@ def test_names_may_hold_dots_and_plurals_are_the_same():
         (" attack.square.success_rate <= 20% ", {"metric": "attack.square.success_rate", "max": 0.2}),
         ("median_distance≥1e-2", {"metric": "median_distance", "min": 0.01}),
         ("check.parity", {"metric": "check.parity"}),
+        ("class.<1 kg.robust_accuracy>=0.5", {"metric": "class.<1 kg.robust_accuracy", "min": 0.5}),
+        ("class.a>=b.robust_accuracy<=50%", {"metric": "class.a>=b.robust_accuracy", "max": 0.5}),
     ],
 )
 def test_a_gate_on_one_line(text, content):
