@@ -140,7 +140,7 @@ def test_simulated_audits_keep_the_rates(
     bounds = boundaries(design(500), least)
     p = least + away
     found, _, _ = simulated(bounds, p, seed=round(1000 * p))
-    record_property("mean samples of at most 500", found.samples)
+    record_property("mean samples of at most 500", float(found.samples))
     if away <= 0:
         assert found.ok <= most(0.05)
     if away >= 0:
