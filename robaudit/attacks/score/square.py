@@ -24,11 +24,12 @@ _TINY = 1e-12
 
 @dataclass
 class State(Slots):
-    """The best point, the proposal asked about, the best loss and the number of answers seen."""
+    """The best point, the proposal asked about, the best point's loss and margin, and the number of answers seen."""
 
     best: Tensor
     proposal: Tensor
     value: Tensor
+    lead: Tensor
     step: Tensor
 
 
@@ -42,12 +43,15 @@ class Square(SlotAttack[State]):
     Source: Andriushchenko, Croce, Flammarion, Hein 2020, "Square Attack: a query-efficient black-box
     adversarial attack via random search", algorithms 1 to 3; L1: Croce & Hein 2021, "Mind the box: l1-APGD for sparse
     adversarial attacks on image classifiers". Works on C x H x W images; any other shape is taken as one row of
-    features. Cost: up to ``queries`` queries of the scores.
+    features. Cost: up to ``queries`` queries of the scores; ``trial`` is ours.
 
     Args:
         queries: most queries a sample.
         p_init: share of the pixels in the first window.
         schedule: iterations over which the windows shrink; default ``queries``, AutoAttack has 10,000.
+        trial: queries for every sample; beyond them only one that is near to falling goes on. None: all do.
+        within: largest share of the clean margin with which a sample goes on after its trial; it falls with the cube
+            root of the queries.
     """
 
     id = "square"
@@ -57,6 +61,8 @@ class Square(SlotAttack[State]):
     queries: Count = 5000
     p_init: Fraction = 0.8
     schedule: Count | None = None
+    trial: Count | None = None
+    within: Fraction = 0.55
 
     def init(self, problem: Problem) -> State:
         """Vertical stripes of ±ε; in L2 and L1 a grid of bumps."""
@@ -68,7 +74,8 @@ class Square(SlotAttack[State]):
             start = problem.project(x + full * per_slot(problem.eps, x))
         else:
             start = _filled(problem, tiles(problem))
-        return State(start, start, problem.full(float("-inf")), problem.full(0).long())
+        worst = problem.full(float("-inf"))
+        return State(start, start, worst, worst, problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
         """The scores of the proposal."""
@@ -77,18 +84,23 @@ class Square(SlotAttack[State]):
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Keep the proposal if it is better, and propose the next window."""
         assert answer.logits is not None
-        value = margin(answer.logits, problem.label, problem.goal)
-        aimed = cross_entropy(answer.logits, problem.label, problem.goal)
-        value = torch.where(problem.goal >= 0, aimed, value)
+        lead = margin(answer.logits, problem.label, problem.goal)
+        value = torch.where(problem.goal >= 0, cross_entropy(answer.logits, problem.label, problem.goal), lead)
         better = value > state.value
+        value, lead = torch.where(better, value, state.value), torch.where(better, lead, state.lead)
         best = select(better, state.proposal, state.best)
-        state = State(best, best, torch.where(better, value, state.value), state.step + 1)
+        state = State(best, best, value, lead, state.step + 1)
         state.proposal = self._corner(problem, state) if problem.norm is Norm.LINF else self._moved(problem, state)
         return state
 
     def done(self, problem: Problem, state: State) -> Tensor:
-        """After ``queries`` answers."""
-        return state.step >= self.queries
+        """After ``queries`` answers, or where the trial shows that more would hardly help."""
+        over = state.step >= self.queries
+        if self.trial is None:
+            return over
+        share = state.lead / margin(problem.clean, problem.label, problem.goal).clamp_max(-_TINY)
+        due = self.trial / state.step.clamp_min(1)
+        return over | ((due <= 1) & (share > self.within * due ** (1 / 3)))
 
     def _area(self, state: State, pixels: int) -> Tensor:
         """[S] pixels of the next window."""
