@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,11 @@ def validate_attacks(profile: Profile) -> None:
             raise UsageError(f"the check {name!r} has no setting {next(iter(settings))!r}")
 
 
+def _all(norms: Iterable[str]) -> str:
+    *most, last = sorted(str(norm) for norm in norms)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def plan_attacks(
     profile: Profile,
     *,
@@ -110,9 +115,10 @@ def plan_attacks(
         key = spec.id if seen[spec.id] == 1 else f"{spec.id}#{seen[spec.id]}"
         status, reason = "ready", None
         if threat.norm not in attack.norms:
-            *most, last = sorted(str(n) for n in attack.norms)
-            norms = f"{', '.join(most)} and {last}" if most else last
-            status, reason = "skipped", f"it searches in {norms}, the threat model is {threat.norm}"
+            status, reason = "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
+        elif spec.norms and threat.norm not in spec.norms:
+            status = "skipped"
+            reason = f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
         elif threat.goal not in attack.goals:
             status, reason = "skipped", f"it has no {threat.goal} form"
         elif (why := attack.unsuited(classes, shape)) is not None:

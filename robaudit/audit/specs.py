@@ -141,13 +141,15 @@ class DataSpec(Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id``, ``by_norm`` and ``eot`` is a parameter of it."""
+    """An attack; every key besides ``id``, ``norms``, ``by_norm`` and ``eot`` is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     id: str
     """Name of the attack."""
+    norms: tuple[Norm, ...] = ()
+    """Norms in which it runs: linf, l2, l1, l0; none: every one that it serves."""
     by_norm: dict[Norm, dict[str, JsonValue]] = {}
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
     eot: int = Field(default=1, ge=1)
@@ -161,7 +163,8 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        unsaid = {name for name, default in (("by_norm", {}), ("eot", 1)) if getattr(self, name) == default}
+        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "eot": 1}
+        unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}
 
 

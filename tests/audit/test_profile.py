@@ -117,6 +117,21 @@ def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
+def test_an_attack_may_be_kept_for_some_norms(tmp_path):
+    text = "extends: quick\nattacks: [{id: pgd, norms: [l2, l1]}, pgd]\n"
+    profile = load_profile(_write(tmp_path / "own.yaml", text), validate_attack=make_attack)
+    assert profile.model_dump(mode="json")["attacks"] == [{"id": "pgd", "norms": ["l2", "l1"]}, {"id": "pgd"}]
+    for norm, status in (("linf", "skipped"), ("l2", "ready")):
+        threat = ThreatSpec(norm=norm, eps="0.5")
+        plan = plan_attacks(
+            profile.model_copy(update={"threat": threat}), classes=10, shape=(4,), no_gradient=None, surrogates=0
+        )
+        assert [planned.status for planned in plan] == [status, "ready"]
+        assert plan[0].reason == (
+            None if norm == "l2" else "the profile runs it in l1 and l2 alone, the threat model is linf"
+        )
+
+
 def test_parameters_may_differ_by_norm(tmp_path):
     text = "extends: quick\nattacks: [pgd, {id: pgd, steps: 7, loss: margin, by_norm: {l2: {steps: 9}}}]\n"
     profile = load_profile(_write(tmp_path / "own.yaml", text), validate_attack=make_attack)
