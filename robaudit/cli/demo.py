@@ -98,6 +98,8 @@ def _comparison(results: list[Result]) -> str:
     rows = [("", [Path(result.target.file).name for result in results])]
     rows.append(("clean accuracy", [short_rate(r.clean.accuracy) if r.clean.accuracy else "-" for r in results]))
     for number, attack in enumerate(results[0].attacks):
+        if all(r.attacks[number].status == "skipped" for r in results):
+            continue
         left = [r.attacks[number].cumulative_robust_accuracy for r in results]
         rows.append((f"left after {attack.id}", [short_rate(rate) if rate else "-" for rate in left]))
     worst = [r.worst_case.robust_accuracy for r in results]
