@@ -9,7 +9,7 @@ from rich.text import Text
 
 from robaudit.audit.result import Attack, Result
 from robaudit.report.console import NARROW, STATUS_STYLES, bullets, entries, heading, status
-from robaudit.report.facts import attack_notes
+from robaudit.report.facts import applied_attacks, attack_notes
 from robaudit.report.words import count, duration, plain, short_rate
 
 __all__ = ["attack_table"]
@@ -19,16 +19,17 @@ def attack_table(console: Console, result: Result) -> None:
     """Each attack with what it broke, what was left and what it cost; nothing where there is none."""
     if not result.attacks:
         return
+    applied = applied_attacks(result)
     of_curve = "; those of the curve on all" if result.curves else ""
     heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
     if console.width < NARROW:
-        entries(console, (_entry(attack) for attack in result.attacks))
-    else:
-        console.print(_table(result))
+        entries(console, (_entry(attack) for attack in applied))
+    elif applied:
+        console.print(_table(applied))
     bullets(console, attack_notes(result))
 
 
-def _table(result: Result) -> Table:
+def _table(attacks: list[Attack]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("attack\naccess", overflow="fold")
     table.add_column("broken\nof tried", justify="right")
@@ -37,7 +38,7 @@ def _table(result: Result) -> Table:
     table.add_column("forwards\nbackwards", justify="right")
     table.add_column("median\ndistance", justify="right")
     table.add_column("time\n", justify="right")
-    for attack in result.attacks:
+    for attack in attacks:
         table.add_row(*_row(attack))
     return table
 

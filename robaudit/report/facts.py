@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from robaudit.audit.result import Gate, Result
+from robaudit.audit.result import Attack, Gate, Result
 from robaudit.report.words import duration, plain, rate_words
 
 __all__ = [
     "STATUS_WORDS",
     "UPPER_BOUND",
+    "applied_attacks",
     "attack_notes",
     "error_lines",
     "evidence_words",
@@ -62,6 +63,11 @@ def gradient_words(result: Result) -> str:
         text += f"; {gradient.method} at {len(gradient.cuts)} operators without a useful derivative: "
         text += "; ".join(gradient.cuts[:LISTED_CUTS]) + more
     return text
+
+
+def applied_attacks(result: Result) -> list[Attack]:
+    """The attacks that serve this audit; the notes tell of those that were skipped."""
+    return [attack for attack in result.attacks if attack.status != "skipped"]
 
 
 def attack_notes(result: Result) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from robaudit.audit.result import Attack, Result
 from robaudit.report.facts import (
     UPPER_BOUND,
+    applied_attacks,
     attack_notes,
     error_lines,
     evidence_words,
@@ -142,12 +143,12 @@ def _attacks(result: Result) -> list[str]:
     if not result.attacks:
         return []
     heads = ("attack", "access", "status", "broken of tried", "left of all", "median distance", "queries", "time")
-    rows = [_attack_row(attack, bool(result.threats)) for attack in result.attacks]
+    rows = [_attack_row(attack, bool(result.threats)) for attack in applied_attacks(result)]
     notes = attack_notes(result)
     return [
         "### Attacks, each on what the ones before it left",
         "",
-        *_table(heads, rows),
+        *(_table(heads, rows) if rows else []),
         *(_bullets(notes) if notes else []),
     ]
 

@@ -59,3 +59,15 @@ def test_a_report_has_ordinary_permissions(result, tmp_path):
     finally:
         os.umask(umask)
     assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md", ".html"])
+@pytest.mark.parametrize("every", [False, True])
+def test_attacks_that_do_not_serve_the_audit_are_told_below_the_table_alone(result, tmp_path, suffix, every):
+    first = result.attacks[0].model_copy(update={"id": "other-norm", "status": "skipped", "reason": "it is for others"})
+    attacks = (first,) if every else (first, *result.attacks)
+    write_report(result.model_copy(update={"attacks": attacks}), tmp_path / f"r{suffix}")
+    text = (tmp_path / f"r{suffix}").read_text(encoding="utf-8")
+    kept = text.partition('id="attacks"')[2].partition("Parameters of the attacks")[0] if suffix == ".html" else text
+    assert "other-norm skipped: it is for others" in " ".join(kept.replace("\\-", "-").replace("\n", " ").split())
+    assert kept.replace("\\-", "-").count("other-norm") == 1

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from robaudit.audit.result import Attack, Gate, Result
 from robaudit.report.facts import (
     UPPER_BOUND,
+    applied_attacks,
     evidence_words,
     gate_words,
     gradient_words,
@@ -90,7 +91,7 @@ def cards(result: Result) -> list[Cell]:
     found.append(Cell("Checks of the audit", told or "none", "They say whether its figures can be trusted."))
     ran = sum(attack.status == "done" for attack in result.attacks)
     note = f"{result.evidence.count} adversarial examples kept, each confirmed on the file itself."
-    found.append(Cell("Attacks carried out", f"{ran} of {len(result.attacks)}", note))
+    found.append(Cell("Attacks carried out", f"{ran} of {len(applied_attacks(result))}", note))
     return found
 
 
@@ -100,7 +101,7 @@ def _interval(rate: Any) -> str:
 
 def attack_rows(result: Result) -> list[dict[str, Any]]:
     """A row an attack."""
-    return [_attack(attack) for attack in result.attacks]
+    return [_attack(attack) for attack in applied_attacks(result)]
 
 
 def _attack(attack: Attack) -> dict[str, Any]:
