@@ -161,7 +161,7 @@ def _incomplete(status: str) -> dict[str, Any]:
 def cases() -> dict[str, Result]:
     """Results of every kind, by what is particular to them."""
     drafts: dict[str, tuple[Result, list[GateSpec]]] = {
-        "ok": (make_result(), []),
+        "measured": (make_result(), []),
         "passes": (make_result(k=90), [GateSpec(metric="robust_accuracy", min=0.5)]),
         "fails": (make_result(profile=PLACES), FAILS),
         "warns": (make_result(checks=_check("warn")), [GateSpec(metric="robust_accuracy", min=0.9, level="warn")]),

@@ -19,7 +19,6 @@ from robaudit.audit.sections.base import (
     Goal,
     Norm,
     Record,
-    VerdictStatus,
 )
 from robaudit.audit.sections.comparison import (
     Baseline,
@@ -39,11 +38,12 @@ from robaudit.audit.sections.findings import (
     Pairs,
     WorstCase,
 )
-from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool, Verdict
+from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.sections.samples import Sample, SampleBreach
 from robaudit.audit.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Target
 from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
+from robaudit.audit.sections.verdict import Verdict, VerdictStatus
 from robaudit.stats import Rate
 
 __all__ = [
@@ -96,7 +96,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 ON_REQUEST = ("curves", "threats", "comparison", "sequential")
 """Sections that are left out where nobody asked for them."""
 

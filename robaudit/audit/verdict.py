@@ -150,7 +150,7 @@ def _verdict(
     )
     status: VerdictStatus
     if draft.run.interrupted:
-        status, code = "incomplete", 130
+        status, code = "interrupted", 130
     elif fatal:
         status, code = ("withheld" if withheld else "incomplete"), 3
     elif failed:
@@ -158,24 +158,31 @@ def _verdict(
     elif withheld or incomplete:
         status, code = ("withheld" if withheld else "incomplete"), 3
     elif invalid:
-        status, code = "invalid", 3
-    elif undecided and on_inconclusive == "fail":
-        status, code = "inconclusive", 4
+        guessed = draft.target.assumed and not any(is_procedural(gate.metric) for gate in invalid)
+        status, code = ("assumed input" if guessed else "invalid"), 3
+    elif undecided:
+        status, code = "undecided", 4 if on_inconclusive == "fail" else 0
+    elif draft.target.assumed:
+        status, code = "assumed input", 0
     else:
-        status, code = "ok", 0
+        # what is asked of the audit itself says nothing of the model
+        status, code = ("passed" if any(not is_procedural(gate.metric) for gate in binding) else "measured"), 0
     if fail_on == "never" and code in (1, 4):
         code = 3 if withheld or incomplete or invalid else 0
     reasons = [*withheld, *incomplete]
-    told = [*failed, *invalid, *(undecided if on_inconclusive != "pass" else [])]
-    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in told]
+    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
+    if not invalid:
+        reasons += [f"assumed: {assumption}" for assumption in draft.target.assumed]
     reasons += [
         f"warning, gate on {gate.metric}: {gate.message}"
         for gate in gates
         if gate.level == "warn" and gate not in binding and counts(gate) and gate.status != "pass"
     ]
     reasons += _exceptions(gates)
-    if fail_on == "never" and code == 0 and status != "ok":
+    if code == 0 and fail_on == "never" and (failed or undecided):
         reasons.append("no gate decides the exit code (--fail-on never)")
+    elif code == 0 and undecided:
+        reasons.append(f"an undecided gate does not decide the exit code (--on-inconclusive {on_inconclusive})")
     return Verdict(
         status=status,
         headline=_headline(draft, withheld, incomplete),

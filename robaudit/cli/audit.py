@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from robaudit.audit.run import run_audit
 from robaudit.cli.output import for_a_reader, write_json, write_lines
+from robaudit.report.facts import verdict_line
 from robaudit.report.progress import progress
 from robaudit.report.render import write_report
 from robaudit.report.terminal import print_report
+from robaudit.report.words import plain
 from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def audit_and_report(
         request: what to audit.
         settings: the run directory, the report files, and what decides the exit code.
         as_json: stdout gets the result as JSON.
-        quiet: stdout gets the headline alone, stderr no progress.
+        quiet: stdout gets the verdict on one line, stderr no progress.
         live: show progress.
         verbose: show more progress; list every sample.
         fresh: discard what the run directory holds.
@@ -66,7 +68,7 @@ def audit_and_report(
             if as_json:
                 write_json(json.loads(result.to_json()))
             elif quiet:
-                write_lines([result.verdict.headline])
+                write_lines([plain(verdict_line(result))])
             else:
                 print_report(result, sys.stdout, samples=verbose)
     finally:  # a stdout that takes nothing costs no report

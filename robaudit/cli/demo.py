@@ -106,6 +106,7 @@ def _comparison(results: list[Result]) -> str:
     rows.append(("worst case, at most", [short_rate(rate) if rate else "withheld" for rate in worst]))
     checks = [Counter(check.status for check in r.checks) for r in results]
     rows.append(("checks of the audit", [", ".join(f"{n} {status}" for status, n in c.items()) for c in checks]))
+    rows.append(("verdict", [r.verdict.word for r in results]))
     rows.append(("time", [duration(r.run.seconds) for r in results]))
     head = results[0]
     remarks = [

@@ -71,8 +71,7 @@ def diff(
         write_json(json.loads(decided.to_json()))
     else:
         write_lines(comparison_text(decided).splitlines())
-        if decided.gates:
-            print_gates(decided)
+        print_gates(decided)
     for path in output or []:
         write_report(decided, path, source.parent)
         sys.stderr.write(f"wrote {path}\n")

@@ -166,9 +166,9 @@ def _day(text: str | None) -> Any:
 
 
 def print_gates(decided: Result) -> None:
-    """A line a gate, then the headline."""
+    """A line a gate, then the verdict."""
     from robaudit.cli.output import write_lines
-    from robaudit.report.facts import gate_words
+    from robaudit.report.facts import gate_words, verdict_line
     from robaudit.report.words import plain
 
     names = [plain(gate_words(entry), 100) for entry in decided.gates]
@@ -179,4 +179,4 @@ def print_gates(decided: Result) -> None:
     for reason in decided.verdict.reasons:
         if reason.startswith(("ignored until", "the exception to")):
             write_lines([plain(reason)])
-    write_lines([plain(decided.verdict.headline)])
+    write_lines([plain(verdict_line(decided))])

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
-from robaudit.report.facts import UPPER_BOUND, gate_words, withheld_words, worst_case_name
+from robaudit.report.facts import UPPER_BOUND, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
@@ -50,7 +50,7 @@ def bill(result: Result) -> dict[str, Any]:
         "components": [model],
     }
     if moment is not None:
-        text = f"{result.verdict.headline} {threat_words(result.threat_model)} {DISCLAIMER}"
+        text = f"{verdict_line(result)} {threat_words(result.threat_model)} {DISCLAIMER}"
         content["annotations"] = [
             {
                 "subjects": [model["bom-ref"]],
@@ -131,7 +131,8 @@ def _card(result: Result) -> dict[str, Any]:
         "considerations": {"technicalLimitations": list(_limitations(result))},
         "properties": _properties(
             {
-                "verdict": result.verdict.status,
+                "verdict": result.verdict.word,
+                "verdict:meaning": result.verdict.meaning,
                 "exitCode": result.verdict.exit_code,
                 "complete": str(run.complete).lower(),
                 "reproducible": str(run.reproducible).lower(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from robaudit.audit.gates import counts, is_procedural
 from robaudit.audit.result import Attack, Gate, Result
+from robaudit.errors import UsageError
 from robaudit.report.words import duration, plain, rate_words
 
 __all__ = [
-    "STATUS_WORDS",
     "UPPER_BOUND",
     "applied_attacks",
     "attack_notes",
@@ -18,18 +19,14 @@ __all__ = [
     "pairs_words",
     "run_words",
     "stopping_words",
+    "verdict_line",
+    "verdict_words",
     "withheld_words",
     "worst_case_name",
 ]
 
-STATUS_WORDS = {
-    "ok": "OK",
-    "failed": "FAILED",
-    "withheld": "WITHHELD",
-    "inconclusive": "INCONCLUSIVE",
-    "incomplete": "INCOMPLETE",
-    "invalid": "INVALID",
-}
+NAMED_GATES = 2
+"""Gates that the verdict's word names; the list of gates has them all."""
 UPPER_BOUND = "An upper bound: a stronger attack can only lower it."
 LISTED_ERRORS = 20
 LISTED_CUTS = 3
@@ -126,6 +123,35 @@ def gate_words(gate: Gate) -> str:
     if gate.ignore is not None:
         notes += f" (ignored until {gate.ignore.until})" if gate.ignore.active else " (no longer ignored)"
     return f"{gate.metric}{bounds}{notes}"
+
+
+def verdict_words(result: Result) -> str:
+    """The verdict's word, with what it rests on: ``MEASURED (no gate on the model)``, ``FAILED (coverage ≥ 1)``."""
+    verdict = result.verdict
+    if verdict.status == "measured":
+        return f"{verdict.word} (no gate on the model)"
+    states = {"passed": "pass", "failed": "fail", "undecided": "inconclusive"}
+    state = states.get(verdict.status)
+    named = [g for g in result.gates if g.status == state and counts(g) and _on_model(g)]
+    # where errors and warnings lead to the same word, the errors do
+    told = [gate_words(gate) for gate in named if gate.level == "error"] or [gate_words(gate) for gate in named]
+    if not told:
+        return verdict.word
+    more = f" and {len(told) - NAMED_GATES} more" if len(told) > NAMED_GATES else ""
+    return f"{verdict.word} ({', '.join(plain(text, 100) for text in told[:NAMED_GATES])}{more})"
+
+
+def _on_model(gate: Gate) -> bool:
+    """Whether a gate asks something of the model; one that this version does not know may."""
+    try:
+        return not is_procedural(gate.metric)
+    except UsageError:
+        return True
+
+
+def verdict_line(result: Result) -> str:
+    """The verdict on one line: its word, and the headline."""
+    return f"{verdict_words(result)}: {result.verdict.headline}"
 
 
 def error_lines(result: Result) -> list[str]:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from robaudit.audit.result import Attack, Check, Gate, Result
-from robaudit.report.facts import evidence_words, gate_words
+from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import CHECK_RULES
@@ -102,6 +102,7 @@ def _suite(root: Element, result: Result, name: str, cases: Iterable[_Case]) -> 
 def _properties(result: Result) -> list[tuple[str, str]]:
     return [
         ("robaudit.version", result.tool.version),
+        ("robaudit.verdict", result.verdict.word),
         ("robaudit.run", result.run.id),
         ("robaudit.seed", str(result.run.seed)),
         ("robaudit.profile", result.profile.name),
@@ -114,10 +115,10 @@ def _audit(result: Result) -> _Case:
     verdict = result.verdict
     outcome: Outcome = "pass"
     if verdict.exit_code != 0:
-        outcome = "failure" if verdict.status in ("failed", "inconclusive") else "error"
-    message = f"{verdict.headline} {'; '.join(verdict.reasons)}".strip()
+        outcome = "failure" if verdict.status in ("failed", "undecided") else "error"
+    message = f"{verdict_line(result)} {'; '.join(verdict.reasons) or verdict.meaning}"
     output = "; ".join([message, *filter(None, [evidence_words(result)])])
-    return _Case("verdict", outcome, verdict.status, message, output=output)
+    return _Case("verdict", outcome, verdict.word, message, output=output)
 
 
 def _gate(result: Result, gate: Gate) -> _Case:

@@ -20,6 +20,7 @@ from robaudit.report.facts import (
     pairs_words,
     run_words,
     stopping_words,
+    verdict_words,
     withheld_words,
     worst_case_name,
 )
@@ -48,13 +49,15 @@ AS_ENTITY = "<>$&@"
 BROKEN_UP = "@#!:."
 """What readers look for after Markdown is done, mentions, numbers of issues and addresses; a comment breaks it up."""
 SIGNS = {
-    "ok": "✅",
+    "passed": "✅",
+    "measured": "📏",
     "pass": "✅",
     "done": "✅",
     "failed": "❌",
     "fail": "❌",
     "warn": "⚠️",
     "inconclusive": "❔",
+    "undecided": "❔",
     "skipped": "➖",
 }
 """Signs beside the words, never in place of them; whatever else has a warning sign."""
@@ -105,8 +108,8 @@ def _bullets(items: Iterable[str]) -> list[str]:
 def _head(result: Result) -> list[str]:
     verdict, worst = result.verdict, result.worst_case
     sign = SIGNS.get(verdict.status, "⚠️")
-    lines = [f"## {sign} robaudit: {escaped(verdict.status)}, {escaped(model_place(result).file, 200)}", ""]
-    lines += [f"**{escaped(verdict.headline, 1000)}**", ""]
+    lines = [f"## {sign} robaudit: {escaped(verdict_words(result))}, {escaped(model_place(result).file, 200)}", ""]
+    lines += [f"**{escaped(verdict.headline, 1000)}**", "", escaped(verdict.meaning), ""]
     notices = [stability_notice(result.data), *(f"Assumed input: {text}" for text in result.target.assumed)]
     lines += [f"> ⚠️ {escaped(text, 1000)}\n" for text in notices if text]
     if verdict.reasons:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from robaudit.audit.result import Result
 from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import threat_phrase
-from robaudit.report.facts import error_lines
+from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.rules import RULES, Rule
@@ -32,13 +32,6 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 ROOT, RUN = "%SRCROOT%", "%RUNDIR%"
 SPACE = uuid.UUID("6a0f7a8e-3a1b-5f0c-9d57-2f3a1f6a4b10")
 """Name space of the GUIDs: equal content has equal ones."""
-EXIT_WORDS = {
-    0: "nothing failed",
-    1: "a gate failed",
-    3: "the audit is incomplete or not valid",
-    4: "a gate is inconclusive at this sample size",
-    130: "interrupted",
-}
 
 
 def render(result: Result) -> str:
@@ -164,9 +157,9 @@ def _invocation(result: Result) -> dict[str, Any]:
         "executionSuccessful": result.run.complete,
         "commandLine": plain(without_folders(result.run.command), 4000),
         "exitCode": code,
-        "exitCodeDescription": EXIT_WORDS.get(code, "see the verdict"),
+        "exitCodeDescription": _text(f"{verdict_words(result)}: {result.verdict.meaning}"),
         "toolExecutionNotifications": notes,
-        "properties": {"verdict": result.verdict.status, "reproducible": result.run.reproducible},
+        "properties": {"verdict": result.verdict.word, "reproducible": result.run.reproducible},
     }
     for name, moment in (("startTimeUtc", result.run.started), ("endTimeUtc", result.run.finished)):
         if (told := _utc(moment)) is not None:
@@ -259,6 +252,7 @@ def _properties(result: Result) -> dict[str, Any]:
     worst = result.worst_case
     rate = worst.robust_accuracy or worst.stability
     return {
+        "verdict": result.verdict.word,
         "headline": _text(result.verdict.headline),
         "threat": _text(threat_phrase(result.threat_model)),
         "metric": worst.metric,

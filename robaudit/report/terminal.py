@@ -16,7 +16,6 @@ from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, inde
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.facts import (
-    STATUS_WORDS,
     UPPER_BOUND,
     error_lines,
     evidence_words,
@@ -26,6 +25,7 @@ from robaudit.report.facts import (
     pairs_words,
     run_words,
     stopping_words,
+    verdict_words,
     withheld_words,
     worst_case_name,
 )
@@ -193,10 +193,11 @@ def _verdict(console: Console, result: Result) -> None:
     verdict = result.verdict
     console.print()
     title = Text("Verdict: ", style="bold")
-    title.append(STATUS_WORDS[verdict.status], style=STATUS_STYLES[verdict.status])
-    title.append(f" (exit code {verdict.exit_code})", style="dim")
+    title.append(plain(verdict_words(result)), style=STATUS_STYLES[verdict.status])
+    title.append(f", exit code {verdict.exit_code}", style="dim")
     console.print(title)
     console.print(indented(styled(verdict.headline)))
+    console.print(indented(styled(verdict.meaning)))
     bullets(console, verdict.reasons)
 
 

@@ -97,7 +97,7 @@ def _damaged(text, how):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("version", "schema version 0.9, and this robaudit reads 1.3"),
+        ("version", "schema version 0.9, and this robaudit reads 1.4"),
         ("keyless", "no schema_version"),
         ("list", "no schema_version"),
         ("missing", "worst_case: Field required"),

@@ -1,13 +1,19 @@
+from datetime import date
+from typing import get_args
+
 import pytest
 from results import make_attack, make_result
 
+from robaudit.audit.gatespecs import IgnoreSpec
 from robaudit.audit.profile import GateSpec
 from robaudit.audit.result import Check
+from robaudit.audit.sections.verdict import MEANINGS, Verdict, VerdictStatus
 from robaudit.audit.verdict import conclude
 from robaudit.stats import rate
 
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)
 WARN = GateSpec(metric="robust_accuracy", min=0.4, level="warn")
+WARN_HIGH = GateSpec(metric="clean_accuracy", min=0.99, level="warn")
 COVERAGE = GateSpec(metric="coverage", min=1)
 VALIDITY = GateSpec(metric="validity")
 HOLDS = Check(id="parity", status="pass", message="fine")
@@ -17,46 +23,101 @@ EVIDENCE = Check(id="evidence", status="fail", message="3 do not replay")
 GONE = (make_attack("pgd"), make_attack("apgd-t", status="unavailable", reason="operator Foo"))
 
 
+ASSUMED = {"assumed": ("the range is [0, 1]",)}
+STABLE = GateSpec(metric="stability", min=0.4)
+CLEAN_GATE = GateSpec(metric="clean_accuracy", min=0.5)
+IGNORED = GateSpec(metric="robust_accuracy", min=0.4, ignore=IgnoreSpec(reason="known", until=date(2030, 1, 1)))
+OVER = GateSpec(metric="robust_accuracy", min=0.4, ignore=IgnoreSpec(reason="known", until=date(2020, 1, 1)))
+
+
 @pytest.mark.parametrize(
     ("draft", "gates", "status", "code"),
     [
-        ({}, [], "ok", 0),
-        ({"k": 60}, [ROBUST, COVERAGE, VALIDITY], "ok", 0),
+        ({}, [], "measured", 0),
+        ({"k": 0}, [], "measured", 0),
+        ({}, [COVERAGE, VALIDITY], "measured", 0),
+        ({"stability": True}, [], "measured", 0),
+        ({"stability": True}, [COVERAGE], "measured", 0),
+        ({"k": 60, "stability": True}, [STABLE], "passed", 0),
+        ({"k": 20, "stability": True}, [STABLE], "failed", 1),
+        ({"k": 60}, [ROBUST, COVERAGE, VALIDITY], "passed", 0),
+        ({"k": 60}, [ROBUST, WARN_HIGH], "passed", 0),
         ({"k": 20}, [ROBUST], "failed", 1),
-        ({"k": 20}, [WARN], "ok", 0),
-        ({"k": 41}, [ROBUST], "inconclusive", 4),
-        ({"k": 60, "run": {"interrupted": True}}, [ROBUST], "incomplete", 130),
-        ({"k": 20, "run": {"interrupted": True}}, [ROBUST], "incomplete", 130),
+        ({"k": 20}, [CLEAN_GATE, ROBUST], "failed", 1),
+        ({"k": 20}, [WARN], "measured", 0),
+        ({"k": 60}, [WARN], "measured", 0),
+        ({"k": 20}, [IGNORED], "measured", 0),
+        ({"k": 20}, [IGNORED, CLEAN_GATE], "passed", 0),
+        ({"k": 20}, [OVER], "failed", 1),
+        ({"k": 41}, [ROBUST], "undecided", 4),
+        ({"k": 41}, [ROBUST, CLEAN_GATE], "undecided", 4),
+        ({"k": 60, "run": {"interrupted": True}}, [ROBUST], "interrupted", 130),
+        ({"k": 20, "run": {"interrupted": True}}, [ROBUST], "interrupted", 130),
         ({"k": 20, "checks": (CLEAN,)}, [ROBUST], "withheld", 3),
         ({"k": 20, "checks": (EVIDENCE,)}, [ROBUST], "withheld", 3),
         ({"k": 20, "run": {"failed": "killed"}}, [ROBUST], "incomplete", 3),
         ({"k": 20, "checks": (PARITY,)}, [ROBUST], "failed", 1),
         ({"k": 60, "checks": (PARITY,)}, [ROBUST], "withheld", 3),
         ({"k": 60, "checks": (PARITY,)}, [], "withheld", 3),
+        ({"k": 60, "checks": (PARITY,), "target": ASSUMED}, [], "withheld", 3),
         ({"k": 20, "attacks": GONE}, [ROBUST, COVERAGE], "failed", 1),
         ({"k": 60, "attacks": GONE}, [ROBUST, COVERAGE], "incomplete", 3),
         ({"k": 60, "attacks": GONE}, [], "incomplete", 3),
         ({"k": 41, "attacks": GONE}, [ROBUST], "incomplete", 3),
         ({"k": 60, "attacks": ()}, [], "incomplete", 3),
-        ({"k": 60, "target": {"assumed": ("[0, 1]",)}}, [ROBUST], "invalid", 3),
-        ({"k": 60, "target": {"assumed": ("[0, 1]",)}}, [COVERAGE, VALIDITY], "ok", 0),
+        ({"k": 60, "target": ASSUMED}, [], "assumed input", 0),
+        ({"k": 60, "target": ASSUMED}, [ROBUST], "assumed input", 3),
+        ({"k": 60, "target": ASSUMED}, [COVERAGE, VALIDITY], "assumed input", 0),
+        ({"k": 60, "target": ASSUMED}, [ROBUST, GateSpec(metric="check.output-head")], "invalid", 3),
+        ({"k": 60, "target": ASSUMED}, [WARN], "assumed input", 0),
+        ({"k": 60, "target": ASSUMED, "stability": True}, [], "assumed input", 0),
+        ({"k": 20, "target": ASSUMED}, [ROBUST], "failed", 1),
         ({"k": 60, "stability": True}, [ROBUST], "invalid", 3),
         ({"k": 0, "n": 0}, [ROBUST], "withheld", 3),
     ],
 )
-def test_precedence(draft, gates, status, code):
+def test_word_and_exit_code(draft, gates, status, code):
     verdict = conclude(make_result(**{"checks": (HOLDS,)} | draft), gates).verdict
     assert (verdict.status, verdict.exit_code) == (status, code)
-    assert status == "ok" or verdict.reasons
-    assert verdict.next_steps or status == "ok" or "attacks" in draft or draft["k"] == 0
+    assert (verdict.word, verdict.meaning) == (status.upper(), MEANINGS[status])
+    assert status in ("measured", "passed") or verdict.reasons
+    assert verdict.next_steps or status in ("measured", "passed") or "attacks" in draft or draft["k"] == 0
+
+
+@pytest.mark.parametrize("mode", ["fail", "warn", "pass"])
+def test_an_undecided_gate_is_never_called_passed(mode):
+    for gates in ([ROBUST], [ROBUST, CLEAN_GATE]):
+        verdict = conclude(make_result(), gates, mode).verdict
+        assert (verdict.status, verdict.exit_code) == ("undecided", 4 if mode == "fail" else 0)
+        assert verdict.reasons[0].startswith("gate on robust_accuracy")
+        assert any(f"--on-inconclusive {mode}" in reason for reason in verdict.reasons) == (mode != "fail")
 
 
 @pytest.mark.parametrize(
-    ("mode", "status", "code"), [("fail", "inconclusive", 4), ("warn", "ok", 0), ("pass", "ok", 0)]
+    ("k", "gate", "fail_on", "status", "code"),
+    [
+        (20, "error", "never", "failed", 0),
+        (41, "error", "never", "undecided", 0),
+        (60, "error", "never", "passed", 0),
+        (20, "warn", "never", "measured", 0),
+        (20, "warn", "warn", "failed", 1),
+        (60, "warn", "warn", "passed", 0),
+        (41, "warn", "warn", "undecided", 4),
+    ],
 )
-def test_on_inconclusive(mode, status, code):
-    verdict = conclude(make_result(), [ROBUST], mode).verdict
-    assert (verdict.status, verdict.exit_code, bool(verdict.reasons)) == (status, code, mode != "pass")
+def test_which_gates_decide_changes_no_finding(k, gate, fail_on, status, code):
+    verdict = conclude(make_result(k=k), [WARN if gate == "warn" else ROBUST], fail_on=fail_on).verdict
+    assert (verdict.status, verdict.exit_code) == (status, code)
+    told = "no gate decides the exit code (--fail-on never)" in verdict.reasons
+    assert told == (fail_on == "never" and status in ("failed", "undecided"))
+
+
+def test_every_status_has_a_meaning_and_a_file_cannot_give_it_another():
+    assert set(MEANINGS) == set(get_args(VerdictStatus))
+    forged = Verdict.model_validate(
+        {"status": "failed", "word": "PASSED", "meaning": "fine", "headline": "x", "exit_code": 0}
+    )
+    assert (forged.word, forged.meaning) == ("FAILED", MEANINGS["failed"])
 
 
 @pytest.mark.parametrize("mode", ["warn", "pass"])

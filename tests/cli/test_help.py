@@ -119,3 +119,11 @@ def test_help_is_quick() -> None:
         if times[-1] < SECONDS:
             return
     raise AssertionError(times)
+
+
+def test_docs_list_every_word_of_the_verdict() -> None:
+    from robaudit.audit.sections.verdict import MEANINGS
+
+    text = Path(__file__).parents[2].joinpath("docs", "gates.md").read_text("utf-8")
+    listed = re.findall(r"^\| ([A-Z][A-Z ]+[A-Z]) \|", text, re.MULTILINE)
+    assert listed == [status.upper() for status in MEANINGS]

@@ -38,7 +38,7 @@ def metrics(text: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def test_the_validator_refuses_what_is_wrong():
-    wrong = json.loads(render(CASES["ok"]))
+    wrong = json.loads(render(CASES["measured"]))
     wrong["components"][0]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"][0]["value"] = 0.5
     assert validator().validate_str(json.dumps(wrong)) is not None
 
@@ -61,7 +61,7 @@ def test_hostile_text_stays_text(result):
 
 
 def test_figures_have_exact_intervals():
-    found = metrics(render(CASES["ok"]))
+    found = metrics(render(CASES["measured"]))
     worst = found["robust accuracy (upper bound)", "100 samples, L∞ ≤ 8/255, all attacks"]
     exact = rate(41, 100)
     assert float(worst["value"]) == exact.estimate

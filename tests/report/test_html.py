@@ -170,13 +170,6 @@ def test_stability_claims_no_accuracy():
     assert "clean accuracy" not in told
 
 
-def test_ok_without_a_gate_on_the_model_says_so():
-    words = "OK says no more than that the audit is valid"
-    assert words in Page(render(CASES["ok"])).text
-    assert words not in Page(render(CASES["passes"])).text
-    assert words not in Page(render(CASES["withheld"])).text
-
-
 def test_curve_union_goal_and_baseline_have_their_sections():
     curve = sound(render(CASES["curve"]))
     assert (3, "Accuracy at every eps in L∞: an upper bound at each") in curve.headings
@@ -316,7 +309,7 @@ def test_a_sequential_audit_says_why_it_ended_and_at_what_confidence():
         most=500, samples=100, planned=(100, 500), stopped="decided", reason="decided after 100 of 500", share=0.5
     )
     wide = rate(41, 100, 0.975)
-    result = CASES["ok"].model_copy(update={"sequential": stop})
+    result = CASES["measured"].model_copy(update={"sequential": stop})
     worst = result.worst_case.model_copy(update={"robust_accuracy": wide, "upper_bound_observed": wide})
     text = sound(render(result.model_copy(update={"worst_case": worst}))).text
     assert "Sequential audit, decided after 100 of 500." in text

@@ -92,7 +92,7 @@ def test_attacks(status, outcome):
 def test_checks_and_verdict():
     assert outcomes("withheld", "checks") == {"clean": "pass", "parity": "error", "unbounded": "skipped"}
     assert outcomes("warns", "checks")["parity"] == "pass"
-    assert outcomes("ok", "audit") == {"verdict": "pass"}
+    assert outcomes("measured", "audit") == {"verdict": "pass"}
     assert outcomes("fails", "audit") == {"verdict": "failure"}
     assert outcomes("interrupted", "audit") == {"verdict": "error"}
     assert outcomes("union", "attacks").keys() == {"apgd-ce in linf", "apgd-ce in l2"}

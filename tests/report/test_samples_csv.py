@@ -50,7 +50,7 @@ def test_values_read_back():
 def test_of_several_norms_a_sample_shows_each():
     (row,) = rows(CASES["union"])
     assert (row["broken_by_l2"], row["distance_l2"], row["broken_by_linf"]) == ("apgd-ce", "0.4", "")
-    assert set(rows(CASES["ok"])[0]) == set(COLUMNS)
+    assert set(rows(CASES["measured"])[0]) == set(COLUMNS)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, " =1+1", "\t=1+1", "-2", "@x", "\x00=1"])

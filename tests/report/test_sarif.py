@@ -95,10 +95,10 @@ def test_a_failed_gate_points_at_the_line_that_asked_for_it():
 
 
 def test_without_a_line_the_model_is_the_place():
-    for name in ("ok", "somewhere else", "above"):
+    for name in ("measured", "somewhere else", "above"):
         for result in run_of(name)["results"]:
             uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-            assert uri == ("model.onnx" if name == "ok" else "m.onnx")
+            assert uri == ("model.onnx" if name == "measured" else "m.onnx")
 
 
 def test_levels_and_kinds():
@@ -136,14 +136,14 @@ def test_an_incomplete_audit_did_not_execute_successfully(name):
     assert len(of_rule(run, "RA021")) == (name not in ("interrupted", "worker failed"))
 
 
-@pytest.mark.parametrize("name", ["ok", "fails", "skipped", "withheld"])
+@pytest.mark.parametrize("name", ["measured", "fails", "skipped", "withheld"])
 def test_a_complete_audit_did(name):
     assert run_of(name)["invocations"][0]["executionSuccessful"] is True
     assert not of_rule(run_of(name), "RA020")
 
 
 def test_a_headline_that_may_not_be_quoted_is_not():
-    assert of_rule(run_of("ok"), "RA010")
+    assert of_rule(run_of("measured"), "RA010")
     assert not of_rule(run_of("withheld"), "RA010")
     assert run_of("withheld")["properties"]["worstCase"] is None
 
@@ -173,7 +173,7 @@ def test_a_baseline_gives_states():
     assert "50 more" in listed[-1]["message"]["text"]
     assert of_rule(worse, "RA010")[0]["baselineState"] == "updated"
     assert not of_rule(run_of("as the baseline"), "RA012")
-    assert "baselineState" not in render(CASES["ok"])
+    assert "baselineState" not in render(CASES["measured"])
 
 
 def test_fingerprints_outlast_figures_and_tell_models_apart():

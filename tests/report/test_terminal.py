@@ -39,7 +39,7 @@ def test_the_report_says_it_all(result):
         "L∞ ≤ 8/255, the default: nobody chose it",
         "accuracy 93.0% (93 of 100, 95% interval 86.1% to 97.1%)",
         "Robust accuracy is at most 41.0% (41 of 100, 95% interval 31.3% to 51.3%)",
-        "Verdict: INCONCLUSIVE (exit code 4)",
+        "Verdict: UNDECIDED (robust_accuracy ≥ 0.4), exit code 4",
         "--samples 6691",
         "Only L∞ was tested.",
         "52 adversarial examples in evidence.npz",
@@ -84,7 +84,7 @@ def test_a_withheld_headline_is_not_shown():
     text = render_text(conclude(draft, GATES))
     assert "WITHHELD" in section(text, "Worst case")
     assert "41.0%" not in section(text, "Worst case")
-    assert "Verdict: WITHHELD (exit code 3)" in text
+    assert "Verdict: WITHHELD, exit code 3" in text
 
 
 def test_an_attack_that_did_not_run_says_why():

@@ -19,7 +19,6 @@ __all__ = [
     "Norm",
     "Number",
     "Record",
-    "VerdictStatus",
 ]
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
@@ -28,7 +27,6 @@ Access: TypeAlias = Literal["white-box", "transfer", "scores", "labels"]
 AttackStatus: TypeAlias = Literal["done", "partial", "skipped", "unavailable", "failed", "not run"]
 CheckStatus: TypeAlias = Literal["pass", "warn", "fail", "skipped"]
 GateStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "invalid"]
-VerdictStatus: TypeAlias = Literal["ok", "withheld", "failed", "inconclusive", "incomplete", "invalid"]
 
 INCOMPLETE_STATUSES: frozenset[AttackStatus] = frozenset({"partial", "unavailable", "failed", "not run"})
 """An audit with an attack in one of these is incomplete; ``skipped`` is not among them (it did not apply)."""

@@ -1,4 +1,4 @@
-"""The run, the program, the profile and the verdict, as a result records them."""
+"""The run, the program and the profile, as a result records them."""
 
 # ruff: noqa: RUF012 (pydantic copies defaults)
 from __future__ import annotations
@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Free, Number, Record, VerdictStatus
+from robaudit.audit.sections.base import Free, Number, Record
 
 __all__ = [
     "Environment",
@@ -15,7 +15,6 @@ __all__ = [
     "ProfileRecord",
     "Run",
     "Tool",
-    "Verdict",
 ]
 
 
@@ -63,24 +62,6 @@ class Run(Record):
     """What was sent over a network."""
     notes: tuple[str, ...] = ()
     """What happened on the way, such as a batch halved because memory ran out."""
-
-
-class Verdict(Record):
-    """What it comes to."""
-
-    status: VerdictStatus
-    """ok; failed (a gate failed on verified evidence); withheld (a check failed, so no headline); incomplete;
-    invalid (a gate could not be judged); inconclusive (too few samples for a gate)."""
-    headline: str
-    """One sentence."""
-    reasons: tuple[str, ...] = ()
-    """Why the status is what it is."""
-    next_steps: tuple[str, ...] = ()
-    """What to do next."""
-    exit_code: int
-    """Exit code of the process."""
-    judged: str | None = None
-    """Day (UTC) on which exceptions to gates were judged, ISO 8601; null where no gate has one."""
 
 
 class Place(Record):

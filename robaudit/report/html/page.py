@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from robaudit.audit.gates import is_procedural
-from robaudit.audit.result import Gate, Result
-from robaudit.errors import UsageError
+from robaudit.audit.result import Result
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
-from robaudit.report.facts import STATUS_WORDS, attack_notes, error_lines, pairs_words, stopping_words
+from robaudit.report.facts import attack_notes, error_lines, pairs_words, stopping_words, verdict_words
 from robaudit.report.html import sections
 from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
 from robaudit.report.html.classes import class_rows
@@ -34,9 +32,10 @@ TEMPLATES = Path(__file__).with_name("templates")
 LONGEST = 20_000
 LISTED_SAMPLES = 40
 SIGNS = {
-    **dict.fromkeys(("pass", "ok", "done", "better"), ("good", "✓")),
+    **dict.fromkeys(("pass", "passed", "done", "better"), ("good", "✓")),
     **dict.fromkeys(("fail", "failed", "worse"), ("bad", "✗")),
     **dict.fromkeys(("skipped", "no change detected"), ("none", "–")),
+    "measured": ("plain", "="),
 }
 DOUBT = ("doubt", "!")
 
@@ -80,7 +79,7 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "css": Markup((TEMPLATES / "style.css").read_text("utf-8")),
         "result": result,
         "command": escape(plain(result.run.command, LONGEST)),
-        "status": STATUS_WORDS[result.verdict.status],
+        "status": verdict_words(result),
         "notices": sections.notices(result),
         "cards": sections.cards(result),
         "pairs": pairs_words(result),
@@ -112,20 +111,11 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "classes": rows,
         "class_chart": class_chart(rows) if quotable else None,
         "quotable": quotable,
-        "judged": any(_judges(gate) for gate in result.gates),
         "errors": error_lines(result),
         "provenance": sections.provenance(result),
         "details": input_details(result.target),
     }
     return content | {"contents": _contents(content)}
-
-
-def _judges(gate: Gate) -> bool:
-    """Whether a gate asks something of the model; one that this version does not know may."""
-    try:
-        return not is_procedural(gate.metric)
-    except UsageError:
-        return True
 
 
 def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:

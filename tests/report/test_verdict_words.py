@@ -1,0 +1,120 @@
+"""The verdict's word: one for each state, the same in every report."""
+
+from __future__ import annotations
+
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+from report_cases import cases
+from results import make_result
+
+from robaudit.audit.profile import GateSpec
+from robaudit.audit.result import Result
+from robaudit.audit.sections.verdict import MEANINGS
+from robaudit.audit.verdict import conclude
+from robaudit.report import cyclonedx, junit, markdown, sarif, terminal
+from robaudit.report import json as plain_json
+from robaudit.report.facts import verdict_line, verdict_words
+from robaudit.report.html import render as html
+
+CASES = cases()
+ROBUST = GateSpec(metric="robust_accuracy", min=0.4)
+WORDS = {
+    "measured": ("MEASURED (no gate on the model)", "measured", 0),
+    "passes": ("PASSED (robust_accuracy ≥ 0.5)", "passed", 0),
+    "fails": ("FAILED (robust_accuracy ≥ 0.9)", "failed", 1),
+    "warns": ("MEASURED (no gate on the model)", "measured", 0),
+    "inconclusive": ("UNDECIDED (robust_accuracy ≥ 0.4)", "undecided", 4),
+    "invalid": ("INVALID", "invalid", 3),
+    "withheld": ("FAILED (robust_accuracy ≥ 0.9)", "failed", 1),
+    "doubtful evidence": ("WITHHELD", "withheld", 3),
+    "interrupted": ("INTERRUPTED", "interrupted", 130),
+    "worker failed": ("INCOMPLETE", "incomplete", 3),
+    "stability": ("MEASURED (no gate on the model)", "measured", 0),
+    "nothing audited": ("WITHHELD", "withheld", 3),
+    "none stands": ("MEASURED (no gate on the model)", "measured", 0),
+    "assumed without a gate": ("ASSUMED INPUT", "assumed input", 0),
+    "assumed with a gate": ("ASSUMED INPUT", "assumed input", 3),
+    "three gates": (
+        "FAILED (robust_accuracy ≥ 0.4, clean_accuracy ≥ 0.99 and 1 more)",
+        "failed",
+        1,
+    ),
+}
+CASES |= {
+    "none stands": conclude(make_result(k=0), []),
+    "assumed without a gate": conclude(make_result(target={"assumed": ["the range is [0, 1]"]}), []),
+    "assumed with a gate": conclude(make_result(k=60, target={"assumed": ["the range is [0, 1]"]}), [ROBUST]),
+    "three gates": conclude(
+        make_result(k=10),
+        [
+            ROBUST,
+            GateSpec(metric="clean_accuracy", min=0.99),
+            GateSpec(metric="clean_accuracy", min=0.995),
+        ],
+    ),
+}
+
+
+def shown_in(result: Result) -> dict[str, str]:
+    """The verdict as each report shows it."""
+    page = html(result)
+    md = markdown.render(result).splitlines()[0]
+    log = sarif.sarif_log(result)["runs"][0]
+    bill = cyclonedx.bill(result)
+    card = {item["name"]: item["value"] for item in bill["components"][0]["modelCard"]["properties"]}
+    suites = ElementTree.fromstring(junit.render(result))
+    property_ = suites.find(".//property[@name='robaudit.verdict']")
+    assert property_ is not None
+    return {
+        "terminal": next(line for line in terminal.render(result).splitlines() if line.startswith("Verdict: "))[9:],
+        "html": re.search(r"</span> Verdict: (.*?)</h2>", page)[1].replace("&gt;", ">"),
+        "markdown": re.sub(r"\\", "", md).partition("robaudit: ")[2],
+        "json": json.loads(plain_json.render(result))["verdict"]["word"],
+        "sarif": log["properties"]["verdict"],
+        "sarif invocation": log["invocations"][0]["properties"]["verdict"],
+        "sarif exit": log["invocations"][0]["exitCodeDescription"],
+        "cyclonedx": card["robaudit:verdict"],
+        "cyclonedx note": bill["annotations"][0]["text"],
+        "junit": property_.get("value", ""),
+        "junit output": suites.find(".//testcase[@name='verdict']/system-out").text,
+        "line": verdict_line(result),
+    }
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_each_report_shows_the_same_word(name):
+    result = CASES[name]
+    told, status, code = WORDS[name]
+    word = status.upper()
+    assert (result.verdict.status, result.verdict.exit_code) == (status, code)
+    assert verdict_words(result) == told
+    shown = shown_in(result)
+    assert all(text.startswith(word) for text in shown.values()), shown
+    for kind in ("terminal", "html", "line"):
+        assert shown[kind].startswith(told), kind
+    others = {meaning.upper() for meaning in MEANINGS} - {word}
+    assert not any(text.startswith(tuple(others)) for text in shown.values())
+
+
+@pytest.mark.parametrize("name", ["measured", "none stands", "assumed without a gate", "stability", "warns"])
+def test_no_report_praises_what_no_gate_judged(name):
+    result = CASES[name]
+    texts = [terminal.render(result), markdown.render(result), html(result), verdict_line(result)]
+    texts.append(junit.render(result))
+    for text in texts:
+        assert not re.search(r"\bOK\b|audit is valid|PASSED|nothing failed", text)
+    assert "✅ robaudit" not in texts[1]
+    assert 'class="verdict good"' not in texts[2]
+
+
+@pytest.mark.parametrize("name", ["measured", "assumed with a gate", "inconclusive", "interrupted"])
+def test_the_reports_for_people_say_what_the_word_means(name):
+    meaning = MEANINGS[CASES[name].verdict.status]
+    flat = " ".join(terminal.render(CASES[name]).split())
+    assert meaning in flat
+    assert meaning in markdown.render(CASES[name])
+    assert meaning in html(CASES[name])
+    assert CASES[name].verdict.meaning == meaning
