@@ -81,7 +81,8 @@ class Problem(Slots):
         eps: [S] radius as a fraction of the domain's width, in the search's float type.
         restart: [S] int64 number of the restart, from 0.
         keys: [S] int64 keys of :class:`Draws`.
-        clean: [S, K] logits at ``x`` for white box and score access, else an empty [S, 0].
+        clean: [S, K] logits at ``x`` for white box and score access, -inf of a class that is masked, else an empty
+            [S, 0].
         norm: of the threat model.
         classes: number of classes K.
         max_points: most points that one request may hold for a slot.

@@ -11,6 +11,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
+from robaudit.threat.masked import floored
 from robaudit.threat.norms import Norm
 
 __all__ = ["Boundary", "least_step", "nearest_boundary", "rivals"]
@@ -46,7 +47,7 @@ def least_step(problem: Problem) -> float:
 
 def rivals(problem: Problem, count: int) -> Tensor:
     """[S, C] int64: the classes with the largest clean logits besides the label, at most ``count``."""
-    clean = problem.clean.scatter(1, problem.label[:, None], float("-inf"))
+    clean = floored(problem.clean).scatter(1, problem.label[:, None], float("-inf"))
     return clean.argsort(dim=1, descending=True, stable=True)[:, : min(count, problem.classes - 1)]
 
 

@@ -109,8 +109,8 @@ class Answer:
         fooled: bool; the goal is reached at that point. For a first-success attack the judge has confirmed
             it on the file, and ``refused`` tells where it denied what the model said.
         refused: bool, see ``fooled``.
-        labels: int64 predicted classes.
-        logits: [..., K] logits or scores; None for label requests.
+        labels: int64 predicted classes, -1 where the answer leaves the class open.
+        logits: [..., K] logits or scores, none of them -inf (:mod:`robaudit.threat.masked`); None for label requests.
         loss: value of the loss; for gradient requests.
         gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian, zero where no row was wanted.
     """

@@ -176,7 +176,7 @@ def chooser(
         wanted = [class_index(text, names, classes, "a given target") if text else -1 for text in given]
         return lambda index, label, scores, digest: _one(wanted[index], label)
     ranked: dict[str, Callable[[int, NDArray[Any], str], tuple[int, ...]]] = {
-        "random": lambda label, scores, digest: (_random(seed, digest, label, classes),),
+        "random": lambda label, scores, digest: (_random(seed, digest, sorted(_ranked(scores, label))),),
         "least-likely": lambda label, scores, digest: (_ranked(scores, label)[-1],),
         "second-likely": lambda label, scores, digest: (_ranked(scores, label)[0],),
         "every": lambda label, scores, digest: tuple(_ranked(scores, label)[: goal.count]),
@@ -193,14 +193,17 @@ def _one(wanted: int, label: int) -> Choice:
     return Choice((), "it is of the class asked for") if wanted == label else Choice((wanted,))
 
 
-def _random(seed: int, digest: str, label: int, classes: int) -> int:
-    """A class but the label, the same at every place in the data."""
+def _random(seed: int, digest: str, others: Sequence[int]) -> int:
+    """One of the classes, the same at every place in the data."""
     from robaudit.threat.random import key_of  # torch: reports and replays do without
 
-    drawn = key_of("goal", seed, digest) % (classes - 1)
-    return drawn + (drawn >= label)
+    return others[key_of("goal", seed, digest) % len(others)]
 
 
 def _ranked(scores: NDArray[Any], label: int) -> list[int]:
-    """Classes by falling score, the label left out; of equal ones the lower number first."""
-    return [c for c in np.argsort(-scores, kind="stable").tolist() if c != label]
+    """Classes by falling score, the label left out; of equal ones the lower number first.
+
+    A score of -inf rules a class out: such classes are not among them, unless there is no other.
+    """
+    ranked = [c for c in np.argsort(-scores, kind="stable").tolist() if c != label]
+    return [c for c in ranked if scores[c] > -np.inf] or ranked

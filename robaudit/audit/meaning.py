@@ -19,6 +19,7 @@ from robaudit.audit.journal import Record
 from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UnreadableSampleError
 from robaudit.stats import lower_bound, paired_excess, paired_p
+from robaudit.target.answers import predictions
 from robaudit.target.candidates import Candidate, candidates, near, searched
 from robaudit.target.meaning import ASSUMED
 from robaudit.target.spec import InputSpec
@@ -129,9 +130,7 @@ def _try(target: Target, given: InputSpec, tried: list[_Tried], data: Dataset, i
         except (RobauditError, RuntimeError, ValueError):
             one.fails = True
             continue
-        finite = scores.isfinite().all(1).tolist()
-        answers = scores.argmax(1).tolist()
-        one.right += [ok and answer == label for ok, answer, label in zip(finite, answers, labels, strict=True)]
+        one.right += [answer == label for answer, label in zip(predictions(scores).tolist(), labels, strict=True)]
     return labels
 
 

@@ -55,11 +55,11 @@ class Replayed(_Record):
     target: int | None = None
     """Class that it was to be made to answer; null where any wrong one counts."""
     original: int | None
-    """What the file answers to the original; null where it gives no finite answer."""
+    """What the file answers to the original; null where its answer names no class."""
     recorded: int
     """What the audited file answered to the adversarial example."""
     prediction: int | None
-    """What the file answers to it now; null where it gives no finite answer."""
+    """What the file answers to it now; null where its answer names no class."""
     status: ReplayStatus
     """fools; no longer fools; outside (of its ball or of the box, or a feature moved that must stay); original wrong
     (the file misses the original, so that the example shows nothing)."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.errors import UsageError
+from robaudit.target.answers import OPEN, predictions
 from robaudit.target.inputs import choose_input
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_declared import declared_input
@@ -91,9 +92,9 @@ def predicted(raw: NDArray[Any], kind: str, classes: int) -> int | None:
         return label if 0 <= label < classes else None
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
-    if not np.isfinite(flat).all():
-        return None
+    if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
+        return 1
     if flat.size == 1:
-        other = 1 - flat if kind == "probabilities" else np.zeros_like(flat)
-        return int(flat[0] > other[0])
-    return int(flat.argmax())
+        flat = np.append(1 - flat if kind == "probabilities" else np.zeros_like(flat), flat)
+    found = int(predictions(flat[None])[0])
+    return None if found == OPEN else found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Answer", "ReplayRequest"]
 
 Answer: TypeAlias = Callable[[NDArray[Any]], int | None]
-"""The class that a file answers to [*shape] in u-space, alone; None where it gives no finite answer."""
+"""The class that a file answers to [*shape] in u-space, alone; None where its answer names none."""
 
 
 @dataclass(frozen=True)

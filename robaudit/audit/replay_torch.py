@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
+from robaudit.target.answers import OPEN, predictions
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.meaning import InputMeaning
@@ -50,7 +51,7 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
 
     def answer(point: NDArray[Any]) -> int | None:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)
-        scores = target.scores(u, alone=True)[0]
-        return int(scores.argmax()) if bool(scores.isfinite().all()) else None
+        found = int(predictions(target.scores(u, alone=True))[0])
+        return None if found == OPEN else found
 
     return answer, str(target.facts.get("judge", target.format))

@@ -16,6 +16,7 @@ from robaudit.audit.goals import Chooser
 from robaudit.audit.journal import Journal, Record
 from robaudit.engine.units import Sample, case_of, sample_of
 from robaudit.errors import UnreadableSampleError
+from robaudit.target.answers import NO_CLASS, OPEN, predictions
 
 __all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest"]
 
@@ -186,7 +187,7 @@ def answer_samples(
         goals: decides the classes to reach; None: any wrong one.
 
     Yields:
-        A ``clean`` record for each, with its scores [K] where it has finite ones.
+        A ``clean`` record for each, with its scores [K] where they name a class.
     """
     labels = None if own_reference else data.labels
     for start in range(0, len(indices), batch):
@@ -203,8 +204,8 @@ def answer_samples(
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])
             record: Record = {"kind": "clean", "index": index, "id": data.ids[index], "readable": index in found}
-            if not isinstance(answer, str) and not np.isfinite(answer).all():
-                answer = "the model's output is not finite on it"
+            if not isinstance(answer, str) and int(predictions(answer[None])[0]) == OPEN:
+                answer = NO_CLASS
             if isinstance(answer, str):
                 yield {**record, "label": label, "prediction": None, "digest": None, "error": answer}, None
                 continue

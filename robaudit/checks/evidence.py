@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.engine.units import Sample
+from robaudit.target.answers import OPEN, predictions
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Evidence", "eight_bit"]
@@ -60,7 +61,7 @@ def _prediction(bench: Bench, point: NDArray[Any]) -> int:
 
 
 def _answer(scores: NDArray[Any]) -> int:
-    return int(scores.argmax()) if np.isfinite(scores).all() else -1
+    return int(predictions(scores[None])[0])
 
 
 def _confidences(kind: str, sample: Sample, scores: NDArray[Any]) -> list[float] | None:
@@ -71,7 +72,7 @@ def _confidences(kind: str, sample: Sample, scores: NDArray[Any]) -> list[float]
 
 def _confidence(kind: str, scores: NDArray[Any]) -> float | None:
     """The share [0, 1] of the answered class: a softmax of logits, probabilities as they are; None for labels."""
-    if kind == "labels" or not np.isfinite(scores).all():
+    if kind == "labels" or _answer(scores) == OPEN:
         return None
     exact = np.asarray(scores, dtype=np.float64)
     if kind in ("logits", "log-probabilities"):
@@ -83,7 +84,7 @@ def _confidence(kind: str, scores: NDArray[Any]) -> float | None:
 def _fools(prediction: int, sample: Sample) -> bool:
     if sample.target >= 0:
         return prediction == sample.target
-    return prediction not in (sample.label, -1)
+    return prediction not in (sample.label, OPEN)
 
 
 def _admissible(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> bool:

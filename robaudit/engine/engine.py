@@ -295,10 +295,9 @@ def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
 
 
 def _not_finite(answer: Answer, problem: Problem) -> Tensor:
-    """[S] bool: slots with a NaN or infinity in what was answered."""
-    values = [v for v in (answer.logits, answer.loss, answer.gradient) if v is not None]
-    if not values:
-        bad = (answer.labels < 0) & answer.answered
-        return bad.reshape(len(problem), -1).any(1) if bad.dim() > 1 else bad
-    totals = [v if v.dim() == 1 else v.reshape(len(problem), -1).sum(1) for v in values]
-    return ~sum(totals[1:], totals[0]).isfinite()  # one NaN or infinity makes the sum so
+    """[S] bool: slots with an answer that names no class, or a NaN or infinity in a loss or gradient."""
+    bad = ((answer.labels < 0) & answer.answered).reshape(len(problem), -1).any(1)
+    for values in (answer.loss, answer.gradient):
+        if values is not None:  # one NaN or infinity makes the sum so
+            bad |= ~values.reshape(len(problem), -1).sum(1).isfinite()
+    return bad

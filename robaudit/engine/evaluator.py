@@ -15,6 +15,7 @@ from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision, searching
 from robaudit.engine.rows import Account, Rows, flatten, spread
 from robaudit.errors import AuditError
+from robaudit.threat.masked import is_masked
 from robaudit.threat.model import Access
 
 __all__ = ["Evaluator"]
@@ -75,11 +76,7 @@ class Evaluator:
         if isinstance(request, Scores | Labels):
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
             scores = self._chunks(rows.points, lambda x, _: self.target.scores(x))
-            if isinstance(request, Labels):
-                labels = scores.argmax(1)
-                labels[~scores.isfinite().all(1)] = -1
-                return spread(problem, rows, labels, None, None, None)
-            return spread(problem, rows, scores.argmax(1), scores, None, None)
+            return spread(problem, rows, scores, labels_alone=isinstance(request, Labels))
         each = rows.wanted.numel() // len(problem)
         count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
         account.forwards += count
@@ -90,10 +87,10 @@ class Evaluator:
             assert request.loss is not None
             account.backwards += count
             logits, loss, gradient = self._gradients(model, request, problem, rows, draws)
-            return spread(problem, rows, logits.argmax(1), logits, loss, gradient)
+            return spread(problem, rows, logits, loss, gradient)
         with torch.no_grad():
             logits = self._logits(model, rows.points, draws)
-        return spread(problem, rows, logits.argmax(1), logits, None, None)
+        return spread(problem, rows, logits)
 
     def _admit(self, request: Request, access: Access) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)
@@ -178,7 +175,7 @@ class Evaluator:
         wants = sloped if rows.whole else sloped[rows.wanted]
         if request.slopes is None or bool(wants.all()):
             logits, jacobian = self._class_rows(model, request, problem, rows.points, slot, draws)
-            return spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+            return spread(problem, rows, logits, None, jacobian)
         with torch.no_grad():
             plain = self._logits(model, rows.points[~wants], draws)
         logits = plain.new_zeros(len(wants), plain.shape[1])
@@ -187,7 +184,7 @@ class Evaluator:
         if bool(wants.any()):
             asked = rows.points[wants], slot[wants]
             logits[wants], jacobian[wants] = self._class_rows(model, request, problem, *asked, draws)
-        return spread(problem, rows, logits.argmax(1), logits, None, jacobian)
+        return spread(problem, rows, logits, None, jacobian)
 
     def _class_rows(
         self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor, draws: int
@@ -204,7 +201,8 @@ class Evaluator:
             with torch.enable_grad(), searching(self.precision, points.device):
                 logits = model.logits(points).to(points.dtype)
                 rows = logits.gather(1, classes[part].clamp_min(0))
-                rows = torch.where(classes[part] < 0, logits.sum(1, keepdim=True), rows)
+                total = torch.where(is_masked(logits), 0.0, logits).sum(1, keepdim=True)
+                rows = torch.where(classes[part] < 0, total, rows)
                 if base is not None:
                     rows = rows - logits.gather(1, base[part][:, None])
                 totals = rows.sum(0).unbind()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from robaudit.engine.models import AuditedFile
+from robaudit.target.answers import predictions
 from robaudit.threat.model import ThreatModel, goal_reached
 
 __all__ = ["Judge", "Verdicts"]
@@ -22,7 +22,7 @@ class Verdicts:
         success: fooled and admissible.
         fooled: the file's prediction reaches the goal.
         admissible: in the box and the threat model's ball, measured in float64.
-        prediction: class predicted by the file; -1 for a score that is not finite.
+        prediction: class predicted by the file; -1 where its answer names none.
         distance: float64, in units of the domain's width.
         points: the candidates as judged (on the grid of an integer input type).
     """
@@ -73,6 +73,6 @@ class Judge:
         points = self.target.snap(candidate, origin)
         admissible, size = threat.admissible(origin, points, eps)
         scores = self.target.scores(points, alone=True)
-        prediction = torch.where(scores.isfinite().all(1), scores.argmax(1), -1).to(label.device)
+        prediction = predictions(scores).to(label.device)
         fooled = goal_reached(prediction, label, target) & (prediction >= 0)
         return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

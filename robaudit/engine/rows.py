@@ -9,6 +9,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Labels, Request, Scores
+from robaudit.target.answers import predictions
+from robaudit.threat.masked import floored
 from robaudit.threat.model import goal_reached
 
 __all__ = ["Account", "Rows", "flatten", "spread"]
@@ -74,12 +76,14 @@ def flatten(request: Request, problem: Problem, account: Account, budget: int | 
 def spread(
     problem: Problem,
     rows: Rows,
-    labels: Tensor,
-    logits: Tensor | None,
-    loss: Tensor | None,
-    gradient: Tensor | None,
+    scores: Tensor,
+    loss: Tensor | None = None,
+    gradient: Tensor | None = None,
+    *,
+    labels_alone: bool = False,
 ) -> Answer:
     """Put flat results back into the request's leading dimensions."""
+    labels, logits = predictions(scores), None if labels_alone else floored(scores)
 
     def placed(flat: Tensor | None, fill: float = 0) -> Tensor | None:
         if flat is None or rows.slot is None:
@@ -91,8 +95,7 @@ def spread(
         return out
 
     reached = goal_reached(labels, rows.of(problem.label), rows.of(problem.goal))
-    if logits is None:  # a label that is not known reaches nothing
-        reached &= labels >= 0
+    reached &= labels >= 0  # an answer that names no class reaches nothing
     fooled, predicted = placed(reached), placed(labels, -1)
     assert fooled is not None
     assert predicted is not None

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.answers import is_decided
 from robaudit.target.peel import Ending, Tail
 
 __all__ = ["Head", "Kind"]
@@ -40,6 +41,11 @@ class Head:
         """Whether gradients are taken before the end of the file."""
         return self.tail is not None and self.tail.peeled
 
+    @property
+    def logarithms(self) -> bool:
+        """Whether the scores are logarithms of probabilities."""
+        return self.kind == "log-probabilities" or (self.tail is not None and self.tail.ending == "log-softmax")
+
     def scores(self, raw: Tensor) -> Tensor:
         """[N, ...] raw output to [N, K] scores whose argmax is the prediction.
 
@@ -53,8 +59,7 @@ class Head:
             return found.masked_fill(~known[:, None], math.nan)
         if not self.single:
             return flat
-        other = 1 - flat if self.kind == "probabilities" else torch.zeros_like(flat)
-        return torch.cat([other, flat], 1)
+        return torch.cat([1 - flat, flat], 1) if self.kind == "probabilities" else _against_zero(flat)
 
     def logits(self, answer: Tensor) -> Tensor:
         """[N, ...] the twin's answer to [N, K] logits.
@@ -72,7 +77,7 @@ class Head:
             z = z - self.tail.threshold if self.tail.decision == "above" else self.tail.threshold - z
         elif self.tail.decision == "argmin":
             z = -z
-        return torch.cat([torch.zeros_like(z), z], 1) if z.shape[1] == 1 else z
+        return _against_zero(z) if z.shape[1] == 1 else z
 
     def undone(self, scores: Tensor) -> Tensor:
         """[N, K] scores without the softmax or sigmoid that made probabilities of them."""
@@ -87,7 +92,7 @@ class Head:
         if self.kind == "labels":
             logits = self.logits(answer)
             found = F.one_hot(logits.argmax(1), self.classes).to(torch.float32)
-            return found.masked_fill(~logits.isfinite().all(1, keepdim=True), math.nan)
+            return found.masked_fill(~is_decided(logits)[:, None], math.nan)
         z = answer.flatten(1)
         column = self.tail.column
         if column is None:
@@ -100,7 +105,7 @@ class Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
 
         Args:
-            raw: rows that are not finite do not count.
+            raw: rows that name no class do not count.
             unbounded: the file's last operator can give any number, so that these are logits wherever they lie.
         """
         if self.kind == "labels":
@@ -111,7 +116,7 @@ class Head:
         if ending == "log-softmax" and not self.single:
             return replace(self, kind="log-probabilities")
         flat = raw.flatten(1).double()
-        finite = flat[flat.isfinite().all(1)]
+        finite = flat[is_decided(flat)]
         kind: Kind = "logits"
         if finite.numel() == 0 or unbounded:
             return replace(self, kind=kind)
@@ -125,6 +130,12 @@ class Head:
         elif ending == "sigmoid":
             kind = "sigmoids"
         return replace(self, kind=kind)
+
+
+def _against_zero(z: Tensor) -> Tensor:
+    """[N, 1] logits of the second of two classes to [N, 2]; +inf, beside which nothing counts, as its equal -inf."""
+    certain = z == math.inf
+    return torch.cat([torch.where(certain, -math.inf, 0.0).to(z), z.masked_fill(certain, 0.0)], 1)
 
 
 def _against_the_rest(z: Tensor, column: int, ending: Ending) -> Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from robaudit.target.answers import is_decided, predictions
 from robaudit.target.head import Head
 
-__all__ = ["Parity", "compare", "difference"]
+__all__ = ["Parity", "compare", "difference", "differences", "size_of"]
 
 BATCH = 64
 """Points that are compared at once."""
@@ -24,6 +26,8 @@ measured, not assumed: most quantised files are met to the last bit, and a step 
 """
 TIE = 1e-4
 """Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
+ROUNDED = math.log(1e-6)
+"""A logarithm of -inf, of a probability that rounded to 0, equals one below this; half precision ends at log 6e-8."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def compare(
     *,
     rounds: bool = False,
 ) -> Parity:
-    """Compare on [N, *shape] points; one that neither answers with finite numbers counts as equal.
+    """Compare on [N, *shape] points; one to which both answers name no class counts as equal.
 
     Args:
         u: points.
@@ -70,29 +74,30 @@ def compare(
         with torch.no_grad():
             answer = answers(part)
             found = head.replayed(answer).double()
-        finite = expected.isfinite().all(1)
-        equal += int((~finite & ~found.isfinite().all(1)).sum())
-        if not bool(finite.any()):
+        decided = is_decided(expected)
+        equal += int((~decided & ~is_decided(found)).sum())
+        if not bool(decided.any()):
             continue
-        expected, found = expected[finite], found[finite]
+        expected, found = expected[decided], found[decided]
         if head.kind == "labels":  # the file tells no margin; the twin does
-            logits = head.logits(answer).double()[finite]
+            logits = head.logits(answer).double()[decided]
             behind = logits.amax(1) - logits.gather(1, expected.argmax(1, keepdim=True))[:, 0]
-            equal += int((behind <= TIE * float(logits.abs().amax())).sum())
+            equal += int((behind <= TIE * size_of(logits)).sum())
             continue
-        size = float(expected.abs().amax().clamp_min(1e-12))
+        size = max(size_of(expected), 1e-12)
         largest = max(largest, size)
         if unoptimised is not None:
-            few = part[finite.to(part.device)][:NOISY]
+            few = part[decided.to(part.device)][:NOISY]
             again = unoptimised(few)
             if again is None:
                 unoptimised = None
             else:
                 floor = max(floor, difference(expected[: len(few)], again.double()))
                 floor = max([floor, *_differences(few, expected, scores)]) if rounds else floor
-        behind = expected.amax(1) - expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
-        equal += int((behind <= max(TIE * size, floor)).sum())
-        worst = max(worst, difference(expected, found))
+        named = predictions(found)
+        behind = expected.amax(1) - expected.gather(1, named.clamp_min(0)[:, None])[:, 0]
+        equal += int(((behind <= max(TIE * size, floor)) & (named >= 0)).sum())
+        worst = max(worst, difference(expected, found, logarithms=head.logarithms))
     return Parity(len(u), equal / len(u), worst / largest, None if unoptimised is None else floor / largest)
 
 
@@ -106,9 +111,27 @@ def _differences(u: Tensor, expected: Tensor, scores: Callable[[Tensor], Tensor]
     return found
 
 
-def difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference; infinite where only one of two is finite."""
-    both = a.isfinite() & b.isfinite()
-    if bool((a.isfinite() != b.isfinite()).any()):
-        return float("inf")
-    return float((a - b)[both].abs().amax()) if bool(both.any()) else 0.0
+def size_of(scores: Tensor) -> float:
+    """The largest absolute value, what is not finite left aside."""
+    kept = scores[scores.isfinite()]
+    return float(kept.abs().amax()) if kept.numel() else 0.0
+
+
+def difference(a: Tensor, b: Tensor, *, logarithms: bool = False) -> float:
+    """Largest of :func:`differences`."""
+    return float(differences(a, b, logarithms=logarithms).amax()) if a.numel() else 0.0
+
+
+def differences(a: Tensor, b: Tensor, *, logarithms: bool = False) -> Tensor:
+    """|a - b|, 0 where both are the same infinity or NaN, and infinite where only one of them is finite.
+
+    Args:
+        a, b: scores.
+        logarithms: of probabilities, of which one that rounds to 0 gives -inf.
+    """
+    same = (a == b) | (a.isnan() & b.isnan())
+    if logarithms:
+        none = float("-inf")
+        same |= ((a == none) & (b < ROUNDED)) | ((b == none) & (a < ROUNDED))
+    away = (a - b).abs()
+    return torch.where(same, 0.0, torch.where(away.isnan(), float("inf"), away))

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.answers import is_decided
 from robaudit.target.head import Head
 from robaudit.target.interface import Interface
 from robaudit.target.outputs import Choice, FileOutput, choose_output
+from robaudit.target.parity import differences, size_of
 from robaudit.target.peel import Tail
 from robaudit.target.sidecar import class_names
 from robaudit.target.spec import InputSpec
@@ -153,14 +155,15 @@ def _proved(head: Head, answer: Tensor, raw: Tensor) -> bool:
     found, expected = head.replayed(answer).double(), head.scores(raw).double()
     if found.shape != expected.shape:
         return False
-    rows = found.isfinite().all(1) & expected.isfinite().all(1)
+    rows = is_decided(found) & is_decided(expected)
     if not bool(rows.any()):
         return True
     found, expected = found[rows], expected[rows]
     if head.kind == "labels":
         equal = found.argmax(1) == expected.argmax(1)
     else:
-        equal = (found - expected).abs().amax(1) <= PROOF * float(expected.abs().amax().clamp_min(1e-12))
+        away = differences(found, expected, logarithms=head.logarithms).amax(1)
+        equal = away <= PROOF * max(size_of(expected), 1e-12)
     return float(equal.double().mean()) >= AGREEMENT
 
 

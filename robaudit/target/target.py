@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError
+from robaudit.target.answers import is_decided, predictions
 from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.parity import Parity, compare, difference
+from robaudit.target.parity import Parity, compare, difference, size_of
 from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
 
@@ -120,7 +121,7 @@ class Target:
             return scores
         with torch.no_grad():
             logits = self.logits(u).to(scores.dtype)
-        same = (logits.argmax(1) == scores.argmax(1)) & logits.isfinite().all(1) & scores.isfinite().all(1)
+        same = (predictions(logits) == predictions(scores)) & is_decided(scores)
         return torch.where(same[:, None], logits, scores)
 
     def labels(self, u: Tensor) -> Tensor:
@@ -248,7 +249,7 @@ class Target:
         raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
         self.head = self.head.measured(raw, unbounded=self.file.unbounded)
         alone = self.head.scores(raw).double()
-        size = float(alone[alone.isfinite()].abs().amax().clamp_min(1e-12)) if alone.isfinite().any() else 1.0
+        size = size_of(alone) or 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
         self.repeat_deviation = max(difference(alone[: len(u)], again) for again in repeats) / size
         if self.spec.batch is not None:
@@ -267,7 +268,7 @@ class Target:
         self.batch_invariant = self.batch_deviation <= limit and same
 
     def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
-        """Compare twin and file on [N, *shape] points; one that neither answers with finite numbers counts as equal.
+        """Compare twin and file on [N, *shape] points; one to which both answers name no class counts as equal.
 
         Args:
             u: points.

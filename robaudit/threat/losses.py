@@ -1,4 +1,7 @@
-"""Losses that an attack maximises. Each is invariant to a shift of all logits."""
+"""Losses that an attack maximises. Each is invariant to a shift of all logits.
+
+A logit may be -inf: value and gradient are then those without that class, so long as another one is left.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robaudit.threat.masked import floored, is_masked
 
 __all__ = [
     "LOSSES",
@@ -51,7 +56,7 @@ def cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     Taken of the log-odds, so that its gradient keeps its direction where the probability rounds to 1.
     """
     targeted = target >= 0
-    value = F.softplus(_odds(logits, torch.where(targeted, target, label)))
+    value = F.softplus(_odds(floored(logits), torch.where(targeted, target, label)))
     return torch.where(targeted, -value, value)
 
 
@@ -59,6 +64,7 @@ def margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """max over other classes minus the label's logit; mirrored where targeted (Carlini & Wagner 2017, f6)."""
     targeted = target >= 0
     reference = torch.where(targeted, target, label)
+    logits = floored(logits)
     value = _others(logits, reference) - _at(logits, reference)
     return torch.where(targeted, -value, value)
 
@@ -69,7 +75,7 @@ def log_odds(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     Its gradient points where the cross-entropy's does, but does not vanish in float where p rounds to 1.
     """
     targeted = target >= 0
-    value = _odds(logits, torch.where(targeted, target, label))
+    value = _odds(floored(logits), torch.where(targeted, target, label))
     return torch.where(targeted, -value, value)
 
 
@@ -82,6 +88,7 @@ def probability_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """
     targeted = target >= 0
     reference = torch.where(targeted, target, label)
+    logits = floored(logits)
     rival = logits.scatter(1, reference[:, None], float("-inf")).argmax(1)
     own, other = _odds(logits, reference), _odds(logits, rival)
     behind = torch.sigmoid(-other) - (1 - torch.sigmoid(own))
@@ -110,11 +117,8 @@ def dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """
     if logits.shape[1] < 3:
         raise ValueError("the DLR loss needs at least three classes")
-    top = logits.topk(min(4, logits.shape[1]), dim=1).values
-    untargeted = (_others(logits, label) - _at(logits, label)) / (top[:, 0] - top[:, 2] + 1e-12)
-    scale = top[:, 0] - 0.5 * (top[:, 2] + top[:, -1]) + 1e-12  # of three classes: as above
-    aimed = (_at(logits, target.clamp_min(0)) - _at(logits, label)) / scale
-    return torch.where(target >= 0, aimed, untargeted)
+    lead = margin(logits, label, torch.full_like(target, -1))
+    return torch.where(target >= 0, _ratio_towards(logits, label, target), lead / _spread(logits, 3))
 
 
 def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
@@ -125,9 +129,24 @@ def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """
     if logits.shape[1] < 4:
         raise ValueError("the targeted DLR loss needs at least four classes")
-    top = logits.topk(4, dim=1).values
-    scale = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3]) + 1e-12
+    return _ratio_towards(logits, label, target)
+
+
+def _ratio_towards(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    scale = _spread(logits, 4)
+    logits = floored(logits)
     return (_at(logits, target.clamp_min(0)) - _at(logits, label)) / scale
+
+
+def _spread(logits: Tensor, places: int) -> Tensor:
+    """[N] lead of the largest logit over the third, or over the middle between the third and the fourth.
+
+    Where the fourth is missing or masked, the third stands for it; where the third is, no ratio is left, and 1 does.
+    """
+    kept = (~is_masked(logits)).sum(1)
+    top = floored(logits).topk(min(places, logits.shape[1]), dim=1).values
+    last = torch.where(kept >= places, top[:, -1], top[:, 2])
+    return torch.where(kept >= 3, top[:, 0] - 0.5 * (top[:, 2] + last) + 1e-12, 1.0)
 
 
 LOSSES: dict[str, Loss] = {

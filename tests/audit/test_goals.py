@@ -44,6 +44,19 @@ def test_no_goal_is_ever_the_label_and_each_follows_from_the_scores(scores, text
         assert reached == [scores[c] for c in others[: 3 if text == "every:3" else None]]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("least-likely", (0,)), ("second-likely", (4,)), ("every", (4, 0)), ("every:1", (4,)), ("class:1", (1,))],
+)
+def test_a_class_that_the_model_rules_out_is_not_sought(text, expected) -> None:
+    scores = np.array([-3.0, -np.inf, 5.0, -np.inf, 1.0])
+    assert make(text)(0, 2, scores, "digest").classes == expected
+    drawn = {make("random")(0, 2, scores, str(i)).classes[0] for i in range(40)}
+    assert drawn == {0, 4}
+    none = np.where(np.arange(5) == 2, 1.0, -np.inf)
+    assert len(make(text)(0, 2, none, "digest").classes) >= 1
+
+
 @given(st.integers(0, 2**32), st.lists(st.text("abc", min_size=1), unique=True, min_size=2), st.randoms())
 def test_a_random_class_does_not_depend_on_place_or_order(seed, digests, random) -> None:
     choose = make("random", 7, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict
+from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head
 from robaudit.threat.arrays import admissible
 from robaudit.threat.model import ThreatModel
@@ -232,7 +234,7 @@ def test_admissible_in_numpy_is_admissible_in_torch(norm, seed, eps, fixed) -> N
 
 
 rows = st.lists(
-    st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 0.5, 1.0, float("nan"), float("inf")])),
+    st.one_of(st.floats(-2, 2, width=32), st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, -math.inf])),
     min_size=1,
     max_size=5,
 )
@@ -242,9 +244,26 @@ rows = st.lists(
 @given(rows, st.sampled_from(["logits", "probabilities", "log-probabilities", "sigmoids"]))
 def test_the_class_of_scores_is_that_of_the_head(row, kind) -> None:
     raw = np.array([row], np.float32)
-    scores = Head("y", kind, single=len(row) == 1).scores(torch.from_numpy(raw))[0]
-    expected = int(scores.argmax()) if bool(scores.isfinite().all()) else None
-    assert predicted(raw, kind, max(2, len(row))) == expected
+    scores = Head("y", kind, single=len(row) == 1).scores(torch.from_numpy(raw))
+    expected = int(predictions(scores)[0])
+    assert predicted(raw, kind, max(2, len(row))) == (None if expected == OPEN else expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "expected"),
+    [
+        ([-math.inf, 2.0, 1.0], "logits", 1),
+        ([-math.inf, -math.inf, -3.0], "log-probabilities", 2),
+        ([math.inf, 2.0], "logits", None),
+        ([-math.inf, -math.inf], "logits", None),
+        ([-math.inf, math.nan, 1.0], "logits", None),
+        ([-math.inf], "logits", 0),
+        ([math.inf], "logits", 1),
+        ([math.nan], "logits", None),
+    ],
+)
+def test_minus_infinity_is_a_score(row, kind, expected) -> None:
+    assert predicted(np.array([row], np.float32), kind, max(2, len(row))) == expected
 
 
 @given(st.integers(-2, 6))

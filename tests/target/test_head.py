@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head
+from robaudit.target.parity import differences
 from robaudit.target.peel import Tail
 
 Z = torch.tensor([[2.0, -1.0, 0.5], [-3.0, 4.0, 0.0]], dtype=torch.float64)
@@ -36,6 +39,39 @@ def test_rows_that_are_not_finite_do_not_count():
     raw = torch.cat([Z.softmax(1), torch.full((1, 3), float("nan"), dtype=Z.dtype)])
     assert Head("y").measured(raw).kind == "probabilities"
     assert Head("y").measured(raw[2:]).kind == "logits"
+
+
+def test_minus_infinity_is_a_score():
+    masked = Z.clone()
+    masked[:, 2] = -torch.inf
+    assert Head("y").measured(masked).kind == "logits"
+    assert Head("y").measured(masked.log_softmax(1)).kind == "log-probabilities"
+    single = Head("y", single=True).scores(torch.tensor([[-torch.inf], [torch.inf], [torch.nan]]))
+    assert predictions(single).tolist() == [0, 1, OPEN]
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_one_rule_says_which_answers_name_a_class(kind):
+    inf, nan = np.inf, np.nan
+    rows = [
+        [-inf, 2.0, 1.0],
+        [-inf, -inf, -9.0],
+        [-inf, -inf, -inf],
+        [0.0, inf, 1.0],
+        [9.0, nan, -inf],
+        [1.0, 0.0, 0.0],
+    ]
+    found = predictions(kind(rows))
+    assert found.tolist() == [1, 2, OPEN, OPEN, OPEN, 0]
+
+
+def test_infinities_on_both_sides_are_equal():
+    inf = torch.inf
+    a = torch.tensor([[1.0, -inf, -inf, inf, torch.nan]])
+    b = torch.tensor([[1.5, -inf, -90.0, -inf, torch.nan]])
+    assert differences(a, b).tolist() == [[0.5, 0, inf, inf, 0]]
+    assert differences(a[:, :3], b[:, :3], logarithms=True).tolist() == [[0.5, 0, 0]]
+    assert differences(a[:, :3], torch.tensor([[1.0, -inf, -5.0]]), logarithms=True).tolist() == [[0, 0, inf]]
 
 
 def test_logits_undo_the_softmax():

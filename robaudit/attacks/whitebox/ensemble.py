@@ -17,6 +17,7 @@ from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import momentum_step, steepest_step
 from robaudit.threat.hyperplanes import dual_size
 from robaudit.threat.losses import Loss, cross_entropy, margin, targeted_dlr
+from robaudit.threat.masked import floored, is_masked
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, none_of, select
 
@@ -35,6 +36,7 @@ NEVER, ANY = float("-inf"), float("inf")
 
 def _towards(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """The target's logit minus the label's."""
+    logits = floored(logits)
     return (logits.gather(1, target.clamp_min(0)[:, None]) - logits.gather(1, label[:, None]))[:, 0]
 
 
@@ -46,7 +48,9 @@ def soft_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """
     fixed = logits.detach()
     top = fixed.amax(1, keepdim=True)
-    scale = (top - fixed.mean(1, keepdim=True)).clamp_min(1e-12)
+    kept = ~is_masked(fixed)
+    mean = fixed.masked_fill(~kept, 0.0).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
+    scale = (top - mean).clamp_min(1e-12)
     return cross_entropy(SHARPNESS * (logits - top) / scale, label, target)
 
 
@@ -171,7 +175,7 @@ class Ensemble(SlotAttack[State]):
         """Begin at the sample, with the likeliest classes for targets."""
         zero = torch.zeros_like(problem.label)
         count = min(self.targets, problem.classes - 1)
-        others = problem.clean.scatter(1, problem.label[:, None], float("-inf"))
+        others = floored(problem.clean).scatter(1, problem.label[:, None], float("-inf"))
         aims = others.topk(count, 1).indices
         if bool((problem.goal >= 0).any()):
             aims = problem.goal[:, None]

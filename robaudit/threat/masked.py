@@ -1,0 +1,29 @@
+"""Classes with a logit of -inf, of which a search needs numbers that can be added and subtracted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["floored", "is_masked"]
+
+DEPTH = 1e4
+"""How far below the others a masked class is put, over 1 plus the largest of their absolute values."""
+
+
+def is_masked(logits: Tensor) -> Tensor:
+    """Bool like ``logits``: classes that the model rules out."""
+    return logits == float("-inf")
+
+
+def floored(logits: Tensor) -> Tensor:
+    """Logits [..., K] with -inf replaced by a number so far below the others that no softmax or rank feels it.
+
+    That number is a constant: no slope leads through a masked class. NaN and +inf stay.
+    """
+    masked = is_masked(logits)
+    if masked.device.type == "cpu" and not bool(masked.any()):
+        return logits
+    size = logits.detach().masked_fill(masked, 0.0).abs().amax(-1, keepdim=True)
+    floor = (-DEPTH * (1 + size)).clamp_min(torch.finfo(logits.dtype).min / 8)
+    return torch.where(masked, floor, logits)
