@@ -14,7 +14,7 @@ from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
 from robaudit.threat.masked import floored
 from robaudit.threat.norms import Norm
 
-__all__ = ["Boundary", "least_step", "nearest_boundary", "rivals"]
+__all__ = ["Boundary", "beyond_rounding", "least_step", "nearest_boundary", "rivals"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,21 @@ class Boundary:
 
 
 def least_step(problem: Problem) -> float:
-    """A length that rounding does not swallow, for steps that spread as the norm's do (in L1 on one feature)."""
+    """How far past a boundary a step must lead, for steps that spread as the norm's do (in L1 on one feature).
+
+    Newton's steps end on the boundary itself, where the last bit of the model's answer would decide the class, and
+    with it the whole way from there: see :func:`beyond_rounding`.
+    """
     spread = math.sqrt(math.prod(problem.shape)) if problem.norm is Norm.L2 else 1.0
-    return 4 * torch.finfo(problem.x.dtype).eps * spread
+    return beyond_rounding(problem.x.dtype) * spread
+
+
+def beyond_rounding(dtype: torch.dtype) -> float:
+    """A share far above the rounding of a model's answers and far below what matters: eps^(2/3), 4e-11 or 2e-5.
+
+    A point that is aimed at a boundary is moved past it by this share, so that no outcome hangs on the last bit.
+    """
+    return float(torch.finfo(dtype).eps ** (2 / 3))
 
 
 def rivals(problem: Problem, count: int) -> Tensor:

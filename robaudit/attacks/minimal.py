@@ -18,6 +18,9 @@ __all__ = ["MinimalNormAttack", "Search"]
 
 OVERSHOOT = 1.0003
 """How much further than the linearised boundary a polished point lies, so that rounding does not deny it."""
+LEAST_GAIN = 1e-4
+"""Share by which a point on the linearised boundary must be nearer than the best one to be tried: where the boundary is
+flat, polishing finds the same point again, and rounding would decide which of the two is nearer."""
 SHRINK = 0.98
 """Where the linearised boundary is no nearer than the best point, this share of its perturbation is tried."""
 
@@ -92,6 +95,6 @@ def _polished(problem: Problem, answer: Answer, smallest: Smallest) -> Tensor:
     back = (answer.gradient * (x - answer.points)).flatten(1).sum(1)
     near = nearest_on_hyperplane(problem.norm, x, answer.gradient, answer.loss + back, problem.fixed)
     near = problem.clip(x + (near - x) * OVERSHOOT)
-    useless = distance(problem.norm, near - x) >= smallest.distance
+    useless = distance(problem.norm, near - x) >= smallest.distance * (1 - LEAST_GAIN)
     near = select(useless, x + (smallest.point - x) * SHRINK, near)
     return select(answer.fooled | ~smallest.found, near, (answer.points + smallest.point) / 2)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.boundaries import least_step, nearest_boundary, rivals
+from robaudit.attacks.boundaries import beyond_rounding, least_step, nearest_boundary, rivals
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
@@ -157,10 +157,11 @@ class _FAB(SlotAttack[State]):
         )
 
     def _share(self, state: State) -> Tensor:
-        """[S] where the margin would be zero if it were linear between the interval's ends (section 2.5)."""
+        """[S] just past where the margin would be zero if it were linear between the interval's ends (section 2.5)."""
         rise = (state.high_margin - state.low_margin).clamp_min(1e-30)
         zero = (-state.low_margin / rise).clamp(0.0, 1.0)
-        return state.low + (state.high - state.low) * zero
+        share = state.low + (state.high - state.low) * zero + beyond_rounding(state.end.dtype)
+        return torch.minimum(share, state.high)
 
     def _between(self, problem: Problem, state: State) -> Tensor:
         return problem.x + per_slot(self._share(state), state.end) * (state.end - problem.x)

@@ -22,6 +22,9 @@ __all__ = ["FMN"]
 
 OVERSHOOT = 1.001
 """The linearised boundary is stepped over by this factor: steps that only just reach it converge without fooling."""
+LEAST_GROWTH = 1e-4
+"""Share by which the ball grows at least until something fools: on a sphere, steps of less come ever nearer to the
+boundary, until the last bit of the model's answer decides on which side they are."""
 
 
 @dataclass
@@ -98,7 +101,7 @@ class FMN(MinimalNormAttack[State]):
             assert answer.loss is not None
             slope = dual_size(problem.norm, answer.gradient.flatten(1))
             gap = answer.loss.double().abs() / slope.clamp_min(1e-12) * OVERSHOOT
-            reach = distance(problem.norm, state.point - problem.x) + gap
+            reach = distance(problem.norm, state.point - problem.x) * (1 + LEAST_GROWTH) + gap
             shrunk = torch.minimum(radius * (1 - gamma), smallest.distance)
             radius = torch.where(answer.fooled, shrunk, torch.where(smallest.found, radius * (1 + gamma), reach))
         return torch.minimum(radius, farthest(problem)).clamp_min(0.0)
