@@ -86,11 +86,55 @@ def network(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
     return FakeFile(module, classes, shape)
 
 
-def samples_for(target: FakeFile, count: int, seed: int = 1, order: list[int] | None = None) -> list[Sample]:
-    """Samples around the middle of the box, labelled by the model itself."""
+def rectified(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
+    """A piecewise linear two-layer network in float64, whose boundaries many steps meet exactly."""
+    torch.manual_seed(seed)
+    size = int(np.prod(shape))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.ReLU(), nn.Linear(32, classes))
+    with torch.no_grad():
+        module[1].weight.mul_(4)
+        module[3].bias.sub_(module(torch.full((1, *shape), 0.5))[0])
+    return FakeFile(module, classes, shape)
+
+
+class _Rounded(torch.autograd.Function):
+    """Moves values, on their way back gradients, by a few units in the last place."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, generator: torch.Generator, forwards: bool) -> Tensor:
+        ctx.generator, ctx.forwards = generator, forwards
+        return _moved(value, generator) if forwards else value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return gradient if ctx.forwards else _moved(gradient, ctx.generator), None, None
+
+
+def _moved(value: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.dtype)
+    return value * (1 + 4 * torch.finfo(value.dtype).eps * noise)
+
+
+class Rounded(nn.Module):
+    """A module as another processor would compute it: every logit and gradient differs in its last bits."""
+
+    def __init__(self, inner: nn.Module, seed: int) -> None:
+        super().__init__()
+        self.inner, self.generator = inner, torch.Generator().manual_seed(seed)
+
+    def forward(self, u: Tensor) -> Tensor:
+        inner = self.inner(_Rounded.apply(u, self.generator, False))
+        return _Rounded.apply(inner, self.generator, True)
+
+
+def samples_for(
+    target: FakeFile, count: int, seed: int = 1, order: list[int] | None = None, spread: float = 0.2
+) -> list[Sample]:
+    """Samples around the middle of the box, labelled by the model itself; of a large spread many lie in its corners."""
     generator = torch.Generator().manual_seed(seed)
-    u = 0.5 + 0.2 * torch.randn(count, *target.shape, generator=generator, dtype=torch.float64)
-    u = u.clamp(0.05, 0.95).to(target.dtype)
+    u = 0.5 + spread * torch.randn(count, *target.shape, generator=generator, dtype=torch.float64)
+    edge = 0.05 if spread <= 0.2 else 0.0
+    u = u.clamp(edge, 1 - edge).to(target.dtype)
     scores = target.scores(u)
     found = [
         Sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,8 @@ TIE = 1e-4
 """Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
 ROUNDED = math.log(1e-6)
 """A logarithm of -inf, of a probability that rounded to 0, equals one below this; half precision ends at log 6e-8."""
+CANCELLED = float(torch.finfo(torch.float32).eps) / TIE
+"""Share of what is summed below which a score is the remainder of a cancellation: its rounding alone passes ``TIE``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Parity:
     Args:
         n: inputs compared.
         argmax_agreement: share with equal predictions; a tie within ``TIE`` or the noise floor is equal.
-        relative_difference: largest difference over the largest score; 0 where the file returns labels.
+        relative_difference: largest difference over the largest score, or over a share of what is summed in it where
+            the terms all but cancel; 0 where the file returns labels.
         noise: the same between the runtime with and without its optimisations and, in a quantised file, between
             inputs that differ in the last place; None where it was not measured.
     """
@@ -56,6 +59,7 @@ def compare(
     unoptimised: Callable[[Tensor], Tensor | None] | None,
     *,
     rounds: bool = False,
+    terms: Sequence[Tensor] = (),
 ) -> Parity:
     """Compare on [N, *shape] points; one to which both answers name no class counts as equal.
 
@@ -66,6 +70,7 @@ def compare(
         answers: of the twin.
         unoptimised: scores of the file by a runtime without optimisations, None where it has none.
         rounds: the file is quantised.
+        terms: the twin's constants, which its sums are made of.
     """
     equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
     for start in range(0, len(u), BATCH):
@@ -96,9 +101,44 @@ def compare(
                 floor = max([floor, *_differences(few, expected, scores)]) if rounds else floor
         named = predictions(found)
         behind = expected.amax(1) - expected.gather(1, named.clamp_min(0)[:, None])[:, 0]
+        apart = difference(expected, found, logarithms=head.logarithms)
+        if apart > TIE * size or bool((behind > TIE * size).any()):
+            row = int((expected - found).nan_to_num(0.0).abs().amax(1).argmax())
+            place = part[decided.to(part.device)][row : row + 1]
+            size = max(size, CANCELLED * summed(place, lambda u: head.replayed(answers(u)), terms))
+            largest = max(largest, size)
         equal += int(((behind <= max(TIE * size, floor)) & (named >= 0)).sum())
-        worst = max(worst, difference(expected, found, logarithms=head.logarithms))
+        worst = max(worst, apart)
     return Parity(len(u), equal / len(u), worst / largest, None if unoptimised is None else floor / largest)
+
+
+def summed(u: Tensor, scores: Callable[[Tensor], Tensor], terms: Sequence[Tensor]) -> float:
+    """The size of what is summed in the largest score: that of its terms, before any of them cancel.
+
+    In a sum of products the derivative by a factor, times the factor, is the sum of the terms that it stands in; the
+    sum of their sizes over a layer's weights, or over the input, bounds the sum of the terms' sizes from below. Rounding
+    is a share of that, however small the score itself is.
+
+    Args:
+        u: [1, *shape] a point.
+        scores: [1, ...] that a model gives there, with a gradient.
+        terms: float tensors that the model computes with, besides ``u``.
+    """
+    factors = [u.detach().clone(), *(t for t in terms if t.is_floating_point() and t.is_leaf)]
+    with torch.no_grad():  # what a model prepares for this shape must not keep a graph
+        scores(factors[0])
+    for factor in factors:
+        factor.requires_grad_()
+    try:
+        with torch.enable_grad():
+            value = scores(factors[0]).flatten()
+            largest = value.detach().nan_to_num(0.0, 0.0, 0.0).abs().argmax()
+            found = torch.autograd.grad(value[largest], factors, allow_unused=True)
+    finally:
+        for factor in factors:
+            factor.requires_grad_(False)
+    sizes = [float((f.detach() * g).abs().sum()) for f, g in zip(factors, found, strict=True) if g is not None]
+    return max([0.0, *(size for size in sizes if math.isfinite(size))])
 
 
 def _differences(u: Tensor, expected: Tensor, scores: Callable[[Tensor], Tensor]) -> list[float]:

@@ -281,6 +281,8 @@ class Target:
             raw = None if plain is None else plain(self.spec.to_file(part), width=width)
             return None if raw is None else self.head.scores(raw)
 
-        rounds = self.file.twin is not None and self.file.twin.is_quantised
+        twin = self.file.twin
+        rounds = twin is not None and twin.is_quantised
         usual = unoptimised if plain is not None else None
-        return compare(u, self.head, self.scores, self._answer, usual, rounds=rounds)
+        terms = [] if twin is None else list(twin.buffers())
+        return compare(u, self.head, self.scores, self._answer, usual, rounds=rounds, terms=terms)

@@ -9,7 +9,17 @@ import torch
 from attack_cases import BY_NORM, CASES, EPS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import FakeFile, Linear, attack_all, boundary_model, closed_form, network, samples_for
+from models import (
+    FakeFile,
+    Linear,
+    Rounded,
+    attack_all,
+    boundary_model,
+    closed_form,
+    network,
+    rectified,
+    samples_for,
+)
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
@@ -93,6 +103,22 @@ def test_outcome_does_not_depend_on_batch_size_or_order(name: str, norm: Norm) -
         found = attack_all(target, attack, threat, reordered, slots=slots, micro_batch=micro_batch, surrogates=target)
         assert outcome(found) == reference
     assert outcome(attack_all(target, attack, threat, samples, seed=5, surrogates=target)).keys() == (reference.keys())
+
+
+@pytest.mark.parametrize(("name", "norm"), BY_NORM)
+def test_outcome_does_not_hang_on_the_last_bit_of_an_answer(name: str, norm: Norm) -> None:
+    """Processors, batch sizes and numbers of threads round otherwise."""
+    attack, threat = small(name), ThreatModel(norm, EPS[norm])
+    for target in (network((2, 5, 5), 4, seed=2), rectified((1, 6, 6), 5, seed=4)):
+        samples = samples_for(target, 8) + [
+            dataclasses.replace(s, index=8 + s.index) for s in samples_for(target, 8, seed=5, spread=0.6)
+        ]
+        reference = attack_all(target, attack, threat, samples, slots=64, surrogates=target)
+        other = FakeFile(Rounded(target.module, 0), target.num_classes, target.shape)
+        found = attack_all(other, attack, threat, samples, slots=64, surrogates=other)
+        for index, expected in reference.items():
+            assert (found[index].success, found[index].queries) == (expected.success, expected.queries)
+            assert found[index].distance == pytest.approx(expected.distance, abs=1e-5)
 
 
 class Shifted(torch.nn.Module):

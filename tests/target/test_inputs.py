@@ -178,9 +178,11 @@ def test_a_recurrent_layer_with_a_state_of_one_row(tmp_path):
 
 
 def test_the_attacked_input_is_named(tmp_path):
-    target, u = ready(scaled(tmp_path / "m.onnx"), fixed={"x": "ones", "r": "0"}, input="s")
+    x = np.arange(1.0, 9.0)
+    fixed = {"x": ",".join(map(str, x)), "r": "0"}
+    target, u = ready(scaled(tmp_path / "m.onnx"), fixed=fixed, input="s")
     assert (target.spec.name, target.spec.shape) == ("s", (3,))
-    np.testing.assert_allclose(target.scores(u).numpy(), u.numpy() * W.sum(0), atol=1e-5)
+    np.testing.assert_allclose(target.scores(u).numpy(), u.numpy() * (x @ W), rtol=1e-5, atol=1e-6)
     assert target.gradient.available, target.gradient.reason
     assert target.parity(u).relative_difference < 1e-5
 
