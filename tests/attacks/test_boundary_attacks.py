@@ -147,7 +147,7 @@ def test_restarts_of_fab_start_elsewhere() -> None:
     once = attack_all(
         target, make_attack("fab-t", {"steps": 5, "targets": 1}), ThreatModel(LINF, 1e-3, minimal=True), samples
     )
-    assert all(results[i].distance <= once[i].distance for i in results)
+    assert all(results[i].distance <= once[i].distance + 1e-9 for i in results)
     assert all(results[i].forwards > 2.5 * once[i].forwards for i in results)
 
 
