@@ -115,9 +115,9 @@ def compare(
 def summed(u: Tensor, scores: Callable[[Tensor], Tensor], terms: Sequence[Tensor]) -> float:
     """The size of what is summed in the largest score: that of its terms, before any of them cancel.
 
-    In a sum of products the derivative by a factor, times the factor, is the sum of the terms that it stands in; the
-    sum of their sizes over a layer's weights, or over the input, bounds the sum of the terms' sizes from below. Rounding
-    is a share of that, however small the score itself is.
+    In a sum of products, a factor times the derivative by it is the sum of the terms that it stands in; the sizes of
+    these, summed over a layer's weights or over the input, bound the sizes of the terms from below. Rounding is a share
+    of that, however small the score itself is.
 
     Args:
         u: [1, *shape] a point.
