@@ -56,7 +56,7 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
     source = Data.model_validate(
         {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
     )
-    found = [*_of_data(base, facts, source, source.drawn), *_of_input(base, facts)]
+    found = [*_of_data(base, facts, source, source.asked or source.drawn), *_of_input(base, facts)]
     _refuse(next(iter(found), None), base, str(request.model), request.command)
 
 
@@ -140,7 +140,9 @@ def paired(base: Result, new: Result) -> list[tuple[Sample, Sample]]:
 
 def _most(result: Result) -> int:
     """Samples that the audit would have taken to its end."""
-    return result.data.drawn if result.sequential is None else result.sequential.most
+    if result.sequential is not None:
+        return result.sequential.most
+    return result.data.asked or result.data.drawn
 
 
 def _of_version(base: Result, version: str) -> Iterator[str]:

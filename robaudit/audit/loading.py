@@ -14,6 +14,7 @@ from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
 from robaudit.audit.meaning import apply_meaning, search_meaning
 from robaudit.audit.request import AuditRequest
+from robaudit.data.distinct import DistinctDraw
 from robaudit.data.images import bundled_dataset
 from robaudit.data.noise import noise_dataset
 from robaudit.data.open import open_dataset, peek_classes, peek_shape
@@ -38,7 +39,10 @@ class Loaded:
 
     Args:
         target: the file under audit.
-        data: the samples; ``drawn``: indices of those audited, in data order.
+        data: the samples.
+        draw: distinct inputs of them in the order in which they are drawn, ``asked`` the most to take.
+        drawn: indices of those audited, in data order; where the audit may end early, and to look at a file alone, of
+            those asked for, equal inputs among them.
         reference: labels, or the model's own answers.
         surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
         meanings: what a search found that their inputs mean, a record a model.
@@ -47,6 +51,8 @@ class Loaded:
 
     target: Target
     data: Dataset
+    draw: DistinctDraw
+    asked: int
     drawn: list[int]
     reference: Literal["labels", "model"]
     surrogates: list[Target]
@@ -93,7 +99,10 @@ def load(
     if not inspecting:
         _check_free(target.spec)
     data, reference = _data(request, target, table, inspecting)
-    drawn = data.draw(request.profile.data.samples, request.seed)
+    asked = min(request.profile.data.samples or len(data), len(data))
+    draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
+    lazily = inspecting or request.until_decided
+    drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
     goals = None if inspecting else _goals(request, target, data, table)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
     surrogates, problems = _surrogates(request, target)
@@ -108,7 +117,7 @@ def load(
         if meaning is not None:
             apply_meaning(model, meaning)
             meanings.append(meaning)
-    return Loaded(target, data, drawn, reference, surrogates, problems, meanings, goals)
+    return Loaded(target, data, draw, asked, drawn, reference, surrogates, problems, meanings, goals)
 
 
 def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | None) -> Chooser | None:

@@ -3,7 +3,7 @@ decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from robaudit.audit.events import Note, Observer, Phase
 from robaudit.audit.journal import Journal, Record
@@ -15,7 +15,7 @@ __all__ = ["run_looks"]
 
 def run_looks(
     request: AuditRequest,
-    plan: Sequence[Chunk],
+    plan: Iterable[Chunk],
     journal: Journal,
     attack: Callable[[Chunk], None],
     observer: Observer,
@@ -25,7 +25,7 @@ def run_looks(
 
     Args:
         request: with the gates.
-        plan: all looks.
+        plan: all looks, each drawn when it is come to.
         journal: takes the looks, and holds those of earlier sessions.
         attack: carries out all attacks on a chunk, as far as they are not journaled.
         observer: told of each look.
@@ -34,7 +34,9 @@ def run_looks(
     looks = settled(journal)
     if looks and looks[-1]["stopped"] is not None:
         return
-    for chunk in plan[len(looks) :]:
+    for chunk in plan:
+        if chunk.number <= len(looks):
+            continue
         if stop():
             return
         observer(Phase(f"look {chunk.number} of at most {chunk.last}", f"samples {chunk.before + 1} to {chunk.size}"))

@@ -6,6 +6,7 @@ taken only when it wins significantly, and what is taken stays *assumed*.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from robaudit.audit.journal import Record
+from robaudit.data.distinct import values_key
 from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UnreadableSampleError
 from robaudit.stats import lower_bound, paired_excess, paired_p
@@ -88,7 +90,7 @@ def search_meaning(
     tried = [_Tried(candidate) for candidate in candidates(given)]
     if len(tried) < 2 or data.labels is None:
         return None
-    order = sorted(drawn, key=lambda index: (key_of("meaning", seed, data.ids[index]), index))[: LOOKS[-1]]
+    order = _distinct(data, sorted(drawn, key=lambda index: (key_of("meaning", seed, data.ids[index]), index)))
     looks = [look for look in LOOKS if look < len(order)]
     looks.append(len(order))
     level = ALPHA / (len(looks) * (len(tried) - 1))
@@ -106,6 +108,22 @@ def search_meaning(
     finally:
         target.spec = given
     return _record(target, given, tried, labels)
+
+
+def _distinct(data: Dataset, order: Sequence[int]) -> list[int]:
+    """As many of the first as the search may use, of equal samples the first alone: copies are no further evidence."""
+    found: list[int] = []
+    seen: set[bytes] = set()
+    for index in order:
+        if len(found) == LOOKS[-1]:
+            break
+        with contextlib.suppress(UnreadableSampleError):
+            key = values_key(data.load(index))
+            if key in seen:
+                continue
+            seen.add(key)
+        found.append(index)
+    return found
 
 
 def _try(target: Target, given: InputSpec, tried: list[_Tried], data: Dataset, indices: Sequence[int]) -> list[int]:

@@ -6,10 +6,10 @@ counts: broken samples are finished before those that stand, so that counts of w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
@@ -18,7 +18,6 @@ from robaudit.audit.journal import Journal, Record
 from robaudit.audit.metrics import parse_metric
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.tally import Tally
-from robaudit.data.source import keyed_order
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.sequential import Decision, at_share, decide, design, rate_at_share
@@ -51,6 +50,7 @@ class Chunk:
         size: samples drawn until then, ``before`` until the look before.
         share: of the error.
         indices: what it adds, in data order.
+        passed: what was passed over until then as copies of inputs drawn before, as fields of the data's record.
     """
 
     number: int
@@ -59,6 +59,26 @@ class Chunk:
     before: int
     share: float
     indices: list[int]
+    passed: Record = field(default_factory=dict)
+
+
+class Ordered(Protocol):
+    """Distinct samples in the order in which they are drawn; see :class:`robaudit.data.distinct.DistinctDraw`."""
+
+    repeats: int
+
+    @property
+    def contradictions(self) -> int:
+        """Inputs that occurred with different labels."""
+        ...
+
+    def first(self, count: int) -> list[int]:
+        """The first so many, fewer where there are no more."""
+        ...
+
+    def notes(self, asked: int) -> list[str]:
+        """What was passed over, a sentence each."""
+        ...
 
 
 def sequential_gates(request: AuditRequest) -> list[GateSpec]:
@@ -88,25 +108,36 @@ def validate_sequential(request: AuditRequest) -> None:
         raise UsageError(f"--until-decided needs a gate to decide: give {need}")
 
 
-def chunks(drawn: Sequence[int], seed: int) -> list[Chunk]:
-    """The drawn samples in the order that their keyed hash gives, cut into the chunks of the looks.
+def chunks(draw: Ordered, asked: int) -> Iterator[Chunk]:
+    """The samples in the order of the draw, cut into the chunks of the looks; none is read before its chunk.
 
-    The samples until a look are those that a smaller draw would give, whatever the samples hold.
+    The samples until a look are those that a smaller draw would give, whatever the model makes of them. Where the data
+    turn out to hold fewer distinct inputs than were asked for, the look that has them all is the last and spends what
+    that of the plan would have spent: which looks are taken depends on the inputs alone, and their shares of the error
+    add up to no more than 1.
 
     Args:
-        drawn: indices of all samples that may be audited.
-        seed: of the draw.
+        draw: the samples.
+        asked: most that may be audited.
     """
-    if not drawn:
-        return [Chunk(1, 1, 0, 0, 1.0, [])]
-    plan = design(len(drawn))
-    order = keyed_order(drawn, seed)
-    found: list[Chunk] = []
+    plan = design(max(asked, 1))
     before = 0
     for number, (size, share) in enumerate(zip(plan.sizes, plan.shares, strict=True), 1):
-        found.append(Chunk(number, len(plan.sizes), size, before, share, sorted(order[before:size])))
+        found = draw.first(min(size + 1, asked))  # one more tells whether there is another look
+        last = len(found) <= size
+        passed = {"repeats": draw.repeats, "contradictions": draw.contradictions, "told": draw.notes(asked)}
+        yield Chunk(
+            number=number,
+            last=number if last else len(plan.sizes),
+            size=min(size, len(found)),
+            before=before,
+            share=plan.shares[-1] if last else share,
+            indices=sorted(found[before:size]),
+            passed=passed,
+        )
+        if last:
+            return
         before = size
-    return found
 
 
 def recorded(journal: Journal) -> list[Record]:
@@ -148,11 +179,14 @@ def completed(journal: Journal) -> Journal:
     looks = recorded(journal)
     indices = {i for look in looks for i in look["indices"]} if looks else set(journal.keyed("clean", "index"))
     found = restricted(journal, indices)
+    names = {index: record["id"] for index, record in sorted(found.keyed("clean", "index").items())}
+    changes: Record = {"indices": list(names), "ids": list(names.values()), "drawn": len(names)}
+    passed = dict(looks[-1].get("passed", {})) if looks else {}
+    told = passed.pop("told", [])
     for place, record in enumerate(found.records):
         if record["kind"] == "data":
-            pairs = [(i, name) for i, name in zip(record["indices"], record["ids"], strict=True) if i in indices]
-            changes = {"indices": [i for i, _ in pairs], "ids": [name for _, name in pairs], "drawn": len(pairs)}
-            found.records[place] = {**record, **changes}
+            notes = [*record["notes"], *told] if told else record.get("notes", [])
+            found.records[place] = {**record, **changes, **passed, "notes": notes}
     if looks:
         found.records = [record for record in found.records if record["kind"] != "attack"]
         found.records += _attacks(journal, found, looks)
@@ -194,6 +228,7 @@ def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: in
         "samples": chunk.size,
         "share": chunk.share,
         "indices": chunk.indices,
+        "passed": chunk.passed,
         "attacks": {r["id"]: [r["status"], r["reason"]] for r in journal.records[begun:] if r["kind"] == "attack"},
         "gates": gates,
         "stopped": "decided" if decided else "exhausted" if chunk.number == chunk.last else None,

@@ -6,6 +6,7 @@ Everything it learns goes into the journal; the report is built from the journal
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,17 +130,18 @@ class Session:
         if self.request.baseline is not None:
             check_loaded(self.request.baseline, self.request, facts, data_record(self.request, loaded))
         fronts = self._plan(loaded)
-        looks = chunks(loaded.drawn, self.request.seed) if self.request.until_decided else []
-        drawn = looks[0].indices if looks else loaded.drawn
+        looks = chunks(loaded.draw, loaded.asked) if self.request.until_decided else None
+        begin = next(looks) if looks is not None else None
+        drawn = loaded.drawn if begin is None else begin.indices
         self._answer(loaded, drawn)
-        store = SampleStore(loaded.data, restricted(self.journal, drawn) if looks else self.journal)
+        store = SampleStore(loaded.data, self.journal if begin is None else restricted(self.journal, drawn))
         if first is None or not store.answers or self.stop():
             return
         engine = self._engine(loaded, store, first)
-        if looks:
+        if looks is not None and begin is not None:
             run_looks(
                 self.request,
-                looks,
+                itertools.chain([begin], looks),
                 self.journal,
                 lambda chunk: self._attack_chunk(chunk, loaded, fronts, engine),
                 self.observer,

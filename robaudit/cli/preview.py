@@ -31,9 +31,10 @@ def outline(request: AuditRequest) -> list[str]:
     from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
     from robaudit.audit.plan import validate_attacks
-    from robaudit.audit.sequential import chunks, validate_sequential
+    from robaudit.audit.sequential import validate_sequential
     from robaudit.audit.threats import plan_fronts, validate_curve
     from robaudit.report.words import plain
+    from robaudit.sequential import design
 
     validate_attacks(request.profile)
     validate_curve(request.profile)
@@ -56,9 +57,9 @@ def outline(request: AuditRequest) -> list[str]:
     lines.append(f"output   {plain(target.choice.output.name)}: {plain(target.choice.why)}")
     lines.append(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
     if request.until_decided:
-        sizes = ", ".join(str(chunk.size) for chunk in chunks(loaded.drawn, request.seed))
+        sizes = ", ".join(map(str, design(loaded.asked).sizes))
         lines.append(f"looks    at {sizes} samples, until the gates are decided")
-    for note in loaded.data.notes:
+    for note in (*loaded.data.notes, *loaded.draw.notes(loaded.asked)):
         lines.append(f"         {plain(note)}")
     for sentence in assumptions(target):
         lines.append(f"assumed  {sentence}")

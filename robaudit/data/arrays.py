@@ -45,6 +45,10 @@ class ArrayDataset(Dataset):
         u: NDArray[Any] = np.clip(scaled, 0.0, 1.0).astype(np.float32)
         return u
 
+    def stored(self, index: int) -> bytes | None:
+        """The array's own bytes."""
+        return np.ascontiguousarray(self._x[index]).tobytes()
+
 
 def peek_npz(path: Path) -> tuple[int, ...] | None:
     """Canonical shape of a sample, from the header alone; None where it is no readable archive."""

@@ -69,6 +69,13 @@ class ImageDataset(Dataset):
         pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
         return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0))
 
+    def stored(self, index: int) -> bytes | None:
+        """The file's bytes, where there is one that can be opened."""
+        try:
+            return self._files[index].read_bytes()
+        except OSError:
+            return None
+
 
 @contextmanager
 def _opened(file: IO[bytes]) -> Iterator[Image.Image]:

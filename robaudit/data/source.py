@@ -49,6 +49,11 @@ class Dataset(ABC):
             UnreadableSampleError: this one cannot be read; the others can.
         """
 
+    def stored(self, index: int) -> bytes | None:
+        """What a sample's source holds of it, to tell copies that cannot be read; None where it holds nothing."""
+        del index
+        return None
+
     def draw(self, count: int | None, seed: int) -> list[int]:
         """Indices of a random subset, in data order; all where ``count`` is None or not below the size."""
         return keyed_draw(len(self), count, seed)

@@ -49,6 +49,11 @@ class TableDataset(Dataset):
         u: NDArray[Any] = np.clip((row - self._low) / self._width, 0.0, 1.0).reshape(self._shape)
         return u
 
+    def stored(self, index: int) -> bytes | None:
+        """The row's values, and its label where that is missing."""
+        row: bytes = self._table.values[index].tobytes()
+        return row + bytes([index in self._unlabelled])
+
 
 def open_table(
     table: Table,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
-from robaudit.report.facts import UPPER_BOUND, gate_words, verdict_line, withheld_words, worst_case_name
+from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
@@ -116,7 +116,7 @@ def _card(result: Result) -> dict[str, Any]:
     dataset = {
         "type": "dataset",
         "name": _text(relative_path(data.source), 300),
-        "description": f"{data.drawn} of {data.count} samples, drawn with the seed {run.seed} to evaluate the model; "
+        "description": f"{drawn_words(data)}, drawn with the seed {run.seed} to evaluate the model; "
         f"reference: {'labels' if data.reference == 'labels' else 'answers of the model itself'}",
         "contents": {"properties": _properties({"sha256": data.sha256, "kind": data.kind})},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.audit.gates import counts, is_procedural
-from robaudit.audit.result import Attack, Gate, Result
+from robaudit.audit.result import Attack, Data, Gate, Result
 from robaudit.errors import UsageError
 from robaudit.report.words import duration, plain, rate_words
 
@@ -11,6 +11,7 @@ __all__ = [
     "UPPER_BOUND",
     "applied_attacks",
     "attack_notes",
+    "drawn_words",
     "error_lines",
     "evidence_words",
     "gate_words",
@@ -30,6 +31,12 @@ NAMED_GATES = 2
 UPPER_BOUND = "An upper bound: a stronger attack can only lower it."
 LISTED_ERRORS = 20
 LISTED_CUTS = 3
+
+
+def drawn_words(data: Data) -> str:
+    """How many samples were drawn of how many, and how many repeats were passed over."""
+    told = f"{data.drawn} of {data.count} samples"
+    return told + (f" ({data.repeats} more repeat inputs and do not count)" if data.repeats else "")
 
 
 def output_words(result: Result) -> str:

@@ -14,6 +14,7 @@ from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
     attack_notes,
+    drawn_words,
     error_lines,
     evidence_words,
     gate_words,
@@ -127,7 +128,7 @@ def _head(result: Result) -> list[str]:
         rows.append(["Pairs", escaped(pairs)])
     if (stopping := stopping_words(result)) is not None:
         rows.append(["Samples", escaped(stopping, 1000)])
-    rows.append(["Data", f"{result.data.drawn} of {result.data.count} samples, {escaped(result.data.kind)}"])
+    rows.append(["Data", f"{drawn_words(result.data)}, {escaped(result.data.kind)}"])
     rows.append(["Profile", f"{escaped(result.profile.name)}, seed {result.run.seed}"])
     rows.append(["Exit code", str(verdict.exit_code)])
     return [*lines, *_table(("", ""), rows)]

@@ -17,6 +17,7 @@ from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.facts import (
     UPPER_BOUND,
+    drawn_words,
     error_lines,
     evidence_words,
     gate_words,
@@ -131,7 +132,7 @@ def _top(console: Console, result: Result) -> None:
         ("Gradient", gradient_words(result)),
         (
             "Data",
-            f"{data.source} ({data.kind}): {data.drawn} of {data.count} samples, sha256 {data.sha256[:16]}",
+            f"{data.source} ({data.kind}): {drawn_words(data)}, sha256 {data.sha256[:16]}",
         ),
     ]
     if data.classes is not None or data.class_order:

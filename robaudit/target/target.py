@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError
 from robaudit.target.answers import is_decided, predictions
 from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
+from robaudit.target.onnx_runtime import file_values
 from robaudit.target.parity import Parity, compare, difference, size_of
 from robaudit.target.readout import Readout, probes
 from robaudit.target.spec import InputSpec
@@ -110,6 +113,16 @@ class Target:
         if width is None and (alone or self.batch_invariant is False):
             width = 1
         return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
+
+    def fed(self, u: NDArray[Any]) -> NDArray[Any]:
+        """What the file is fed of one sample [*shape] in u-space, in its own type: inputs equal here are one to it."""
+        values = self.spec.file_array(u[None])
+        try:
+            dtype = np.dtype(self.spec.dtype)
+        except TypeError:  # NumPy has no bfloat16
+            kind: torch.dtype = getattr(torch, self.spec.dtype)
+            return torch.from_numpy(values).to(kind).float().numpy()
+        return file_values(values, dtype)
 
     def answered(self, u: Tensor) -> Tensor:
         """The clean answers [N, K] that attacks start from.

@@ -27,7 +27,7 @@ from robaudit.audit.sequential import (
     validate_sequential,
 )
 from robaudit.audit.tally import Tally
-from robaudit.data.source import keyed_draw
+from robaudit.data.source import keyed_draw, keyed_order
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError
 from robaudit.sequential import decide, design
@@ -36,6 +36,22 @@ STEPS = 60
 """Steps of the attack on a sample that stands; the others fall in the first few."""
 SLOTS = 128
 UNIT = unit_record("a", UnitResult(Unit(0, 0, 0), False))
+
+
+class Indices:
+    """A draw of samples that are all distinct."""
+
+    repeats = contradictions = 0
+
+    def __init__(self, drawn: list[int], seed: int) -> None:
+        self._order = keyed_order(drawn, seed)
+
+    def first(self, count: int) -> list[int]:
+        return self._order[:count]
+
+    def notes(self, asked: int) -> list[str]:
+        del asked
+        return []
 
 
 def request(*gates: GateSpec, **changes: object) -> AuditRequest:
@@ -86,7 +102,7 @@ class Audit:
         self.journal = journal or Journal(None)
         self.done = {record["sample"] for record in self.journal.of("unit")}
         drawn = list(range(len(falls)))
-        self.chunks = chunks(drawn, self.request.seed)
+        self.chunks = list(chunks(Indices(drawn, self.request.seed), len(drawn)))
         if journal is None:
             self.journal.append({"kind": "data", "indices": drawn, "ids": list(map(str, drawn)), "drawn": len(drawn)})
             self.journal.append({"kind": "plan", "attacks": [{"id": "a", "status": "ready", "norm": "linf"}]})
@@ -158,14 +174,14 @@ def test_error_rates_of_whole_audits(p: float, wrong: tuple[str, ...], record_pr
 def test_the_order_is_that_of_smaller_draws_and_looks_at_no_outcome() -> None:
     for size, seed in ((40, 0), (300, 7), (1000, 1)):
         drawn = keyed_draw(5000, size, seed)
-        parts = chunks(drawn, seed)
+        parts = list(chunks(Indices(drawn, seed), size))
         seen: list[int] = []
         for part in parts:
             seen += part.indices
             assert sorted(seen) == keyed_draw(5000, part.size, seed)
         assert sorted(seen) == drawn
         assert [part.size for part in parts] == list(design(size).sizes)
-    assert chunks([], 0)[0].indices == []
+    assert [part.indices for part in chunks(Indices([], 0), 0)] == [[]]
 
 
 @pytest.mark.parametrize("units", [1, 31, 32, 40, 47, 48, 60, 100])

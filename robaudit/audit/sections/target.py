@@ -141,7 +141,14 @@ class Data(Record):
     count: int
     """Samples available."""
     drawn: int
-    """Samples drawn for this audit."""
+    """Samples drawn for this audit, no two of them the same input to the model."""
+    asked: int | None = None
+    """Most samples that the audit would draw; fewer are drawn where the data hold fewer distinct inputs, or the audit
+    ended before."""
+    repeats: int = 0
+    """Samples passed over in drawing, because the model is fed the same of them as of one drawn before."""
+    contradictions: int = 0
+    """Drawn inputs of which copies with another label were passed over."""
     reference: Literal["labels", "model"]
     """What an answer is compared with: true labels, or the model's own clean answers (stability mode)."""
     classes: tuple[str, ...] | None = None

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from robaudit.audit.result import Result
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
-from robaudit.report.facts import attack_notes, error_lines, pairs_words, stopping_words, verdict_words
+from robaudit.report.facts import attack_notes, drawn_words, error_lines, pairs_words, stopping_words, verdict_words
 from robaudit.report.html import sections
 from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
 from robaudit.report.html.classes import class_rows
@@ -58,6 +58,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["sign"] = lambda status: SIGNS.get(status, DOUBT)
+    environment.filters["drawn"] = drawn_words
     environment.filters["path"] = relative_path
     environment.filters["rate"] = short_rate
     return environment

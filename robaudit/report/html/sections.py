@@ -11,6 +11,7 @@ from robaudit.audit.result import Attack, Gate, Result
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
+    drawn_words,
     evidence_words,
     gate_words,
     gradient_words,
@@ -217,7 +218,7 @@ def provenance(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
     samples = [
         ("Source", f"{relative_path(data.source)} ({data.kind})"),
         ("SHA-256", f"{data.sha256} (of the samples drawn, in order)"),
-        ("Samples", f"{data.drawn} of {data.count}"),
+        ("Samples", drawn_words(data)),
     ]
     if data.classes is not None or data.class_order:
         samples.append(("Classes", data.class_order or f"{len(data.classes or ())} names"))

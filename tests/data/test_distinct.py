@@ -1,0 +1,118 @@
+"""Draws of distinct inputs: what nothing repeats in is drawn as it was, and copies count once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from robaudit.data.arrays import ArrayDataset, open_npz
+from robaudit.data.distinct import DistinctDraw, values_key
+from robaudit.data.images import open_folder
+from robaudit.data.source import Dataset, keyed_draw, keyed_order
+from robaudit.data.table import read_table
+from robaudit.data.tabular import open_table
+
+
+class Counted(ArrayDataset):
+    """Counts what is read of it."""
+
+    loaded = 0
+
+    def load(self, index: int) -> NDArray[np.float32]:
+        self.loaded += 1
+        return super().load(index)
+
+
+def arrays(x: NDArray[np.float32], labels: list[int] | None = None) -> Counted:
+    names = [str(i) for i in range(len(x))]
+    y = None if labels is None else np.array(labels)
+    return Counted(x, 0.0, 1.0, source="d", kind="array", ids=names, labels=y, digest="d")
+
+
+def drawn(data: Dataset, count: int, seed: int = 0) -> tuple[list[int], DistinctDraw]:
+    draw = DistinctDraw(data, seed, lambda u: u)
+    return draw.first(count), draw
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_repeats_it_is_the_keyed_draw(seed: int) -> None:
+    data = arrays(np.random.default_rng(seed).random((50, 3), dtype=np.float32))
+    found, draw = drawn(data, 20, seed)
+    assert sorted(found) == keyed_draw(50, 20, seed)
+    assert data.loaded == 20
+    assert (draw.repeats, draw.contradictions, draw.notes(20)) == (0, 0, [])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_are_replaced_by_the_next_of_the_order(seed: int) -> None:
+    distinct = np.random.default_rng(seed).random((30, 3), dtype=np.float32)
+    which = np.random.default_rng(seed + 99).integers(0, 30, 400)
+    data = arrays(distinct[which])
+    found, draw = drawn(data, 20, seed)
+    first: dict[int, int] = {}
+    for index in keyed_order(range(400), seed):
+        first.setdefault(int(which[index]), index)
+    assert found == list(first.values())[:20]
+    assert draw.repeats == data.loaded - 20 < 100  # nothing is read that the draw did not come to
+    assert found[:7] == drawn(data, 7, seed)[0]
+    assert "distinct inputs" not in draw.notes(20)[0]
+    whole, draw = drawn(data, 400, seed)
+    assert (len(whole), draw.repeats) == (30, 370)
+    assert "the data hold 30 distinct inputs, and 400 were asked for" in draw.notes(400)[0]
+
+
+def test_contradicting_labels_are_counted_once_each() -> None:
+    x = np.repeat(np.arange(4, dtype=np.float32)[:, None] / 4, 6, 0)
+    labels = [0, 1, 2, 0, 1, 2, *[1] * 6, 0, 0, 0, 0, 0, 1, *[3] * 6]
+    found, draw = drawn(arrays(x, labels), 24)
+    assert len(found) == 4
+    assert (draw.repeats, draw.contradictions) == (20, 2)
+    assert draw.notes(24)[1].startswith("2 inputs occur with different labels, of which at most one can be right")
+    assert DistinctDraw(arrays(x, labels), 0, lambda u: u, labels=False).contradictions == 0
+    # the label of a copy is as likely to count as it is frequent
+    kept = [labels[next(i for i in drawn(arrays(x, labels), 24, seed)[0] if i // 6 == 2)] for seed in range(300)]
+    assert 0.08 < np.mean(kept) < 0.27
+
+
+def test_inputs_are_told_apart_by_what_the_model_is_fed() -> None:
+    x = np.array([[0.2], [0.2001], [0.7]], dtype=np.float32)
+    rounded = DistinctDraw(arrays(x), 0, lambda u: np.rint(u * 255).astype(np.uint8))
+    assert len(rounded.first(3)) == 2
+    assert len(drawn(arrays(x), 3)[0]) == 3
+    assert values_key(np.array([0.0, -0.0])) == values_key(np.array([-0.0, 0.0]))
+    assert values_key(np.array([0.0, 1.0])) != values_key(np.array([1.0, 0.0]))
+
+
+def test_copies_of_what_cannot_be_read_are_one_sample_too(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((6, 2)).astype(np.float32)
+    x[[1, 3, 5]] = [np.nan, 0.5]
+    np.savez(tmp_path / "d.npz", x=x)
+    data = open_npz(tmp_path / "d.npz", shape=(2,), lo=0, hi=1, num_classes=None)
+    found, draw = drawn(data, 6)
+    assert (len(found), draw.repeats) == (4, 2)
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, content in (("a", b"broken"), ("b", b"broken"), ("c", b"also broken")):
+        (folder / f"{name}.png").write_bytes(content)
+    for name, level in (("d", 10), ("e", 10), ("f", 200)):
+        Image.new("L", (8, 8), level).save(folder / f"{name}.png")
+    Image.new("L", (20, 20), 10).save(folder / "g.bmp")  # the same after resizing
+    images = open_folder(
+        folder, shape=(1, 8, 8), crop=1.0, interpolation="bicubic", num_classes=None, class_names=None, labels=None
+    )
+    found, draw = drawn(images, 7)
+    assert (len(found), draw.repeats) == (4, 3)
+
+
+def test_rows_of_a_table_are_told_apart_by_their_features(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,b,label\n1,2,0\n1,2,1\n1,2,\n1,2,\n2,1,0\n,1,0\n,1,0\n")
+    table = read_table(tmp_path / "d.csv", label_column="label")
+    data = open_table(table, shape=(2,), lo=0, hi=2, ranges=None, num_classes=2, class_names=None)
+    found, draw = drawn(data, 7)
+    # (1, 2) with a label, (1, 2) without one, (2, 1), and the row that lacks a value
+    assert (len(found), draw.repeats, draw.contradictions) == (4, 3, 1)
