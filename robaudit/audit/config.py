@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from robaudit.audit.gatespecs import check_contradictions
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.parse import read_yaml, refuse
 from robaudit.audit.profile import (
@@ -179,8 +180,11 @@ def _gates(
     for metric, name, bound in SHORT_GATES:
         if values.get(name) is not None:
             known = [gate for gate in gates if gate.metric == metric]
-            wanted = (known or [GateSpec.model_validate({"metric": metric, bound: 0.0})])[0]
-            gates = merge_gates(gates, [wanted.model_copy(update={bound: values[name]})])
+            plain = GateSpec.model_validate({"metric": metric, bound: values[name]})
+            wanted = next((gate for gate in known if getattr(gate, bound) is not None), (known or [plain])[0])
+            others = [gate for gate in known if gate is not wanted and getattr(gate, bound) is None]
+            gates = merge_gates(gates, [*others, wanted.model_copy(update={bound: values[name]})])
+    check_contradictions(gates)
     return gates
 
 

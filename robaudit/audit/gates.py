@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.gatespecs import GateSpec, check_contradictions
 from robaudit.audit.metrics import Metric, parse_metric
 from robaudit.audit.read import class_index, read
 from robaudit.audit.read_curve import Unreadable
@@ -66,7 +66,9 @@ def check_gates(
     curve: bool = True,
     baseline: bool = True,
 ) -> None:
-    """Refuse gates over attacks, checks or norms that the profile does not have; call it before the audit.
+    """Refuse gates that contradict each other, or name attacks, checks or norms that the profile does not have.
+
+    Call it before the audit.
 
     Args:
         gates: the gates.
@@ -78,6 +80,7 @@ def check_gates(
     Raises:
         UsageError: the gate, with a suggestion.
     """
+    check_contradictions(gates, radii)
     known: dict[str, Collection[str]] = {"attack": attacks, "check": checks}
     for gate in gates:
         metric = parse_metric(gate.metric)
@@ -118,6 +121,16 @@ def check_class_gates(gates: Sequence[GateSpec], names: Sequence[str] | None, co
         if metric.head == "class" and class_index(metric.subject or "", names, count) is None:
             hint = did_you_mean(metric.subject or "", names) if names else f"; they are numbered from 0 to {count - 1}"
             raise UsageError(f"the gate on {gate.metric!r}: the model has no class {metric.subject!r}{hint}")
+    check_contradictions([_by_place(gate, names, count) for gate in gates])
+
+
+def _by_place(gate: GateSpec, names: Sequence[str] | None, count: int) -> GateSpec:
+    """A gate on a class with the class by its place, whichever way it was named."""
+    metric = parse_metric(gate.metric)
+    if metric.head != "class":
+        return gate
+    place = class_index(metric.subject or "", names, count)
+    return gate.model_copy(update={"metric": f"class.{place}.{metric.name}"})
 
 
 def coverage(attacks: Sequence[Attack]) -> tuple[int, int]:

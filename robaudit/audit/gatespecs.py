@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -18,13 +18,15 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from robaudit.audit.metrics import Metric, parse_metric
+from robaudit.audit.metrics import OF_NORM, Metric, parse_metric
 from robaudit.audit.specs import Spec, parse_eps
 from robaudit.errors import UsageError
 
-__all__ = ["GateSpec", "IgnoreSpec", "check_metric", "merge_gates", "parse_gate"]
+__all__ = ["GateSpec", "IgnoreSpec", "check_contradictions", "check_metric", "merge_gates", "parse_gate"]
 
 EXPRESSION = re.compile(r"\s*(.+?)\s*(>=|≥|<=|≤)\s*([-+.\deE]+)\s*(%?)\s*")
+PERCENT = re.compile(r"\s*([-+.\deE]+)\s*%\s*")
+SURE = "a gate's confidence lies above 0.5 and below 1, such as 0.95"
 
 
 def check_metric(text: str) -> Metric:
@@ -55,7 +57,25 @@ def parse_gate(text: str) -> dict[str, Any]:
         value = float(number)
     except ValueError:
         raise UsageError(f"the gate {text!r} compares with {number!r}, which is no number") from None
-    return {"metric": metric, "min" if sign in (">=", "≥") else "max": value / 100 if percent else value}
+    bound = _share(metric, value) if percent else value
+    return {"metric": metric, "min" if sign in (">=", "≥") else "max": bound}
+
+
+def _share(metric: str, percent: float) -> float:
+    """A percentage as a share.
+
+    Raises:
+        UsageError: the metric is no share, or there is no such metric.
+    """
+    unit = check_metric(metric).family.unit
+    if unit == "distance":
+        raise UsageError(
+            f"the gate on {metric} bounds a distance, and {percent:g}% is a share; give the distance, such as 0.03"
+        )
+    if unit != "share":
+        what = "is a count" if unit == "count" else "passes or fails"
+        raise UsageError(f"the gate on {metric} takes no percentage, as {metric} {what}")
+    return percent / 100
 
 
 class IgnoreSpec(Spec):
@@ -80,8 +100,9 @@ class GateSpec(Spec):
     """Largest value that passes."""
     level: Literal["error", "warn"] = "error"
     """Whether it decides the exit code."""
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Confidence of the exact one-sided bounds."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence of the exact one-sided bounds, above 0.5: at a half or less they lie beyond the estimate, so that a
+    gate would pass that the estimate itself misses."""
     ignore: IgnoreSpec | None = None
     """An exception with its reason and last day."""
 
@@ -94,10 +115,8 @@ class GateSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _on_one_line(cls, content: Any) -> Any:
-        if not isinstance(content, str):
-            return content
         try:
-            return parse_gate(content)
+            return parse_gate(content) if isinstance(content, str) else _with_shares(content)
         except UsageError as error:
             raise ValueError(str(error)) from error
 
@@ -116,14 +135,85 @@ class GateSpec(Spec):
             raise ValueError(f"the gate on {self.metric} needs a min or a max")
         if unit == "share" and not all(0 <= bound <= 1 for bound in bounds):
             raise ValueError(f"a bound on {self.metric} is a share between 0 and 1")
-        if len(bounds) == 2 and bounds[0] > bounds[1]:
-            raise ValueError(f"the gate on {self.metric} can never pass: its min is above its max")
+        try:
+            check_contradictions([self])
+        except UsageError as error:
+            raise ValueError(str(error)) from error
         return self
 
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         return content if self.ignore is not None else {k: v for k, v in content.items() if k != "ignore"}
+
+
+def _with_shares(content: Any) -> Any:
+    """A gate's map with bounds such as ``20%`` as shares.
+
+    Raises:
+        UsageError: a percentage of what is no share, or a confidence outside of (0.5, 1).
+    """
+    if not isinstance(content, Mapping):
+        return content
+    found = dict(content)
+    for name in ("min", "max"):
+        percent = PERCENT.fullmatch(found[name]) if isinstance(found.get(name), str) else None
+        if percent is not None and isinstance(found.get("metric"), str):
+            found[name] = _share(found["metric"], _number(percent[1], found[name]))
+    confidence = found.get("confidence")
+    if isinstance(confidence, str) and (percent := PERCENT.fullmatch(confidence)):
+        found["confidence"] = confidence = _number(percent[1], confidence) / 100
+    if isinstance(confidence, int | float) and not 0.5 < confidence < 1:
+        raise UsageError(f"{SURE}, not {confidence:g}")
+    return found
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{whole!r} is no percentage") from None
+
+
+def check_contradictions(gates: Sequence[GateSpec], radii: Mapping[str, float] | None = None) -> None:
+    """Refuse gates on one figure of which one at least can never pass.
+
+    Args:
+        gates: all that are to be decided.
+        radii: of the threat models by norm, the main one first, which tells what else names the worst case.
+
+    Raises:
+        UsageError: a min lies above a max; or on it, where the figure has an interval.
+    """
+    lows: dict[object, tuple[float, str]] = {}
+    highs: dict[object, tuple[float, str]] = {}
+    for gate in gates:
+        metric = parse_metric(gate.metric)
+        figure = _figure(metric, radii or {})
+        if gate.min is not None:
+            lows[figure] = max(lows.get(figure, (gate.min, gate.metric)), (gate.min, gate.metric))
+        if gate.max is not None:
+            highs[figure] = min(highs.get(figure, (gate.max, gate.metric)), (gate.max, gate.metric))
+        if figure not in lows or figure not in highs:
+            continue
+        (low, below), (high, above) = lows[figure], highs[figure]
+        who = f"the gate on {below}" if len(gates) == 1 else f"the gates {below}>={low:g} and {above}<={high:g}"
+        if low > high:
+            raise UsageError(f"{who} can never pass: {'its' if len(gates) == 1 else 'the'} min is above the max")
+        if low == high and metric.family.interval not in ("none", "order statistics"):
+            raise UsageError(f"{who} can never pass: min and max are both {low:g}, and the figure has an interval")
+
+
+def _figure(metric: Metric, radii: Mapping[str, float]) -> object:
+    """What a metric is of: the same for all ways to name it."""
+    name = "rate_alone" if (metric.head, metric.name) == ("attack", "robust_accuracy") else metric.name
+    worst = metric.subject is None and radii and metric.name in OF_NORM
+    norm, eps = metric.norm, None if metric.eps is None else parse_eps(metric.eps, metric.norm or "any")
+    if worst and norm is None and (eps is not None or len(radii) == 1):
+        norm = next(iter(radii))
+    if worst and norm is not None and norm in radii and eps is None:
+        eps = radii[norm]
+    return metric.head, name, metric.subject, norm, None if eps is None else f"{eps:.12g}"
 
 
 def merge_gates(base: Sequence[GateSpec], extra: Sequence[GateSpec]) -> tuple[GateSpec, ...]:

@@ -41,7 +41,7 @@ def diff(
 
     from robaudit.audit.compare import with_comparison
     from robaudit.audit.gates import compares
-    from robaudit.audit.gatespecs import merge_gates
+    from robaudit.audit.gatespecs import check_contradictions, merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import OnInconclusive, conclude
     from robaudit.cli.gate import choice, gates_of, gates_on_line, print_gates
@@ -66,6 +66,7 @@ def diff(
     baseline, source = load_result(result_path(base)), result_path(new)
     result = with_comparison(load_result(source), baseline)
     gates = [entry for entry in merge_gates(gates_of(result), asked) if compares(entry.metric)]
+    check_contradictions(gates)
     decided = conclude(result, gates, undecided)
     if format == "json":
         write_json(json.loads(decided.to_json()))

@@ -54,8 +54,8 @@ def _validate(names: Names) -> None:
         try:
             profile = load_profile(name)
             validate_attacks(profile)
-            norms = [part.threat.norm for part in single_threats(profile)]
-            check_gates(profile.gates, attack_keys(profile), list(profile.checks), norms)
+            radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
+            check_gates(profile.gates, attack_keys(profile), list(profile.checks), list(radii), radii=radii)
             typer.echo(f"{plain(name)}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
         except UsageError as error:
             wrong.append(error if name in str(error) else UsageError(f"{name}: {error}"))
