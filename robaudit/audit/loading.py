@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from robaudit.audit.gates import check_class_gates
 from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
-from robaudit.audit.meaning import apply_meaning, search_meaning
+from robaudit.audit.meaning import LOOKS, apply_meaning, distinct_samples, search_meaning
 from robaudit.audit.request import AuditRequest
 from robaudit.data.distinct import DistinctDraw
 from robaudit.data.images import bundled_dataset
@@ -32,6 +35,9 @@ from robaudit.target.target import Target
 
 __all__ = ["Loaded", "load"]
 
+MEASURED = LOOKS[0]
+"""Samples that models are measured on; those of the search's first look, so that both find the same."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -47,6 +53,7 @@ class Loaded:
         surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
         meanings: what a search found that their inputs mean, a record a model.
         goals: decides the classes that each sample is to be made to answer; None: any wrong one.
+        order: all indices, the classes in turn; the target is measured on the first.
     """
 
     target: Target
@@ -59,6 +66,14 @@ class Loaded:
     surrogate_problems: list[str]
     meanings: list[Record] = field(default_factory=list)
     goals: Chooser | None = None
+    order: list[int] = field(default_factory=list)
+
+    def measured(self) -> Tensor | None:
+        """[N, *shape] the samples that models are measured on, on the target's device; None where none can be read."""
+        found = [point for _, point in islice(distinct_samples(self.data, self.order), MEASURED)]
+        if not found:
+            return None
+        return torch.from_numpy(np.stack(found)).to(self.target.device, self.target.dtype)
 
 
 def load(
@@ -112,12 +127,13 @@ def load(
     for model in stand_ins:
         target.use_stand_in(model)
     meanings = []
+    order = data.spread(request.seed)
     for model in (target, *surrogates, *stand_ins) if reference == "labels" else ():
-        meaning = (known or {}).get(model.sha256) or search_meaning(model, data, drawn, request.seed, told)
+        meaning = (known or {}).get(model.sha256) or search_meaning(model, data, order, told)
         if meaning is not None:
             apply_meaning(model, meaning)
             meanings.append(meaning)
-    return Loaded(target, data, draw, asked, drawn, reference, surrogates, problems, meanings, goals)
+    return Loaded(target, data, draw, asked, drawn, reference, surrogates, problems, meanings, goals, order)
 
 
 def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | None) -> Chooser | None:

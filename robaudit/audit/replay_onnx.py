@@ -95,6 +95,14 @@ def predicted(raw: NDArray[Any], kind: str, classes: int) -> int | None:
     if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
         return 1
     if flat.size == 1:
-        flat = np.append(1 - flat if kind == "probabilities" else np.zeros_like(flat), flat)
+        flat = np.append(_other(flat, kind), flat)
     found = int(predictions(flat[None])[0])
     return None if found == OPEN else found
+
+
+def _other(score: NDArray[Any], kind: str) -> NDArray[Any]:
+    """The first class's score, where the file gives that of the second alone."""
+    if kind == "log-probabilities":
+        found: NDArray[Any] = np.log(np.maximum(-np.expm1(score), np.finfo(score.dtype).tiny))
+        return found
+    return 1 - score if kind == "probabilities" else np.zeros_like(score)

@@ -5,18 +5,15 @@ Everything it learns goes into the journal; the report is built from the journal
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.batch import measure_batch
@@ -41,7 +38,6 @@ from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision, check_precision
-from robaudit.errors import UnreadableSampleError
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
@@ -49,8 +45,6 @@ __all__ = ["Session"]
 
 CHUNK = 32
 """Samples loaded at once for their clean answers."""
-MEASURED = 8
-"""Samples on which the target itself is measured."""
 POOL = 24
 """Samples that attacks may start from."""
 
@@ -207,16 +201,12 @@ class Session:
 
     def _measure(self, loaded: Loaded) -> torch.Tensor | None:
         """Batch invariance, determinism and the kind of the output, on real samples; returns one of them."""
-        found: list[NDArray[Any]] = []
-        for index in loaded.drawn:
-            with contextlib.suppress(UnreadableSampleError):
-                found.append(loaded.data.load(index))
-            if len(found) == MEASURED:
-                break
-        if not found:
+        points = loaded.measured()
+        if points is None:
             return None
-        points = torch.from_numpy(np.stack(found)).to(loaded.target.device, loaded.target.dtype)
         loaded.target.measure(points)
+        if (stand_in := loaded.target.stand_in) is not None:
+            stand_in.measure(points.to(stand_in.dtype))
         if loaded.target.gradient.available:
             loaded.target.calibrate()
         for surrogate in loaded.surrogates:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ from robaudit.audit.inspection import (
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
-from robaudit.errors import UnreadableSampleError
 from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
@@ -60,9 +58,10 @@ def survey(request: AuditRequest) -> Inspection:
 
     points = _points(loaded)
     tried("measurement", lambda: target.measure(points))
+    few = points[:SAMPLES]
     tried("gradient", target.calibrate)
     best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1
-    times = tried("speed", lambda: speed(target, points, best))
+    times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
         file=_file(request, target),
         safety=_safety(request, target),
@@ -101,8 +100,8 @@ def survey(request: AuditRequest) -> Inspection:
             twin=target.gradient.batching,
             best=best,
         ),
-        parity=tried("parity", lambda: parity(target, points)),
-        gradient_check=tried("gradient_check", lambda: check_gradient(target, points)),
+        parity=tried("parity", lambda: parity(target, few)),
+        gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
         notes=tuple(target.notes),
@@ -115,17 +114,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def _points(loaded: Loaded) -> Tensor:
-    found = []
-    for index in loaded.drawn:
-        try:
-            found.append(loaded.data.load(index))
-        except UnreadableSampleError:
-            continue
-        if len(found) == SAMPLES:
-            break
-    if not found:
-        found = [np.full(loaded.target.spec.shape, 0.5, dtype=np.float32)]
-    return torch.from_numpy(np.stack(found)).to(loaded.target.device, loaded.target.dtype)
+    points = loaded.measured()
+    if points is None:
+        points = torch.full((1, *loaded.target.spec.shape), 0.5).to(loaded.target.device, loaded.target.dtype)
+    return points
 
 
 def _file(request: AuditRequest, target: Target) -> FileFacts:

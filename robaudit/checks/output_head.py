@@ -10,12 +10,15 @@ __all__ = ["OutputHead"]
 
 MOST = 0.01
 SAMPLES = 1024
+OUTSIDE = 1e-3
+"""How far outside of [0, 1] rounding may carry a probability; half precision needs it."""
 SATURATING = ("probabilities", "sigmoids")
 
 
 class OutputHead(Check):
     """Warns where more than 1 % of the samples have a probability that rounds to 1 in the file's precision.
 
+    Fails where answers that were taken for probabilities, on the first samples, turn out to be none on others.
     Not where the white-box attacks take their gradient before the softmax or sigmoid, which sees past that.
     """
 
@@ -28,6 +31,9 @@ class OutputHead(Check):
         # A gradient that is taken before the softmax sees what the probabilities hide.
         sees = bench.target.head_peeled and bench.target.has_gradient and len(bench.losses()) > 0
         found = {"kind": kind, "samples": len(samples), "sees": sees}
+        if kind == "probabilities":
+            two = [s.clean for s in samples if len(s.clean) == 2]  # of more, the largest decides, whatever they are
+            found["outside"] = sum(bool(np.min(scores) < -OUTSIDE) for scores in two)
         if kind not in SATURATING:
             return {**found, "saturated": 0}
         return {**found, "saturated": sum(bool(np.max(s.clean) >= 1 - 1e-7) for s in samples)}
@@ -37,6 +43,10 @@ class OutputHead(Check):
         kind, k, n = measured["kind"], measured["saturated"], measured["samples"]
         if kind not in SATURATING:
             return Finding("pass", f"the output is {kind}")
+        if outside := measured.get("outside", 0):
+            text = f"the output was taken for {kind}, and {outside} of {n} answers lie outside of 0 to 1, so that what "
+            text += "decides the class is not known; export the probability or the logit itself"
+            return Finding("fail", text, outside / n, 0.0)
         share = k / n if n else 0.0
         text = f"the output is {kind}, {share:.1%} of them saturated at 1"
         if share > MOST and measured.get("sees"):

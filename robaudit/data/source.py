@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,27 @@ class Dataset(ABC):
         """Indices of a random subset, in data order; all where ``count`` is None or not below the size."""
         return keyed_draw(len(self), count, seed)
 
+    def spread(self, seed: int) -> list[int]:
+        """All indices in a keyed order of their names in which the labelled classes take turns, unlabelled ones last.
+
+        A few from its beginning show as many classes as they can, however rare; the data's own order does not matter.
+        """
+        keyed = sorted(range(len(self)), key=lambda i: (_rank("spread", seed, self.ids[i]), i))
+        if self.labels is None:
+            return keyed
+        seen: Counter[int] = Counter()
+        turns = []
+        for index in keyed:
+            label = int(self.labels[index])
+            turns.append((label < 0, seen[label], index))
+            seen[label] += 1
+        order = sorted(range(len(keyed)), key=lambda place: (turns[place][:2], place))
+        return [keyed[place] for place in order]
+
+
+def _rank(*parts: object) -> bytes:
+    return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+
 
 def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
     """The ``count`` indices with the lowest keyed hash, sorted."""
@@ -68,8 +90,4 @@ def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
 
 def keyed_order(indices: Iterable[int], seed: int) -> list[int]:
     """Indices by their keyed hash: a random order that looks at nothing else."""
-
-    def rank(index: int) -> bytes:
-        return hashlib.blake2b(f"draw/{seed}/{index}".encode(), digest_size=8).digest()
-
-    return sorted(indices, key=rank)
+    return sorted(indices, key=lambda index: _rank("draw", seed, index))

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export.graph_signature import ConstantArgument, InputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.export.passes import move_to_device_pass
 from torch.utils import _pytree as pytree
 
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.bounds import Interval, bounds, exported_steps
 from robaudit.target.discover import FileInput
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice
@@ -24,6 +25,7 @@ from robaudit.target.script_module import TorchScriptFile, last_line
 
 __all__ = ["ExportedFile", "open_exported"]
 
+USER_OUTPUT = OutputKind.USER_OUTPUT
 WHOLE_NUMBERS = "unavailable: the file takes whole numbers, and no gradient of torch passes into them"
 
 
@@ -94,6 +96,14 @@ class ExportedFile(TorchScriptFile):
     def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
         """The gradient starts at the output itself; labels have none."""
         return (Tail(choice.output.name) if choice.role == "scores" else None), None
+
+    @property
+    def bounds(self) -> Interval | None:
+        """Lowest and highest number that the only output can hold, where its last operators tell."""
+        results = [node for node in self.program.graph.nodes if node.op == "output"]
+        names = [spec.arg.name for spec in self.program.graph_signature.output_specs if spec.kind is USER_OUTPUT]
+        made = [node for node in results[0].args[0] if getattr(node, "name", None) in names] if results else []
+        return bounds(exported_steps(made[0])) if len(made) == 1 else None
 
     def import_twin(self, tail: Tail) -> None:
         """Nothing is built: the program itself is differentiated."""

@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.target.answers import is_decided
+from robaudit.target.bounds import Interval
 from robaudit.target.peel import Ending, Tail
 
 __all__ = ["Head", "Kind"]
 
 Kind = Literal["logits", "probabilities", "log-probabilities", "sigmoids", "labels"]
+SLACK = 1e-6
+"""How far outside of [0, 1] rounding may carry a probability."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Head:
             return found.masked_fill(~known[:, None], math.nan)
         if not self.single:
             return flat
+        if self.kind == "log-probabilities":
+            other = (-torch.expm1(flat)).clamp_min(torch.finfo(flat.dtype).tiny).log()
+            return torch.cat([other, flat], 1)
         return torch.cat([1 - flat, flat], 1) if self.kind == "probabilities" else _against_zero(flat)
 
     def logits(self, answer: Tensor) -> Tensor:
@@ -101,12 +107,13 @@ class Head:
             return self.scores(z)  # no such column, or nothing beside it: this is no proof
         return self.scores(_ended(z, self.tail.ending)[:, column, None])
 
-    def measured(self, raw: Tensor, *, unbounded: bool = False) -> Head:
+    def measured(self, raw: Tensor, bounds: Interval | None = None) -> Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
 
         Args:
             raw: rows that name no class do not count.
-            unbounded: the file's last operator can give any number, so that these are logits wherever they lie.
+            bounds: lowest and highest number that the file's last operators can give, where they tell: what they rule
+                out is not believed of a few answers.
         """
         if self.kind == "labels":
             return self
@@ -117,15 +124,17 @@ class Head:
             return replace(self, kind="log-probabilities")
         flat = raw.flatten(1).double()
         finite = flat[is_decided(flat)]
-        kind: Kind = "logits"
-        if finite.numel() == 0 or unbounded:
-            return replace(self, kind=kind)
-        inside = bool(((finite >= -1e-6) & (finite <= 1 + 1e-6)).all())
+        if bounds is not None and bounds[0] < 0 < bounds[1]:
+            return replace(self, kind="logits")
         if self.single:
-            kind = "probabilities" if inside else "logits"
-        elif inside and bool(((finite.sum(1) - 1).abs() < 5e-3).all()):  # half precision sums to 1 within 2e-3
+            return replace(self, kind=_single_kind(finite, bounds))
+        kind: Kind = "logits"
+        if finite.numel() == 0:
+            return replace(self, kind=kind)
+        inside = _inside(finite)
+        if inside and bool(((finite.sum(1) - 1).abs() < 5e-3).all()):  # half precision sums to 1 within 2e-3
             kind = "probabilities"
-        elif bool((finite <= 1e-6).all()) and bool(((finite.exp().sum(1) - 1).abs() < 5e-3).all()):
+        elif bool((finite <= SLACK).all()) and bool(((finite.exp().sum(1) - 1).abs() < 5e-3).all()):
             kind = "log-probabilities"
         elif ending == "sigmoid":
             kind = "sigmoids"
@@ -136,6 +145,19 @@ def _against_zero(z: Tensor) -> Tensor:
     """[N, 1] logits of the second of two classes to [N, 2]; +inf, beside which nothing counts, as its equal -inf."""
     certain = z == math.inf
     return torch.cat([torch.where(certain, -math.inf, 0.0).to(z), z.masked_fill(certain, 0.0)], 1)
+
+
+def _single_kind(finite: Tensor, bounds: Interval | None) -> Kind:
+    """Of one number [M, 1] a sample: what the operators tell, else the answers."""
+    if bounds is not None and bounds[1] <= SLACK:
+        return "log-probabilities"
+    if bounds is not None and bounds[0] >= -SLACK and bounds[1] <= 1 + SLACK:
+        return "probabilities"
+    return "probabilities" if finite.numel() > 0 and _inside(finite) else "logits"
+
+
+def _inside(values: Tensor) -> bool:
+    return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
 
 
 def _against_the_rest(z: Tensor, column: int, ending: Ending) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from robaudit.target.bounds import Interval
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import FileOutput
@@ -51,8 +52,8 @@ class ModelFile(Protocol):
         ...
 
     @property
-    def unbounded(self) -> bool:
-        """Whether the output is known to be of a linear operator, hence logits."""
+    def bounds(self) -> Interval | None:
+        """Lowest and highest number that the chosen output can hold, where its last operators tell."""
         ...
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:

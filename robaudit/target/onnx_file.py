@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.errors import UnsupportedOperatorError, UsageError
+from robaudit.target.bounds import Interval, bounds, onnx_steps
 from robaudit.target.discover import FileInput
 from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
@@ -23,7 +24,7 @@ from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, 
 from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, read_rows, start
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput
-from robaudit.target.peel import Tail, class_values, ends_linear, label_tail, score_tail
+from robaudit.target.peel import Tail, class_values, label_tail, score_tail
 from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
@@ -106,9 +107,9 @@ class OnnxFile:
         }
 
     @property
-    def unbounded(self) -> bool:
-        """Whether the operator that makes the chosen output can give any number, so that they are logits."""
-        return self._choice is not None and ends_linear(self.wiring, self._choice.output.name)
+    def bounds(self) -> Interval | None:
+        """Lowest and highest number that the chosen output can hold, by the operators at its end."""
+        return None if self._choice is None else bounds(onnx_steps(self.wiring, self._choice.output.name))
 
     def answers(self, x: Tensor, width: int) -> list[dict[str, Any]]:
         """Every output to each of the inputs [N, *file_shape], asked alone (``width`` times, in files of that batch).

@@ -14,7 +14,7 @@ import onnx
 
 from robaudit.target.wiring import Wiring, attribute, told
 
-__all__ = ["Decision", "Ending", "Tail", "class_values", "ends_linear", "label_tail", "score_tail"]
+__all__ = ["Decision", "Ending", "Tail", "class_values", "label_tail", "score_tail"]
 
 Ending = Literal["none", "softmax", "log-softmax", "sigmoid", "sigmoid-share", "exp"]
 """From the twin's tensor z to the file's scores: z, softmax(z), its logarithm, σ(z), σ(z) over their sum, e^z."""
@@ -270,22 +270,3 @@ def _encoded(node: onnx.NodeProto) -> tuple[Any, ...] | None:
                 ordered = (table[i] for i in range(len(table)))
                 return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in ordered)
     return None
-
-
-LINEAR = ("Gemm", "MatMul", "Conv", "BatchNormalization")
-SHAPE_ONLY = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout")
-
-
-def ends_linear(wiring: Wiring, output: str) -> bool:
-    """Whether the operator that makes an output can give any number, so that they are logits."""
-    name = output
-    while (node := wiring.maker(name)) is not None:
-        held = [source for source in node.input if wiring.is_constant(source)]
-        biased = node.op_type == "Add" and len(held) == 1
-        if node.op_type not in SHAPE_ONLY and not biased:
-            return node.op_type in LINEAR
-        following = next((source for source in node.input if source and source not in held), None)
-        if following is None:
-            return False
-        name = following
-    return False

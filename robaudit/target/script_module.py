@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.bounds import Interval, bounds, script_steps
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
@@ -37,7 +38,6 @@ class TorchScriptFile:
     """
 
     format = "torchscript"
-    unbounded = False
     wiring = None
 
     def __init__(
@@ -139,6 +139,22 @@ class TorchScriptFile:
             return (Tail(name) if choice.role == "scores" else None), None
         tail = self._tail[0]
         return (None if choice.role != "scores" and tail.decision == "none" else tail), None
+
+    @property
+    def bounds(self) -> Interval | None:
+        """Lowest and highest number that the chosen output can hold, where its last operators tell."""
+        if self._choice is None:
+            return None
+        try:
+            value = next(iter(self.module.inlined_graph.outputs()))
+            place = self._place_of(self._choice.output.name)
+            if place is not None:
+                if value.node().kind() != "prim::TupleConstruct":
+                    return None
+                value = list(value.node().inputs())[place]
+            return bounds(script_steps(value))
+        except Exception:  # odd graphs break these internals in many ways
+            return None
 
     def _place_of(self, name: str) -> int | None:
         return None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError
 from robaudit.target.answers import is_decided, predictions
+from robaudit.target.head import Head
 from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.onnx_runtime import file_values
@@ -24,6 +25,8 @@ __all__ = ["GradientStatus", "Method", "Target"]
 
 Method = Literal["exact", "straight-through", "stand-in", "none"]
 
+COMPARED = 8
+"""Samples on which answers are compared."""
 REPEATS = 5
 """Answers to the same input that are compared."""
 INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
@@ -249,6 +252,16 @@ class Target:
         scores = self.scores(u, alone=True).double()
         return difference(scores, scores[:1].expand_as(scores)) > 0
 
+    def found_head(self, u: Tensor) -> Head:
+        """The head with its kind read off the file's answers, as the input is read now; the target is left as it is.
+
+        Args:
+            u: [N, *shape], samples of all classes if possible.
+        """
+        points = torch.cat([u, probes(tuple(u.shape[1:])).to(u)])
+        raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
+        return self.head.measured(raw, self.file.bounds)
+
     def measure(self, u: Tensor) -> None:
         """Find out on real samples what the output is, whether it repeats, and whether the batch matters.
 
@@ -256,12 +269,13 @@ class Target:
         the answer to one input depends on the others.
 
         Args:
-            u: [N, *shape], a few samples.
+            u: [N, *shape], samples: all of them tell what one number is, the first few the rest.
         """
-        points = torch.cat([u, probes(tuple(u.shape[1:])).to(u)])
+        few = u[:COMPARED]
+        points = torch.cat([few, probes(tuple(u.shape[1:])).to(u)])
         raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
-        self.head = self.head.measured(raw, unbounded=self.file.unbounded)
-        alone = self.head.scores(raw).double()
+        self.head = self.found_head(u) if self.head.single else self.head.measured(raw, self.file.bounds)
+        alone, u = self.head.scores(raw).double(), few
         size = size_of(alone) or 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
         self.repeat_deviation = max(difference(alone[: len(u)], again) for again in repeats) / size

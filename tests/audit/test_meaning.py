@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from model_files import write_onnx
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
 
@@ -19,7 +20,6 @@ from robaudit.errors import UnreadableSampleError
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
-from robaudit.threat.random import key_of
 
 IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 TORCH = "ImageNet mean and std, RGB"
@@ -82,18 +82,13 @@ def dataset(target: Target, path: Path) -> Dataset:
 
 def search(target: Target, path: Path, count: int | None = None) -> dict[str, Any]:
     data = dataset(target, path)
-    found = search_meaning(target, data, data.draw(count, 0), 0)
+    found = search_meaning(target, data, data.spread(0)[:count])
     assert found is not None
     return found
 
 
 def status(found: dict[str, Any]) -> dict[str, str]:
     return {c["name"]: c["status"] for c in found["candidates"]}
-
-
-def first(data: Dataset, count: int) -> list[int]:
-    """Samples in the order in which they are tried."""
-    return sorted(range(len(data)), key=lambda i: (key_of("meaning", 0, data.ids[i]), i))[:count]
 
 
 def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
@@ -160,7 +155,7 @@ def test_where_nothing_makes_the_model_right_it_says_so(tmp_path):
         x = archive["x"]
     np.savez(path, x=x, y=np.random.default_rng(5).integers(0, 5, len(x)))
     found = search(opened(model), path)
-    assert "none of the 12 candidates makes the model right" in found["sentence"]
+    assert "none of the 12 candidates is surely right more often than naming one class always" in found["sentence"]
     assert "--mean" in found["sentence"]
     assert found["changes"] == {}
     assert found["samples"] <= 100, "it gives up early"
@@ -172,7 +167,7 @@ def test_what_is_declared_is_not_searched(tmp_path):
     half = opened(model, mean="0.5", std="0.5")
     assert half.spec.assumed == ()
     data = dataset(half, path)
-    assert search_meaning(half, data, data.draw(None, 0), 0) is None
+    assert search_meaning(half, data, data.spread(0)) is None
     ordered = opened(model, channels="bgr")
     found = search(ordered, path)
     assert next(c["name"] for c in found["candidates"]) == "[0, 1]"
@@ -221,11 +216,11 @@ def test_evaluations_are_bounded_and_unreadable_samples_left_out(tmp_path, monke
         return load(index)
 
     monkeypatch.setattr(data, "load", broken)
-    found = search_meaning(target, data, data.draw(None, 0), 0)
+    found = search_meaning(target, data, data.spread(0))
     assert found is not None
     assert found["taken"] == TORCH
     assert all(c["of"] <= LOOKS[-1] for c in found["candidates"])
-    assert found["samples"] == sum(i % 10 != 0 for i in first(data, 50))
+    assert found["samples"] in LOOKS, "unreadable samples are replaced by others"
     assert found["evaluations"] < 12 * found["samples"], "some lost at the first look"
 
 
@@ -275,3 +270,131 @@ def test_an_audit_searches_once_reports_it_and_no_gate_passes(tmp_path, monkeypa
     assert result.target.details["input search"]["taken"] == TORCH
     gates = {gate.metric: gate.status for gate in result.gates}
     assert gates["clean_accuracy"] == "invalid"
+
+
+def grey_data(path: Path, count: int = 60, seed: int = 0, **arrays: np.ndarray) -> Path:
+    """Dark images of class 0 and bright ones of class 1, both apart from the middle."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % 2
+    levels = np.where(y == 1, 150, 60) + rng.integers(-8, 9, count)
+    x = (levels[:, None, None, None] + rng.integers(-3, 4, (count, 3, 6, 6))).astype(np.uint8)
+    np.savez(path, **{"x": x, "y": y, **arrays})
+    return path
+
+
+def one_number(path: Path, *end: str, middle: float = 0.41, gain: float = 40.0, numbers: int = 1) -> Path:
+    """gain * (mean - middle) of an image, then unary operators; with two numbers, the first is 0."""
+    w = np.zeros((108, numbers), np.float32)
+    w[:, -1] = gain / 108
+    b = np.zeros(numbers, np.float32)
+    b[-1] = -gain * middle
+    names = ["z", *(f"e{i}" for i in range(len(end)))]
+    names[-1] = "y"
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], [names[0]])]
+    nodes += [
+        helper.make_node(op, [a], [b]) if op != "Div" else helper.make_node("Div", [a, "one"], [b])
+        for op, a, b in zip(end, names, names[1:], strict=False)
+    ]
+    constants = {"w": w, "b": b} | ({"one": np.float32(4)} if "Div" in end else {})
+    outputs = {"y": (["N", numbers], TensorProto.FLOAT)}
+    return write_onnx(path, nodes, ["N", 3, 6, 6], constants, outputs=outputs)
+
+
+ENDS = [(), ("Sigmoid",), ("Tanh",), ("Sigmoid", "Log"), ("Softsign", "Div")]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("truth", [{"scale": "1"}, {"mean": "0.5", "std": "0.5"}, {"scale": "255"}])
+def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
+    """The middle of the model lies between dark and bright only as the truth reads images."""
+    middle, size = {"1": (0.41, 1.0), "0.5": (-0.18, 1.0), "255": (104.5, 1 / 255)}[next(iter(truth.values()))]
+    model = one_number(tmp_path / "m.onnx", *end, middle=middle, gain=40 * size)
+    path = grey_data(tmp_path / "d.npz")
+    declared = opened(model, **truth)
+    with np.load(path) as archive:
+        x, y = torch.from_numpy(archive["x"] / np.float32(255)), archive["y"]
+    declared.measure(x[:25])
+    assert declared.labels(x).tolist() == y.tolist(), "as declared, the model is right on all"
+    found = search(opened(model), path)
+    target = opened(model)
+    apply_meaning(target, found)
+    target.measure(x[:25])
+    assert target.labels(x).tolist() == y.tolist(), found["sentence"]
+    assert target.head.kind == declared.head.kind
+    right = {c["name"]: c["right"] / c["of"] for c in found["candidates"] if c["status"] == "taken"}
+    assert list(right.values()) == [1.0]
+
+
+@pytest.mark.parametrize("end", [(), ("Softmax",), ("Sigmoid",)])
+def test_two_numbers_are_searched_too(tmp_path, end):
+    model = one_number(tmp_path / "m.onnx", *end, numbers=2, middle=-0.18)
+    found = search(opened(model), grey_data(tmp_path / "d.npz"))
+    assert found["taken"] == "[-1, 1], RGB"
+
+
+def test_the_search_uses_labels_beyond_the_drawn_samples_and_says_so(tmp_path):
+    model = write_model(tmp_path / "m.onnx")
+    data = write_data(model, 300, **IMAGENET)
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: fgsm}\n", eps=0.001)
+    profile.write_text(profile.read_text() + "data: {samples: 6}\n")
+    request = make_request(model, data, profile, input_values={})
+    loaded = loading.load(request)
+    assert len(loaded.drawn) == 6
+    assert loaded.target.spec.mean == (0.485, 0.456, 0.406)
+    search = loaded.target.facts["input search"]
+    assert search["taken"] == TORCH
+    assert (search["samples"], search["of"]) == (50, 300)
+    assert "with 50 labels (of 300 samples" in search["sentence"]
+
+
+def test_copies_of_a_sample_are_no_further_evidence(tmp_path):
+    model = write_model(tmp_path / "m.onnx")
+    path = write_data(model, 5, **IMAGENET)
+    with np.load(path) as archive:
+        x, y = archive["x"], archive["y"]
+    np.savez(path, x=np.repeat(x, 20, 0), y=np.repeat(y, 20))
+    found = search(opened(model), path)
+    assert found["samples"] == 5
+    assert found["taken"] is None
+
+
+def test_rare_classes_take_their_turn(tmp_path):
+    """Of 300 labels, 12 are of class 0: what always answers class 1 is right on 96 % and wins nothing."""
+    y = np.ones(300, np.int64)
+    y[::25] = 0
+    rng = np.random.default_rng(0)
+    levels = np.where(y == 1, 150, 60)[:, None, None, None] + rng.integers(-9, 10, (300, 3, 6, 6))
+    path = grey_data(tmp_path / "d.npz", x=levels.astype(np.uint8), y=y)
+    model = one_number(tmp_path / "m.onnx", "Sigmoid", middle=-0.18)
+    found = search(opened(model), path)
+    assert found["taken"] == "[-1, 1], RGB", found["sentence"]
+
+
+def test_classes_in_another_order_make_no_other_meaning_right(tmp_path):
+    """Read as it should be, the model is wrong on every sample, since its classes are exchanged."""
+    model = one_number(tmp_path / "m.onnx", "Sigmoid", gain=-40)
+    found = search(opened(model), grey_data(tmp_path / "d.npz"))
+    assert found["taken"] is None
+    assert "the model's answers follow the labels in another order of the classes" in found["sentence"]
+    assert "[0, 1], RGB" in found["sentence"]
+
+
+def test_labels_of_one_class_tell_nothing(tmp_path):
+    model = one_number(tmp_path / "m.onnx", "Sigmoid")
+    with np.load(grey_data(tmp_path / "d.npz")) as archive:
+        bright = archive["x"][archive["y"] == 1]
+    found = search(opened(model), grey_data(tmp_path / "d.npz", x=bright, y=np.ones(len(bright), np.int64)))
+    assert found["taken"] is None
+    assert "all labels are of one class" in found["sentence"]
+    assert "30 of 30" not in found["sentence"]
+
+
+def test_equals_are_told_and_none_of_them_is_the_next_best(tmp_path):
+    model = one_number(tmp_path / "m.onnx", "Sigmoid")
+    found = search(opened(model), grey_data(tmp_path / "d.npz", 200))
+    equals = [c["name"] for c in found["candidates"] if c["status"] == "left"]
+    assert "[0, 1], BGR" in equals, "grey images have no order of channels"
+    for name in equals:
+        assert name in found["sentence"].partition("; as good: ")[2].partition("; next best")[0]
+        assert name not in found["sentence"].partition("next best")[2]
+    assert "labels do not tell which of the equals is meant" in found["sentence"]

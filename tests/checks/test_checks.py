@@ -87,6 +87,17 @@ def test_output_head_warns_of_saturated_probabilities() -> None:
     assert verdict("output-head", kind="logits", saturated=0, samples=100).status == "pass"
 
 
+def test_one_number_taken_for_a_probability_that_is_none_fails() -> None:
+    bench = FakeBench(head_kind="probabilities")
+    told = zip(bench.samples, (0.2, 0.9, 3.1), strict=False)
+    bench.samples = [dataclasses.replace(s, clean=np.array([1 - p, p])) for s, p in told]
+    finding = find("output-head", bench)
+    assert (finding.status, finding.value) == ("fail", pytest.approx(1 / 3))
+    assert "1 of 3 answers lie outside of 0 to 1" in finding.message
+    bench.samples = bench.samples[:2]
+    assert find("output-head", bench).status == "pass"
+
+
 def test_saturated_probabilities_do_not_blind_a_gradient_taken_before_them() -> None:
     told = {"kind": "probabilities", "saturated": 50, "samples": 100}
     assert verdict("output-head", **told, sees=False).status == "warn"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def test_kind_is_read_off_the_numbers(raw, single, kind):
 def test_numbers_that_happen_to_lie_in_the_unit_interval_stay_logits_after_a_linear_operator():
     raw = torch.tensor([[0.2], [0.9]])
     assert Head("y", single=True).measured(raw).kind == "probabilities"
-    assert Head("y", single=True).measured(raw, unbounded=True).kind == "logits"
+    assert Head("y", single=True).measured(raw, (-math.inf, math.inf)).kind == "logits"
 
 
 def test_rows_that_are_not_finite_do_not_count():
