@@ -1,8 +1,8 @@
 # robaudit with PyTorch and ONNX Runtime for NVIDIA GPUs; runs on machines without a GPU too.
 #
-#   docker build -t robaudit .
+#   docker build -t robaudit --build-arg REVISION="$(git rev-parse HEAD)" .
 #   docker run --rm --gpus all -v "$PWD:/audit" --user "$(id -u):$(id -g)" robaudit scan model.onnx --data data.npz
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254 AS build
 
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
@@ -12,10 +12,18 @@ COPY robaudit robaudit
 RUN python -m venv /opt/robaudit \
     && /opt/robaudit/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=https://github.com/robaudit/robaudit
 LABEL org.opencontainers.image.title="robaudit" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.description="Audits how easily an ONNX or TorchScript classifier is fooled" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.12.14-slim-bookworm"
 COPY --from=build /opt/robaudit /opt/robaudit
 ENV PATH=/opt/robaudit/bin:$PATH \
     PYTHONUNBUFFERED=1 \

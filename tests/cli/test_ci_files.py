@@ -65,6 +65,32 @@ def test_the_gitlab_template_and_its_example_are_valid() -> None:
         assert {job["extends"] for name, job in example.items() if name != "include"} == set(template)
 
 
+def test_the_gitlab_job_runs_as_the_service_would_run_it(tmp_path, pretender) -> None:
+    job = yaml.safe_load((ROOT / "action" / "gitlab.yml").read_text())[".robaudit"]
+    (tmp_path / "pip.py").write_text("")
+    variables = job["variables"] | {
+        "MODEL": "a b $(touch pwned) exit4.onnx",
+        "REPORTS": "out dir/x",
+        "SCAN_ARGS": "--data=a b\n*",
+    }
+    done = subprocess.run(
+        ["sh", "-ec", "\n".join(job["script"])],
+        cwd=tmp_path,
+        env={**{k: str(v) for k, v in variables.items()}, "PATH": pretender, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 4, done.stderr
+    (call,) = calls(tmp_path)
+    assert call[:4] == ["scan", "--data=a b", "*", "--fresh"]
+    assert call[-2:] == ["--", variables["MODEL"]]
+    assert f"--output={Path('out dir/x/junit.xml')}" in call
+    assert not (tmp_path / "pwned").exists()
+    assert job["artifacts"]["reports"]["junit"].startswith("$REPORTS/")
+    assert job["artifacts"]["paths"] == ["$REPORTS"]
+    assert re.search(r"@sha256:[0-9a-f]{64}$", job["image"])
+
+
 def test_every_input_is_documented() -> None:
     page = (ROOT / "docs" / "ci.md").read_text("utf-8")
     assert {name for name in ACTION["inputs"] if f"`{name}`" not in page} == set()
@@ -105,7 +131,9 @@ def run_step(
     def filled(text: str) -> str:
         def value(match: re.Match[str]) -> str:
             expression = match[1]
-            return str(ROOT) if expression == "github.action_path" else values[expression.removeprefix("inputs.")]
+            known = {"github.action_path": str(ROOT), "github.job": "audit", "strategy.job-index": "2"}
+            known["runner.temp"] = str(folder)
+            return known.get(expression) or values[expression.removeprefix("inputs.")]
 
         return EXPRESSION.sub(value, text)
 
@@ -128,6 +156,13 @@ def outputs(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in (folder / "GITHUB_OUTPUT").read_text().splitlines())
 
 
+def with_python(folder: Path) -> str:
+    """A folder for the PATH in which ``python`` is this one, and nothing else is."""
+    folder.mkdir(exist_ok=True)
+    (folder / "python").symlink_to(sys.executable)
+    return f"{folder}{os.pathsep}{os.defpath}"
+
+
 REAL = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -144,6 +179,12 @@ def test_a_real_scan_through_the_action(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     told = outputs(tmp_path)
     assert told["exit-code"] == "1", done.stderr
+    # Another file of the same name, into the same folder of reports, as a runner that keeps its work does
+    linear_onnx(tmp_path / "m.onnx", metadata={"note": "other bytes"})
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        (tmp_path / name).unlink()
+    again = run_step("Scan", tmp_path, inputs | {"min-robust": ""}, REAL)
+    assert outputs(tmp_path) == told | {"exit-code": "0"}, again.stderr
     reports = Path(told["report-dir"])
     assert {path.suffix for path in reports.glob("1-m.onnx.*")} == {".json", ".md", ".html", ".xml", ".csv", ".log"}
     assert [path.name for path in Path(told["sarif"]).iterdir()] == ["1-m.onnx.sarif"]
@@ -167,7 +208,7 @@ def pretender(tmp_path) -> str:
         "sys.exit(int((re.findall(r'exit(\\d)', sys.argv[-1]) or ['0'])[0]))\n"
     )
     program.chmod(0o755)
-    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    return with_python(program.parent)
 
 
 def calls(folder: Path) -> list[list[str]]:
@@ -186,6 +227,7 @@ def test_nothing_in_an_input_is_run(tmp_path, pretender, evil) -> None:
     assert call[-2:] == ["--", evil]
     assert f"--data={evil}" in call
     assert evil in call[:-1]
+    assert "--fresh" in call
     summary = (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
     assert "    robaudit: error: `code` <b>html</b>" in summary
     assert outputs(tmp_path)["sarif"] == ""
@@ -204,16 +246,78 @@ def test_no_model_is_a_usage_error(tmp_path, pretender) -> None:
     assert outputs(tmp_path)["exit-code"] == "2"
 
 
+def test_a_scan_that_cannot_start_fails_closed(tmp_path) -> None:
+    done = run_step("Scan", tmp_path, {"model": "m.onnx"}, with_python(tmp_path / "bin"))
+    assert done.returncode == 0, done.stderr
+    assert outputs(tmp_path)["exit-code"] == "3"
+    assert "not installed" in (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
+
+
+@pytest.mark.parametrize(("code", "ended"), [("0", 0), ("4", 4), ("3", 3), ("", 3), (None, 3)])
+def test_the_gate_is_closed_where_no_code_is_known(tmp_path, code, ended) -> None:
+    more = {} if code is None else {"ROBAUDIT_ACTION_CODE": code}
+    assert run_step("Gate", tmp_path, {}, os.defpath, **more).returncode == ended
+    assert "inputs.fail != 'false'" in STEPS["Gate"]["if"]
+
+
+def test_names_are_of_their_own_for_each_job_and_use(tmp_path, pretender) -> None:
+    labels = []
+    for number, (inputs, job) in enumerate(
+        [({}, "a-0"), ({}, "a-0"), ({}, "a-1"), ({"report-dir": "b"}, "a-0"), ({"working-directory": "c"}, "a-0")]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        run_step("Scan", folder, {"model": "m.onnx"} | inputs, pretender, ROBAUDIT_ACTION_JOB=job)
+        labels.append(outputs(folder)["label"])
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 4
+    assert STEPS["Upload SARIF"]["with"]["category"] == "${{ steps.scan.outputs.label }}"
+    assert "steps.scan.outputs.label" in STEPS["Keep the reports"]["with"]["name"]
+
+
+def test_an_upload_that_cannot_happen_decides_nothing() -> None:
+    for name in ("Upload SARIF", "Keep the reports", "Cache downloads"):
+        assert STEPS[name]["continue-on-error"] is True
+
+
+def test_other_actions_are_pinned_by_commit() -> None:
+    used = [step["uses"] for step in STEPS.values() if "uses" in step]
+    used += re.findall(r"uses: (?!robaudit/)(\S+)", (ROOT / "docs" / "ci.md").read_text("utf-8"))
+    used += re.findall(r"uses: (?!robaudit/)(\S+)", (ROOT / "README.md").read_text("utf-8"))
+    assert len(used) >= 5
+    assert [name for name in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", name)] == []
+
+
+def test_the_action_needs_nothing_but_the_standard_library() -> None:
+    for path in (ROOT / "action").glob("*.py"):
+        names = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text("utf-8"), re.MULTILINE)
+        assert set(names) <= set(sys.stdlib_module_names), path
+
+
 @pytest.mark.parametrize(("given", "installed"), [("", str(ROOT)), ("robaudit==9; $(x)", "robaudit==9; $(x)")])
 def test_the_install_step(tmp_path, given, installed) -> None:
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f"#!/bin/bash\nprintf '%s\\n' \"$@\" > {tmp_path}/calls\n")
-    python.chmod(0o755)
-    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    done = run_step("Install robaudit", tmp_path, {"install": given, "pip-args": "-i\nplace"}, path)
+    (tmp_path / "pip.py").write_text(
+        f"import sys\nopen({str(tmp_path / 'calls')!r}, 'w').write('\\n'.join(sys.argv))\n"
+    )
+    inputs = {"install": given, "pip-args": "-i\nplace"}
+    done = run_step("Install robaudit", tmp_path, inputs, with_python(tmp_path / "bin"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "calls").read_text().splitlines()[-4:] == ["-i", "place", "--", installed]
+    words = (tmp_path / "calls").read_text().splitlines()
+    assert words[-4:] == ["-i", "place", "--", installed]
+    assert (str(ROOT / "constraints.txt") in words) == (not given)
+
+
+def test_the_cache_follows_what_is_installed(tmp_path) -> None:
+    keys = []
+    for number, given in enumerate(({}, {}, {"install": "robaudit==9"}, {"pip-args": "-i\nplace"})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = run_step("Name the cache", folder, given, with_python(folder / "bin"))
+        assert done.returncode == 0, done.stderr
+        keys.append(outputs(folder)["key"])
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    assert all(re.fullmatch(r"[\w-]+", key) for key in keys)
 
 
 def test_the_pre_commit_hook_runs_on_this_repositorys_profiles() -> None:
@@ -251,7 +355,10 @@ def test_the_image_runs_as_no_administrator() -> None:
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users
     assert users[-1] not in ("root", "0")
+    assert all(re.search(r"@sha256:[0-9a-f]{64}( AS \w+)?$", line) for line in lines if line.startswith("FROM "))
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         word for line in lines if line.startswith("COPY ") and "--from" not in line for word in line.split()[1:-1]
     }
     assert all((ROOT / name).exists() for name in copied)
+    assert copied == sent
