@@ -47,6 +47,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "provenance": dict(spec.provenance),
         },
         "outputs": output_records(target),
+        "reading": reading_record(target),
         "fixed_inputs": fixed_records(target),
         "num_classes": target.num_classes,
         "head": target.head.kind,
@@ -88,11 +89,22 @@ def output_records(target: Target) -> list[Record]:
             "name": output.name,
             "shape": list(output.shape or ()),
             "dtype": output.dtype,
-            "scores": output.name == chosen.output.name,
+            "scores": output.name == chosen.output.name or output.name in chosen.columns,
             "reason": chosen.why if output.name == chosen.output.name else None,
         }
         for output in target.file.outputs
     ]
+
+
+def reading_record(target: Target) -> Record:
+    """How the outputs are read, as :class:`robaudit.audit.result.Reading` fields."""
+    choice = target.choice
+    return {
+        "label": None if choice.label is None else choice.label.name,
+        "columns": list(choice.columns),
+        "turned": target.head.turned,
+        "pairs": target.head.pairs,
+    }
 
 
 def fixed_records(target: Target) -> dict[str, str]:

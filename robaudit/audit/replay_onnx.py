@@ -14,12 +14,13 @@ from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.errors import UsageError
 from robaudit.target.answers import OPEN, predictions
+from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.inputs import choose_input
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_declared import declared_input
-from robaudit.target.onnx_runtime import ask, file_values, read_rows, start
+from robaudit.target.onnx_runtime import ask, file_values, start
 from robaudit.target.onnx_source import read_onnx
-from robaudit.target.peel import class_values, label_tail
+from robaudit.target.rows import read_rows
 from robaudit.target.wiring import Wiring
 
 __all__ = ["onnx_judge", "predicted"]
@@ -56,24 +57,25 @@ def onnx_judge(
         fixed = {name: text for name, text in fixed.items() if name in names}
     fixed |= request.inputs
     attacked, others = choose_input(path, inputs, fixed, meaning.name if meaning.name in names else None)
+    reading = result.target.reading
     known = [given.name for given in session.get_outputs()]
     wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
-    if wanted not in known and len(known) > 1:
-        raise UsageError(f"{path} has no output {wanted!r}, which the audit judged (it has {', '.join(known)})")
-    output = wanted if wanted in known else known[0]
+    needed = [*(reading.columns or ([wanted] if len(known) > 1 else [])), *([reading.label] if reading.label else [])]
+    for name in needed:
+        if name not in known:
+            raise UsageError(f"{path} has no output {name!r}, which the audit judged (it has {', '.join(known)})")
+    outputs = list(reading.columns) or [wanted if wanted in known else known[0]]
     role = "labels" if result.target.head == "labels" else "scores"
-    values = None
-    if role == "labels" or not session.get_outputs()[known.index(output)].type.startswith("tensor(float"):
-        wiring = Wiring(source.model)
-        tail = label_tail(wiring, output) if role == "labels" else None
-        values = tail.values if tail is not None else class_values(wiring, output)
+    values = _values(Wiring(source.model), outputs[0], role, reading.label)
     width = (attacked.shape or (None,))[0] or 1
     dtype = np.dtype(attacked.dtype)
 
     def answer(point: NDArray[Any]) -> int | None:
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
-        raw = read_rows(ask(session, [output], attacked.name, row, others)[0], width, output, role, values)
-        return predicted(raw[:1], result.target.head, result.target.num_classes)
+        asked = [*outputs, *([reading.label] if reading.label else [])]
+        results = dict(zip(asked, ask(session, asked, attacked.name, row, others), strict=True))
+        raw = read_rows(results, outputs, width, role, values, reading.label)
+        return predicted(raw[:1], result.target.head, result.target.num_classes, labelled=reading.label is not None)
 
     return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
 
@@ -84,14 +86,35 @@ def _use_gpu() -> None:
         onnxruntime.preload_dlls()
 
 
-def predicted(raw: NDArray[Any], kind: str, classes: int) -> int | None:
-    """The class that one raw output [1, ...] says, by what the numbers mean; as ``Head.scores`` and its largest."""
+def _values(wiring: Wiring, output: str, role: str, label: str | None) -> tuple[Any, ...] | None:
+    """What the file calls its classes, in the order of the scores; as ``OnnxFile.find_tail``."""
+    if role == "labels":
+        tail = label_tail(wiring, output)
+        return label_values(wiring, output) or (tail.values if tail is not None else class_values(wiring, output))
+    values = class_values(wiring, output)
+    said = None if label is None else label_values(wiring, label)
+    return values if said is None or set(values or ()) == set(said) else said
+
+
+def predicted(raw: NDArray[Any], kind: str, classes: int, *, labelled: bool = False) -> int | None:
+    """The class that one raw output [1, ...] says, by what the numbers mean; as ``Head.scores`` and its largest.
+
+    Args:
+        raw: of the file.
+        kind: of the head.
+        classes: K.
+        labelled: the last number is the class that a label output beside the scores says, which decides.
+    """
     flat = raw.reshape(-1)
     if kind == "labels":
         label = int(flat[0])
         return label if 0 <= label < classes else None
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
+    if labelled:
+        flat, label = flat[:-1], int(flat[-1])
+        open_ = flat.size > 1 and int(predictions(flat[None])[0]) == OPEN
+        return label if 0 <= label < classes and not open_ and not np.isnan(flat).any() else None
     if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
         return 1
     if flat.size == 1:

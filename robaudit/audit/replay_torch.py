@@ -36,6 +36,9 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
         "domain": spec.domain,
     }
     output = next((output.name for output in result.target.outputs if output.scores), None)
+    reading = result.target.reading
+    if reading.label is not None or reading.columns:
+        output = None  # found again as the audit found them
     fixed = {**result.target.fixed_inputs, **request.inputs}
     target = load_target(
         path,
@@ -47,7 +50,14 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
     )
     target.spec = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
     kind: Any = result.target.head
-    target.head = replace(target.head, kind=kind)
+    target.head = replace(
+        target.head,
+        kind=kind,
+        turned=reading.turned,
+        pairs=reading.pairs,
+        classes=result.target.num_classes,
+        labelled=reading.label is not None,
+    )
 
     def answer(point: NDArray[Any]) -> int | None:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)

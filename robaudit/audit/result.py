@@ -41,7 +41,7 @@ from robaudit.audit.sections.findings import (
 from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.sections.samples import Sample, SampleBreach
 from robaudit.audit.sections.sequential import Look, LookGate, Sequential
-from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Target
+from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
 from robaudit.audit.sections.verdict import Verdict, VerdictStatus
 from robaudit.stats import Rate
@@ -79,6 +79,7 @@ __all__ = [
     "ProfileRecord",
     "Radius",
     "Rate",
+    "Reading",
     "Record",
     "Result",
     "Run",

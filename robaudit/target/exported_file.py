@@ -105,6 +105,10 @@ class ExportedFile(TorchScriptFile):
         made = [node for node in results[0].args[0] if getattr(node, "name", None) in names] if results else []
         return bounds(exported_steps(made[0])) if len(made) == 1 else None
 
+    def decides(self, name: str) -> bool:
+        """Unknown: an exported program is not looked into."""
+        return False
+
     def import_twin(self, tail: Tail) -> None:
         """Nothing is built: the program itself is differentiated."""
 

@@ -29,7 +29,13 @@ class Head:
         output: name of the output.
         kind: what the numbers are; measured on real samples where the graph does not tell.
         single: one number a sample, the second of two classes.
-        classes: K, for labels.
+        classes: K, for labels and for pairs.
+        labelled: raw outputs end with the class that the file's label output says, -1 for none that is known. It
+            decides; the scores rank the other classes.
+        settled: the label output has told what one number means.
+        turned: the smallest score wins.
+        pairs: one number for each pair of classes i < j, positive for i (one against one, as in a support vector
+            machine).
         tail: what the file does after the tensor that the twin returns; None: the twin returns the output.
     """
 
@@ -37,6 +43,10 @@ class Head:
     kind: Kind = "logits"
     single: bool = False
     classes: int = 0
+    labelled: bool = False
+    settled: bool = False
+    turned: bool = False
+    pairs: bool = False
     tail: Tail | None = None
 
     @property
@@ -54,18 +64,46 @@ class Head:
 
         A label becomes 1 for its class and 0 for the others; one that is no known class, NaN.
         """
-        flat = raw.flatten(1)
         if self.kind == "labels":
-            label = flat[:, 0].long()
-            known = (label >= 0) & (label < self.classes)
+            said = raw.flatten(1)[:, 0]
+            label = said.long()
+            known = (label >= 0) & (label < self.classes) & (label == said)  # an index may come as a float
             found = F.one_hot(torch.where(known, label, 0), self.classes).to(torch.float32)
             return found.masked_fill(~known[:, None], math.nan)
-        if not self.single:
-            return flat
+        scores = self.own_scores(raw)
+        return _ruled(scores, self.label(raw)) if self.labelled else scores
+
+    def own_scores(self, raw: Tensor) -> Tensor:
+        """[N, ...] raw output to [N, K] scores, whatever a label output beside them says."""
+        return self._read(self._numbers(raw))
+
+    def label(self, raw: Tensor) -> Tensor:
+        """[N] classes that the label output says; -1 for none."""
+        return raw.flatten(1)[:, -1].long()
+
+    def _numbers(self, raw: Tensor) -> Tensor:
+        flat = raw.flatten(1)
+        return flat[:, :-1] if self.labelled else flat
+
+    def _read(self, flat: Tensor) -> Tensor:
+        if self.single:
+            flat = self._both(flat)
+        if self.pairs:
+            return _weakest(-flat if self.turned else flat, self.classes)
+        return self._turned(flat)
+
+    def _both(self, flat: Tensor) -> Tensor:
+        """[N, 1] the second class's score to [N, 2]."""
         if self.kind == "log-probabilities":
             other = (-torch.expm1(flat)).clamp_min(torch.finfo(flat.dtype).tiny).log()
             return torch.cat([other, flat], 1)
         return torch.cat([1 - flat, flat], 1) if self.kind == "probabilities" else _against_zero(flat)
+
+    def _turned(self, scores: Tensor) -> Tensor:
+        """Two classes change places, so that probabilities stay such; of more, the signs change."""
+        if not self.turned:
+            return scores
+        return scores.flip(1) if scores.shape[1] == 2 else -scores
 
     def logits(self, answer: Tensor) -> Tensor:
         """[N, ...] the twin's answer to [N, K] logits.
@@ -73,17 +111,19 @@ class Head:
         Where the file's softmax or sigmoid could not be left out of the twin, it is undone.
         """
         if self.tail is None or not self.tail.peeled:
-            return self.undone(self.scores(answer))
+            return self.undone(self._read(answer.flatten(1)))
         z = answer.flatten(1)
+        if self.pairs:
+            return self._read(z)
         if self.tail.column is not None:
-            return _against_the_rest(z, self.tail.column, self.tail.ending)
+            return self._turned(_against_the_rest(z, self.tail.column, self.tail.ending))
         if self.tail.ending == "sigmoid-share":
             z = F.logsigmoid(z)
         if self.tail.decision in ("above", "below"):
             z = z - self.tail.threshold if self.tail.decision == "above" else self.tail.threshold - z
         elif self.tail.decision == "argmin":
             z = -z
-        return _against_zero(z) if z.shape[1] == 1 else z
+        return self._turned(_against_zero(z) if z.shape[1] == 1 else z)
 
     def undone(self, scores: Tensor) -> Tensor:
         """[N, K] scores without the softmax or sigmoid that made probabilities of them."""
@@ -94,7 +134,7 @@ class Head:
     def replayed(self, answer: Tensor) -> Tensor:
         """[N, ...] the twin's answer to the [N, K] scores that the file would give: what parity compares."""
         if self.tail is None or not self.tail.peeled:
-            return self.scores(answer)
+            return self._read(answer.flatten(1))
         if self.kind == "labels":
             logits = self.logits(answer)
             found = F.one_hot(logits.argmax(1), self.classes).to(torch.float32)
@@ -102,10 +142,10 @@ class Head:
         z = answer.flatten(1)
         column = self.tail.column
         if column is None:
-            return self.scores(_ended(z, self.tail.ending))
+            return self._read(_ended(z, self.tail.ending))
         if not -z.shape[1] <= column < z.shape[1] or (self.tail.ending == "softmax" and z.shape[1] == 1):
-            return self.scores(z)  # no such column, or nothing beside it: this is no proof
-        return self.scores(_ended(z, self.tail.ending)[:, column, None])
+            return self._read(z)  # no such column, or nothing beside it: this is no proof
+        return self._read(_ended(z, self.tail.ending)[:, column, None])
 
     def measured(self, raw: Tensor, bounds: Interval | None = None) -> Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
@@ -115,14 +155,16 @@ class Head:
             bounds: lowest and highest number that the file's last operators can give, where they tell: what they rule
                 out is not believed of a few answers.
         """
-        if self.kind == "labels":
+        if self.kind == "labels" or self.settled:
             return self
+        if self.pairs or (self.turned and self._numbers(raw).shape[1] > 2):
+            return replace(self, kind="logits")
         ending = self.tail.ending if self.tail is not None else "none"
         if ending == "softmax" and not self.single:
             return replace(self, kind="probabilities")
         if ending == "log-softmax" and not self.single:
             return replace(self, kind="log-probabilities")
-        flat = raw.flatten(1).double()
+        flat = self._numbers(raw).double()
         finite = flat[is_decided(flat)]
         if bounds is not None and bounds[0] < 0 < bounds[1]:
             return replace(self, kind="logits")
@@ -158,6 +200,30 @@ def _single_kind(finite: Tensor, bounds: Interval | None) -> Kind:
 
 def _inside(values: Tensor) -> bool:
     return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
+
+
+def _ruled(scores: Tensor, label: Tensor) -> Tensor:
+    """[N, K] scores of which the label's is the largest, by the last bit where it was not; NaN where it is no class."""
+    known = (label >= 0) & (label < scores.shape[1])
+    place = torch.where(known, label, 0)[:, None]
+    above = torch.nextafter(scores.detach().amax(1, keepdim=True), scores.new_tensor(math.inf))
+    if scores.requires_grad:
+        own = scores.gather(1, place)
+        above = above + (own - own.detach())
+    other = (scores.argmax(1, keepdim=True) != place) & ~scores.isnan().any(1, keepdim=True)
+    found = torch.where(other, scores.scatter(1, place, above), scores)
+    return found.masked_fill(~known[:, None], math.nan)
+
+
+def _weakest(pairs: Tensor, classes: int) -> Tensor:
+    """[N, K (K - 1) / 2] one against one to [N, K]: how clearly each class beats its strongest rival.
+
+    Where each class loses to one, that with the most votes wins, the first of equals (as in LIBSVM).
+    """
+    first, second = torch.triu_indices(classes, classes, 1, device=pairs.device)
+    duels = pairs.new_full((len(pairs), classes, classes), math.inf)
+    duels[:, first, second], duels[:, second, first] = pairs, -pairs
+    return _ruled(duels.amin(2), (duels > 0).sum(2).argmax(1))
 
 
 def _against_the_rest(z: Tensor, column: int, ending: Ending) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch import Tensor
 from robaudit.target.bounds import Interval
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.outputs import FileOutput
+from robaudit.target.outputs import Choice, FileOutput
+from robaudit.target.peel import Tail
+from robaudit.target.wiring import Wiring
 
 __all__ = ["Fixed", "ModelFile"]
 
@@ -32,9 +35,16 @@ class Fixed(Protocol):
 class ModelFile(Protocol):
     """A loaded file; x has the file's layout and units."""
 
+    path: Path
     format: str
+    metadata: dict[str, str]
     no_gradient: str | None
     outputs: list[FileOutput]
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The ONNX graph; None where there is none."""
+        ...
 
     @property
     def fixed(self) -> Sequence[Fixed]:
@@ -56,15 +66,35 @@ class ModelFile(Protocol):
         """Lowest and highest number that the chosen output can hold, where its last operators tell."""
         ...
 
+    def answers(self, x: Tensor, width: int) -> list[dict[str, Any]]:
+        """Every output to each input, asked alone."""
+        ...
+
+    def choose_output(self, choice: Choice, values: tuple[Any, ...] | None) -> None:
+        """Settle what ``run`` reads."""
+        ...
+
+    def decides(self, name: str) -> bool:
+        """Whether an output is known to be a decision: the place of the largest of some numbers, or the like."""
+        ...
+
+    def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
+        """(where the twin ends, what the file calls its classes); None for a label whose decision is not found."""
+        ...
+
+    def import_twin(self, tail: Tail) -> None:
+        """Build what is differentiated."""
+        ...
+
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
-        """[N, ...] output at file precision, without gradient.
+        """[N, ...] chosen output at file precision, without gradient.
 
         ``width``: rows of one call, each of which holds one input repeated; None: all inputs in one call.
         """
         ...
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """The output with a gradient."""
+        """The twin's tensor, with a gradient."""
         ...
 
     def facts(self) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,17 @@ from torch import Tensor
 
 from robaudit.errors import UnsupportedOperatorError, UsageError
 from robaudit.target.bounds import Interval, bounds, onnx_steps
+from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.discover import FileInput
 from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
-from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, read_rows, start
+from robaudit.target.onnx_editing import joined, raw_scores
+from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput
-from robaudit.target.peel import Tail, class_values, label_tail, score_tail
+from robaudit.target.peel import JOINED, Tail, column_tail, score_tail
+from robaudit.target.rows import read_rows
 from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
@@ -132,15 +134,25 @@ class OnnxFile:
         name = choice.output.name
         if choice.role in ("labels", "ranks"):
             tail = label_tail(self.wiring, name)
-            return tail, tail.values if tail is not None else class_values(self.wiring, name)
-        return score_tail(self.wiring, name), class_values(self.wiring, name)
+            own = label_values(self.wiring, name)
+            return tail, own or (tail.values if tail is not None else class_values(self.wiring, name))
+        values = class_values(self.wiring, name)
+        if choice.label is not None:
+            said = label_values(self.wiring, choice.label.name)
+            values = values if said is None or set(values or ()) == set(said) else said
+        return column_tail(self.wiring, choice.columns) if choice.columns else score_tail(self.wiring, name), values
+
+    def decides(self, name: str) -> bool:
+        """Whether an output is the place of the largest of some numbers, or another decision."""
+        return label_tail(self.wiring, name) is not None
 
     def import_twin(self, tail: Tail) -> None:
         """Build the twin; a graph that cannot be translated leaves black box alone."""
         self.twin, reason = None, self.no_gradient
         self.no_gradient = None
         try:
-            with _raw_scores(self.wiring, tail):
+            columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
+            with raw_scores(self.wiring, tail), joined(self.model, columns):
                 twin = import_onnx(self.model, tail.tensor)
             if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
                 twin = twin.float_twin()
@@ -161,8 +173,8 @@ class OnnxFile:
             width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
 
         Returns:
-            [N, ...] scores, half precision widened to float32; [N, 1] int64 class indices where the file returns
-            labels, -1 for a label that is no known class.
+            [N, K] scores, half precision widened to float32, with the class that a label output beside them says as
+            one more column; [N, 1] int64 class indices where the file returns labels; -1 is no known class.
 
         Raises:
             RobauditError: the runtime refuses the input, or does not return one row an input.
@@ -203,8 +215,10 @@ class OnnxFile:
 
     def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
         assert self._choice is not None
-        name, role = self._choice.output.name, self._choice.role
-        return read_rows(self._session_run([name], values)[0], rows, name, role, self._values)
+        choice, names = self._choice, self._choice.names
+        results = dict(zip(names, self._session_run(names, values), strict=True))
+        label = None if choice.label is None else choice.label.name
+        return read_rows(results, choice.columns or names[:1], rows, choice.role, self._values, label)
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor for a batch in the file's layout and units; where the file rounds, so does the twin.
@@ -250,17 +264,3 @@ def _session(
     threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
     cuda = (device.index or 0) if device.type == "cuda" else None
     return start(source, threads=threads, cuda=cuda, custom_ops=custom_ops, optimised=optimised)
-
-
-@contextlib.contextmanager
-def _raw_scores(wiring: Wiring, tail: Tail) -> Iterator[None]:
-    """The model with linear classifiers that end in their raw scores, for as long as it is imported."""
-    nodes = [node for name in tail.raw if (node := wiring.maker(name)) is not None]
-    changed = [(a, a.s) for node in nodes for a in node.attribute if a.name == "post_transform"]
-    for attribute, _ in changed:
-        attribute.s = b"NONE"
-    try:
-        yield
-    finally:
-        for attribute, value in changed:
-            attribute.s = value

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from robaudit.errors import RobauditError
 from robaudit.target.inputs import FixedInput
 from robaudit.target.onnx_source import OnnxSource
-from robaudit.target.outputs import class_index, score_columns
 
-__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "read_rows", "start"]
+__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start"]
 
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
@@ -85,29 +84,6 @@ def ask(
             raise RuntimeMemoryError(str(error)) from error
         raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
     return results
-
-
-def read_rows(result: Any, rows: int, name: str, role: str, values: Sequence[Any] | None) -> NDArray[Any]:
-    """An output as [rows, ...] scores, or [rows, 1] class indices where its role is ``labels`` or ``ranks``.
-
-    Args:
-        result: of the runtime: an array, or a dictionary from class to score for each input.
-        rows: inputs that were asked.
-        name: of the output.
-        role: see :class:`robaudit.target.outputs.Choice`.
-        values: what the file calls its classes, in the order of the scores.
-
-    Raises:
-        RobauditError: it has not one row an input.
-    """
-    shape = np.shape(result) if not isinstance(result, list) else (len(result),)
-    if (shape or (1,))[0] != rows or (role == "ranks" and len(shape) < 2):
-        words = "x".join(map(str, shape))
-        raise RobauditError(f"the output {name} of {rows} inputs has shape {words}, not one row an input")
-    if role in ("labels", "ranks"):
-        return class_index(np.asarray(result).reshape(rows, -1)[:, :1], values)
-    array = score_columns(result, values) if isinstance(result, list) else np.asarray(result)
-    return array.reshape(rows, -1) if array.ndim < 2 else array
 
 
 def alone(call: Callable[[NDArray[Any], int], NDArray[Any]], values: NDArray[Any], width: int) -> NDArray[Any]:

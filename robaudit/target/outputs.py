@@ -1,4 +1,4 @@
-"""Which output holds the class scores, and why that one."""
+"""Which outputs hold the class scores, which one says the class, and why these."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
-from robaudit.target.peel import class_values, label_tail
+from robaudit.target.decisions import class_values, label_tail, label_values
+from robaudit.target.rows import class_index, one_key, score_columns, width_of
 from robaudit.target.wiring import Wiring
 
-__all__ = ["Choice", "FileOutput", "Role", "choose_output", "class_index", "score_columns"]
+__all__ = ["Choice", "FileOutput", "Role", "choose_output"]
 
 Role = Literal["scores", "maps", "labels", "ranks"]
 """Class scores; dictionaries from class to score; one label an input; the indices of the best classes, best first."""
@@ -24,6 +25,8 @@ LOCATES = re.compile(r"box|anchor|mask|segm|keypoint|landmark|heatmap|num_det|de
 """Names of outputs that say where things are: the file is a detector or segmenter."""
 AUXILIARY = re.compile(r"aux|deep_?sup|(^|[^a-z])side", re.IGNORECASE)
 INNER = re.compile(r"feat|embed|hidden|pool|repr|latent|state|attention", re.IGNORECASE)
+LABELS = re.compile(r"label|class|categ|pred|target|arg_?max|decision|y_hat", re.IGNORECASE)
+"""Names of outputs that say a class, where the graph does not tell."""
 NUMBERS = ("float", "bfloat", "double")
 WHOLE = ("int", "uint", "string", "str", "object", "bool")
 
@@ -49,11 +52,22 @@ class FileOutput:
 
 @dataclass(frozen=True)
 class Choice:
-    """The output that is judged, what it is, and why it was taken."""
+    """The output that is judged, what it is, and why it was taken.
+
+    ``columns``: the outputs, ``output`` among them, that hold one score each, in the order of the classes; ``label``:
+    the output that says the class beside scores, which is what ``predict`` answers and so decides.
+    """
 
     output: FileOutput
     role: Role
     why: str
+    columns: tuple[str, ...] = ()
+    label: FileOutput | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Every output that is asked for."""
+        return [*(self.columns or (self.output.name,)), *([] if self.label is None else [self.label.name])]
 
 
 def choose_output(
@@ -62,19 +76,24 @@ def choose_output(
     wiring: Wiring | None = None,
     answers: Answers = (),
     wanted: str | None = None,
+    rows: int = 1,
+    decided: Callable[[str], bool] = lambda _: False,
 ) -> Choice:
-    """The output that holds class scores, else labels.
+    """The output that holds class scores, with the label beside it, else labels.
 
     Args:
         outputs: as declared.
         wiring: the graph, where it can be read.
         answers: all outputs to some probes, each asked alone.
         wanted: the name that the user gives.
+        rows: of each answer, all for the same input.
+        decided: whether an output is the place of the largest score, or the like, of whatever type.
 
     Raises:
         UsageError: no output is fit, the wanted one is not, or one says where things are; the file is no classifier.
     """
-    roles = {o.name: role for o in outputs if (role := _role(o, wiring, answers)) is not None}
+    told = _Told(wiring, answers, rows, decided)
+    roles = {o.name: role for o in outputs if (role := _role(o, told)) is not None}
     if wanted is not None:
         return _wanted(outputs, roles, wanted)
     listing = ", ".join(map(str, outputs))
@@ -83,18 +102,62 @@ def choose_output(
             f"this is no classifier that robaudit can audit: an output says where things are (outputs: {listing}); "
             "detectors and segmenters are not supported; if one output holds class scores, name it with --output-name"
         )
+    labels = [o for o in outputs if roles.get(o.name) == "labels" and _names_a_class(o, told)]
     fitting = [o for o in outputs if roles.get(o.name) in ("scores", "maps")]
-    if fitting:
-        output, why = _best(fitting, outputs, roles, wiring, answers)
-        return Choice(output, roles[output.name], why)
-    for role, words in (("labels", "it holds labels, and no output holds scores"), ("ranks", "it ranks the classes")):
+    ruled = [o for o in fitting if all(_spans(o, label, told) for label in labels[:1])]
+    if (columns := _columns(ruled if len(ruled) > 1 else fitting, labels, told)) is not None:
+        why = "each of these outputs holds one class's score"
+        first = next(o for o in fitting if o.name == columns[0])
+        return Choice(first, "scores", why, columns, labels[0] if labels else None)
+    if ruled:
+        output, why = _best(ruled, outputs, roles, told)
+        return Choice(output, roles[output.name], why, label=_beside(output, labels, told))
+    lacking = "it holds labels, and no output holds " + ("scores" if not fitting else "one score a class")
+    for role, words in (("labels", lacking), ("ranks", "it ranks the classes")):
         found = [o for o in outputs if roles.get(o.name) == role]
         if found:
-            return Choice(found[0], role, words)  # type: ignore[arg-type]  # one of the two above
+            return Choice((labels or found)[0] if role == "labels" else found[0], role, words)  # type: ignore[arg-type]  # one of the two
+    several = [o.name for o in outputs if o.dtype.startswith("seq(tensor")]
+    if several:
+        raise UsageError(
+            f"this is no classifier that robaudit can audit: its output {several[0]} is a sequence of tensors, as of "
+            f"several classifiers in one file (scikit-learn's MultiOutputClassifier; outputs: {listing}); export one "
+            "of them by itself"
+        )
+    for output in outputs if answers else ():
+        shape = np.shape(answers[0][output.name])
+        if output.dtype.startswith(NUMBERS) and len(shape) == 2 and shape[0] != rows:
+            words = "x".join(map(str, shape))
+            raise UsageError(f"the output {output.name} of {rows} inputs has shape {words}, not one row an input")
     raise UsageError(
         f"this is no classifier that robaudit can audit: no output holds one score a class, or a label (outputs: "
         f"{listing}); detectors and segmenters are not supported"
     )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is known besides the declarations; see :func:`choose_output`."""
+
+    wiring: Wiring | None
+    answers: Answers
+    rows: int
+    decided: Callable[[str], bool]
+
+    def values(self, label: FileOutput) -> tuple[Any, ...] | None:
+        """What a label output calls the classes."""
+        return None if self.wiring is None else label_values(self.wiring, label.name)
+
+    def width(self, output: FileOutput) -> int | None:
+        """Numbers that an output gives an input; None where that is not known."""
+        if self.answers and (first := self.answers[0].get(output.name)) is not None:
+            if isinstance(first, list):
+                return len(first[0]) if first and isinstance(first[0], Mapping) else None
+            return width_of(np.shape(first), self.rows)
+        shape = output.shape
+        if shape is None:
+            return None
+        return 1 if len(shape) < 2 else next((d for d in shape[1:] if d != 1), 1)
 
 
 def _wanted(outputs: Sequence[FileOutput], roles: Mapping[str, Role], wanted: str) -> Choice:
@@ -109,28 +172,83 @@ def _wanted(outputs: Sequence[FileOutput], roles: Mapping[str, Role], wanted: st
     return Choice(output, roles[wanted], "named by the user")
 
 
-def _role(output: FileOutput, wiring: Wiring | None, answers: Answers) -> Role | None:
+def _role(output: FileOutput, told: _Told) -> Role | None:
     """What an output can be, by its type and its shape: that of an answer, else as declared."""
     if output.dtype.startswith("seq(map"):
         return "maps"
-    shape = output.shape
-    if answers and (first := answers[0].get(output.name)) is not None:
-        shape = np.shape(first)
-    kind = _made_by(wiring, output.name)
+    if output.dtype.startswith(("seq(", "map(", "optional(", "sparse_tensor(")):
+        return None
+    first = told.answers[0].get(output.name) if told.answers else None
+    answered = None if first is None else np.shape(first)
+    shape = output.shape if answered is None else answered
+    kind = _made_by(told.wiring, output.name)
     if output.dtype.startswith(NUMBERS) and kind != "TopK":
-        return "scores" if shape is None or _is_row(shape) else None
-    if output.dtype.startswith(WHOLE) and shape is not None:
-        if len(shape) == 1 or (len(shape) > 1 and all(d == 1 for d in shape[1:])):
+        row = (shape is None or _is_row(shape)) if answered is None else width_of(answered, told.rows) is not None
+        if row and told.width(output) == 1 and (told.decided(output.name) or _counts(output.name, told.answers)):
             return "labels"
+        return "scores" if row else None
+    if output.dtype.startswith(WHOLE) and shape is not None:
+        if len(shape) < 2 or all(d == 1 for d in shape[1:]):
+            return "labels" if answered is None or width_of(answered, told.rows) == 1 else None
         if len(shape) == 2 and kind == "TopK":
             return "ranks"
     return None
 
 
+def _counts(name: str, answers: Answers) -> bool:
+    """Whether one number an input is whole each time, and more than 0 and 1 occur: indices of classes as floats."""
+    values = np.asarray([np.asarray(answer[name], dtype=np.float64).ravel()[0] for answer in answers])
+    whole = np.isfinite(values).all() and np.array_equal(values, np.rint(values)) and values.min(initial=0) >= 0
+    return bool(whole) and len(set(values.tolist())) > 1 and values.max(initial=0) > 1
+
+
 def _is_row(shape: Sequence[int | None]) -> bool:
-    if 0 in shape[1:]:
-        return False
-    return len(shape) in (1, 2) or (len(shape) > 2 and all(d == 1 for d in shape[2:]))
+    """Whether a declared shape can be one row an input."""
+    return 0 not in shape[1:] and sum(d != 1 for d in shape[1:]) <= 1
+
+
+def _names_a_class(output: FileOutput, told: _Told) -> bool:
+    """Whether an output of one whole number, or text, is a class and not a count of something."""
+    texts = output.dtype in ("string", "str", "object")
+    return texts or told.decided(output.name) or told.values(output) is not None or bool(LABELS.search(output.name))
+
+
+def _spans(output: FileOutput, label: FileOutput, told: _Told) -> bool:
+    """Whether scores can be those of a label's classes: one each, one for two classes, or one for each pair."""
+    values, width = told.values(label), told.width(output)
+    count = None if values is None else len(values)
+    return count is None or width is None or width in (count, count * (count - 1) // 2) or (width == 1 and count == 2)
+
+
+def _columns(fitting: Sequence[FileOutput], labels: Sequence[FileOutput], told: _Told) -> tuple[str, ...] | None:
+    """Outputs of one number that are the scores of a class each; None where there are other scores, or no proof.
+
+    Raises:
+        UsageError: there are several, and nothing says what they are together.
+    """
+    if len(fitting) < 2 or not told.answers or any(told.width(o) != 1 for o in fitting):
+        return None
+    names = [o.name for o in fitting]
+    values = told.values(labels[0]) if labels else None
+    if labels and (values is None or len(values) == len(names)):
+        keys = [one_key(value) for value in values or ()]
+        places = [next((n for n in names if n == key or n.endswith(("_" + key, "i" + key))), None) for key in keys]
+        return tuple(n for n in places if n) if len(set(places) - {None}) == len(names) else tuple(names)
+    totals = [sum(float(np.asarray(a[name]).ravel()[0]) for name in names) for a in told.answers]
+    if all(abs(total - 1) < 5e-3 for total in totals):
+        return tuple(names)
+    if labels or len({(bool(AUXILIARY.search(n)), bool(INNER.search(n)), _rank(n)) for n in names}) > 1:
+        return None
+    raise UsageError(
+        f"this is no classifier that robaudit can audit as it is: {len(names)} outputs hold one number each, which do "
+        f"not sum to 1 ({', '.join(names)}): several questions are answered; name one with --output-name"
+    )
+
+
+def _beside(output: FileOutput, labels: Sequence[FileOutput], told: _Told) -> FileOutput | None:
+    """The label output that goes with scores: of several the one that they agree with most."""
+    fitting = [label for label in labels if _spans(output, label, told)]
+    return max(fitting, key=lambda label: _agreement(output, label, told), default=None)
 
 
 def _made_by(wiring: Wiring | None, name: str) -> str | None:
@@ -144,32 +262,30 @@ def _best(
     fitting: list[FileOutput],
     outputs: Sequence[FileOutput],
     roles: Mapping[str, Role],
-    wiring: Wiring | None,
-    answers: Answers,
+    told: _Told,
 ) -> tuple[FileOutput, str]:
     """The likeliest by the first criterion that tells them apart, which is the reason."""
     if len(fitting) == 1:
         others = "the only output" if len(outputs) == 1 else "the only output with one score a class"
         return fitting[0], others
+    wiring = told.wiring
     label = next((o for o in outputs if roles.get(o.name) == "labels"), None)
     makes = {o.name: wiring.ancestors(o.name) for o in fitting} if wiring is not None else {}
 
     def feeds(output: FileOutput) -> bool:
         """Other scores of another width are computed from it: it is inside."""
-        return any(
-            output.name in makes[o.name] and _width(o, answers) != _width(output, answers) for o in fitting if makes
-        )
+        return any(output.name in makes[o.name] and told.width(o) != told.width(output) for o in fitting if makes)
 
     def depth(output: FileOutput) -> int:
         return wiring.depth(output.name) if wiring is not None else 0
 
     criteria: list[tuple[Callable[[FileOutput], float], str]] = [
-        (lambda o: _agreement(o, label, wiring, answers), f"its largest score is the label in {label and label.name}"),
+        (lambda o: _agreement(o, label, told), f"its largest score is the label in {label and label.name}"),
         (lambda o: -bool(AUXILIARY.search(o.name)), "the others are auxiliary by their names"),
         (lambda o: -bool(INNER.search(o.name)), "the others are features by their names"),
         (lambda o: -feeds(o), "others feed it"),
         (lambda o: -_rank(o.name), "by its name"),
-        (lambda o: _width(o, answers) != 1, "it has one score a class"),
+        (lambda o: told.width(o) != 1, "it has one score a class"),
         (depth, "it is made last"),
     ]
     left, why = list(fitting), ""
@@ -188,17 +304,9 @@ def _rank(name: str) -> int:
     return next((i for i, word in enumerate(LIKELY) if word in name.lower()), len(LIKELY))
 
 
-def _width(output: FileOutput, answers: Answers) -> int | None:
-    shape: Sequence[int | None] | None = output.shape
-    if answers and (first := answers[0].get(output.name)) is not None:
-        if isinstance(first, list):
-            return len(first[0]) if first else None
-        shape = np.shape(first)
-    return None if shape is None else 1 if len(shape) < 2 else shape[1]
-
-
-def _agreement(output: FileOutput, label: FileOutput | None, wiring: Wiring | None, answers: Answers) -> float:
+def _agreement(output: FileOutput, label: FileOutput | None, told: _Told) -> float:
     """Share of the probes on which the largest score is the label that another output gives."""
+    wiring, answers = told.wiring, told.answers
     if label is None or not answers:
         return 0.0
     tail = label_tail(wiring, label.name) if wiring is not None else None
@@ -206,30 +314,7 @@ def _agreement(output: FileOutput, label: FileOutput | None, wiring: Wiring | No
     equal = 0
     for answer in answers:
         scores = score_columns(answer[output.name], values)[0]
-        told = class_index(np.asarray(answer[label.name]), values).ravel()[0]
+        given = class_index(np.asarray(answer[label.name]), values).ravel()[0]
         predicted = [scores.argmax()] if scores.size > 1 else [scores[0] > 0, scores[0] > 0.5]
-        equal += any(int(p) == int(told) for p in predicted)
+        equal += any(int(p) == int(given) for p in predicted)
     return equal / len(answers)
-
-
-def score_columns(answer: Any, values: Sequence[Any] | None) -> np.ndarray[Any, Any]:
-    """[N, K] scores; dictionaries in the order of the declared classes, else of their sorted keys."""
-    if isinstance(answer, list):
-        keys = list(values) if values and all(v in answer[0] for v in values) else sorted(answer[0])
-        return np.asarray([[row[key] for key in keys] for row in answer])
-    array = np.asarray(answer)
-    return array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
-
-
-def class_index(labels: np.ndarray[Any, Any], values: Sequence[Any] | None) -> np.ndarray[Any, Any]:
-    """Labels as class indices; -1 for one that is not among the declared classes."""
-    if values is None or list(values) == list(range(len(values))):
-        return labels.astype(np.int64) if labels.dtype.kind in "iub" else np.full(labels.shape, -1, dtype=np.int64)
-    table = {_key(value): i for i, value in enumerate(values)}
-    found = [table.get(_key(value), -1) for value in labels.ravel().tolist()]
-    return np.asarray(found, dtype=np.int64).reshape(labels.shape)
-
-
-def _key(value: Any) -> Any:
-    """The same for 2, "2" and b"2": converters write the numbers of classes as text here and there."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -6,15 +6,15 @@ Only the twin is peeled. The judge always takes the file's own output.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 
 from robaudit.target.wiring import Wiring, attribute, told
 
-__all__ = ["Decision", "Ending", "Tail", "class_values", "label_tail", "score_tail"]
+__all__ = ["JOINED", "Decision", "Ending", "Tail", "column_tail", "score_tail"]
 
 Ending = Literal["none", "softmax", "log-softmax", "sigmoid", "sigmoid-share", "exp"]
 """From the twin's tensor z to the file's scores: z, softmax(z), its logarithm, σ(z), σ(z) over their sum, e^z."""
@@ -28,6 +28,8 @@ PASSES = {
 """A mean passes too, as exporters write it over a single number; over several, the proof on answers fails."""
 COLUMNS_OF = ("softmax", "sigmoid")
 """Endings one column of which may be all that the file gives."""
+JOINED = "robaudit/columns"
+"""Tensor of the twin in which outputs of one score each are put together."""
 LOW, HIGH = 1e-3, 1 - 1e-3
 """A clip to [LOW, HIGH] or wider guards a logarithm and changes no probability that matters."""
 
@@ -42,7 +44,7 @@ class Tail:
         threshold: of the decisions ``above`` and ``below``.
         through: nodes left out, from the output backwards, as ``Op (name)``.
         values: what the file calls its classes, in the order of its scores, where a label is mapped to them.
-        raw: nodes whose ``post_transform`` the twin leaves out.
+        raw: nodes whose ``post_transform``, or fitted probabilities, the twin leaves out.
         column: the file gives this one of the scores alone, as in ``softmax(z)[:, 1]``; None: all.
     """
 
@@ -94,66 +96,27 @@ def score_tail(wiring: Wiring, output: str) -> Tail:
     return Tail(output)
 
 
-def label_tail(wiring: Wiring, output: str) -> Tail | None:
-    """The tail of an output that holds labels; None where what it decides on is not found."""
-    name, values, path = output, None, []
-    while (node := wiring.maker(name)) is not None:
-        path.append(told(node))
-        if node.op_type in PASSES or (node.op_type == "Clip" and not path[1:]):
-            name = node.input[0]
-        elif node.op_type in ("ArrayFeatureExtractor", "Gather") and wiring.is_constant(node.input[0]):
-            values, name = _listed(wiring.constant(node.input[0])), node.input[1]
-        elif node.op_type == "LabelEncoder":
-            values, name = _encoded(node), node.input[0]
-        else:
-            break
+def column_tail(wiring: Wiring, columns: Sequence[str]) -> Tail:
+    """The tail of scores that have an output a class: of the tensor that was taken apart, else of ``JOINED``."""
+    parts = [_part(wiring, name) for name in columns]
+    tensors = {tensor for tensor, _ in parts}
+    if len(tensors) == 1 and [index for _, index in parts] == list(range(len(columns))):
+        return score_tail(wiring, tensors.pop())
+    return Tail(JOINED)
+
+
+def _part(wiring: Wiring, output: str) -> tuple[str, int | None]:
+    """(tensor, column) that an output of one number was taken from."""
+    node, name = _first_that_computes(wiring, output)
     if node is None:
-        return None
-    scores, decision, threshold = _decided(wiring, node, name)
-    if scores is None:
-        return None
-    before = score_tail(wiring, scores)
-    if before.column is not None:
-        before = Tail(scores)
-    if values is None:
-        values = class_values(wiring, output)
-    if decision in ("above", "below"):
-        if before.ending == "sigmoid" and 0 < threshold < 1:
-            threshold = math.log(threshold / (1 - threshold))
-        elif before.peeled:
-            before = Tail(scores)
-    return Tail(before.tensor, before.ending, decision, threshold, (*path, *before.through), values, before.raw)
-
-
-def class_values(wiring: Wiring, output: str) -> tuple[Any, ...] | None:
-    """What an output calls its classes, where the operator that makes it says so (ZipMap, classifiers)."""
-    seen = {output, *wiring.ancestors(output)}
-    for name in [output, *sorted(seen - {output}, key=wiring.depth, reverse=True)[:12]]:
-        node = wiring.maker(name)
-        if node is None:
-            continue
-        for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings", "classlabels_int64s"):
-            found = attribute(node, key)
-            if found:
-                return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in found)
-    return None
-
-
-def _decided(wiring: Wiring, node: onnx.NodeProto, name: str) -> tuple[str | None, Decision, float]:
-    """(what the label is decided on, how, threshold)."""
-    kind = node.op_type
-    if kind in ("ArgMax", "ArgMin"):
-        return node.input[0], "argmax" if kind == "ArgMax" else "argmin", 0.0
-    if kind == "TopK" and len(node.output) > 1 and node.output[1] == name and attribute(node, "sorted", 1):
-        return node.input[0], "argmax" if attribute(node, "largest", 1) else "argmin", 0.0
-    if kind.endswith("Classifier") and len(node.output) > 1 and node.output[0] == name and node.output[1]:
-        return node.output[1], "argmax", 0.0
-    if kind in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
-        for mine, other, flipped in ((0, 1, False), (1, 0, True)):
-            threshold = wiring.number(node.input[other])
-            if threshold is not None:
-                return node.input[mine], "above" if kind.startswith("Greater") != flipped else "below", threshold
-    return None, "none", 0.0
+        return output, None
+    if node.op_type == "Split" and attribute(node, "axis", 0) in (1, -1):
+        return node.input[0], list(node.output).index(name)
+    if node.op_type == "ArrayFeatureExtractor":
+        index = wiring.number(node.input[1])
+        return node.input[0], None if index is None else int(index)
+    column = _picked(wiring, node)
+    return (output, None) if column is None else (node.input[0], column)
 
 
 def _before_maps(wiring: Wiring, name: str) -> tuple[str, list[str]]:
@@ -249,24 +212,3 @@ def _linear_classifier(node: onnx.NodeProto, made: str, path: list[str]) -> Tail
     endings: dict[str, Ending] = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
     ending = endings.get(attribute(node, "post_transform", "NONE"))
     return None if ending is None else Tail(made, ending, through=tuple(path), raw=(made,))
-
-
-def _listed(array: Any) -> tuple[Any, ...] | None:
-    if array is None:
-        return None
-    return tuple(
-        v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in np.asarray(array).ravel().tolist()
-    )
-
-
-def _encoded(node: onnx.NodeProto) -> tuple[Any, ...] | None:
-    """Values of a LabelEncoder whose keys are 0, 1, 2 and so on."""
-    keys = attribute(node, "keys_int64s")
-    for name in ("values_strings", "values_int64s"):
-        values = attribute(node, name)
-        if keys and values:
-            table = dict(zip(keys, values, strict=False))
-            if sorted(table) == list(range(len(table))):
-                ordered = (table[i] for i in range(len(table)))
-                return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in ordered)
-    return None

@@ -16,6 +16,7 @@ from robaudit.target.bounds import Interval, bounds, script_steps
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
+from robaudit.target.rows import width_of
 from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.script_peel import find_script_tail
 
@@ -134,7 +135,7 @@ class TorchScriptFile:
     def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
         """(where the differentiated function can end, None); labels without a known decision have no gradient."""
         name = choice.output.name
-        self._tail = find_script_tail(self.module, name, self._place_of(name))
+        self._tail = None if choice.columns else find_script_tail(self.module, name, self._place_of(name))
         if self._tail is None:
             return (Tail(name) if choice.role == "scores" else None), None
         tail = self._tail[0]
@@ -156,6 +157,11 @@ class TorchScriptFile:
         except Exception:  # odd graphs break these internals in many ways
             return None
 
+    def decides(self, name: str) -> bool:
+        """Whether an output is the place of the largest of some numbers."""
+        tail = find_script_tail(self.module, name, self._place_of(name))
+        return tail is not None and tail[0].decision != "none"
+
     def _place_of(self, name: str) -> int | None:
         return None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)
 
@@ -174,16 +180,17 @@ class TorchScriptFile:
             width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
 
         Returns:
-            [N, ...], half precision widened to float32; [N, 1] int64 for labels.
+            [N, K], half precision widened to float32, with the class that a label output beside it says as one more
+            column; [N, 1] for labels.
 
         Raises:
             RobauditError: the module refuses the input, or does not return one row an input.
         """
         with torch.no_grad():
             if width is None:
-                return self._call(x)
+                return self._answered(x)
             rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
-            return torch.cat([self._call(row)[:1] for row in rows])
+            return torch.cat([self._answered(row)[:1] for row in rows])
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
@@ -227,17 +234,29 @@ class TorchScriptFile:
     def _call(self, x: Tensor) -> Tensor:
         return self._chosen(self._checked(self.module, x), len(x))
 
+    def _answered(self, x: Tensor) -> Tensor:
+        """The chosen scores, and the label beside them as one more column."""
+        assert self._choice is not None
+        result = self._checked(self.module, x)
+        scores, label = self._chosen(result, len(x)), self._choice.label
+        if label is None:
+            return scores
+        return torch.cat([scores, self._rows(_tensors(result)[label.name], len(x))[:, :1].to(scores.dtype)], 1)
+
     def _chosen(self, result: Any, count: int) -> Tensor:
-        if not isinstance(result, Tensor):
-            assert self._choice is not None
-            result = _tensors(result)[self._choice.output.name]
-        return self._rows(result, count)
+        if isinstance(result, Tensor):
+            return self._rows(result, count)
+        assert self._choice is not None
+        found = _tensors(result)
+        names = self._choice.columns or (self._choice.output.name,)
+        return torch.cat([self._rows(found[name], count) for name in names], 1)
 
     def _rows(self, result: Tensor, count: int) -> Tensor:
-        if result.dim() < 1 or len(result) != count:
+        width = width_of(result.shape, count)
+        if width is None:
             shape = "x".join(map(str, result.shape))
             raise RobauditError(f"the output of {count} inputs has shape {shape}, not one row an input")
-        result = result[:, None] if result.dim() == 1 else result
+        result = result.reshape(count, width)
         return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
 
     def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:

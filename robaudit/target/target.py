@@ -18,7 +18,7 @@ from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.onnx_runtime import file_values
 from robaudit.target.parity import Parity, compare, difference, size_of
-from robaudit.target.readout import Readout, probes
+from robaudit.target.readout import OVERRULED, Readout, heeded, probes
 from robaudit.target.spec import InputSpec
 
 __all__ = ["GradientStatus", "Method", "Target"]
@@ -80,27 +80,39 @@ class Target:
         self.file = file
         self.format = file.format
         self.spec = spec
-        self.choice = readout.choice
-        self.head = readout.head
-        self.num_classes = readout.classes
-        self.class_names = readout.names
         self.device = device
         self.dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        reason = file.no_gradient
-        self.gradient = GradientStatus(reason is None, reason, "exact" if reason is None else "none")
+        self.stand_in: Target | None = None
+        self._read_as(readout)
         self.batch_invariant: bool | None = None
         self.batch_deviation: float | None = None
         self.repeat_deviation = 0.0
-        self.stand_in: Target | None = None
         self._singly = False
         self.compiles = False
         self.notes: list[str] = []
         self.facts = file.facts()
 
+    def _read_as(self, readout: Readout) -> None:
+        self.choice, self.head = readout.choice, readout.head
+        self.num_classes, self.class_names = readout.classes, readout.names
+        self._overruled = readout.overruled
+        if self.stand_in is not None:
+            return
+        reason = self.file.no_gradient
+        self.gradient = GradientStatus(reason is None, reason, "exact" if reason is None else "none")
+
     @property
     def no_scores(self) -> str | None:
         """Why attacks on scores cannot run, or None."""
-        return "the file returns labels only" if self.head.kind == "labels" else None
+        if self.head.kind != "labels":
+            return None
+        return OVERRULED if self._overruled else "the file returns labels only"
+
+    def _own_scores(self, u: Tensor) -> Tensor:
+        """What the scores alone say, whatever a label beside them says."""
+        width = self.spec.batch or (1 if self.batch_invariant is False else None)
+        raw = self.file.run(self.spec.to_file(u), width=width)
+        return self.head.scores(raw) if self.head.kind == "labels" else self.head.own_scores(raw)
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """Scores by the shipped file.
@@ -273,8 +285,15 @@ class Target:
         """
         few = u[:COMPARED]
         points = torch.cat([few, probes(tuple(u.shape[1:])).to(u)])
-        raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
+        raw = self._alone(points)
         self.head = self.found_head(u) if self.head.single else self.head.measured(raw, self.file.bounds)
+        if self.head.labelled:
+            now = Readout(self.choice, self.head, self.num_classes, self.class_names)
+            readout = heeded(now, self.file, self.spec, self._alone, points, raw)
+            if readout.overruled:
+                self._read_as(readout)
+            self.choice, self.head = readout.choice, readout.head
+            raw = self._alone(points)
         alone, u = self.head.scores(raw).double(), few
         size = size_of(alone) or 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
@@ -284,6 +303,7 @@ class Target:
             return
         try:
             together = self.head.scores(self.file.run(self.spec.to_file(points.flip(0)))).flip(0).double()
+            together = together.reshape(alone.shape)
         except Exception as error:  # a runtime may refuse batches that the file declares free
             self.notes.append(f"batches fail ({' '.join(str(error).split())[:120]}); inputs run one at a time")
             self.batch_invariant, self.batch_deviation = False, None
@@ -293,6 +313,9 @@ class Target:
         same = bool((together.argmax(1) == alone.argmax(1))[: len(u)].all())
         limit = INVARIANT_HALF if self.spec.dtype == "float16" else INVARIANT
         self.batch_invariant = self.batch_deviation <= limit and same
+
+    def _alone(self, u: Tensor) -> Tensor:
+        return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
 
     def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
         """Compare twin and file on [N, *shape] points; one to which both answers name no class counts as equal.
@@ -306,10 +329,10 @@ class Target:
 
         def unoptimised(part: Tensor) -> Tensor | None:
             raw = None if plain is None else plain(self.spec.to_file(part), width=width)
-            return None if raw is None else self.head.scores(raw)
+            return None if raw is None else self.head.own_scores(raw)
 
         twin = self.file.twin
         rounds = twin is not None and twin.is_quantised
         usual = unoptimised if plain is not None else None
         terms = [] if twin is None else list(twin.buffers())
-        return compare(u, self.head, self.scores, self._answer, usual, rounds=rounds, terms=terms)
+        return compare(u, self.head, self._own_scores, self._answer, usual, rounds=rounds, terms=terms)

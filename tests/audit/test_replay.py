@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from command_line import ROBAUDIT
@@ -325,3 +326,54 @@ def test_nothing_broken_is_nothing_to_replay(run) -> None:
     save_result(result.model_copy(update={"evidence": empty}), run / "result.json")
     with pytest.raises(AuditError, match="names no evidence"):
         replay(ReplayRequest(run))
+
+
+def with_label(path: Path, how: str) -> Path:
+    """The kit's network with a label output beside scores that say otherwise, or that have an output a class."""
+    model = onnx.load(make_onnx(path))
+    graph, node = model.graph, helper.make_node
+    del graph.output[:]
+    graph.node.append(node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0))
+    graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    if how == "columns":
+        graph.node.append(node("Split", ["logits"], [f"s{i}" for i in range(4)], axis=1))
+        names = [f"s{i}" for i in range(4)]
+    else:
+        graph.node.append(node("Neg" if how == "turned" else "Sin", ["logits"], ["scores"]))
+        names = ["scores"]
+    width = 4 // len(names)
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in names)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("how", ["turned", "columns", "unrelated"])
+def test_what_a_label_output_decided_is_replayed_so(tmp_path, how):
+    run = audited(tmp_path, with_label(tmp_path / "m.onnx", how), attacks="\n  - {id: fgsm}\n")
+    result = load_result(run / "result.json")
+    assert result.clean.accuracy is not None
+    assert (result.clean.accuracy.k, result.clean.accuracy.n) == (14, 16)  # as the kit's labels have it
+    reading = result.target.reading
+    assert reading.turned == (how == "turned")
+    assert reading.columns == (("s0", "s1", "s2", "s3") if how == "columns" else ())
+    assert (reading.label, result.target.head) == ((None, "labels") if how == "unrelated" else ("label", "logits"))
+    found = replay(ReplayRequest(run))
+    assert found.holds
+    assert found.count == result.evidence.count > 3
+    assert {row.prediction == row.recorded for row in found.examples} == {True}
+
+
+def test_a_module_with_a_label_output_is_replayed(tmp_path):
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.jit.load(str(make_script(tmp_path / "net.pt")))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            z = self.net(x)
+            return z.argmax(1), -z
+
+    torch.jit.save(torch.jit.trace(Both().eval(), torch.zeros(2, 1, 6, 6).double()), str(tmp_path / "m.pt"))
+    run = audited(tmp_path, tmp_path / "m.pt", attacks="\n  - {id: fgsm}\n")
+    assert load_result(run / "result.json").target.reading.turned
+    assert replay(ReplayRequest(run)).holds

@@ -20,9 +20,9 @@ STRING, INT64 = TensorProto.STRING, TensorProto.INT64
 W = weight(3, 8)
 
 
-def ready(path: Path, **interface: object) -> tuple[Target, torch.Tensor]:
+def ready(path: Path, *, samples: int = 8, **interface: object) -> tuple[Target, torch.Tensor]:
     target = load_target(path, device="cpu", interface=Interface(**interface))
-    u = torch.rand(8, *target.spec.shape, generator=torch.Generator().manual_seed(1)).to(target.dtype)
+    u = torch.rand(samples, *target.spec.shape, generator=torch.Generator().manual_seed(1)).to(target.dtype)
     target.measure(u)
     target.calibrate()
     return target, u

@@ -6,7 +6,8 @@ from model_files import FLOAT, write_onnx
 from onnx import TensorProto, helper, load
 
 from robaudit.errors import UsageError
-from robaudit.target.outputs import FileOutput, choose_output, class_index, score_columns
+from robaudit.target.outputs import FileOutput, choose_output
+from robaudit.target.rows import class_index, score_columns
 from robaudit.target.wiring import Wiring
 
 NODE = helper.make_node

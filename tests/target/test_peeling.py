@@ -154,7 +154,7 @@ def test_a_clip_that_changes_probabilities_stays(tmp_path):
 
 def test_a_twin_that_contradicts_its_peeled_end_is_not_peeled(tmp_path, monkeypatch):
     path = linear_onnx(tmp_path / "m.onnx", end=["Softmax"])
-    monkeypatch.setattr("robaudit.target.readout._proved", lambda *_: False)
+    monkeypatch.setattr("robaudit.target.readout._share", lambda *_: 0.0)
     target = load_target(path, device="cpu")
     assert not target.head.peeled
     u = torch.rand(4, *target.spec.shape)

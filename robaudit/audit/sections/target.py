@@ -15,6 +15,7 @@ __all__ = [
     "Gradient",
     "InputSpec",
     "Output",
+    "Reading",
     "Target",
 ]
 
@@ -78,6 +79,19 @@ class Output(Record):
     """Why it was chosen, or null."""
 
 
+class Reading(Record):
+    """How the outputs are read; the plain way unless it says otherwise."""
+
+    label: str | None = None
+    """Output that says the class beside the scores, and decides; null where there is none."""
+    columns: tuple[str, ...] = ()
+    """Outputs that hold one class's score each, in the order of the classes; empty where one output holds all."""
+    turned: bool = False
+    """Whether the smallest score wins."""
+    pairs: bool = False
+    """Whether there is one score for each pair of classes."""
+
+
 class Gradient(Record):
     """Whether the target can be differentiated."""
 
@@ -115,6 +129,8 @@ class Target(Record):
     """The attacked input."""
     outputs: tuple[Output, ...] = ()
     """All outputs."""
+    reading: Reading = Reading()
+    """How they are read."""
     fixed_inputs: dict[str, str] = {}
     """Values of the inputs that are not attacked, as they were given."""
     num_classes: int
