@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.requests import Answer, Request
+from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, per_slot
 from robaudit.threat.projections import project
@@ -219,6 +221,18 @@ class SlotAttack(ABC, Generic[StateT]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Why the attack does not apply to a model of so many classes and this sample shape, or None."""
         return None
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The losses whose slopes an attack with gradients follows, by name; none where it has no gradient.
+
+        Where none of them has a slope at a sample the attack is blind there, and the check zero-gradient says so. Leads
+        of one logit over another, and rows of the Jacobian, count as the margin, which is the default.
+
+        Args:
+            classes: of the model.
+        """
+        gradients = self.access in (Access.WHITE_BOX, Access.TRANSFER)
+        return {"margin": margin} if gradients else {}
 
     @abstractmethod
     def init(self, problem: Problem) -> StateT:

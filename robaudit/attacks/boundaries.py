@@ -58,27 +58,32 @@ def beyond_rounding(dtype: torch.dtype) -> float:
 
 
 def rivals(problem: Problem, count: int) -> Tensor:
-    """[S, C] int64: the classes with the largest clean logits besides the label, at most ``count``."""
-    clean = floored(problem.clean).scatter(1, problem.label[:, None], float("-inf"))
-    return clean.argsort(dim=1, descending=True, stable=True)[:, : min(count, problem.classes - 1)]
+    """[S, C] int64: the classes with the largest clean logits besides the label, at most ``count``.
+
+    Those with the label's very logit come last: they are likely twins of it, which nothing moves past.
+    """
+    clean = floored(problem.clean)
+    twin = clean == clean.gather(1, problem.label[:, None])
+    order = clean.argsort(dim=1, descending=True, stable=True)
+    last = twin.long().scatter(1, problem.label[:, None], 2).gather(1, order)
+    order = order.gather(1, last.argsort(dim=1, stable=True))
+    return order[:, : min(count, problem.classes - 1)]
 
 
-def nearest_boundary(
-    problem: Problem, answer: Answer, classes: Tensor, wanted: Tensor | None = None, base: Tensor | None = None
-) -> Boundary:
+def nearest_boundary(problem: Problem, answer: Answer, wanted: Tensor | None = None) -> Boundary:
     """The boundary with the shortest way to it.
 
     Args:
         problem: the slots; the norm is L-infinity, L2 or L1.
-        answer: to a :class:`Jacobian` of ``classes`` off ``base``.
-        classes: [S, C].
-        wanted: [S] class that is taken instead where it is among ``classes``.
-        base: [S] class on this side of the boundaries; None: the label.
+        answer: to a :class:`Jacobian` with a base, the class on this side of the boundaries.
+        wanted: [S] class that is taken instead where its boundary was asked for.
     """
     assert answer.logits is not None
     assert answer.gradient is not None
-    logits = answer.logits.double()
-    values = logits.gather(1, classes) - logits.gather(1, (problem.label if base is None else base)[:, None])
+    assert answer.classes is not None
+    assert answer.base is not None
+    logits, classes = answer.logits.double(), answer.classes
+    values = logits.gather(1, classes) - logits.gather(1, answer.base[:, None])
     sizes = dual_size(problem.norm, answer.gradient.flatten(2))
     lengths = torch.where(sizes > 0, values.abs() / sizes.clamp_min(1e-300), float("inf"))
     rank = lengths

@@ -31,8 +31,8 @@ class Request:
         points: [S, *shape], or [S, P, *shape] for several points a slot, in u-space.
         rows: [S, P] bool ([S] for one point): which points are wanted; None means all.
         model: the model asked.
-        candidates: [S] bool, slots whose points count where they fool, of one point a slot; None: all. What is asked
-            on the way, outside of the ball, need not be judged.
+        candidates: [S] bool, slots whose points count where they fool, or [S, P] bool, which of them do; None: all.
+            What is asked on the way, outside of the ball, need not be judged.
     """
 
     access: ClassVar[frozenset[Access]] = frozenset()
@@ -53,6 +53,9 @@ class Logits(Request):
 class Gradient(Request):
     """Logits and the input gradient of a loss, a forward and a backward a point.
 
+    Where it has no slope, as the only rival that it looks at moves with the label (a twin of the class), loss and
+    gradient are those of the next rival's lead that has one, which costs a forward and a few backwards more.
+
     Args:
         loss: see :mod:`robaudit.threat.losses`; several where slots maximise different ones.
         choice: [S] int64, which of several losses each slot maximises.
@@ -71,6 +74,10 @@ class Gradient(Request):
 @dataclass(frozen=True)
 class Jacobian(Request):
     """Logits and the input gradient of the logits of some classes: a forward, and a backward a class.
+
+    With a ``base``, a row that is nothing but rounding is answered as 0; where all of a slot's rows are, the next rival
+    with a slope takes the place of the first class, or in a targeted audit, asked for its goal alone, of the base. It
+    costs a forward and a few backwards more, and ``Answer.classes`` and ``Answer.base`` tell.
 
     Args:
         classes: [S, C] int64, the rows wanted (at most ten are sensible), -1: the sum of all classes; one point a
@@ -113,6 +120,8 @@ class Answer:
         logits: [..., K] logits or scores, none of them -inf (:mod:`robaudit.threat.masked`); None for label requests.
         loss: value of the loss; for gradient requests.
         gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian, zero where no row was wanted.
+        classes: for a Jacobian: [S, C] classes of the rows, and ``base`` [S] the class taken off (None: none was). They
+            are those of the request, unless none of a slot's rows had a slope.
     """
 
     points: Tensor
@@ -123,6 +132,8 @@ class Answer:
     logits: Tensor | None = None
     loss: Tensor | None = None
     gradient: Tensor | None = None
+    classes: Tensor | None = None
+    base: Tensor | None = None
 
     def at(self, place: int) -> Answer:
         """The answer at one of several points a slot."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.requests import Gradient
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
@@ -20,9 +21,11 @@ from robaudit.audit.samples import LazySamples, SampleStore, cases
 from robaudit.audit.threats import Front
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
+from robaudit.engine.problems import problem_at
+from robaudit.engine.rows import Account
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
-from robaudit.threat.losses import loss_named
+from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.random import key_of
 
@@ -139,21 +142,17 @@ class SessionBench:
             raise AuditInterrupted("the audit was interrupted")
         return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
-    def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """[N] largest absolute entry of the gradient of a loss at each sample."""
-        target = self._loaded.target
+    def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
         largest = []
-        size = min(CHUNK, self._engine.evaluator.micro_batch)
-        for start in range(0, len(samples), size):
-            part = list(samples[start : start + size])
-            u = torch.from_numpy(np.stack([s.u for s in part])).to(target.device, target.dtype)
-            u.requires_grad_()
-            label = torch.tensor([s.label for s in part], device=target.device)
-            with torch.enable_grad():
-                goal = torch.tensor([s.target for s in part], device=target.device)
-                value = loss_named(loss)(target.logits(u), label, goal)
-                (gradient,) = torch.autograd.grad(value.sum(), u)
-            largest.append(gradient.flatten(1).abs().amax(1).double().cpu().numpy())
+        for start in range(0, len(samples), CHUNK):
+            evaluator = self._engine.evaluator
+            part = samples[start : start + CHUNK]
+            problem = problem_at(part, self.threat, evaluator.target, self._engine.pool)
+            account = Account.empty(len(problem), problem.x.device)  # what a check costs is billed to no attack
+            answer = evaluator.answer(Gradient(problem.x, loss=loss), problem, Access.WHITE_BOX, account, None)
+            assert answer.gradient is not None
+            largest.append(answer.gradient.flatten(1).abs().amax(1).double().cpu().numpy())
         result: NDArray[np.float64] = np.concatenate(largest)
         return result
 
@@ -194,10 +193,10 @@ class SessionBench:
         done = {r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"}
         return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}
 
-    def losses(self) -> Sequence[str | None]:
-        """The loss of each white-box attack that is to run; None where it has one of its own."""
+    def losses(self) -> Mapping[str, Mapping[str, Loss]]:
+        """The losses that each white-box attack that is to run climbs, by its key."""
         white = [p for p in self._cascade.plan if p.status == "ready" and p.attack.access is Access.WHITE_BOX]
-        return [getattr(p.attack, "loss", None) for p in white]
+        return {p.key: p.attack.climbs(self.classes) for p in white}
 
 
 def _precedence(record: Record) -> tuple[float, int, int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import SlotAttack
 from robaudit.engine.units import Sample, UnitResult
 from robaudit.stats import lower_bound
+from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, ThreatModel
 
 __all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "fires"]
@@ -130,8 +131,8 @@ class Bench(Protocol):
         """Run an attack outside of the cascade, unculled; results by sample index."""
         ...
 
-    def gradients(self, loss: str, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """[N] largest absolute entry of the gradient of a loss at each sample."""
+    def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
+        """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
         ...
 
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
@@ -146,8 +147,8 @@ class Bench(Protocol):
         """Attacks of the cascade that ran to their end, with their access, in order."""
         ...
 
-    def losses(self) -> Sequence[str | None]:
-        """The loss of each white-box attack that is to run; None where it has one of its own."""
+    def losses(self) -> Mapping[str, Mapping[str, Loss]]:
+        """The losses that each white-box attack that is to run climbs, by its key."""
         ...
 
 

@@ -13,9 +13,10 @@ SAMPLES = 128
 
 
 class ZeroGradient(Check):
-    """Warns where a loss (CE, margin, DLR) has no gradient; fails where that blinds the audit on over 5 %.
+    """Fails where a white-box attack is blind on over 5 % of the samples; warns where a loss that one climbs is.
 
-    Blind is a sample whose gradient is zero or not finite in every loss that the audit's white-box attacks use.
+    Blind is an attack on a sample where every loss that it climbs has a gradient that is zero or not finite, as the
+    attack is given it: the slope of another rival stands in where the likeliest one's is zero.
 
     Source: Athalye, Carlini, Wagner 2018 (obfuscated gradients); Croce & Hein 2020 (AutoAttack's flag).
     """
@@ -24,29 +25,33 @@ class ZeroGradient(Check):
     ignores_attacks = True
 
     def measure(self, bench: Bench) -> Measured:
-        """Count the samples without a gradient, loss by loss."""
-        samples = bench.correct(SAMPLES)
-        if not bench.target.has_gradient or len(samples) == 0:
+        """Count the samples without a gradient, loss by loss and attack by attack."""
+        attacks = bench.losses()
+        samples = bench.correct(SAMPLES) if attacks and bench.target.has_gradient else ()
+        if len(samples) == 0:
             return {"samples": 0}
-        losses = ["ce", "margin"] + (["dlr"] if bench.classes >= 3 else [])
-        largest = {loss: bench.gradients(loss, samples) for loss in losses}
-        zero = {loss: ~(np.isfinite(found) & (found > 0)) for loss, found in largest.items()}
-        used = sorted({loss for name in bench.losses() for loss in ([name] if name in zero else losses)})
-        blind = np.all([zero[loss] for loss in used or losses], axis=0)
-        counts = {loss: int(flags.sum()) for loss, flags in zero.items()}
-        return {"samples": len(samples), "blind": int(blind.sum()), "used": used or losses, "zero": counts}
+        found = {
+            (name, loss): bench.gradients(loss, samples)
+            for name, loss in sorted({pair for losses in attacks.values() for pair in losses.items()}, key=str)
+        }
+        zero = {pair: ~(np.isfinite(largest) & (largest > 0)) for pair, largest in found.items()}
+        blind = {key: np.all([zero[pair] for pair in losses.items()], axis=0) for key, losses in attacks.items()}
+        flat: dict[str, int] = {}
+        for (name, _), flags in zero.items():
+            flat[name] = max(flat.get(name, 0), int(flags.sum()))
+        return {"samples": len(samples), "blind": {key: int(flags.sum()) for key, flags in blind.items()}, "zero": flat}
 
     def verdict(self, measured: Measured) -> Finding:
-        """Judge by the samples that no loss in use sees; name those that some loss misses."""
+        """Judge by the attack that sees least; name the losses that miss some."""
         n = measured["samples"]
         if n == 0:
-            return Finding("skipped", "there is no gradient, or no sample to take it at")
-        share = measured["blind"] / n
+            return Finding("skipped", "no attack climbs a gradient, there is none, or no sample to take it at")
+        most = max(measured["blind"].values())
         each = ", ".join(f"{name} {k}" for name, k in measured["zero"].items())
-        text = (
-            f"samples without a gradient, of {n}: {each}; in every loss that the attacks use "
-            f"({', '.join(measured['used'])}) {measured['blind']}"
-        )
-        if share > MOST:
-            return Finding("fail", text + ": gradient attacks are blind there", share, MOST)
-        return Finding("warn" if any(measured["zero"].values()) else "pass", text, share, MOST)
+        text = f"samples without a gradient, of {n}: {each}"
+        if most:
+            attacks = ", ".join(f"{key} {k}" for key, k in measured["blind"].items() if k)
+            text += f"; in every loss that the attack climbs: {attacks}"
+        if most / n > MOST:
+            return Finding("fail", text + ": it is blind there", most / n, MOST)
+        return Finding("warn" if any(measured["zero"].values()) else "pass", text, most / n, MOST)

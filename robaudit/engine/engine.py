@@ -18,7 +18,7 @@ from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
-from robaudit.engine.rows import Account
+from robaudit.engine.rows import Account, over_points
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, still_standing
 from robaudit.threat.model import Access, Goal, ThreatModel
 
@@ -172,11 +172,10 @@ class Engine:
         request = attack.query(problem, pool.state)
         answer = self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
         if request.candidates is not None:
-            answer = dataclasses.replace(answer, fooled=answer.fooled & request.candidates)
+            answer = dataclasses.replace(answer, fooled=answer.fooled & over_points(request.candidates, answer.fooled))
         broken = _not_finite(answer, problem)
         if problem.ended is not None:
-            over = problem.ended if answer.fooled.dim() == 1 else problem.ended[:, None]
-            answer = dataclasses.replace(answer, fooled=answer.fooled & ~over)
+            answer = dataclasses.replace(answer, fooled=answer.fooled & ~over_points(problem.ended, answer.fooled))
         accepted = torch.zeros_like(broken)
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
             answer, accepted = self._confirm(pool, attack, threat, request.points, answer, emit)

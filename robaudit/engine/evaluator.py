@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
+from robaudit.engine.escape import Asked, Escape, escape_gradient, escape_rows, towards
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision, searching
@@ -86,7 +88,7 @@ class Evaluator:
         if isinstance(request, Gradient):
             assert request.loss is not None
             account.backwards += count
-            logits, loss, gradient = self._gradients(model, request, problem, rows, draws)
+            logits, loss, gradient = self._gradients(model, request, problem, rows, account, draws)
             return spread(problem, rows, logits, loss, gradient)
         with torch.no_grad():
             logits = self._logits(model, rows.points, draws)
@@ -138,7 +140,7 @@ class Evaluator:
         return results
 
     def _gradients(
-        self, model: Differentiable, request: Gradient, problem: Problem, rows: Rows, draws: int
+        self, model: Differentiable, request: Gradient, problem: Problem, rows: Rows, account: Account, draws: int
     ) -> tuple[Tensor, Tensor, Tensor]:
 
         def each(values: Tensor) -> Tensor:
@@ -149,20 +151,49 @@ class Evaluator:
         choice = None if request.choice is None else each(request.choice)
         fixed = None if problem.fixed is None else each(problem.fixed)
 
-        def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
                 logits = model.logits(points).to(points.dtype)
                 value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
-                (gradient,) = torch.autograd.grad(value.sum(), points)
+                weight, gradient = torch.autograd.grad(value.sum(), (logits, points))
             if fixed is not None:  # no step may be spent where nothing moves
                 gradient = gradient.masked_fill(fixed[part], 0.0)
             # convolutions return other strides, which would slow every later step down
-            return logits.detach(), value.detach(), gradient.contiguous()
+            return logits.detach(), value.detach(), gradient.contiguous(), weight.abs().sum(1)
 
         parts = self._each(points, run)
-        logits, loss, gradient = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-        return _averaged(logits, draws), _averaged(loss, draws), _averaged(gradient, draws)
+        found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        logits, loss, gradient, weight = (_averaged(values, draws) for values in found)
+        if problem.classes > 2:  # of two there is no other rival
+            slot = torch.arange(len(problem), device=rows.points.device) if rows.slot is None else rows.slot
+            asked = Asked(problem, slot, self._search(model, problem, rows.points, slot, draws), account, draws)
+            loss, gradient = escape_gradient(asked, logits, weight, loss, gradient)
+        return logits, loss, gradient
+
+    def _search(
+        self, model: Differentiable, problem: Problem, points: Tensor, slot: Tensor, draws: int
+    ) -> Callable[[Tensor, Tensor], Escape]:
+        """Looks at some of the points [N, *shape] for a rival with a slope."""
+
+        def search(places: Tensor, reference: Tensor) -> Escape:
+            fixed = None if problem.fixed is None else problem.fixed[slot[places]]
+
+            def run(points: Tensor, part: slice) -> Escape:
+                points = points.detach().requires_grad_()
+                with torch.enable_grad(), searching(self.precision, points.device):
+                    logits = model.logits(_repeated(points, draws)).to(points.dtype)
+
+                def slope(weights: Tensor) -> Tensor:
+                    shares = _repeated(weights, draws) / draws
+                    (gradient,) = torch.autograd.grad(logits, points, shares, retain_graph=True)
+                    return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
+
+                return towards(_averaged(logits.detach(), draws), reference[part], slope)
+
+            return Escape.joined(self._each(points[places], run))
+
+        return search
 
     def _jacobian(
         self, model: Differentiable, request: Jacobian, problem: Problem, rows: Rows, account: Account, draws: int
@@ -174,27 +205,39 @@ class Evaluator:
         slot = torch.arange(len(problem), device=rows.points.device) if rows.slot is None else rows.slot
         wants = sloped if rows.whole else sloped[rows.wanted]
         if request.slopes is None or bool(wants.all()):
-            logits, jacobian = self._class_rows(model, request, problem, rows.points, slot, draws)
-            return spread(problem, rows, logits, None, jacobian)
-        with torch.no_grad():
-            plain = self._logits(model, rows.points[~wants], draws)
-        logits = plain.new_zeros(len(wants), plain.shape[1])
-        logits[~wants] = plain
-        jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
-        if bool(wants.any()):
-            asked = rows.points[wants], slot[wants]
-            logits[wants], jacobian[wants] = self._class_rows(model, request, problem, *asked, draws)
-        return spread(problem, rows, logits, None, jacobian)
+            logits, jacobian, classes, base = self._class_rows(
+                model, request, problem, rows.points, slot, draws, account
+            )
+        else:
+            classes, base = request.classes, request.base
+            with torch.no_grad():
+                plain = self._logits(model, rows.points[~wants], draws)
+            logits = plain.new_zeros(len(wants), plain.shape[1])
+            logits[~wants] = plain
+            jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
+            if bool(wants.any()):
+                asked = rows.points[wants], slot[wants], draws, account
+                part = self._class_rows(model, request, problem, *asked)
+                logits[wants], jacobian[wants], classes, base = part
+        answer = spread(problem, rows, logits, None, jacobian)
+        return dataclasses.replace(answer, classes=classes, base=base)
 
     def _class_rows(
-        self, model: Differentiable, request: Jacobian, problem: Problem, points: Tensor, slot: Tensor, draws: int
-    ) -> tuple[Tensor, Tensor]:
-        """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]."""
+        self,
+        model: Differentiable,
+        request: Jacobian,
+        problem: Problem,
+        points: Tensor,
+        slot: Tensor,
+        draws: int,
+        account: Account,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]; of every slot the classes and the base."""
         assert request.classes is not None
-        points, slot = _repeated(points, draws), _repeated(slot, draws)
-        classes = request.classes[slot]
-        base = None if request.base is None else request.base[slot]
-        fixed = None if problem.fixed is None else problem.fixed[slot][:, None]
+        each = _repeated(slot, draws)
+        classes = request.classes[each]
+        base = None if request.base is None else request.base[each]
+        fixed = None if problem.fixed is None else problem.fixed[each][:, None]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
             points = points.detach().requires_grad_()
@@ -213,8 +256,13 @@ class Evaluator:
             jacobian = torch.stack(grads, 1)
             return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
 
-        logits, jacobian = map(torch.cat, zip(*self._each(points, run), strict=True))
-        return _averaged(logits, draws), _averaged(jacobian, draws)
+        found = map(torch.cat, zip(*self._each(_repeated(points, draws), run), strict=True))
+        logits, jacobian = (_averaged(values, draws) for values in found)
+        if request.base is None or problem.classes < 3:
+            return logits, jacobian, request.classes, request.base
+        asked = Asked(problem, slot, self._search(model, problem, points, slot, draws), account, draws)
+        named, off, jacobian = escape_rows(asked, logits, request.classes[slot], request.base[slot], jacobian)
+        return logits, jacobian, request.classes.index_copy(0, slot, named), request.base.index_copy(0, slot, off)
 
 
 def _repeated(rows: Tensor, draws: int) -> Tensor:

@@ -38,7 +38,6 @@ def partly(request: Gradient, problem: Problem, ask: Callable[[Request], Answer]
     ).reshape(len(problem), cut)
     first = dataclasses.replace(first, loss=loss, gradient=torch.zeros_like(first.points))
     joined: dict[str, Tensor] = {
-        field.name: torch.cat([getattr(first, field.name), getattr(last, field.name)], 1)
-        for field in dataclasses.fields(Answer)
+        name: torch.cat([value, getattr(last, name)], 1) for name, value in vars(first).items() if value is not None
     }
     return Answer(**joined)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from robaudit.engine.models import AuditedFile
 from robaudit.engine.units import Sample, Unit
 from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["problem_of"]
+__all__ = ["problem_at", "problem_of"]
 
 
 def problem_of(
@@ -36,34 +38,59 @@ def problem_of(
         max_points: most points that one request may hold for a slot.
         pool: samples to start from.
     """
-    device, dtype = target.device, target.dtype
-
-    def integers(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device)
-
-    x = torch.from_numpy(np.stack([s.u for _, s in fresh])).to(device=device, dtype=dtype)
-    clean = torch.from_numpy(np.stack([s.clean for _, s in fresh])).to(device=device, dtype=dtype)
+    device = target.device
+    plain = problem_at([s for _, s in fresh], threat, target, pool)
     aims = [_ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh]
     sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
+    return dataclasses.replace(
+        plain,
+        target=_integers(aims, device),
+        restart=_integers([u.restart for u, _ in fresh], device),
+        keys=_integers(keys, device),
+        clean=plain.clean if sees_scores else plain.clean[:, :0],
+        max_points=max_points,
+    )
+
+
+def problem_at(samples: Sequence[Sample], threat: ThreatModel, target: AuditedFile, pool: StartingPool) -> Problem:
+    """Samples with nothing tried yet, aiming at their goals: the first restart, one point a request, no randomness.
+
+    Args:
+        samples: at least one.
+        threat: the threat model.
+        target: that is attacked.
+        pool: samples to start from.
+    """
+    device, dtype = target.device, target.dtype
+    x = torch.from_numpy(np.stack([s.u for s in samples])).to(device=device, dtype=dtype)
+    clean = torch.from_numpy(np.stack([s.clean for s in samples])).to(device=device, dtype=dtype)
+    goal = _integers([s.target for s in samples], device)
     return Problem(
         x=x,
-        label=integers([s.label for _, s in fresh]),
-        goal=integers([s.target for _, s in fresh]),
-        target=integers(aims),
-        eps=torch.tensor([threat.eps if s.eps is None else s.eps for _, s in fresh], dtype=dtype, device=device),
-        restart=integers([u.restart for u, _ in fresh]),
-        keys=integers(keys),
-        clean=clean if sees_scores else clean[:, :0],
+        label=_integers([s.label for s in samples], device),
+        goal=goal,
+        target=goal,
+        eps=torch.tensor([threat.eps if s.eps is None else s.eps for s in samples], dtype=dtype, device=device),
+        restart=torch.zeros_like(goal),
+        keys=torch.zeros_like(goal),
+        clean=clean,
         norm=threat.norm,
         classes=target.num_classes,
-        max_points=max_points,
+        max_points=1,
         pool=pool,
         fixed=threat.mask(x),
         minimal=threat.minimal,
     )
 
 
+def _integers(values: list[int], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64, device=device)
+
+
 def _ranked(clean: np.ndarray[Any, Any], label: int) -> list[int]:
-    """Classes by falling clean score, the label left out (Croce & Hein 2020, section 4.3)."""
-    order = np.argsort(-clean, kind="stable").tolist()
+    """Classes by falling clean score, the label left out (Croce & Hein 2020, section 4.3).
+
+    Those with the label's very score come last: they are likely twins of it, which nothing moves past.
+    """
+    order = np.lexsort((-clean, clean == clean[label])).tolist()
     return [c for c in order if c != label]

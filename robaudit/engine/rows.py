@@ -13,7 +13,7 @@ from robaudit.target.answers import predictions
 from robaudit.threat.masked import floored
 from robaudit.threat.model import goal_reached
 
-__all__ = ["Account", "Rows", "flatten", "spread"]
+__all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
 
 
 @dataclass
@@ -49,6 +49,11 @@ class Rows:
     def of(self, values: Tensor) -> Tensor:
         """What belongs to each row, of a tensor with the slots first."""
         return values if self.slot is None else values[self.slot]
+
+
+def over_points(flags: Tensor, like: Tensor) -> Tensor:
+    """Flags [S] of slots, or [S, P] of their points, to broadcast over ``like`` [S] or [S, P]."""
+    return flags if flags.dim() == like.dim() else flags[:, None]
 
 
 def flatten(request: Request, problem: Problem, account: Account, budget: int | None) -> Rows:

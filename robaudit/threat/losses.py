@@ -21,11 +21,13 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "houdini",
+    "lead_of_target",
     "log_odds",
     "loss_named",
     "loss_unsuited",
     "margin",
     "probability_margin",
+    "targeted_cross_entropy",
     "targeted_dlr",
 ]
 
@@ -50,14 +52,33 @@ def _odds(logits: Tensor, index: Tensor) -> Tensor:
     return logits.scatter(1, index[:, None], float("-inf")).logsumexp(1) - _at(logits, index)
 
 
+def _aim(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """The target, or the likeliest class but the label where none is set."""
+    rival = logits.scatter(1, label[:, None], float("-inf")).argmax(1)
+    return torch.where(target >= 0, target, rival)
+
+
 def cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of the label; minus that of the target where one is set (Goodfellow 2015, eq. 1).
 
-    Taken of the log-odds, so that its gradient keeps its direction where the probability rounds to 1.
+    Where an attack scales its steps, it climbs the log-odds instead, which rise and fall with the cross-entropy and
+    whose gradient has the same direction: the cross-entropy's own is no number above 0 in float32 where the label leads
+    by more than about 100.
     """
     targeted = target >= 0
     value = F.softplus(_odds(floored(logits), torch.where(targeted, target, label)))
     return torch.where(targeted, -value, value)
+
+
+def targeted_cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """Minus the cross-entropy of the target, or of the likeliest class but the label where none is set."""
+    return cross_entropy(logits, label, _aim(logits, label, target))
+
+
+def lead_of_target(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """The logit of the target, or of the likeliest class but the label where none is set, minus the label's."""
+    logits = floored(logits)
+    return _at(logits, _aim(logits, label, target)) - _at(logits, label)
 
 
 def margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
@@ -72,7 +93,7 @@ def margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
 def log_odds(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     """log((1 - p) / p) of the label's probability p; minus that of the target's where one is set.
 
-    Its gradient points where the cross-entropy's does, but does not vanish in float where p rounds to 1.
+    Its gradient points where the cross-entropy's does, but keeps its size however sure the model is.
     """
     targeted = target >= 0
     value = _odds(floored(logits), torch.where(targeted, target, label))
@@ -122,7 +143,9 @@ def dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
 
 
 def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Targeted difference of logits ratio (Croce & Hein 2020, eq. 7); needs four classes and targets.
+    """Targeted difference of logits ratio (Croce & Hein 2020, eq. 7); needs four classes.
+
+    Where no target is set it aims at the likeliest class but the label.
 
     Raises:
         ValueError: below four classes.
@@ -133,9 +156,7 @@ def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
 
 
 def _ratio_towards(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    scale = _spread(logits, 4)
-    logits = floored(logits)
-    return (_at(logits, target.clamp_min(0)) - _at(logits, label)) / scale
+    return lead_of_target(logits, label, target) / _spread(logits, 4)
 
 
 def _spread(logits: Tensor, places: int) -> Tensor:
@@ -170,9 +191,9 @@ def loss_unsuited(name: str, classes: int) -> str | None:
 
 
 def loss_named(name: str) -> Loss:
-    """The loss of that name.
+    """What an attack whose steps have a length of their own climbs for a loss: for the cross-entropy the log-odds.
 
     Raises:
         KeyError: for an unknown name.
     """
-    return LOSSES[name]
+    return log_odds if name == "ce" else LOSSES[name]

@@ -39,16 +39,16 @@ def answered(request: Request, shape: tuple[int, ...], classes: int) -> Answer:
     """An answer of the right shapes."""
     points = request.points
     lead = points.shape[: points.dim() - len(shape)]
-    gradient = None
+    gradient = classes_ = base = None
     if isinstance(request, Jacobian):
         assert request.classes is not None
-        gradient = points.new_empty(*request.classes.shape, *shape)
+        gradient, classes_, base = points.new_empty(*request.classes.shape, *shape), request.classes, request.base
     elif isinstance(request, Gradient):
         gradient = torch.empty_like(points)
     flags = torch.empty(lead, dtype=torch.bool, device=points.device)
     labels = torch.empty(lead, dtype=torch.int64, device=points.device)
     logits, loss = points.new_empty(*lead, classes), points.new_empty(lead)
-    return Answer(points, flags, flags, flags, labels, logits, loss, gradient)
+    return Answer(points, flags, flags, flags, labels, logits, loss, gradient, classes_, base)
 
 
 @pytest.mark.parametrize(("name", "norm"), WHITE_BOX)

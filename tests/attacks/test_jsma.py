@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from models import FakeFile, Linear, attack_all, linear, network, samples_for
 
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.whitebox.jsma import CANDIDATES, best_pair
-from robaudit.threat.model import ThreatModel
+from robaudit.engine.units import Sample
+from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
 
@@ -46,6 +49,18 @@ def greedy_optimum(target: FakeFile, sample) -> int:
     slope = weight[1 - sample.label] - weight[sample.label]
     gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
     return int((gains <= float(sample.clean[sample.label] - sample.clean[1 - sample.label])).sum()) + 1
+
+
+def fewest_features(target: FakeFile, sample: Sample) -> int:
+    """Of a linear model, to the sample's goal or to any other class, where a lead over the label is enough."""
+    weight, u = target.module.weight, torch.from_numpy(sample.u).flatten()
+    found = []
+    for k in range(len(weight)) if sample.target < 0 else [sample.target]:
+        if k != sample.label:
+            slope = weight[k] - weight[sample.label]
+            gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
+            found.append(int((gains <= float(sample.clean[sample.label] - sample.clean[k])).sum()) + 1)
+    return min(found)
 
 
 @pytest.mark.parametrize("slots", [1, 3, 8, 64])
@@ -92,11 +107,43 @@ def test_small_steps_add_up() -> None:
 def test_flat_models_and_single_features_end() -> None:
     flat = FakeFile(Linear(torch.zeros(3, 4), torch.tensor([1.0, 0.0, 0.0])), 3, (4,))
     results = attack_all(flat, make_attack("jsma", {}), ThreatModel(Norm.L0, 4), samples_for(flat, 3))
-    assert all(not r.success and r.error is None and r.forwards == 2 for r in results.values())
+    assert all(not r.success and r.error is None and r.forwards == 4 for r in results.values())
     single = linear((1,), 2)
     samples = samples_for(single, 6)
     results = attack_all(single, make_attack("jsma", {}), ThreatModel(Norm.L0, 1), samples)
     assert all(r.success for r in results.values())
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("budget", [1, 3])
+def test_an_odd_budget_is_used_to_the_last_feature(budget: int, targeted: bool) -> None:
+    """A linear model whose greedy optimum is the budget falls to it."""
+    target = linear((1, 12, 12), 2, seed=3)
+    samples = samples_for(target, 60, seed=5)
+    if targeted:
+        samples = [dataclasses.replace(s, target=1 - s.label) for s in samples]
+    goal = Goal.TARGETED if targeted else Goal.UNTARGETED
+    fewest = {s.index: fewest_features(target, s) for s in samples}
+    falls = [s for s in samples if fewest[s.index] == budget]
+    assert len(falls) >= 3
+    attack = make_attack("jsma", {"gamma": 1.0})
+    within = attack_all(target, attack, ThreatModel(Norm.L0, budget, goal=goal), samples)
+    assert all(within[s.index].distance is None or within[s.index].distance <= budget for s in samples)
+    assert not any(within[s.index].success for s in samples if fewest[s.index] > budget)
+    if budget == 1:
+        assert all(within[s.index].success for s in falls)
+        assert all(r.forwards <= 2 for r in within.values())
+    else:
+        assert any(within[s.index].distance == budget for s in samples)
+
+
+def test_small_steps_go_on_with_the_one_feature_that_may_change() -> None:
+    target = linear((1, 4, 4), 2, seed=3)
+    samples = [s for s in samples_for(target, 60, seed=5) if fewest_features(target, s) == 1]
+    threat = ThreatModel(Norm.L0, 1)
+    results = attack_all(target, make_attack("jsma", {"theta": 0.1}), threat, samples)
+    assert sum(r.success for r in results.values()) >= len(samples) // 2
+    assert all(r.distance is None or r.distance == 1 for r in results.values())
 
 
 @pytest.mark.parametrize("saliency", ["label", "target", "others"])

@@ -14,7 +14,7 @@ from models import FakeFile, attack_all, network, samples_for
 from robaudit.checks.base import Breach, Finding
 from robaudit.checks.registry import check_classes
 from robaudit.engine.units import Sample
-from robaudit.threat.losses import loss_named
+from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -60,7 +60,7 @@ class FakeBench:
         self.declared_accuracy: float | None = None
         self.fallen: list[Breach] = []
         self.done: dict[str, Access] = {}
-        self.used: list[str | None] = ["ce"]
+        self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
         return self.samples[:most]
@@ -74,10 +74,10 @@ class FakeBench:
     def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
         return attack_all(self.file, attack, threat, list(samples))
 
-    def gradients(self, loss: str, samples: Sequence[Sample]) -> Any:
+    def gradients(self, loss: Loss, samples: Sequence[Sample]) -> Any:
         u = torch.stack([torch.from_numpy(s.u) for s in samples]).requires_grad_()
         label = torch.tensor([s.label for s in samples])
-        value = loss_named(loss)(self.file.logits(u), label, torch.full_like(label, -1))
+        value = loss(self.file.logits(u), label, torch.full_like(label, -1))
         return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
 
     def scores(self, points: Any, *, alone: bool = False) -> Any:
@@ -89,7 +89,7 @@ class FakeBench:
     def finished(self) -> Mapping[str, Access]:
         return self.done
 
-    def losses(self) -> Sequence[str | None]:
+    def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used
 
 

@@ -16,6 +16,7 @@ from robaudit.checks.base import Breach, fires
 from robaudit.checks.evidence import eight_bit
 from robaudit.checks.registry import check_classes
 from robaudit.engine.units import case_of
+from robaudit.threat.losses import cross_entropy, loss_named, margin
 from robaudit.threat.model import Access
 
 
@@ -183,7 +184,7 @@ class Undefined(Masked):
 
 def test_a_gradient_that_is_not_finite_is_none() -> None:
     bench = deceptive(Undefined)
-    assert np.isnan(bench.gradients("ce", bench.samples)).all()
+    assert np.isnan(bench.gradients(cross_entropy, bench.samples)).all()
     assert find("zero-gradient", bench).status == "fail"
 
 
@@ -193,12 +194,34 @@ def test_masked_gradients_fail() -> None:
     assert (stubborn.status, stubborn.value) == ("fail", 0.0)
 
 
-def test_a_saturated_loss_fails_if_no_other_is_used() -> None:
+def test_an_attack_is_blind_where_every_loss_that_it_climbs_is_flat() -> None:
     bench = deceptive(Steep)
+    saturated = {"cross-entropy": cross_entropy}  # its own slope, where an attack does not take the log-odds
+    bench.used = {"mine": saturated}
     assert find("zero-gradient", bench).status == "fail"
-    for used in (["ce", "dlr"], ["ce", None], [None]):
-        bench.used = used
-        assert find("zero-gradient", bench).status == "warn"
+    bench.used = {"mine": saturated | {"margin": margin}}
+    assert find("zero-gradient", bench).status == "warn"
+    bench.used = {"other": {"margin": margin}, "mine": saturated}  # that another one sees does not help it
+    found = find("zero-gradient", bench)
+    assert (found.status, found.value) == ("fail", 1.0)
+    assert "mine 12" in found.message
+    assert "other" not in found.message
+    bench.used = {"pgd": {"ce": loss_named("ce")}}
+    assert find("zero-gradient", bench).status == "pass"
+
+
+def test_losses_of_one_name_are_told_apart() -> None:
+    bench = deceptive(Steep)
+    bench.used = {"mine": {"loss": cross_entropy}, "other": {"loss": margin}}
+    found = find("zero-gradient", bench)
+    assert "mine 12" in found.message
+    assert "other" not in found.message
+
+
+def test_without_an_attack_on_gradients_there_is_nothing_to_say() -> None:
+    bench = deceptive(Masked)
+    bench.used = {}
+    assert find("zero-gradient", bench).status == "skipped"
 
 
 def test_a_sound_model_passes_both() -> None:
@@ -213,9 +236,9 @@ def test_a_model_without_gradient_skips_both() -> None:
 
 
 def test_zero_gradient_tolerates_five_percent() -> None:
-    measured = {"samples": 100, "used": ["ce"], "zero": {"ce": 5}}
-    assert verdict("zero-gradient", blind=5, **measured).status == "warn"
-    assert verdict("zero-gradient", blind=6, **measured).status == "fail"
+    measured = {"samples": 100, "zero": {"ce": 5}}
+    assert verdict("zero-gradient", blind={"pgd": 5, "fmn": 0}, **measured).status == "warn"
+    assert verdict("zero-gradient", blind={"pgd": 0, "fmn": 6}, **measured).status == "fail"
 
 
 # black over white

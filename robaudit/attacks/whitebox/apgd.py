@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -56,9 +58,18 @@ class _APGD(SlotAttack[State | SparseState]):
     steps: int
     wide_start: bool
 
+    @property
+    @abstractmethod
+    def maximised(self) -> str:
+        """Name of the loss to maximise."""
+
     def loss_function(self) -> Loss:
         """The loss to maximise."""
-        raise TypeError("an abstract attack has no loss")
+        return loss_named(self.maximised)
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss to maximise."""
+        return {self.maximised: self.loss_function()}
 
     @property
     def _schedule(self) -> Schedule:
@@ -175,9 +186,10 @@ class APGDCE(_APGD):
     loss: LossName = "ce"
     wide_start: bool = False
 
-    def loss_function(self) -> Loss:
+    @property
+    def maximised(self) -> str:
         """The loss that was chosen."""
-        return loss_named(self.loss)
+        return self.loss
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
@@ -205,9 +217,10 @@ class APGDDLR(_APGD):
     restarts: Count = 1
     wide_start: bool = False
 
-    def loss_function(self) -> Loss:
+    @property
+    def maximised(self) -> str:
         """The DLR loss."""
-        return loss_named("dlr")
+        return "dlr"
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """DLR needs three classes."""
@@ -242,9 +255,10 @@ class APGDT(_APGD):
         """One unit a class."""
         return self.targets
 
-    def loss_function(self) -> Loss:
+    @property
+    def maximised(self) -> str:
         """The targeted DLR loss."""
-        return loss_named("dlr-targeted")
+        return "dlr-targeted"
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """The targeted DLR loss needs four classes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
-from robaudit.threat.losses import loss_named
+from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -37,7 +38,8 @@ class DAA(SlotAttack[State]):
     """Sign steps from a random start, shared by the samples of a cohort: their distribution is to be adversarial.
 
     Ascends the mean loss plus the divergence of the perturbed samples' distribution from the data's, by one of two
-    particle methods. ``blob`` (Lagrangian blob) adds to a sample's gradient the mean of all members' gradients,
+    particle methods. The cross-entropy is climbed as the log-odds, so that a sample of which the model is sure does not
+    move by the others alone. ``blob`` (Lagrangian blob) adds to a sample's gradient the mean of all members' gradients,
     weighted by a Gaussian kernel of the distance between samples, and draws samples together; ``dgf`` (discrete
     gradient flow) drives samples nearer than the kernel's width apart and draws the others together. The width follows
     the median distance. Source: Zheng, Chen, Ren 2019, "Distributionally Adversarial Attack", AAAI (DAA-BLOB and
@@ -77,6 +79,10 @@ class DAA(SlotAttack[State]):
     def cohort_size(self) -> int:
         """As asked for."""
         return self.cohort
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss that was chosen."""
+        return {self.loss: loss_named(self.loss)}
 
     def init(self, problem: Problem) -> State:
         """A random point of the ball."""

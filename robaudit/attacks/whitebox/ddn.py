@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from robaudit.attacks.minimal import MinimalNormAttack, Search
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest, cosine, farthest, onto_sphere
-from robaudit.threat.losses import log_odds, margin
+from robaudit.threat.losses import Loss, log_odds, margin
 from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
 
 __all__ = ["DDN"]
@@ -57,6 +58,10 @@ class DDN(MinimalNormAttack[State]):
     first_norm: Positive = 1.0
     step_length: Positive = 1.0
     polish: Natural = 10
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The log-odds; the evaluations that polish need a point that fools already."""
+        return {"log-odds": log_odds}
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

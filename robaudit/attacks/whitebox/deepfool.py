@@ -108,7 +108,7 @@ class DeepFool(SlotAttack[State]):
         seen = dataclasses.replace(answer, fooled=answer.fooled & ~first)
         point = past_boundary(
             problem,
-            nearest_boundary(problem, answer, rivals(problem, self.candidates)),
+            nearest_boundary(problem, answer),
             self.overshoot,
             state.step,
         )

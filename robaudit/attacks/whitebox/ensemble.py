@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import momentum_step, steepest_step
 from robaudit.threat.hyperplanes import dual_size
-from robaudit.threat.losses import Loss, cross_entropy, margin, targeted_dlr
+from robaudit.threat.losses import Loss, cross_entropy, lead_of_target, log_odds, margin, targeted_dlr
 from robaudit.threat.masked import floored, is_masked
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, none_of, select
@@ -32,12 +33,6 @@ SHARPNESS = 8.0
 DENSITY = 0.01
 """Share of the features that a step in L1 moves."""
 NEVER, ANY = float("-inf"), float("inf")
-
-
-def _towards(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """The target's logit minus the label's."""
-    logits = floored(logits)
-    return (logits.gather(1, target.clamp_min(0)[:, None]) - logits.gather(1, label[:, None]))[:, 0]
 
 
 def soft_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
@@ -56,8 +51,8 @@ def soft_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
 
 def _losses(classes: int) -> dict[str, Loss]:
     """The ratio turns the gradient away from the largest logits: some samples fall to it alone."""
-    aimed = targeted_dlr if classes >= 4 else _towards
-    return {"margin": margin, "ce": cross_entropy, "targeted": aimed, "soft-margin": soft_margin}
+    aimed = targeted_dlr if classes >= 4 else lead_of_target
+    return {"margin": margin, "ce": log_odds, "targeted": aimed, "soft-margin": soft_margin}
 
 
 _NAMES = list(_losses(4))
@@ -167,6 +162,11 @@ class Ensemble(SlotAttack[State]):
     targets: Count = 9
     ladder: tuple[Rung, ...] = LADDER
     restarts: Count = 1
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """Those of its rungs."""
+        losses = _losses(classes)
+        return {rung.loss: losses[rung.loss] for rung in self.ladder}
 
     def _table(self, state: State) -> Table:
         return _table(self.ladder, state.aims.shape[1], state.stage.device)

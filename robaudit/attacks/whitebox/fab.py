@@ -102,7 +102,7 @@ class _FAB(SlotAttack[State]):
         end_margin = torch.where(smallest.distance < old.distance, value, state.end_margin)
         # From a start or a contracted point, a step
         stepping = (state.phase == SLOPE) | (sample & (problem.restart == 0))
-        point = select(stepping, self._step(problem, answer, state.base), state.point)
+        point = select(stepping, self._step(problem, answer), state.point)
         point = select(sample & (problem.restart > 0), self._start(problem), point)
         # A step that fools is taken back a little; the last one is followed by the final search
         point = select(trial & fooled, problem.x + (state.point - problem.x) * self.beta, point)
@@ -122,10 +122,10 @@ class _FAB(SlotAttack[State]):
         )
         return dataclasses.replace(state, point=select(search | ending, self._between(problem, state), point))
 
-    def _step(self, problem: Problem, answer: Answer, base: Tensor) -> Tensor:
+    def _step(self, problem: Problem, answer: Answer) -> Tensor:
         """Both the iterate and the sample are projected, overshot by eta, and mixed (eq. 7-9)."""
         point, x = answer.points, problem.x
-        boundary = nearest_boundary(problem, answer, self.classes(problem), base=base)
+        boundary = nearest_boundary(problem, answer)
         # A slot on the boundary would stay there
         past = least_step(problem) * dual_size(problem.norm, boundary.slope.flatten(1))
         boundary = dataclasses.replace(boundary, value=boundary.value - past)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.steps import farthest_step
-from robaudit.threat.losses import LossName, loss_named, loss_unsuited
+from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot
 
@@ -47,6 +48,10 @@ class FGSM(SlotAttack[State]):
     norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     loss: LossName = "ce"
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss that was chosen."""
+        return {self.loss: loss_named(self.loss)}
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
@@ -110,6 +115,10 @@ class RFGSM(SlotAttack[State]):
     alpha: Fraction = 0.5
     restarts: Count = 1
     loss: LossName = "ce"
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss that was chosen."""
+        return {self.loss: loss_named(self.loss)}
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""

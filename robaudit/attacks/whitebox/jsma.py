@@ -16,7 +16,7 @@ from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, distance
+from robaudit.threat.norms import Norm, distance, none_of, select
 
 __all__ = ["JSMA", "best_pair"]
 
@@ -81,9 +81,9 @@ class JSMA(SlotAttack[State]):
     Source: Papernot, McDaniel, Jha, Fredrikson, Celik, Swami 2016, "The Limitations of Deep Learning in
     Adversarial Settings", algorithm 3 with the saliency maps of eq. 8 (features go up) and eq. 9 (down) over pairs,
     on logits (``saliency: others``). Both maps are searched at once, a feature never turns back, and one goes alone
-    where no second one helps; the paper's own runs use ``direction: up``. A greedy attack on L0, targeted; an
-    untargeted audit tries several classes. Cost: a forward and a backward (two with ``saliency: others``) a step, for
-    each class at most (features x gamma / 2) steps where theta is 1.
+    where no second one helps or may change; the paper's own runs use ``direction: up``. A greedy attack on L0,
+    targeted; an untargeted audit tries several classes. Cost: a forward and a backward (two with
+    ``saliency: others``) a step, for each class at most (features x gamma / 2) steps where theta is 1.
 
     Args:
         theta: how far a feature moves in a step, as a fraction of the domain's width.
@@ -138,12 +138,32 @@ class JSMA(SlotAttack[State]):
         loss = torch.cat([none, (-others).masked_fill(~up, never), others.masked_fill(~down, never)], 1)
         pair, value = best_pair(gain, loss)
         size = towards.shape[1]
+        left = self._most(problem) - distance(Norm.L0, state.point - problem.x)
+        if not none_of(left < 2):
+            single, worth = self._best_single(problem, state.point, gain, loss, left)
+            pair = select(left < 2, torch.stack([torch.zeros_like(single), single], 1), pair)
+            value = torch.where(left < 2, worth, value)
         feature = torch.where(pair > size, pair - size, pair)  # 0: none
         way = torch.where(pair > size, -self.theta, self.theta).to(none.dtype)
         way = torch.where((pair == 0) | (value == 0)[:, None], 0.0, way)
         move = torch.cat([none, torch.zeros_like(towards)], 1).scatter_add(1, feature, way)[:, 1:]
         point = problem.clip(state.point + move.reshape(state.point.shape))
         return State(point, value == 0, state.step + 1, state.smallest.seen(problem, seen))
+
+    def _best_single(
+        self, problem: Problem, point: Tensor, gain: Tensor, loss: Tensor, left: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """[S] place of the candidate that goes best alone, by what its step changes, and its value, 0 where none helps.
+
+        Where no more features may change (``left`` [S] is below 1), of those that have changed already.
+        """
+        here = point.flatten(1)
+        room = torch.cat([torch.zeros_like(here[:, :1]), 1 - here, here], 1).clamp_max(self.theta)
+        changed = here != problem.x.flatten(1)
+        may = torch.cat([changed[:, :1], changed, changed], 1) | (left >= 1)[:, None]
+        helps = (gain > 0) & (loss > 0) & may
+        value, place = torch.where(helps, gain.clamp_min(0) * loss.clamp_min(0), 0.0).mul(room.square()).max(1)
+        return place, value
 
     def _open(self, problem: Problem, point: Tensor) -> tuple[Tensor, Tensor]:
         """[S, d] bool each: features that may still go up, and down."""
@@ -158,11 +178,13 @@ class JSMA(SlotAttack[State]):
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """Where the goal is reached, no pair helps, or too many features have changed."""
-        most = problem.full(max(2, math.floor(self.gamma * math.prod(problem.shape))))
-        if not problem.minimal:
-            most = torch.minimum(most, problem.eps)
         changed = distance(Norm.L0, state.point - problem.x)
-        return state.smallest.found | state.stuck | (changed > most)
+        return state.smallest.found | state.stuck | (changed > self._most(problem))
+
+    def _most(self, problem: Problem) -> Tensor:
+        """[S] most features that may change."""
+        most = problem.full(max(2, math.floor(self.gamma * math.prod(problem.shape))))
+        return most if problem.minimal else torch.minimum(most, problem.eps)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         """The fooling point."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.whitebox.penalty import Constant, Halvings, PenaltyAttack, Seen
-from robaudit.threat.losses import Loss, cross_entropy
+from robaudit.threat.losses import Loss, cross_entropy, targeted_cross_entropy
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
 __all__ = ["LBFGS"]
@@ -126,6 +127,10 @@ class LBFGS(PenaltyAttack[Search]):
     def unit_targets(self) -> int:
         """One unit a class."""
         return self.targets
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The cross-entropy of a target, the likeliest one first."""
+        return {"ce-targeted": targeted_cross_entropy}
 
     def objective(self) -> Loss:
         """The cross-entropy of the target."""

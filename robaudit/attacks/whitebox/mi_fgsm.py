@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
-from robaudit.threat.losses import LossName, loss_named, loss_unsuited
+from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot
 
@@ -48,6 +49,10 @@ class MIFGSM(SlotAttack[State]):
     steps: Count = 10
     decay: Positive = 1.0
     loss: LossName = "ce"
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss that was chosen."""
+        return {self.loss: loss_named(self.loss)}
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""

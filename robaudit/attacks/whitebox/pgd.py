@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import steepest_step
-from robaudit.threat.losses import LossName, loss_named, loss_unsuited
+from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -75,6 +76,10 @@ class PGD(SlotAttack[State]):
         """One unit a class."""
         needed = TARGETS if self.loss == "dlr-targeted" else 0
         return self.targets or needed
+
+    def climbs(self, classes: int) -> Mapping[str, Loss]:
+        """The loss that was chosen."""
+        return {self.loss: loss_named(self.loss)}
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""

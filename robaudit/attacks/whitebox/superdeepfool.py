@@ -105,9 +105,7 @@ class SuperDeepFool(SlotAttack[State]):
         """Walk, turn, or halve the final search's interval."""
         fooled = answer.fooled & (state.step > 0)  # the sample itself is no answer
         smallest = state.smallest.seen(problem, dataclasses.replace(answer, fooled=fooled))
-        boundary = nearest_boundary(
-            problem, answer, rivals(problem, self.candidates), torch.where(fooled, answer.labels, -1)
-        )
+        boundary = nearest_boundary(problem, answer, torch.where(fooled, answer.labels, -1))
         # Fresh from a walk, or with projections left: onto the normal. Else walk on.
         across = fooled if self.walk is None else fooled | (state.walked >= self.walk)
         turn = torch.where(state.turned > 0, state.turned < self.turns, across)

@@ -1,0 +1,226 @@
+"""The next rival, where a loss has no slope because the rival that it looks at moves with the class itself.
+
+A class with the same weights as the label's, whatever its bias, is as far ahead or behind everywhere: the margin to it
+is constant, and a sum of such margins, as in the log-odds, leaves rounding alone. The search here asks for slopes of
+logits until it meets the first rival, by falling logit, whose distance to the class can change at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.engine.rows import Account
+from robaudit.threat.norms import per_slot
+
+__all__ = ["Asked", "Escape", "escape_gradient", "escape_rows", "flat", "steepness", "suspect", "towards"]
+
+SUSPECT = 2e-3
+"""A gradient is looked at more closely if the whole box could change the loss by less than this share of what the
+spread of the logits does; where a loss can be attacked at all, ε of the box changes it as much as the spread."""
+ROUNDING = 64
+"""A slope of so many units of rounding, in those of the class's own logit, is none."""
+
+
+def steepness(gradient: Tensor) -> Tensor:
+    """[N] most that a step through the whole box changes a linear loss."""
+    size: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=1, dim=1)
+    return size
+
+
+def suspect(logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
+    """Where a gradient is nothing, or so little that it may be rounding.
+
+    Args:
+        logits: [N, K].
+        weight: [N] size of the loss's slope in the logits, summed over the classes.
+        steep: [N] of the gradient, see :func:`steepness`.
+
+    Returns:
+        [N] bool; never where the gradient is not finite.
+    """
+    low = logits.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
+    spread = (logits.amax(1) - low).nan_to_num(0.0, 0.0, 0.0)
+    return steep <= SUSPECT * weight * spread
+
+
+def flat(gradient: Tensor, weight: Tensor | float, own: Tensor) -> Tensor:
+    """[N] bool: a gradient [N, *shape] that is rounding, beside a class's own [N], for a loss of that weight."""
+    return gradient.flatten(1).abs().amax(1) <= ROUNDING * torch.finfo(gradient.dtype).eps * weight * own
+
+
+@dataclass(frozen=True)
+class Escape:
+    """The nearest rival with a slope of each row.
+
+    Args:
+        own: [N] largest entry of the gradient of the class's own logit.
+        found: [N] bool, some rival has a slope.
+        rival: [N] int64, void where none has.
+        lead: [N] the rival's logit less the class's.
+        slope: [N, *shape] of that lead.
+        passes: [N] int64 backwards that the row needed.
+    """
+
+    own: Tensor
+    found: Tensor
+    rival: Tensor
+    lead: Tensor
+    slope: Tensor
+    passes: Tensor
+
+    @classmethod
+    def joined(cls, parts: list[Escape]) -> Escape:
+        """Rows of several calls."""
+        columns = [[getattr(part, field.name) for part in parts] for field in dataclasses.fields(cls)]
+        return cls(*(torch.cat(column) for column in columns))
+
+
+def towards(logits: Tensor, reference: Tensor, slope: Callable[[Tensor], Tensor]) -> Escape:
+    """Look for the likeliest rival of a class whose lead over it has a slope.
+
+    Ranks are tried by doubling and then by halving, each time for a weighted sum of leads of the first so many rivals:
+    of 1,000 classes at most twenty backwards, of a pair of twins three, and one where nothing has a slope.
+
+    Args:
+        logits: [N, K], without a graph.
+        reference: [N] int64 the class.
+        slope: from weights [N, K] to the gradient [N, *shape] of the logits' weighted sum.
+    """
+    ranked = logits.scatter(1, reference[:, None], float("-inf")).nan_to_num(float("-inf"), neginf=float("-inf"))
+    order = ranked.argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1)
+    sane = ranked.isfinite()  # the slope of a score of minus infinity is not a number
+    rivals = logits.shape[1] - 1
+    one = torch.zeros_like(logits).scatter(1, reference[:, None], 1.0)
+    own = slope(one).flatten(1).abs().amax(1)
+
+    def leads(first: Tensor) -> tuple[Tensor, Tensor]:
+        """Slope of the leads of the first so many [N] rivals, unequally weighted, so that none outweighs the others."""
+        weights = torch.where(sane & (rank < first[:, None]), 1 / (2.0 + rank.to(logits.dtype)), 0.0)
+        total = weights.sum(1)
+        return slope(weights - one * total[:, None]), total
+
+    low = torch.zeros_like(reference)
+    high = torch.full_like(reference, rivals)
+    everything, total = leads(high)
+    found = ~flat(everything, total, own)
+    passes = 2 + torch.zeros_like(reference)
+    while True:
+        going = found & (high - low > 1)
+        if not bool(going.any()):
+            break
+        middle = torch.where(going, torch.minimum((2 * low).clamp_min(1), (low + high) // 2), high)
+        gradient, total = leads(middle)
+        level = flat(gradient, total, own)
+        low = torch.where(going & level, middle, low)
+        high = torch.where(going & ~level, middle, high)
+        passes = passes + going
+    rival = order.gather(1, low[:, None])[:, 0]
+    towards_it = torch.zeros_like(logits).scatter(1, rival[:, None], 1.0)
+    gradient = slope(towards_it - one)
+    lead = logits.gather(1, rival[:, None])[:, 0] - logits.gather(1, reference[:, None])[:, 0]
+    return Escape(own, found, rival, lead, gradient * per_slot(found.to(gradient.dtype), gradient), passes + found)
+
+
+Search = Callable[[Tensor, Tensor], Escape]
+"""From places [M] among the rows asked and a class [M] of each to what :func:`towards` finds there."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The rows at which slopes were taken.
+
+    Args:
+        problem: the slots.
+        slot: [N] int64 slot of each row.
+        search: looks for a rival at some of the rows.
+        account: billed in place, ``draws`` for each evaluation.
+    """
+
+    problem: Problem
+    slot: Tensor
+    search: Search
+    account: Account
+    draws: int
+
+    def escape(self, places: Tensor, reference: Tensor) -> Escape:
+        """Search at some rows, and bill them."""
+        found = self.search(places, reference)
+        slots = self.slot[places]
+        self.account.forwards.index_add_(0, slots, torch.full_like(slots, self.draws))
+        self.account.backwards.index_add_(0, slots, found.passes * self.draws)
+        return found
+
+
+def escape_gradient(
+    asked: Asked, logits: Tensor, weight: Tensor, loss: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Loss and gradient, where that is rounding those of the lead of the next rival with a slope.
+
+    In an untargeted audit the rival's lead over the label, whatever class the loss aims at, as any will do; in a
+    targeted one the goal's lead over its next rival.
+
+    Args:
+        asked: the rows.
+        logits: [N, K].
+        weight: [N] size of the loss's slope in the logits.
+        loss: [N].
+        gradient: [N, *shape].
+    """
+    places = suspect(logits, weight, steepness(gradient)).nonzero()[:, 0]
+    if places.numel() == 0:
+        return loss, gradient
+    slot = asked.slot[places]
+    goal = asked.problem.goal[slot]
+    found = asked.escape(places, torch.where(goal >= 0, goal, asked.problem.label[slot]))
+    use = found.found & flat(gradient[places], weight[places], found.own)
+    places, sign = places[use], torch.where(goal[use] >= 0, -1, 1).to(loss.dtype)
+    loss = loss.index_copy(0, places, found.lead[use] * sign)
+    slope = found.slope[use]
+    return loss, gradient.index_copy(0, places, slope * per_slot(sign, slope))
+
+
+def escape_rows(
+    asked: Asked, logits: Tensor, classes: Tensor, base: Tensor, jacobian: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Classes, base and rows: rounding becomes 0, and where all rows are, one of the next rival stands in for them.
+
+    In an untargeted audit it takes the place of the first class; in a targeted one, which asks for its goal alone, that
+    of the base.
+
+    Args:
+        asked: the rows.
+        logits: [N, K].
+        classes: [N, C] whose logits were differentiated.
+        base: [N] whose logit was taken off.
+        jacobian: [N, C, *shape].
+    """
+    count = classes.shape[1]
+    two = torch.full_like(logits[:, 0], 2.0)
+    doubtful = [suspect(logits, two, steepness(jacobian[:, c])) for c in range(count)]
+    places = torch.stack(doubtful, 1).any(1).nonzero()[:, 0]
+    if places.numel() == 0:
+        return classes, base, jacobian
+    goal = asked.problem.goal[asked.slot[places]]
+    targeted = (goal >= 0) & (classes[places] == goal[:, None]).all(1)
+    found = asked.escape(places, torch.where(targeted, goal, base[places]))
+    rows = jacobian[places]
+    level = torch.stack([flat(rows[:, c], 2.0, found.own) for c in range(count)], 1)
+    rows = rows.masked_fill(level.reshape(*level.shape, *[1] * (rows.dim() - 2)), 0.0)
+    use = found.found & level.all(1) & (targeted | (goal < 0))
+    sign = torch.where(targeted, -1, 1).to(rows.dtype)
+    rows[:, 0] = torch.where(per_slot(use, found.slope), found.slope * per_slot(sign, found.slope), rows[:, 0])
+    named, off = classes[places], base[places]
+    named[:, 0] = torch.where(use & ~targeted, found.rival, named[:, 0])
+    off = torch.where(use & targeted, found.rival, off)
+    return (
+        classes.index_copy(0, places, named),
+        base.index_copy(0, places, off),
+        jacobian.index_copy(0, places, rows),
+    )
