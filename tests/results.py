@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from robaudit.audit.derive import derived
+from robaudit.audit.limitations import limitations
 from robaudit.audit.result import (
     Attack,
     Check,
@@ -43,6 +45,41 @@ def make_attack(id: str, access: str = "white-box", **changes: Any) -> Attack:
         "seconds": 12.3,
     }
     return Attack.model_validate(content | changes)
+
+
+def make_samples(k: int, n: int, correct: int = 93, first: int = 40) -> list[Sample]:
+    """n samples of which so many are answered correctly; all but k fall, the first ones to apgd-ce, then to square."""
+    correct = max(k, min(correct, n))
+    found = []
+    for i in range(n):
+        by = None if i < k or i >= correct else "apgd-ce" if i - k < first else "square"
+        fell = {"broken_by": by, "adversarial_prediction": 5, "distance": 0.031} if by else {}
+        queries = 310 if by != "apgd-ce" and i < correct else 0
+        answer = 3 if i < correct else 4
+        found.append(Sample(id=f"cat/{i}.png", index=i, label=3, clean_prediction=answer, queries=queries, **fell))
+    return found
+
+
+def make_stored(draft: Result) -> Result:
+    """A draft as it may be stored: all that follows from its samples does; its attacks are apgd-ce and square."""
+    whole = [s for s in draft.samples if s.counted and s.correct]
+    left = len(whole)
+    attacks = []
+    for attack in draft.attacks:
+        fell = sum(s.broken_by == attack.id for s in whole)
+        queries = sum(s.queries for s in draft.samples) if attack.access == "scores" else 0
+        goal = {"attempted": left, "queries": queries, "rate_alone": None, "cumulative_robust_accuracy": None}
+        attacks.append(attack.model_copy(update=goal))
+        left -= fell
+    broken = sum(s.broken_by is not None for s in draft.samples)
+    evidence = draft.evidence.model_copy(
+        update={"count": broken} | ({} if broken else {"path": None, "sha256": None}),
+    )
+    data = draft.data.model_copy(
+        update={"drawn": len(draft.samples), "count": max(draft.data.count, len(draft.samples))}
+    )
+    found = derived(draft.model_copy(update={"attacks": tuple(attacks), "evidence": evidence, "data": data}))
+    return found.model_copy(update={"limitations": limitations(found)})
 
 
 def make_result(

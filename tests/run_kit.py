@@ -24,6 +24,7 @@ from robaudit.audit.journal import Journal
 from robaudit.audit.profile import CHECKS, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
+from robaudit.audit.resultfile import parse_result
 from robaudit.audit.session import Session
 
 SHAPE = (1, 6, 6)
@@ -188,7 +189,7 @@ def run_here(
     journal.load()
     resumed = bool(journal.records)
     Session(request, folder, journal, observer, stop, deadline=deadline).run()
-    return build_result(
+    result = build_result(
         request,
         journal,
         run_id="test",
@@ -198,6 +199,9 @@ def run_here(
         failure=None,
         resumed=resumed,
     )
+    if journal.failure is None:
+        assert parse_result(result.to_json(), "the result") == result
+    return result
 
 
 def scan_command(model: Path, data: Path, profile: Path, run_dir: Path, *more: str) -> list[str]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from robaudit.audit.result import Evidence
 from robaudit.errors import AuditError
 
-__all__ = ["Example", "read_examples"]
+__all__ = ["EVIDENCE", "Example", "read_examples"]
+
+EVIDENCE = "evidence.npz"
 
 LARGEST_ROW = 2**30
 """Bytes that one row may take."""

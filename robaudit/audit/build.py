@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +11,14 @@ from robaudit import __version__
 from robaudit.audit import result as model
 from robaudit.audit.budget import with_budget
 from robaudit.audit.build_samples import build_samples
-from robaudit.audit.build_threats import build_curves, build_outcomes
-from robaudit.audit.distances import smallest_distances
+from robaudit.audit.derive import RAN, derived
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.limitations import limitations
 from robaudit.audit.places import repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.sequential import completed, section, under_stopping
+from robaudit.audit.sequential import completed, section
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict import OnInconclusive, conclude
@@ -31,7 +29,8 @@ from robaudit.stats import rate
 __all__ = ["build_result"]
 
 DERIVED = {"kind", "ids", "indices", "data_kind"}
-RAN = ("done", "partial", "failed")
+UNKNOWN = rate(0, 0)
+"""Until the samples tell."""
 
 
 def build_result(
@@ -93,27 +92,20 @@ def build_result(
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=_profile(request),
         environment=model.Environment(**_fields(environment)),
-        clean=model.Clean(
-            accuracy=None if stability else rate(len(tally.correct), tally.readable),
-            declared=request.declared_accuracy,
-        ),
+        clean=model.Clean(accuracy=None, declared=request.declared_accuracy),
         worst_case=model.WorstCase(
-            metric="stability" if stability else "robust_accuracy",
-            upper_bound_observed=rate(tally.standing, tally.audited),
-            pairs=_pairs(request, tally.cases, len(tally.reached)),
+            metric="stability" if stability else "robust_accuracy", upper_bound_observed=UNKNOWN
         ),
-        attacks=tuple(_attack(request, tally, record, journal) for record in tally.attacks),
-        curves=build_curves(request.profile, tally, journal, sequential.share if sequential else 1.0),
+        attacks=tuple(_attack(request, tally, record) for record in tally.attacks),
         sequential=sequential,
-        threats=build_outcomes(request.profile, tally),
         checks=_checks(request, journal),
         evidence=_evidence(journal),
-        limitations=limitations(request, data, target, tally),
         errors=_errors(tally, clean, journal, failure),
         samples=build_samples(request.profile, data, clean, tally, journal),
     )
-    draft = with_budget(draft, request.time_budget, journal)
-    return conclude(under_stopping(draft), request.profile.gates, on_inconclusive)
+    draft = derived(with_budget(draft, request.time_budget, journal))
+    draft = draft.model_copy(update={"limitations": limitations(draft)})
+    return conclude(draft, request.profile.gates, on_inconclusive)
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -130,23 +122,13 @@ def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:
     return model.Data(kind=data["data_kind"], **{**_fields(data), **told})
 
 
-def _pairs(request: AuditRequest, tried: int, reached: int) -> model.Pairs | None:
-    """Of a goal with several classes for each sample."""
-    if parse_goal(request.profile.threat.goal).kind != "every":
-        return None
-    return model.Pairs(tried=tried, reached=reached, share=reached / tried if tried else None)
-
-
-def _attack(request: AuditRequest, tally: Tally, record: Record, journal: Journal) -> model.Attack:
+def _attack(request: AuditRequest, tally: Tally, record: Record) -> model.Attack:
+    """What an attack was tried on and spent; what it broke and left standing, the samples tell."""
     key = record["id"]
     threat = threat_model(single_threats(request.profile, record.get("norm"))[0])
     results = tally.best[key]
-    broken = sum(r.success for r in results.values())
-    distances = [r.distance for r in results.values() if r.distance is not None]
-    if "phase" in record:
-        distances = [d for d, _ in smallest_distances(journal, frozenset({key}), threat.eps).values()]
-    ran = record["status"] in RAN
     tried, reached = tally.pairs[key]
+    every = parse_goal(request.profile.threat.goal).kind == "every"
     saw_all = record["status"] == "done" and tried == tally.cases and record.get("phase") != "bisection"
     return model.Attack(
         id=record["id"],
@@ -160,12 +142,8 @@ def _attack(request: AuditRequest, tally: Tally, record: Record, journal: Journa
         goal=threat.goal.value,
         seed=request.seed,
         attempted=len(results),
-        broken=broken,
-        newly_broken=tally.newly[key],
-        cumulative_robust_accuracy=rate(tally.left[key], tally.audited) if ran else None,
-        rate_alone=rate(tally.whole - broken, tally.audited) if saw_all else None,
-        pairs=_pairs(request, tried, reached),
-        median_distance=statistics.median(distances) if distances else None,
+        rate_alone=UNKNOWN if saw_all else None,
+        pairs=model.Pairs(tried=tried, reached=reached) if every else None,
         forwards=sum(r.forwards for r in results.values()),
         backwards=sum(r.backwards for r in results.values()),
         queries=sum(r.queries for r in results.values()),

@@ -24,11 +24,11 @@ def build_samples(
         data: the journal's record of the data.
         clean: what the file answered to the samples without an attack, by index.
         tally: what the attacks did.
-        journal: for the smallest distances, and what the check of the evidence measured.
+        journal: for the nearest adversarial examples, and what the check of the evidence measured.
     """
     found = []
     eight_bit = _eight_bit(journal)
-    smallest = nearest_of(profile, tally, journal)
+    nearest = nearest_of(profile, tally, journal)
     for index, name in zip(data["indices"], data["ids"], strict=True):
         record = clean.get(index)
         attack = tally.broken_by.get(index)
@@ -49,8 +49,7 @@ def build_samples(
                 broken_by=attack,
                 adversarial_prediction=winner.prediction if winner else None,
                 distance=winner.distance if winner else None,
-                smallest_distance=smallest.get(index, (None, None))[0],
-                smallest_by=smallest.get(index, (None, None))[1],
+                nearest=nearest.get(index, ()),
                 breaches=breaches_of(profile, tally, index),
                 distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
                 targets=tuple((record or {}).get("goals") or ()),

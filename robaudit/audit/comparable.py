@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robaudit import __version__
-from robaudit.audit.journal import Record
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Data, Result, Sample, Target
 from robaudit.errors import AuditError
+
+if TYPE_CHECKING:
+    from robaudit.audit.journal import Record
+    from robaudit.audit.request import AuditRequest
 
 __all__ = ["REFUSED", "check_comparable", "check_loaded", "check_request", "differences", "paired"]
 

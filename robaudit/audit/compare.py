@@ -11,7 +11,7 @@ from robaudit.paired_stats import mcnemar_p, paired_interval
 from robaudit.sequential import at_share
 from robaudit.stats import CONFIDENCE, rate
 
-__all__ = ["compare", "paired_change", "with_comparison"]
+__all__ = ["change_of", "change_words", "compare", "paired_change", "with_comparison"]
 
 
 def with_comparison(result: Result, baseline: Result | None) -> Result:
@@ -33,16 +33,32 @@ def paired_change(pairs: Sequence[tuple[bool, bool]], confidence: float = CONFID
         pairs: for each sample whether it has the property, before and now.
         confidence: of interval and test.
     """
-    n = len(pairs)
     lost = sum(before and not now for before, now in pairs)
     gained = sum(now and not before for before, now in pairs)
+    return change_of(len(pairs), sum(before for before, _ in pairs), lost, gained, confidence)
+
+
+def change_of(n: int, base: int, lost: int, gained: int, confidence: float = CONFIDENCE) -> PairedChange:
+    """The change of a property of n samples.
+
+    Args:
+        n: samples.
+        base: of them, those that had it before.
+        lost: of these, those that have it no more; ``gained``: of the others, those that have it now.
+        confidence: of interval and test.
+
+    Raises:
+        ValueError: no samples have such counts.
+    """
+    if not 0 <= lost <= base <= n - gained <= n:
+        raise ValueError(f"{base} of {n} cannot lose {lost} and gain {gained}")
     low, high = paired_interval(gained, lost, n, confidence) if n else (-1.0, 1.0)
     p = mcnemar_p(gained, lost)
     found = p < 1 - confidence
     return PairedChange(
         pairs=n,
-        base=rate(sum(before for before, _ in pairs), n, confidence),
-        new=rate(sum(now for _, now in pairs), n, confidence),
+        base=rate(base, n, confidence),
+        new=rate(base - lost + gained, n, confidence),
         lost=lost,
         gained=gained,
         difference=(gained - lost) / n if n else None,
@@ -80,7 +96,7 @@ def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Compar
             sha256=base.target.sha256,
             command=base.run.command,
         ),
-        same_model=base.target.sha256 == new.target.sha256,
+        same_model=(base.target.sha256, base.target.external) == (new.target.sha256, new.target.external),
         metric=new.worst_case.metric,
         worst_case=change,
         clean=None if stability else paired_change([(before.correct, now.correct) for before, now in both], confidence),
@@ -88,7 +104,7 @@ def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Compar
         share=share,
         newly_broken=tuple(_changed(*pair) for pair in both if pair[0].stands and not pair[1].stands),
         newly_fixed=tuple(_changed(*pair) for pair in both if pair[1].stands and not pair[0].stands),
-        message=_message(change, stability) + _of_both(base, new, len(pairs)),
+        message=change_words(change, stability) + _of_both(base, new, len(pairs)),
     )
 
 
@@ -113,7 +129,8 @@ def _of_both(base: Result, new: Result, common: int) -> str:
     return f"; on the {common} samples that both audits took (one of them took {most})" if common < most else ""
 
 
-def _message(change: PairedChange, stability: bool) -> str:
+def change_words(change: PairedChange, stability: bool) -> str:
+    """What changed, with its statistics, in a clause."""
     name = "stability" if stability else "robust accuracy"
     if change.difference is None:
         return f"no sample was judged in both audits, so that nothing is known of the change of {name}"

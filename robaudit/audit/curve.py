@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.result import Curve, CurvePoint, Norm
 from robaudit.sequential import at_share, rate_at_share
 from robaudit.stats import CONFIDENCE, median_ranks, rate
 from robaudit.threat.arrays import TOLERANCE
 
-__all__ = ["accuracy_at", "build_curve", "median_with_interval"]
+__all__ = ["build_curve", "median_with_interval"]
 
 EVEN = 12
 """Most evenly spaced points."""
-QUANTILES = 10
-"""Parts that the distances are split into for the curve's points."""
-
-
-def accuracy_at(eps: float, distances: Sequence[float], n: int, share: float = 1.0) -> CurvePoint:
-    """The curve at a radius.
-
-    Args:
-        eps: the radius.
-        distances: smallest verified distance of each sample answered correctly; infinite where there is none.
-        n: samples in all.
-        share: of the error that the interval spends.
-    """
-    found = rate_at_share(rate(sum(d > eps + TOLERANCE for d in distances), n), share)
-    return CurvePoint(eps=eps, k=found.k, n=n, estimate=found.estimate, low=found.low, high=found.high)
 
 
 def build_curve(
@@ -54,16 +40,15 @@ def build_curve(
     ordered = sorted(distances.values())
     padded = ordered + [math.inf] * (correct - len(ordered))
     median, low, high = median_with_interval(padded, at_share(CONFIDENCE, share))
-    # at an observed distance the sample itself has fallen, so that each point stands right behind its step
-    cuts = {ordered[math.ceil(len(ordered) * i / QUANTILES) - 1] for i in range(1, QUANTILES + 1) if ordered}
+    # at an observed distance the sample itself has fallen, so that between two points the first one's figures hold
     step, most = _spacing(eps, ordered, whole=norm == "l0")
-    radii = sorted({eps, *cuts, *(round(step * i, 12) for i in range(most + 1) if not math.isclose(step * i, eps))})
+    radii = sorted({eps, *ordered, *(round(step * i, 12) for i in range(most + 1) if not math.isclose(step * i, eps))})
     return Curve(
         norm=norm,
         attacks=tuple(attacks),
         confidence=CONFIDENCE,
         step=step,
-        points=tuple(accuracy_at(radius, padded, n, share) for radius in radii),
+        points=tuple(_points(radii, padded, n, share)),
         broken=len(ordered),
         unbroken=correct - len(ordered),
         median_distance=median,
@@ -72,6 +57,14 @@ def build_curve(
         area=sum(min(d, eps) for d in padded) / n if n else None,
         area_eps=eps,
     )
+
+
+def _points(radii: Sequence[float], ordered: Sequence[float], n: int, share: float) -> Iterator[CurvePoint]:
+    """The curve at rising radii; distances by rising size."""
+    for radius in radii:
+        stands = len(ordered) - bisect.bisect_right(ordered, radius + TOLERANCE)
+        found = rate_at_share(rate(stands, n), share)
+        yield CurvePoint(eps=radius, k=found.k, n=n, estimate=found.estimate, low=found.low, high=found.high)
 
 
 def _spacing(eps: float, ordered: Sequence[float], whole: bool) -> tuple[float, int]:

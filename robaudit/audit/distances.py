@@ -16,20 +16,15 @@ from robaudit.audit.events import AttackFinished
 from robaudit.audit.journal import Journal, Record, unit_record, unit_result
 from robaudit.audit.plan import Planned
 from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
-from robaudit.threat.arrays import TOLERANCE
+from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm
 
-__all__ = ["DistanceSearch", "next_radius", "smallest_distances", "widest"]
+__all__ = ["DistanceSearch", "next_radius", "smallest_distances"]
 
 PRECISION = 0.02
 """A bracket this narrow, as a share of the distance, is not searched further."""
 SHARES = (1 - PRECISION, 0.9, 0.7, 0.5)
 """First radius tried, as a share of the distance, and those after one, two and more successes below."""
-
-
-def widest(norm: Norm, features: int) -> float:
-    """The largest distance of two points in the box."""
-    return {Norm.LINF: 1.0, Norm.L2: math.sqrt(features), Norm.L1: float(features), Norm.L0: float(features)}[norm]
 
 
 def smallest_distances(journal: Journal, keys: frozenset[str], eps: float) -> dict[int, tuple[float, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.audit.archive import EVIDENCE
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
 from robaudit.audit.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
@@ -19,8 +20,6 @@ from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of
 
 __all__ = ["write_evidence"]
-
-NAME = "evidence.npz"
 
 
 def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
@@ -35,11 +34,11 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
         disk does not take it.
     """
     nothing = {"path": None, "sha256": None, "count": 0}
-    (folder / NAME).unlink(missing_ok=True)
+    (folder / EVIDENCE).unlink(missing_ok=True)
     clear_pictures(folder)
     if not breaches or journal.failure is not None:
         return nothing
-    temporary = folder / f".{NAME}.part"
+    temporary = folder / f".{EVIDENCE}.part"
     labels = [store.answers[sample_of(b.sample)].label for b in breaches]
     targets = [store.target(b.sample) for b in breaches]
     try:
@@ -59,14 +58,14 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
             shares = _confidences(journal, len(breaches))
             if shares is not None:
                 _add(archive, "confidence", len(shares), iter(shares))
-        os.replace(temporary, folder / NAME)
+        os.replace(temporary, folder / EVIDENCE)
         if (journal.last("target") or {}).get("input", {}).get("channels") is not None:
             _write_pictures(folder, store, breaches)
     except OSError as error:
         journal.failure = error.strerror or str(error)
         temporary.unlink(missing_ok=True)
         return nothing
-    return {"path": NAME, "sha256": sha256_file(folder / NAME), "count": len(breaches)}
+    return {"path": EVIDENCE, "sha256": sha256_file(folder / EVIDENCE), "count": len(breaches)}
 
 
 def _write_pictures(folder: Path, store: SampleStore, breaches: Sequence[Breach]) -> None:

@@ -14,6 +14,7 @@ from robaudit.audit.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sandbox import confined_by
+from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
@@ -30,6 +31,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
         "kind": "target",
         "file": str(request.model),
         "sha256": target.sha256,
+        "external": digests(request.model) if may_have_weights_elsewhere(request.model) else {},
         "bytes": request.model.stat().st_size,
         "format": target.format,
         "details": {**target.facts, "notes": list(target.notes)},

@@ -11,9 +11,13 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
+
+from pydantic import ValidationError
 
 from robaudit.audit.gatespecs import GateSpec, check_contradictions
 from robaudit.audit.metrics import Metric, parse_metric
+from robaudit.audit.parse import refuse
 from robaudit.audit.read import class_index, read
 from robaudit.audit.read_curve import Unreadable
 from robaudit.audit.readings import Reading
@@ -32,6 +36,7 @@ __all__ = [
     "day_of",
     "evaluate_gates",
     "is_procedural",
+    "specs_of",
 ]
 
 
@@ -161,6 +166,26 @@ def evaluate_gates(
     """
     day = judged or day_of(result)
     return tuple(_gate(gate, _outcome(gate, result, unfit), day) for gate in gates)
+
+
+def specs_of(result: Result) -> tuple[GateSpec, ...]:
+    """The gates that a result was decided on.
+
+    Raises:
+        UsageError: one is no gate.
+    """
+    found = []
+    for gate in result.gates:
+        content: dict[str, Any] = {
+            name: getattr(gate, name) for name in ("metric", "min", "max", "level", "confidence")
+        }
+        if gate.ignore is not None:
+            content["ignore"] = {"reason": gate.ignore.reason, "until": gate.ignore.until}
+        try:
+            found.append(GateSpec.model_validate(content))
+        except ValidationError as error:
+            raise refuse(error, f"the result's gate on {gate.metric}", GateSpec) from error
+    return tuple(found)
 
 
 def day_of(result: Result) -> date:

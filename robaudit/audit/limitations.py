@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from robaudit.audit.journal import Record
-from robaudit.audit.plan import threat_model
-from robaudit.audit.request import AuditRequest
-from robaudit.audit.tally import Tally
-from robaudit.audit.threats import boundless
+import math
+
+from robaudit.audit.derive import balls
+from robaudit.audit.result import Result
 from robaudit.audit.verdict import NORM_SIGNS
-from robaudit.threat.model import Goal
+from robaudit.threat.arrays import widest
 
-__all__ = ["limitations"]
+__all__ = ["boundless", "limitations"]
 
 
-def limitations(request: AuditRequest, data: Record, target: Record, tally: Tally) -> tuple[str, ...]:
-    """What the figures do not cover, a sentence each.
-
-    Args:
-        request: what was asked.
-        data: the journal's record of the data.
-        target: its record of the target.
-        tally: what the attacks did.
-    """
-    threat = threat_model(request.profile)
-    tried = {threat.norm, *(other.norm for other in request.profile.threat.also)}
+def limitations(draft: Result) -> tuple[str, ...]:
+    """What the figures of an audit do not cover, a sentence each; it follows from the rest of the result."""
+    threat = draft.threat_model
+    tried = {ball.norm for ball in balls(threat)}
     others = [sign for name, sign in NORM_SIGNS.items() if name not in tried]
     found = [
         "attacked accuracy is an upper bound: an attack that was not tried may break more; the interval covers "
@@ -32,24 +24,36 @@ def limitations(request: AuditRequest, data: Record, target: Record, tally: Tall
         + (f"other norms ({', '.join(others)}), " if others else "")
         + "spatial, patch and universal perturbations, and changes outside the domain's box",
     ]
-    ran = {r["access"] for r in tally.attacks if r["status"] in ("done", "partial")}
+    ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")
-    features = target["input"]["features"] or ()
-    still = sum(f["immutable"] or f["low"] == f["high"] for f in features)
-    if whole := boundless(request.profile, target["input"]["shape"], still):
+    if whole := boundless(draft):
         signs = ", ".join(NORM_SIGNS[norm] for norm in whole)
         found.append(
             f"the radius in {signs} reaches every valid input: there a sample stands only if the model never answers "
             "otherwise; choose one that suits this input"
         )
-    if threat.goal is Goal.TARGETED:
+    if threat.goal != "untargeted":
         found.append(
             "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "
             "wrong answer is good breaks at least as many"
         )
-    if data["reference"] == "model":
+    if draft.data.reference == "model":
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
-    found += target["assumed"]
+    found += draft.target.assumed
+    if (sequential := draft.sequential) is not None:
+        found.append(
+            f"sequential audit ({sequential.reason}): every interval spends {sequential.share:.1%} of its error, the "
+            "share of the look at which it ended, so that it holds although the data decided when to stop; the tests "
+            "inside of checks are at the number of samples that it came to"
+        )
     return tuple(found)
+
+
+def boundless(draft: Result) -> list[str]:
+    """The norms whose ball holds every valid input: there a radius asks only if the model ever answers otherwise."""
+    spec = draft.target.input
+    still = sum(feature.immutable or feature.low == feature.high for feature in spec.features)
+    free = math.prod(size if isinstance(size, int) and size else 1 for size in spec.shape[1:]) - still
+    return [ball.norm for ball in balls(draft.threat_model) if ball.eps >= widest(ball.norm, free)]

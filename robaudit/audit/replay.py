@@ -13,22 +13,27 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
-from robaudit.audit.archive import Example, read_examples
+from robaudit.audit.archive import Example
+from robaudit.audit.derive import of_every
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.places import shown_path
+from robaudit.audit.replay_evidence import evidence_of, told_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Attack, Result
 from robaudit.audit.resultfile import load_result
-from robaudit.audit.rundir import model_of
+from robaudit.audit.rundir import RESULT, model_of
 from robaudit.data.ranges import Ranges
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.meaning import InputMeaning
+from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format
-from robaudit.threat.arrays import admissible
+from robaudit.threat.arrays import TOLERANCE, admissible
 
 __all__ = ["Replay", "Replayed", "replay"]
 
-ReplayStatus: TypeAlias = Literal["fools", "no longer fools", "outside", "original wrong"]
+ROUNDING = 1e-6
+"""Relative difference of two measurements of a distance that the audit's float type explains."""
+ReplayStatus: TypeAlias = Literal["fools", "no longer fools", "outside", "original wrong", "other distance"]
 
 
 class _Record(BaseModel):
@@ -62,7 +67,7 @@ class Replayed(_Record):
     """What the file answers to it now; null where its answer names no class."""
     status: ReplayStatus
     """fools; no longer fools; outside (of its ball or of the box, or a feature moved that must stay); original wrong
-    (the file misses the original, so that the example shows nothing)."""
+    (the file misses the original, so that the example shows nothing); other distance (than the result tells)."""
 
 
 class Replay(_Record):
@@ -77,7 +82,7 @@ class Replay(_Record):
     sha256: str
     """Its digest."""
     same_model: bool
-    """Whether it is the audited file."""
+    """Whether it is the audited file, with the files that it keeps weights in."""
     judge: str
     """Runtime that answered."""
     evidence: str
@@ -110,13 +115,13 @@ def replay(request: ReplayRequest) -> Replay:
         (request.run, request.run / "result.json") if request.run.is_dir() else (request.run.parent, request.run)
     )
     result = load_result(file)
-    examples = _examples(folder, result)
-    path, digest = _model(request.model, folder, result)
+    examples = evidence_of(folder, result, kept=file.name == RESULT)
+    path, digest, same = _model(request.model, folder, result)
     meaning = _meaning(result, examples[0].original.shape) if examples else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
-        answer, judge = _judge(request, result, path, meaning, same=digest == result.target.sha256)
+        answer, judge = _judge(request, result, path, meaning, same=same)
         try:
             rows = [_replayed(example, result, meaning, answer) for example in examples]
         except UsageError:
@@ -128,7 +133,7 @@ def replay(request: ReplayRequest) -> Replay:
         run=result.run.id,
         model=shown_path(path),
         sha256=digest,
-        same_model=digest == result.target.sha256,
+        same_model=same,
         judge=judge,
         evidence=result.evidence.path or "",
         evidence_sha256=result.evidence.sha256 or "",
@@ -139,53 +144,35 @@ def replay(request: ReplayRequest) -> Replay:
     )
 
 
-def _examples(folder: Path, result: Result) -> list[Example]:
-    """The evidence, checked against the result."""
-    evidence = result.evidence
-    if evidence.path is None:
-        if any(sample.broken_by is not None for sample in result.samples):
-            raise AuditError("the result tells of broken samples and names no evidence: there is nothing to replay")
-        return []
-    if Path(evidence.path).is_absolute() or ".." in Path(evidence.path).parts:
-        raise AuditError(f"the result names evidence outside of its own folder ({evidence.path}); refused")
-    examples = read_examples(folder, evidence, evidence.count)
-    if len(examples) != evidence.count:
-        raise AuditError(f"{evidence.path} holds {len(examples)} examples, and the result tells of {evidence.count}")
-    known = {sample.index: sample for sample in result.samples}
-    attacks = {attack.id for attack in result.attacks}
-    shapes = {(e.original.shape, e.adversarial.shape) for e in examples}
-    for example in examples:
-        sample = known.get(example.index)
-        if sample is None or sample.label != example.label or example.attack not in attacks or len(shapes) > 1:
-            raise AuditError(f"{evidence.path} does not fit the result: they are not of the same audit")
-    if missing := [s.id for s in result.samples if s.broken_by is not None and s.index not in _indices(examples)]:
-        raise AuditError(f"{evidence.path} holds no example of {missing[0]}, which the result calls broken")
-    return examples
-
-
-def _indices(examples: list[Example]) -> set[int]:
-    return {example.index for example in examples}
-
-
-def _model(named: Path | None, folder: Path, result: Result) -> tuple[Path, str]:
-    """The file to ask and its digest: the one that the user names, else the audited one where it is still found."""
+def _model(named: Path | None, folder: Path, result: Result) -> tuple[Path, str, bool]:
+    """The file to ask, its digest, and whether it is the audited one with its weights: the one that the user names,
+    else the audited one where it is still found."""
     if named is not None:
         if not named.is_file():
             raise UsageError(f"there is no model {named}")
-        return named, sha256_file(named)
+        digest = sha256_file(named)
+        return named, digest, digest == result.target.sha256 and _changed_weights(named, result) is None
     kept = model_of(folder, result.run.id)
     known = [path for path in (Path(result.target.file), kept) if path is not None]
     found = [(path, sha256_file(path)) for path in known if path.is_file()]
     if not found:
         raise AuditError(f"the audited model {result.target.file} is not here; name it with --model FILE")
+    changed: list[str] = []
     for path, digest in found:
-        if digest == result.target.sha256:
-            return path, digest
-    path = found[-1][0]
-    raise AuditError(
-        f"{path} was changed since the audit (its SHA-256 differs); --model {path} replays the evidence on it "
-        "all the same"
-    )
+        if digest != result.target.sha256:
+            changed.append(f"{path} was changed since the audit (its SHA-256 differs)")
+        elif (other := _changed_weights(path, result)) is not None:
+            changed.append(f"{other}, which {path} keeps weights in, was changed since the audit or is not here")
+        else:
+            return path, digest, True
+    raise AuditError(f"{changed[-1]}; --model {found[-1][0]} replays the evidence on it all the same")
+
+
+def _changed_weights(path: Path, result: Result) -> str | None:
+    """The first file of weights that is not what it was in the audit, or None."""
+    before = result.target.external
+    now = digests(path) if before or may_have_weights_elsewhere(path) else {}
+    return next((name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)), None)
 
 
 def _meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
@@ -243,6 +230,8 @@ def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: A
         status = "outside"
     elif original != example.label:
         status = "original wrong"
+    elif wrong and not _as_told(size, example, attack, result):
+        status = "other distance"
     return Replayed(
         sample=next(sample.id for sample in result.samples if sample.index == example.index),
         index=example.index,
@@ -257,6 +246,14 @@ def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: A
         prediction=prediction,
         status=status,
     )
+
+
+def _as_told(size: float, example: Example, attack: Attack, result: Result) -> bool:
+    """Whether a distance is the one that the result tells, where it tells of this example."""
+    told = told_of(next(s for s in result.samples if s.index == example.index), attack)
+    if of_every(result.threat_model) or told is None or told[2] is None:
+        return True
+    return abs(size - told[2]) <= TOLERANCE + ROUNDING * size
 
 
 def _attack(result: Result, name: str) -> Attack:

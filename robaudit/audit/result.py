@@ -39,7 +39,7 @@ from robaudit.audit.sections.findings import (
     WorstCase,
 )
 from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool
-from robaudit.audit.sections.samples import Sample, SampleBreach
+from robaudit.audit.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
@@ -71,6 +71,7 @@ __all__ = [
     "InputSpec",
     "Look",
     "LookGate",
+    "Nearest",
     "Norm",
     "Output",
     "PairedChange",

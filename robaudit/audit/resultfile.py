@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from robaudit.audit.result import SCHEMA_VERSION, Result, content_digest
+from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError
 
 __all__ = ["load_result", "parse_result", "save_result", "write_atomic"]
@@ -28,8 +29,8 @@ def parse_result(text: str | bytes, name: str) -> Result:
         name: what to call the text in an error.
 
     Raises:
-        UsageError: invalid or truncated JSON, another schema version, content that the schema refuses, or that
-            was edited.
+        UsageError: invalid or truncated JSON, another schema version, content that the schema refuses, that was
+            edited, or that does not fit its own samples (:func:`robaudit.audit.verify.verified`).
     """
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)
@@ -60,7 +61,7 @@ def parse_result(text: str | bytes, name: str) -> Result:
             f"{name} was changed after robaudit wrote it: its digest does not fit its content; take the original, or "
             "audit again"
         )
-    return result
+    return verified(result, name)
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:

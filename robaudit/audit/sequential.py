@@ -6,10 +6,10 @@ counts: broken samples are finished before those that stand, so that counts of w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
@@ -20,8 +20,8 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.tally import Tally
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
-from robaudit.sequential import Decision, at_share, decide, design, rate_at_share
-from robaudit.stats import Rate, lower_bound, upper_bound
+from robaudit.sequential import Decision, at_share, decide, design
+from robaudit.stats import lower_bound, upper_bound
 
 __all__ = [
     "Chunk",
@@ -33,11 +33,9 @@ __all__ = [
     "section",
     "sequential_gates",
     "settled",
-    "under_stopping",
     "validate_sequential",
 ]
 
-T = TypeVar("T")
 SEVERITY = ("done", "partial", "failed")
 
 
@@ -295,31 +293,3 @@ def _reason(stopped: str, looks: Sequence[Record], most: int) -> str:
     if stopped == "decided":
         return f"decided at {where}: {found}"
     return f"{'the samples were exhausted' if stopped == 'exhausted' else 'it was ended'} after {where}: {found}"
-
-
-def under_stopping(draft: model.Result) -> model.Result:
-    """A sequential audit's result with every interval at the last look's share of the error, and a word on that."""
-    found = draft.sequential
-    if found is None:
-        return draft
-    told = (
-        f"sequential audit ({found.reason}): every interval spends {found.share:.1%} of its error, the share of the "
-        "look at which it ended, so that it holds although the data decided when to stop; the tests inside of checks "
-        "are at the number of samples that it came to"
-    )
-    widened = _mapped(draft, lambda rate: rate_at_share(rate, found.share))
-    return widened.model_copy(update={"limitations": (*widened.limitations, told)})
-
-
-def _mapped(value: T, change: Callable[[Rate], Rate]) -> T:
-    """A part of a result with its rates changed."""
-    changed: Any = value
-    if isinstance(value, Rate):
-        changed = change(value)
-    elif isinstance(value, tuple):
-        changed = tuple(_mapped(item, change) for item in value)
-    elif isinstance(value, model.Record):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        changed = value.model_copy(update={name: _mapped(item, change) for name, item in fields.items()})
-    found: T = changed
-    return found

@@ -24,8 +24,8 @@ class Tally:
     reached.
 
     ``cases`` count what is attacked of the samples answered correctly, and ``pairs`` for each attack how many it was
-    tried on, and how many it reached. ``left`` is how many samples stood against an attack's norm after it, and
-    ``newly`` how many it broke in that norm that stood before. ``fronts`` are the norms of the audit in order,
+    tried on, and how many it reached. ``searches`` are the attacks of the curve, which run on samples that fell too.
+    ``fronts`` are the norms of the audit in order,
     ``broken_by`` and ``reached`` the first breach over all of them, of each sample and of each case.
     """
 
@@ -44,26 +44,23 @@ class Tally:
         self.attacks: list[Record] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
         self.pairs: dict[str, tuple[int, int]] = {}
-        self.left: dict[str, int] = {}
-        self.newly: dict[str, int] = {}
+        self.searches: set[str] = set()
         self.fronts: dict[str, Front] = {}
         self.whole = len({sample_of(case) for case in sought})
         for planned in plan["attacks"] if plan else ():
             key = planned["id"]
             front = self.fronts.setdefault(planned.get("norm", ""), Front())
             if "phase" in planned:
+                self.searches.add(key)
                 results = {case: _all_of(found) for case, found in units[key].items() if case in sought}
             else:
                 open_ = sought - front.reached.keys()
                 results = {case: best_of(found) for case, found in units[key].items() if case in open_}
             reached = [case for case, result in results.items() if result.success]
-            stood = self.whole - len(front.broken_by)
             front.reached = dict.fromkeys(reached, key) | front.reached
             front.broken_by = {sample_of(case): key for case in reached} | front.broken_by
             front.attacks.append(key)
             self.pairs[key] = len(results), len(reached)
-            self.left[key] = self.whole - len(front.broken_by)
-            self.newly[key] = stood - self.left[key]
             self.best[key] = _by_sample(results)
             self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), bool(results))})
         self.reached: dict[int, str] = {}

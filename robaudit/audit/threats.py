@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from robaudit.attacks.base import Stop
 from robaudit.attacks.registry import attack_classes, make_attack
-from robaudit.audit.distances import widest
 from robaudit.audit.plan import Planned, plan_attacks, threat_model
 from robaudit.audit.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
-from robaudit.threat.norms import Norm
 
-__all__ = ["CURVE", "Front", "attack_keys", "boundless", "plan_fronts", "single_threats", "validate_curve"]
+__all__ = ["CURVE", "Front", "attack_keys", "plan_fronts", "single_threats", "validate_curve"]
 
 CURVE = "curve/"
 """Begins the keys of attacks that run for the curve."""
@@ -83,18 +79,6 @@ def single_threats(profile: Profile, norm: str | None = None) -> list[Profile]:
     balls = [(main.norm, main.eps), *((other.norm, other.eps) for other in main.also)]
     threats = [main.model_copy(update={"norm": n, "eps": eps, "also": ()}) for n, eps in balls]
     return [profile.model_copy(update={"threat": t}) for t in threats if norm in (None, t.norm)]
-
-
-def boundless(profile: Profile, sizes: Sequence[int | None], still: int = 0) -> list[str]:
-    """The norms whose ball holds every valid input: such a radius asks only whether the model ever answers otherwise.
-
-    Args:
-        profile: names the balls.
-        sizes: shape of the input, the batch first.
-        still: features that cannot change.
-    """
-    free = math.prod(size or 1 for size in sizes[1:]) - still
-    return [p.threat.norm for p in single_threats(profile) if p.threat.radius >= widest(Norm(p.threat.norm), free)]
 
 
 def attack_keys(profile: Profile) -> list[str]:

@@ -40,11 +40,11 @@ def diff(
     from typing import cast
 
     from robaudit.audit.compare import with_comparison
-    from robaudit.audit.gates import compares
+    from robaudit.audit.gates import compares, specs_of
     from robaudit.audit.gatespecs import check_contradictions, merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import OnInconclusive, conclude
-    from robaudit.cli.gate import choice, gates_of, gates_on_line, print_gates
+    from robaudit.cli.gate import choice, gates_on_line, print_gates
     from robaudit.cli.output import write_json, write_lines
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
@@ -65,7 +65,7 @@ def diff(
         raise UsageError(f"the gate on {other[0]!r} is not about the comparison; `robaudit gate` decides it")
     baseline, source = load_result(result_path(base)), result_path(new)
     result = with_comparison(load_result(source), baseline)
-    gates = [entry for entry in merge_gates(gates_of(result), asked) if compares(entry.metric)]
+    gates = [entry for entry in merge_gates(specs_of(result), asked) if compares(entry.metric)]
     check_contradictions(gates)
     decided = conclude(result, gates, undecided)
     if format == "json":

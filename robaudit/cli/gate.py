@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from robaudit.audit.gatespecs import GateSpec
     from robaudit.audit.result import Result
 
-__all__ = ["choice", "gate", "gates_of", "gates_on_line", "print_gates"]
+__all__ = ["choice", "gate", "gates_on_line", "print_gates"]
 
 
 def gate(
@@ -53,7 +53,7 @@ def gate(
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.compare import with_comparison
-    from robaudit.audit.gates import check_class_gates, check_gates
+    from robaudit.audit.gates import check_class_gates, check_gates, specs_of
     from robaudit.audit.gatespecs import merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
@@ -68,7 +68,7 @@ def gate(
     binding = cast(FailOn, choice("fail-on", fail_on, "error", "warn", "never"))
     extra = gates_on_line(gate or ())
     result = load_result(result_path(run))
-    wanted = gates_in_file(gates) if gates is not None else gates_of(result)
+    wanted = gates_in_file(gates) if gates is not None else specs_of(result)
     wanted = merge_gates(wanted, extra)
     if min_robust is not None:
         wanted = merge_gates(wanted, gates_on_line([f"robust_accuracy>={min_robust!r}"]))
@@ -99,20 +99,6 @@ def choice(flag: str, value: str, *options: str) -> str:
     if value not in options:
         raise UsageError(f"--{flag} is {', '.join(options[:-1])} or {options[-1]}, not {value!r}")
     return value
-
-
-def gates_of(result: Result) -> tuple[GateSpec, ...]:
-    """The gates that a result was decided on."""
-    from robaudit.audit.gatespecs import GateSpec
-
-    kept = ("metric", "min", "max", "level", "confidence")
-    found = []
-    for gate in result.gates:
-        content: dict[str, Any] = {name: getattr(gate, name) for name in kept}
-        if gate.ignore is not None:
-            content["ignore"] = {"reason": gate.ignore.reason, "until": gate.ignore.until}
-        found.append(_checked(GateSpec, content, f"the result's gate on {gate.metric}"))
-    return tuple(found)
 
 
 def gates_on_line(texts: Sequence[str]) -> tuple[GateSpec, ...]:

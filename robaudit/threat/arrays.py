@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "admissible", "distance"]
+__all__ = ["TOLERANCE", "admissible", "distance", "widest"]
 
 TOLERANCE = 1e-6
 """Slack of every admissibility test, as a fraction of the domain's width."""
@@ -19,6 +20,11 @@ def distance(norm: str, origin: NDArray[Any], point: NDArray[Any]) -> float:
     """Size of a perturbation in float64, in units of the domain's width (L0: number of features that differ)."""
     delta = (point.astype(np.float64) - origin.astype(np.float64)).ravel()
     return float(np.linalg.norm(delta, ord=ORDERS[norm]))
+
+
+def widest(norm: str, features: int) -> float:
+    """The largest distance of two points in the box."""
+    return {"linf": 1.0, "l2": math.sqrt(features), "l1": float(features), "l0": float(features)}[norm]
 
 
 def admissible(

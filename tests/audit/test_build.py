@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from results import make_attack, make_result
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
 from robaudit.audit.journal import Journal, unit_record
@@ -61,20 +62,20 @@ def tally(*units: tuple[str, int, int, bool], plan: dict[str, Any] | None = None
 def test_attacks_that_never_began_are_not_run() -> None:
     found = tally(("a", 0, 0, True), plan=planned("a", "b", "c", c="skipped"))
     assert [(a["id"], a["status"]) for a in found.attacks] == [("a", "partial"), ("b", "not run"), ("c", "skipped")]
-    assert (found.whole, found.left) == (4, {"a": 3, "b": 3, "c": 3})
+    assert (found.whole, found.standing, found.broken_by) == (4, 3, {0: "a"})
 
 
 def test_no_plan_no_attacks() -> None:
     found = tally(plan={"kind": "plan", "attacks": []})
     assert found.attacks == []
-    assert (found.whole, found.left, found.standing) == (4, {}, 4)
+    assert (found.whole, found.standing) == (4, 4)
 
 
 def test_a_later_attack_counts_on_what_earlier_ones_left() -> None:
     found = tally(("b", 0, 0, True), ("b", 1, 0, False), ("a", 0, 0, True), done=("a", "b"))
     assert found.broken_by == {0: "a"}
     assert list(found.best["b"]) == [1]  # sample 0 fell to an attack before it, on its second try
-    assert (found.whole, found.left, found.newly) == (4, {"a": 3, "b": 3}, {"a": 1, "b": 0})
+    assert (found.whole, found.standing) == (4, 3)
 
 
 def test_released_units_are_not_billed() -> None:
@@ -114,15 +115,12 @@ def test_every_limitation_is_named(tmp_path: Path) -> None:
     assert all(s.label == s.clean_prediction for s in result.samples)
 
 
-def test_an_attack_that_was_cut_short_ran_with_its_access(tmp_path: Path) -> None:
-    paths = make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz"), make_profile(tmp_path / "p.yaml")
-    target = {"input": {"features": None, "shape": (None, 1, 4, 4)}, "assumed": ()}
+def test_an_attack_that_was_cut_short_ran_with_its_access() -> None:
+    def words(status: str) -> str:
+        return " ".join(limitations(make_result(attacks=(make_attack("square", "scores", status=status),))))
 
-    def words(plan: dict[str, Any], *units: tuple[str, int, int, bool]) -> str:
-        return " ".join(limitations(make_request(*paths), {"reference": "labels"}, target, tally(*units, plan=plan)))
-
-    assert "with this access: white-box, transfer, labels" in words(planned("a", "b"), ("a", 0, 0, True))
-    assert "with this access: white-box, transfer, scores, labels" in words(planned("a", "b"))
+    assert "with this access: white-box, transfer, labels" in words("partial")
+    assert "with this access: white-box, transfer, scores, labels" in words("not run")
 
 
 def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
+from robaudit.audit.derive import derived
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_onnx import predicted
@@ -29,6 +30,7 @@ from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
+from robaudit.audit.verdict import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions
@@ -86,6 +88,11 @@ def tampered(run: Path, **arrays: np.ndarray) -> None:
     result = load_result(run / "result.json")
     evidence = result.evidence.model_copy(update={"sha256": sha256_file(path), "count": len(kept["index"])})
     save_result(result.model_copy(update={"evidence": evidence}), run / "result.json")
+
+
+def row_missing(run: Path) -> dict[str, np.ndarray]:
+    """The evidence with its first row in place of its last."""
+    return {k: np.concatenate([v[:-1], v[:1]]) for k, v in np.load(run / "evidence.npz").items()}
 
 
 def test_every_example_of_an_audit_holds_up(run) -> None:
@@ -191,12 +198,9 @@ def test_another_model_is_said_to_be_one(run, tmp_path) -> None:
         (lambda run: (run / "evidence.npz").write_bytes(b"PK"), "another SHA-256"),
         (lambda run: make_onnx(run.parent / "m.onnx", scale=3.0), "was changed since the audit"),
         (lambda run: (run.parent / "m.onnx").unlink(), "is not here; name it with --model"),
-        (lambda run: tampered(run, label=np.load(run / "evidence.npz")["label"] + 1), "does not fit the result"),
+        (lambda run: tampered(run, label=np.load(run / "evidence.npz")["label"] + 1), "does not fit the result at "),
         (lambda run: tampered(run, label=np.load(run / "evidence.npz")["label"][:2]), "cannot be read"),
-        (
-            lambda run: tampered(run, **{k: v[1:] for k, v in np.load(run / "evidence.npz").items()}),
-            "holds no example of",
-        ),
+        (lambda run: tampered(run, **row_missing(run)), "does not fit the result at .*: it comes twice"),
     ],
     ids=["missing", "changed", "model changed", "model missing", "other labels", "short column", "row missing"],
 )
@@ -315,17 +319,77 @@ def test_exit_codes(run, no_child, robaudit) -> None:
     assert code(run) == (3, "", 1)
 
 
+def nothing_broken(result: Result) -> Result:
+    """What somebody might make of a result to have it say so, all figures made to fit."""
+    gone = {"broken_by": None, "adversarial_prediction": None, "distance": None, "distance_8bit": None}
+    samples = tuple(s.model_copy(update=gone) for s in result.samples)
+    stood = sum(s.counted and s.correct for s in samples)
+    attacks = tuple(a.model_copy(update={"attempted": stood}) for a in result.attacks)
+    empty = result.evidence.model_copy(update={"path": None, "sha256": None, "count": 0})
+    draft = result.model_copy(update={"samples": samples, "attacks": attacks, "evidence": empty})
+    return conclude(derived(draft), [])
+
+
 def test_nothing_broken_is_nothing_to_replay(run) -> None:
     result: Result = load_result(run / "result.json")
-    samples = tuple(s.model_copy(update={"broken_by": None}) for s in result.samples)
-    empty = result.evidence.model_copy(update={"path": None, "sha256": None, "count": 0})
-    save_result(result.model_copy(update={"samples": samples, "evidence": empty}), run / "result.json")
+    save_result(nothing_broken(result), run / "result.json")
+    with pytest.raises(AuditError, match=r"says that nothing was broken, and evidence\.npz lies beside it"):
+        replay(ReplayRequest(run))
+    (run / "evidence.npz").unlink()
     found = replay(ReplayRequest(run))
     assert found.holds
     assert "Nothing to replay" in verdict(found)
-    save_result(result.model_copy(update={"evidence": empty}), run / "result.json")
-    with pytest.raises(AuditError, match="names no evidence"):
+
+
+def test_a_result_that_hides_what_the_evidence_shows_is_refused(run) -> None:
+    """Standing again: one sample alone, or all, or its attack, answer or distance changed."""
+    result: Result = load_result(run / "result.json")
+    place, fallen = next((i, s) for i, s in enumerate(result.samples) if s.broken_by is not None)
+    evidence = dict(np.load(run / "evidence.npz"))
+    row = evidence["index"].tolist().index(fallen.index)
+
+    def saved(**changes: object) -> None:
+        samples = list(result.samples)
+        samples[place] = fallen.model_copy(update=changes)
+        save_result(conclude(derived(result.model_copy(update={"samples": tuple(samples)})), []), run / "result.json")
+
+    def words() -> str:
+        with pytest.raises(AuditError) as caught:
+            replay(ReplayRequest(run))
+        return str(caught.value)
+
+    saved(broken_by=None, adversarial_prediction=None, distance=None, distance_8bit=None)
+    with pytest.raises(UsageError, match="contradicts itself"):
         replay(ReplayRequest(run))
+    saved(distance=fallen.distance / 2)
+    found = replay(ReplayRequest(run))
+    assert {row.sample for row in found.examples if row.status == "other distance"} == {fallen.id}
+    assert not found.holds
+    other = next(c for c in range(result.target.num_classes) if c not in (fallen.label, fallen.adversarial_prediction))
+    saved(adversarial_prediction=other)
+    assert f"at {fallen.id}: the result says {fallen.broken_by} and the answer {other}, the evidence" in words()
+    saved()
+    tampered(run, attack=np.where(np.arange(len(evidence["attack"])) == row, "apgd-ce", evidence["attack"]))
+    assert "and the answer" in words()
+    tampered(run, **evidence | {"index": np.where(evidence["index"] == fallen.index, 0, evidence["index"])})
+    assert "does not fit the result" in words()
+
+
+def test_the_weights_beside_a_model_belong_to_it(tmp_path) -> None:
+    """A file that is the same to the byte, with other weights in the file that it names."""
+    model = make_onnx(tmp_path / "m.onnx")
+    onnx.save(
+        onnx.load(model), model, save_as_external_data=True, location="m.bin", size_threshold=0, convert_attribute=True
+    )
+    run = audited(tmp_path, model)
+    result = load_result(run / "result.json")
+    assert result.target.external == {"m.bin": sha256_file(tmp_path / "m.bin")}
+    assert replay(ReplayRequest(run)).same_model
+    weights = np.fromfile(tmp_path / "m.bin", np.float32)
+    (weights * 2).tofile(tmp_path / "m.bin")
+    with pytest.raises(AuditError, match=r"m\.bin, which .*m\.onnx keeps weights in, was changed since the audit"):
+        replay(ReplayRequest(run))
+    assert not replay(ReplayRequest(run, model=model)).same_model
 
 
 def with_label(path: Path, how: str) -> Path:

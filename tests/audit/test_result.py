@@ -5,7 +5,7 @@ import jsonschema
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from results import make_attack, make_result
+from results import make_attack, make_result, make_samples, make_stored
 
 from robaudit.audit.result import Result, Sample, result_schema
 from robaudit.audit.resultfile import load_result, save_result
@@ -21,7 +21,11 @@ KEYS = [
 
 @pytest.fixture
 def result():
-    return conclude(make_result(), [])
+    return stored(make_samples(41, 100))
+
+
+def stored(samples):
+    return conclude(make_stored(make_result(samples=samples)), [])
 
 
 def test_top_level_keys_are_the_promised_ones(result):
@@ -62,7 +66,7 @@ def test_no_nan_reaches_the_file():
 
 def test_a_file_name_that_is_not_utf8_is_escaped(tmp_path):
     sample = Sample(id=os.fsdecode(b"a\xff.png"), index=0, label=1, clean_prediction=1)
-    save_result(make_result(samples=(sample,)), tmp_path / "r.json")
+    save_result(stored([sample]), tmp_path / "r.json")
     assert load_result(tmp_path / "r.json").samples[0].id == "a\\udcff.png"
 
 

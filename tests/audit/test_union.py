@@ -10,13 +10,16 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from results import make_result
 from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
 
 from robaudit.audit.config import resolve_settings
 from robaudit.audit.gates import check_gates
+from robaudit.audit.limitations import boundless
 from robaudit.audit.profile import GateSpec, load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.threats import attack_keys, boundless
+from robaudit.audit.result import Feature, InputSpec, Threat
+from robaudit.audit.threats import attack_keys
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
@@ -209,12 +212,16 @@ def test_one_norm_of_a_union_can_be_picked(tmp_path: Path) -> None:
     assert resolve_settings({}, {}, file).profile.threat.also == ()
 
 
-def test_a_ball_that_holds_every_valid_input_is_told(tmp_path):
-    (tmp_path / "p.yaml").write_text(
-        "extends: quick\nname: p\nthreat: {norm: linf, eps: 0.9, also: [{norm: l2, eps: 1.5}, {norm: l0, eps: 3}]}\n"
-    )
-    profile = load_profile(str(tmp_path / "p.yaml"))
-    assert boundless(profile, [None, 4]) == []
-    assert boundless(profile, [None, 3]) == ["l0"]
-    assert boundless(profile, [None, 4], still=2) == ["l2", "l0"]
-    assert boundless(profile, [1, 1, 2]) == ["l2", "l0"]
+def test_a_ball_that_holds_every_valid_input_is_told():
+    also = [{"norm": "l2", "eps": 1.5, "eps_text": "1.5"}, {"norm": "l0", "eps": 3, "eps_text": "3"}]
+    threat = Threat(norm="linf", eps=0.9, eps_text="0.9", also=also)
+
+    def found(shape: tuple[int | str, ...], still: int = 0) -> list[str]:
+        features = [Feature(name=str(i), low=0, high=1, immutable=i < still) for i in range(4)] if still else []
+        spec = InputSpec(name="x", shape=shape, dtype="float32", features=features)
+        return boundless(make_result(threat_model=threat, target={"input": spec}))
+
+    assert found(("N", 4)) == []
+    assert found(("N", 3)) == ["l0"]
+    assert found(("N", 4), still=2) == ["l2", "l0"]
+    assert found((1, 1, 2)) == ["l2", "l0"]

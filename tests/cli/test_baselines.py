@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from results import make_result
+from results import make_result, make_stored
 
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.result import Sample
@@ -16,11 +16,11 @@ from robaudit.audit.verdict import conclude
 
 def write(path: Path, broken: set[int], gates: tuple[str, ...] = (), **changes: object) -> Path:
     """A result of 100 samples of which some are broken."""
+    fell = {"broken_by": "square", "adversarial_prediction": 5, "distance": 0.03}
     samples = [
-        Sample(id=f"{i}.png", index=i, label=3, clean_prediction=3, broken_by="square" if i in broken else None)
-        for i in range(100)
+        Sample(id=f"{i}.png", index=i, label=3, clean_prediction=3, **(fell if i in broken else {})) for i in range(100)
     ]
-    draft = make_result(k=100 - len(broken), samples=samples, **changes)
+    draft = make_stored(make_result(samples=samples, **changes))
     save_result(conclude(draft, [GateSpec.model_validate(text) for text in gates]), path)
     return path
 

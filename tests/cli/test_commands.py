@@ -12,7 +12,7 @@ import pytest
 import yaml
 from command_line import ROBAUDIT, refused
 from jsonschema import Draft202012Validator
-from results import make_result
+from results import make_result, make_samples, make_stored
 
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.profile import GateSpec, list_profiles, load_profile
@@ -29,8 +29,8 @@ def run_folder(tmp_path) -> Path:
     """A finished run: 41 of 100 stand."""
     folder = tmp_path / "run"
     folder.mkdir()
-    draft = make_result(k=41, n=100)
-    resolved = load_profile("quick").model_dump(mode="json")
+    draft = make_stored(make_result(k=41, n=100, samples=make_samples(41, 100)))
+    resolved = {"threat": load_profile("quick").model_dump(mode="json")["threat"]}
     draft = draft.model_copy(update={"profile": draft.profile.model_copy(update={"resolved": resolved})})
     save_result(conclude(draft, [GateSpec(metric="validity")]), folder / "result.json")
     return folder

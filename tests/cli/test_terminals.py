@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from command_line import ROBAUDIT
-from results import make_result
+from results import make_result, make_stored
 
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.profile import GateSpec, list_profiles, load_profile
@@ -39,8 +39,8 @@ def folder(tmp_path_factory) -> Path:
     """A finished run with many samples, whose report is longer than a pipe holds."""
     path = tmp_path_factory.mktemp("run")
     samples = [Sample(id=f"cat/{i}.png", index=i, label=3, clean_prediction=3) for i in range(3000)]
-    draft = make_result(k=41, n=100, samples=samples)
-    resolved = load_profile("quick").model_dump(mode="json")
+    draft = make_stored(make_result(samples=samples))
+    resolved = {"threat": load_profile("quick").model_dump(mode="json")["threat"]}
     draft = draft.model_copy(update={"profile": draft.profile.model_copy(update={"resolved": resolved})})
     save_result(conclude(draft, [GateSpec(metric="robust_accuracy", min=0.2)]), path / "result.json")
     return path

@@ -3,7 +3,7 @@ import os
 import stat
 
 import pytest
-from results import make_result
+from results import make_result, make_samples, make_stored
 
 from robaudit.audit.resultfile import load_result
 from robaudit.audit.verdict import conclude
@@ -13,7 +13,7 @@ from robaudit.report.render import check_output, renderers, write_report
 
 @pytest.fixture
 def result():
-    return conclude(make_result(), [])
+    return conclude(make_stored(make_result(samples=make_samples(41, 100))), [])
 
 
 def test_the_suffix_picks_the_format(result, tmp_path):

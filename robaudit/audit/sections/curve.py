@@ -36,7 +36,9 @@ class Curve(Record):
     confidence: FiniteFloat
     """Confidence of all intervals, each for itself."""
     points: tuple[CurvePoint, ...]
-    """The curve by rising radius: deciles of the distances, multiples of ``step``, and the threat model's radius."""
+    """The curve by rising radius: every distance at which samples fall, multiples of ``step``, and the threat model's
+    radius. From one point to the next the first one's figures hold; what a radius of 0 leaves is that without an
+    attack. Each interval is exact at its radius by itself."""
     step: FiniteFloat
     """Spacing of the evenly spaced points, from 0."""
     broken: int

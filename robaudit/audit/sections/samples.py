@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import FiniteFloat
+
 from robaudit.audit.sections.base import Norm, Number, Record
 
-__all__ = ["Sample", "SampleBreach"]
+__all__ = ["Nearest", "Sample", "SampleBreach"]
 
 
 class SampleBreach(Record):
@@ -18,6 +20,15 @@ class SampleBreach(Record):
     """Distance of the adversarial example, in that norm."""
     prediction: int
     """What the file answers to it."""
+
+
+class Nearest(Record):
+    """The nearest verified adversarial example that an attack found for a sample."""
+
+    attack: str
+    """The attack."""
+    distance: FiniteFloat
+    """Its distance in the attack's norm; with a curve it may lie outside of the ball."""
 
 
 class Sample(Record):
@@ -38,9 +49,14 @@ class Sample(Record):
     distance: Number = None
     """Distance of the adversarial example, or null."""
     smallest_distance: Number = None
-    """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null."""
+    """With a curve: the smallest distance of a verified adversarial example, outside of the ball too, or null; of
+    several norms in the first."""
     smallest_by: str | None = None
-    """The attack that found it first, or null."""
+    """The first attack of the audit that found it, or null."""
+    nearest: tuple[Nearest, ...] = ()
+    """With a curve, or the goal ``every``: each attack that found a verified adversarial example, in the order of the
+    audit; all curves and the attacks' own figures follow from these. Else empty: then ``broken_by`` and ``breaches``
+    say it all."""
     breaches: tuple[SampleBreach, ...] = ()
     """With several threat models: how it fell in each norm that broke it."""
     distance_8bit: Number = None

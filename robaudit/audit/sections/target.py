@@ -119,6 +119,8 @@ class Target(Record):
     """Path as given."""
     sha256: str
     """Digest of the file."""
+    external: dict[str, str] = {}
+    """Files beside it that an ONNX model keeps weights in, by their name in the model, with the digest of each."""
     bytes: int
     """Size of the file."""
     format: str

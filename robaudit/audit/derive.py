@@ -1,0 +1,197 @@
+"""Every figure of a result that follows from its samples: an audit is built, and a stored result checked, by this.
+
+The facts are the samples, what an attack was tried on and spent, and the checks. Whatever else a result counts is made
+of them here, in one pure function, so that a figure which does not follow from its samples cannot be told as one.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from robaudit.audit.curve import build_curve
+from robaudit.audit.result import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
+from robaudit.sequential import rate_at_share
+from robaudit.stats import Rate, rate
+from robaudit.threat.arrays import TOLERANCE
+
+__all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "with_curve"]
+
+RAN = ("done", "partial", "failed")
+"""Statuses of attacks that began."""
+
+
+def balls(threat: Threat) -> tuple[Threat | Radius, ...]:
+    """The threat model's balls, one a norm."""
+    return threat, *threat.also
+
+
+def of_every(threat: Threat) -> bool:
+    """Whether each sample is to be made to answer several classes, each sought by itself."""
+    return threat.goal.partition(":")[0].strip() == "every"
+
+
+def with_curve(result: Result) -> bool:
+    """Whether the audit was to search every sample's smallest distance."""
+    return bool(result.curves) or result.profile.resolved.get("curve") is not None
+
+
+def for_the_curve(attack: Attack) -> bool:
+    """Whether an attack ran on every sample, whatever fell before: one of the curve's."""
+    return "curve/" in f"/{attack.id}"
+
+
+def fallen(result: Result, norm: str) -> dict[int, str]:
+    """The first attack that broke each sample in a norm, by index."""
+    if result.threat_model.also:
+        return {s.index: b.attack for s in result.samples for b in s.breaches if b.norm == norm}
+    return {s.index: s.broken_by for s in result.samples if s.broken_by is not None}
+
+
+def nearest_of(sample: Sample, attacks: Mapping[str, Attack]) -> Iterator[tuple[Attack, float]]:
+    """Each attack that found an adversarial example of a sample, with its distance where that is known.
+
+    A distance within the ball is told as such, whatever rounding of the search's float type it bears.
+    """
+    if sample.nearest:
+        told = [(entry.attack, entry.distance) for entry in sample.nearest]
+    elif sample.breaches:
+        told = [(b.attack, b.distance) for b in sample.breaches if b.distance is not None]
+    else:
+        told = [(sample.broken_by, sample.distance)] if sample.broken_by and sample.distance is not None else []
+    for name, distance in told:
+        attack = attacks.get(name)
+        if attack is not None:
+            yield attack, distance if sample.nearest else min(distance, attack.eps + TOLERANCE)
+
+
+def derived(draft: Result) -> Result:
+    """The result with all figures that follow from its samples, whatever it held in their places; pure.
+
+    Clean accuracy, the worst case, what each attack broke and left standing, the threat models, each sample's smallest
+    distance, the curves. Gates and verdict are not among them: :func:`robaudit.audit.verdict.conclude` follows.
+    """
+    draft = draft.model_copy(update={"samples": tuple(_sample(draft, sample) for sample in draft.samples)})
+    share = draft.sequential.share if draft.sequential is not None else 1.0
+    figures = _Figures(draft, share)
+    known = [sample for sample in draft.samples if sample.counted or sample.left_out is not None]
+    stability = draft.worst_case.metric == "stability"
+    clean = None if stability else figures.rate(sum(sample.correct for sample in known), len(known))
+    worst = {
+        "upper_bound_observed": figures.rate(sum(sample.stands for sample in draft.samples), figures.counted),
+        "pairs": _pairs(*figures.cases()) if of_every(draft.threat_model) else None,
+    }
+    return draft.model_copy(
+        update={
+            "clean": draft.clean.model_copy(update={"accuracy": clean}),
+            "worst_case": draft.worst_case.model_copy(update=worst),
+            "attacks": tuple(figures.attacks()),
+            "threats": tuple(figures.threats()),
+            "curves": tuple(figures.curves()),
+        }
+    )
+
+
+def _sample(draft: Result, sample: Sample) -> Sample:
+    """A sample with its smallest distance in the first norm, where a curve was searched."""
+    attacks = {attack.id: attack for attack in draft.attacks}
+    own = [(d, a.id) for a, d in nearest_of(sample, attacks) if a.norm == draft.threat_model.norm]
+    distance, by = min(own, key=lambda entry: entry[0]) if own and with_curve(draft) else (None, None)
+    return sample.model_copy(update={"smallest_distance": distance, "smallest_by": by})
+
+
+class _Figures:
+    """The figures of a result whose samples are known."""
+
+    def __init__(self, draft: Result, share: float) -> None:
+        self.draft = draft
+        self.share = share
+        self.counted = sum(sample.counted for sample in draft.samples)
+        self.attacked = [sample for sample in draft.samples if sample.counted and sample.correct]
+        self.by_id = {attack.id: attack for attack in draft.attacks}
+        self.found: dict[str, dict[int, float]] = {attack.id: {} for attack in draft.attacks}
+        for sample in self.attacked:
+            for attack, distance in nearest_of(sample, self.by_id):
+                self.found[attack.id][sample.index] = distance
+        self.fell = {ball.norm: fallen(draft, ball.norm) for ball in balls(draft.threat_model)}
+
+    def rate(self, k: int, n: int) -> Rate:
+        """A rate at the share of the error that its audit may spend."""
+        return rate_at_share(rate(k, n), self.share)
+
+    def cases(self) -> tuple[int, int]:
+        """Pairs of sample and class that were sought, and those that were reached."""
+        return sum(len(s.targets) for s in self.attacked), sum(len(s.reached) for s in self.attacked)
+
+    def attacks(self) -> Iterator[Attack]:
+        """Each attack with what it broke, and what it left standing in its norm."""
+        left = dict.fromkeys(self.fell, len(self.attacked))
+        every = of_every(self.draft.threat_model)
+        sought = self.cases()[0] if every else len(self.attacked)
+        first = {norm: Counter(by.values()) for norm, by in self.fell.items()}
+        for attack in self.draft.attacks:
+            newly = first.get(attack.norm, Counter())[attack.id]
+            left[attack.norm] = left.get(attack.norm, len(self.attacked)) - newly
+            within = [d for d in self.found[attack.id].values() if d <= attack.eps + TOLERANCE]
+            broken = len(within) if every or for_the_curve(attack) else newly
+            tried = attack.pairs.tried if every and attack.pairs is not None else attack.attempted
+            saw_all = attack.status == "done" and tried == sought
+            if for_the_curve(attack):  # the bisection's attack saw all, each at radii of its own
+                saw_all = saw_all and attack.rate_alone is not None
+            pairs = attack.pairs
+            yield attack.model_copy(
+                update={
+                    "broken": broken,
+                    "newly_broken": newly,
+                    "cumulative_robust_accuracy": self.rate(left[attack.norm], self.counted)
+                    if attack.status in RAN
+                    else None,
+                    "rate_alone": self.rate(len(self.attacked) - broken, self.counted) if saw_all else None,
+                    "pairs": _pairs(pairs.tried, pairs.reached) if pairs is not None else None,
+                    "median_distance": statistics.median(within) if within else None,
+                }
+            )
+
+    def threats(self) -> Iterator[ThreatOutcome]:
+        """Each of several threat models by itself; nothing where there is one alone."""
+        threat = self.draft.threat_model
+        for ball in balls(threat) if threat.also else ():
+            fell = self.fell[ball.norm]
+            elsewhere = {index for norm, by in self.fell.items() if norm != ball.norm for index in by}
+            sizes = [b.distance for s in self.draft.samples for b in s.breaches if b.norm == ball.norm]
+            known = [size for size in sizes if size is not None]
+            yield ThreatOutcome(
+                norm=ball.norm,
+                eps=ball.eps,
+                eps_text=ball.eps_text,
+                attacks=tuple(attack.id for attack in self.draft.attacks if attack.norm == ball.norm),
+                broken=len(fell),
+                broken_here_alone=len(fell.keys() - elsewhere),
+                upper_bound_observed=self.rate(len(self.attacked) - len(fell), self.counted),
+                median_distance=statistics.median(known) if known else None,
+            )
+
+    def curves(self) -> Iterator[Curve]:
+        """The curve of each threat model that attacks were planned against, if asked for."""
+        for ball in balls(self.draft.threat_model) if with_curve(self.draft) else ():
+            mine = [attack.id for attack in self.draft.attacks if attack.norm == ball.norm]
+            if mine:
+                nearest = self._nearest(mine)
+                sizes = {index: size for index, (size, _) in nearest.items()}
+                first = {by for _, by in nearest.values()}
+                keys = [id for id in mine if id in first]
+                yield build_curve(ball.norm, ball.eps, sizes, len(self.attacked), self.counted, keys, self.share)
+
+    def _nearest(self, ids: Sequence[str]) -> dict[int, tuple[float, str]]:
+        """The smallest distance of each sample, and the first attack of several that found it."""
+        found: dict[int, tuple[float, str]] = {}
+        for id in ids:
+            for index, distance in self.found[id].items():
+                if index not in found or distance < found[index][0]:
+                    found[index] = distance, id
+        return found
+
+
+def _pairs(tried: int, reached: int) -> Pairs:
+    return Pairs(tried=tried, reached=reached, share=reached / tried if tried else None)

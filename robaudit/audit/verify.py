@@ -1,0 +1,110 @@
+"""Whether a stored result says what its own samples say.
+
+A result's digest guards against accidents: who can edit the file can write a new digest. So nothing that follows from
+the samples is believed as it stands: all of it is derived again, by the code that derived it for the audit, and the
+facts are checked against each other. What remains to be trusted are the facts themselves, which evidence replays and a
+signature vouches for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import date
+from itertools import product
+from typing import Any, get_args
+
+from robaudit import __version__
+from robaudit.audit.consistent import contradictions
+from robaudit.audit.derive import derived
+from robaudit.audit.gates import specs_of
+from robaudit.audit.limitations import limitations
+from robaudit.audit.result import Rate, Record, Result
+from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
+from robaudit.errors import UsageError
+
+__all__ = ["verified"]
+
+SENTENCES = ("headline", "reasons", "next_steps", "message", "limitations")
+"""Fields that hold words."""
+CONCLUSIONS = ("verdict", "gates")
+"""Fields that are compared last, so that the figure is named which they rest on."""
+LONGEST = 100
+CLOSE = 1e-9
+"""Relative difference that is still the same figure: another build of the mathematics may differ in the last bits."""
+
+
+def verified(result: Result, name: str) -> Result:
+    """The result, if all that it says fits its samples; its sentences, of another version, in this one's words.
+
+    Args:
+        result: as it was read.
+        name: what to call it in an error.
+
+    Raises:
+        UsageError: the first figure that does not fit.
+    """
+    found = next(contradictions(result), None)
+    if found is None:
+        again = _again(result)
+        found = next(_differences(result, again, words=result.tool.version == __version__), None)
+        if found is None:
+            return again
+    raise UsageError(
+        f"{name} contradicts itself: {found}; it is not what an audit wrote: take the original, or audit again"
+    )
+
+
+def _again(result: Result) -> Result:
+    """The result with everything derived anew; how gates were to count, which it does not tell, as it fits best."""
+    draft = derived(result)
+    draft = draft.model_copy(update={"limitations": limitations(draft)})
+    gates, judged = specs_of(result), result.verdict.judged
+    day = None if judged is None else date.fromisoformat(judged)
+    best = None
+    for undecided, binding in product(get_args(OnInconclusive), get_args(FailOn)):
+        again = conclude(draft, gates, undecided, binding, day)
+        if again.verdict == result.verdict:
+            return again
+        told, given = again.verdict, result.verdict
+        if best is None or (told.exit_code, told.status) == (given.exit_code, given.status):
+            best = again
+    assert best is not None
+    return best
+
+
+def _differences(stored: Any, again: Any, words: bool, path: str = "") -> Iterator[str]:
+    """Where a result is not what its samples give; sentences only if ``words``."""
+    name = path.rpartition(".")[2].rstrip("0123456789[]")
+    if stored is again or (name in SENTENCES and not words):
+        return
+    if isinstance(again, Record) and type(stored) is type(again):
+        for field in sorted(type(again).model_fields, key=CONCLUSIONS.__contains__):
+            yield from _differences(getattr(stored, field), getattr(again, field), words, f"{path}.{field}")
+    elif isinstance(again, Rate) and isinstance(stored, Rate):
+        for entry in fields(again):
+            yield from _differences(
+                getattr(stored, entry.name), getattr(again, entry.name), words, f"{path}.{entry.name}"
+            )
+    elif isinstance(again, tuple) and isinstance(stored, tuple) and len(stored) == len(again):
+        for place, (one, other) in enumerate(zip(stored, again, strict=True)):
+            yield from _differences(one, other, words, f"{path}[{place}]")
+    elif not _same(stored, again):
+        short = [_short(value) for value in (stored, again)]
+        yield f"{path.lstrip('.')} is {short[0]}, and its samples give {short[1]}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float | int) and isinstance(other, float | int) and not isinstance(other, bool):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=1e-12)
+    return bool(one == other)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Rate):
+        return f"{value.k} of {value.n}"
+    if isinstance(value, tuple):
+        return f"a list of {len(value)}"
+    text = "null" if value is None else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
