@@ -151,10 +151,19 @@ def data_record(request: AuditRequest, loaded: Loaded) -> Record:
         "reference": loaded.reference,
         "classes": list(data.class_names) if data.class_names else None,
         "class_order": data.class_order,
-        "notes": [*data.notes, *loaded.draw.notes(loaded.asked)],
+        "notes": [*data.notes, *names_notes(request, loaded), *loaded.draw.notes(loaded.asked)],
         "ids": [data.ids[i] for i in loaded.drawn],
         "indices": loaded.drawn,
     }
+
+
+def names_notes(request: AuditRequest, loaded: Loaded) -> list[str]:
+    """Where the class names were found, and which were found and do not fit."""
+    names = loaded.target.names
+    if request.classes:
+        return []
+    used = [f"class names: {names.origin}"] if names.names is not None and loaded.data.class_names else []
+    return used + ([] if names.note is None else [names.note])
 
 
 def environment_record(target: Target) -> Record:

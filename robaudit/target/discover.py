@@ -11,12 +11,13 @@ from typing import Any
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
 from robaudit.target.meaning import INTEGERS
-from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm
+from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm, from_ultralytics
 from robaudit.target.spec import InputSpec, SpecOverrides
 
 __all__ = ["FileInput", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
+PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 DEFAULT_WITH = "default with"
 """Begins the provenance of what follows from another field that was said."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
@@ -49,9 +50,9 @@ def find_spec(
     """The input's meaning, each field from the most trusted place that has it.
 
     Args:
-        path: of the model; files beside it are read.
+        path: of the model; files beside it, and in the folder above, are read.
         given: the input as declared.
-        metadata: of the ONNX file; keys ``robaudit.mean``, ``.std``, ``.scale``, ``.domain``, ``.layout``,
+        metadata: of the file; keys ``robaudit.mean``, ``.std``, ``.scale``, ``.domain``, ``.layout``,
             ``.channels``.
         overrides: flags and config.
         sample_shape: of the data's arrays, for dimensions that the file leaves free.
@@ -62,8 +63,8 @@ def find_spec(
     sources: list[tuple[str, dict[str, Any]]] = [
         ("", checked(dict(overrides.values), "the settings")),
         ("onnx metadata", from_metadata(metadata)),
-        ("preprocessor_config.json", from_huggingface(path.parent / "preprocessor_config.json")),
-        ("config.json", from_timm(path.parent / "config.json")),
+        ("metadata", from_ultralytics(metadata)),
+        *_beside(path),
         ("image type", given.image),
     ]
     values: dict[str, Any] = {}
@@ -107,6 +108,16 @@ def find_spec(
         interpolation=values.get("interpolation", "bicubic"),
         provenance=provenance,
     )
+
+
+def _beside(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """What files in the model's folder say, then those in the one above (as in ``repo/onnx/model.onnx``); no higher."""
+    found = []
+    for folder, shown in ((path.parent, ""), (path.parent.absolute().parent, "../")):
+        for name in PREPROCESSORS:
+            found.append((shown + name, from_huggingface(folder / name)))
+        found.append((f"{shown}config.json", from_timm(folder / "config.json", strict=bool(shown))))
+    return found
 
 
 def _complete_scale(values: dict[str, Any], provenance: dict[str, str], given: FileInput) -> None:
@@ -178,10 +189,7 @@ def _shapes(
             )
         height, width = height or size[0], width or size[1]
         provenance.setdefault("resize", "data")
-    elif size not in (None, (height, width)) and provenance["resize"] not in (
-        "preprocessor_config.json",
-        "config.json",
-    ):
+    elif size not in (None, (height, width)) and not provenance["resize"].endswith(("config.json", "metadata")):
         raise UsageError(f"--resize {size[0]}x{size[1]} does not fit the model's {height}x{width} input")
     canonical = (int(channels), int(height), int(width))
     file_shape = canonical if layout == "nchw" else (canonical[1], canonical[2], canonical[0])

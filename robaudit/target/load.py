@@ -59,7 +59,9 @@ def load_target(
     file: OnnxFile | TorchScriptFile
     if kind == "exported":
         exported = open_exported(path, where, trust=trust_model)
-        spec = find_spec(path, exported.declared_input(interface.fixed, interface.input), {}, overrides, sample_shape)
+        spec = find_spec(
+            path, exported.declared_input(interface.fixed, interface.input), exported.metadata, overrides, sample_shape
+        )
         exported.probe(spec.to_file(torch.zeros(1, *spec.shape)))
         return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
@@ -99,13 +101,15 @@ def _torchscript_spec(
     if rank == 4 and channels in (1, 3, 4):
         shape = (None, channels, None, None) if overrides.values.get("layout") != "nhwc" else shape
     try:
-        return _tried(file, find_spec(path, FileInput(file.input_name, shape, dtype), {}, overrides, sample_shape))
+        return _tried(
+            file, find_spec(path, FileInput(file.input_name, shape, dtype), file.metadata, overrides, sample_shape)
+        )
     except UsageError:
         if sample_shape is None or len(sample_shape) != 3 or sample_shape[0] != 1:
             raise
         rows = FileInput(file.input_name, (None, *sample_shape[1:]), dtype)
         with contextlib.suppress(UsageError):
-            return _tried(file, find_spec(path, rows, {}, overrides, sample_shape[1:]))
+            return _tried(file, find_spec(path, rows, file.metadata, overrides, sample_shape[1:]))
         raise
 
 

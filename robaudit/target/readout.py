@@ -15,6 +15,7 @@ from torch import Tensor
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.agreement import agreeing
 from robaudit.target.answers import is_decided
+from robaudit.target.class_names import ClassNames, declared_names
 from robaudit.target.decisions import label_values
 from robaudit.target.head import Head
 from robaudit.target.interface import Interface
@@ -22,7 +23,6 @@ from robaudit.target.model_file import ModelFile
 from robaudit.target.outputs import Choice, FileOutput, choose_output
 from robaudit.target.parity import differences, size_of
 from robaudit.target.peel import JOINED, Tail
-from robaudit.target.sidecar import class_names
 from robaudit.target.spec import InputSpec
 from robaudit.target.wiring import Wiring
 
@@ -46,7 +46,7 @@ class Readout:
     choice: Choice
     head: Head
     classes: int
-    names: list[str] | None
+    names: ClassNames
     overruled: bool = False
 
 
@@ -171,7 +171,7 @@ def heeded(
             f"{file.path} has scores for {readout.classes} classes, a label output {label.name} for {found.classes}, "
             "and they do not agree; name the output to judge with --output-name"
         )
-    return replace(found, names=readout.names or found.names)
+    return found if readout.names.names is None else replace(found, names=readout.names)
 
 
 def _check_label(path: Path, choice: Choice, head: Head, raw: Tensor, classes: int) -> None:
@@ -274,9 +274,9 @@ def _inferred(wiring: Wiring | None, tail: Tail) -> int | None:
     return None
 
 
-def _names(file: ModelFile, values: tuple[Any, ...] | None, count: int) -> list[str] | None:
-    """Names that are declared beside the file or in its metadata, else what the graph itself calls its classes."""
-    names = class_names(file.path, file.metadata, count)
-    if names is not None or values is None or len(values) != count or list(values) == list(range(count)):
-        return names
-    return [str(value) for value in values]
+def _names(file: ModelFile, values: tuple[Any, ...] | None, count: int) -> ClassNames:
+    """Names that are declared in the file's metadata or beside it, else what the graph itself calls its classes."""
+    found = declared_names(file.path, file.metadata, count)
+    if found.names is not None or values is None or len(values) != count or list(values) == list(range(count)):
+        return found
+    return ClassNames([str(value) for value in values], "the file's graph", found.note)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.bounds import Interval, bounds, script_steps
+from robaudit.target.extras import extra_files
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
@@ -47,7 +48,7 @@ class TorchScriptFile:
         self.path = path
         self.module = module
         self.device = device
-        self.metadata: dict[str, str] = {}
+        self.metadata = extra_files(path)
         self.no_gradient: str | None = None
         self.weights = _weights(module) if weights is None else weights
         floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
 
-__all__ = ["class_names", "from_huggingface", "from_metadata", "from_timm"]
+__all__ = ["from_huggingface", "from_metadata", "from_timm", "from_ultralytics"]
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which ``preprocessor_config.json`` uses."""
@@ -23,6 +24,24 @@ def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:
     names = ("mean", "std", "scale", "domain", "layout", "channels")
     found = {name: metadata[f"robaudit.{name}"] for name in names if f"robaudit.{name}" in metadata}
     return checked(found, "the ONNX metadata")
+
+
+def from_ultralytics(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Keys ``task`` and ``imgsz`` that Ultralytics writes into a file.
+
+    Raises:
+        UsageError: the file is no classifier.
+    """
+    task = metadata.get("task", "").strip().lower()
+    if "names" not in metadata or not task:
+        return {}
+    if task not in ("classify", "classification"):
+        raise UsageError(
+            f"the file's metadata says task {task!r}, as Ultralytics writes it of a YOLO model that is no classifier; "
+            "detectors and segmenters are not supported"
+        )
+    sizes = re.findall(r"\d+", metadata.get("imgsz", ""))
+    return checked({"resize": list(map(int, sizes[:2]))}, "the metadata (imgsz)") if sizes else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -41,7 +60,10 @@ def from_huggingface(path: Path) -> dict[str, Any]:
         UsageError: it gives a factor that is no number.
     """
     content = _json(path)
-    if not {"image_mean", "do_normalize", "do_rescale", "rescale_factor"} & content.keys():
+    if path.name == "processor_config.json":  # where newer versions of transformers keep it
+        content = content.get("image_processor", {})
+    said = {"image_mean", "do_normalize", "do_rescale", "rescale_factor"}
+    if not isinstance(content, dict) or not said & content.keys():
         return {}
     factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
     if isinstance(factor, bool) or not isinstance(factor, int | float):
@@ -73,9 +95,11 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     return found
 
 
-def from_timm(path: Path) -> dict[str, Any]:
-    """``config.json`` of a timm model."""
+def from_timm(path: Path, *, strict: bool = False) -> dict[str, Any]:
+    """``config.json`` of a timm model; ``strict``: only where it says that it is timm's."""
     content = _json(path)
+    if strict and not {"pretrained_cfg", "architecture"} & content.keys():
+        return {}
     content = content.get("pretrained_cfg", content)
     if not isinstance(content, dict):
         return {}
@@ -87,21 +111,3 @@ def from_timm(path: Path) -> dict[str, Any]:
     if isinstance(size, list) and len(size) == 3:
         found["resize"] = size[1:]
     return checked(found, path.name)
-
-
-def class_names(path: Path, metadata: Mapping[str, str], count: int) -> list[str] | None:
-    """Declared class names: ONNX metadata ``robaudit.classes``, else ``config.json`` (id2label, label_names).
-
-    Names by default (``LABEL_0``), or of another number than ``count``, say nothing.
-    """
-    content = _json(path.parent / "config.json")
-    names: list[str] = []
-    table, listed = content.get("id2label"), content.get("label_names")
-    if "robaudit.classes" in metadata:
-        names = [name.strip() for name in metadata["robaudit.classes"].split(",")]
-    elif isinstance(table, dict) and all(str(i) in table for i in range(len(table))):
-        names = [str(table[str(i)]) for i in range(len(table))]
-    elif isinstance(listed, list):
-        names = [str(name) for name in listed]
-    default = all(name == f"LABEL_{i}" for i, name in enumerate(names))
-    return names if len(names) == count and not default else None

@@ -89,12 +89,15 @@ class Target:
         self.repeat_deviation = 0.0
         self._singly = False
         self.compiles = False
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if self.names.note is None else [self.names.note]
         self.facts = file.facts()
+        if self.names.names is not None:
+            self.facts["class names"] = self.names.origin
 
     def _read_as(self, readout: Readout) -> None:
         self.choice, self.head = readout.choice, readout.head
-        self.num_classes, self.class_names = readout.classes, readout.names
+        self.num_classes, self.names = readout.classes, readout.names
+        self.class_names = readout.names.names
         self._overruled = readout.overruled
         if self.stand_in is not None:
             return
@@ -288,7 +291,7 @@ class Target:
         raw = self._alone(points)
         self.head = self.found_head(u) if self.head.single else self.head.measured(raw, self.file.bounds)
         if self.head.labelled:
-            now = Readout(self.choice, self.head, self.num_classes, self.class_names)
+            now = Readout(self.choice, self.head, self.num_classes, self.names)
             readout = heeded(now, self.file, self.spec, self._alone, points, raw)
             if readout.overruled:
                 self._read_as(readout)

@@ -8,7 +8,6 @@ import torch
 
 from robaudit.errors import UsageError
 from robaudit.target.discover import FileInput, find_spec
-from robaudit.target.sidecar import class_names
 from robaudit.target.spec import InputSpec, SpecOverrides
 
 IMAGE = FileInput("x", (None, 3, 8, 8), "float32")
@@ -238,14 +237,39 @@ def test_what_cannot_be_is_refused(tmp_path, shape, flags, words):
         find(tmp_path, FileInput("x", shape, "float32"), **flags)
 
 
-def test_class_names(tmp_path):
-    path = tmp_path / "m.onnx"
-    assert class_names(path, {}, 2) is None
-    beside(tmp_path, "config.json", {"id2label": {"1": "dog", "0": "cat"}})
-    assert class_names(path, {}, 2) == ["cat", "dog"]
-    assert class_names(path, {}, 3) is None
-    assert class_names(path, {"robaudit.classes": "a, b"}, 2) == ["a", "b"]
-    beside(tmp_path, "config.json", {"label_names": ["x", "y", "z"]})
-    assert class_names(path, {}, 3) == ["x", "y", "z"]
-    beside(tmp_path, "config.json", {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
-    assert class_names(path, {}, 2) is None
+def test_files_one_folder_above_serve_and_no_higher(tmp_path):
+    folder = tmp_path / "repo" / "onnx"
+    folder.mkdir(parents=True)
+    beside(tmp_path, "preprocessor_config.json", HUGGINGFACE)
+    assert "mean" in find(folder).assumed
+    beside(tmp_path / "repo", "preprocessor_config.json", HUGGINGFACE)
+    spec = find(folder, FileInput("x", (None, 3, None, None), "float32"))
+    assert (spec.mean, spec.shape) == ((0.5, 0.5, 0.5), (3, 8, 8))
+    assert spec.provenance["mean"] == "../preprocessor_config.json"
+    assert find(folder, FileInput("x", (None, 3, 6, 6), "float32")).shape == (3, 6, 6)  # the file's own size stays
+    beside(folder, "config.json", TIMM)
+    spec = find(folder)
+    assert (spec.mean, spec.provenance["mean"]) == ((0.4, 0.4, 0.4), "config.json")
+
+
+def test_a_config_above_must_say_whose_it_is(tmp_path):
+    (tmp_path / "onnx").mkdir()
+    beside(tmp_path, "config.json", {"mean": [9, 9, 9], "std": [1, 1, 1]})
+    assert "mean" in find(tmp_path / "onnx").assumed
+    beside(tmp_path, "config.json", TIMM)
+    assert find(tmp_path / "onnx").provenance["mean"] == "../config.json"
+
+
+def test_preprocessing_inside_a_processor(tmp_path):
+    beside(tmp_path, "processor_config.json", {"image_processor": HUGGINGFACE, "processor_class": "X"})
+    spec = find(tmp_path)
+    assert (spec.mean, spec.provenance["mean"]) == ((0.5, 0.5, 0.5), "processor_config.json")
+
+
+def test_ultralytics_size_and_task(tmp_path):
+    metadata = {"names": "{0: 'a', 1: 'b'}", "task": "classify", "imgsz": "[16, 24]"}
+    spec = find(tmp_path, FileInput("x", (None, 3, None, None), "float32"), metadata)
+    assert (spec.shape, spec.provenance["resize"]) == ((3, 16, 24), "metadata")
+    assert find(tmp_path, FileInput("x", (None, 3, 8, 8), "float32"), metadata).shape == (3, 8, 8)
+    with pytest.raises(UsageError, match="task 'detect', as Ultralytics writes it"):
+        find(tmp_path, metadata=metadata | {"task": "detect"})
