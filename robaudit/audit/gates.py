@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from robaudit.audit.gatespecs import GateSpec, check_contradictions
 from robaudit.audit.metrics import Metric, parse_metric
 from robaudit.audit.parse import refuse
-from robaudit.audit.read import class_index, read
+from robaudit.audit.read import read
 from robaudit.audit.read_curve import Unreadable
 from robaudit.audit.readings import Reading
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, GateStatus, Rate, Result
 from robaudit.audit.specs import parse_eps
+from robaudit.data.class_names import find_class
 from robaudit.errors import UsageError
 from robaudit.sequential import at_share
 from robaudit.suggest import did_you_mean
@@ -123,7 +124,7 @@ def check_class_gates(gates: Sequence[GateSpec], names: Sequence[str] | None, co
     """
     for gate in gates:
         metric = parse_metric(gate.metric)
-        if metric.head == "class" and class_index(metric.subject or "", names, count) is None:
+        if metric.head == "class" and find_class(metric.subject or "", names, count) is None:
             hint = did_you_mean(metric.subject or "", names) if names else f"; they are numbered from 0 to {count - 1}"
             raise UsageError(f"the gate on {gate.metric!r}: the model has no class {metric.subject!r}{hint}")
     check_contradictions([_by_place(gate, names, count) for gate in gates])
@@ -134,7 +135,7 @@ def _by_place(gate: GateSpec, names: Sequence[str] | None, count: int) -> GateSp
     metric = parse_metric(gate.metric)
     if metric.head != "class":
         return gate
-    place = class_index(metric.subject or "", names, count)
+    place = find_class(metric.subject or "", names, count)
     return gate.model_copy(update={"metric": f"class.{place}.{metric.name}"})
 
 

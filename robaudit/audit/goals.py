@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.data.class_names import Lookup, find_class
+from robaudit.data.numbers import whole
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
@@ -56,8 +58,8 @@ class AuditGoal:
         """What a sample is made to answer, in words; of an untargeted goal any wrong class."""
         known = list(names or ())
         name = self.name
-        if name not in known and name.isdecimal() and int(name) < len(known):
-            name = f"{name} ({known[int(name)]})"
+        if name not in known and (place := find_class(name, known, len(known))) is not None:
+            name = f"{name} ({known[place]})"
         most = f"any of the {self.count} likeliest wrong classes" if self.count is not None else "any wrong class"
         return {
             "untargeted": "any wrong class",
@@ -112,16 +114,12 @@ def class_index(text: str, names: Sequence[str] | None, classes: int, where: str
     Raises:
         UsageError: there is no such class, with a suggestion.
     """
+    if (found := find_class(text, names, classes)) is not None:
+        return found
     known = list(names or ())
-    if text not in known and text.removesuffix(".0").isdecimal():  # as programs write whole numbers beside gaps
-        text = text.removesuffix(".0")
-    if known.count(text) == 1:
-        return known.index(text)
-    if known.count(text) > 1:
+    if Lookup(known).times(text) > 1:
         raise UsageError(f"{where}: several classes are called {text!r}; give the number of one")
-    if text.isdecimal():
-        if int(text) < classes:
-            return int(text)
+    if whole(text) is not None and not all(whole(name) is not None for name in known or "x"):
         raise UsageError(f"{where}: there is no class {text}; the model has {classes}, numbered from 0")
     if not known:
         raise UsageError(f"{where}: the names of the classes are not known, so {text!r} must be a class number")
@@ -173,7 +171,8 @@ def chooser(
                 "the goal given needs a class for each sample: a third column target in the CSV of --labels, "
                 "--target-column of a table, or an array target in the .npz"
             )
-        wanted = [class_index(text, names, classes, "a given target") if text else -1 for text in given]
+        classes_of = {text: class_index(text, names, classes, "a given target") for text in set(given) if text}
+        wanted = [classes_of.get(text, -1) for text in given]
         return lambda index, label, scores, digest: _one(wanted[index], label)
     ranked: dict[str, Callable[[int, NDArray[Any], str], tuple[int, ...]]] = {
         "random": lambda label, scores, digest: (_random(seed, digest, sorted(_ranked(scores, label))),),

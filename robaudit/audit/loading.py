@@ -108,6 +108,7 @@ def load(
         custom_ops=request.custom_ops,
     )
     target.compiles = request.compile
+    table = table if table is None else table.fitted(target.spec.shape)
     ranges = _ranges(request, table, target.spec)
     target.spec = _ranged(request, target.spec, ranges)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
@@ -140,7 +141,8 @@ def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | 
     goal = parse_goal(request.profile.threat.goal)
     given = None
     if goal.kind == "given" and request.data is not None:
-        given = read_targets(request.data, request.labels, table, data.ids)
+        columns = {"label_column": request.label_column, "target_column": request.target_column}
+        given = read_targets(request.data, request.labels, table, data.ids, **columns)
     return chooser(
         goal,
         seed=request.seed,
@@ -159,10 +161,13 @@ def _table(request: AuditRequest) -> Table | None:
             request.label_column,
             labelled=request.reference == "labels",
             target_column=request.target_column,
+            declared=request.classes,
         )
     for flag, column in (("--label-column", request.label_column), ("--target-column", request.target_column)):
-        if column is not None:
-            raise UsageError(f"{flag} is for tables; give --data FILE.csv")
+        if column is not None and (request.data is None or not request.data.is_dir()):
+            raise UsageError(
+                f"{flag} is for tables and CSV files of labels; give --data FILE.csv, or --labels FILE.csv"
+            )
     return None
 
 
@@ -244,6 +249,7 @@ def _data(
         num_classes=target.num_classes,
         class_names=classes,
         labels=request.labels,
+        label_column=request.label_column,
         labelled=request.reference == "labels",
     )
     if request.reference == "model":

@@ -8,9 +8,10 @@ from robaudit.audit.metrics import Metric
 from robaudit.audit.read_curve import Unreadable, at_radius, curve_area, median_distance
 from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result import Attack, Comparison, Rate, Result, Sample
+from robaudit.data.class_names import find_class
 from robaudit.stats import rate
 
-__all__ = ["class_index", "read"]
+__all__ = ["read"]
 
 
 def read(metric: Metric, result: Result) -> Reading:
@@ -69,15 +70,8 @@ def _clean(metric: Metric, result: Result) -> Reading:
     return of_rate(result.clean.accuracy, None, unattacked=True)
 
 
-def class_index(name: str, names: Sequence[str] | None, count: int) -> int | None:
-    """The class that a name, or a place from 0, means; None if there is none."""
-    if names is not None and name in names:
-        return list(names).index(name)
-    return int(name) if name.isdecimal() and int(name) < count else None
-
-
 def _of_class(metric: Metric, result: Result) -> Reading:
-    index = class_index(metric.subject or "", result.data.classes, result.target.num_classes)
+    index = find_class(metric.subject or "", result.data.classes, result.target.num_classes)
     if index is None:
         raise Unreadable(f"the model has no class {metric.subject!r}")
     mine = [sample for sample in result.samples if sample.label == index]

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.data.labels import check_labels
+from robaudit.data.label_arrays import array_labels, label_texts, lost_note
+from robaudit.data.numbers import whole
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
-__all__ = ["ArrayDataset", "open_npz", "peek_npz", "peek_top", "read_npz"]
+__all__ = ["ArrayDataset", "open_npz", "peek_classes", "peek_npz", "read_npz"]
 
 SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
@@ -29,7 +30,7 @@ class ArrayDataset(Dataset):
         super().__init__(**fields)
         self._x, self._lo, self._hi = x, lo, hi
 
-    def load(self, index: int) -> NDArray[Any]:
+    def read(self, index: int) -> NDArray[Any]:
         """A sample in u-space.
 
         Raises:
@@ -66,17 +67,30 @@ def peek_npz(path: Path) -> tuple[int, ...] | None:
     return shape
 
 
-def peek_top(path: Path) -> int | None:
-    """The largest label in an archive; None where it has none, or is not readable."""
+def peek_classes(path: Path) -> int | None:
+    """The number of classes that the labels of an archive tell: columns of one-hot labels, else one more than the
+    largest number; None where it has none, or is not readable.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return int(np.max(archive["y"]))
+            y = archive["y"]
+        if y.ndim == 2 and y.shape[1] > 1:
+            return int(y.shape[1])
+        numbers = [whole(text) for text in set(label_texts(y, len(y), str(path))) if text]
+        return max((number for number in numbers if number is not None), default=0) + 1
     except Exception:  # opening it in earnest says what is wrong
         return None
 
 
 def open_npz(
-    path: Path, *, shape: tuple[int, ...], lo: float, hi: float, num_classes: int | None, labelled: bool = True
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    lo: float,
+    hi: float,
+    num_classes: int | None,
+    class_names: list[str] | None = None,
+    labelled: bool = True,
 ) -> Dataset:
     """Open an archive; the arrays are held in memory as they are stored.
 
@@ -84,11 +98,12 @@ def open_npz(
         path: of the ``.npz``.
         shape: canonical shape that the model takes.
         lo, hi: the domain, in which floats must lie; uint8 means 0 to 255.
-        num_classes: bound of the labels.
+        num_classes: of the model.
+        class_names: declared, in the order of the model's outputs.
         labelled: read the labels, if there are any.
 
     Raises:
-        UsageError: no such archive, the wrong shape, values outside of the domain, or labels out of range.
+        UsageError: no such archive, the wrong shape, values outside of the domain, or labels that do not fit.
     """
     x, y, digest = read_npz(path)
     notes: list[str] = []
@@ -97,11 +112,28 @@ def open_npz(
         if x.dtype.kind not in "fiu":
             raise UsageError(f"x in {path} has type {x.dtype}; it must hold numbers")
         _check_range(path, x, lo, hi)
-    labels = None if y is None or not labelled else check_labels(y, num_classes, str(path))
-    if labels is not None and len(labels) != len(x):
-        raise UsageError(f"{path} holds {len(x)} samples and {len(labels)} labels")
     ids = [f"{path.name}[{i}]" for i in range(len(x))]
-    return ArrayDataset(x, lo, hi, source=str(path), kind="array", ids=ids, labels=labels, digest=digest, notes=notes)
+    problems: dict[int, str] = {}
+    index, names, order = None, class_names, "declared" if class_names else None
+    if y is not None and labelled:
+        labels = array_labels(y, len(x), declared=class_names, num_classes=num_classes, where=f"y of {path}")
+        index, names, order = labels.index, labels.names, labels.order
+        problems = labels.problems
+        notes += [*lost_note(problems, ids), *labels.notes]
+    return ArrayDataset(
+        x,
+        lo,
+        hi,
+        source=str(path),
+        kind="array",
+        ids=ids,
+        labels=index,
+        digest=digest,
+        class_names=names,
+        class_order=order,
+        notes=notes,
+        problems={i: f"{ids[i]} {reason}" for i, reason in problems.items()},
+    )
 
 
 def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
@@ -119,7 +151,7 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
             if "x" not in archive:
                 raise UsageError(f"{path} has no array x (it holds: {', '.join(archive.files) or 'nothing'})")
             x = np.asarray(archive["x"])
-            y = np.asarray(archive["y"]) if "y" in archive else None
+            y = _labels(archive, path) if "y" in archive else None
     except UsageError:
         raise
     except Exception as error:  # a damaged archive may break zipfile, its decompressors or NumPy anywhere
@@ -129,6 +161,20 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
     with path.open("rb") as file:
         return x, y, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _labels(archive: Any, path: Path) -> NDArray[Any]:
+    """The array y.
+
+    Raises:
+        UsageError: it is stored as Python objects, which are code.
+    """
+    try:
+        return np.asarray(archive["y"])
+    except ValueError as error:
+        raise UsageError(
+            f"y in {path} is stored as Python objects, which are not loaded; store y.astype(str), or numbers: {error}"
+        ) from error
 
 
 def _fit(path: Path, x: NDArray[Any], shape: tuple[int, ...], notes: list[str]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,13 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from robaudit.data.labels import check_labels, name_index, read_csv
+from robaudit.data.folder import FileIndex, Folder, formats, relative, walk
+from robaudit.data.label_arrays import lost_note
+from robaudit.data.labelfile import LabelFile, read_label_file
+from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
 __all__ = ["ImageDataset", "bundled_dataset", "open_folder"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+NAMED = 8
+"""Folders named in a note."""
 ORIENTATION = 0x0112
 """EXIF tag; 5 to 8 mean that width and height are swapped."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -53,7 +58,7 @@ class ImageDataset(Dataset):
         self._crop = crop
         self._filter = FILTERS[interpolation]
 
-    def load(self, index: int) -> NDArray[Any]:
+    def read(self, index: int) -> NDArray[Any]:
         """Read, resize and crop one image.
 
         Raises:
@@ -82,7 +87,7 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
     """An image, without Pillow's remarks on damaged metadata: it raises where it matters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats()) as image:
             yield image
 
 
@@ -127,6 +132,7 @@ def open_folder(
     num_classes: int | None,
     class_names: list[str] | None,
     labels: Path | None,
+    label_column: str | None = None,
     labelled: bool = True,
 ) -> Dataset:
     """Open an image folder. Every file is read once, for the digest and to note what will be done to the images.
@@ -137,7 +143,8 @@ def open_folder(
         crop, interpolation: how images are cut.
         num_classes: of the model.
         class_names: declared, in the order of the model's outputs.
-        labels: CSV file.
+        labels: CSV file; default the folder's ``labels.csv``, if there is one.
+        label_column: name of its column with the labels; default the one whose name says so.
         labelled: read the labels, if there are any; else names of folders and ``labels.csv`` say nothing.
 
     Raises:
@@ -145,34 +152,34 @@ def open_folder(
     """
     size = _image_shape(shape, str(folder))
     csv_path = labels if labels is not None else folder / "labels.csv"
-    files: list[Path]
-    names: list[str] | None = None
     if labels is not None and not labels.is_file():
         raise UsageError(f"there is no labels file {labels}")
+    found = walk(folder, [csv_path])
+    resolved: Labels | None = None
+    files, notes = found.files, found.notes()
     if labelled and csv_path.is_file():
-        rows = read_csv(csv_path)
-        files, names = [folder / name for name, _ in rows], [label for _, label in rows]
-        if not any(path.is_file() for path in files):
-            raise UsageError(f"none of the {len(files)} files that {csv_path} names is in {folder}")
-    else:
-        files = sorted(p for p in folder.rglob("*") if _is_image(p, folder))
-        flat = [p for p in files if p.parent == folder]
-        if labelled and flat and len(flat) != len(files):
-            raise UsageError(f"{folder} mixes images with class subfolders; give one or the other")
-        if labelled and not flat:
-            names = [p.relative_to(folder).parts[0] for p in files]
+        index = FileIndex(folder, found.files, csv_path.parent)
+        told = read_label_file(csv_path, index, column=label_column, declared=class_names)
+        files, notes = told.files, [*notes, *told.notes, *_unnamed(found, told, csv_path)]
+        resolved = resolve_labels(
+            told.labels,
+            declared=class_names,
+            num_classes=num_classes,
+            where=str(csv_path),
+            columns=told.columns,
+        )
+        resolved.problems.update(told.problems)
+    elif label_column is not None:
+        raise UsageError(f"--label-column {label_column} is for tables and CSV files of labels; give --labels FILE.csv")
     if not files:
-        raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    classes, order, values = class_names, None, None
-    if names is not None:
-        index, order = name_index(names, class_names, num_classes, str(csv_path if csv_path.is_file() else folder))
-        where = str(csv_path if csv_path.is_file() else folder)
-        values = check_labels(np.array([index[n] for n in names]), num_classes, where)
-        if classes is None and order != "numeric":
-            classes = sorted(index, key=index.__getitem__)
-    digest, notes = _survey(files, folder, size, crop, interpolation)
-    if order == "sorted, assumed":
-        notes.append("class numbers follow the sorted class names, which is assumed")
+        what = f" (it holds {found.skipped_words()})" if found.skipped else ""
+        raise UsageError(f"{folder} holds no images that can be read here{what}")
+    if labelled and resolved is None:
+        resolved = _folder_labels(found, class_names, num_classes, notes)
+    ids = [relative(path, folder) for path in files]
+    problems = {} if resolved is None else resolved.problems
+    digest, told_of_images = _survey(files, ids, size, crop, interpolation)
+    notes += [*lost_note(problems, ids), *told_of_images, *([] if resolved is None else resolved.notes)]
     return ImageDataset(
         files,
         size,
@@ -180,52 +187,80 @@ def open_folder(
         interpolation,
         source=str(folder),
         kind="image folder",
-        ids=[_relative(p, folder) for p in files],
-        labels=values,
+        ids=ids,
+        labels=None if resolved is None else resolved.index,
         digest=digest,
-        class_names=classes,
-        class_order=order,
+        class_names=class_names if resolved is None else resolved.names,
+        class_order=None if resolved is None else resolved.order,
         notes=notes,
+        problems={i: f"the image {ids[i]} {reason}" for i, reason in problems.items()},
     )
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+def _unnamed(found: Folder, told: LabelFile, path: Path) -> list[str]:
+    """Images that a CSV of labels does not name."""
+    count = len(set(found.files) - set(told.files))
+    return [f"{count} of {len(found.files)} images in the folder are not named by {path.name} and not used"] * (
+        count > 0
+    )
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    """By its suffix; what is hidden, or left by macOS, is no data."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+def _folder_labels(
+    found: Folder, class_names: list[str] | None, num_classes: int | None, notes: list[str]
+) -> Labels | None:
+    """The names of the subfolders as labels; None in a flat folder.
+
+    Raises:
+        UsageError: there are images beside subfolders of images, the subfolders are no classes, or do not fit.
+    """
+    if found.flat and len(found.flat) != len(found.files):
+        raise UsageError(f"{found.path} mixes images with class subfolders; give one or the other")
+    if found.flat:
+        return None
+    found.check_splits(class_names)
+    names = [path.relative_to(found.path).parts[0] for path in found.files]
+    empty = [name for name in found.classes if name not in set(names)]
+    if empty:
+        more = ", ..." if len(empty) > NAMED else ""
+        notes.append(f"{len(empty)} class folders hold no image ({', '.join(empty[:NAMED])}{more})")
+    return resolve_labels(names, declared=class_names, num_classes=num_classes, where=str(found.path), empty=empty)
 
 
 def _survey(
-    files: list[Path], folder: Path, shape: tuple[int, int, int], crop: float, interpolation: str
+    files: list[Path], ids: list[str], shape: tuple[int, int, int], crop: float, interpolation: str
 ) -> tuple[str, list[str]]:
-    """Digest over relative names and contents, and what will be done to the images, in sentences.
+    """Digest over names and contents, and what will be done to the images, in sentences.
 
     A file that cannot be read counts as empty.
     """
     total = hashlib.sha256()
-    resized, modes = 0, Counter[str]()
+    resized, frames, clear, modes = 0, 0, 0, Counter[str]()
     wanted = MODES[shape[0]]
-    for path in files:
-        total.update(_relative(path, folder).encode() + b"\0")
+    for path, name in zip(files, ids, strict=True):
+        total.update(name.encode() + b"\0")
         try:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
-                size, mode = _header(file)
+                header = _header(file)
         except OSError:
             total.update(b"unreadable")
             continue
-        resized += size not in (None, (shape[2], shape[1]))
-        if mode not in (None, wanted):
-            modes[str(mode)] += 1
+        if header is None:
+            continue
+        resized += header.size != (shape[2], shape[1])
+        frames += header.frames
+        clear += header.clear and wanted != "RGBA"
+        if header.mode != wanted:
+            modes[header.mode] += 1
     notes = []
     if modes:
         found = ", ".join(f"{mode} {count}" for mode, count in sorted(modes.items()))
         name = {"L": "grey"}.get(wanted, wanted)
         notes.append(f"{sum(modes.values())} of {len(files)} images were converted to {name} (from {found})")
+    if clear:
+        notes.append(f"{clear} of {len(files)} images have an alpha channel or a transparent colour, which is ignored")
+    if frames:
+        notes.append(f"{frames} of {len(files)} images hold several frames or pages, of which the first is used")
     if resized:
         notes.append(
             f"{resized} of {len(files)} images were resized ({interpolation}) and cut to the centre "
@@ -234,15 +269,27 @@ def _survey(
     return total.hexdigest(), notes
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, int] | None, str | None]:
-    """Width and height as the image is shown, and mode; None where it is no image that can be read."""
+@dataclass(frozen=True)
+class _Header:
+    """Of an image file: (width, height) as it is shown, mode, whether it has several frames, and transparency."""
+
+    size: tuple[int, int]
+    mode: str
+    frames: bool
+    clear: bool
+
+
+def _header(file: IO[bytes]) -> _Header | None:
+    """None where it is no image that can be read."""
     file.seek(0)
     try:
         with _opened(file) as image:
             turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-            return (image.size[::-1] if turned else image.size), image.mode
+            several = bool(getattr(image, "is_animated", False)) and image.format != "MPO"  # a photo and its preview
+            size = image.size[::-1] if turned else image.size
+            return _Header(size, image.mode, several, image.has_transparency_data)
     except Exception:  # loading it says what is wrong
-        return None, None
+        return None
 
 
 def bundled_dataset(shape: tuple[int, ...]) -> Dataset:

@@ -22,7 +22,7 @@ class _Noise(Dataset):
         super().__init__(**fields)
         self._shape = shape
 
-    def load(self, index: int) -> NDArray[Any]:
+    def read(self, index: int) -> NDArray[Any]:
         """A sample in u-space."""
         drawn: NDArray[Any] = np.random.default_rng(index).random(self._shape, dtype=np.float32)
         return drawn

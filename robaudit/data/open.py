@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from robaudit.data.arrays import open_npz, peek_npz, peek_top, read_npz
+from numpy.typing import NDArray
+
+from robaudit.data.arrays import open_npz, peek_npz, read_npz
+from robaudit.data.arrays import peek_classes as peek_npz_classes
 from robaudit.data.images import open_folder
+from robaudit.data.label_arrays import array_labels
 from robaudit.data.ranges import Ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
@@ -26,6 +31,7 @@ def open_dataset(
     num_classes: int | None,
     class_names: list[str] | None,
     labels: Path | None,
+    label_column: str | None = None,
     labelled: bool = True,
     ranges: Ranges | None = None,
     table: Table | None = None,
@@ -33,6 +39,7 @@ def open_dataset(
     """Open an image folder, a table or an ``.npz``; see :func:`open_folder`, :func:`open_table`, :func:`open_npz`.
 
     Args:
+        label_column: name of the column with the labels, of a table or a CSV of labels.
         ranges: of each feature, for tables and arrays of features; ``table``: the source, where it was read already.
 
     Raises:
@@ -50,15 +57,20 @@ def open_dataset(
             num_classes=num_classes,
             class_names=class_names,
             labels=labels,
+            label_column=label_column,
             labelled=labelled,
         )
     if labels is not None:
         place = "a column" if is_table(source) else "y"
         raise UsageError(f"--labels {labels} is for image folders; put the labels of {source} into it as {place}")
     if table is None and is_table(source):
-        table = read_table(source, labelled=labelled)
+        table = read_table(source, label_column, labelled=labelled, declared=class_names).fitted(shape)
+    resolved = None
     if table is None and ranges is not None:
-        table = _npz_table(source, ranges)
+        table, y = _npz_table(source, ranges)
+        if y is not None and labelled:
+            where = f"y of {source}"
+            resolved = array_labels(y, len(y), declared=class_names, num_classes=num_classes, where=where)
     if table is not None:
         return open_table(
             table,
@@ -69,23 +81,22 @@ def open_dataset(
             num_classes=num_classes,
             class_names=class_names,
             labelled=labelled,
+            labels=resolved,
         )
-    dataset = open_npz(source, shape=shape, lo=lo, hi=hi, num_classes=num_classes, labelled=labelled)
-    dataset.class_names = class_names
-    dataset.class_order = "declared" if class_names else None
-    return dataset
+    return open_npz(
+        source, shape=shape, lo=lo, hi=hi, num_classes=num_classes, class_names=class_names, labelled=labelled
+    )
 
 
-def _npz_table(source: Path, ranges: Ranges) -> Table:
+def _npz_table(source: Path, ranges: Ranges) -> tuple[Table, NDArray[Any] | None]:
     """Arrays as a table whose columns are in the order of the ranges."""
     x, y, digest = read_npz(source)
     if x.ndim != 2 or x.shape[1] != len(ranges):
         words = "x".join(map(str, x.shape[1:]))
         raise UsageError(f"x in {source} holds samples of {words}, and there are {len(ranges)} ranges")
-    labels = None if y is None else tuple(str(label) for label in y.reshape(-1).tolist())
-    if labels is not None and len(labels) != len(x):
-        raise UsageError(f"{source} holds {len(x)} samples and {len(labels)} labels")
-    return Table(source, ranges.names, x.astype("float64"), labels, tuple(range(len(x))), digest, "row")
+    if y is not None and (y.ndim == 0 or len(y) != len(x)):
+        raise UsageError(f"{source} holds {len(x)} samples and {y.size} labels")
+    return Table(source, ranges.names, x.astype("float64"), None, tuple(range(len(x))), digest, "row"), y
 
 
 def check_source(source: Path) -> None:
@@ -106,6 +117,6 @@ def peek_shape(source: Path) -> tuple[int, ...] | None:
 
 
 def peek_classes(source: Path) -> int | None:
-    """One more than the largest label of an archive of arrays, else None."""
-    top = peek_top(source) if source.is_file() and source.suffix.lower() == ".npz" else None
-    return None if top is None or top < 1 else top + 1
+    """The number of classes that the labels of an archive of arrays tell, else None."""
+    count = peek_npz_classes(source) if source.is_file() and source.suffix.lower() == ".npz" else None
+    return None if count is None or count < 2 else count

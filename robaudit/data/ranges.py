@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from robaudit.data.delimited import read_sheet
+from robaudit.data.numbers import as_number, style_of
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
@@ -136,21 +137,22 @@ def read_ranges(path: Path) -> Ranges:
 
 
 def _from_csv(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(file) if any(c.strip() for c in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"the ranges {path} cannot be read: {error}") from error
-    header = [cell.lower() for cell in lines[0]] if lines else []
+    lines = [cells for _, cells in read_sheet(path, "ranges").rows]
+    header = [cell.lower() for cell in lines[0]]
     unknown = next((cell for cell in header if cell not in COLUMNS), None)
     if unknown is not None or not {"name", "low", "high"} <= set(header):
         what = f"not {unknown!r}" if unknown is not None else f"and it has {', '.join(header) or 'none'}"
         raise UsageError(f"{path} must have the columns name,low,high and may have immutable,integer, {what}")
     rows: list[tuple[str, Mapping[str, Any]]] = []
+    decimals = (cell for line in lines[1:] for cell in line[1:] if "," in cell or "." in cell)
+    style = style_of(decimals, str(path))
     for line in lines[1:]:
-        row = dict(zip(header, line, strict=False))
+        row: dict[str, Any] = dict(zip(header, line, strict=False))
         if len(line) > len(header) or not row.get("name"):
             raise UsageError(f"{','.join(line)!r} in {path} is no row of {','.join(header)}")
+        for key in ("low", "high"):
+            number = as_number(row.get(key, ""), style)
+            row[key] = row.get(key, "") if number is None or math.isnan(number) else number
         rows.append((row.pop("name"), row))
     return rows
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.errors import UnreadableSampleError
+
 __all__ = ["Dataset", "keyed_draw", "keyed_order"]
 
 
@@ -26,8 +28,9 @@ class Dataset(ABC):
         labels: [N] int64, or None.
         digest: SHA-256 of the content.
         class_names: in the order of the model's outputs, or None.
-        class_order: declared, numeric, or ``sorted, assumed``; None where there are no names.
+        class_order: declared, numeric, ``column order, assumed`` or ``sorted, assumed``; None where nothing tells.
         notes: what was done to the data, a sentence each.
+        problems: sentences about samples that cannot be used, such as one without a label.
     """
 
     source: str
@@ -38,16 +41,27 @@ class Dataset(ABC):
     class_names: list[str] | None = None
     class_order: str | None = None
     notes: list[str] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @abstractmethod
     def load(self, index: int) -> NDArray[Any]:
         """A sample in u-space, [*shape] float32; of a table's row float64.
 
         Raises:
-            UnreadableSampleError: this one cannot be read; the others can.
+            UnreadableSampleError: this one cannot be read or used; the others can.
+        """
+        if index in self.problems:
+            raise UnreadableSampleError(self.problems[index])
+        return self.read(index)
+
+    @abstractmethod
+    def read(self, index: int) -> NDArray[Any]:
+        """A sample as :meth:`load` gives it, whatever else is wrong with it.
+
+        Raises:
+            UnreadableSampleError: it cannot be read.
         """
 
     def stored(self, index: int) -> bytes | None:

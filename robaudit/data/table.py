@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.data.columns import counts_rows, label_column, listed, named
+from robaudit.data.delimited import Sheet, read_sheet
+from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
-from robaudit.suggest import did_you_mean
 
-__all__ = ["LABEL_NAMES", "LISTED", "MISSING", "Table", "is_table", "read_table"]
+__all__ = ["Table", "is_table", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-LABEL_NAMES = ("label", "labels", "target", "class", "y", "outcome", "diagnosis", "species")
-"""A last column with one of these names holds the labels."""
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "?"})
-LISTED = 12
-"""Columns named in a message."""
+BOOLEANS = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -35,11 +28,14 @@ class Table:
         path: of the file.
         names: of the feature columns.
         values: [N, F] float64; NaN where a value is missing.
-        labels: [N] text of the label column, empty where it is missing; None without such a column.
+        labels: [N] text of the label column, as it is written; None without such a column.
         lines: [N] line of each row in the file.
         digest: SHA-256 of the file.
         unit: what ``lines`` count.
         targets: [N] text of the column with the classes to reach, empty where one is missing; None without one.
+        problems: why a row cannot be used, as the end of a sentence.
+        notes: what was made of the columns, a sentence each.
+        whole: the same with the columns that only count rows as features; None where there are none.
     """
 
     path: Path
@@ -50,10 +46,17 @@ class Table:
     digest: str
     unit: str = "line"
     targets: tuple[str, ...] | None = None
+    problems: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    whole: Table | None = None
 
     def row(self, index: int) -> str:
         """How a message names a row."""
         return f"{self.unit} {self.lines[index]} of {self.path}"
+
+    def fitted(self, shape: tuple[int, ...]) -> Table:
+        """With the columns that only count rows, if the model takes as many features as there are then."""
+        return self if self.whole is None or shape != (len(self.whole.names),) else self.whole
 
 
 def is_table(path: Path) -> bool:
@@ -62,148 +65,185 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(
-    path: Path, label_column: str | None = None, *, labelled: bool = True, target_column: str | None = None
+    path: Path,
+    wanted: str | None = None,
+    *,
+    labelled: bool = True,
+    target_column: str | None = None,
+    declared: Sequence[str] | None = None,
 ) -> Table:
-    """Read a table whole.
+    """Read a table whole. A row that cannot be read costs itself alone, as long as few are so.
 
     Args:
         path: CSV, TSV, either with ``.gz`` behind it.
-        label_column: name of the column with the labels; default the last, if its name says so.
+        wanted: name of the column with the labels; default the one whose name says so.
         labelled: labels are wanted.
         target_column: name of the column with the classes to reach, which is no feature.
+        declared: names of the classes.
 
     Raises:
-        UsageError: it cannot be read, has no header, no column of labels, or a cell that is no number.
+        UsageError: it cannot be read, has no header, no column of labels, or cells that are no numbers.
     """
-    text, digest = _content(path)
-    delimiter = "\t" if ".tsv" in path.name.lower() else _delimiter(text)
-    try:
-        rows = [(line, row) for line, row in _rows(text, delimiter) if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise UsageError(f"the table {path} cannot be read: {error}") from error
-    if len(rows) < 2:
-        raise UsageError(f"{path} must hold a header and at least one row")
-    header = [cell.strip() for cell in rows[0][1]]
-    _check_header(header, path)
+    sheet = read_sheet(path, "table")
+    header, rows, skipped = _split(sheet)
+    rows, problems = _even(rows, header, path)
+    columns = list(zip(*(cells for _, cells in rows), strict=True))
+    places = list(range(len(header)))
+    notes = [*sheet.notes, *skipped]
     targets = None
     if target_column is not None:
-        aim = _named(header, target_column, path)
-        if target_column == label_column:
-            raise UsageError(f"the column {target_column!r} of {path} cannot hold both the labels and the targets")
-        _check_lengths(rows, header, path)
-        targets = tuple(row[aim].strip() for _, row in rows[1:])
-        targets = tuple("" if text.lower() in MISSING else text for text in targets)
-        rows = [(line, row[:aim] + row[aim + 1 :]) for line, row in rows]
-        del header[aim]
-    place = _label_place(header, label_column, labelled, path)
-    names = [name for i, name in enumerate(header) if i != place]
-    _check_lengths(rows, header, path)
-    values = np.empty((len(rows) - 1, len(names)))
-    labels = []
-    for n, (line, row) in enumerate(rows[1:]):
-        if place is not None:
-            labels.append(row[place].strip())
-            row = row[:place] + row[place + 1 :]
-        values[n] = _numbers(row, names, line, path)
-    lines = tuple(line for line, _ in rows[1:])
-    return Table(path, tuple(names), values, None if place is None else tuple(labels), lines, digest, targets=targets)
+        aim = named(header, target_column, str(path))
+        if wanted is not None and aim == named(header, wanted, str(path)):
+            raise UsageError(f"the column {header[aim]!r} of {path} cannot hold both the labels and the targets")
+        targets = tuple("" if is_missing(cell) else cell for cell in columns[aim])
+        places.remove(aim)
+    label, twins = _label(header, columns, places, wanted, labelled, declared, path)
+    if label is not None and twins:
+        notes.append(
+            f"the column {header[label]} holds the labels, and {listed([header[i] for i in twins])} repeats them"
+        )
+    counting = [i for i in places if i not in (label, *twins) and counts_rows(header[i], columns[i])]
+    features = [i for i in places if i not in (label, *twins, *counting)]
+    if not features and not counting:
+        raise UsageError(f"{path} holds labels and no features")
+    style = _style(sheet, [columns[i] for i in (*counting, *features)], str(path))
+    labels = None if label is None else tuple(columns[label])
+    lines = tuple(line for line, _ in rows)
+
+    def table(kept: list[int], more: list[str], whole: Table | None = None) -> Table:
+        names = [header[i] or (f"Unnamed: {i}" if i in counting else "") for i in kept]
+        _check_names(names, kept, path)
+        bad = dict(problems)
+        values = _numbers([columns[i] for i in kept], names, style, lines, path, bad)
+        said = (*notes, *more)
+        return Table(path, tuple(names), values, labels, lines, sheet.digest, "line", targets, bad, said, whole)
+
+    if not counting:
+        return table(features, [])
+    told = listed([header[i] for i in counting])
+    readable = all(as_number(cell, style) is not None for i in counting for cell in columns[i])
+    more = [f"the column {told} tells rows apart, and the model takes it: it is attacked as a feature"]
+    whole = table(sorted((*counting, *features)), more) if readable else None
+    if not features:
+        return whole if whole is not None else table(counting, [])
+    return table(features, [f"the column {told} tells rows apart and is no feature"], whole)
 
 
-def _check_lengths(rows: Sequence[tuple[int, list[str]]], header: Sequence[str], path: Path) -> None:
-    for line, row in rows:
-        if len(row) != len(header):
-            raise UsageError(f"line {line} of {path} has {len(row)} cells, and the header {len(header)}")
-
-
-def _content(path: Path) -> tuple[str, str]:
-    if not path.is_file():
-        raise UsageError(f"there is no data file {path}")
-    try:
-        raw = path.read_bytes()
-        plain = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
-        return plain.decode("utf-8-sig"), hashlib.sha256(raw).hexdigest()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, ValueError) as error:
-        raise UsageError(f"the table {path} cannot be read: {' '.join(str(error).split())}") from error
-
-
-def _delimiter(text: str) -> str:
-    first = text.lstrip().split("\n", 1)[0]
-    return ";" if ";" in first and "," not in first else ","
-
-
-def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    found, line = [], 1
-    for row in reader:
-        found.append((line, row))
-        line = reader.line_num + 1
-    return found
-
-
-def _check_header(header: Sequence[str], path: Path) -> None:
-    if all(_is_number(cell) for cell in header):
+def _split(sheet: Sheet) -> tuple[list[str], list[tuple[int, tuple[str, ...]]], list[str]]:
+    """(names of the columns, rows, notes): the first row, else a comment before it; R does not name its row names."""
+    path, rows = sheet.path, list(sheet.rows)
+    header: Sequence[str] = rows[0][1]
+    if _is_data(header) and sheet.comment is not None and len(sheet.comment) == len(header):
+        header = sheet.comment
+    else:
+        del rows[0]
+    if not rows:
+        raise UsageError(f"{path} must hold a header and at least one row")
+    if _is_data(header):
         raise UsageError(f"{path} must begin with a header, the names of its columns")
-    empty = next((i for i, cell in enumerate(header, 1) if not cell), None)
+    if all(len(cells) == len(header) + 1 for _, cells in rows):
+        header = ("", *header)
+    kept = [row for row in rows if not row[1][0].startswith("#")] or rows
+    return list(header), kept, [f"{len(rows) - len(kept)} comment lines were skipped"] if len(kept) < len(rows) else []
+
+
+def _is_data(header: Sequence[str]) -> bool:
+    """Whether a first row holds numbers: nothing else, or mostly such as are no names of columns."""
+    numbers = [cell for cell in header if cell and as_number(cell) is not None]
+    fractions = [cell for cell in numbers if not cell.isdecimal()]
+    return len(numbers) == len(header) or 2 * len(fractions) > len(header)
+
+
+def _even(
+    rows: list[tuple[int, tuple[str, ...]]], header: Sequence[str], path: Path
+) -> tuple[list[tuple[int, tuple[str, ...]]], dict[int, str]]:
+    """(rows as long as the header, those that are not: why).
+
+    Raises:
+        UsageError: many are not.
+    """
+    width = len(header)
+    trimmed = [(line, cells[:width] if not any(cells[width:]) else cells) for line, cells in rows]
+    bad = {i: len(cells) for i, (_, cells) in enumerate(trimmed) if len(cells) != width}
+    if bad and not few(len(bad), len(rows)):
+        first, count = next(iter(bad.items()))
+        raise UsageError(f"line {rows[first][0]} of {path} has {count} cells, and the header {width}")
+    even = [(line, ("",) * width if i in bad else cells) for i, (line, cells) in enumerate(trimmed)]
+    return even, {i: f"has {count} cells, and the header {width}" for i, count in bad.items()}
+
+
+def _label(
+    header: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    places: Sequence[int],
+    wanted: str | None,
+    labelled: bool,
+    declared: Sequence[str] | None,
+    path: Path,
+) -> tuple[int | None, list[int]]:
+    """(place of the labels, places of columns that repeat them); None in a table without, where none are wanted."""
+    if wanted is not None:
+        return named(header, wanted, str(path)), []
+    found = label_column(header, columns, places, str(path), declared=declared, sure_first=False)
+    if found is None and labelled:
+        raise UsageError(
+            f"no column of {path} is known to hold labels; name it with --label-column (columns: {listed(header)}), "
+            "or use --labels model to measure the stability of the model's own answers"
+        )
+    return found or (None, [])
+
+
+def _check_names(names: Sequence[str], places: Sequence[int], path: Path) -> None:
+    empty = next((place for name, place in zip(names, places, strict=True) if not name), None)
     if empty is not None:
-        raise UsageError(f"column {empty} of {path} has no name")
-    twice = next((cell for cell in header if header.count(cell) > 1), None)
+        raise UsageError(f"column {empty + 1} of {path} has no name")
+    twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"{path} has two columns named {twice!r}")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _style(sheet: Sheet, columns: Sequence[Sequence[str]], where: str) -> Style:
+    """The decimal mark; a table without a comma in a number has the point."""
+    if not any("," in cell for column in columns for cell in column):
+        return "point"
+    return style_of((cell for column in columns for cell in column), where)
 
 
-def _listed(header: Sequence[str]) -> str:
-    return ", ".join(header[:LISTED]) + (", ..." if len(header) > LISTED else "")
+def _numbers(
+    columns: Sequence[Sequence[str]],
+    names: Sequence[str],
+    style: Style,
+    lines: Sequence[int],
+    path: Path,
+    problems: dict[int, str],
+) -> NDArray[np.float64]:
+    """[N, F]; NaN where a value is missing, or is none, which goes into ``problems``.
+
+    Raises:
+        UsageError: many cells of a column are no numbers.
+    """
+    values = np.full((len(lines), len(names)), np.nan)
+    for place, (name, column) in enumerate(zip(names, columns, strict=True)):
+        if style == "point":
+            try:
+                values[:, place] = np.array(column, dtype=np.float64)
+                continue
+            except ValueError:
+                pass
+        cells = _switched(column)
+        found = [as_number(cell, style) for cell in cells]
+        odd = [i for i, value in enumerate(found) if value is None and i not in problems]
+        if odd and not few(len(odd), len(cells)):
+            what = f"{name} is {cells[odd[0]][:40]!r}, which is no number; encode it, as the model takes it"
+            raise UsageError(f"line {lines[odd[0]]} of {path}: {what}")
+        for i in odd:
+            problems[i] = f"has {cells[i][:40]!r} for {name}, which is no number"
+        values[:, place] = [np.nan if value is None else value for value in found]
+    return values
 
 
-def _named(header: Sequence[str], wanted: str, path: Path) -> int:
-    """Place of the column with that name."""
-    if wanted not in header:
-        raise UsageError(f"{path} has no column {wanted!r}{did_you_mean(wanted, header)} (it has: {_listed(header)})")
-    return list(header).index(wanted)
-
-
-def _label_place(header: Sequence[str], wanted: str | None, labelled: bool, path: Path) -> int | None:
-    """Which column holds the labels; None in a table without, where none are wanted."""
-    names = _listed(header)
-    if wanted is not None:
-        place = _named(header, wanted, path)
-    elif header[-1].lower() in LABEL_NAMES:
-        place = len(header) - 1
-    elif not labelled:
-        return None
-    else:
-        raise UsageError(
-            f"no column of {path} is known to hold the labels; name it with --label-column (columns: {names}), or use "
-            "--labels model to measure the stability of the model's own answers"
-        )
-    if len(header) == 1:
-        raise UsageError(f"{path} holds labels and no features")
-    return place
-
-
-def _numbers(row: list[str], names: Sequence[str], line: int, path: Path) -> NDArray[np.float64]:
-    try:
-        return np.array(row, dtype=np.float64)
-    except ValueError:
-        pass
-    found = np.empty(len(row))
-    for i, (cell, name) in enumerate(zip(row, names, strict=True)):
-        text = cell.strip()
-        if text.lower() in MISSING:
-            found[i] = np.nan
-            continue
-        try:
-            found[i] = float(text)
-        except ValueError:
-            raise UsageError(
-                f"line {line} of {path}: {name} is {text[:40]!r}, which is no number; encode it, as the model takes it"
-            ) from None
-    return found
+def _switched(column: Sequence[str]) -> Sequence[str]:
+    """A column of booleans as 1 and 0."""
+    if all(cell.casefold() in BOOLEANS or is_missing(cell) for cell in column):
+        return [BOOLEANS.get(cell.casefold(), cell) for cell in column]
+    return column

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.data.labels import check_labels, name_index
+from robaudit.data.columns import listed
+from robaudit.data.label_arrays import lost_note
+from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.ranges import Ranges
 from robaudit.data.source import Dataset
-from robaudit.data.table import LISTED, MISSING, Table
+from robaudit.data.table import Table
 from robaudit.errors import UnreadableSampleError, UsageError
 
 __all__ = ["TableDataset", "open_table"]
@@ -25,34 +28,30 @@ class TableDataset(Dataset):
         low: NDArray[np.float64],
         high: NDArray[np.float64],
         shape: tuple[int, ...],
-        unlabelled: frozenset[int],
         **fields: Any,
     ) -> None:
         super().__init__(**fields)
         self._table, self._low, self._shape = table, low, shape
         self._width = np.where(high > low, high - low, 1.0)
-        self._unlabelled = unlabelled
 
-    def load(self, index: int) -> NDArray[Any]:
+    def read(self, index: int) -> NDArray[Any]:
         """A row in u-space, in float64, so that the file sees its very values; a feature that is constant is 0.
 
         Raises:
-            UnreadableSampleError: it lacks its label, or a finite value of a feature.
+            UnreadableSampleError: it lacks a finite value of a feature.
         """
         row, table = self._table.values[index], self._table
         bad = np.flatnonzero(~np.isfinite(row))
         if bad.size:
             more = f" and {bad.size - 1} more" if bad.size > 1 else ""
             raise UnreadableSampleError(f"{table.row(index)} has no value for {table.names[bad[0]]}{more}")
-        if index in self._unlabelled:
-            raise UnreadableSampleError(f"{table.row(index)} has no label")
         u: NDArray[Any] = np.clip((row - self._low) / self._width, 0.0, 1.0).reshape(self._shape)
         return u
 
     def stored(self, index: int) -> bytes | None:
         """The row's values, and its label where that is missing."""
         row: bytes = self._table.values[index].tobytes()
-        return row + bytes([index in self._unlabelled])
+        return row + bytes([index in self.problems])
 
 
 def open_table(
@@ -65,6 +64,7 @@ def open_table(
     num_classes: int | None,
     class_names: list[str] | None,
     labelled: bool = True,
+    labels: Labels | None = None,
 ) -> Dataset:
     """The samples of a table.
 
@@ -76,6 +76,7 @@ def open_table(
         num_classes: of the model.
         class_names: declared, in the order of the model's outputs.
         labelled: use the labels, if there are any.
+        labels: of the rows, where they are no column of the table.
 
     Raises:
         UsageError: the table does not fit the model, a value lies outside of its range, or labels do not fit.
@@ -84,64 +85,48 @@ def open_table(
     if shape != (count,):
         words = "x".join(map(str, shape))
         raise UsageError(
-            f"{table.path} has {count} features ({', '.join(table.names[:LISTED])}{', ...' if count > LISTED else ''}) "
+            f"{table.path} has {count} features ({listed(table.names)}) "
             f"and the model takes {words}; keep the model's own columns and that of the labels (--label-column)"
         )
     if ranges is None:
         same = (lo,) * count, (hi,) * count
         ranges = Ranges(table.names, *same, (False,) * count, (False,) * count)
     ranges.check(table.values, table.row)
-    classes, values = class_names, None
+    if labels is None and labelled and table.labels is not None:
+        where = f"the label column of {table.path}"
+        labels = resolve_labels(table.labels, declared=class_names, num_classes=num_classes, where=where)
+    if not labelled:
+        labels = None
+    problems = {} if labels is None else dict(labels.problems)
+    problems |= table.problems
+    ids = [f"{table.path.name}:{line}" for line in table.lines]
     order = "declared" if class_names else None
-    unlabelled: frozenset[int] = frozenset()
-    if labelled and table.labels is not None:
-        unlabelled = frozenset(i for i, label in enumerate(table.labels) if label.lower() in MISSING)
-        values, classes, order = _labels(table, unlabelled, num_classes, class_names)
     return TableDataset(
         table,
         np.array(ranges.low),
         np.array(ranges.high),
         shape,
-        unlabelled,
         source=str(table.path),
         kind="table",
-        ids=[f"{table.path.name}:{line}" for line in table.lines],
-        labels=values,
+        ids=ids,
+        labels=None if labels is None else labels.index,
         digest=table.digest,
-        class_names=classes,
-        class_order=order,
-        notes=_notes(table, ranges, order),
+        class_names=class_names if labels is None else labels.names,
+        class_order=order if labels is None else labels.order,
+        notes=[
+            *table.notes,
+            *lost_note(problems, ids),
+            *_notes(table, ranges, problems),
+            *([] if labels is None else labels.notes),
+        ],
+        problems={i: f"{table.row(i)} {reason}" for i, reason in problems.items()},
     )
 
 
-def _labels(
-    table: Table, unlabelled: frozenset[int], num_classes: int | None, class_names: list[str] | None
-) -> tuple[NDArray[np.int64], list[str] | None, str | None]:
-    """(labels, -1 where missing; names of the classes; where their order comes from)."""
-    assert table.labels is not None
-    names = [_whole(label) for i, label in enumerate(table.labels) if i not in unlabelled]
-    if not names:
-        raise UsageError(f"{table.path} holds no label")
-    where = f"the label column of {table.path}"
-    index, order = name_index(names, class_names, num_classes, where)
-    found = np.full(len(table.labels), -1, dtype=np.int64)
-    readable = [i for i in range(len(found)) if i not in unlabelled]
-    found[readable] = check_labels(np.array([index[name] for name in names]), num_classes, where)
-    classes = class_names
-    if classes is None and order != "numeric":
-        classes = sorted(index, key=index.__getitem__)
-    return found, classes, order
-
-
-def _whole(label: str) -> str:
-    """``1.0`` as ``1``: other programs write whole numbers so where a value is missing."""
-    return label[:-2] if label.endswith(".0") and label[:-2].isdecimal() else label
-
-
-def _notes(table: Table, ranges: Ranges, order: str | None) -> list[str]:
+def _notes(table: Table, ranges: Ranges, problems: Collection[int]) -> list[str]:
     notes = []
     values = table.values
-    missing = int((~np.isfinite(values)).any(1).sum())
+    missing = len(set(np.flatnonzero((~np.isfinite(values)).any(1)).tolist()) - set(problems))
     if missing:
         notes.append(f"{missing} of {len(values)} rows lack a value and cannot be audited")
     constant = sum(low == high for low, high in zip(ranges.low, ranges.high, strict=True))
@@ -156,6 +141,4 @@ def _notes(table: Table, ranges: Ranges, order: str | None) -> list[str]:
                 f"{count} features hold whole numbers alone and are perturbed like the others; --feature-ranges FILE "
                 "can say integer"
             )
-    if order == "sorted, assumed":
-        notes.append("class numbers follow the sorted class names, which is assumed")
     return notes

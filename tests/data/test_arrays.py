@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robaudit.data.arrays import open_npz, peek_npz
-from robaudit.data.labels import check_labels
-from robaudit.data.open import open_dataset, peek_shape
+from robaudit.data.label_arrays import array_labels
+from robaudit.data.labels import Labels
+from robaudit.data.open import open_dataset, peek_classes, peek_shape
 from robaudit.data.source import Dataset, keyed_draw
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -106,7 +107,7 @@ def test_a_row_that_is_not_finite_costs_itself(tmp_path, bad):
         ({"x": np.array([["a", "b", "c"]])}, "must hold numbers"),
         ({"x": np.zeros((1, 3), complex)}, "must hold numbers"),
         ({"x": np.zeros((2, 3)), "y": np.arange(3)}, "2 samples and 3 labels"),
-        ({"x": np.zeros((2, 3)), "y": np.eye(2)}, "one whole number a sample"),
+        ({"x": np.zeros((2, 3)), "y": np.eye(2)}, "one-hot in 2 columns, and the model has 10 classes"),
         ({"x": np.array([[{}, {}, {}]], dtype=object)}, "no readable .npz"),
     ],
 )
@@ -150,30 +151,119 @@ def test_peek_reads_the_header_alone(tmp_path, monkeypatch):
     assert peek_shape(tmp_path / "no.npz") is None
 
 
+def labels(y: object, declared: list[str] | None = None, k: int | None = 3) -> Labels:
+    values = np.asarray(y)
+    return array_labels(values, len(np.atleast_1d(values)), declared=declared, num_classes=k, where="d.npz")
+
+
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        ([0, 1, -1], "label -1 .* is out of range: the model has 3 classes$"),
+        ([0, 1, -1], "go from -1 to 1: -1 can be one of the 3 classes, or no label"),
         ([1, 2, 3], "label 3 .*; do they start at 1"),
-        ([0, 2, 7], "label 7 .* out of range: the model has 3 classes$"),
+        ([0, 7, 8], "label 8 .* out of range: the model has 3 classes$"),
+        ([0, -7, -8], "label -8 .* out of range: the model has 3 classes$"),
         ([0.0, 1.5, 2], "number 1 is 1.5"),
-        ([0.0, np.nan], "number 1 is nan"),
-        ([np.inf], "number 0 is inf"),
-        (["a"], "one whole number a sample"),
-        ([True], "one whole number a sample"),
-        (3, "one whole number a sample"),
+        ([0.0, np.inf], "number 1 is inf"),
+        ([-1, -1], "every label in d.npz is -1"),
+        ([np.nan, np.nan], "holds no label"),
+        (["a"], "has 1 classes by name and the model has 3"),
+        ([True, False], "has 2 classes by name and the model has 3"),
+        (3, "one number or name a sample"),
+        (np.zeros((2, 3, 2)), "one number or name a sample"),
+        (np.full((2, 3), 1 / 3), "not one-hot"),
+        (np.ones((2, 3)), "several classes for 2 of 2"),
+        (np.eye(2), "one-hot in 2 columns, and the model has 3 classes"),
+        (np.zeros((2, 3)), "holds no label"),
     ],
 )
 def test_labels_that_cannot_be(y, words):
     with pytest.raises(UsageError, match=words):
-        check_labels(np.array(y), 3, "d.npz")
+        labels(y)
 
 
-@pytest.mark.parametrize("y", [[0, 2], [0.0, 2.0], [[0], [2]], np.array([0, 2], np.uint64)])
+@pytest.mark.parametrize("y", [[0, 2], [0.0, 2.0], [[0], [2]], np.array([0, 2], np.uint64), np.eye(3)[[0, 2]]])
 def test_labels_that_can(y):
-    found = check_labels(np.array(y), 3, "d.npz")
-    assert found.dtype == np.int64
-    assert found.tolist() == [0, 2]
+    found = labels(y)
+    assert found.index.dtype == np.int64
+    assert (found.index.tolist(), found.order, found.problems) == ([0, 2], "numeric", {})
+
+
+@pytest.mark.parametrize(
+    ("y", "declared", "expected"),
+    [
+        ([1, 2, 3, 1], ["1", "2", "3"], [0, 1, 2, 0]),
+        ([2.0, 1.0], ["1", "2", "3"], [1, 0]),
+        (["3", "1"], ["1", "2", "3"], [2, 0]),
+        ([30, 10], ["10", "20", "30"], [2, 0]),
+        ([b"cat", b"ant"], ["ant", "bee", "cat"], [2, 0]),
+        (["cat", "ant"], ["ant", "bee", "cat"], [2, 0]),
+        ([2, 0], ["ant", "bee", "cat"], [2, 0]),
+        (np.eye(3, dtype=bool)[[2, 0]], ["1", "2", "3"], [2, 0]),
+    ],
+)
+def test_labels_go_through_the_declared_classes(y, declared, expected):
+    found = labels(y, declared)
+    assert (found.index.tolist(), found.names) == (expected, declared)
+
+
+def test_a_label_that_is_not_declared_and_can_be_an_index_is_refused():
+    with pytest.raises(UsageError, match=r"the label 0 in d\.npz is not declared: the declared classes are 1, 2, 3"):
+        labels([0, 1, 2], ["1", "2", "3"])
+
+
+@pytest.mark.parametrize(
+    ("y", "k", "expected", "order"),
+    [
+        ([True, False, True], 2, [1, 0, 1], "numeric"),
+        (["TRUE", "FALSE"], 2, [1, 0], "numeric"),
+        ([True, True], 2, [1, 1], "numeric"),
+        ([-1, 1, 1], 2, [0, 1, 1], "sorted, assumed"),
+        (["no", "yes"], 2, [0, 1], "sorted, assumed"),
+        ([2, 10, 9, 0], 11, [2, 10, 9, 0], "numeric"),
+        (["2", "10", "0.0", "+1"], 11, [2, 10, 0, 1], "numeric"),
+    ],
+)
+def test_labels_of_all_kinds(y, k, expected, order):
+    found = labels(y, k=k)
+    assert (found.index.tolist(), found.order) == (expected, order)
+    assert bool(found.notes) == order.endswith("assumed")
+
+
+def test_a_label_that_cannot_be_costs_its_sample_alone():
+    found = labels([0.0, 1, 2, 7, -1, np.nan, *[1.0] * 6])
+    assert found.index.tolist() == [0, 1, 2, -1, -1, -1, *[1] * 6]
+    assert found.problems == {
+        3: "has the label 7, and the model has 3 classes",
+        4: "has the label -1, which means none",
+        5: "has no label",
+    }
+
+
+def test_a_sample_without_a_usable_label_is_lost_counted_and_named(tmp_path):
+    path = save(tmp_path, x=np.zeros((5, 3)), y=np.array([0, 1, 2, -1, 9]))
+    data = open_it(path, shape=(3,), k=3)
+    assert data.notes == [
+        "2 of 5 samples cannot be audited: d.npz[3] has the label -1, which means none; d.npz[4] has the label 9, and "
+        "the model has 3 classes"
+    ]
+    assert data.load(2).tolist() == [0, 0, 0]
+    with pytest.raises(UnreadableSampleError, match=r"d.npz\[3\] has the label -1"):
+        data.load(3)
+
+
+def test_the_number_of_classes_that_labels_tell(tmp_path):
+    cases = [([0, 4, 2], 5), (np.eye(4)[[1, 2]], 4), (["0", "3"], 4), (["a", "b"], None), ([0.0, np.nan], None)]
+    for number, (y, expected) in enumerate(cases):
+        path = save(tmp_path, f"{number}.npz", x=np.zeros((2, 3)), y=np.array(y))
+        assert peek_classes(path) == expected
+    assert peek_classes(tmp_path) is None
+
+
+def test_labels_stored_as_objects_are_named(tmp_path):
+    path = save(tmp_path, x=np.zeros((2, 3)), y=np.array(["a", "b"], dtype=object))
+    with pytest.raises(UsageError, match=r"y in .* is stored as Python objects, .*store y.astype\(str\)"):
+        open_it(path, shape=(3,))
 
 
 def test_labels_are_left_alone_where_the_model_is_the_reference(tmp_path):

@@ -114,8 +114,9 @@ def test_csv_elsewhere_and_what_it_may_lack(tmp_path):
     with pytest.raises(UnreadableSampleError, match=r"gone\.png cannot be read: No such file"):
         data.load(1)
     for content, words in [
-        ("a.png\n", "line 1 of .* must be file,label"),
-        ("", "holds no labels"),
+        ("a.png\n", "has no header and 1 column; head it file,label"),
+        ("", "holds nothing"),
+        ("file,label\n", "holds no labels"),
         ("a.png,77\n", r"label 77 in .*l\.csv is out of range"),
         ("nope.png,1\n", "none of the 1 files"),
     ]:
@@ -169,7 +170,10 @@ def test_channels_are_converted_and_the_report_says_so(tmp_path, mode, channels)
     assert data.load(0).shape == (channels, 6, 8)
     assert 0 <= data.load(0).min() <= data.load(0).max() <= 1
     name = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    assert data.notes == [f"1 of 2 images were converted to {name} (from {mode} 1)"]
+    expected = [f"1 of 2 images were converted to {name} (from {mode} 1)"]
+    if mode in ("RGBA", "LA"):
+        expected.append("1 of 2 images have an alpha channel or a transparent colour, which is ignored")
+    assert data.notes == expected
 
 
 def test_grey_is_the_same_in_every_channel(tmp_path):

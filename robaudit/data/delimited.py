@@ -1,0 +1,191 @@
+"""Delimited text as spreadsheets, data frames and R write it: one reader for tables, labels of images and ranges."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robaudit.errors import UsageError
+
+__all__ = ["Sheet", "composed", "decode", "read_sheet"]
+
+BOMS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+MAGIC = {
+    b"PK\x03\x04": "a zip archive, such as an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"SQLite": "a database",
+}
+DELIMITERS = ("\t", ";", "|", ",")
+"""In the order in which equals are preferred: a comma may be a decimal comma."""
+LOOKED_AT = 1000
+"""Rows that decide the delimiter."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of text, before anyone says what the first of them is.
+
+    Args:
+        path: of the file.
+        rows: (line in the file, cells without space around them); blank rows are skipped.
+        delimiter: between cells.
+        digest: SHA-256 of the file.
+        comment: cells of the last comment line before the first row, which may be the header; None without one.
+        notes: what is worth saying of how it was read.
+    """
+
+    path: Path
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    delimiter: str
+    digest: str
+    comment: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def composed(text: str) -> str:
+    """Text in Unicode normal form C, in which all names are compared: macOS stores file names decomposed."""
+    return unicodedata.normalize("NFC", text)
+
+
+def decode(raw: bytes, path: Path) -> tuple[str, str | None]:
+    """(text, a sentence if its encoding had to be assumed): a byte order mark decides, else UTF-8, else code page 1252.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    for magic, what in MAGIC.items():
+        if raw.startswith(magic):
+            raise UsageError(f"{path} cannot be read: it is {what}, not text; save it as CSV in UTF-8")
+    encoding = next((name for mark, name in BOMS if raw.startswith(mark)), None)
+    if encoding is None and b"\0" in raw[:4096]:  # UTF-16 without its mark, or no text
+        even, odd = raw[:4096:2].count(0), raw[1:4096:2].count(0)
+        most = 0.4 * min(len(raw) // 2, 2048)
+        encoding = "utf-16-le" if odd > max(4 * even, most) else "utf-16-be" if even > max(4 * odd, most) else None
+        if encoding is None:
+            raise UsageError(f"{path} cannot be read: it is no text; save it as CSV in UTF-8")
+    try:
+        text = raw.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        if encoding is not None:
+            raise UsageError(f"{path} cannot be read: {error}; save it in UTF-8") from error
+    else:
+        return text, None
+    try:
+        return raw.decode("cp1252"), f"{path.name} is not UTF-8 and was read as code page 1252"
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} cannot be read: neither UTF-8 nor code page 1252; save it in UTF-8") from error
+
+
+def read_sheet(path: Path, what: str = "table") -> Sheet:
+    """Read delimited text, plain or compressed with gzip.
+
+    The delimiter is the one of tab, semicolon, bar and comma that splits the first row and gives most rows the same
+    number of cells; white space where none of them does.
+
+    Args:
+        path: of the file.
+        what: it is, for messages.
+
+    Raises:
+        UsageError: it cannot be read, or holds nothing.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no {what} {path}")
+    try:
+        raw = path.read_bytes()
+        plain = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"the {what} {path} cannot be read: {' '.join(str(error).split())}") from error
+    text, assumed = decode(plain, path)
+    text, start, comment, named = _opening(composed(text))
+    delimiter = named or _delimiter(text, path)
+    try:
+        rows = _parse(text, delimiter, start)
+    except csv.Error as error:
+        raise UsageError(f"the {what} {path} cannot be read: {error}") from error
+    if not rows:
+        raise UsageError(f"the {what} {path} holds nothing")
+    header = None if comment is None else tuple(cell.strip() for cell in comment.lstrip("# ").split(delimiter))
+    digest = hashlib.sha256(raw).hexdigest()
+    return Sheet(path, rows, delimiter, digest, header, () if assumed is None else (assumed,))
+
+
+def _opening(text: str) -> tuple[str, int, str | None, str | None]:
+    """(the rest, its first line, the last comment before it, the delimiter that Excel's line ``sep=`` names)."""
+    comment = named = None
+    line = 1
+    while text:
+        head, end, rest = text.partition("\n")
+        found = re.fullmatch(r"sep=(.)\r?", head, re.IGNORECASE) if line == 1 else None
+        if found is None and head.strip() and not head.startswith("#"):
+            break
+        named = found[1] if found else named
+        comment = head if head.startswith("#") else comment
+        text, line = rest if end else "", line + 1
+    return text, line, comment, named
+
+
+def _parse(
+    text: str, delimiter: str, start: int = 1, most: int | None = None
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Rows that hold anything, each with its line, without columns that hold nothing at the end."""
+    spaced = delimiter == " "
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
+    found, line = [], start
+    for row in reader:
+        cells = tuple(cell.strip() for cell in row)
+        if any(cells):
+            found.append((line, cells))
+        line = start + reader.line_num
+        if most is not None and len(found) >= most:
+            break
+    width = max((len(_stripped(cells)) for _, cells in found), default=0)
+    return tuple((line, cells[:width]) for line, cells in found)
+
+
+def _stripped(cells: Sequence[str]) -> Sequence[str]:
+    end = len(cells)
+    while end and not cells[end - 1]:
+        end -= 1
+    return cells[:end]
+
+
+def _delimiter(text: str, path: Path) -> str:
+    order = DELIMITERS if ".tsv" in path.name.lower() else (*DELIMITERS[1:], "\t")
+    first = text.partition("\n")[0]
+    scored = [(_regular(text, one), -place, one) for place, one in enumerate(order) if one in first]
+    if best := max((score for score in scored if score[0] > 0), default=None):
+        return best[2]
+    return " " if _regular(text, " ") == 1 else ","
+
+
+def _regular(text: str, delimiter: str) -> float:
+    """Share of rows with as many cells as most have; 0 where the first row is not split likewise.
+
+    R leaves the name of its first column out, so that the first row may have one cell less.
+    """
+    try:
+        widths = [len(cells) for _, cells in _parse(text, delimiter, most=LOOKED_AT)]
+    except csv.Error:
+        return 0.0
+    if not widths or widths[0] < 2:
+        return 0.0
+    usual, count = Counter(widths[1:] or widths).most_common(1)[0]
+    return count / len(widths[1:] or widths) if usual - widths[0] in (0, 1) else 0.0

@@ -1,0 +1,228 @@
+"""The files of an image folder: what is read, what is skipped and said, and which file a name means."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from robaudit.data.delimited import composed
+from robaudit.errors import UsageError
+
+__all__ = ["FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
+
+NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+"""Formats that Pillow knows and that are programs, films or fields of numbers, or that it hands to another program."""
+HIDDEN = frozenset({"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
+"""What operating systems leave behind; names that begin with a dot or ``__MACOSX`` too."""
+SPLITS = frozenset(
+    {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout", "trainval"}
+)
+LISTED = 8
+"""Most suffixes, files or folders in a note."""
+
+
+@dataclass
+class Folder:
+    """What a folder holds.
+
+    Args:
+        path: of it.
+        files: images, in the order of their names.
+        classes: subfolders as they are named on disk, those without an image too.
+        skipped: number of files of each suffix that cannot be read.
+        broken: links that lead nowhere or back, and folders that cannot be entered.
+    """
+
+    path: Path
+    files: list[Path] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def flat(self) -> list[Path]:
+        """Images that lie in no subfolder."""
+        return [path for path in self.files if path.parent == self.path]
+
+    def notes(self) -> list[str]:
+        """What was skipped, in sentences."""
+        notes = []
+        if self.skipped:
+            notes.append(f"{self.skipped_words()}, which cannot be read as images here, were skipped")
+        if self.broken:
+            more = ", ..." if len(self.broken) > LISTED else ""
+            names = ", ".join(self.broken[:LISTED]) + more
+            notes.append(f"{len(self.broken)} links or folders that cannot be followed were skipped ({names})")
+        return notes
+
+    def skipped_words(self) -> str:
+        """How many files of which suffixes are no images."""
+        most = self.skipped.most_common()
+        named = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in most[:LISTED])
+        more = f", {sum(count for _, count in most[LISTED:])} others" if len(most) > LISTED else ""
+        return f"{self.skipped.total()} files ({named}{more})"
+
+    def check_splits(self, declared: Sequence[str] | None) -> None:
+        """Refuse subfolders that are parts of a data set and no classes.
+
+        Raises:
+            UsageError: they are.
+        """
+        names = {name.casefold() for name in self.classes}
+        if not names or not names <= SPLITS or names <= {name.casefold() for name in declared or ()}:
+            return
+        nested = any(len(path.relative_to(self.path).parts) > 2 for path in self.files)
+        if len(names) > 1 or nested:
+            found, best = ", ".join(self.classes), self.path / self.classes[-1]
+            raise UsageError(f"{self.path} holds parts of a data set ({found}), not classes; give one, as {best}")
+
+
+def formats() -> list[str]:
+    """Formats that Pillow reads here, for :func:`PIL.Image.open`: by content, whatever the suffix."""
+    Image.init()
+    return [name for name in Image.ID if name not in NO_PICTURES]
+
+
+def image_suffixes() -> frozenset[str]:
+    """Suffixes of the images that Pillow reads here, in lower case."""
+    known = {*formats(), "MPO"}  # JPEG's reader reads it
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
+
+
+def relative(path: Path, folder: Path) -> str:
+    """The name of a sample: relative to the folder, in Unicode normal form C."""
+    return composed((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
+
+
+def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
+    """All images in a folder and its subfolders. Links are followed, but not in a circle.
+
+    Args:
+        folder: to look at.
+        apart: files that are no images and are known to be none, such as labels.
+    """
+    found = Folder(folder)
+    suffixes = image_suffixes()
+    known = {path.resolve() for path in apart}
+    for path in _entries(folder, found):
+        if path.is_dir():
+            found.classes.append(path.name)
+            seen = {os.path.realpath(folder)}
+            files = list(_visit(path, seen, found))
+        else:
+            files = [path]
+        for file in files:
+            if not file.is_file():
+                found.broken.append(relative(file, folder))
+            elif file.suffix.lower() in suffixes:
+                found.files.append(file)
+            elif file.resolve() not in known:
+                found.skipped[file.suffix.lower()] += 1
+    found.files.sort(key=lambda path: relative(path, folder).split("/"))
+    return found
+
+
+def _visit(folder: Path, seen: set[str], found: Folder) -> Iterator[Path]:
+    """Files below a folder; each real folder once."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        found.broken.append(relative(folder, found.path))
+        return
+    seen.add(real)
+    for path in _entries(folder, found):
+        if path.is_dir():
+            yield from _visit(path, seen, found)
+        else:
+            yield path
+
+
+def _entries(folder: Path, found: Folder) -> list[Path]:
+    """What a folder holds, without what is hidden or left behind by systems."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        found.broken.append(relative(folder, found.path))
+        return []
+    return [p for p in paths if not p.name.startswith((".", "__MACOSX")) and p.name.casefold() not in HIDDEN]
+
+
+class FileIndex:
+    """Finds the image that a cell of a CSV means."""
+
+    def __init__(self, folder: Path, files: Sequence[Path], beside: Path) -> None:
+        """Args: the folder, its images, and the folder of the CSV, in which paths may begin as well."""
+        self.folder, self._beside = folder, beside
+        self._names: dict[str, list[Path]] = {}
+        self._stems: dict[str, list[Path]] = {}
+        self._folded: dict[str, list[Path]] = {}
+        for path in files:
+            name = relative(path, folder)
+            for table, key in ((self._names, name), (self._stems, _stem(name)), (self._folded, name.casefold())):
+                table.setdefault(key, []).append(path)
+        self._suffixes = image_suffixes()
+        self._known: dict[str, Path | None] = {}
+
+    def looks(self, cell: str) -> bool:
+        """Whether a cell can only be the name of an image: there is one, or it ends as they do."""
+        return Path(cell).suffix.lower() in self._suffixes or self.exact(cell) is not None
+
+    def exact(self, cell: str) -> Path | None:
+        """The file of that name, in the folder or where the CSV lies."""
+        name = _slashes(cell)
+        if not name:
+            return None
+        if name in self._names:
+            return self._names[name][0]
+        for place in (self.folder / name, self._beside / name):
+            try:
+                if place.is_file():
+                    return self._inside(place)
+            except (OSError, ValueError):  # a cell may be no possible name
+                continue
+        return None
+
+    def find(self, cell: str) -> Path | None:
+        """The same; else the one image of that name without its suffix, in any case, or at the end of the path."""
+        if cell not in self._known:
+            self._known[cell] = self._found(cell)
+        return self._known[cell]
+
+    def _found(self, cell: str) -> Path | None:
+        if (path := self.exact(cell)) is not None:
+            return path
+        name = _slashes(cell)
+        while name:
+            for table, key in ((self._names, name), (self._stems, name), (self._folded, name.casefold())):
+                if len(found := table.get(key, [])) == 1:
+                    return found[0]
+            name = name.partition("/")[2]
+        return None
+
+    def missing(self, cell: str) -> Path:
+        """Where a file that is not there would be."""
+        return self.folder / _slashes(cell)
+
+    def _inside(self, place: Path) -> Path:
+        """As the folder's own file, if it is one."""
+        real = Path(os.path.normpath(os.path.abspath(place)))
+        root = Path(os.path.normpath(os.path.abspath(self.folder)))
+        name = relative(real, root)
+        return self._names[name][0] if real.is_relative_to(root) and name in self._names else place
+
+
+def _slashes(cell: str) -> str:
+    """A name as on this system: a path from Windows, one that begins with ``./``."""
+    name = composed(cell.strip()).replace("\\", "/")
+    while name.startswith("./"):
+        name = name[2:]
+    return name
+
+
+def _stem(name: str) -> str:
+    head, dot, _ = name.rpartition(".")
+    return head if dot else name
