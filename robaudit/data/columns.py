@@ -10,7 +10,7 @@ from robaudit.data.numbers import few, is_missing, whole
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["FILES", "LABELS", "LISTED", "counts_rows", "key", "label_column", "listed", "named"]
+__all__ = ["FILES", "LABELS", "LISTED", "counts_rows", "key", "label_place", "listed", "named"]
 
 LISTED = 12
 """Columns named in a message."""
@@ -79,7 +79,7 @@ def counts_rows(name: str, cells: Sequence[str]) -> bool:
     return len(set(given)) == len(given) and (None not in numbers or all(n is None for n in numbers))
 
 
-def label_column(
+def label_place(
     header: Sequence[str],
     columns: Sequence[Sequence[str]],
     among: Sequence[int],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robaudit.data.columns import FILES, LABELS, key, label_column, listed, named
+from robaudit.data.columns import FILES, LABELS, key, label_place, listed, named
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.folder import FileIndex
 from robaudit.data.label_arrays import one_hot
@@ -162,7 +162,7 @@ def _labels(
         return [rest[0]], list(columns[rest[0]]), {}
     if wanted is not None:
         return [place := named(header, wanted, str(path))], list(columns[place]), {}
-    if (choice := label_column(header, columns, rest, str(path), declared=declared, sure_first=True)) is not None:
+    if (choice := label_place(header, columns, rest, str(path), declared=declared, sure_first=True)) is not None:
         place, twins = choice
         return [place, *twins], list(columns[place]), {}
     return _one_hot(header, columns, rest, path, found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.data.columns import counts_rows, label_column, listed, named
+from robaudit.data.columns import counts_rows, label_place, listed, named
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
@@ -66,7 +66,7 @@ def is_table(path: Path) -> bool:
 
 def read_table(
     path: Path,
-    wanted: str | None = None,
+    label_column: str | None = None,
     *,
     labelled: bool = True,
     target_column: str | None = None,
@@ -76,7 +76,7 @@ def read_table(
 
     Args:
         path: CSV, TSV, either with ``.gz`` behind it.
-        wanted: name of the column with the labels; default the one whose name says so.
+        label_column: name of the column with the labels; default the one whose name says so.
         labelled: labels are wanted.
         target_column: name of the column with the classes to reach, which is no feature.
         declared: names of the classes.
@@ -93,11 +93,11 @@ def read_table(
     targets = None
     if target_column is not None:
         aim = named(header, target_column, str(path))
-        if wanted is not None and aim == named(header, wanted, str(path)):
+        if label_column is not None and aim == named(header, label_column, str(path)):
             raise UsageError(f"the column {header[aim]!r} of {path} cannot hold both the labels and the targets")
         targets = tuple("" if is_missing(cell) else cell for cell in columns[aim])
         places.remove(aim)
-    label, twins = _label(header, columns, places, wanted, labelled, declared, path)
+    label, twins = _label(header, columns, places, label_column, labelled, declared, path)
     if label is not None and twins:
         notes.append(
             f"the column {header[label]} holds the labels, and {listed([header[i] for i in twins])} repeats them"
@@ -184,7 +184,7 @@ def _label(
     """(place of the labels, places of columns that repeat them); None in a table without, where none are wanted."""
     if wanted is not None:
         return named(header, wanted, str(path)), []
-    found = label_column(header, columns, places, str(path), declared=declared, sure_first=False)
+    found = label_place(header, columns, places, str(path), declared=declared, sure_first=False)
     if found is None and labelled:
         raise UsageError(
             f"no column of {path} is known to hold labels; name it with --label-column (columns: {listed(header)}), "
