@@ -11,6 +11,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
+from robaudit.engine.beside import beside
+from robaudit.engine.careful import Careful
 from robaudit.engine.escape import Asked, Escape, escape_gradient, escape_rows, towards
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.partly import partly
@@ -74,6 +76,26 @@ class Evaluator:
         self._admit(request, access)
         if isinstance(request, Gradient) and request.plain:
             return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget, draws))
+        answer = self._answer(request, problem, account, budget, draws)
+        if not isinstance(request, Gradient | Jacobian):
+            return answer
+
+        def ask(request: Gradient | Jacobian) -> Answer:
+            return self._answer(request, problem, account, budget, draws, careful=True)
+
+        return beside(request, answer, problem, account, ask)
+
+    def _answer(
+        self,
+        request: Request,
+        problem: Problem,
+        account: Account,
+        budget: int | None,
+        draws: int,
+        *,
+        careful: bool = False,
+    ) -> Answer:
+        """As :meth:`answer`, of the very points; ``careful``: by a :class:`Careful` model."""
         rows = flatten(request, problem, account, budget)
         if isinstance(request, Scores | Labels):
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
@@ -83,6 +105,8 @@ class Evaluator:
         count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
         account.forwards += count
         model = self._model(request.model)
+        if careful:
+            model = Careful(model)
         if isinstance(request, Jacobian):
             return self._jacobian(model, request, problem, rows, account, draws)
         if isinstance(request, Gradient):

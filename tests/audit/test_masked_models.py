@@ -111,7 +111,7 @@ def test_a_masked_class_changes_no_figure(tmp_path: Path, name: str) -> None:
         assert again.count > 0
 
 
-@pytest.mark.parametrize("hidden", [False])
+@pytest.mark.parametrize("hidden", [False, True])
 def test_a_logarithm_that_underflows_is_audited(tmp_path: Path, hidden: bool) -> None:
     make_data(tmp_path / "d.npz")
     expected = audit(tmp_path, make_onnx(tmp_path / "plain.onnx"))
