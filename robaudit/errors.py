@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+__all__ = [
+    "AuditError",
+    "AuditInterrupted",
+    "RobauditError",
+    "UnreadableSampleError",
+    "UnsupportedOperatorError",
+    "UsageError",
+    "reason",
+]
+
+PLACE = re.compile(r"\S*\.(?:cc|cpp|cu|h):\d+ ")
+"""Where in its own source a runtime failed, which comes before what failed."""
+STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+
 
 class RobauditError(Exception):
     """Base of all errors whose text is meant for the user: one sentence, what is wrong and what to do."""
@@ -39,3 +55,36 @@ class UnsupportedOperatorError(RobauditError):
 
 class UnreadableSampleError(RobauditError):
     """One sample cannot be read; it costs that sample alone."""
+
+
+def reason(error: BaseException | str, most: int = 400) -> str:
+    """What a library says is wrong, on one line: without places and signatures of its own source, which come first.
+
+    What is too long loses its middle, for the reason tends to stand at an end.
+
+    Args:
+        error: the error, or its text.
+        most: characters.
+    """
+    text = STATUS.sub("", " ".join(str(error).split()))
+    while (place := PLACE.search(text)) is not None:
+        rest = _after_signature(text[place.end() :])
+        if not rest:
+            break
+        text = text[: place.start()] + rest
+    if len(text) > most:
+        text = f"{text[: most // 2 - 2]} ... {text[-(most // 2 - 3) :]}"
+    return text or type(error).__name__
+
+
+def _after_signature(text: str) -> str:
+    """What follows ``name(arguments) const`` in C++; the whole text where it does not begin so."""
+    opened = text.find("(")
+    if opened < 0 or ("::" not in text[:opened] and " " in text[:opened].strip()):
+        return text
+    depth = 0
+    for place, letter in enumerate(text[opened:], opened):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return text[place + 1 :].removeprefix(" const").strip()
+    return text

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from robaudit.audit.goals import Chooser
 from robaudit.audit.journal import Journal, Record
 from robaudit.engine.units import Sample, case_of, sample_of
-from robaudit.errors import UnreadableSampleError
+from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
 
 __all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest"]
@@ -228,5 +228,5 @@ def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | 
         return list(target.scores(u).cpu().numpy())
     except Exception as error:  # runtimes raise their own types
         if len(points) == 1:
-            return [f"the model cannot answer it: {' '.join(str(error).split())[:300]}"]
+            return [f"the model cannot answer it: {reason(error)}"]
     return [answer for point in points for answer in _scores(target, [point])]

@@ -28,6 +28,7 @@ from robaudit.audit.inspection import (
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
+from robaudit.errors import reason
 from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
@@ -53,7 +54,7 @@ def survey(request: AuditRequest) -> Inspection:
         try:
             return run()
         except Exception as error:  # odd files break runtimes in their own ways
-            unmeasured[name] = " ".join(str(error).split())[:300] or type(error).__name__
+            unmeasured[name] = reason(error)
             return None
 
     points = _points(loaded)

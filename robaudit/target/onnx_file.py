@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import UnsupportedOperatorError, UsageError
+from robaudit.errors import UnsupportedOperatorError, UsageError, reason
 from robaudit.target.bounds import Interval, bounds, onnx_steps
 from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.discover import FileInput
@@ -22,7 +22,7 @@ from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
 from robaudit.target.onnx_editing import joined, raw_scores
-from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start
+from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start, too_new
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import JOINED, Tail, column_tail, score_tail
@@ -50,8 +50,7 @@ class OnnxFile:
         try:
             self.wiring = Wiring(source.model)
         except Exception as error:  # the library raises its own types
-            reason = " ".join(str(error).split())[:200]
-            raise UsageError(f"{self.path} has local functions that cannot be written out: {reason}") from error
+            raise UsageError(f"{self.path} has local functions that cannot be written out: {reason(error)}") from error
         self.model = self.wiring.model
         self.device = device
         self.session = _session(source, device, custom_ops)
@@ -148,7 +147,7 @@ class OnnxFile:
 
     def import_twin(self, tail: Tail) -> None:
         """Build the twin; a graph that cannot be translated leaves black box alone."""
-        self.twin, reason = None, self.no_gradient
+        self.twin, earlier = None, self.no_gradient
         self.no_gradient = None
         try:
             columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
@@ -162,8 +161,8 @@ class OnnxFile:
         except UnsupportedOperatorError as error:
             self.no_gradient = f"unavailable: {error.operator}"
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
-            self.no_gradient = f"unavailable: {' '.join(str(error).split())[:200] or type(error).__name__}"
-        self.no_gradient = reason or self.no_gradient
+            self.no_gradient = f"unavailable: {reason(error)}"
+        self.no_gradient = earlier or self.no_gradient
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.
@@ -254,8 +253,7 @@ def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = (
     except UsageError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UsageError(f"ONNX Runtime cannot load {path}: {reason}") from error
+        raise UsageError(f"ONNX Runtime cannot load {path}: {too_new(error) or reason(error)}") from error
 
 
 def _session(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robaudit.errors import RobauditError
+from robaudit.errors import RobauditError, reason
 from robaudit.target.inputs import FixedInput
 from robaudit.target.onnx_source import OnnxSource
 
-__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start"]
+__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start", "too_new"]
 
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
@@ -55,6 +56,22 @@ def start(
     return source.session(options, providers)
 
 
+def too_new(error: BaseException) -> str | None:
+    """What to do about a file of a newer version than the runtime knows; None where that is not what fails it."""
+    found = re.search(r"IR version: (\d+), max supported IR version: (\d+)", str(error))
+    what = f"is of version {found[1]} of the ONNX format (IR), and this" if found else ""
+    known = f"versions up to {found[2]}" if found else ""
+    later = re.search(r"Opset (\d+) is under development.*?for domain (\S+) is till opset (\d+)", str(error), re.DOTALL)
+    if later:
+        what, known = f"uses opset {later[1]} of {later[2]}, and this", f"opsets up to {later[3]}"
+    if not what:
+        return None
+    return (
+        f"it {what} ONNX Runtime {onnxruntime.__version__} knows {known}; export the model for an older version, or "
+        "install a newer onnxruntime"
+    )
+
+
 def file_values(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Inputs as the file's type; whole numbers are rounded and kept in their type's range."""
     if dtype.kind in "iu":
@@ -82,7 +99,7 @@ def ask(
     except Exception as error:  # the runtime raises its own types
         if any(words in str(error).lower() for words in NO_MEMORY):
             raise RuntimeMemoryError(str(error)) from error
-        raise RobauditError(f"ONNX Runtime refuses the input: {' '.join(str(error).split())[:300]}") from error
+        raise RobauditError(f"ONNX Runtime refuses the input: {reason(error)}") from error
     return results
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
 from robaudit.target.confined import available_memory, open_regular, read_within
+from robaudit.target.foreign import of_name
 from robaudit.target.onnx_nesting import check_nesting
 
 __all__ = ["OnnxSource", "parse", "read_onnx", "tensors"]
@@ -129,9 +130,10 @@ def parse(path: Path, content: bytes | None = None) -> onnx.ModelProto:
     except UsageError:
         raise
     except Exception as error:  # protobuf's own types differ between its implementations
-        raise UsageError(f"{path} is {NO_MODEL}, or is truncated; export it again") from error
+        raise UsageError(f"{path} is {of_name(path) or NO_MODEL + ', or is truncated; export it again'}") from error
     if not model.graph.node or not model.graph.output:
-        raise UsageError(f"{path} is {NO_MODEL}: it holds no graph; export the model again")
+        other = of_name(path)
+        raise UsageError(f"{path} is {other or NO_MODEL + ': it holds no graph; export the model again'}")
     check_nesting(path, model)
     return model
 

@@ -8,15 +8,9 @@ from typing import Literal
 
 from robaudit.errors import UsageError
 from robaudit.target.confined import open_regular
+from robaudit.target.foreign import HEAD, of_content, of_folder
 
 __all__ = ["model_format"]
-
-PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-FOREIGN = (
-    (b"\x89HDF\r\n\x1a\n", 0, "an HDF5 (Keras) file"),
-    (b"TFL3", 4, "a TensorFlow Lite file"),
-    (b"GGUF", 0, "GGUF"),
-)
 
 
 def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
@@ -26,10 +20,10 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
         UsageError: there is no such file, or it cannot be a model that robaudit reads.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder; give an ONNX or TorchScript file")
+        raise UsageError(f"{path} is {of_folder(path)}")
     try:
         with open_regular(path) as file:
-            head = file.read(16)
+            head = file.read(HEAD)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {path}") from error
     except OSError as error:
@@ -40,16 +34,8 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
         if _is_zip(path):
             return "exported" if _is_exported(path) else "torchscript"
         raise UsageError(f"{path} is a truncated zip archive; export the model again")
-    if head.startswith(PICKLES):
-        raise UsageError(
-            f"{path} is a Python pickle, which can run any code and is never loaded; export the model to ONNX or "
-            "TorchScript"
-        )
-    for magic, offset, name in FOREIGN:
-        if head[offset:].startswith(magic):
-            raise UsageError(f"{path} is {name}; export the model to ONNX or TorchScript")
-    if head[8:9] == b"{" and head[5:8] == b"\0\0\0":
-        raise UsageError(f"{path} is a safetensors file, which holds weights alone; export the model to ONNX")
+    if (words := of_content(head)) is not None:
+        raise UsageError(f"{path} is {words}")
     return "onnx"
 
 

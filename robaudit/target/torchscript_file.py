@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import torch
 
 from robaudit.errors import UsageError
+from robaudit.target.foreign import of_zip
 from robaudit.target.script_module import TorchScriptFile, last_line, operator_kinds
 
 __all__ = ["open_torchscript"]
@@ -90,12 +91,7 @@ def _check_archive(path: Path, *, trust: bool) -> None:
 
 
 def _refuse(path: Path, names: list[str]) -> NoReturn:
-    if any(n.endswith("data.pkl") for n in names):
-        raise UsageError(
-            f"{path} is a pickled state_dict or module, not TorchScript; export the model with "
-            "torch.jit.script or torch.jit.trace and save it with torch.jit.save, or export it to ONNX"
-        )
-    raise UsageError(f"{path} is a zip archive but no TorchScript; export it with torch.jit.save")
+    raise UsageError(f"{path} is {of_zip(names)}")
 
 
 def _scan(path: Path, text: str) -> None:
