@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robaudit.cli.complete import profiles
+
+if TYPE_CHECKING:
+    from robaudit.audit.profile import Profile
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Audit profiles: list, show, validate, schema.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="quick, ci, standard, or a YAML file.", autocompletion=profiles)]
-Names = Annotated[list[str], typer.Argument(help="Names, or YAML files.", autocompletion=profiles)]
+Names = Annotated[list[str], typer.Argument(help="Names, or YAML files; robaudit.yaml too.", autocompletion=profiles)]
 
 
 @app.command("list")
@@ -41,21 +45,19 @@ def _show(name: Name) -> None:
 
 @app.command("validate")
 def _validate(names: Names) -> None:
-    """Check profiles, their attacks, parameters and gates; exit 2 with one sentence for each that is wrong."""
-    from robaudit.audit.gates import check_gates
-    from robaudit.audit.plan import validate_attacks
-    from robaudit.audit.profile import load_profile
-    from robaudit.audit.threats import attack_keys, single_threats
+    """Check profiles and `robaudit.yaml`, their attacks, parameters and gates; exit 2 with one sentence for each fault.
+
+    Needs no PyTorch.
+    """
+    from robaudit.cli.declarations import without_torch
     from robaudit.errors import UsageError
     from robaudit.report.words import plain
 
+    without_torch()
     wrong: list[UsageError] = []
     for name in names:
         try:
-            profile = load_profile(name)
-            validate_attacks(profile)
-            radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
-            check_gates(profile.gates, attack_keys(profile), list(profile.checks), list(radii), radii=radii)
+            profile = _checked(name)
             typer.echo(f"{plain(name)}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
         except UsageError as error:
             wrong.append(error if name in str(error) else UsageError(f"{name}: {error}"))
@@ -63,6 +65,33 @@ def _validate(names: Names) -> None:
         typer.echo(f"robaudit: error: {plain(earlier, 2000)}", err=True)
     if wrong:
         raise wrong[-1]
+
+
+def _checked(name: str) -> Profile:
+    """A profile, or the one that a ``robaudit.yaml`` asks for, with all that a scan refuses before it loads a model."""
+    from robaudit.audit.config import CONFIG_NAME, resolve_settings
+    from robaudit.audit.gates import check_gates
+    from robaudit.audit.plan import validate_attacks
+    from robaudit.audit.profile import load_profile
+    from robaudit.audit.threats import attack_keys, single_threats, validate_curve
+    from robaudit.errors import UsageError
+
+    of_run: dict[str, Any] = {}
+    path = Path(name)
+    if path.name == CONFIG_NAME:
+        if not path.is_file():
+            raise UsageError(f"there is no file {name}")
+        resolved = resolve_settings({}, {}, path.with_name("model"))
+        profile = resolved.profile
+        # what flags may still add is not asked for here
+        of_run = {"curve": profile.curve is not None or resolved.settings.curve is None}
+    else:
+        profile = load_profile(name)
+    validate_attacks(profile)
+    validate_curve(profile)
+    radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
+    check_gates(profile.gates, attack_keys(profile), list(profile.checks), list(radii), radii=radii, **of_run)
+    return profile
 
 
 @app.command("schema")

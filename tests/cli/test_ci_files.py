@@ -320,15 +320,71 @@ def test_the_cache_follows_what_is_installed(tmp_path) -> None:
     assert all(re.fullmatch(r"[\w-]+", key) for key in keys)
 
 
-def test_the_pre_commit_hook_runs_on_this_repositorys_profiles() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+HOOK = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())[0]
+
+
+def test_the_pre_commit_hook_runs_on_this_repositorys_profiles(tmp_path) -> None:
+    """In an environment of its own, whose packages are ours here: nothing is fetched in a test."""
     chosen = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "profiles").iterdir())]
-    assert all(re.search(hook["files"], name) for name in chosen)
-    program, *words = hook["entry"].split()
-    assert program == "robaudit"
-    robaudit = str(Path(sys.executable).with_name(program))
-    done = subprocess.run([robaudit, *words, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, len(chosen)), done.stderr
+    (tmp_path / "robaudit.yaml").write_text("profile: ci\neps: 4/255\ngates: [robust_accuracy >= 0.3]\n")
+    chosen.append(str(tmp_path / "robaudit.yaml"))
+    assert all(re.search(HOOK["files"], Path(name).as_posix()) for name in chosen)
+    assert not re.search(HOOK["files"], "tests/other.yaml")
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "pip.py").write_text(
+        f"import sys\nopen({str(tmp_path / 'pip')!r}, 'a').write(' '.join(sys.argv) + '\\n')\n"
+    )
+    places = os.pathsep.join([str(fake), *filter(None, sys.path)])
+    environment = {**os.environ, "PRE_COMMIT_HOME": str(tmp_path / "cache"), "PYTHONPATH": places}
+    for _ in range(2):
+        done = subprocess.run(
+            [str(ROOT / HOOK["entry"]), *chosen], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, len(chosen)), done.stderr
+    (installed,) = [line for line in (tmp_path / "pip").read_text().splitlines() if "--constraint" in line]
+    assert not re.search("torch|onnx", installed.split("--constraint", 1)[1].split(" ", 2)[2])
+
+
+LIGHT = f"""
+import importlib.machinery, sys
+real = importlib.machinery.PathFinder.find_spec
+heavy = {("torch", "onnx", "onnxruntime", "matplotlib", "PIL", "jinja2")!r}
+importlib.machinery.PathFinder.find_spec = classmethod(
+    lambda cls, name, *rest: None if name.partition(".")[0] in heavy else real(name, *rest)
+)
+from robaudit.cli.main import main
+main()
+"""
+
+
+def test_settings_are_validated_without_pytorch(tmp_path) -> None:
+    def said(**content: Any) -> list[tuple[int, str, str]]:
+        (tmp_path / "robaudit.yaml").write_text(yaml.safe_dump(content))
+        command = ["profile", "validate", "robaudit.yaml", "thorough"]
+        light = [sys.executable, "-c", LIGHT, *command]
+        full = [str(Path(sys.executable).with_name("robaudit")), *command]
+        runs = [subprocess.run(c, cwd=tmp_path, capture_output=True, text=True, timeout=120) for c in (light, full)]
+        return [(run.returncode, run.stdout, run.stderr.strip()) for run in runs]
+
+    light, full = said(profile="ci", eps="4/255")
+    assert light == full
+    assert light[0] == 0, light[2]
+    for wrong, words in [
+        ({"epz": 1}, "did you mean 'eps'"),
+        ({"norm": "l3"}, "did you mean 'l2'"),
+        ({"profile": "quik"}, "did you mean 'quick'"),
+        ({"gates": ["attack.sqare.success_rate <= 0.1"]}, "did you mean 'square'"),
+        ({"gates": [{"metric": "robust_accuracy", "min": 0.8, "max": 0.2}]}, "robust_accuracy"),
+    ]:
+        light, full = said(**wrong)
+        assert light == full
+        assert light[0] == 2
+        assert words in light[2]
+    (tmp_path / "p.yaml").write_text("name: p\nattacks: [{id: pgd, steps: -1}]\n")
+    light, full = said(profile="p.yaml")
+    assert light == full
+    assert "steps" in light[2]
 
 
 def test_every_wrong_profile_is_told(tmp_path) -> None:
