@@ -14,6 +14,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, StartingPool, Stop
 from robaudit.attacks.requests import Answer
 from robaudit.engine.cohorts import Cohorts
+from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
@@ -173,6 +174,10 @@ class Engine:
         answer = self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
         if request.candidates is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & over_points(request.candidates, answer.fooled))
+        if attack.stop is Stop.RUN_ON and (doubtful := twin_by_rounding(problem, answer)) is not None:
+            answer = dataclasses.replace(
+                answer, fooled=answer.fooled & ~doubtful
+            )  # nobody asks the file before the end
         broken = _not_finite(answer, problem)
         if problem.ended is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & ~over_points(problem.ended, answer.fooled))

@@ -15,14 +15,28 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.requests import Answer
 from robaudit.engine.rows import Account
+from robaudit.threat.masked import floored
 from robaudit.threat.norms import per_slot
 
-__all__ = ["Asked", "Escape", "escape_gradient", "escape_rows", "flat", "steepness", "suspect", "towards"]
+__all__ = [
+    "Asked",
+    "Escape",
+    "escape_gradient",
+    "escape_rows",
+    "flat",
+    "steepness",
+    "suspect",
+    "towards",
+    "twin_by_rounding",
+]
 
 SUSPECT = 2e-3
 """A gradient is looked at more closely if the whole box could change the loss by less than this share of what the
 spread of the logits does; where a loss can be attacked at all, ε of the box changes it as much as the spread."""
+TIE = 16
+"""Units of rounding, in those of the largest logit, that leave the order of two logits open."""
 ROUNDING = 64
 """A slope of so many units of rounding, in those of the class's own logit, is none."""
 
@@ -52,6 +66,29 @@ def suspect(logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
 def flat(gradient: Tensor, weight: Tensor | float, own: Tensor) -> Tensor:
     """[N] bool: a gradient [N, *shape] that is rounding, beside a class's own [N], for a loss of that weight."""
     return gradient.flatten(1).abs().amax(1) <= ROUNDING * torch.finfo(gradient.dtype).eps * weight * own
+
+
+def twin_by_rounding(problem: Problem, answer: Answer) -> Tensor | None:
+    """Where a class that tied with the label at the sample itself is ahead by rounding alone, as a twin may be.
+
+    The file, which rounds otherwise, need not agree. None where no logits are known.
+
+    Returns:
+        Bool with the answer's leading dimensions.
+    """
+    if answer.logits is None or problem.clean.shape[1] == 0:
+        return None
+    clean, logits = floored(problem.clean), answer.logits
+    label = problem.label
+    if logits.dim() > clean.dim():
+        clean, label = clean[:, None].expand_as(logits), label[:, None].expand(logits.shape[:2])
+
+    def tied(values: Tensor) -> Tensor:
+        ends = torch.stack([label, answer.labels.clamp_min(0)], -1)
+        first, second = values.gather(-1, ends).unbind(-1)
+        return (first - second).abs() <= TIE * torch.finfo(values.dtype).eps * values.abs().amax(-1)
+
+    return tied(clean) & tied(logits)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def test_a_row_is_split_along_its_length() -> None:
 
 def test_the_schedule_may_be_longer_than_the_budget() -> None:
     step = torch.tensor([1, 11, 12, 2501, 5000])
-    state = State(*(torch.zeros(5) for _ in range(4)), step)
+    state = State(*(torch.zeros(5) for _ in range(5)), step)
     stretched = Square(queries=5000)._area(state, 1024)
     assert (stretched / 1024).tolist() == pytest.approx([0.8, 0.4, 0.4, 0.8 / 128, 0.8 / 512])
     plain = Square(queries=5000, schedule=10_000)._area(state, 1024)

@@ -12,6 +12,7 @@ from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.square_bumps import Windows, bumps, plane, tiles
 from robaudit.threat.losses import cross_entropy, margin
+from robaudit.threat.masked import floored
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -20,16 +21,22 @@ __all__ = ["Square"]
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 iterations, those after which the window's share is halved (section 4.1 of the source)."""
 _TINY = 1e-12
+STILL = 16
+"""Units of rounding, in those of the largest logit, by which a lead that never changes may seem to."""
 
 
 @dataclass
 class State(Slots):
-    """The best point, the proposal asked about, the best point's loss and margin, and the number of answers seen."""
+    """The best point, the proposal asked about, the best point's loss, and the number of answers seen.
+
+    ``lead`` is the margin there and ``clean`` the sample's own, both of the same rivals.
+    """
 
     best: Tensor
     proposal: Tensor
     value: Tensor
     lead: Tensor
+    clean: Tensor
     step: Tensor
 
 
@@ -38,7 +45,9 @@ class Square(SlotAttack[State]):
     """Random search over square windows that keeps what improves the loss.
 
     In L-infinity a window is set to a corner of the ball. In L2 and L1 a window takes over the perturbation of
-    another, as two bumps of opposite sign. The loss is the margin; in a targeted audit the goal's cross-entropy.
+    another, as two bumps of opposite sign. The loss is the margin; in a targeted audit the goal's cross-entropy. A
+    rival whose lead over the label is still exactly the sample's, as that of a twin of the label's class is everywhere,
+    has no part in the margin.
 
     Source: Andriushchenko, Croce, Flammarion, Hein 2020, "Square Attack: a query-efficient black-box
     adversarial attack via random search", algorithms 1 to 3; L1: Croce & Hein 2021, "Mind the box: l1-APGD for sparse
@@ -74,8 +83,8 @@ class Square(SlotAttack[State]):
             start = problem.project(x + full * per_slot(problem.eps, x))
         else:
             start = _filled(problem, tiles(problem))
-        worst = problem.full(float("-inf"))
-        return State(start, start, worst, worst, problem.full(0).long())
+        worst, clean = problem.full(float("-inf")), margin(problem.clean, problem.label, problem.goal)
+        return State(start, start, worst, worst, clean, problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
         """The scores of the proposal."""
@@ -84,12 +93,13 @@ class Square(SlotAttack[State]):
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Keep the proposal if it is better, and propose the next window."""
         assert answer.logits is not None
-        lead = margin(answer.logits, problem.label, problem.goal)
+        lead, clean = _leads(problem, answer.logits)
         value = torch.where(problem.goal >= 0, cross_entropy(answer.logits, problem.label, problem.goal), lead)
         better = value > state.value
         value, lead = torch.where(better, value, state.value), torch.where(better, lead, state.lead)
+        clean = torch.where(better, clean, state.clean)
         best = select(better, state.proposal, state.best)
-        state = State(best, best, value, lead, state.step + 1)
+        state = State(best, best, value, lead, clean, state.step + 1)
         state.proposal = self._corner(problem, state) if problem.norm is Norm.LINF else self._moved(problem, state)
         return state
 
@@ -98,7 +108,7 @@ class Square(SlotAttack[State]):
         over = state.step >= self.queries
         if self.trial is None:
             return over
-        share = state.lead / margin(problem.clean, problem.label, problem.goal).clamp_max(-_TINY)
+        share = state.lead / state.clean.clamp_max(-_TINY)
         due = self.trial / state.step.clamp_min(1)
         return over | ((due <= 1) & (share > self.within * due ** (1 / 3)))
 
@@ -142,6 +152,22 @@ class Square(SlotAttack[State]):
         fresh = fresh / (_TINY + _sum(fresh, power) ** (1 / power)) * size
         delta = torch.where(into.mask, fresh, delta.masked_fill(out, 0))
         return _filled(problem, delta)
+
+
+def _leads(problem: Problem, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """[S] each: the margin, and the sample's own, of the rivals whose lead over the label has changed."""
+    label, clean = problem.label[:, None], floored(problem.clean)
+    now, before = logits - logits.gather(1, label), clean - clean.gather(1, label)
+    size = torch.maximum(logits.abs().amax(1, keepdim=True), clean.abs().amax(1, keepdim=True))
+    still = (now - before).abs() <= STILL * torch.finfo(now.dtype).eps * size
+    still = still & ~still.all(1, keepdim=True) & (problem.goal < 0)[:, None]
+    still = still.scatter(1, label, True)  # the label is no rival of its own
+    lead, own = (values.masked_fill(still, float("-inf")).amax(1) for values in (now, before))
+    targeted = problem.goal >= 0
+    return (
+        torch.where(targeted, margin(logits, problem.label, problem.goal), lead),
+        torch.where(targeted, margin(clean, problem.label, problem.goal), own),
+    )
 
 
 def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tensor]:
