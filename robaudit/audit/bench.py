@@ -63,6 +63,9 @@ class _TargetView:
     def repeat_deviation(self) -> float:
         return float(self.loaded.target.repeat_deviation)
 
+    def keeps_state(self) -> bool | None:
+        return self.loaded.target.keeps_state
+
     def batch_deviation(self) -> float | None:
         deviation = self.loaded.target.batch_deviation
         return None if deviation is None else float(deviation)

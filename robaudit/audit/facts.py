@@ -62,6 +62,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "before": list(target.head.tail.through) if target.head.tail and target.head.peeled else [],
             "batching": target.gradient.batching,
         },
+        "training": list(target.file.training),
         "batch_invariant": target.batch_invariant,
         "assumed": assumptions(target),
     }

@@ -6,6 +6,7 @@ import math
 
 from robaudit.audit.derive import balls
 from robaudit.audit.result import Result
+from robaudit.audit.sections.target import training_words
 from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.threat.arrays import widest
 
@@ -41,6 +42,8 @@ def limitations(draft: Result) -> tuple[str, ...]:
         )
     if draft.data.reference == "model":
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
+    if draft.target.training:
+        found.append(training_words(draft.target.training))
     found += draft.target.assumed
     if (sequential := draft.sequential) is not None:
         found.append(

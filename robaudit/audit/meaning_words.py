@@ -21,7 +21,6 @@ ALPHA = 0.05
 """Chance of taking a candidate over one that is as good or better, over all comparisons of a search (Bonferroni)."""
 EQUAL = 0.1
 """Candidates surely less far apart than this, as a share of the samples, serve equally well."""
-FLAGS = "give --mean, --std, --scale"
 
 
 @dataclass
@@ -165,7 +164,8 @@ def meaning_record(target: Target, given: InputSpec, tried: list[Tried], labels:
     """
     default = tried[0]
     guessing = chance(labels, target.num_classes)
-    pick, wins, text = _found(tried, labels, guessing)
+    open_ = [name for name in searched(given) if name != "domain"]
+    pick, wins, text = _found(tried, labels, guessing, f"give {', '.join(f'--{name}' for name in open_)}")
     start = f"what the input means was searched with {len(labels)} labels"
     start += f" (of {size} samples, the classes in turn): " if len(labels) < size else ": "
     origin = f"{ASSUMED}: searched, "
@@ -207,12 +207,12 @@ def _others(tried: list[Tried], pick: Tried) -> str:
     return text + (f"; next best: {rival.name}, {rival.score()}" if rival else "")
 
 
-def _found(tried: list[Tried], labels: list[int], guessing: float) -> tuple[Tried | None, bool, str]:
-    """The candidate to take, whether it wins, and what was found in words."""
+def _found(tried: list[Tried], labels: list[int], guessing: float, flags: str) -> tuple[Tried | None, bool, str]:
+    """The candidate to take, whether it wins, and what was found in words; ``flags`` say what is open."""
     default = tried[0]
     best = max([t for t in tried if t.standing] or tried, key=lambda t: t.count)
     if not best.right:
-        return None, False, f"none of the {len(tried)} candidates is accepted by the file; {FLAGS}"
+        return None, False, f"none of the {len(tried)} candidates is accepted by the file; {flags}"
     if (order := _other_order(tried, labels, guessing)) is not None:
         one, right = order
         text = f"read as {one.name}, the model's answers follow the labels in another order of the classes ({right} of "
@@ -223,11 +223,11 @@ def _found(tried: list[Tried], labels: list[int], guessing: float) -> tuple[Trie
         text += f"{best.name}, {best.score()}; one class: {round(guessing * len(best.right))})"
         if len(set(labels)) == 1:
             text = "all labels are of one class, which tells no candidate from another"
-        return None, False, f"{text}; {default.name} stays; {FLAGS}"
+        return None, False, f"{text}; {default.name} stays; {flags}"
     pick, wins = _choose(tried)
     if pick is None:
         left = "; ".join(f"{t.name}, {t.score()}" for t in tried if t.standing)
-        text = f"{default.name} loses and stays all the same, since no candidate wins ({left}); {FLAGS}, --channels"
+        text = f"{default.name} loses and stays all the same, since no candidate wins ({left}); {flags}"
         return None, False, text
     text = f"{pick.name} is right on {pick.score()}"
     rival = _rival([t for t in tried if t is not pick], beaten=False)
@@ -236,5 +236,5 @@ def _found(tried: list[Tried], labels: list[int], guessing: float) -> tuple[Trie
         return pick, False, text + (f" (next: {rival.name}, {rival.score()})" if rival else "")
     text += _others(tried, pick)
     if any(t.standing and not (t.near(pick) and t.like(pick)) for t in tried):
-        text += f"; labels do not tell which of the equals is meant, and the figures may depend on it: {FLAGS}"
+        text += f"; labels do not tell which of the equals is meant, and the figures may depend on it: {flags}"
     return pick, True, text

@@ -28,6 +28,7 @@ from robaudit.audit.inspection import (
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.sections.target import training_words
 from robaudit.errors import reason
 from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
@@ -59,6 +60,8 @@ def survey(request: AuditRequest) -> Inspection:
 
     points = _points(loaded)
     tried("measurement", lambda: target.measure(points))
+    if target.file.training:
+        target.notes.insert(0, training_words(target.file.training))
     few = points[:SAMPLES]
     tried("gradient", target.calibrate)
     best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1

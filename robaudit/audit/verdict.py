@@ -24,6 +24,7 @@ from robaudit.audit.result import (
     Verdict,
     VerdictStatus,
 )
+from robaudit.audit.sections.target import training_words
 
 __all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
 
@@ -37,7 +38,8 @@ NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 CHECK_STEPS = {
     "clean": "check labels, order of classes and preprocessing: `robaudit inspect` shows them",
     "parity": "the gradient is not that of the shipped file: trust black-box attacks alone",
-    "determinism": "the file answers at random; export it in evaluation mode, without dropout or noise",
+    "determinism": "the same input gets other answers: export the file in evaluation mode, without dropout, noise or a "
+    "state that it keeps between calls",
     "batch-state": "answers depend on the batch; export the file in evaluation mode",
     "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
     "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
@@ -171,6 +173,8 @@ def _verdict(
         code = 3 if withheld or incomplete or invalid else 0
     reasons = [*withheld, *incomplete]
     reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
+    if draft.target.training:
+        reasons.append(training_words(draft.target.training))
     if not invalid:
         reasons += [f"assumed: {assumption}" for assumption in draft.target.assumed]
     reasons += [
@@ -252,6 +256,8 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
         flags = "--mean, --std, --scale, --layout, or robaudit.yaml"
         what = "each feature's range (--feature-ranges)" if table else f"what the input means ({flags})"
         steps.append(f"state {what}; it was assumed, and no gate on the model passes until then")
+    if draft.target.training:
+        steps.append("call eval() on the model before it is saved or exported, and audit that file")
     if draft.threat_model.goal != "untargeted":
         steps.append("audit with --goal untargeted too: any wrong answer is easier to reach than a certain one")
     if draft.data.reference == "model":

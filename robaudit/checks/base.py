@@ -92,6 +92,10 @@ class MeasuredTarget(Protocol):
         """Largest relative difference between five answers to the same input."""
         ...
 
+    def keeps_state(self) -> bool | None:
+        """Whether they differ since the file keeps a state between calls, not by chance; None where unknown."""
+        ...
+
     def batch_deviation(self) -> float | None:
         """Largest relative difference between an input alone and in a batch; None: batch 1 only."""
         ...

@@ -22,6 +22,7 @@ from robaudit.target.outputs import Choice
 from robaudit.target.peel import Tail
 from robaudit.target.script_arguments import Argument
 from robaudit.target.script_module import TorchScriptFile, last_line
+from robaudit.target.training import exported_training
 
 __all__ = ["ExportedFile", "open_exported"]
 
@@ -36,15 +37,23 @@ class ExportedFile(TorchScriptFile):
         path: of the archive.
         program: loaded, on the device.
         device: that it runs on.
+        reload: loads the program again as a module, without what its calls have left in it.
     """
 
     format = "exported"
 
-    def __init__(self, path: Path, program: torch.export.ExportedProgram, device: torch.device) -> None:
+    def __init__(
+        self,
+        path: Path,
+        program: torch.export.ExportedProgram,
+        device: torch.device,
+        reload: Callable[[], Any] | None = None,
+    ) -> None:
         module: Any = program.module()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-        super().__init__(path, module, device, weights=[*module.parameters(), *module.buffers()])
+        super().__init__(path, module, device, weights=[*module.parameters(), *module.buffers()], reload=reload)
+        self.training = exported_training(program)
         self.program = program
         self.batch: int | None = None
         self._least = 1
@@ -155,6 +164,11 @@ def _fitted(argument: Argument, declared: Any, count: int) -> Any:
     return value.expand(shape) if value.numel() == 1 else value
 
 
+def _program(path: Path, device: torch.device) -> torch.export.ExportedProgram:
+    program: torch.export.ExportedProgram = move_to_device_pass(torch.export.load(path), device)
+    return program
+
+
 def open_exported(path: Path, device: torch.device, *, trust: bool) -> ExportedFile:
     """Load a torch.export archive.
 
@@ -171,8 +185,6 @@ def open_exported(path: Path, device: torch.device, *, trust: bool) -> ExportedF
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.load(path)
-            program = move_to_device_pass(program, device)
-            return ExportedFile(path, program, device)
+            return ExportedFile(path, _program(path, device), device, lambda: _program(path, device).module())
     except Exception as error:  # its parsers raise many types
         raise UsageError(f"{path} cannot be loaded as a torch.export archive: {last_line(error)}") from error

@@ -40,6 +40,7 @@ class ModelFile(Protocol):
     metadata: dict[str, str]
     no_gradient: str | None
     outputs: list[FileOutput]
+    training: tuple[str, ...]
 
     @property
     def wiring(self) -> Wiring | None:
@@ -95,6 +96,10 @@ class ModelFile(Protocol):
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor, with a gradient."""
+        ...
+
+    def fresh(self) -> ModelFile:
+        """The file loaded again, without what calls have left in this one."""
         ...
 
     def facts(self) -> dict[str, Any]:

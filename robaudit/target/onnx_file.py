@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import Counter
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import JOINED, Tail, column_tail, score_tail
 from robaudit.target.rows import read_rows
+from robaudit.target.training import onnx_training
 from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
@@ -60,6 +62,7 @@ class OnnxFile:
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
         self.cutting: tuple[str, ...] = ()
+        self.training = onnx_training(self.wiring)
         self.no_gradient: str | None = None
         self._choice: Choice | None = None
         self._values: tuple[Any, ...] | None = None
@@ -188,6 +191,12 @@ class OnnxFile:
     def _as_file(self, x: Tensor) -> NDArray[Any]:
         """As the file's type; whole numbers are rounded and kept in their type's range."""
         return file_values(x.detach().cpu().numpy(), self._dtype)
+
+    def fresh(self) -> OnnxFile:
+        """The same file, loaded into a session of its own."""
+        other = copy.copy(self)
+        other.session = _session(read_onnx(self.path), self.device, self._custom_ops)
+        return other
 
     def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
         """As ``run``, by a second session without any optimisation; None where there can be none.

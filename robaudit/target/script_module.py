@@ -20,11 +20,14 @@ from robaudit.target.peel import Tail
 from robaudit.target.rows import width_of
 from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.script_peel import find_script_tail
+from robaudit.target.training import script_training
 
 __all__ = ["TorchScriptFile", "last_line", "operator_kinds"]
 
 CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
 """Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
+ALONE = "more than 1 value per channel"
+"""What torch says of a batch norm in training mode that is given one value a channel."""
 TWIN = 0.05
 """Largest difference between a file in half precision and its copy in float32, over the largest output."""
 
@@ -34,16 +37,22 @@ class TorchScriptFile:
 
     Args:
         path: of the archive.
-        module: loaded, in evaluation mode.
+        module: as it was loaded.
         device: that it runs on.
         weights: parameters and buffers; None: found in the module.
+        reload: loads the module again, without what its calls have left in it.
     """
 
     format = "torchscript"
     wiring = None
 
     def __init__(
-        self, path: Path, module: torch.jit.ScriptModule, device: torch.device, weights: list[Tensor] | None = None
+        self,
+        path: Path,
+        module: torch.jit.ScriptModule,
+        device: torch.device,
+        weights: list[Tensor] | None = None,
+        reload: Callable[[], Any] | None = None,
     ) -> None:
         self.path = path
         self.module = module
@@ -64,6 +73,8 @@ class TorchScriptFile:
         self._wide: Callable[..., Any] | None = None
         self._proved = False
         self.cutting = _cutting(module)
+        self.training = script_training(module)
+        self._reload = reload
         self.twin = None
 
     @property
@@ -97,6 +108,11 @@ class TorchScriptFile:
                 result = self._forward(self.module, x.to(self.device, self.dtype))
         except Exception as error:
             shape = "x".join(map(str, x.shape[1:]))
+            if self.training and ALONE in str(error):
+                raise UsageError(
+                    f"{self.path} cannot answer one input alone: {', '.join(self.training[:3])} runs in training mode "
+                    "and needs a batch; call eval() on the model before it is saved"
+                ) from error
             raise UsageError(
                 f"{self.path} does not take an input of {shape}: {last_line(error)}; give the right size with "
                 "--resize or --data"
@@ -108,6 +124,13 @@ class TorchScriptFile:
             FileOutput(name, (None, *value.shape[1:]) if value.dim() else (), str(value.dtype).removeprefix("torch."))
             for name, value in found.items()
         ]
+
+    def fresh(self) -> TorchScriptFile:
+        """The same file, loaded again."""
+        other = copy.copy(self)
+        if self._reload is not None:
+            other.module = self._reload()
+        return other
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""

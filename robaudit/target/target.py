@@ -29,6 +29,8 @@ COMPARED = 8
 """Samples on which answers are compared."""
 REPEATS = 5
 """Answers to the same input that are compared."""
+REPEATABLE = 1e-4
+"""Largest difference between answers to the same input, over the largest score, of a file that repeats itself."""
 INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
 
@@ -90,6 +92,7 @@ class Target:
         self._singly = False
         self.compiles = False
         self.notes: list[str] = [] if self.names.note is None else [self.names.note]
+        self.keeps_state: bool | None = None
         self.facts = file.facts()
         if self.names.names is not None:
             self.facts["class names"] = self.names.origin
@@ -301,6 +304,8 @@ class Target:
         size = size_of(alone) or 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
         self.repeat_deviation = max(difference(alone[: len(u)], again) for again in repeats) / size
+        if not self.repeat_deviation <= REPEATABLE:
+            self.keeps_state = self._keeps_state(u[:1], size)
         if self.spec.batch is not None:
             self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
             return
@@ -319,6 +324,22 @@ class Target:
 
     def _alone(self, u: Tensor) -> Tensor:
         return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
+
+    def _keeps_state(self, u: Tensor, size: float) -> bool | None:
+        """Whether answers change since the file keeps a state between calls, not by chance; None where not found out.
+
+        Two fresh loads of a file with a state give the same answers in the same order.
+        """
+        try:
+            x = self.spec.to_file(u)
+            runs = []
+            for file in (self.file.fresh(), self.file.fresh()):
+                answers = [file.run(x, width=self.spec.batch or 1) for _ in range(REPEATS)]
+                runs.append(torch.cat([self.head.scores(answer) for answer in answers]).double())
+        except Exception as error:  # loading again may fail in many ways, and costs the reason alone
+            self.notes.append(f"the file could not be loaded again ({' '.join(str(error).split())[:120]})")
+            return None
+        return difference(runs[0], runs[1]) / size <= REPEATABLE
 
     def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
         """Compare twin and file on [N, *shape] points; one to which both answers name no class counts as equal.

@@ -13,6 +13,7 @@ import torch
 from robaudit.errors import UsageError
 from robaudit.target.foreign import of_zip
 from robaudit.target.script_module import TorchScriptFile, last_line, operator_kinds
+from robaudit.target.training import script_training
 
 __all__ = ["open_torchscript"]
 
@@ -40,16 +41,28 @@ def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchS
             warnings.simplefilter("ignore", DeprecationWarning)
             if not trust:
                 _check_operators(path)
-            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+            module = _loaded(path, device)
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded as TorchScript: {last_line(error)}") from error
-    module.eval()
+    return TorchScriptFile(path, module, device, reload=lambda: _loaded(path, device))
+
+
+def _loaded(path: Path, device: torch.device) -> Any:
+    """The module as a deployment that loads the file has it.
+
+    Evaluation mode is switched on only where it changes no answer, so that the module can be frozen.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    if not script_training(module):
+        module.eval()
     _move_constants(module, device)
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    return TorchScriptFile(path, module, device)
+    return module
 
 
 def _move_constants(module: torch.jit.ScriptModule, device: torch.device) -> None:

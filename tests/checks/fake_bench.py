@@ -31,12 +31,16 @@ class FakeTarget:
     is_its_own_twin: bool = False
     eight_bit: bool = False
     repeat: float = 0.0
+    state: bool | None = None
     batch: float | None = 0.0
     parity_answers: list[tuple[float, float]] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
 
     def repeat_deviation(self) -> float:
         return self.repeat
+
+    def keeps_state(self) -> bool | None:
+        return self.state
 
     def batch_deviation(self) -> float | None:
         return self.batch

@@ -323,14 +323,6 @@ def test_a_part_without_gradient_is_named(tmp_path):
     assert "no gradient path leads from the input to the output (no_grad)" in target.gradient.reason
 
 
-def test_a_module_that_was_saved_in_training(tmp_path):
-    net = Net()
-    torch.jit.save(torch.jit.script(net.train()), str(tmp_path / "m.pt"))
-    target, u = ready(tmp_path / "m.pt")
-    assert target.repeat_deviation == 0.0
-    torch.testing.assert_close(target.scores(u), net.eval()(u), rtol=1e-5, atol=1e-6)
-
-
 def test_an_unknown_namespace_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
     path = edited(script(tmp_path / "m.pt", Net()), tmp_path / "bad.pt", line="_9 = ops.evil.run(x)")
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("loaded"))

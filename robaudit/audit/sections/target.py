@@ -3,6 +3,7 @@
 # ruff: noqa: RUF012 (pydantic copies defaults)
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import FiniteFloat
@@ -17,7 +18,10 @@ __all__ = [
     "Output",
     "Reading",
     "Target",
+    "training_words",
 ]
+
+NAMED = 4
 
 
 class Feature(Record):
@@ -143,8 +147,19 @@ class Target(Record):
     """Gradient availability."""
     batch_invariant: bool | None = None
     """Whether an input's answer is the same in any batch; null where not measured."""
+    training: tuple[str, ...] = ()
+    """Parts of the file that behave as in training (dropout, batch norm), as it does wherever it is loaded and run."""
     assumed: tuple[str, ...] = ()
     """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
+
+
+def training_words(parts: Sequence[str]) -> str:
+    """What it means that parts of a file are in training mode, in a sentence."""
+    more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
+    return (
+        f"the file is in training mode ({', '.join(parts[:NAMED])}{more}): dropout and batch norm act as in training "
+        "wherever it is loaded and run, and so it was judged; one saved in evaluation mode is another model"
+    )
 
 
 class Data(Record):
