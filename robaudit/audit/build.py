@@ -15,7 +15,7 @@ from robaudit.audit.derive import RAN, derived
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.limitations import limitations
-from robaudit.audit.places import repository_root, shown_command, shown_path, without_machine
+from robaudit.audit.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import completed, section
@@ -80,6 +80,7 @@ def build_result(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 3),
             command=shown_command(request.command),
+            elsewhere=elsewhere(request.command),
             batch_size=request.batch_size or "auto",
             resumed=resumed,
             interrupted=interrupted,

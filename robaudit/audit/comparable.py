@@ -104,7 +104,7 @@ def _is_of_comparison(words: Sequence[str], place: int) -> bool:
     options = ("--baseline", "--non-inferiority-margin", "--output", "-o", "--run-dir")
     word, before = words[place], words[place - 1] if place else ""
     return (
-        word in options
+        word in (*options, "--dry-run")
         or before in options
         or word.startswith(tuple(f"{option}=" for option in options if option != "-o"))
     )

@@ -15,7 +15,15 @@ from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
 
-__all__ = ["find_places", "repository_path", "repository_root", "shown_command", "shown_path", "without_machine"]
+__all__ = [
+    "elsewhere",
+    "find_places",
+    "repository_path",
+    "repository_root",
+    "shown_command",
+    "shown_path",
+    "without_machine",
+]
 
 
 def repository_root(folder: Path) -> Path:
@@ -46,10 +54,31 @@ def shown_command(command: str) -> str:
     return shlex.join(_shown_word(word) for word in words)
 
 
-def _shown_word(word: str) -> str:
+def elsewhere(command: str) -> tuple[str, ...]:
+    """The names that stand in :func:`shown_command` for files outside of the working directory."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ()
+    paths = [value for _, value in map(_path_of, words) if value]
+    return tuple(dict.fromkeys(shown_path(path) for path in paths if not _is_below(Path(path))))
+
+
+def _is_below(path: Path) -> bool:
+    full = Path(os.path.abspath(path))
+    return full.is_relative_to(Path.cwd()) or path.resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _path_of(word: str) -> tuple[str, str]:
+    """A word's part before a path that does not simply lead down, and the path; two empty ones where it has none."""
     option, sign, value = word.partition("=") if "=" in word else ("", "", word)
     parts = value.split("/")
-    return f"{option}{sign}{shown_path(value)}" if (parts[0] in ("", ".") and value[:1]) or ".." in parts else word
+    return (option + sign, value) if (parts[0] in ("", ".") and value[:1]) or ".." in parts else ("", "")
+
+
+def _shown_word(word: str) -> str:
+    option, path = _path_of(word)
+    return f"{option}{shown_path(path)}" if path else word
 
 
 def without_machine(value: Any, root: Path) -> Any:

@@ -10,20 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from robaudit.audit.build import build_result
-from robaudit.audit.comparable import REFUSED, check_request
+from robaudit.audit.comparable import REFUSED
 from robaudit.audit.compare import with_comparison
 from robaudit.audit.events import Observer
-from robaudit.audit.gates import check_gates
-from robaudit.audit.identity import run_id_of, sha256_file
+from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
-from robaudit.audit.plan import validate_attacks
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
-from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.supervisor import supervise
-from robaudit.audit.threats import attack_keys, single_threats, validate_curve
+from robaudit.audit.validate import folder_of, validate
 from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
 
@@ -59,23 +56,8 @@ def run_audit(
         AuditError: it failed, or was interrupted, before anything could be reported, or is not comparable with the
             baseline.
     """
-    validate_attacks(request.profile)
-    validate_curve(request.profile)
-    radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(request.profile)}
-    check_gates(
-        request.profile.gates,
-        attack_keys(request.profile),
-        list(request.profile.checks),
-        list(radii),
-        radii=radii,
-        curve=request.profile.curve is not None,
-        baseline=request.baseline is not None,
-    )
-    if request.baseline is not None:
-        check_request(request.baseline, request)
-    validate_sequential(request)
-    run_id = run_id_of(request)
-    folder = folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}"
+    validate(request)
+    folder, run_id = folder_of(request, folder)
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
     with claimed(folder, run_id, fresh=fresh, kept=kept):
         result = _finished(folder, run_id, warn) or _audit(request, folder, run_id, observer)
@@ -109,7 +91,7 @@ def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer)
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     if journal.records:
-        journal.append({"kind": "spent", "seconds": time.perf_counter() - start})
+        journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
     failure = outcome.failure
     if failure is not None and failure.startswith(REFUSED):
         raise AuditError(failure)
@@ -123,12 +105,21 @@ def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer)
         request,
         journal,
         run_id=run_id,
-        started=next((datetime.fromisoformat(session["started"]) for session in journal.of("session")), begin),
+        started=_began(journal) or begin,
         seconds=sum(spent["seconds"] for spent in journal.of("spent")),
         interrupted=outcome.interrupted,
         failure=failure,
         resumed=resumed,
     )
+
+
+def _began(journal: Journal) -> datetime | None:
+    """When the first session began: as its supervisor knows, else (it was killed) as the worker wrote once it had
+    loaded the model.
+    """
+    told = [spent["began"] for spent in journal.of("spent") if "began" in spent]
+    moments = [*told, *(session["started"] for session in journal.of("session"))]
+    return min(map(datetime.fromisoformat, moments), default=None)
 
 
 def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from filelock import FileLock, Timeout
 from robaudit.audit.pictures import clear_pictures
 from robaudit.errors import UsageError
 
-__all__ = ["MARKER", "RESULT", "claimed", "locked", "model_of"]
+__all__ = ["MARKER", "RESULT", "claimable", "claimed", "command_of", "locked", "model_of"]
 
 RESULT = "result.json"
 MARKER = "robaudit-run.json"
@@ -45,22 +48,55 @@ def claimed(folder: Path, run_id: str, *, fresh: bool, kept: Mapping[str, str] |
         yield
 
 
-def _take_up(folder: Path, run_id: str, fresh: bool, kept: Mapping[str, str]) -> None:
+def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
+    """Refuse a run directory that :func:`claimed` would, and change nothing.
+
+    Raises:
+        UsageError: it cannot be written, holds another audit, or another audit works in it.
+    """
+    with _explained(folder):
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            code = errno.EEXIST if there == folder else errno.ENOTDIR
+            raise OSError(code, os.strerror(code))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not folder.exists():
+            return
+        _fits(folder, run_id, fresh)
+    if (folder / "run.lock").exists():
+        with locked(folder, "run.lock", wait=1.0):
+            pass
+
+
+def _fits(folder: Path, run_id: str, fresh: bool) -> bool:
+    """Whether what the directory holds is this audit's; False where it is to be cleared.
+
+    Raises:
+        UsageError: it is another's.
+    """
     marker = folder / MARKER
     if not marker.exists():
         foreign = [name for name in FILES if (folder / name).exists()]
         if foreign:
             raise UsageError(f"{folder} holds a {foreign[0]} that is of no audit; choose another --run-dir")
-    elif fresh or not (folder / JOURNAL).exists():  # an audit that was refused left nothing
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
-        clear_pictures(folder)
-    elif json.loads(marker.read_text()).get("run") != run_id:
+        return True
+    if fresh or not (folder / JOURNAL).exists():  # an audit that was refused left nothing
+        return False
+    if json.loads(marker.read_text()).get("run") != run_id:
         raise UsageError(
             f"{folder} holds another audit (of another file, data, profile, seed or version); choose another "
             "--run-dir, or --fresh to discard it"
         )
-    marker.write_text(json.dumps({"run": run_id, **kept}) + "\n")
+    return True
+
+
+def _take_up(folder: Path, run_id: str, fresh: bool, kept: Mapping[str, str]) -> None:
+    if not _fits(folder, run_id, fresh):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        clear_pictures(folder)
+    (folder / MARKER).write_text(json.dumps({"run": run_id, **kept}) + "\n")
 
 
 def model_of(folder: Path, run_id: str) -> Path | None:
@@ -68,6 +104,17 @@ def model_of(folder: Path, run_id: str) -> Path | None:
     try:
         kept = json.loads((folder / MARKER).read_text("utf-8"))
         return Path(kept["model"]) if kept["run"] == run_id else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def command_of(folder: Path, run_id: str) -> str | None:
+    """The command that reproduces this run wherever it is pasted, as its directory keeps it; None where it does not."""
+    try:
+        kept = json.loads((folder / MARKER).read_text("utf-8"))
+        if kept["run"] != run_id or not kept["command"]:
+            return None
+        return f"cd {shlex.quote(kept['folder'])} && {kept['command']}"
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -20,7 +20,6 @@ from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
-from robaudit.audit.comparable import check_loaded
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
@@ -33,11 +32,12 @@ from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.sequential import Chunk, chunks, completed, restricted
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import Front, plan_fronts
+from robaudit.audit.validate import validate_loaded
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
-from robaudit.engine.precision import Precision, check_precision
+from robaudit.engine.precision import Precision
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
@@ -121,8 +121,7 @@ class Session:
         first = self._measure(loaded)
         facts = target_record(self.request, loaded)
         self.journal.append(facts)
-        if self.request.baseline is not None:
-            check_loaded(self.request.baseline, self.request, facts, data_record(self.request, loaded))
+        validate_loaded(self.request, facts, data_record(self.request, loaded))
         fronts = self._plan(loaded)
         looks = chunks(loaded.draw, loaded.asked) if self.request.until_decided else None
         begin = next(looks) if looks is not None else None
@@ -253,7 +252,6 @@ class Session:
         batch = self._batch(loaded, first)
         surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
         precision = Precision(self.request.search_precision)
-        check_precision(precision, loaded.target.device)
         if precision is not Precision.FLOAT32:
             self._note(f"searches ran in {precision}; successes were judged at the file's own precision")
         evaluator = Evaluator(loaded.target, batch, surrogates, precision)

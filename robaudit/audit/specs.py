@@ -20,6 +20,7 @@ from pydantic import (
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.result import Norm
 from robaudit.errors import UsageError
+from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
     "AttackSpec",
@@ -32,12 +33,16 @@ __all__ = [
     "parse_eps",
 ]
 
+SMALLEST = 10 * TOLERANCE
+"""Least radius in L∞, L2 and L1, some 80 steps of float32 near 1: below it the tolerance is what would be measured."""
+
 
 def parse_eps(text: str | float, norm: str = "linf") -> float:
     """The radius that a number or a fraction such as ``8/255`` names.
 
     Raises:
-        UsageError: no number, not finite, not above 0, above 1 in L-infinity, or no whole number in L0.
+        UsageError: no number, not finite, not above 0, too small for the tolerance of distances,
+            above 1 in L-infinity, or no whole number in L0.
     """
     try:
         if isinstance(text, bool):
@@ -50,6 +55,11 @@ def parse_eps(text: str | float, norm: str = "linf") -> float:
         raise UsageError(f"eps {text!r} is not finite")
     if value <= 0:
         raise UsageError(f"eps must be above 0, not {text}")
+    if norm != "l0" and value < SMALLEST:
+        raise UsageError(
+            f"eps {text} is too small to be judged: distances are measured with a tolerance of {TOLERANCE:g} of the "
+            f"domain's width, so that eps is at least {SMALLEST:g} in L∞, L2 and L1"
+        )
     if norm == "linf" and value > 1:
         hint = f"; did you mean {value:g}/255?" if value <= 255 else ""
         raise UsageError(f"eps is a fraction of the domain's width, at most 1 in L∞, not {text}{hint}")

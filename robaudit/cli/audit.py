@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.run import run_audit
+from robaudit.audit.rundir import command_of
 from robaudit.cli.output import for_a_reader, write_json, write_lines
 from robaudit.report.facts import verdict_line
 from robaudit.report.progress import progress
@@ -70,7 +71,7 @@ def audit_and_report(
             elif quiet:
                 write_lines([plain(verdict_line(result))])
             else:
-                print_report(result, sys.stdout, samples=verbose)
+                print_report(result, sys.stdout, samples=verbose, command=command_of(folder, result.run.id))
     finally:  # a stdout that takes nothing costs no report
         for path in settings.output:
             write_report(result, path, folder)

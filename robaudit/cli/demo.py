@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
@@ -57,7 +58,7 @@ def demo(
     for name in FILES[:2]:
         model = folder / name
         resolved = resolve_settings({}, os.environ, model)
-        request = to_request(model, resolved, trust_model=False, command=f"robaudit scan {model}")
+        request = to_request(model, resolved, trust_model=False, command=shlex.join(["robaudit", "scan", str(model)]))
         with progress(sys.stderr, enabled=not no_progress, verbose=False) as observer:
             result, run = run_audit(request, folder / ".robaudit" / model.stem, observer, fresh=True)
         results.append((run, result))

@@ -7,41 +7,50 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from robaudit.audit.request import AuditRequest
 
 __all__ = ["preview"]
 
 
-def preview(request: AuditRequest) -> None:
+def preview(request: AuditRequest, folder: Path | None, fresh: bool) -> None:
     """Load model and data in a process of their own, and print the plan without attacking.
+
+    Args:
+        request: what would be audited.
+        folder: the run directory that would be used; None: the default one.
+        fresh: what it holds would be discarded.
 
     Raises:
         UsageError: as the audit itself would; nothing is printed then.
+        AuditError: likewise.
     """
     from robaudit.audit.child import in_child
     from robaudit.audit.limits import confinement_of
+    from robaudit.audit.rundir import claimable
+    from robaudit.audit.validate import folder_of, validate
 
+    validate(request)
+    claimable(*folder_of(request, folder), fresh=fresh)
     for line in in_child(outline, request, confinement=confinement_of(request), about=request.model):
         typer.echo(line)
 
 
 def outline(request: AuditRequest) -> list[str]:
     """What :func:`preview` prints, line by line."""
-    from robaudit.audit.facts import assumptions
+    from robaudit.audit.facts import assumptions, data_record, target_record
     from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
-    from robaudit.audit.plan import validate_attacks
-    from robaudit.audit.sequential import validate_sequential
-    from robaudit.audit.threats import plan_fronts, validate_curve
+    from robaudit.audit.threats import plan_fronts
+    from robaudit.audit.validate import validate_loaded
     from robaudit.report.words import plain
     from robaudit.sequential import design
 
-    validate_attacks(request.profile)
-    validate_curve(request.profile)
-    validate_sequential(request)
     loaded = load(request)
     target, profile = loaded.target, request.profile
     target.calibrate()
+    validate_loaded(request, target_record(request, loaded), data_record(request, loaded))
     fronts = plan_fronts(
         profile,
         classes=target.num_classes,

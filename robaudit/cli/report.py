@@ -28,6 +28,7 @@ def report(
     """Render a run again: to the terminal, or to files by their suffix."""
     from robaudit.audit.result import result_schema
     from robaudit.audit.resultfile import load_result
+    from robaudit.audit.rundir import command_of
     from robaudit.cli.output import chosen_format, write_json
     from robaudit.errors import UsageError
     from robaudit.report.render import check_output, write_report
@@ -48,7 +49,7 @@ def report(
     if format == "json":
         write_json(json.loads(result.to_json()))
     elif not output:
-        print_report(result, sys.stdout)
+        print_report(result, sys.stdout, command=command_of(source.parent, result.run.id))
 
 
 def result_path(run: Path) -> Path:

@@ -278,13 +278,14 @@ def scan(
         "memory_limit": memory_limit,
         "custom_ops": custom_ops,
     }
-    request = to_request(model, resolved, trust_model=trust_model, command=_command(), process=process)
+    request = to_request(model, resolved, trust_model=trust_model, command=_command(resolved.sources), process=process)
     if dry_run and format == "json":
         raise UsageError("--dry-run tells in words alone; leave --format json out")
     if dry_run:
         from robaudit.cli.preview import preview
 
-        preview(request)
+        folder = resolved.settings.run_dir
+        preview(request, None if folder is None else Path(folder), fresh)
         return
 
     from robaudit.cli.audit import audit_and_report
@@ -301,5 +302,12 @@ def scan(
     raise typer.Exit(code)
 
 
-def _command() -> str:
-    return shlex.join(["robaudit", *sys.argv[1:]])
+def _command(sources: Mapping[str, str]) -> str:
+    """The command as it was typed, with the variables of the environment that it took settings from."""
+    import os
+
+    used = sorted(
+        origin.removeprefix("environment ") for origin in sources.values() if origin.startswith("environment ")
+    )
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in used if name in os.environ]
+    return " ".join([*variables, shlex.join(["robaudit", *sys.argv[1:]])])

@@ -22,13 +22,16 @@ __all__ = [
     "stopping_words",
     "verdict_line",
     "verdict_words",
+    "where_words",
     "withheld_words",
     "worst_case_name",
 ]
 
 NAMED_GATES = 2
 """Gates that the verdict's word names; the list of gates has them all."""
-UPPER_BOUND = "An upper bound: a stronger attack can only lower it."
+UPPER_BOUND = (
+    "An upper bound on these samples: a stronger attack can only lower it; the interval covers their drawing alone."
+)
 LISTED_ERRORS = 20
 LISTED_CUTS = 3
 
@@ -180,10 +183,21 @@ def evidence_words(result: Result) -> str | None:
     return f"{evidence.count} adversarial examples in {evidence.path}{digest}"
 
 
+def where_words(result: Result) -> str:
+    """In which folder the command of a report reproduces the audit, and which paths it leaves to the reader."""
+    where = "To be run in the folder in which the audit ran."
+    if not result.run.elsewhere:
+        return where
+    names = ", ".join(plain(name, 80) for name in result.run.elsewhere)
+    return f"{where} Outside of it lay {names}: put the path in place of each name."
+
+
 def run_words(result: Result) -> str:
     """The run's id, time, and whether it can be reproduced."""
     run = result.run
     resumed = ", resumed from the journal" if run.resumed else ""
     promise = "" if run.reproducible else "; not reproducible"
-    promise += "" if run.time_budget is None else f", as it had a time budget of {duration(run.time_budget)}"
+    if run.time_budget is not None:
+        budget = f"its time budget of {duration(run.time_budget)}"
+        promise += f", as {budget} was spent" if run.budget_spent else f", within {budget}"
     return f"{run.id}, {duration(run.seconds)}{resumed}{promise}; network: {run.network}"

@@ -22,6 +22,7 @@ from robaudit.report.facts import (
     run_words,
     stopping_words,
     verdict_words,
+    where_words,
     withheld_words,
     worst_case_name,
 )
@@ -29,6 +30,7 @@ from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import CHECK_RULES
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
+    as_typed,
     ball,
     count,
     duration,
@@ -100,6 +102,12 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table of cells that are Markdown already."""
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _code(text: str) -> list[str]:
+    """A block of code, in which nothing is markup; its fence is longer than any that the text holds."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return [fence, as_typed(without_folders(text)), fence, ""]
 
 
 def _bullets(items: Iterable[str]) -> list[str]:
@@ -243,7 +251,6 @@ def _foot(result: Result) -> list[str]:
         ["Data", f"sha256 {escaped(result.data.sha256)}"],
         ["Evidence", escaped(evidence_words(result) or "none kept")],
         ["Run", escaped(run_words(result))],
-        ["Command", escaped(result.run.command, 1000)],
         ["Evidence toward", _catalogues(result)],
         ["robaudit", escaped(result.tool.version)],
     ]
@@ -251,6 +258,9 @@ def _foot(result: Result) -> list[str]:
         "<details><summary>How to reproduce this</summary>",
         "",
         *_table(("", ""), rows),
+        escaped(where_words(result), 1000),
+        "",
+        *_code(result.run.command),
         DISCLAIMER,
         "",
         "</details>",

@@ -27,11 +27,13 @@ from robaudit.report.facts import (
     run_words,
     stopping_words,
     verdict_words,
+    where_words,
     withheld_words,
     worst_case_name,
 )
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
+    as_typed,
     ascii_only,
     input_words,
     plain,
@@ -51,8 +53,10 @@ def render(result: Result) -> str:
     return render_text(result)
 
 
-def render_text(result: Result, width: int = 80, color: bool = False, samples: bool = False) -> str:
-    """The report as text, with ANSI colours or a line for every sample if asked."""
+def render_text(
+    result: Result, width: int = 80, color: bool = False, samples: bool = False, command: str | None = None
+) -> str:
+    """The report as text, with ANSI colours or a line for every sample if asked; ``command`` as in `print_report`."""
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -65,30 +69,34 @@ def render_text(result: Result, width: int = 80, color: bool = False, samples: b
         highlight=False,
         legacy_windows=False,
     )
-    _report(console, result, samples)
+    _report(console, result, samples, command)
     return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
-def print_report(result: Result, stream: TextIO, samples: bool = False) -> None:
+def print_report(result: Result, stream: TextIO, samples: bool = False, command: str | None = None) -> None:
     """Write the report: in colour and full width on a terminal, as plain text of 80 columns elsewhere.
 
     Args:
         result: to report.
         stream: to write to.
         samples: list every sample.
+        command: that reproduces the audit on this machine, wherever it is pasted; None: the result's own, in which
+            paths are cut.
     """
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
     if not stream.isatty():
-        text = render_text(result, samples=samples)
+        text = render_text(result, samples=samples, command=command)
         stream.write(text if encoding.startswith("utf") else ascii_only(text))
     elif not encoding.startswith("utf"):
-        stream.write(ascii_only(render_text(result, width=Console(file=stream).width, samples=samples)))
+        stream.write(
+            ascii_only(render_text(result, width=Console(file=stream).width, samples=samples, command=command))
+        )
     else:
-        _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples)
+        _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples, command)
     stream.flush()
 
 
-def _report(console: Console, result: Result, samples: bool = False) -> None:
+def _report(console: Console, result: Result, samples: bool = False, command: str | None = None) -> None:
     _top(console, result)
     attack_table(console, result)
     threat_table(console, result)
@@ -113,7 +121,7 @@ def _report(console: Console, result: Result, samples: bool = False) -> None:
     if result.verdict.next_steps:
         heading(console, "What to do next")
         bullets(console, result.verdict.next_steps)
-    _foot(console, result)
+    _foot(console, result, command)
 
 
 def _top(console: Console, result: Result) -> None:
@@ -207,7 +215,7 @@ def _errors(console: Console, result: Result) -> None:
     bullets(console, error_lines(result))
 
 
-def _foot(console: Console, result: Result) -> None:
+def _foot(console: Console, result: Result, command: str | None) -> None:
     run = result.run
     console.print()
     rows = []
@@ -218,4 +226,6 @@ def _foot(console: Console, result: Result) -> None:
     rows += [("Note", note) for note in run.notes]
     facts(console, rows)
     console.print(Text("Reproduce", style="bold"))
-    console.print(Text(f"  {plain(run.command, 10_000)}"), soft_wrap=True)
+    if command is None:
+        console.print(indented(styled(where_words(result), "dim")))
+    console.print(Text(f"  {as_typed(command or run.command)}"), soft_wrap=True)

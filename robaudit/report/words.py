@@ -10,6 +10,7 @@ from robaudit.audit.verdict import ball, threat_phrase
 from robaudit.audit.verdict import percent as rate_words
 
 __all__ = [
+    "as_typed",
     "ascii_only",
     "ball",
     "count",
@@ -42,6 +43,11 @@ def plain(text: object, limit: int = 500) -> str:
     spaced = " ".join(str(text).split())
     safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in spaced)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def as_typed(command: str) -> str:
+    """A command as it can be pasted: blanks as they are, and no control, direction or invisible character."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in command)
 
 
 def ascii_only(text: str) -> str:
@@ -105,7 +111,8 @@ def threat_words(threat: Threat) -> str:
     goal = "any wrong answer" if threat.goal == "untargeted" else f"each to be answered with {plain(threat.goal_words)}"
     chosen = ", the default: nobody chose it" if threat.eps_default else ""
     words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "
-    words += f"and wants {goal}."
+    words += f"and wants {goal}. Ball and box are measured in float64, with a tolerance of {threat.tolerance:g} of the "
+    words += "domain's width."
     if threat.access:
         words += f" The attacks of this audit had: {'; '.join(ACCESS_WORDS[kind] for kind in threat.access)}."
     if "labels" in threat.access:

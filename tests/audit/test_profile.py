@@ -204,3 +204,18 @@ def test_the_norms_that_an_attack_serves_are_listed_as_a_sentence_does(tmp_path)
         "it searches in l1, l2 and linf, the threat model is l0",
         "it searches in l2, the threat model is l0",
     ]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("eps", ["1e-9", "1e-6", "9.9e-6", "1/1000000", 1e-7])
+def test_an_eps_that_the_tolerance_swallows_is_refused(norm: str, eps: str) -> None:
+    with pytest.raises(UsageError, match=r"too small to be judged: .* tolerance of 1e-06 .* at least 1e-05"):
+        parse_eps(eps, norm)
+    assert parse_eps("1e-5", norm) == 1e-5
+
+
+def test_l0_counts_whole_features() -> None:
+    assert parse_eps(1, "l0") == 1
+    for eps in ("1e-9", "0.5", "1.5"):
+        with pytest.raises(UsageError, match="whole number"):
+            parse_eps(eps, "l0")

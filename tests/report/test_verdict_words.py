@@ -118,3 +118,12 @@ def test_the_reports_for_people_say_what_the_word_means(name):
     assert meaning in markdown.render(CASES[name])
     assert meaning in html(CASES[name])
     assert CASES[name].verdict.meaning == meaning
+
+
+def test_the_tolerance_of_distances_is_told():
+    result = CASES["measured"]
+    told = "measured in float64, with a tolerance of 1e-06 of the domain's width"
+    assert told in " ".join(terminal.render(result).split())
+    assert told in markdown.render(result)
+    assert told in html(result).replace("&#39;", "'")
+    assert json.loads(plain_json.render(result))["threat_model"]["tolerance"] == 1e-6

@@ -41,7 +41,9 @@ class Run(Record):
     seconds: FiniteFloat
     """Wall time spent, over all sessions of a resumed run."""
     command: str
-    """Command that reproduces the run."""
+    """Command that reproduces the run in the folder where it ran; paths that lie outside of it are cut to names."""
+    elsewhere: tuple[str, ...] = ()
+    """Names in the command that stand for files outside of that folder: put their paths in their place."""
     batch_size: int | Literal["auto"]
     """Batch size asked for; the outcome does not depend on it."""
     resumed: bool = False
@@ -57,7 +59,7 @@ class Run(Record):
     budget_spent: bool = False
     """Whether the time was over before the work was; what was not tried is told as such."""
     reproducible: bool = True
-    """Whether the same command gives the same result (a time budget or a random target voids it)."""
+    """Whether the same command gives the same result (not where the time was over before the work was)."""
     network: str = "nothing was sent"
     """What was sent over a network."""
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from pydantic import FiniteFloat
 
 from robaudit.audit.sections.base import Access, Norm, Number, Record
 from robaudit.stats import Rate
+from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["Radius", "Threat", "ThreatOutcome"]
 
@@ -46,6 +47,8 @@ class Threat(Record):
     null leaves it to the attack."""
     domain: str = "the box of valid inputs"
     """The set that adversarial inputs stay in, besides the ball."""
+    tolerance: FiniteFloat = TOLERANCE
+    """Slack with which the judge measures ball and box, in float64, as a fraction of the domain's width."""
 
 
 class ThreatOutcome(Record):

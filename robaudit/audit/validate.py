@@ -1,0 +1,72 @@
+"""What refuses an audit before anything is attacked; the audit itself and its preview ask the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robaudit.audit.comparable import check_loaded, check_request
+from robaudit.audit.gates import check_gates
+from robaudit.audit.identity import run_id_of
+from robaudit.audit.plan import validate_attacks
+from robaudit.audit.request import AuditRequest
+from robaudit.audit.sequential import validate_sequential
+from robaudit.audit.threats import attack_keys, single_threats, validate_curve
+from robaudit.engine.precision import Precision, check_precision
+from robaudit.target.device import choose_device
+
+if TYPE_CHECKING:
+    from robaudit.audit.journal import Record
+
+__all__ = ["folder_of", "validate", "validate_loaded"]
+
+
+def validate(request: AuditRequest) -> None:
+    """Refuse what the request alone shows to be wrong, before any file is loaded.
+
+    Raises:
+        UsageError: an unknown attack, parameter or gate, gates that nothing of the audit decides, a device that is not
+            there or cannot search at the precision asked for.
+        AuditError: the audit is not comparable with the baseline.
+    """
+    profile = request.profile
+    check_precision(Precision(request.search_precision), choose_device(request.device))
+    validate_attacks(profile)
+    validate_curve(profile)
+    radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
+    check_gates(
+        profile.gates,
+        attack_keys(profile),
+        list(profile.checks),
+        list(radii),
+        radii=radii,
+        curve=profile.curve is not None,
+        baseline=request.baseline is not None,
+    )
+    if request.baseline is not None:
+        check_request(request.baseline, request)
+    validate_sequential(request)
+
+
+def validate_loaded(request: AuditRequest, target: Record, data: Record) -> None:
+    """Refuse what shows once model and data are loaded: that the baseline is of other ones.
+
+    Args:
+        request: what to audit.
+        target: the journal's record of it, and ``data`` likewise.
+
+    Raises:
+        AuditError: the audit is not comparable with the baseline.
+    """
+    if request.baseline is not None:
+        check_loaded(request.baseline, request, target, data)
+
+
+def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, str]:
+    """The run directory, by default ``.robaudit/MODEL-DIGEST``, and the run's id.
+
+    Raises:
+        UsageError: a file of the audit cannot be read.
+    """
+    run_id = run_id_of(request)
+    return folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}", run_id
