@@ -88,7 +88,7 @@ def build_result(
             notes=tuple(dict.fromkeys(record["message"] for record in journal.of("note"))),
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
-        target=model.Target(**{**_fields(target), "file": shown_path(target["file"])}),
+        target=_target(target),
         data=_data(request, data, tally),
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=_profile(request),
@@ -111,6 +111,13 @@ def build_result(
 
 def _fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in DERIVED}
+
+
+def _target(target: Record) -> model.Target:
+    given = target["input"]
+    origins = without_machine(given["provenance"], repository_root(Path()))
+    told = {"file": shown_path(target["file"]), "input": {**given, "provenance": origins}}
+    return model.Target(**{**_fields(target), **told})
 
 
 def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:

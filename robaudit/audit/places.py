@@ -14,6 +14,7 @@ from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
+from robaudit.target.discover import DEFAULT_WITH
 
 __all__ = [
     "elsewhere",
@@ -84,7 +85,9 @@ def _shown_word(word: str) -> str:
 def without_machine(value: Any, root: Path) -> Any:
     """A JSON value in which each absolute path is relative to the root, and of files outside of it the name alone."""
     if isinstance(value, str):
-        return repository_path(Path(value), root) if os.path.isabs(value) else value
+        before = f"{DEFAULT_WITH} " if value.startswith(f"{DEFAULT_WITH} ") else ""
+        path = value[len(before) :]
+        return before + repository_path(Path(path), root) if os.path.isabs(path) else value
     if isinstance(value, dict):
         return {key: without_machine(item, root) for key, item in value.items()}
     return [without_machine(item, root) for item in value] if isinstance(value, list | tuple) else value

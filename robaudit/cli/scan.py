@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -306,8 +307,7 @@ def _command(sources: Mapping[str, str]) -> str:
     """The command as it was typed, with the variables of the environment that it took settings from."""
     import os
 
-    used = sorted(
-        origin.removeprefix("environment ") for origin in sources.values() if origin.startswith("environment ")
-    )
-    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in used if name in os.environ]
+    origins = sorted(set(sources.values()))
+    used = [name for name in (origin.removeprefix("environment ") for origin in origins) if name in os.environ]
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in used]
     return " ".join([*variables, shlex.join(["robaudit", *sys.argv[1:]])])

@@ -29,9 +29,7 @@ __all__ = [
 
 NAMED_GATES = 2
 """Gates that the verdict's word names; the list of gates has them all."""
-UPPER_BOUND = (
-    "An upper bound on these samples: a stronger attack can only lower it; the interval covers their drawing alone."
-)
+UPPER_BOUND = "An upper bound for these samples: a stronger attack can only lower it."
 LISTED_ERRORS = 20
 LISTED_CUTS = 3
 

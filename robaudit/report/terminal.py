@@ -88,9 +88,8 @@ def print_report(result: Result, stream: TextIO, samples: bool = False, command:
         text = render_text(result, samples=samples, command=command)
         stream.write(text if encoding.startswith("utf") else ascii_only(text))
     elif not encoding.startswith("utf"):
-        stream.write(
-            ascii_only(render_text(result, width=Console(file=stream).width, samples=samples, command=command))
-        )
+        text = render_text(result, width=Console(file=stream).width, samples=samples, command=command)
+        stream.write(ascii_only(text))
     else:
         _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples, command)
     stream.flush()

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from robaudit.audit.places import find_places, repository_path, shown_command, shown_path, without_machine
+from robaudit.audit.places import elsewhere, find_places, repository_path, shown_command, shown_path, without_machine
 from robaudit.audit.profile import load_profile
 from robaudit.audit.sections.run import Place
 
@@ -111,6 +111,8 @@ def test_what_is_recorded_holds_no_folder_of_the_machine(repository):
         "eps": "8/255",
         "seed": 3,
         "norm": None,
+        "domain": f"default with {repository / 'robaudit.yaml'}",
+        "scale": "default with /secret/robaudit.yaml",
     }
     assert without_machine(value, repository) == {
         "profile": "ci/ours.yaml",
@@ -119,6 +121,8 @@ def test_what_is_recorded_holds_no_folder_of_the_machine(repository):
         "eps": "8/255",
         "seed": 3,
         "norm": None,
+        "domain": "default with robaudit.yaml",
+        "scale": "default with robaudit.yaml",
     }
 
 
@@ -136,3 +140,11 @@ def test_command_lines_tell_paths_likewise(tmp_path, monkeypatch):
     assert shown_command(given) == "robaudit scan a/m.onnx --data=d.npz --profile p.yaml -o 'r 1.json' --eps 8/255"
     for kept in ("robaudit scan m.onnx --gate 'robust_accuracy>=0.3' --mean .5,.5", "scan 'unclosed"):
         assert shown_command(kept) == kept
+
+
+def test_what_a_command_names_elsewhere_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = f"ROBAUDIT_DATA=/x/d.npz robaudit scan '{tmp_path}/a  b.onnx' --profile ../p.yaml -o ./r.json --eps 8/255"
+    assert elsewhere(given) == ("d.npz", "p.yaml")
+    assert elsewhere("robaudit scan m.onnx --data d.npz") == elsewhere("scan 'unclosed") == ()
+    assert shown_command(given).startswith("ROBAUDIT_DATA=d.npz robaudit scan 'a  b.onnx'")

@@ -16,6 +16,7 @@ from robaudit.audit.budget import parse_duration
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.result import Result
 from robaudit.errors import UsageError
+from robaudit.report.facts import run_words
 
 CHECKS = "[clean, determinism, unbounded, evidence]"
 
@@ -85,7 +86,10 @@ def test_a_budget_that_is_over_at_once_leaves_nothing_tried(tmp_path) -> None:
 
 def test_a_budget_that_suffices_is_told_all_the_same(tmp_path) -> None:
     found = session(tmp_path, time.monotonic() + 600)
-    assert (found.run.budget_spent, found.run.complete, found.run.reproducible) == (False, True, False)
+    assert (found.run.budget_spent, found.run.complete, found.run.reproducible) == (False, True, True)
+    assert found.run.time_budget == 600.0
+    assert "not reproducible" not in run_words(found)
+    assert "within its time budget of 10 min 00 s" in run_words(found)
     assert found.verdict.exit_code == 0
 
 
@@ -94,7 +98,7 @@ def test_the_installed_command_ends_in_time(tmp_path) -> None:
     done = scan(asked.model, asked.data, tmp_path / "p.yaml", tmp_path / "run", "--time-budget", "0.01s")
     assert done.returncode == 3, done.stderr
     assert "the time budget was spent" in done.stdout
-    assert "not reproducible, as it had a time budget of 0.0 s" in " ".join(done.stdout.split())
+    assert "not reproducible, as its time budget of 0.0 s was spent" in " ".join(done.stdout.split())
     assert load(tmp_path / "run").run.budget_spent
 
 

@@ -17,7 +17,7 @@ from robaudit.report.words import plain
 CASES = cases()
 READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 OURS = {"h2", "h3", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "blockquote"}
-OURS |= {"details", "summary"}
+OURS |= {"details", "summary", "pre", "code"}
 
 
 class Page(HTMLParser):
@@ -57,6 +57,7 @@ def test_every_kind_of_result_reads_well(name):
     text = render(CASES[name])
     page = Page(READER.render(text))
     assert set(page.tags) <= OURS
+    assert page.tags.count("code") == page.tags.count("pre") == 1
     check_tables(text)
     assert text.index("##") < text.index(escaped(CASES[name].verdict.headline, 1000)) < text.index("|")
     assert plain(CASES[name].verdict.headline, 1000) in page.text
@@ -68,7 +69,9 @@ def test_every_kind_of_result_reads_well(name):
 @given(hostile_results())
 def test_hostile_text_stays_text(result):
     text = render(result)
-    assert set(Page(READER.render(text)).tags) <= OURS
+    tags = Page(READER.render(text)).tags
+    assert set(tags) <= OURS
+    assert tags.count("code") == tags.count("pre") == 1  # the command, whatever it holds
     check_tables(text)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e\ud800-\udfff]", text)
 
