@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer, Request
 from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access, Goal
@@ -233,6 +234,13 @@ class SlotAttack(ABC, Generic[StateT]):
         """
         gradients = self.access in (Access.WHITE_BOX, Access.TRANSFER)
         return {"margin": margin} if gradients else {}
+
+    def most(self, task: Task) -> Cost | None:
+        """Most evaluations of one unit where nothing falls; None: it cannot say, and no estimate of it is given.
+
+        An attack that declares its queries spends no other evaluations, and the engine enforces them.
+        """
+        return None if self.query_budget is None else Cost(queries=self.query_budget)
 
     @abstractmethod
     def init(self, problem: Problem) -> StateT:

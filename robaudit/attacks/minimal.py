@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.hyperplanes import nearest_on_hyperplane
@@ -74,6 +75,10 @@ class MinimalNormAttack(SlotAttack[SearchT]):
         if none_of(polishing):
             return moved
         return select(polishing, _polished(problem, answer, smallest), moved)
+
+    def most(self, task: Task) -> Cost:
+        """A gradient an evaluation."""
+        return Cost.gradients(self.steps)
 
     def done(self, problem: Problem, state: SearchT) -> Tensor:
         """After the last evaluation, or where a success in the ball is enough."""

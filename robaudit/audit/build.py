@@ -76,8 +76,8 @@ def build_result(
         run=model.Run(
             id=run_id,
             seed=request.seed,
-            started=started.isoformat(timespec="seconds"),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            started=started.isoformat(timespec="milliseconds"),
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
             seconds=round(seconds, 3),
             command=shown_command(request.command),
             elsewhere=elsewhere(request.command),

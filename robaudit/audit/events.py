@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from robaudit.attacks.cost import Cost
+
 __all__ = [
     "AttackFinished",
     "AttackStarted",
@@ -36,11 +38,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class PlannedAttack:
-    """An attack of the plan; ``units`` is the most it can need, before samples fall to earlier attacks."""
+    """An attack of the plan.
+
+    Args:
+        id: its name, ``access`` what it may ask.
+        units: the most it can need, before samples fall to earlier attacks.
+        most: evaluations of all of them; None: it cannot say.
+    """
 
     id: str
     access: str
     units: int
+    most: Cost | None = None
 
 
 @dataclass(frozen=True)

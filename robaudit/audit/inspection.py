@@ -225,12 +225,20 @@ class SpeedFacts(_Facts):
 
 
 class CostFacts(_Facts):
-    """What an audit would cost."""
+    """What the attacks of an audit would cost; clean answers, checks and evidence come on top."""
 
     seconds: FiniteFloat
-    """At most, if no sample falls before its attack's last step."""
+    """At most, at the speed measured, if no sample falls before its attack's last step."""
     samples: int
     """Samples of the data that it would draw."""
+    forwards: int = 0
+    """Most forward passes of one sample, over all attacks."""
+    backwards: int = 0
+    """Most backward passes of one sample."""
+    queries: int = 0
+    """Most queries of one sample."""
+    unknown: tuple[str, ...] = ()
+    """Attacks that cannot say what they need: it is in none of the figures."""
     unavailable: dict[str, str] = {}
     """Attacks that could not run, and why."""
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.cost import Cost
+from robaudit.audit.costs import most_of_sample
 from robaudit.audit.inspection import CostFacts, GradientCheck, ParityFacts, SpeedFacts
-from robaudit.audit.plan import plan_attacks
-from robaudit.audit.profile import list_profiles, load_profile
+from robaudit.audit.profile import Profile, list_profiles, load_profile
+from robaudit.audit.threats import plan_fronts
 from robaudit.errors import AuditError
 from robaudit.target.target import Target
-from robaudit.threat.model import Access
 
 __all__ = ["check_gradient", "costs", "parity", "speed"]
 
@@ -148,35 +147,43 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def costs(target: Target, available: int, times: SpeedFacts) -> dict[str, CostFacts]:
-    """An upper bound for each profile: no sample falls before its attack's last step.
+    """An upper bound on the attacks of each profile: no sample falls before its attack's last step.
 
     Args:
         target: measured.
         available: samples of the data.
         times: at the batch size that an audit would take.
     """
-    query = times.judge_ms / 1e3 / times.batch
-    gradient = (times.gradient_ms or 0.0) / 1e3 / times.batch
-    found = {}
-    for name in list_profiles():
-        profile = load_profile(name)
-        plan = plan_attacks(
-            profile,
-            classes=target.num_classes,
-            shape=target.spec.shape,
-            no_gradient=None if target.gradient.available else target.gradient.reason,
-            surrogates=0,
-            no_scores=target.no_scores,
-        )
-        samples = min(profile.data.samples or available, available)
-        ready = [p.attack for p in plan if p.status == "ready"]
-        each = sum(_evaluations(a) * (gradient if a.access is Access.WHITE_BOX else query) for a in ready)
-        missing = {p.key: (p.reason or "").removeprefix("unavailable: ") for p in plan if p.status == "unavailable"}
-        found[name] = CostFacts(seconds=samples * each, samples=samples, unavailable=missing)
-    return found
+    return {name: _cost(load_profile(name), target, available, times) for name in list_profiles()}
 
 
-def _evaluations(attack: SlotAttack[Any]) -> int:
-    """Most evaluations of one sample."""
-    units = attack.unit_restarts * max(attack.unit_targets, 1)
-    return units * (attack.query_budget or int(getattr(attack, "steps", 1)) + 1)
+def _cost(profile: Profile, target: Target, available: int, times: SpeedFacts) -> CostFacts:
+    fronts = plan_fronts(
+        profile,
+        classes=target.num_classes,
+        shape=target.spec.shape,
+        no_gradient=None if target.gradient.available else target.gradient.reason,
+        surrogates=0,
+        no_scores=target.no_scores,
+    )
+    plan = [(front, planned) for front in fronts for planned in front.attacks()]
+    ready = {
+        planned.key: most_of_sample(front, planned, target.num_classes, target.spec.shape)
+        for front, planned in plan
+        if planned.status == "ready"
+    }
+    known = sum((cost for cost in ready.values() if cost is not None), start=Cost())
+    forward, both = times.forward_ms or 0.0, times.gradient_ms or 0.0
+    each = known.forwards * forward + known.backwards * max(both - forward, 0.0) + known.queries * times.judge_ms
+    samples = min(profile.data.samples or available, available)
+    return CostFacts(
+        seconds=samples * each / 1e3 / times.batch,
+        samples=samples,
+        forwards=known.forwards,
+        backwards=known.backwards,
+        queries=known.queries,
+        unknown=tuple(key for key, cost in ready.items() if cost is None),
+        unavailable={
+            p.key: (p.reason or "").removeprefix("unavailable: ") for _, p in plan if p.status == "unavailable"
+        },
+    )

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 
 from robaudit.attacks.base import StartingPool
+from robaudit.attacks.cost import Cost
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
+from robaudit.audit.costs import most_of_unit
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
@@ -143,7 +145,7 @@ class Session:
             store, cascades = self._after_looks(loaded, fronts, engine)
         else:
             cascades = self._cascades(loaded, fronts, store, engine, self.journal)
-            self._attack(fronts, cascades, len(drawn))
+            self._attack(loaded, fronts, cascades, len(drawn))
         if engine.evaluator.halvings:
             self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
         bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
@@ -163,14 +165,17 @@ class Session:
             cascades.append(Cascade(front.plan, threat, *arguments))
         return cascades
 
-    def _attack(self, fronts: list[Front], cascades: list[Cascade], samples: int) -> None:
+    def _attack(self, loaded: Loaded, fronts: list[Front], cascades: list[Cascade], samples: int) -> None:
         """All attacks on the samples of the cascades."""
-        planned = tuple(
-            PlannedAttack(p.key, str(p.attack.access), cascade.most_units(p) * front.times(p))
-            for front, cascade in zip(fronts, cascades, strict=True)
-            for p in front.attacks()
-        )
-        self.observer(Plan(planned, samples))
+        planned = []
+        target = loaded.target
+        for front, cascade in zip(fronts, cascades, strict=True):
+            for p in front.attacks():
+                units = cascade.most_units(p) * front.times(p)
+                cost = most_of_unit(front, p, target.num_classes, target.spec.shape) if units else Cost()
+                most = None if cost is None else cost * units
+                planned.append(PlannedAttack(p.key, str(p.attack.access), units, most))
+        self.observer(Plan(tuple(planned), samples))
         for front, cascade in zip(fronts, cascades, strict=True):
             cascade.run()
             if not self.stop():
@@ -181,7 +186,8 @@ class Session:
         self._answer(loaded, chunk.indices)
         if not self.stop():
             store = SampleStore(loaded.data, restricted(self.journal, chunk.indices))
-            self._attack(fronts, self._cascades(loaded, fronts, store, engine, self.journal), len(chunk.indices))
+            cascades = self._cascades(loaded, fronts, store, engine, self.journal)
+            self._attack(loaded, fronts, cascades, len(chunk.indices))
 
     def _after_looks(self, loaded: Loaded, fronts: list[Front], engine: Engine) -> tuple[SampleStore, list[Cascade]]:
         """The samples of all looks, and cascades that know what fell in them."""

@@ -39,12 +39,13 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool) -> None:
 
 def outline(request: AuditRequest) -> list[str]:
     """What :func:`preview` prints, line by line."""
+    from robaudit.audit.costs import most_of_sample
     from robaudit.audit.facts import assumptions, data_record, target_record
     from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
     from robaudit.audit.threats import plan_fronts
     from robaudit.audit.validate import validate_loaded
-    from robaudit.report.words import plain
+    from robaudit.report.words import evaluations_words, plain
     from robaudit.sequential import design
 
     loaded = load(request)
@@ -79,9 +80,14 @@ def outline(request: AuditRequest) -> list[str]:
     for other in threat.also:
         lines.append(f"         {other.norm}, eps {other.eps}")
     lines.append(f"profile  {plain(profile.name)}, seed {request.seed}")
-    for planned in (planned for front in fronts for planned in front.attacks()):
+    each = "sample and class" if goal.kind == "every" else "sample"
+    for of, planned in ((front, planned) for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
         lines.append(f"  {planned.key:<22}{planned.status}{plain(reason)}   {plain(parameters)}")
+        if planned.status == "ready":
+            cost = most_of_sample(of, planned, target.num_classes, target.spec.shape)
+            words = "unknown" if cost is None else evaluations_words(cost.forwards, cost.backwards, cost.queries)
+            lines.append(f"{'':24}at most, a {each}: {words}")
     lines.append("nothing was attacked (--dry-run)")
     return lines

@@ -23,7 +23,7 @@ from robaudit.engine.rows import Account, over_points
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, still_standing
 from robaudit.threat.model import Access, Goal, ThreatModel
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "unit_budget"]
 
 MAX_POINT_BYTES = 16 * 2**20
 """Most memory of a slot's points in one request."""
@@ -87,7 +87,7 @@ class Engine:
         won = {} if threat.minimal else dict(won or {})  # where a sibling may come nearer, none is released
         self._key = key or attack.id
         self._draws = draws
-        self._budget = _unit_budget(attack, threat)
+        self._budget = unit_budget(attack, threat)
         self._width = self._slots_of(attack)
         pool: Pool | None = None
 
@@ -289,7 +289,7 @@ class Engine:
         return pool.take(keep.to(pool.problem.x.device)) if bool(keep.any()) else None
 
 
-def _unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
+def unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
     """Most queries of a unit: the attack's own, and an equal share of what the threat model allows a sample."""
     budgets = [] if attack.query_budget is None else [attack.query_budget]
     if threat.queries is not None:

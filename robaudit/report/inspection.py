@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from robaudit.audit.inspection import Inspection, OperatorFacts, OutputFacts
-from robaudit.report.words import duration, plain, size
+from robaudit.report.words import duration, evaluations_words, plain, size
 
 __all__ = ["inspection_lines"]
 
@@ -185,7 +185,10 @@ def _speed(found: Inspection) -> list[tuple[str, str]]:
 def _costs(found: Inspection) -> list[tuple[str, str]]:
     rows = []
     for name, cost in (found.costs or {}).items():
-        text = f"at most {duration(cost.seconds)} for {cost.samples} samples if none falls early"
+        text = f"attacks at most {duration(cost.seconds)} for {cost.samples} samples if none falls early"
+        text += f" (a sample: {evaluations_words(cost.forwards, cost.backwards, cost.queries)})"
+        if cost.unknown:
+            text += f", and what these need, which do not say: {', '.join(cost.unknown)}"
         if cost.unavailable:
             text += f"; unavailable: {', '.join(cost.unavailable)}"
         rows.append((name, text))

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from robaudit.attacks.cost import Cost
 from robaudit.audit.events import (
     AttackFinished,
     AttackStarted,
@@ -34,7 +35,7 @@ from robaudit.audit.events import (
     SampleError,
     UnitsFinished,
 )
-from robaudit.report.words import ascii_only, count, duration, plain
+from robaudit.report.words import ascii_only, count, duration, evaluations_words, plain
 
 __all__ = ["LiveProgress", "NoProgress", "PlainProgress", "progress"]
 
@@ -173,7 +174,12 @@ def describe(event: Event, planned: list[str], verbose: bool = False) -> str:
         case Phase():
             return event.name + (f": {event.detail}" if event.detail else "")
         case Plan():
-            return f"plan: {len(event.attacks)} attacks on {event.samples} samples"
+            known = sum((attack.most for attack in event.attacks if attack.most is not None), start=Cost())
+            unknown = [attack.id for attack in event.attacks if attack.most is None]
+            words = evaluations_words(known.forwards, known.backwards, known.queries)
+            told = f", at most {words}" if known != Cost() else ""
+            told += f"; unknown: what {', '.join(unknown)} needs" if unknown else ""
+            return f"plan: {len(event.attacks)} attacks on {event.samples} samples{told}"
         case AttackStarted():
             place = f"[{planned.index(event.id) + 1}/{len(planned)}] " if event.id in planned else ""
             return f"{place}{event.id} ({event.access})"

@@ -15,6 +15,7 @@ __all__ = [
     "ball",
     "count",
     "duration",
+    "evaluations_words",
     "input_words",
     "number",
     "plain",
@@ -73,6 +74,12 @@ def count(number: int) -> str:
         if number >= limit:
             return f"{number / min(limit, 1e3 if unit == 'k' else limit):.1f}{unit}"
     return str(number)
+
+
+def evaluations_words(forwards: int, backwards: int, queries: int) -> str:
+    """Evaluations of a model: ``938 forwards, 938 backwards, 1.2k queries``; those of which there are none left out."""
+    counts = {"forwards": forwards, "backwards": backwards, "queries": queries}
+    return ", ".join(f"{count(number)} {name}" for name, number in counts.items() if number) or "nothing"
 
 
 def duration(seconds: float) -> str:

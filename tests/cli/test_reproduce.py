@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def test_the_command_on_the_terminal_can_be_pasted_anywhere(tmp_path: Path) -> N
     work.mkdir()
     other.mkdir()
     asked = [ROBAUDIT, "scan", str(model), f"--data={data}", "--profile", os.path.relpath(profile, work)]
-    before = datetime.now().astimezone()
+    before = datetime.now().astimezone() - timedelta(milliseconds=1)
     first = run([*asked, "--run-dir", "first", "--no-progress"], work, ROBAUDIT_EPS="3/255", ROBAUDIT_NORM="l2")
     assert first.returncode == 0, first.stderr
     told = first.stdout.split("Reproduce\n")[1].splitlines()[0].strip()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, Stop
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import attack_parameters
 from robaudit.attacks.requests import Gradient, ModelRef, Request
 from robaudit.attacks.whitebox.mi_fgsm import MIFGSM, State
@@ -32,6 +33,10 @@ class TransferMIFGSM(MIFGSM):
     id = "transfer-mi-fgsm"
     access = Access.TRANSFER
     stop = Stop.RUN_ON
+
+    def most(self, task: Task) -> Cost:
+        """A gradient of the surrogates a step, and the one candidate that the target is shown."""
+        return Cost(self.steps, self.steps, 1)
 
     def query(self, problem: Problem, state: State) -> Request:
         """The surrogates' gradient where the slot stands."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
@@ -75,6 +76,10 @@ class _APGD(SlotAttack[State | SparseState]):
     def _schedule(self) -> Schedule:
         """Phases of the search in L1."""
         return Schedule.of(self.steps, self.wide_start)
+
+    def most(self, task: Task) -> Cost:
+        """A gradient a step and one more; in L1 one more of each phase."""
+        return Cost.gradients(self._schedule.answers if task.norm is Norm.L1 else self.steps + 1)
 
     def init(self, problem: Problem) -> State | SparseState:
         """Start on the ball's surface with a step of 2 ε (in L1: of ε)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from robaudit.attacks.aims import least_likely
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
@@ -60,6 +62,11 @@ class BIM(SlotAttack[State]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
+
+    def most(self, task: Task) -> Cost:
+        """A gradient a step and one more."""
+        count = task.eps / self.step_length
+        return Cost.gradients(1 + (self.steps or max(1, math.ceil(min(count + 4, 1.25 * count)))))
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

@@ -79,6 +79,10 @@ class CWL0(PenaltyAttack[Search]):
     learning_rate: Positive = 0.01
     confidence: Margins = (0.0,)
 
+    def descents(self) -> int:
+        """One in each round."""
+        return self.rounds * self.steps
+
     def start(self, problem: Problem) -> Search:
         """At the sample, every feature free."""
         free, c, zero = to_free(problem.x), problem.full(self.first_c), torch.zeros_like(problem.label)

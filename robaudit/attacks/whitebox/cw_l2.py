@@ -76,6 +76,10 @@ class CWL2(PenaltyAttack[Search]):
     abort_early: bool = True
     halvings: Halvings = 10
 
+    def descents(self) -> int:
+        """One for each c."""
+        return self.searches * self.steps
+
     def start(self, problem: Problem) -> Search:
         """At the sample, with the first c."""
         free, c = to_free(problem.x), Constant.fresh(problem, self.first_c)

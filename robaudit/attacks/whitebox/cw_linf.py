@@ -84,6 +84,10 @@ class CWLInf(PenaltyAttack[Search]):
     confidence: Margins = (0.0,)
     halvings: Halvings = 10
 
+    def descents(self) -> int:
+        """One in each round."""
+        return self.rounds * self.steps
+
     def start(self, problem: Problem) -> Search:
         """At the sample, with a threshold that holds everywhere."""
         free, zero = to_free(problem.x, INSET), torch.zeros_like(problem.label)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
@@ -83,6 +84,10 @@ class DAA(SlotAttack[State]):
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         """The loss that was chosen."""
         return {self.loss: loss_named(self.loss)}
+
+    def most(self, task: Task) -> Cost:
+        """A gradient a step and one more."""
+        return Cost.gradients(self.steps + 1)
 
     def init(self, problem: Problem) -> State:
         """A random point of the ball."""

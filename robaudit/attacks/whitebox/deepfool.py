@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.boundaries import Boundary, least_step, nearest_boundary, rivals
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
@@ -92,6 +93,10 @@ class DeepFool(SlotAttack[State]):
     steps: Count = 50
     overshoot: Overshoot = 0.02
     candidates: Count = 10
+
+    def most(self, task: Task) -> Cost:
+        """A forward a step and one more, each with a backward for every candidate."""
+        return Cost(self.steps + 1, (self.steps + 1) * min(self.candidates, task.classes - 1))
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

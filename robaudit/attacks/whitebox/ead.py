@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
@@ -82,6 +83,15 @@ class EAD(PenaltyAttack[Search]):
     confidence: Margins = (0.0,)
     abort_early: bool = False
     halvings: Halvings = 10
+
+    def descents(self) -> int:
+        """One for each c; its last point is looked at too."""
+        return self.searches * (self.steps + 1)
+
+    def most(self, task: Task) -> Cost:
+        """Two forwards to a backward: the point's and the slack point's."""
+        cost = super().most(task)
+        return Cost(cost.forwards * (2 if self.momentum else 1), cost.backwards)
 
     def start(self, problem: Problem) -> Search:
         """At the sample, with the first c."""

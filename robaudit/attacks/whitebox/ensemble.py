@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
@@ -170,6 +171,15 @@ class Ensemble(SlotAttack[State]):
 
     def _table(self, state: State) -> Table:
         return _table(self.ladder, state.aims.shape[1], state.stage.device)
+
+    def most(self, task: Task) -> Cost:
+        """All searches of the ladder, each of its steps and one more."""
+        aims = 1 if task.targeted else min(self.targets, task.classes - 1)
+        searches = sum(
+            rung.times * (min(aims, rung.targets or aims) if rung.loss == "targeted" else 1) * (rung.steps + 1)
+            for rung in self.ladder
+        )
+        return Cost.gradients(searches)
 
     def init(self, problem: Problem) -> State:
         """Begin at the sample, with the likeliest classes for targets."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.boundaries import beyond_rounding, least_step, nearest_boundary, rivals
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
@@ -216,6 +217,10 @@ class FABT(_FAB):
     beta: Fraction = 0.9
     search: Annotated[int, Field(ge=0)] = 3
 
+    def most(self, task: Task) -> Cost:
+        """The start, two forwards and a backward an iteration, and the final search."""
+        return Cost(2 * self.steps + self.search + 1, self.steps)
+
     @property
     def unit_targets(self) -> int:
         """One unit a class."""
@@ -255,6 +260,10 @@ class FAB(_FAB):
     eta: Positive = 1.05
     beta: Fraction = 0.9
     search: Annotated[int, Field(ge=0)] = 3
+
+    def most(self, task: Task) -> Cost:
+        """The start, two forwards and a backward for every candidate an iteration, and the final search."""
+        return Cost(2 * self.steps + self.search + 1, self.steps * min(self.candidates, task.classes - 1))
 
     def classes(self, problem: Problem) -> Tensor:
         """The likeliest besides the label."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robaudit.attacks.aims import least_likely
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.steps import farthest_step
@@ -56,6 +57,10 @@ class FGSM(SlotAttack[State]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
+
+    def most(self, task: Task) -> Cost:
+        """The step, and the point that it leads to."""
+        return Cost.gradients(2)
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""
@@ -123,6 +128,10 @@ class RFGSM(SlotAttack[State]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
+
+    def most(self, task: Task) -> Cost:
+        """The step, and the point that it leads to."""
+        return Cost.gradients(2)
 
     def init(self, problem: Problem) -> State:
         """The random step."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
@@ -110,6 +111,14 @@ class JSMA(SlotAttack[State]):
     def unit_targets(self) -> int:
         """One unit a class."""
         return self.targets
+
+    def most(self, task: Task) -> Cost:
+        """A step moves at least one feature, which turns back nowhere; the map is taken once more than that."""
+        features = max(2, math.floor(self.gamma * task.features))
+        features = features if task.minimal else min(features, math.floor(task.eps))
+        moves = 1 if self.theta == 1 else math.ceil(1 / self.theta) + 1  # rounding may leave a last short one
+        steps = (features + 2) * moves + 1
+        return Cost(steps, steps * (2 if self.saliency == "others" else 1))
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

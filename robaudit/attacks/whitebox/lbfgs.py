@@ -136,6 +136,10 @@ class LBFGS(PenaltyAttack[Search]):
         """The cross-entropy of the target."""
         return cross_entropy
 
+    def descents(self) -> int:
+        """One for each c."""
+        return self.searches * self.steps
+
     def start(self, problem: Problem) -> Search:
         """At the sample, with the first c."""
         zero, x = problem.full(0, torch.float64), problem.x

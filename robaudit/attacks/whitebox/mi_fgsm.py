@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
@@ -57,6 +58,10 @@ class MIFGSM(SlotAttack[State]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
+
+    def most(self, task: Task) -> Cost:
+        """A gradient a step and one more."""
+        return Cost.gradients(self.steps + 1)
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

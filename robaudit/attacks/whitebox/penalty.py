@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.losses import Loss, margin
@@ -187,6 +188,14 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
     def rungs(self) -> tuple[float, ...]:
         """Margins sought, in rising order; any, where the attack has no such parameter."""
         return getattr(self, "confidence", (-math.inf,))
+
+    @abstractmethod
+    def descents(self) -> int:
+        """Most evaluations of the descents of one rung."""
+
+    def most(self, task: Task) -> Cost:
+        """The descents of each rung, and the halvings after them."""
+        return Cost.gradients(len(self.rungs) * (self.descents() + getattr(self, "halvings", 0)))
 
     def objective(self) -> Loss:
         """The loss whose gradient is asked."""

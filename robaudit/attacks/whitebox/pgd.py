@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
@@ -84,6 +85,10 @@ class PGD(SlotAttack[State]):
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
+
+    def most(self, task: Task) -> Cost:
+        """A gradient a step and one more."""
+        return Cost.gradients(self.steps + 1)
 
     def init(self, problem: Problem) -> State:
         """A random point of the ball, or the sample itself."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.boundaries import nearest_boundary, rivals
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer, Jacobian, Request
 from robaudit.attacks.smallest import Smallest
@@ -78,6 +79,10 @@ class SuperDeepFool(SlotAttack[State]):
     overshoot: Overshoot = 0.02
     candidates: Count = 10
     search: Annotated[int, Field(ge=0)] = 10
+
+    def most(self, task: Task) -> Cost:
+        """A forward an evaluation with a backward for every candidate, then the final search without any."""
+        return Cost(self.steps + self.search, self.steps * min(self.candidates, task.classes - 1))
 
     def init(self, problem: Problem) -> State:
         """Start at the sample."""

@@ -1,0 +1,50 @@
+"""The most that planned attacks may cost: what the attacks declare, times their units."""
+
+from __future__ import annotations
+
+import math
+
+from robaudit.attacks.cost import Cost, Task
+from robaudit.audit.plan import Planned
+from robaudit.audit.threats import Front
+from robaudit.engine.engine import unit_budget
+from robaudit.engine.units import plan_units
+from robaudit.threat.arrays import widest
+from robaudit.threat.model import Access, Goal
+
+__all__ = ["most_of_sample", "most_of_unit"]
+
+
+def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:
+    """Most evaluations of a unit, (sample, restart, target), that nothing ends early; None: the attack cannot say.
+
+    Args:
+        front: the threat model that the attack runs against.
+        planned: one of its attacks.
+        classes: of the model.
+        shape: of one sample.
+    """
+    attack, threat = planned.attack, front.threat
+    features = math.prod(shape)
+    searching = planned is front.search  # at radii of its own
+    task = Task(
+        norm=threat.norm,
+        eps=widest(threat.norm, features) if searching else threat.eps,
+        classes=classes,
+        features=features,
+        targeted=threat.goal is Goal.TARGETED,
+        minimal=any(planned is other for other in front.minimal),
+    )
+    cost, budget = attack.most(task), unit_budget(attack, threat)
+    if cost is None:
+        black_box = attack.access in (Access.SCORES, Access.LABELS)
+        return Cost(queries=budget) if black_box and budget is not None else None
+    queries = cost.queries if budget is None or attack.access is Access.TRANSFER else min(cost.queries, budget)
+    return Cost(cost.forwards * planned.eot, cost.backwards * planned.eot, queries)
+
+
+def most_of_sample(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:
+    """The same of a sample (of a goal ``every``: of each of its classes), over all units and repetitions."""
+    cost = most_of_unit(front, planned, classes, shape)
+    units = sum(1 for _ in plan_units(planned.attack, front.threat.goal, [0], classes))
+    return None if cost is None else cost * (units * front.times(planned))
