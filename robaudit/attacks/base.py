@@ -238,9 +238,10 @@ class SlotAttack(ABC, Generic[StateT]):
     def most(self, task: Task) -> Cost | None:
         """Most evaluations of one unit where nothing falls; None: it cannot say, and no estimate of it is given.
 
-        An attack that declares its queries spends no other evaluations, and the engine enforces them.
+        A black-box attack can if it declares its queries, which the engine enforces.
         """
-        return None if self.query_budget is None else Cost(queries=self.query_budget)
+        black_box = self.access in (Access.SCORES, Access.LABELS)
+        return Cost(queries=self.query_budget) if black_box and self.query_budget is not None else None
 
     @abstractmethod
     def init(self, problem: Problem) -> StateT:

@@ -69,6 +69,11 @@ def test_a_plain_file(tmp_path):
     assert all(s.judge_ms > 0 and s.gradient_ratio for s in found.speed)
     assert found.costs is not None
     assert {"quick", "standard"} <= found.costs.keys()
+    quick = found.costs["quick"]
+    assert quick.forwards >= quick.backwards > 500  # the ladder of the ensemble, not one search of it
+    assert quick.queries > 0
+    assert quick.unknown == ()
+    assert quick.seconds > 0
     assert found.safety.code == "none: the file is data"
     told = text(found)
     for words in ("100.0% of 4 nodes", "Gemm-17 x 2", "yes, exact", "twin and file agree on 100.0% of 8", "batch 1"):

@@ -3,6 +3,7 @@ import pickle
 
 import pytest
 
+from robaudit.attacks.cost import Cost
 from robaudit.audit.events import (
     AttackFinished,
     AttackStarted,
@@ -20,7 +21,7 @@ from robaudit.report.progress import LiveProgress, NoProgress, PlainProgress, pr
 
 EVENTS = [
     Phase("loading", "model.onnx"),
-    Plan((PlannedAttack("pgd", "white-box", 100), PlannedAttack("square", "scores", 50)), 100),
+    Plan((PlannedAttack("pgd", "white-box", 100, Cost.gradients(4100)), PlannedAttack("square", "scores", 50)), 100),
     AttackStarted("pgd", 100, "white-box"),
     UnitsFinished("pgd", 0, 100, 0, 0),
     UnitsFinished("pgd", 40, 100, 7, 0),
@@ -66,7 +67,7 @@ def test_plain_lines():
             show(event)
     assert stream.getvalue().splitlines() == [
         "loading: model.onnx",
-        "plan: 2 attacks on 100 samples",
+        "plan: 2 attacks on 100 samples, at most 4100 forwards, 4100 backwards; unknown: what square needs",
         "[1/2] pgd (white-box)",
         "  pgd: 0 of 100 units, 0 broken",
         "  pgd: 40 of 100 units, 7 broken, about 22 s left",
