@@ -13,6 +13,7 @@ import typer
 from robaudit import __version__
 from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan
 from robaudit.errors import RobauditError
+from robaudit.report.nearest import adapt
 
 __all__ = ["app", "main"]
 
@@ -71,6 +72,7 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: what is written there is for nobody
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
+    adapt(sys.stdout, sys.stderr)
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

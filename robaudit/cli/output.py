@@ -42,12 +42,10 @@ def for_a_reader() -> Iterator[None]:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Lines, in ASCII where stdout takes no more."""
-    from robaudit.report.words import ascii_only
+    """Lines, each character that stdout does not take as the nearest that it does."""
+    from robaudit.report.nearest import fitted
 
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    text = "".join(f"{line.rstrip()}\n" for line in lines)
-    sys.stdout.write(text if encoding.startswith("utf") else ascii_only(text))
+    sys.stdout.write(fitted("".join(f"{line.rstrip()}\n" for line in lines), getattr(sys.stdout, "encoding", None)))
 
 
 def write_json(content: Any) -> None:

@@ -35,7 +35,8 @@ from robaudit.audit.events import (
     SampleError,
     UnitsFinished,
 )
-from robaudit.report.words import ascii_only, count, duration, evaluations_words, plain
+from robaudit.report.nearest import fitted
+from robaudit.report.words import count, duration, evaluations_words, plain
 
 __all__ = ["LiveProgress", "NoProgress", "PlainProgress", "progress"]
 
@@ -77,8 +78,7 @@ class NoProgress:
 
     def _line(self, text: str) -> None:
         line = text[: len(text) - len(text.lstrip(" "))] + plain(text)
-        encoding = (getattr(self._stream, "encoding", None) or "utf-8").lower()
-        self._stream.write((line if encoding.startswith("utf") else ascii_only(line)) + "\n")
+        self._stream.write(fitted(line, getattr(self._stream, "encoding", None)) + "\n")
         self._stream.flush()
 
 

@@ -31,10 +31,10 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
+from robaudit.report.nearest import fitted
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     as_typed,
-    ascii_only,
     input_words,
     plain,
     rate_words,
@@ -85,11 +85,10 @@ def print_report(result: Result, stream: TextIO, samples: bool = False, command:
     """
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
     if not stream.isatty():
-        text = render_text(result, samples=samples, command=command)
-        stream.write(text if encoding.startswith("utf") else ascii_only(text))
+        stream.write(fitted(render_text(result, samples=samples, command=command), stream.encoding))
     elif not encoding.startswith("utf"):
         text = render_text(result, width=Console(file=stream).width, samples=samples, command=command)
-        stream.write(ascii_only(text))
+        stream.write(fitted(text, stream.encoding))
     else:
         _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples, command)
     stream.flush()

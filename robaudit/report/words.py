@@ -11,7 +11,6 @@ from robaudit.audit.verdict import percent as rate_words
 
 __all__ = [
     "as_typed",
-    "ascii_only",
     "ball",
     "count",
     "duration",
@@ -27,9 +26,6 @@ __all__ = [
 ]
 
 UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-ASCII = str.maketrans(
-    {"∞": "inf", "≤": "<=", "≥": ">=", "–": "-", "—": "-", "…": "...", "×": "x", "ε": "eps", "’": "'"}
-)
 
 ACCESS_WORDS: dict[Access, str] = {
     "white-box": "the file itself, with gradients (white box)",
@@ -49,11 +45,6 @@ def plain(text: object, limit: int = 500) -> str:
 def as_typed(command: str) -> str:
     """A command as it can be pasted: blanks as they are, and no control, direction or invisible character."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in command)
-
-
-def ascii_only(text: str) -> str:
-    """Text for a terminal that takes ASCII alone."""
-    return text.translate(ASCII).encode("ascii", "replace").decode()
 
 
 def number(value: float) -> str:

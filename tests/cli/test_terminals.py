@@ -267,3 +267,24 @@ def test_the_completion_script_can_be_shown() -> None:
     done = run("--show-completion", "bash")
     assert done.returncode == 0, done.stderr
     assert b"_ROBAUDIT_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    "command",
+    [("report",), ("gate",), ("explain", "loss"), ("inspect", "Straße-ε≤∞.onnx"), ("scan", "--dry-run", "模型.onnx")],
+    ids=" ".join,
+)
+def test_every_command_prints_in_a_console_of_few_characters(folder, command, encoding) -> None:
+    arguments = (*command, folder) if command[0] in ("report", "gate") else command
+    done = run(*arguments, PYTHONIOENCODING=encoding)
+    out, err = (text.decode(encoding) for text in (done.stdout, done.stderr))
+    assert "Traceback" not in err
+    assert "UnicodeEncodeError" not in err
+    assert (done.returncode == 2) == (command[0] in ("inspect", "scan"))
+    if command[0] == "report":
+        assert "Linf <=" in out
+    if command[0] == "inspect":
+        assert ("Straße-" if encoding == "cp1252" else "Strasse-") + "eps<=inf.onnx" in err
+    if command[0] == "scan":
+        assert "\\u6a21\\u578b.onnx" in err

@@ -8,8 +8,8 @@ from results import make_result
 from robaudit.audit.curve import build_curve
 from robaudit.audit.result import Result
 from robaudit.audit.verdict import conclude
+from robaudit.report.nearest import fitted
 from robaudit.report.terminal import render_text
-from robaudit.report.words import ascii_only
 
 EPS = 8 / 255
 
@@ -58,7 +58,7 @@ def test_no_line_is_wider_than_the_terminal(result: Result, width: int) -> None:
 
 def test_plain_characters_alone_carry_the_drawing(result: Result) -> None:
     text = "\n".join(lines(render_text(result)))
-    assert ascii_only(text).replace("inf", "∞", 1) == text.replace("L∞", "L∞", 1)
+    assert fitted(text, "ascii").replace("inf", "∞", 1) == text.replace("L∞", "L∞", 1)
     assert "\x1b" not in text
     assert "\x1b[" in render_text(result, color=True).split("at every eps")[1]
 
