@@ -76,7 +76,7 @@ def _first_line(cls: type) -> str:
 
 def _rule(rule: Rule) -> None:
     from robaudit.report.rules import CHECK_RULES
-    from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
+    from robaudit.report.taxonomy import ATLAS, DISCLAIMER, MITIGATIONS, TAXONOMIES, taxonomy_of
 
     typer.echo(f"{rule.id}: {rule.name}, rule of SARIF and JUnit reports; level {rule.level}\n\n{rule.title}")
     typer.echo(f"\nWhy it matters: {rule.why}\n\nWhat to do: {rule.action}")
@@ -88,4 +88,8 @@ def _rule(rule: Rule) -> None:
         for taxon in rule.taxa:
             place, position = taxonomy_of(taxon)
             entry, taxonomy = TAXONOMIES[place].taxa[position], TAXONOMIES[place]
-            typer.echo(f"  {taxonomy.name} {taxonomy.version}: {entry.id} {entry.title}\n    {entry.url}")
+            typer.echo(f"  {taxonomy.name} {taxonomy.version}: {entry.words}\n    {entry.url}")
+    if rule.id in ("RA010", "RA011"):
+        typer.echo(f"\nMitigations that MITRE ATLAS {ATLAS} names; whether one holds is for the next audit to show.")
+        for entry in MITIGATIONS:
+            typer.echo(f"  {entry.words}\n    {entry.url}")

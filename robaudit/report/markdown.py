@@ -271,7 +271,7 @@ def _catalogues(result: Result) -> str:
     """Entries of catalogues that the attacks which ran bear on."""
     ran = [attack.access for attack in result.attacks if attack.status in ("done", "partial")]
     ids = {taxon for access in ran for taxon in taxa_of_access(access)}
-    ids |= {"AML.T0015", "AML.T0042", "NISTAML.022", "ML01:2023", "CWE-1039"} if ran else set()
+    ids |= {"AML.T0015", "AML.T0042", "NISTAML.022", "ML01:2023", "CWE-1039", "Article 15"} if ran else set()
     told = []
     for taxonomy in TAXONOMIES:
         entries = [taxon.id for taxon in taxonomy.taxa if taxon.id in ids]

@@ -9,7 +9,7 @@ __all__ = ["CHECK_RULES", "RULES", "Level", "Rule", "check_rule"]
 
 Level: TypeAlias = Literal["error", "warning", "note"]
 
-EVASION = ("AML.T0015", "NISTAML.022", "ML01:2023", "CWE-1039")
+EVASION = ("AML.T0015", "NISTAML.022", "ML01:2023", "CWE-1039", "Article 15")
 """Entries of catalogues (``taxonomy.py``) that evasion is evidence toward."""
 
 

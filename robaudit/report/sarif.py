@@ -138,7 +138,7 @@ def _taxonomies() -> list[dict[str, Any]]:
             "isComprehensive": False,
             "contents": ["nonLocalizedData"],
             "taxa": [
-                {"id": taxon.id, "name": taxon.title, "shortDescription": {"text": taxon.title}, "helpUri": taxon.url}
+                {"id": taxon.id, "name": taxon.title, "shortDescription": {"text": taxon.words}, "helpUri": taxon.url}
                 for taxon in taxonomy.taxa
             ],
         }

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from robaudit.checks.registry import check_classes
 from robaudit.cli.main import app
 from robaudit.report.rules import CHECK_RULES, RULES
-from robaudit.report.taxonomy import TAXONOMIES, taxa_of_access, taxonomy_of
+from robaudit.report.taxonomy import MITIGATIONS, TAXONOMIES, taxa_of_access, taxonomy_of
 
 USED = {
     "RA001": "GateFailed",
@@ -78,3 +78,27 @@ def test_explain_lists_the_rules_and_names_that_of_a_check():
     listed = CliRunner().invoke(app, ["explain"])
     assert all(f"{rule.id}" in listed.output and rule.title in listed.output for rule in RULES.values())
     assert "rule RA107" in CliRunner().invoke(app, ["explain", "unbounded"]).output
+
+
+def test_catalogues_are_those_of_their_stated_versions():
+    versions = {taxonomy.name: taxonomy.version for taxonomy in TAXONOMIES}
+    assert versions["MITRE ATLAS"] == "2026.09"
+    assert versions["NIST AI 100-2"] == "e2025"
+    assert "2026/1744" in versions["EU AI Act"]
+    assert {entry.id: (entry.title, entry.formerly) for entry in MITIGATIONS} == {
+        "AML.M0003": ("Predictive AI Model Hardening", ("Model Hardening",)),
+        "AML.M0006": ("Predictive AI Ensembles", ("Use Ensemble Methods",)),
+        "AML.M0010": ("Predictive AI Input Restoration", ("Input Restoration",)),
+        "AML.M0015": ("Predictive AI Adversarial Input Detection", ("Adversarial Input Detection",)),
+    }
+    place, position = taxonomy_of("Article 15")
+    told = TAXONOMIES[place].taxa[position].words
+    assert "2 December 2027 for those of Annex III" in told
+
+
+def test_explain_tells_old_titles_and_mitigations():
+    told = CliRunner().invoke(app, ["explain", "RA010"]).output
+    assert "MITRE ATLAS 2026.09: AML.T0015 Evade AI Model (formerly Evade ML Model)" in told
+    assert "AML.M0003 Predictive AI Model Hardening (formerly Model Hardening)" in told
+    assert "no claim about compliance" in told
+    assert "AML.M0003" not in CliRunner().invoke(app, ["explain", "RA101"]).output
