@@ -53,11 +53,11 @@ class Folder:
         """What was skipped, in sentences."""
         notes = []
         if self.skipped:
-            notes.append(f"{self.skipped_words()}, which cannot be read as images here, were skipped")
+            notes.append(f"files skipped because they cannot be read as images: {self.skipped_words()}")
         if self.broken:
             more = ", ..." if len(self.broken) > LISTED else ""
             names = ", ".join(self.broken[:LISTED]) + more
-            notes.append(f"{len(self.broken)} links or folders that cannot be followed were skipped ({names})")
+            notes.append(f"links and folders skipped because they lead nowhere, or back: {names}")
         return notes
 
     def skipped_words(self) -> str:
@@ -65,7 +65,7 @@ class Folder:
         most = self.skipped.most_common()
         named = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in most[:LISTED])
         more = f", {sum(count for _, count in most[LISTED:])} others" if len(most) > LISTED else ""
-        return f"{self.skipped.total()} files ({named}{more})"
+        return f"{named}{more}"
 
     def check_splits(self, declared: Sequence[str] | None) -> None:
         """Refuse subfolders that are parts of a data set and no classes.

@@ -30,6 +30,10 @@ NAMED = 8
 """Folders named in a note."""
 ORIENTATION = 0x0112
 """EXIF tag; 5 to 8 mean that width and height are swapped."""
+PHOTOMETRIC = 262
+"""TIFF tag; 0 means that white is 0."""
+SIXTEEN = ("PNG", "PPM", "JPEG2000")
+"""Formats whose mode I is 16 bits without a sign."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MOST_PIXELS = 2**26
 """Of an image after resizing and before the crop."""
@@ -66,7 +70,8 @@ class ImageDataset(Dataset):
         """
         try:
             with self._files[index].open("rb") as file, _opened(file) as opened:
-                image = _converted(ImageOps.exif_transpose(opened), MODES[self._shape[0]])
+                deep = _deep(opened)
+                image = _converted(ImageOps.exif_transpose(opened), MODES[self._shape[0]], deep)
                 image = _cut(image, self._shape[1], self._shape[2], self._crop, self._filter)
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
@@ -91,15 +96,29 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
             yield image
 
 
-def _converted(image: Image.Image, mode: str) -> Image.Image:
-    """In 8 bits a channel. Pillow clips 16 bits; here they are scaled."""
-    if image.mode.startswith("I"):
+def _deep(image: Image.Image) -> tuple[int, int] | None:
+    """Black and white of an image of 16 bits, which Pillow does not put in order; None for other images.
+
+    Raises:
+        ValueError: nothing says which value is white.
+    """
+    if image.mode == "F":
+        raise ValueError("its grey values are floating-point numbers of unknown range")
+    if not image.mode.startswith("I"):
+        return None
+    if image.mode == "I" and image.format not in SIXTEEN:
+        raise ValueError("its grey values are signed or have 32 bits, in an unknown range")
+    tags = getattr(image, "tag_v2", {})
+    return (65535, 0) if tags.get(PHOTOMETRIC) == 0 else (0, 65535)
+
+
+def _converted(image: Image.Image, mode: str, deep: tuple[int, int] | None) -> Image.Image:
+    """In 8 bits a channel. Pillow clips 16 bits; here they are scaled from black to white."""
+    if deep is not None:
         values = np.asarray(image).astype(np.int64)
         if values.size and not 0 <= values.min() <= values.max() < 2**16:
             raise ValueError("its grey values need more than 16 bits")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("its grey values are floating-point numbers of unknown range")
+        image = Image.fromarray(((abs(values - deep[0]) + 128) // 257).astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -172,7 +191,7 @@ def open_folder(
     elif label_column is not None:
         raise UsageError(f"--label-column {label_column} is for tables and CSV files of labels; give --labels FILE.csv")
     if not files:
-        what = f" (it holds {found.skipped_words()})" if found.skipped else ""
+        what = f" (but {found.skipped_words()})" if found.skipped else ""
         raise UsageError(f"{folder} holds no images that can be read here{what}")
     if labelled and resolved is None:
         resolved = _folder_labels(found, class_names, num_classes, notes)
