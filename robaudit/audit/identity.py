@@ -12,6 +12,7 @@ from robaudit import __version__
 from robaudit.audit.child import in_child
 from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
+from robaudit.data.folder import walk
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 
 __all__ = ["digest_of", "run_id_of", "sha256_file"]
@@ -84,10 +85,15 @@ def _model_digest(request: AuditRequest, path: Path) -> Any:
 
 
 def _data_digest(path: Path | None) -> str | None:
-    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow)."""
+    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow).
+
+    Links are followed as the data's reader follows them.
+    """
     if path is None:
         return None
     if path.is_file():
         return sha256_file(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    return digest_of([[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    found = walk(path) if path.is_dir() else None
+    files = [] if found is None else sorted(found.files + found.others)
+    folders = [] if found is None else found.classes
+    return digest_of([folders, [[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]])

@@ -237,6 +237,11 @@ def _data(
             return noise_dataset(spec.shape), "model"
         return bundled_dataset(spec.shape), "model"
     classes = list(request.classes) if request.classes else target.class_names
+    if request.classes and len(request.classes) != target.num_classes:
+        hint = "; does a background class come first?" if len(request.classes) + 1 == target.num_classes else ""
+        raise UsageError(
+            f"{len(request.classes)} class names were given and the model has {target.num_classes} classes{hint}"
+        )
     data = open_dataset(
         request.data,
         shape=spec.shape,

@@ -108,7 +108,7 @@ def survey(request: AuditRequest) -> Inspection:
         gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
-        notes=tuple(target.notes),
+        notes=(*target.notes, *([] if request.data is None else loaded.data.notes)),
         unmeasured=unmeasured,
     )
 

@@ -118,11 +118,17 @@ def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _classes(value: Any) -> tuple[str, ...] | None:
+    from robaudit.data.delimited import decode
     from robaudit.errors import UsageError
+    from robaudit.target.class_names import names_in
 
     if value is None or not isinstance(value, str):
         return value if value is None else tuple(value)
+    path = Path(value)
     try:
-        return tuple(line.strip() for line in Path(value).read_text("utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode(path.read_bytes(), path)[0]
+    except OSError as error:
         raise UsageError(f"the class names in {value} cannot be read: {error}") from error
+    if not (names := names_in(text)):
+        raise UsageError(f"{value} holds no class names; write one a line, in the order of the model's outputs")
+    return tuple(names)

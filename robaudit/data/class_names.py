@@ -18,8 +18,15 @@ def clean(text: str) -> str:
     return composed(text).strip()
 
 
+def _folded(text: str) -> str:
+    return " ".join(clean(text).casefold().replace("_", " ").split())
+
+
 class Lookup:
-    """Declared names by their composed form, else by their number, else in any case if that is unique."""
+    """Declared names by their composed form, else by their number, else in any case if that is unique.
+
+    Spaces may be underscores then, and of synonyms such as ``tench, Tinca tinca`` the first will do.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.exact: dict[str, list[int]] = {}
@@ -27,7 +34,8 @@ class Lookup:
         self.folded: dict[str, list[int]] = {}
         for place, name in enumerate(names):
             self.exact.setdefault(clean(name), []).append(place)
-            self.folded.setdefault(clean(name).casefold(), []).append(place)
+            for key in dict.fromkeys((_folded(name), _folded(name.partition(",")[0]))):
+                self.folded.setdefault(key, []).append(place)
             if (value := whole(name)) is not None:
                 self.number.setdefault(value, []).append(place)
 
@@ -37,7 +45,7 @@ class Lookup:
             return self.exact[name]
         if value is not None and value in self.number:
             return self.number[value]
-        places = self.folded.get(name.casefold(), [])
+        places = self.folded.get(_folded(name), [])
         return places if len(places) == 1 else []
 
     def times(self, text: str) -> int:

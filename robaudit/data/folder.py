@@ -34,13 +34,15 @@ class Folder:
         path: of it.
         files: images, in the order of their names.
         classes: subfolders as they are named on disk, those without an image too.
-        skipped: number of files of each suffix that cannot be read.
+        others: files that cannot be read as images, and are not hidden.
+        skipped: number of files of each suffix among them, without those that are known to be no images.
         broken: links that lead nowhere or back, and folders that cannot be entered.
     """
 
     path: Path
     files: list[Path] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
@@ -52,7 +54,7 @@ class Folder:
     def notes(self) -> list[str]:
         """What was skipped, in sentences."""
         notes = []
-        if self.skipped:
+        if self.skipped.total():
             notes.append(f"files skipped because they cannot be read as images: {self.skipped_words()}")
         if self.broken:
             more = ", ..." if len(self.broken) > LISTED else ""
@@ -62,7 +64,7 @@ class Folder:
 
     def skipped_words(self) -> str:
         """How many files of which suffixes are no images."""
-        most = self.skipped.most_common()
+        most = [(suffix, count) for suffix, count in self.skipped.most_common() if count]
         named = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in most[:LISTED])
         more = f", {sum(count for _, count in most[LISTED:])} others" if len(most) > LISTED else ""
         return f"{named}{more}"
@@ -121,8 +123,9 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
                 found.broken.append(relative(file, folder))
             elif file.suffix.lower() in suffixes:
                 found.files.append(file)
-            elif file.resolve() not in known:
-                found.skipped[file.suffix.lower()] += 1
+            else:
+                found.others.append(file)
+                found.skipped[file.suffix.lower()] += file.resolve() not in known
     found.files.sort(key=lambda path: relative(path, folder).split("/"))
     return found
 

@@ -191,7 +191,7 @@ def open_folder(
     elif label_column is not None:
         raise UsageError(f"--label-column {label_column} is for tables and CSV files of labels; give --labels FILE.csv")
     if not files:
-        what = f" (but {found.skipped_words()})" if found.skipped else ""
+        what = f" (but {found.skipped_words()})" if found.skipped.total() else ""
         raise UsageError(f"{folder} holds no images that can be read here{what}")
     if labelled and resolved is None:
         resolved = _folder_labels(found, class_names, num_classes, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from robaudit.suggest import did_you_mean
 __all__ = ["Labels", "resolve_labels"]
 
 SORTED = "sorted, assumed"
+SYNSET = re.compile(r"n\d{8}")
+"""A WordNet number, in whose order ImageNet's classes stand whatever they are called."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,11 @@ def resolve_labels(
         if assumed is not None:
             names = names or assumed
             notes = [f"the labels {', '.join(assumed)} were taken as the classes in this order, which is assumed"]
-    elif declared is not None:
+    elif declared is not None and (found or not all(map(SYNSET.fullmatch, known)) or len(known) != num_classes):
         order, reasons = "declared", _undeclared(given, found, declared, where)
     else:
         found = _sorted({clean(text): text for text in texts if text}, given, empty or (), num_classes, where)
-        order, names = SORTED, sorted(found, key=found.__getitem__)
+        order, names = SORTED, names or sorted(found, key=found.__getitem__)
         notes = ["class numbers follow the sorted class names, which is assumed"]
     index = np.full(len(texts), -1, dtype=np.int64)
     for i, name in given.items():
