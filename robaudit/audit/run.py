@@ -15,6 +15,7 @@ from robaudit.audit.compare import with_comparison
 from robaudit.audit.events import Observer
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
+from robaudit.audit.places import elsewhere, shown_command
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
@@ -60,7 +61,8 @@ def run_audit(
     folder, run_id = folder_of(request, folder)
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
     with claimed(folder, run_id, fresh=fresh, kept=kept):
-        result = _finished(folder, run_id, warn) or _audit(request, folder, run_id, observer)
+        finished = _finished(folder, run_id, warn)
+        result = _audit(request, folder, run_id, observer) if finished is None else _shown_again(finished, request)
         # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
         decided = partial(
             conclude,
@@ -120,6 +122,13 @@ def _began(journal: Journal) -> datetime | None:
     told = [spent["began"] for spent in journal.of("spent") if "began" in spent]
     moments = [*told, *(session["started"] for session in journal.of("session"))]
     return min(map(datetime.fromisoformat, moments), default=None)
+
+
+def _shown_again(result: Result, request: AuditRequest) -> Result:
+    """A finished audit under the command that asks for it now: the one that made it may write other files."""
+    typed = {"command": shown_command(request.command), "elsewhere": elsewhere(request.command)}
+    changes = {**typed, "shown_again": datetime.now(UTC).isoformat()}
+    return result.model_copy(update={"run": result.run.model_copy(update=changes)})
 
 
 def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result | None:

@@ -233,8 +233,23 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
     return f"Incomplete audit; so far {claim}." if incomplete else f"{claim[0].upper()}{claim[1:]}."
 
 
+def _after_failure(gates: Sequence[Gate]) -> list[str]:
+    """What to do about gates on the model that failed."""
+    failed = [gate for gate in gates if gate.status == "fail" and counts(gate) and not is_procedural(gate.metric)]
+    clean = [gate.metric.rpartition(".")[2] in ("clean_accuracy", "clean_regression") for gate in failed]
+    steps = []
+    if any(clean):
+        steps.append(
+            "the model answers too few unperturbed samples rightly, whatever the attacks do: look at the labels and "
+            "the order of the classes, then at the model"
+        )
+    if not all(clean):
+        steps.append("look at the adversarial examples in the evidence, then harden the model and audit it again")
+    return steps
+
+
 def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
-    steps: list[str] = []
+    steps = _after_failure(gates)
     if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
         steps.append("run the same command again: it goes on from the journal")
     steps += [CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS]
@@ -269,8 +284,6 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     unsettled = any(gate.status == "inconclusive" and gate.samples_needed is None for gate in gates)
     if unsettled:
         steps.append("the estimate lies on a gate's bound: no sample size decides it, move the bound")
-    if any(gate.status == "fail" and not is_procedural(gate.metric) for gate in gates):
-        steps.append("look at the adversarial examples in the evidence, then harden the model and audit it again")
     if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
         steps.append("set a gate of your own, such as --min-robust, to use this in CI")
     return steps

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robaudit.audit.run import run_audit
 from robaudit.audit.rundir import command_of
 from robaudit.cli.output import for_a_reader, write_json, write_lines
-from robaudit.report.facts import verdict_line
+from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
 from robaudit.report.render import write_report
 from robaudit.report.terminal import print_report
@@ -64,6 +64,9 @@ def audit_and_report(
             fail_on=settings.fail_on,
             warn=_warn,
         )
+    if result.run.shown_again is not None and not quiet:
+        when = day_words(result.run.finished)
+        sys.stderr.write(f"this audit was finished on {when} and is shown again; --fresh audits anew\n")
     try:
         with for_a_reader():
             if as_json:

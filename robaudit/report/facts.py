@@ -11,6 +11,7 @@ __all__ = [
     "UPPER_BOUND",
     "applied_attacks",
     "attack_notes",
+    "day_words",
     "drawn_words",
     "error_lines",
     "evidence_words",
@@ -190,10 +191,18 @@ def where_words(result: Result) -> str:
     return f"{where} Outside of it lay {names}: put the path in place of each name."
 
 
+def day_words(moment: str) -> str:
+    """Day and minute of an ISO 8601 time, as it was told."""
+    day, _, time = moment.partition("T")
+    return f"{day} {time[:5]}{' UTC' if time.endswith(('+00:00', 'Z')) else ''}".strip()
+
+
 def run_words(result: Result) -> str:
     """The run's id, time, and whether it can be reproduced."""
     run = result.run
     resumed = ", resumed from the journal" if run.resumed else ""
+    if run.shown_again is not None:
+        resumed += f", finished on {day_words(run.finished)} and shown again: nothing was computed anew"
     promise = "" if run.reproducible else "; not reproducible"
     if run.time_budget is not None:
         budget = f"its time budget of {duration(run.time_budget)}"

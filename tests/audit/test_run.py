@@ -206,6 +206,12 @@ def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Pat
     assert again.returncode == 0, again.stderr
     assert (whole / "journal.jsonl").read_bytes() == before
     assert outcome(load(whole)) == json_outcome(tmp_path / "r.json")
+    shown = load(whole)
+    day = shown.run.finished[:10]
+    assert f"this audit was finished on {day} " in again.stderr
+    assert f"finished on {day} " in " ".join(again.stdout.split())
+    assert shown.run.shown_again is not None
+    assert shown.run.command.endswith("r.json"), "the command that was typed, not the one that made it"
     gated = scan(*case.command(whole, "--min-robust", "0.99"))  # a gate is no part of what was computed
     assert gated.returncode in (1, 4)
     assert (whole / "journal.jsonl").read_bytes() == before

@@ -172,3 +172,28 @@ def test_where_no_attack_serves_the_next_step_says_how_to_find_some():
     told = " ".join(conclude(make_result(attacks=(skipped,)), []).verdict.next_steps)
     assert "--profile union" in told
     assert "--profile union" not in " ".join(conclude(make_result(attacks=(skipped, GONE[0])), []).verdict.next_steps)
+
+
+@pytest.mark.parametrize(
+    ("k", "gates", "first"),
+    [
+        (
+            20,
+            [GateSpec(metric="robust_accuracy", min=0.4), GateSpec(metric="clean_accuracy", min=0.95)],
+            "look at the adv",
+        ),
+        (
+            60,
+            [GateSpec(metric="clean_accuracy", min=0.999), GateSpec(metric="robust_accuracy", min=0.6)],
+            "the model answers",
+        ),
+    ],
+)
+def test_after_a_failure_the_first_step_is_about_it(k, gates, first):
+    verdict = conclude(make_result(k=k), gates).verdict
+    assert verdict.status == "failed"
+    assert verdict.next_steps[0].startswith(first)
+
+
+def test_a_gate_that_an_exception_covers_asks_for_nothing():
+    assert not any("harden" in step for step in conclude(make_result(k=20), [IGNORED, CLEAN_GATE]).verdict.next_steps)

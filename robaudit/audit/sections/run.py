@@ -41,13 +41,16 @@ class Run(Record):
     seconds: FiniteFloat
     """Wall time spent, over all sessions of a resumed run."""
     command: str
-    """Command that reproduces the run in the folder where it ran; paths that lie outside of it are cut to names."""
+    """Command that reproduces the run in the folder where it ran, as it was typed; of an audit that is shown again the
+    one that showed it. Paths that lie outside of the folder are cut to names."""
     elsewhere: tuple[str, ...] = ()
     """Names in the command that stand for files outside of that folder: put their paths in their place."""
     batch_size: int | Literal["auto"]
     """Batch size asked for; the outcome does not depend on it."""
     resumed: bool = False
     """Whether a part came from the journal of an earlier, unfinished session."""
+    shown_again: str | None = None
+    """When this finished audit was shown again, with nothing computed anew, ISO 8601 with time zone; else null."""
     complete: bool = True
     """Whether everything planned was carried out."""
     interrupted: bool = False
