@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
-from robaudit.errors import UsageError, reason
+from robaudit.errors import UsageError
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.inputs import choose_input
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_declared import declared_input
-from robaudit.target.onnx_runtime import ask, file_values, start, too_new
+from robaudit.target.onnx_runtime import ask, file_values, start, unsupported
 from robaudit.target.onnx_source import read_onnx
 from robaudit.target.rows import read_rows
 from robaudit.target.wiring import Wiring
@@ -46,11 +46,11 @@ def onnx_judge(
             custom_ops=request.custom_ops,
         )
     except Exception as error:  # the runtime raises its own types
-        raise UsageError(f"ONNX Runtime cannot load {path}: {too_new(error) or reason(error)}") from error
+        raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error
     provider = session.get_providers()[0]
     if request.device != "cpu" and provider == "CPUExecutionProvider":
         raise UsageError("--device cuda: ONNX Runtime finds no GPU that it can use here")
-    inputs = [declared_input(given) for given in session.get_inputs()]
+    inputs = [declared_input(given, source.model) for given in session.get_inputs()]
     names = [given.name for given in inputs]
     fixed = dict(result.target.fixed_inputs)
     if not same:
@@ -68,7 +68,7 @@ def onnx_judge(
     role = "labels" if result.target.head == "labels" else "scores"
     values = _values(Wiring(source.model), outputs[0], role, reading.label)
     width = (attacked.shape or (None,))[0] or 1
-    dtype = np.dtype(attacked.dtype)
+    dtype = np.dtype("float32" if attacked.dtype == "bfloat16" else attacked.dtype)
 
     def answer(point: NDArray[Any]) -> int | None:
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)

@@ -70,7 +70,9 @@ def load_target(
         spec = _torchscript_spec(path, file, overrides, sample_shape)
     else:
         file = open_onnx(path, where, custom_ops)
-        given = file.choose_input(interface.fixed, interface.input)
+        rank = 4 if "resize" in overrides.values else None
+        rank = rank if sample_shape is None else 1 + len(sample_shape)
+        given = file.choose_input(interface.fixed, interface.input, rank)
         if file.takes_tokens and not tokens:
             raise UsageError(
                 f"{path} takes {given.dtype} tokens ({given.name}); perturbations within an eps-ball do not apply to "

@@ -11,23 +11,29 @@ from robaudit.target.inputs import DeclaredInput
 __all__ = ["declared_input", "dtype_of", "image_type", "shape_of"]
 
 
-def declared_input(given: Any) -> DeclaredInput:
+def declared_input(given: Any, model: onnx.ModelProto) -> DeclaredInput:
     """An input as ONNX Runtime describes it."""
     symbols = tuple(d if isinstance(d, str) else None for d in given.shape or ())
-    return DeclaredInput(
-        given.name, shape_of(given.shape), dtype_of(given.type), symbols, given.type.startswith("optional")
-    )
+    optional = given.type.startswith("optional")
+    return DeclaredInput(given.name, shape_of(given, model), dtype_of(given.type), symbols, optional)
 
 
-def shape_of(shape: list[Any] | None) -> tuple[int | None, ...] | None:
-    """Sizes; None for a free one, and for all where the file says nothing."""
-    return None if shape is None else tuple(d if isinstance(d, int) and d > 0 else None for d in shape)
+def shape_of(given: Any, model: onnx.ModelProto) -> tuple[int | None, ...] | None:
+    """Sizes of an input or output; None for a free one, and for all where the file does not say how many there are.
+
+    ONNX Runtime describes a scalar and a tensor of any rank alike; the graph tells them apart.
+    """
+    if not given.shape:
+        entries = (*model.graph.input, *model.graph.output)
+        declared = next((entry for entry in entries if entry.name == given.name), None)
+        return () if declared is not None and declared.type.tensor_type.HasField("shape") else None
+    return tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
 
 
 def dtype_of(text: str) -> str:
-    """NumPy name of a type such as ``tensor(float)``."""
-    inner = text.removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64", "bfloat16": "bfloat16"}.get(inner, inner)
+    """NumPy name of a type such as ``tensor(float)``; other types as they are."""
+    inner = text.removeprefix("tensor(").removesuffix(")") if text.startswith("tensor(") else text
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
 
 
 def image_type(model: onnx.ModelProto, name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
 from robaudit.target.onnx_editing import joined, raw_scores
-from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start, too_new
+from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start, unsupported
 from robaudit.target.onnx_source import OnnxSource, read_onnx
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import JOINED, Tail, column_tail, score_tail
@@ -33,7 +33,7 @@ from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
 
-NUMERIC = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+NUMERIC = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
 
 
 class OnnxFile:
@@ -56,8 +56,9 @@ class OnnxFile:
         self.model = self.wiring.model
         self.device = device
         self.session = _session(source, device, custom_ops)
-        self.inputs = [declared_input(i) for i in self.session.get_inputs()]
-        self.outputs = [FileOutput(o.name, shape_of(o.shape), dtype_of(o.type)) for o in self.session.get_outputs()]
+        self.inputs = [declared_input(i, self.model) for i in self.session.get_inputs()]
+        given = self.session.get_outputs()
+        self.outputs = [FileOutput(o.name, shape_of(o, self.model), dtype_of(o.type)) for o in given]
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
@@ -69,8 +70,13 @@ class OnnxFile:
         self._custom_ops = custom_ops
         self._plain: onnxruntime.InferenceSession | None = None
 
-    def choose_input(self, fixed: Mapping[str, str], wanted: str | None) -> FileInput:
+    def choose_input(self, fixed: Mapping[str, str], wanted: str | None, rank: int | None = None) -> FileInput:
         """Settle which input is attacked and what the others hold.
+
+        Args:
+            fixed: values of the others by name, as text.
+            wanted: name of the attacked one, where the user gives it.
+            rank: of a batch, for an input that does not declare its own.
 
         Raises:
             UsageError: others are without a value, or the attacked one holds no numbers that can be perturbed.
@@ -78,14 +84,19 @@ class OnnxFile:
         declared, self.fixed = choose_input(self.path, self.inputs, fixed, wanted)
         shape, dtype = declared.shape, declared.dtype
         where = f"the input {declared.name!r} of {self.path}"
-        if shape is None or len(shape) < 2:
+        if shape is None and rank is None:
+            raise UsageError(
+                f"{where} does not declare its shape; give --data with arrays of the right one, or --resize for images"
+            )
+        shape = shape or (None,) * (rank or 0)
+        if len(shape) < 2:
             raise UsageError(f"{where} ({declared.size}) has no batch and feature dimensions")
         entry = next((i for i in self.model.graph.input if i.name == declared.name), None)
         if any(d.HasField("dim_value") and d.dim_value == 0 for d in entry.type.tensor_type.shape.dim) if entry else 0:
             raise UsageError(f"{where} holds no values: one of its dimensions is 0")
         if dtype not in NUMERIC:
             raise UsageError(f"{where} is of type {dtype}; robaudit perturbs numbers only")
-        self._dtype = np.dtype(dtype)
+        self._dtype = np.dtype("float32" if dtype == "bfloat16" else dtype)
         self.input = FileInput(declared.name, shape, dtype, image_type(self.model, declared.name))
         return self.input
 
@@ -262,7 +273,7 @@ def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = (
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"ONNX Runtime cannot load {path}: {too_new(error) or reason(error)}") from error
+        raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error
 
 
 def _session(

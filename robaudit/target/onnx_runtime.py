@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -15,10 +18,13 @@ from robaudit.errors import RobauditError, reason
 from robaudit.target.inputs import FixedInput
 from robaudit.target.onnx_source import OnnxSource
 
-__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start", "too_new"]
+__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start", "unsupported"]
 
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
+
+
+NARROW = "tensor(bfloat16)"
 
 
 class RuntimeMemoryError(RobauditError):
@@ -53,10 +59,22 @@ def start(
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": cuda, "use_tf32": 0}))
-    return source.session(options, providers)
+    session = source.session(options, providers)
+    session.robaudit_narrow = any(v.type == NARROW for v in (*session.get_inputs(), *session.get_outputs()))
+    return session
 
 
-def too_new(error: BaseException) -> str | None:
+def unsupported(model: onnx.ModelProto, error: BaseException) -> str:
+    """Why the runtime does not load a file, and what to do where that is known."""
+    text = _too_new(error) or reason(error)
+    narrow = any(t.data_type == onnx.TensorProto.BFLOAT16 for t in model.graph.initializer)
+    narrow = narrow or any(i.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16 for i in model.graph.input)
+    if narrow and "Could not find an implementation" in text:
+        text += "; on processors it has few operators for bfloat16: export the model in float32 or float16"
+    return text
+
+
+def _too_new(error: BaseException) -> str | None:
     """What to do about a file of a newer version than the runtime knows; None where that is not what fails it."""
     found = re.search(r"IR version: (\d+), max supported IR version: (\d+)", str(error))
     what = f"is of version {found[1]} of the ONNX format (IR), and this" if found else ""
@@ -93,14 +111,43 @@ def ask(
         RuntimeMemoryError: the memory ran out.
         RobauditError: the runtime refuses the input.
     """
-    feed = {other.declared.name: other.rows(len(values)) for other in fixed}
+    feed = {name: values, **{other.declared.name: other.rows(len(values)) for other in fixed}}
     try:
-        results: list[Any] = session.run(outputs, {name: values, **feed})
+        if getattr(session, "robaudit_narrow", False):
+            return _ask_narrow(session, outputs, feed)
+        results: list[Any] = session.run(outputs, feed)
     except Exception as error:  # the runtime raises its own types
         if any(words in str(error).lower() for words in NO_MEMORY):
             raise RuntimeMemoryError(str(error)) from error
         raise RobauditError(f"ONNX Runtime refuses the input: {reason(error)}") from error
     return results
+
+
+def _ask_narrow(
+    session: onnxruntime.InferenceSession, outputs: list[str] | None, feed: dict[str, NDArray[Any]]
+) -> list[Any]:
+    """The same where values are bfloat16, which NumPy lacks: they come and go as the bits of float32's upper half."""
+    kinds = {given.name: given.type for given in session.get_inputs()}
+    given = {name: _to_runtime(values, kinds[name]) for name, values in feed.items()}
+    names = outputs or [output.name for output in session.get_outputs()]
+    return [_from_runtime(value) for value in session.run_with_ort_values(names, given)]
+
+
+def _to_runtime(values: NDArray[Any], kind: str) -> onnxruntime.OrtValue:
+    if kind != NARROW:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values))
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    upper = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)  # to the nearest, ties to even
+    upper = np.where(np.isnan(values), np.uint16(0x7FC0), upper)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(upper, onnx.TensorProto.BFLOAT16)
+
+
+def _from_runtime(value: onnxruntime.OrtValue) -> Any:
+    if value.data_type() != NARROW:
+        return value.numpy() if value.is_tensor() else value
+    shape = value.shape()
+    bits = np.frombuffer(ctypes.string_at(value.data_ptr(), 2 * math.prod(shape)), dtype=np.uint16)
+    return (bits.astype(np.uint32) << 16).view(np.float32).reshape(shape)
 
 
 def alone(call: Callable[[NDArray[Any], int], NDArray[Any]], values: NDArray[Any], width: int) -> NDArray[Any]:

@@ -319,7 +319,7 @@ class Target:
         self.batch_deviation = difference(together, alone) / size
         # Where scores tie to the last bit, batches may break the tie otherwise; labels of real samples must agree.
         same = bool((together.argmax(1) == alone.argmax(1))[: len(u)].all())
-        limit = INVARIANT_HALF if self.spec.dtype == "float16" else INVARIANT
+        limit = INVARIANT_HALF if self.spec.dtype in ("float16", "bfloat16") else INVARIANT
         self.batch_invariant = self.batch_deviation <= limit and same
 
     def _alone(self, u: Tensor) -> Tensor:

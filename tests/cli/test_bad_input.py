@@ -113,6 +113,14 @@ def unknown_operator(place: Path) -> None:
     write_onnx(place / "bad.onnx", nodes, ("N", 3, 4, 4), domains={"acme": 1}, outputs={"y": (("N", 5), FLOAT)})
 
 
+def sequence(place: Path) -> None:
+    nodes = [NODE("Flatten", ["x"], ["f"]), NODE("SequenceConstruct", ["f", "f"], ["y"])]
+    model = onnx.load(write_onnx(place / "bad.onnx", nodes, ("N", 3, 4, 4)))
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, None))
+    model.graph.output[0].CopyFrom(helper.make_value_info("y", kind))
+    onnx.save(model, place / "bad.onnx")
+
+
 def write(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda place: (place / name).write_bytes(content) and None
 
@@ -136,6 +144,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "external data elsewhere": (external_elsewhere, "bad.onnx", ("'../weights.bin'", "outside")),
     "detector": (detector, "bad.onnx", ("no classifier", "boxes", "detectors")),
     "segmenter": (segmenter, "bad.onnx", ("no classifier", "y Nx5x4x4")),
+    "sequence": (sequence, "bad.onnx", ("y is a sequence of tensors",)),
     "two inputs": (two_inputs, "bad.onnx", ("2 inputs", "--input z=VALUE", "--input-name")),
     "zero size": (nothing_to_perturb, "bad.onnx", ("holds no values", "is 0")),
     "strings": (text_input, "bad.onnx", ("of type string",)),
