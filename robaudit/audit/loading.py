@@ -26,10 +26,9 @@ from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
 from robaudit.data.targets import read_targets
 from robaudit.errors import RobauditError, UsageError
-from robaudit.target.discover import DEFAULT_WITH
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
-from robaudit.target.meaning import ASSUMED
+from robaudit.target.meaning import ASSUMED, DEFAULT_WITH
 from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 

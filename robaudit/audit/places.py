@@ -14,7 +14,7 @@ from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
 from robaudit.errors import UsageError
-from robaudit.target.discover import DEFAULT_WITH
+from robaudit.target.meaning import DEFAULT_WITH
 
 __all__ = [
     "elsewhere",

@@ -10,7 +10,7 @@ from typing import Any
 
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
-from robaudit.target.meaning import INTEGERS
+from robaudit.target.meaning import DEFAULT_WITH, INTEGERS
 from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm, from_ultralytics
 from robaudit.target.spec import InputSpec, SpecOverrides
 
@@ -18,8 +18,6 @@ __all__ = ["FileInput", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
-DEFAULT_WITH = "default with"
-"""Begins the provenance of what follows from another field that was said."""
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from robaudit.data.ranges import Ranges
 
-__all__ = ["ASSUMED", "INTEGERS", "NEARLY", "InputMeaning"]
+__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "InputMeaning"]
 
 ASSUMED = "assumed"
 """Begins the provenance of a field that is written nowhere."""
+DEFAULT_WITH = "default with"
+"""Begins the provenance of what follows from another field that was said."""
 NEARLY = 1e-5
 """A feature of whole numbers is one where it is so close, as a share of its range."""
 INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
