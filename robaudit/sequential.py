@@ -19,12 +19,18 @@ samples in the mean; these looks 99 %, after 232. Where the truth is clear of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc, gammaln, xlog1py, xlogy
 
 from robaudit.stats import Rate, interval, lower_bound, upper_bound
 
-__all__ = ["Decision", "Design", "at_share", "decide", "design", "rate_at_share"]
+__all__ = ["LAST", "Decision", "Design", "at_share", "decide", "design", "error_spent", "rate_at_share"]
 
 FIRST = 32
 """Samples at the first look."""
@@ -33,6 +39,11 @@ GROWTH = 1.5
 LAST = 0.5
 """Share of the error that the last look spends; the others share the rest equally. It decides how many audits are left
 open when the data are exhausted, the rest how early the clear ones end."""
+
+NEGLIGIBLE = 1e-30
+"""Of a count: its probability is not carried on."""
+LARGEST_EXACT = 20_000
+"""Samples up to which the error of several looks is computed; beyond that the shares that they may spend count."""
 
 Decision: TypeAlias = Literal["pass", "fail", "open"]
 
@@ -113,3 +124,67 @@ def rate_at_share(found: Rate, share: float) -> Rate:
     """A rate with the two-sided interval that its look's share of the error allows, at the stated confidence."""
     low, high = interval(found.k, found.n, at_share(found.confidence, share))
     return Rate(found.k, found.n, found.estimate, low, high, found.confidence)
+
+
+def error_spent(sizes: Sequence[int], shares: Sequence[float], bound: float, error: float) -> float:
+    """The chance that looks tell of a proportion at a bound that it lies beyond it, on whichever side is likelier.
+
+    Exact, and never above ``error`` x the sum of the shares: what counts only move in whole samples leave of it. For
+    proportions within the bound the chance is smaller: fewer successes can only leave fewer looks above it.
+
+    Args:
+        sizes: samples at each look, rising.
+        shares: of the error, by look.
+        bound: the proportion.
+        error: that all looks together may spend, for each side.
+    """
+    nominal = min(error, error * sum(shares))
+    if not sizes or sizes[-1] == 0 or nominal <= 0:
+        return 0.0
+    if len(sizes) > 1 and sizes[-1] > LARGEST_EXACT:
+        return nominal
+    above = _ever_above(tuple(sizes), tuple(shares), bound, error)
+    below = _ever_above(tuple(sizes), tuple(shares), 1 - bound, error)  # the failures, counted likewise
+    return min(nominal, max(above, below))
+
+
+@lru_cache(maxsize=256)
+def _ever_above(sizes: tuple[int, ...], shares: tuple[float, ...], p: float, error: float) -> float:
+    """The chance that the lower bound of a proportion p reaches p at one of the looks."""
+    if p <= 0:
+        return 0.0  # it reaches 0 rightly
+    if len(sizes) == 1:
+        enough = _enough(sizes[0], p, error * shares[0])
+        return float(betainc(enough, sizes[0] - enough + 1, p)) if enough <= sizes[0] else 0.0
+    left, least = np.ones(1), 0  # probability of each count from `least` on, of paths that no look so far told of
+    before, found = 0, 0.0
+    for size, share in zip(sizes, shares, strict=True):
+        if size > before:
+            step, fewest = _binomial(size - before, p)
+            left, least = np.convolve(left, step), least + fewest
+        enough = max(0, _enough(size, p, error * share) - least)
+        found += float(left[enough:].sum())
+        left, before = left[:enough], size
+        if not len(left):
+            break
+        kept = np.flatnonzero(left > NEGLIGIBLE)
+        if len(kept):
+            left, least = left[kept[0] :], least + int(kept[0])
+    return found
+
+
+def _binomial(size: int, p: float) -> tuple[NDArray[np.float64], int]:
+    """Probability of each count that is not negligible, and the first of them."""
+    reach = 12 * (size * p * (1 - p)) ** 0.5 + 40
+    first, last = max(0, int(size * p - reach)), min(size, int(size * p + reach))
+    k = np.arange(first, last + 1)
+    ways = gammaln(size + 1) - gammaln(k + 1) - gammaln(size - k + 1)
+    found: NDArray[np.float64] = np.exp(ways + xlogy(k, p) + xlog1py(size - k, -p))
+    return found, first
+
+
+def _enough(size: int, p: float, error: float) -> int:
+    """The least count whose lower bound reaches p; one more than ``size`` where none does."""
+    counts = np.arange(1, size + 1)
+    reached = np.flatnonzero(betainc(counts, size - counts + 1, p) <= error)
+    return int(counts[reached[0]]) if len(reached) else size + 1

@@ -99,6 +99,7 @@ def build_result(
         ),
         attacks=tuple(_attack(request, tally, record) for record in tally.attacks),
         sequential=sequential,
+        earlier=request.earlier,
         checks=_checks(request, journal),
         evidence=_evidence(journal),
         errors=_errors(tally, clean, journal, failure),

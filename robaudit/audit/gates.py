@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from pydantic import ValidationError
 
+from robaudit.audit.decisions import Outcome, compares, decide
 from robaudit.audit.gatespecs import GateSpec, check_contradictions
-from robaudit.audit.metrics import Metric, parse_metric
+from robaudit.audit.metrics import OF_COMPARISON, Metric, parse_metric
 from robaudit.audit.parse import refuse
 from robaudit.audit.read import read
 from robaudit.audit.read_curve import Unreadable
-from robaudit.audit.readings import Reading
-from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, GateStatus, Rate, Result
+from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, Result
 from robaudit.audit.specs import parse_eps
 from robaudit.data.class_names import find_class
 from robaudit.errors import UsageError
-from robaudit.sequential import at_share
 from robaudit.suggest import did_you_mean
 
 __all__ = [
@@ -41,20 +39,10 @@ __all__ = [
 ]
 
 
-EVIDENCE_CHECKS = ("clean", "determinism", "evidence")
-"""Checks without which a broken sample proves nothing."""
-OF_COMPARISON = ("regression", "clean_regression", "newly_broken")
-
-
 def is_procedural(metric: str) -> bool:
     """Whether a gate is about the audit itself and not about the model."""
     parsed = parse_metric(metric)
     return parsed.name in ("coverage", "validity") or parsed.head == "check"
-
-
-def compares(metric: str) -> bool:
-    """Whether a gate is about the comparison with a baseline."""
-    return parse_metric(metric).name in OF_COMPARISON
 
 
 def counts(gate: Gate) -> bool:
@@ -145,15 +133,6 @@ def coverage(attacks: Sequence[Attack]) -> tuple[int, int]:
     return sum(attack.status == "done" for attack in apply), len(apply)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    status: GateStatus
-    message: str
-    observed: Rate | None = None
-    value: float | None = None
-    samples_needed: int | None = None
-
-
 def evaluate_gates(
     gates: Sequence[GateSpec], result: Result, unfit: Sequence[str], judged: date | None = None
 ) -> tuple[Gate, ...]:
@@ -197,7 +176,7 @@ def day_of(result: Result) -> date:
         return date.max  # nothing is known, so that no exception holds
 
 
-def _gate(spec: GateSpec, outcome: _Outcome, judged: date) -> Gate:
+def _gate(spec: GateSpec, outcome: Outcome, judged: date) -> Gate:
     ignore = None
     if spec.ignore is not None:
         active = judged <= spec.ignore.until
@@ -212,12 +191,20 @@ def _gate(spec: GateSpec, outcome: _Outcome, judged: date) -> Gate:
         observed=outcome.observed,
         value=outcome.value,
         samples_needed=outcome.samples_needed,
+        earlier=outcome.earlier,
+        spent=None if outcome.further is None else outcome.further.spent,
+        further_samples=None if outcome.further is None else outcome.further.samples,
+        further_confidence=_further_confidence(outcome),
         ignore=ignore,
         message=outcome.message,
     )
 
 
-def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
+def _further_confidence(outcome: Outcome) -> float | None:
+    return None if outcome.further is None or outcome.status != "inconclusive" else outcome.further.confidence
+
+
+def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> Outcome:
     metric = parse_metric(gate.metric)
     if metric.name == "validity":
         return _all_checks(result.checks)
@@ -228,86 +215,37 @@ def _outcome(gate: GateSpec, result: Result, unfit: Sequence[str]) -> _Outcome:
     try:
         reading = read(metric, result)
     except Unreadable as error:
-        return _Outcome("invalid", str(error))
+        return Outcome("invalid", str(error))
     return decide(gate, reading, result, unfit)
 
 
-def _all_checks(checks: Sequence[Check]) -> _Outcome:
+def _all_checks(checks: Sequence[Check]) -> Outcome:
     failed = [check.id for check in checks if check.status == "fail"]
     if failed:
-        return _Outcome("fail", f"failed: {', '.join(failed)}")
+        return Outcome("fail", f"failed: {', '.join(failed)}")
     if not any(check.status in ("pass", "warn") for check in checks):
-        return _Outcome("invalid", "no check ran")
-    return _Outcome("pass", "no check failed")
+        return Outcome("invalid", "no check ran")
+    return Outcome("pass", "no check failed")
 
 
-def _one_check(metric: Metric, checks: Sequence[Check]) -> _Outcome:
+def _one_check(metric: Metric, checks: Sequence[Check]) -> Outcome:
     found = [check for check in checks if check.id == metric.subject]
     if not found or found[0].status == "skipped":
-        return _Outcome(
+        return Outcome(
             "invalid", f"the check {metric.subject} did not run" + (f": {found[0].message}" if found else "")
         )
-    return _Outcome("fail" if found[0].status == "fail" else "pass", found[0].message)
+    return Outcome("fail" if found[0].status == "fail" else "pass", found[0].message)
 
 
-def _coverage(gate: GateSpec, attacks: Sequence[Attack]) -> _Outcome:
+def _coverage(gate: GateSpec, attacks: Sequence[Attack]) -> Outcome:
     done, total = coverage(attacks)
     if not total:
-        return _Outcome("invalid", "no attack of the profile applies")
+        return Outcome("invalid", "no attack of the profile applies")
     missing = [f"{attack.id} {attack.status}" for attack in attacks if attack.status in INCOMPLETE_STATUSES]
     what = f"{done} of {total} attacks done" + (f" ({', '.join(missing)})" if missing else "")
     value = done / total
     if gate.min is not None and value < gate.min:
-        return _Outcome("fail", f"{what}: {value:.3g} is below {gate.min:g}", value=value)
+        return Outcome("fail", f"{what}: {value:.3g} is below {gate.min:g}", value=value)
     if gate.max is not None and value > gate.max:
-        return _Outcome("fail", f"{what}: {value:.3g} is above {gate.max:g}", value=value)
-    return _Outcome("pass", what, value=value)
-
-
-def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str]) -> _Outcome:
-    """A figure of the model: its bounds decide, and it passes in a complete and valid audit alone."""
-    # of a sequential audit, and of a comparison with one, the last look spends a share of the error alone
-    share = result.sequential.share if result.sequential else 1.0
-    if result.comparison is not None and compares(gate.metric):
-        share = result.comparison.share
-    confidence = at_share(gate.confidence, share)
-    low, high = reading.low(confidence), reading.high(confidence)
-    figure, found = reading.figure, (reading.rate, reading.value)
-    doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]
-    if doubts:
-        return _Outcome("invalid", f"cannot be judged: {doubts[0]}", *found)
-    failed = {}
-    if gate.min is not None and high < gate.min:
-        failed["min"] = _words(reading, f"at most {figure(high)}", gate) + f"; below {figure(gate.min)}"
-    if gate.max is not None and low > gate.max:
-        failed["max"] = _words(reading, f"at least {figure(low)}", gate) + f"; above {figure(gate.max)}"
-    if reading.final in failed:
-        return _Outcome("fail", failed[reading.final], *found)
-    if unfit and not reading.unattacked:
-        return _Outcome("invalid", f"cannot pass: {unfit[0]}", *found)
-    if reading.unattacked and failed:
-        return _Outcome("fail", next(iter(failed.values())), *found)
-    if result.target.assumed:
-        return _Outcome("invalid", f"cannot pass on an assumed input: {result.target.assumed[0]}", *found)
-    if failed:
-        return _Outcome("fail", next(iter(failed.values())), *found)
-    open_bounds = [gate.min] if gate.min is not None and low < gate.min else []
-    if gate.max is not None and high > gate.max:
-        open_bounds.append(gate.max)
-    if not open_bounds:
-        bound = f"at least {figure(low)}" if gate.min is not None else f"at most {figure(high)}"
-        return _Outcome("pass", _words(reading, bound, gate), *found)
-    sizes = [reading.needed(bound, confidence) for bound in open_bounds]
-    needed = None if None in sizes else max(size for size in sizes if size is not None)
-    if needed is not None and 0 < reading.n < result.data.drawn:
-        needed = -(-needed * result.data.drawn // reading.n)  # of a class, say, a draw brings its share alone
-    hint = f"{needed} samples would decide if the estimate stayed" if needed else "no sample size would decide"
-    message = f"{reading.said}: between {figure(low)} and {figure(high)}; {hint}"
-    return _Outcome("inconclusive", message, *found, needed)
-
-
-def _words(reading: Reading, bound: str, gate: GateSpec) -> str:
-    """A reading with a bound of it."""
-    if not reading.sampled:
-        return f"{reading.said}: {reading.figure(reading.low(gate.confidence))}"
-    return f"{reading.said}: {bound}, {gate.confidence:.0%} sure"
+        return Outcome("fail", f"{what}: {value:.3g} is above {gate.max:g}", value=value)
+    return Outcome("pass", what, value=value)

@@ -22,7 +22,7 @@ from robaudit.audit.metrics import OF_NORM, Metric, parse_metric
 from robaudit.audit.specs import Spec, parse_eps
 from robaudit.errors import UsageError
 
-__all__ = ["GateSpec", "IgnoreSpec", "check_contradictions", "check_metric", "merge_gates", "parse_gate"]
+__all__ = ["GateSpec", "IgnoreSpec", "check_contradictions", "check_metric", "figure_of", "merge_gates", "parse_gate"]
 
 EXPRESSION = re.compile(r"\s*(.+?)\s*(>=|≥|<=|≤)\s*([-+.\deE]+)\s*(%?)\s*")
 PERCENT = re.compile(r"\s*([-+.\deE]+)\s*%\s*")
@@ -185,11 +185,11 @@ def check_contradictions(gates: Sequence[GateSpec], radii: Mapping[str, float] |
     Raises:
         UsageError: a min lies above a max; or on it, where the figure has an interval.
     """
-    lows: dict[object, tuple[float, str]] = {}
-    highs: dict[object, tuple[float, str]] = {}
+    lows: dict[str, tuple[float, str]] = {}
+    highs: dict[str, tuple[float, str]] = {}
     for gate in gates:
         metric = parse_metric(gate.metric)
-        figure = _figure(metric, radii or {})
+        figure = figure_of(metric, radii or {})
         if gate.min is not None:
             lows[figure] = max(lows.get(figure, (gate.min, gate.metric)), (gate.min, gate.metric))
         if gate.max is not None:
@@ -204,8 +204,13 @@ def check_contradictions(gates: Sequence[GateSpec], radii: Mapping[str, float] |
             raise UsageError(f"{who} can never pass: min and max are both {low:g}, and the figure has an interval")
 
 
-def _figure(metric: Metric, radii: Mapping[str, float]) -> object:
-    """What a metric is of: the same for all ways to name it."""
+def figure_of(metric: Metric, radii: Mapping[str, float]) -> str:
+    """What a metric is of: the same text for all ways to name it.
+
+    Args:
+        metric: of a gate.
+        radii: of the threat models by norm, the main one first.
+    """
     name = "rate_alone" if (metric.head, metric.name) == ("attack", "robust_accuracy") else metric.name
     worst = metric.subject is None and radii and metric.name in OF_NORM
     norm, eps = metric.norm, None if metric.eps is None else parse_eps(metric.eps, metric.norm or "any")
@@ -213,7 +218,8 @@ def _figure(metric: Metric, radii: Mapping[str, float]) -> object:
         norm = next(iter(radii))
     if worst and norm is not None and norm in radii and eps is None:
         eps = radii[norm]
-    return metric.head, name, metric.subject, norm, None if eps is None else f"{eps:.12g}"
+    subject = "" if metric.subject is None else f"{metric.head}.{metric.subject}."
+    return f"{subject}{name}" + (f".{norm}" if norm else "") + ("" if eps is None else f"@{eps:.12g}")
 
 
 def merge_gates(base: Sequence[GateSpec], extra: Sequence[GateSpec]) -> tuple[GateSpec, ...]:

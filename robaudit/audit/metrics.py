@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["CHECKS", "FAMILIES", "NORMS", "OF_NORM", "Family", "Metric", "parse_metric"]
+__all__ = [
+    "CHECKS",
+    "FAMILIES",
+    "NORMS",
+    "OF_COMPARISON",
+    "OF_NORM",
+    "Family",
+    "Metric",
+    "is_sequential",
+    "parse_metric",
+]
 
 CHECKS = (
     "clean",
@@ -23,6 +33,8 @@ CHECKS = (
 )
 """Names of the checks that a profile may ask for."""
 NORMS = ("linf", "l2", "l1", "l0")
+OF_COMPARISON = ("regression", "clean_regression", "newly_broken")
+"""Metrics of the comparison with a baseline."""
 OF_NORM = ("robust_accuracy", "stability")
 """Metrics of the worst case, which may name a norm and a radius."""
 
@@ -123,6 +135,12 @@ class Metric:
     def canonical(self) -> tuple[str, str, str | None, str | None, str | None]:
         """The same for every way to write it."""
         return self.head, self.name, self.subject, self.norm, self.eps
+
+
+def is_sequential(text: str) -> bool:
+    """Whether a gate on the metric can end a sequential audit: a share of all samples, at the audit's own radius."""
+    metric = parse_metric(text)
+    return metric.name in (*OF_NORM, "clean_accuracy") and metric.subject is None and metric.eps is None
 
 
 def parse_metric(text: str) -> Metric:

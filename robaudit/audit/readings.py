@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robaudit.paired_stats import paired_lower_bound, paired_size_to_decide, paired_upper_bound
+from robaudit.sequential import error_spent
 from robaudit.stats import (
     Rate,
     lower_bound,
@@ -37,6 +38,8 @@ class Reading:
         unattacked: it says nothing of attacks, so that missing ones do not matter.
         sampled: it has an interval; else both bounds are the value itself.
         n: samples that it is of, which may be some of those drawn; 0 where that does not matter.
+        spends: bound, error -> the part of the error that a test on so many samples can really spend; None where that
+            is not known.
     """
 
     said: str
@@ -50,6 +53,7 @@ class Reading:
     unattacked: bool = False
     sampled: bool = True
     n: int = 0
+    spends: Callable[[float, float], float] | None = None
 
 
 def percent(value: float) -> str:
@@ -74,6 +78,7 @@ def of_rate(found: Rate, final: Literal["min", "max"] | None = "min", unattacked
         final=final,
         unattacked=unattacked,
         n=n,
+        spends=lambda bound, error: error_spent([n], [1.0], bound, error),
     )
 
 
@@ -101,6 +106,7 @@ def of_median(values: Sequence[float], what: str, final: Literal["min", "max"] |
         value=middle if math.isfinite(middle) else None,
         final=final,
         n=n,
+        spends=lambda _, error: error_spent([n], [1.0], 0.5, error),
     )
 
 

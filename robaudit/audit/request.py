@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.profile import Profile
-from robaudit.audit.result import Result
+from robaudit.audit.result import EarlierTests, Result
 from robaudit.audit.sections.run import Place
 from robaudit.target.interface import Interface
 
@@ -49,6 +49,7 @@ class AuditRequest:
         command: that reproduces the audit.
         profile_source: built-in, or the profile's file.
         baseline: earlier result to compare with.
+        earlier: tests of the same model on the same data, for which the gates allow.
         places: lines that asked for gates, attacks and checks (see ``places.py``), for the record.
     """
 
@@ -85,4 +86,5 @@ class AuditRequest:
     command: str = ""
     profile_source: str = "built-in"
     baseline: Result | None = None
+    earlier: tuple[EarlierTests, ...] = ()
     places: dict[str, Place] = field(default_factory=dict)

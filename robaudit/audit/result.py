@@ -32,6 +32,7 @@ from robaudit.audit.sections.findings import (
     AuditFailure,
     Check,
     Clean,
+    EarlierTests,
     Evidence,
     Exemption,
     Gate,
@@ -60,6 +61,7 @@ __all__ = [
     "Curve",
     "CurvePoint",
     "Data",
+    "EarlierTests",
     "Environment",
     "Evidence",
     "Exemption",
@@ -99,7 +101,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1.4"
-ON_REQUEST = ("curves", "threats", "comparison", "sequential")
+ON_REQUEST = ("curves", "threats", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -134,6 +136,8 @@ class Result(Record):
     """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
     checks: tuple[Check, ...] = ()
     """All checks."""
+    earlier: tuple[EarlierTests, ...] = ()
+    """Earlier tests of the same model on the same data, which its gates allow for; left out where none is known."""
     gates: tuple[Gate, ...] = ()
     """All gates."""
     comparison: Comparison | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
 from robaudit.audit.supervisor import supervise
+from robaudit.audit.tested import begin_test, end_test, subject_of
 from robaudit.audit.validate import folder_of, validate
 from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
@@ -61,6 +63,7 @@ def run_audit(
     folder, run_id = folder_of(request, folder)
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
     with claimed(folder, run_id, fresh=fresh, kept=kept):
+        request = replace(request, earlier=begin_test(folder, run_id, subject_of(request)))
         finished = _finished(folder, run_id, warn)
         result = _audit(request, folder, run_id, observer) if finished is None else _shown_again(finished, request)
         # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
@@ -76,6 +79,7 @@ def run_audit(
         except AuditError:
             save_result(decided(result), folder / RESULT)  # the audit itself is none the worse
             raise
+        end_test(folder, run_id, result)
         try:
             save_result(result, folder / RESULT)
         except AuditError as error:

@@ -15,9 +15,11 @@ from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.journal import Journal, Record
-from robaudit.audit.metrics import parse_metric
+from robaudit.audit.metrics import is_sequential, parse_metric
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.retests import LEAST, standing_of
 from robaudit.audit.tally import Tally
+from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.sequential import Decision, at_share, decide, design
@@ -84,13 +86,14 @@ def sequential_gates(request: AuditRequest) -> list[GateSpec]:
 
     One that is excused today is not waited for.
     """
-    names = ("stability",) if request.reference == "model" else ("robust_accuracy", "clean_accuracy")
+    other = "robust_accuracy" if request.reference == "model" else "stability"
     today = datetime.now(UTC).date()
 
     def decides(gate: GateSpec) -> bool:
-        metric = parse_metric(gate.metric)
+        name = parse_metric(gate.metric).name
+        applies = name != other and not (name == "clean_accuracy" and request.reference == "model")
         excused = gate.ignore is not None and today <= gate.ignore.until
-        return metric.name in names and metric.subject is None and metric.eps is None and not excused
+        return is_sequential(gate.metric) and applies and not excused
 
     return [gate for gate in request.profile.gates if decides(gate)]
 
@@ -217,7 +220,9 @@ def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: in
     clean = journal.keyed("clean", "index")
     tally = Tally(journal, {index: clean[index] for index in sorted([*before, *chunk.indices])})
     specs = sequential_gates(request)
-    gates = [_gate(spec, *_counts(spec.metric, tally), chunk.share) for spec in specs]
+    radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(request.profile)}
+    left = [standing_of(spec, request.earlier, radii).share for spec in specs]
+    gates = [_gate(s, *_counts(s.metric, tally), chunk.share * part) for s, part in zip(specs, left, strict=True)]
     verdicts: list[tuple[str, Decision]] = [(s.level, g["decision"]) for s, g in zip(specs, gates, strict=True)]
     decided = ("error", "fail") in verdicts or all(decision != "open" for _, decision in verdicts)
     return {
@@ -244,6 +249,9 @@ def _counts(metric: str, tally: Tally) -> tuple[int, int]:
 
 def _gate(spec: GateSpec, k: int, n: int, share: float) -> Record:
     error, confidence = 1 - spec.confidence, at_share(spec.confidence, share)
+    if error * share < LEAST:  # earlier tests have spent it
+        nothing: Record = {"low": 0.0, "high": 1.0, "decision": "open"}
+        return {"metric": spec.metric, "min": spec.min, "max": spec.max, "k": k, "n": n, **nothing}
     decision = decide(k, n, share, least=spec.min, most=spec.max, false_pass=error, false_fail=error)
     bounds = {"low": lower_bound(k, n, confidence), "high": upper_bound(k, n, confidence)}
     return {"metric": spec.metric, "min": spec.min, "max": spec.max, "k": k, "n": n, **bounds, "decision": decision}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal, TypeAlias
 
+from robaudit.audit.advice import of_open_gates
 from robaudit.audit.gates import counts, day_of, evaluate_gates, is_procedural
 from robaudit.audit.profile import GateSpec
 from robaudit.audit.result import (
@@ -277,13 +278,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
         steps.append("audit with --goal untargeted too: any wrong answer is easier to reach than a certain one")
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
-    needed = [gate.samples_needed for gate in gates if gate.samples_needed is not None and counts(gate)]
-    if needed and (draft.sequential is None or draft.sequential.stopped == "exhausted"):
-        short = f" (the data has {draft.data.count})" if max(needed) > draft.data.count else ""
-        steps.append(f"draw more samples: --samples {max(needed)} would decide if the estimate stayed{short}")
-    unsettled = any(gate.status == "inconclusive" and gate.samples_needed is None for gate in gates)
-    if unsettled:
-        steps.append("the estimate lies on a gate's bound: no sample size decides it, move the bound")
+    steps += of_open_gates(draft, [gate for gate in gates if gate.status == "inconclusive" and counts(gate)])
     if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
         steps.append("set a gate of your own, such as --min-robust, to use this in CI")
     return steps

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from robaudit.audit.gates import EVIDENCE_CHECKS
+from robaudit.audit.decisions import EVIDENCE_CHECKS
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Comparison, Gate, PairedChange, Rate, Result
 from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import threat_phrase

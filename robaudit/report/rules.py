@@ -51,7 +51,9 @@ _ALL = (
         "Too few samples were audited to decide a gate at its confidence.",
         "The observed figure lies on one side of the bound, its exact interval on both, so that neither a pass nor a "
         "failure is known.",
-        "Audit more samples (--samples); the message names the number that would decide if the estimate stayed.",
+        "Plan audits with --until-decided, whose looks at growing samples share one error. To audit the same model "
+        "again is a further test: the report says what it takes, and how sure it must be for all tests together to "
+        "keep the gate's confidence.",
         "warning",
     ),
     Rule(

@@ -164,7 +164,7 @@ def test_concluding_again_changes_nothing():
 
 def test_the_next_steps_say_how_many_samples_and_whether_there_are_so_many():
     steps = conclude(make_result(k=41), [ROBUST]).verdict.next_steps
-    assert any("--samples 6691" in step and "the data has 500" in step for step in steps)
+    assert any("--until-decided --samples 17200" in step and "the data hold 500" in step for step in steps)
 
 
 def test_where_no_attack_serves_the_next_step_says_how_to_find_some():

@@ -40,7 +40,7 @@ def test_the_report_says_it_all(result):
         "accuracy 93.0% (93 of 100, 95% interval 86.1% to 97.1%)",
         "Robust accuracy is at most 41.0% (41 of 100, 95% interval 31.3% to 51.3%)",
         "Verdict: UNDECIDED (robust_accuracy ≥ 0.4), exit code 4",
-        "--samples 6691",
+        "--samples 17200",
         "Only L∞ was tested.",
         "52 adversarial examples in evidence.npz",
         "network: nothing was sent",

@@ -1,0 +1,234 @@
+"""Testing a model again: all tests together keep a gate's confidence, whichever advice is followed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from results import make_attack, make_result
+from run_kit import load, make_data, make_onnx, make_profile, make_request, scan
+from scipy.stats import binom
+
+from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.identity import run_id_of
+from robaudit.audit.request import AuditRequest
+from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.retests import standing_of
+from robaudit.audit.rundir import FILES
+from robaudit.audit.tested import TESTS, begin_test, end_test, subject_of
+from robaudit.audit.verdict import conclude
+from robaudit.sequential import decide, design, error_spent
+
+FIGURE = f"robust_accuracy.linf@{8 / 255:.12g}"
+ROBUST = GateSpec(metric="robust_accuracy", min=0.4)
+
+
+def earlier(error: float, tests: int = 1, figure: str = FIGURE, allowed: float = 0.05) -> tuple[EarlierTests, ...]:
+    return (EarlierTests(figure=figure, tests=tests, error=error, allowed=allowed),)
+
+
+def benchmark() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "error_rates.py"
+    spec = importlib.util.spec_from_file_location("error_rates", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["error_rates"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@given(st.integers(1, 300), st.floats(0.02, 0.98), st.sampled_from([0.05, 0.01, 0.2]))
+def test_what_one_look_spends_is_the_exact_size_of_the_test(n: int, bound: float, error: float) -> None:
+    found = [decide(k, n, 1.0, least=bound, false_pass=error, false_fail=error) for k in range(n + 1)]
+    sides = [sum(binom.pmf(k, n, bound) for k in range(n + 1) if found[k] == side) for side in ("pass", "fail")]
+    assert error_spent([n], [1.0], bound, error) == pytest.approx(max(sides), rel=1e-6, abs=1e-12)
+    assert error_spent([n], [1.0], bound, error) <= error
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(40, 250), st.floats(0.05, 0.95), st.integers(0, 2**31))
+def test_what_several_looks_spend_is_what_simulation_finds(most: int, bound: float, seed: int) -> None:
+    plan, runs = design(most), 4000
+    counts = (np.random.default_rng(seed).random((runs, most)) < bound).cumsum(1)
+    passes, fails = np.zeros(runs, bool), np.zeros(runs, bool)
+    for size, share in zip(plan.sizes, plan.shares, strict=True):
+        found = np.array([decide(k, size, share, least=bound) for k in range(size + 1)])
+        passes |= (found == "pass")[counts[:, size - 1]]
+        fails |= (found == "fail")[counts[:, size - 1]]
+    spent = error_spent(plan.sizes, plan.shares, bound, 0.05)
+    assert abs(max(passes.mean(), fails.mean()) - spent) < 6 * (spent * (1 - spent) / runs) ** 0.5 + 1e-3
+    assert spent <= 0.05
+
+
+def test_bounds_that_cannot_be_crossed_spend_nothing() -> None:
+    assert error_spent([100], [1.0], 0.0, 0.05) == error_spent([100], [1.0], 1.0, 0.05) == 0.0
+    assert error_spent([0], [1.0], 0.5, 0.05) == error_spent([], [], 0.5, 0.05) == 0.0
+    assert error_spent([30_000, 50_000], [0.5, 0.5], 0.5, 0.05) == 0.05  # too many to compute: all of it
+
+
+def test_a_first_test_is_decided_as_ever_and_a_further_one_at_what_is_left() -> None:
+    for k, status in ((49, "pass"), (41, "inconclusive"), (31, "fail")):
+        assert conclude(make_result(k=k), [ROBUST]).gates[0].status == status
+    first = conclude(make_result(k=41), [ROBUST]).gates[0]
+    assert first.spent == pytest.approx(binom.sf(48, 100, 0.4))
+    assert first.further_confidence == pytest.approx(0.95 + first.spent, abs=1e-6)
+    assert first.further_confidence >= 0.95 + first.spent
+    again = conclude(make_result(k=49, earlier=earlier(first.spent)), [ROBUST]).gates[0]
+    assert (again.status, again.earlier) == ("inconclusive", 1)
+    assert "an earlier test of the same model and data counted in, so that this one is held to 99.23%" in again.message
+    size = first.further_samples
+    assert size is not None
+    assert size > first.samples_needed
+    clear = conclude(make_result(k=55, earlier=earlier(first.spent)), [ROBUST]).gates[0]
+    assert clear.status == "pass"
+    assert first.spent + clear.spent <= 0.05
+
+
+def test_the_number_that_is_said_decides_a_further_audit_at_its_last_look() -> None:
+    first = conclude(make_result(k=45), [ROBUST]).gates[0]
+    size, confidence = first.further_samples, first.further_confidence
+    assert size is not None
+    assert confidence is not None
+    plan, k = design(size), 45 * size // 100
+    errors = {"false_pass": 1 - confidence, "false_fail": 1 - confidence}
+    assert decide(k, size, plan.shares[-1], least=0.4, **errors) == "pass"
+    assert decide(45 * (size - 20) // 100, size - 20, plan.shares[-1], least=0.4, **errors) == "open"
+
+
+def test_a_gate_whose_error_is_spent_stays_open_and_says_so() -> None:
+    for k in (0, 41, 100):
+        found = conclude(make_result(k=k, earlier=earlier(0.05, tests=3)), [ROBUST])
+        gate = found.gates[0]
+        assert (gate.status, gate.earlier, gate.samples_needed) == ("inconclusive", 3, None)
+        assert gate.message.endswith("the error of this gate was spent by 3 earlier tests of the same model and data")
+        assert found.verdict.exit_code == 4
+        assert any("no further one can decide it" in step for step in found.verdict.next_steps)
+
+
+def test_only_tests_of_the_same_figure_count_however_it_is_named() -> None:
+    other = earlier(0.05, figure="clean_accuracy")
+    assert conclude(make_result(k=60, earlier=other), [ROBUST]).gates[0].status == "pass"
+    for name in ("robust_accuracy.linf", "robust_accuracy@8/255", "robust_accuracy.linf@8/255"):
+        gate = GateSpec(metric=name, min=0.4)
+        assert conclude(make_result(k=60, earlier=earlier(0.05)), [gate]).gates[0].earlier in (0, 1)
+        assert standing_of(gate, earlier(0.03), {"linf": 8 / 255}).error == pytest.approx(0.02)
+
+
+def test_a_confidence_that_was_written_for_a_further_test_is_not_spent_twice() -> None:
+    first = conclude(make_result(k=41), [ROBUST]).gates[0]
+    assert first.further_confidence is not None
+    written = GateSpec(metric="robust_accuracy", min=0.4, confidence=first.further_confidence)
+    standing = standing_of(written, earlier(first.spent), {"linf": 8 / 255})
+    assert standing.share == pytest.approx(1, abs=1e-3)
+    assert standing_of(ROBUST, earlier(0.01, allowed=0.2), {"linf": 8 / 255}).error == pytest.approx(0.05)
+
+
+def test_what_has_no_exact_size_is_told_and_not_advised() -> None:
+    attack = make_attack("square")
+    mean = GateSpec(metric="newly_broken", max=1)
+    assert conclude(make_result(attacks=(attack,), earlier=earlier(0.05)), [mean]).gates[0].earlier == 0
+
+
+def test_no_advice_draws_more_samples_at_the_whole_error() -> None:
+    for k in (35, 41, 45):
+        found = conclude(make_result(k=k), [ROBUST])
+        steps = " ".join(found.verdict.next_steps)
+        assert "draw more samples" not in steps
+        assert f"write confidence: {found.gates[0].further_confidence:.10g}" in steps
+        assert f"--samples {found.gates[0].samples_needed} " not in steps
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> AuditRequest:
+    make_onnx(tmp_path / "m.onnx")
+    make_data(tmp_path / "d.npz", 20)
+    return make_request(tmp_path / "m.onnx", tmp_path / "d.npz", make_profile(tmp_path / "p.yaml"))
+
+
+def audited(folder: Path, request: AuditRequest, result: Result) -> tuple[EarlierTests, ...]:
+    """An audit as its run directory sees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = run_id_of(request)
+    before = begin_test(folder, run, subject_of(request))
+    end_test(folder, run, result)
+    return before
+
+
+def test_run_directories_tell_of_tests(
+    tmp_path: Path, request_of: AuditRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs, result = tmp_path / ".robaudit", conclude(make_result(k=41), [ROBUST])
+    spent = result.gates[0].spent
+    assert spent is not None
+    assert audited(runs / "a", request_of, result) == ()
+    assert audited(runs / "a", request_of, result) == ()  # the same audit again is no further test
+    found = audited(runs / "b", replace(request_of, seed=1), result)
+    assert [(t.figure, t.tests) for t in found] == [(FIGURE, 1)]
+    assert found[0].error == pytest.approx(spent)
+    assert audited(runs / "a", request_of, result) == ()  # what came after it does not count
+    assert audited(tmp_path / "elsewhere" / "c", replace(request_of, seed=2), result)[0].tests == 2
+    assert audited(tmp_path / "elsewhere" / "d", replace(request_of, seed=3), result)[0].tests == 3
+    more = request_of.profile.model_copy(update={"data": request_of.profile.data.model_copy(update={"samples": 7})})
+    assert audited(runs / "e", replace(request_of, profile=more), result)[0].tests >= 2
+
+    make_data(tmp_path / "other.npz", 21)
+    assert audited(runs / "f", replace(request_of, data=tmp_path / "other.npz"), result) == ()
+    weaker = make_profile(tmp_path / "q.yaml", "\n  - {id: fgsm}\n")
+    assert audited(runs / "g", make_request(request_of.model, request_of.data, weaker), result) == ()
+
+
+def test_a_damaged_file_and_gates_that_were_not_judged_tell_of_no_test(
+    tmp_path: Path, request_of: AuditRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    withheld = conclude(make_result(k=41, run={"interrupted": True}), [ROBUST])
+    assert withheld.gates[0].status == "invalid"
+    audited(tmp_path / "a", request_of, withheld)
+    for place, content in enumerate(("", "{", "[]", "[1]", '[{"run": "x"}]', "null", '{"a": 1}')):
+        folder = tmp_path / f"damaged{place}"
+        folder.mkdir()
+        (folder / TESTS).write_text(content)
+    assert audited(tmp_path / "b", replace(request_of, seed=1), withheld) == ()
+    assert json.loads((tmp_path / "b" / TESTS).read_text())[0]["gates"] == {}
+    assert TESTS not in FILES  # --fresh discards an audit, and not that it tested something
+
+
+def test_a_second_seed_is_counted_by_the_command(tmp_path: Path) -> None:
+    model, data = make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz", 60)
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: fgsm}\n", eps=1e-4)
+    common = ("--min-robust", "0.8", "--samples", "30")
+    first = scan(model, data, profile, tmp_path / "runs" / "a", *common)
+    assert first.returncode == 0, first.stdout + first.stderr
+    again = scan(model, data, profile, tmp_path / "runs" / "b", *common, "--seed", "1")
+    found = load(tmp_path / "runs" / "b")
+    gate = next(gate for gate in found.gates if gate.metric == "robust_accuracy")
+    assert (gate.earlier, [tests.tests for tests in found.earlier]) == (1, [1])
+    assert "an earlier test of the same model and data counted in" in " ".join(again.stdout.split())
+
+
+RUNS = 400
+
+
+@pytest.mark.parametrize("name", ["a fixed number, then `--until-decided`", "`--until-decided`, then more samples"])
+def test_following_the_advice_keeps_the_error(name: str) -> None:
+    rates = benchmark()
+    found = [rates.false_passes(rates.WAYS[name], bound, 1000, RUNS, seed=5) for bound in (0.5, 0.8)]
+    assert np.mean(found) <= 0.05 + 2 * (0.05 * 0.95 / (2 * RUNS)) ** 0.5
+    careless = rates.WAYS["(not advised) more samples at the whole error"]
+    assert np.mean([rates.false_passes(careless, bound, 1000, RUNS, seed=5) for bound in (0.5, 0.8)]) > 0.08
+
+
+def test_ten_class_gates_fail_more_often_than_one_and_pass_no_more_often() -> None:
+    fails, passes = benchmark().class_gates(4000)
+    assert 0.36 < fails < 0.43
+    assert passes < 0.05
