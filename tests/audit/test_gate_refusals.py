@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from command_line import Command, refused
-from results import make_result
+from results import make_result, make_samples, make_stored
 
 from robaudit.audit.gates import check_class_gates, check_gates
 from robaudit.audit.gatespecs import GateSpec, check_contradictions, parse_gate
+from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 
 RADII = {"linf": 8 / 255}
@@ -96,7 +97,7 @@ def test_gates_that_can_all_pass_are_taken(gates: tuple[str, ...]) -> None:
 @pytest.fixture
 def result(tmp_path: Path) -> Path:
     path = tmp_path / "result.json"
-    path.write_text(make_result().to_json())
+    path.write_text(conclude(make_stored(make_result(samples=make_samples(41, 100))), []).to_json())
     return path
 
 
