@@ -17,7 +17,7 @@ from robaudit.audit.cascade import Cascade
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.samples import LazySamples, SampleStore, cases
+from robaudit.audit.samples import LazySamples, SampleStore, cases, counts
 from robaudit.audit.threats import Front
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
@@ -120,9 +120,8 @@ class SessionBench:
         return self._store(index)
 
     def clean_counts(self) -> tuple[int, int]:
-        """Samples answered correctly, and all that were drawn and could be read."""
-        readable = sum(1 for r in self._cascade.journal.keyed("clean", "index").values() if r["readable"])
-        return len(self._store.correct()), readable
+        """Samples answered correctly, and all that were drawn."""
+        return len(self._store.correct()), sum(map(counts, self._cascade.journal.keyed("clean", "index").values()))
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.

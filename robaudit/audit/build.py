@@ -123,7 +123,7 @@ def _target(target: Record) -> model.Target:
 
 def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:
     left_out = tuple(
-        f"{count} of {tally.readable} samples are left out, as the goal does not apply: {why}"
+        f"{count} of {tally.drawn} samples are left out, as the goal does not apply: {why}"
         for why, count in tally.left_out.items()
     )
     source = data["source"] if request.data is None else shown_path(request.data)

@@ -8,7 +8,7 @@ from robaudit.audit import result as model
 from robaudit.audit.build_threats import breaches_of, nearest_of
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.profile import Profile
-from robaudit.audit.samples import cases
+from robaudit.audit.samples import cases, counts
 from robaudit.audit.tally import Tally
 
 __all__ = ["build_samples"]
@@ -57,7 +57,7 @@ def build_samples(
                 left_out=(record or {}).get("left_out"),
                 queries=sum(r.queries for r in results),
                 error=error,
-                counted=record is not None and record["readable"] and record.get("left_out") is None,
+                counted=record is not None and counts(record) and record.get("left_out") is None,
             )
         )
     return tuple(found)

@@ -18,7 +18,7 @@ from robaudit.engine.units import Sample, case_of, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
 
-__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest"]
+__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest", "counts"]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -83,6 +83,15 @@ def cases(index: int, goals: Sequence[int] | None) -> dict[int, int]:
 def content_digest(u: NDArray[Any]) -> str:
     """Digest of a sample's content, which keys its random numbers whatever its place in the data."""
     return hashlib.blake2b(np.ascontiguousarray(u).tobytes(), digest_size=16).hexdigest()
+
+
+def counts(clean: Record) -> bool:
+    """Whether a drawn sample is in the denominator of every rate.
+
+    Each is, but one that the data gives no label. One without an answer, as its input cannot be read or the model's
+    output names no class, is not answered correctly.
+    """
+    return clean["error"] is None or not clean.get("unlabelled", False)
 
 
 class SampleStore:
@@ -203,7 +212,9 @@ def answer_samples(
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])
-            record: Record = {"kind": "clean", "index": index, "id": data.ids[index], "readable": index in found}
+            record: Record = {"kind": "clean", "index": index, "id": data.ids[index]}
+            if labels is not None and label is None:
+                record["unlabelled"] = True
             if not isinstance(answer, str) and int(predictions(answer[None])[0]) == OPEN:
                 answer = NO_CLASS
             if isinstance(answer, str):

@@ -242,7 +242,7 @@ def _counts(metric: str, tally: Tally) -> tuple[int, int]:
     """Successes and samples of a gate's metric."""
     found = parse_metric(metric)
     if found.name == "clean_accuracy":
-        return len(tally.correct), tally.readable
+        return len(tally.correct), tally.drawn
     front = tally.fronts.get(found.norm or "")
     return tally.standing if front is None else tally.whole - len(front.broken_by), tally.audited
 

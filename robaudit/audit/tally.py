@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.audit.journal import Journal, Record, unit_result
-from robaudit.audit.samples import cases
+from robaudit.audit.samples import cases, counts
 from robaudit.engine.units import UnitResult, best_of, sample_of
 
 __all__ = ["Tally"]
@@ -16,6 +16,8 @@ __all__ = ["Tally"]
 
 class Tally:
     """What the journal says of the cascade.
+
+    ``drawn`` samples are the denominator of clean accuracy, those without an answer among them.
 
     ``attacks`` are the plan's records with what became of them, ``best`` what each did to the samples that the
     ones before it left, or to all if it ran for the curve; ``whole`` is how many stood before the first. A goal may
@@ -30,10 +32,10 @@ class Tally:
     """
 
     def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
-        self.readable = sum(1 for r in clean.values() if r["readable"])
+        self.drawn = sum(map(counts, clean.values()))
         self.correct = [i for i, r in clean.items() if r["error"] is None and r["prediction"] == r["label"]]
         self.left_out = Counter(str(r["left_out"]) for r in clean.values() if r.get("left_out") is not None)
-        self.audited = self.readable - self.left_out.total()
+        self.audited = self.drawn - self.left_out.total()
         sought = {case for i in self.correct for case in cases(i, clean[i].get("goals"))}
         self.cases = len(sought)
         units: dict[str, dict[int, list[UnitResult]]] = defaultdict(lambda: defaultdict(list))

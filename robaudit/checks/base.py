@@ -128,7 +128,7 @@ class Bench(Protocol):
         ...
 
     def clean_counts(self) -> tuple[int, int]:
-        """Samples answered correctly, and all that were drawn and could be read."""
+        """Samples answered correctly, and all that were drawn."""
         ...
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:

@@ -132,7 +132,7 @@ _ALL = (
         "RA022",
         "NothingAudited",
         "No sample could be audited.",
-        "There is no figure to report: no sample could be read, or the file gave no finite answer to any.",
+        "There is no figure to report: no sample could be read, or the file's answers to all of them name no class.",
         "See the errors of the run; `robaudit inspect` shows what the input is taken for.",
         "error",
     ),

@@ -142,7 +142,7 @@ def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
     assert lost.id.endswith("2/6.png")
     assert [(e.where, e.sample) for e in result.errors] == [("data", lost.id)]
     assert result.clean.accuracy is not None
-    assert result.clean.accuracy.n == 7
+    assert result.clean.accuracy.n == 8
     assert result.attacks[0].status == "done"
 
 

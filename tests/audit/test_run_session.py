@@ -175,6 +175,32 @@ def test_a_nan_costs_its_sample_alone(tmp_path: Path) -> None:
     assert [(e.where, e.sample) for e in result.errors] == [("data", result.samples[lowest].id)]
     assert [a.status for a in result.attacks] == ["done", "done"]
     assert result.worst_case.upper_bound_observed.n == 16
+    assert result.clean.accuracy.n == 16
+    assert any("1 of 16 samples drawn have no answer" in text for text in result.limitations)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_an_input_and_an_output_that_are_no_number_count_alike(tmp_path: Path, labels: bool) -> None:
+    data = np.load(make_data(tmp_path / "d.npz"))
+    x, y = data["x"], data["y"]
+    place = int(x[:, 0, 0, 0].argmin())
+    bound = float(x[place].flat[0]) + 1e-4
+    profile = make_profile(tmp_path / "p.yaml", MINIMAL, eps=0.0001)
+    bad = x.copy()
+    bad[place, 0, 2, 2] = np.nan
+    more = {"y": y} if labels else {}
+    np.savez(tmp_path / "good.npz", x=x, **more)
+    np.savez(tmp_path / "bad.npz", x=bad, **more)
+    found = []
+    for name, extra in (("good", "nan"), ("bad", None)):
+        model = make_onnx(tmp_path / f"{name}.onnx", extra=extra, bound=bound)
+        request = make_request(model, tmp_path / f"{name}.npz", profile, reference="labels" if labels else "model")
+        result = run_here(request, tmp_path / f"run-{name}")
+        assert [s.index for s in result.samples if s.error] == [place]
+        found.append((result.clean.accuracy, result.worst_case.upper_bound_observed, result.limitations))
+    assert found[0] == found[1]
+    assert found[0][1].n == 16
+    assert found[0][1].k == (13 if labels and place > 1 else 14 if labels else 15)
 
 
 def test_a_model_that_refuses_one_input_costs_that_sample(tmp_path: Path, audit: AuditRequest) -> None:

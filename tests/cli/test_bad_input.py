@@ -339,7 +339,7 @@ def scan(place: Path, *arguments: str) -> tuple[Outcome, dict]:
     return outcome, json.loads((place / "r.json").read_text())
 
 
-def test_nan_in_the_data_costs_that_sample_alone(place):
+def test_nan_in_the_data_costs_that_sample_alone_and_is_counted(place):
     x = np.random.default_rng(0).random((12, 3, 4, 4))
     x[3, 0, 0, 0] = np.nan
     save_data(place / "nan.npz", x=x, y=((x.reshape(12, -1) - 0.5) @ weight(5, 48)).argmax(1) * 0)
@@ -347,7 +347,10 @@ def test_nan_in_the_data_costs_that_sample_alone(place):
     assert outcome.code == 0, outcome.err
     assert "Traceback" not in outcome.err
     assert len(result["samples"]) == 12
-    assert result["clean"]["accuracy"]["n"] == 11
+    assert result["clean"]["accuracy"]["n"] == 12
+    assert result["clean"]["accuracy"]["k"] <= 11
+    assert result["worst_case"]["upper_bound_observed"]["n"] == 12
+    assert any("1 of 12 samples drawn have no answer" in text for text in result["limitations"])
     assert any("nan.npz[3]" in str(error) and "NaN" in str(error) for error in result["errors"])
     assert "NaN" in outcome.out + outcome.err
 

@@ -70,9 +70,9 @@ class Sample(Record):
     queries: int = 0
     """Score and label queries spent on it, by all attacks."""
     error: str | None = None
-    """Why it could not be audited, or null."""
+    """Why it could not be audited, or null. It counts as not answered correctly all the same."""
     counted: bool = True
-    """Whether the worst case counts it: it could be read, and the goal applies to it."""
+    """Whether the figures count it: the data gives it a label (or none is needed), and the goal applies to it."""
 
     @property
     def correct(self) -> bool:

@@ -23,7 +23,7 @@ class LookGate(Record):
     k: int
     """Samples counted so far."""
     n: int
-    """Samples so far, of those that could be read and that the goal applies to."""
+    """Samples so far, of those that the goal applies to."""
     low: FiniteFloat
     """Lower one-sided bound at the gate's confidence, spending the look's share of the error."""
     high: FiniteFloat
