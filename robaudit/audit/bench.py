@@ -123,6 +123,12 @@ class SessionBench:
         """Samples answered correctly, and all that were drawn."""
         return len(self._store.correct()), sum(map(counts, self._cascade.journal.keyed("clean", "index").values()))
 
+    def clean_shifts(self) -> tuple[int, int]:
+        """Samples whose answer is the class after their label, and the one before."""
+        records = self._cascade.journal.keyed("clean", "index").values()
+        away = [r["prediction"] - r["label"] for r in records if r["prediction"] is not None and r["label"] is not None]
+        return away.count(1), away.count(-1)
+
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.
 

@@ -131,6 +131,10 @@ class Bench(Protocol):
         """Samples answered correctly, and all that were drawn."""
         ...
 
+    def clean_shifts(self) -> tuple[int, int]:
+        """Samples whose answer is the class after their label, and the one before."""
+        ...
+
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index."""
         ...

@@ -11,7 +11,8 @@ __all__ = ["Clean"]
 class Clean(Check):
     """Fails where clean accuracy lies outside the interval of what is declared, or is no better than guessing.
 
-    A wrong class order, input range or channel order shows here first. In stability mode there is no accuracy.
+    A wrong class order, input range or channel order shows here first, and so do answers that are off by one class. In
+    stability mode there is no accuracy.
     """
 
     id = "clean"
@@ -21,6 +22,7 @@ class Clean(Check):
         correct, drawn = bench.clean_counts()
         return {
             "correct": correct,
+            "shifts": list(bench.clean_shifts()),
             "drawn": drawn,
             "classes": bench.classes,
             "declared": bench.declared_accuracy,
@@ -34,6 +36,9 @@ class Clean(Check):
             return Finding("skipped", "no labels, so no clean accuracy: the model's own answers are the reference")
         if n == 0:
             return Finding("fail", "no sample could be evaluated")
+        above, below = measured.get("shifts", (0, 0))
+        if measured["classes"] > 2 and 2 * max(above, below) > n and max(above, below) > k:
+            return Finding("fail", _shifted(above, below, n), k / n)
         if declared is not None:
             low, high = interval(k, n)
             if not low <= declared <= high:
@@ -55,3 +60,12 @@ class Clean(Check):
                 guessing,
             )
         return Finding("pass", f"clean accuracy {k / n:.1%}; none was declared to compare it with", k / n)
+
+
+def _shifted(above: int, below: int, n: int) -> str:
+    if above > below:
+        return (
+            f"{above} of {n} answers are the class after the label: does the model count a background class first "
+            "(1,001 outputs for 1,000 classes), or from 1? Name its classes with --classes, or shift the labels"
+        )
+    return f"{below} of {n} answers are the class before the label: do the labels start at 1? Shift them"

@@ -75,6 +75,9 @@ class FakeBench:
     def clean_counts(self) -> tuple[int, int]:
         return len(self.samples), len(self.samples) + 2
 
+    def clean_shifts(self) -> tuple[int, int]:
+        return 1, 1
+
     def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
         return attack_all(self.file, attack, threat, list(samples))
 
