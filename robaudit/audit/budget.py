@@ -58,7 +58,9 @@ def with_budget(draft: Result, seconds: float | None, journal: Journal) -> Resul
     if seconds is None:
         return draft
     spent = was_spent(journal)
-    run = draft.run.model_copy(update={"time_budget": seconds, "budget_spent": spent, "reproducible": not spent})
+    run = draft.run.model_copy(
+        update={"time_budget": seconds, "budget_spent": spent, "reproducible": draft.run.reproducible and not spent}
+    )
     if not spent:
         return draft.model_copy(update={"run": run})
     attacks = tuple(

@@ -71,6 +71,7 @@ def build_result(
     clean = journal.keyed("clean", "index")
     tally = Tally(journal, clean)
     stability = data["reference"] == "model"
+    checks = _checks(request, journal)
     draft = model.Result(
         tool=model.Tool(version=__version__),
         run=model.Run(
@@ -85,6 +86,7 @@ def build_result(
             resumed=resumed,
             interrupted=interrupted,
             failed=failure,
+            reproducible=not _wavers(checks),
             notes=tuple(dict.fromkeys(record["message"] for record in journal.of("note"))),
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
@@ -100,7 +102,7 @@ def build_result(
         attacks=tuple(_attack(request, tally, record) for record in tally.attacks),
         sequential=sequential,
         earlier=request.earlier,
-        checks=_checks(request, journal),
+        checks=checks,
         evidence=_evidence(journal),
         errors=_errors(tally, clean, journal, failure),
         samples=build_samples(request.profile, data, clean, tally, journal),
@@ -223,6 +225,11 @@ def _checks(request: AuditRequest, journal: Journal) -> tuple[model.Check, ...]:
                 )
             )
     return tuple(found)
+
+
+def _wavers(checks: Sequence[model.Check]) -> bool:
+    """Whether the file does not answer the same input alike each time."""
+    return any(check.id == "determinism" and check.status == "fail" for check in checks)
 
 
 def _evidence(journal: Journal) -> model.Evidence:

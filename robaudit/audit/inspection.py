@@ -225,10 +225,10 @@ class SpeedFacts(_Facts):
 
 
 class CostFacts(_Facts):
-    """What the attacks of an audit would cost; clean answers, checks and evidence come on top."""
+    """What the attacks of an audit would cost; clean answers, checks, evidence and the work around the model come on top."""
 
     seconds: FiniteFloat
-    """At most, at the speed measured, if no sample falls before its attack's last step."""
+    """At most in the model, at the speed measured, if no sample falls before its attack's last step."""
     samples: int
     """Samples of the data that it would draw."""
     forwards: int = 0

@@ -19,7 +19,7 @@ def limitations(draft: Result) -> tuple[str, ...]:
     tried = {ball.norm for ball in balls(threat)}
     others = [sign for name, sign in NORM_SIGNS.items() if name not in tried]
     found = [
-        "attacked accuracy is an upper bound: an attack that was not tried may break more; the interval covers "
+        "what stands is an upper bound: an attack that was not tried can only break more of it; the interval covers "
         "sampling alone",
         "not tested: "
         + (f"other norms ({', '.join(others)}), " if others else "")

@@ -275,10 +275,11 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     if draft.target.training:
         steps.append("call eval() on the model before it is saved or exported, and audit that file")
     if draft.threat_model.goal != "untargeted":
-        steps.append("audit with --goal untargeted too: any wrong answer is easier to reach than a certain one")
+        steps.append("audit with --goal untargeted too: any wrong answer is at least as easy to reach as a certain one")
     if draft.data.reference == "model":
         steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
     steps += of_open_gates(draft, [gate for gate in gates if gate.status == "inconclusive" and counts(gate)])
     if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
-        steps.append("set a gate of your own, such as --min-robust, to use this in CI")
+        how = "--gate 'stability>=0.5'" if draft.worst_case.metric == "stability" else "--min-robust"
+        steps.append(f"set a gate of your own, such as {how}, to use this in CI")
     return steps

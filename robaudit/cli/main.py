@@ -25,8 +25,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 app = typer.Typer(
     name="robaudit",
     help="Audit how easily a finished ONNX or TorchScript classifier is fooled, and whether the answer can be trusted.",
-    epilog="Exit codes: 0 gates pass, 1 a gate failed, 2 usage, 3 audit incomplete or invalid, 4 inconclusive "
-    "at this sample size, 130 interrupted.",
+    epilog="Exit codes: 0 no gate failed, or none decides, 1 a gate failed, 2 usage, 3 audit incomplete or invalid, "
+    "4 inconclusive at this sample size, 130 interrupted.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

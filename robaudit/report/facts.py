@@ -204,6 +204,8 @@ def run_words(result: Result) -> str:
     if run.shown_again is not None:
         resumed += f", finished on {day_words(run.finished)} and shown again: nothing was computed anew"
     promise = "" if run.reproducible else "; not reproducible"
+    if not run.reproducible and not run.budget_spent:
+        promise += ", as the file does not answer alike each time"
     if run.time_budget is not None:
         budget = f"its time budget of {duration(run.time_budget)}"
         promise += f", as {budget} was spent" if run.budget_spent else f", within {budget}"

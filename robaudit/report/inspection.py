@@ -185,7 +185,7 @@ def _speed(found: Inspection) -> list[tuple[str, str]]:
 def _costs(found: Inspection) -> list[tuple[str, str]]:
     rows = []
     for name, cost in (found.costs or {}).items():
-        text = f"attacks at most {duration(cost.seconds)} for {cost.samples} samples if none falls early"
+        text = f"at most {duration(cost.seconds)} in the model for {cost.samples} samples if none falls early"
         text += f" (a sample: {evaluations_words(cost.forwards, cost.backwards, cost.queries)})"
         if cost.unknown:
             text += f", and what these need, which do not say: {', '.join(cost.unknown)}"

@@ -197,3 +197,12 @@ def test_after_a_failure_the_first_step_is_about_it(k, gates, first):
 
 def test_a_gate_that_an_exception_covers_asks_for_nothing():
     assert not any("harden" in step for step in conclude(make_result(k=20), [IGNORED, CLEAN_GATE]).verdict.next_steps)
+
+
+def test_the_gate_that_is_advised_can_be_decided():
+    for stability, metric in ((False, "robust_accuracy"), (True, "stability")):
+        steps = conclude(make_result(stability=stability), [COVERAGE]).verdict.next_steps
+        [advice] = [step for step in steps if "set a gate of your own" in step]
+        assert ("--min-robust" in advice) == (metric == "robust_accuracy")
+        assert (f"{metric}>=" in advice) == stability
+        assert conclude(make_result(stability=stability), [GateSpec(metric=metric, min=0.1)]).verdict.status == "passed"

@@ -33,6 +33,7 @@ def test_the_headline_is_withheld(
     assert failing <= failed
     assert result.worst_case.robust_accuracy is None
     assert result.verdict.status == "withheld"
+    assert result.run.reproducible == ("determinism" not in failed)
     assert result.verdict.exit_code == 3
 
 

@@ -127,3 +127,29 @@ def test_the_tolerance_of_distances_is_told():
     assert told in markdown.render(result)
     assert told in html(result).replace("&#39;", "'")
     assert json.loads(plain_json.render(result))["threat_model"]["tolerance"] == 1e-6
+
+
+def test_a_run_is_called_reproducible_only_where_it_is():
+    same = "it gives the same figures"
+    whole = make_result()
+    assert same in html(conclude(whole, []))
+    for changes in ({"interrupted": True}, {"reproducible": False}, {"reproducible": False, "time_budget": 5.0}):
+        assert same not in html(conclude(make_result(run=changes), []))
+    told = {
+        "not reproducible, as the file does not answer alike each time": {"reproducible": False},
+        "not reproducible, as its time budget of 5.0 s was spent": {
+            "reproducible": False,
+            "budget_spent": True,
+            "time_budget": 5.0,
+        },
+        "within its time budget of 5.0 s": {"time_budget": 5.0},
+    }
+    for words, changes in told.items():
+        assert words in " ".join(terminal.render(conclude(make_result(run=changes), [])).split())
+
+
+def test_no_report_bounds_the_truth_by_the_observed_figure():
+    page = " ".join(html(CASES["measured"]).split())
+    assert "lies between" not in page
+    assert "of the true value only the upper end of its line is a bound" in page
+    assert "An upper bound for these samples" in terminal.render(CASES["measured"])

@@ -84,7 +84,8 @@ class JSMA(SlotAttack[State]):
     on logits (``saliency: others``). Both maps are searched at once, a feature never turns back, and one goes alone
     where no second one helps or may change; the paper's own runs use ``direction: up``. A greedy attack on L0,
     targeted; an untargeted audit tries several classes. Cost: a forward and a backward (two with
-    ``saliency: others``) a step, for each class at most (features x gamma / 2) steps where theta is 1.
+    ``saliency: others``) a step; where theta is 1, for each class at most as many steps as features may change, and
+    three more (half as many where all of them change in pairs).
 
     Args:
         theta: how far a feature moves in a step, as a fraction of the domain's width.

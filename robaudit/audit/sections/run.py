@@ -62,7 +62,8 @@ class Run(Record):
     budget_spent: bool = False
     """Whether the time was over before the work was; what was not tried is told as such."""
     reproducible: bool = True
-    """Whether the same command gives the same result (not where the time was over before the work was)."""
+    """Whether the same command gives the same result (not where the time was over before the work was, nor of a
+    file that does not answer alike each time)."""
     network: str = "nothing was sent"
     """What was sent over a network."""
     notes: tuple[str, ...] = ()
