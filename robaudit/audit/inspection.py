@@ -225,7 +225,7 @@ class SpeedFacts(_Facts):
 
 
 class CostFacts(_Facts):
-    """What the attacks of an audit would cost; clean answers, checks, evidence and the work around the model come on top."""
+    """What the attacks of an audit would cost; clean answers, checks, evidence and the engine come on top."""
 
     seconds: FiniteFloat
     """At most in the model, at the speed measured, if no sample falls before its attack's last step."""
