@@ -118,7 +118,7 @@ class Target:
         """What the scores alone say, whatever a label beside them says."""
         width = self.spec.batch or (1 if self.batch_invariant is False else None)
         raw = self.file.run(self.spec.to_file(u), width=width)
-        return self.head.scores(raw) if self.head.kind == "labels" else self.head.own_scores(raw)
+        return self.head.own_scores(raw)
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """Scores by the shipped file.
@@ -359,4 +359,5 @@ class Target:
         rounds = twin is not None and twin.is_quantised
         usual = unoptimised if plain is not None else None
         terms = [] if twin is None else list(twin.buffers())
-        return compare(u, self.head, self._own_scores, self._answer, usual, rounds=rounds, terms=terms)
+        scores = self._own_scores if self.head.labelled else self.scores
+        return compare(u, self.head, scores, self._answer, usual, rounds=rounds, terms=terms)

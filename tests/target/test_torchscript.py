@@ -352,7 +352,7 @@ def test_what_is_not_torchscript(tmp_path):
     with pytest.raises(UsageError, match="pickled state_dict"):
         load(tmp_path / "state.pt")
     torch.save(Net().state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(UsageError, match="Python pickle"):
+    with pytest.raises(UsageError, match="pickled state_dict"):
         load(tmp_path / "old.pt")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "no model")
