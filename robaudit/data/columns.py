@@ -119,4 +119,7 @@ def label_place(
 def _same(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether two columns name the same classes, each in its own way."""
     pairs = {(a, b) for a, b in zip(first, second, strict=True) if not is_missing(a) and not is_missing(b)}
+    numbers = [(whole(a), whole(b)) for a, b in pairs]
+    if all(a is not None and b is not None for a, b in numbers):
+        return all(a == b for a, b in numbers)
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})

@@ -263,3 +263,108 @@ def test_ranges_are_no_use_to_image_folders(tmp_path):
     ranges = read_ranges(write(tmp_path, RANGES, "r.csv"))
     with pytest.raises(UsageError, match="--feature-ranges is for tables"):
         open_arrays(tmp_path, ranges)
+
+
+FEATURES = [[0.5, 10.0], [1.25, 20.0], [2.0, 30.0]]
+ROWS = "a,b,label\n0.5,10,0\n1.25,20,1\n2,30,1\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a;b;label\n0,5;10;0\n1,25;20;1\n2;30;1\n",
+        "a\tb\tlabel\n0,5\t10\t0\n1,25\t20\t1\n2\t30\t1\n",
+        'a,b,label\n"0,5",10,0\n"1,25",20,1\n2,30,1\n',
+        "a;b;label;\n0,5;10;0;\n1,25;20;1;\n2;30;1;\n",
+        ROWS.replace("\n", ",\n").replace("label,", "label"),
+        ROWS.replace(",", "|"),
+        "sep=;\r\n" + ROWS.replace(",", ";"),
+        "# made by hand\n" + ROWS.replace("1.25", "# the next is doubtful\n1.25"),
+        "# " + ROWS,
+        ROWS.replace("\n", "\r"),
+        ROWS.encode("utf-16"),
+        ROWS.replace("a,", "höhe,").encode("cp1252"),
+        ",a,b,label\n0,0.5,10,0\n1,1.25,20,1\n2,2,30,1\n",
+        "Unnamed: 0,a,b,label\n0,0.5,10,0\n1,1.25,20,1\n2,2,30,1\n",
+        "patient_id,a,b,label\np3,0.5,10,0\np1,1.25,20,1\np2,2,30,1\n",
+        'a b label\n"1" 0.5 10 0\n"2" 1.25 20 1\n"3" 2 30 1\n',
+        "label,a,b\n0,0.5,10\n1,1.25,20\n1,2,30\n",
+        "a,b,label,label_name\n0.5,10,0,no\n1.25,20,1,yes\n2,30,1,yes\n",
+        "a,b,label\n0.5,10,FALSE\n1.25,20,TRUE\n2,30,TRUE\n",
+        "a,b,label\n0.5,10,-1\n1.25,20,1\n2,30,+1\n",
+    ],
+)
+def test_tables_as_spreadsheets_data_frames_and_r_write_them(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    table = read_table(path).fitted((2,))
+    assert table.values.tolist() == FEATURES
+    data = opened(path)
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a;b;label\n1,234;10;0\n2,500;20;1\n", "holds 1,234, which can be a decimal number or one with thousands"),
+        ("a;b;label\n0,5;10;0\n0.5;20;1\n", "writes numbers both as 0.5 and as 0,5"),
+        ("a;b;label\n0,5;1.234;0\n0,7;2.345;1\n", "holds 1.234, which can be"),
+        ("class,b,y\n0,10,0\n1,20,1\n0,30,1\n", r"several columns of .* may hold the labels \(class, y\)"),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", "must begin with a header"),
+        (b"PAR1....", "it is Parquet, not text"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(tmp_path, content, words):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError, match=words):
+        read_table(path)
+
+
+def test_thousands_are_read_where_nothing_is_doubtful(tmp_path):
+    for text in ("a;b;y\n1.234,5;1.000;0\n0,5;2;1\n", 'a,b,y\n"1,234.5","1,000",0\n0.5,2,1\n'):
+        assert read_table(write(tmp_path, text)).values.tolist() == [[1234.5, 1000], [0.5, 2]]
+
+
+def test_an_index_is_a_feature_only_where_the_model_takes_it_and_that_is_said(tmp_path):
+    path = write(tmp_path, "id,a,y\n7,1,0\n9,2,1\n3,4,1\n")
+    one = read_table(path).fitted((1,))
+    assert (one.names, one.notes) == (("a",), ("the column id tells rows apart and is no feature",))
+    two = read_table(path).fitted((2,))
+    assert two.names == ("id", "a")
+    assert two.notes == ("the column id tells rows apart, and the model takes it: it is attacked as a feature",)
+    counts = write(tmp_path, "id,a,y\n7,1,0\n9,2,1\n7,4,1\n")
+    assert read_table(counts).fitted((1,)).names == ("id", "a"), "a number that repeats is no index"
+
+
+def test_booleans_are_numbers(tmp_path):
+    table = read_table(write(tmp_path, "a,b,y\nTrue,1,0\nfalse,2,1\n,3,1\n"))
+    np.testing.assert_array_equal(table.values, [[1, 1], [0, 2], [np.nan, 3]])
+
+
+def test_a_bad_row_costs_itself(tmp_path):
+    text = "a,b,y\n" + "0.5,10,0\n" * 5 + "1,2\n1,red,1\n" + "2,30,1\n" * 5
+    data = opened(write(tmp_path, text))
+    lost = ["t.csv:7 has 2 cells, and the header 3", "t.csv:8 has 'red' for b, which is no number"]
+    assert f"2 of 12 samples cannot be audited: {'; '.join(lost)}" in data.notes
+    assert len(data) == 12
+    with pytest.raises(UnreadableSampleError, match=r"line 7 of .*t\.csv has 2 cells, and the header 3"):
+        data.load(5)
+    np.testing.assert_allclose(data.load(4), [0, 0])
+
+
+def test_ranges_share_the_reader(tmp_path):
+    text = "name;low;high\na;0,5;1.000,5\nb;0;1\n"
+    for content in (text.encode("utf-16"), text.encode(), text.replace("1.000,5", "1000,5").encode()):
+        (tmp_path / "r.csv").write_bytes(content)
+        assert read_ranges(tmp_path / "r.csv").high == (1000.5, 1.0)
+
+
+def test_labels_go_through_the_declared_classes(tmp_path):
+    path = write(tmp_path, "a,b,y\n1,1,1\n2,2,2.0\n3,3,1\n")
+    data = opened(path, class_names=["1", "2"])
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 0]
+    with pytest.raises(UsageError, match=r"label 2 .* do they start at 1"):
+        opened(path)
