@@ -143,7 +143,7 @@ class Settings(_Keys):
     labels: PathText | None = None
     """CSV of labels, or ``model`` for stability mode."""
     label_column: str | None = None
-    """Column of a table that holds the labels; null takes the last, if its name says so."""
+    """Column that holds the labels, of a table or a CSV of labels; null finds it by its name."""
     target_column: str | None = None
     """Column of a table with the class that each row is to be made to answer, for the goal ``given``."""
     feature_ranges: PathText | None = None

@@ -34,7 +34,8 @@ def scan(
         typer.Option(help="CSV of file,label; or 'model': the model's own answers are the reference (stability mode)."),
     ] = None,
     label_column: Annotated[
-        str | None, typer.Option(help="Column of a table with the labels. Default: the last, if its name says so.")
+        str | None,
+        typer.Option(help="Column with the labels, of a table or a CSV of labels. Default: found by its name."),
     ] = None,
     target_column: Annotated[
         str | None, typer.Option(help="Column of a table with the class to reach, for --goal given.")
