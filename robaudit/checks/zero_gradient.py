@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.threat.model import Access
 
 __all__ = ["ZeroGradient"]
 
@@ -16,13 +17,13 @@ class ZeroGradient(Check):
     """Fails where a white-box attack is blind on over 5 % of the samples; warns where a loss that one climbs is.
 
     Blind is an attack on a sample where every loss that it climbs has a gradient that is zero or not finite, as the
-    attack is given it: the slope of another rival stands in where the likeliest one's is zero.
+    attack is given it: the slope of another rival stands in where the likeliest one's is zero, that of a point beside
+    where the sample has none. A sample that a white-box attack broke on the file is no blind spot, wherever it began.
 
     Source: Athalye, Carlini, Wagner 2018 (obfuscated gradients); Croce & Hein 2020 (AutoAttack's flag).
     """
 
     id = "zero-gradient"
-    ignores_attacks = True
 
     def measure(self, bench: Bench) -> Measured:
         """Count the samples without a gradient, loss by loss and attack by attack."""
@@ -35,7 +36,9 @@ class ZeroGradient(Check):
             for name, loss in sorted({pair for losses in attacks.values() for pair in losses.items()}, key=str)
         }
         zero = {pair: ~(np.isfinite(largest) & (largest > 0)) for pair, largest in found.items()}
-        blind = {key: np.all([zero[pair] for pair in losses.items()], axis=0) for key, losses in attacks.items()}
+        fallen = {breach.sample for breach in bench.breaches() if breach.access is Access.WHITE_BOX}
+        left = np.array([sample.index not in fallen for sample in samples])
+        blind = {key: left & np.all([zero[pair] for pair in losses.items()], axis=0) for key, losses in attacks.items()}
         flat: dict[str, int] = {}
         for (name, _), flags in zero.items():
             flat[name] = max(flat.get(name, 0), int(flags.sum()))

@@ -190,6 +190,18 @@ def test_a_gradient_that_is_not_finite_is_none() -> None:
 
 def test_masked_gradients_fail() -> None:
     assert find("zero-gradient", deceptive(Masked)).status == "fail"
+
+
+def test_what_white_box_broke_on_the_file_is_no_blind_spot() -> None:
+    for access, status in ((Access.WHITE_BOX, "warn"), (Access.SCORES, "fail")):
+        bench = deceptive(Masked)
+        bench.fallen = [breach(bench, i, "pgd", access) for i in range(len(bench.samples))]
+        assert find("zero-gradient", bench).status == status
+        bench.fallen = bench.fallen[1:]  # one of twelve is more than 5 %
+        assert find("zero-gradient", bench).status == "fail"
+
+
+def test_masked_gradients_leave_the_unbounded_attack_blind() -> None:
     stubborn = find("unbounded", deceptive(Stubborn))
     assert (stubborn.status, stubborn.value) == ("fail", 0.0)
 
