@@ -13,7 +13,7 @@ from PIL import Image
 from robaudit.data.delimited import composed
 from robaudit.errors import UsageError
 
-__all__ = ["FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
+__all__ = ["SPLITS", "FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
 
 NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats that Pillow knows and that are programs, films or fields of numbers, or that it hands to another program."""
@@ -163,10 +163,15 @@ class FileIndex:
         self._names: dict[str, list[Path]] = {}
         self._stems: dict[str, list[Path]] = {}
         self._folded: dict[str, list[Path]] = {}
+        self._last: dict[str, list[Path]] = {}
         for path in files:
             name = relative(path, folder)
-            for table, key in ((self._names, name), (self._stems, _stem(name)), (self._folded, name.casefold())):
-                table.setdefault(key, []).append(path)
+            last = name.rpartition("/")[2]
+            self._names.setdefault(name, []).append(path)
+            self._stems.setdefault(_stem(name), []).append(path)
+            self._folded.setdefault(name.casefold(), []).append(path)
+            for key in (last, _stem(last)):
+                self._last.setdefault(key, []).append(path)
         self._suffixes = image_suffixes()
         self._known: dict[str, Path | None] = {}
 
@@ -190,7 +195,9 @@ class FileIndex:
         return None
 
     def find(self, cell: str) -> Path | None:
-        """The same; else the one image of that name without its suffix, in any case, or at the end of the path."""
+        """The same; else the one image of that name without its suffix, in any case, without the first folders of the
+        path, or without the folders that it lies in.
+        """
         if cell not in self._known:
             self._known[cell] = self._found(cell)
         return self._known[cell]
@@ -204,7 +211,8 @@ class FileIndex:
                 if len(found := table.get(key, [])) == 1:
                     return found[0]
             name = name.partition("/")[2]
-        return None
+        found = self._last.get(_slashes(cell), [])
+        return found[0] if len(found) == 1 else None
 
     def missing(self, cell: str) -> Path:
         """Where a file that is not there would be."""

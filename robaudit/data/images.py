@@ -241,7 +241,7 @@ def _folder_labels(
     empty = [name for name in found.classes if name not in set(names)]
     if empty:
         more = ", ..." if len(empty) > NAMED else ""
-        notes.append(f"{len(empty)} class folders hold no image ({', '.join(empty[:NAMED])}{more})")
+        notes.append(f"class folders without an image: {', '.join(empty[:NAMED])}{more}")
     return resolve_labels(names, declared=class_names, num_classes=num_classes, where=str(found.path), empty=empty)
 
 

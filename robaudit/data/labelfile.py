@@ -10,7 +10,7 @@ import numpy as np
 
 from robaudit.data.columns import FILES, LABELS, key, label_place, listed, named
 from robaudit.data.delimited import Sheet, read_sheet
-from robaudit.data.folder import FileIndex
+from robaudit.data.folder import SPLITS, FileIndex
 from robaudit.data.label_arrays import one_hot
 from robaudit.data.numbers import as_number, is_missing, whole
 from robaudit.errors import UsageError
@@ -70,7 +70,7 @@ def read_label_file(
     found = LabelFile(notes=list(sheet.notes))
     kept = [row for row in rows if not row[1][0].startswith("#") or any(map(index.looks, row[1]))]
     if len(kept) < len(rows):
-        found.notes.append(f"{len(rows) - len(kept)} comment lines were skipped")
+        found.notes.append(f"comment lines of {path.name} that were skipped: {len(rows) - len(kept)}")
     if not kept:
         raise UsageError(f"{path} holds no labels")
     width = len(header) if header is not None else len(kept[0][1])
@@ -172,7 +172,8 @@ def _one_hot(
     header: Sequence[str], columns: Sequence[Sequence[str]], rest: Sequence[int], path: Path, found: LabelFile
 ) -> tuple[list[int], list[str | None], dict[int, str]]:
     """Labels as one column a class, of which one in each row is 1."""
-    numbers = {i: [_flag(cell) for cell in columns[i]] for i in rest if key(header[i])}
+    named_parts = {i for i in rest if key(header[i]).removeprefix("is") in SPLITS}
+    numbers = {i: [_flag(cell) for cell in columns[i]] for i in rest if key(header[i]) and i not in named_parts}
     flags = [i for i, cells in numbers.items() if all(cell in (0.0, 1.0) or cell != cell for cell in cells)]
     flags = [i for i in flags if any(cell in (0.0, 1.0) for cell in numbers[i])]
     if len(flags) < 2:
@@ -239,6 +240,6 @@ def _collect(
     if not there:
         raise UsageError(f"none of the {len(found.files)} files that {path} names is in {index.folder}")
     if unnamed:
-        found.notes.append(f"{unnamed} rows of {path.name} name no file and were skipped")
+        found.notes.append(f"rows of {path.name} that name no file and were skipped: {unnamed}")
     if repeated:
-        found.notes.append(f"{repeated} rows of {path.name} name an image again, which counts once")
+        found.notes.append(f"rows of {path.name} that name an image again, which counts once: {repeated}")

@@ -144,7 +144,11 @@ def _split(sheet: Sheet) -> tuple[list[str], list[tuple[int, tuple[str, ...]]], 
     if all(len(cells) == len(header) + 1 for _, cells in rows):
         header = ("", *header)
     kept = [row for row in rows if not row[1][0].startswith("#")] or rows
-    return list(header), kept, [f"{len(rows) - len(kept)} comment lines were skipped"] if len(kept) < len(rows) else []
+    return (
+        list(header),
+        kept,
+        [f"comment lines that were skipped: {len(rows) - len(kept)}"] if len(kept) < len(rows) else [],
+    )
 
 
 def _is_data(header: Sequence[str]) -> bool:

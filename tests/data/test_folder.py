@@ -114,7 +114,7 @@ def test_an_empty_class_folder_is_a_class(tmp_path):
     data = opened(tmp_path)
     assert labels(data) == {"ant/a.png": 0, "cat/a.png": 2}
     assert data.class_names == ["ant", "bee", "cat"]
-    assert "1 class folders hold no image (bee)" in data.notes
+    assert "class folders without an image: bee" in data.notes
     two = opened(tmp_path, k=2)
     assert (labels(two), two.class_names) == ({"ant/a.png": 0, "cat/a.png": 1}, ["ant", "cat"])
     with pytest.raises(UsageError, match=r"3 classes by name and the model has 4.*\(classes: ant, bee, cat\)"):
@@ -131,7 +131,7 @@ def test_a_class_of_which_nothing_can_be_read_is_a_class(tmp_path):
     assert labels(data)["cat/a.png"] == 2
     assert data.notes[:2] == [
         "files skipped because they cannot be read as images: 1 .heic",
-        "1 class folders hold no image (bee)",
+        "class folders without an image: bee",
     ]
 
 

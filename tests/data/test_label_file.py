@@ -183,8 +183,8 @@ def test_a_bad_row_costs_itself(photos):
     lost = {"i1.png", "i2.png", "i3.png", "i5.png"}
     assert {name for name, label in found(data).items() if label < 0} == lost
     assert found(data)["i4.png"] == 1
-    assert data.notes[0] == "1 rows of labels.csv name no file and were skipped"
-    assert data.notes[1] == "2 rows of labels.csv name an image again, which counts once"
+    assert data.notes[0] == "rows of labels.csv that name no file and were skipped: 1"
+    assert data.notes[1] == "rows of labels.csv that name an image again, which counts once: 2"
     assert data.notes[2] == "1 of 16 images in the folder are not named by labels.csv and not used"
     assert data.notes[3].startswith("4 of 16 samples cannot be audited: i1.png has no label; i2.png has 3 cells")
     reasons = [
@@ -239,3 +239,18 @@ def test_names_are_compared_in_normal_form_c(tmp_path):
         k=2,
     )
     assert found(data) == {"\u00e9t\u00e90.png": 1, "\u00e9t\u00e91.png": 0}
+
+
+def test_images_in_subfolders_are_found_by_their_last_name_if_that_is_unique(photos):
+    (photos / "more").mkdir()
+    Image.new("RGB", (4, 4)).save(photos / "more" / "deep.png")
+    Image.new("RGB", (4, 4)).save(photos / "more" / "i0.png")
+    rows = "file,label\ndeep.png,1\ni0.png,0\nmore/i0,2\n"
+    assert found(read(photos, rows)) == {"more/deep.png": 1, "i0.png": 0, "more/i0.png": 2}
+
+
+def test_flags_of_a_split_are_no_one_hot_labels(photos):
+    rows = "".join(f"i{i}.png,{i % 2},{1 - i % 2}\n" for i in range(6))
+    with pytest.raises(UsageError, match="known to hold the labels"):
+        read(photos, f"file,train,is_test\n{rows}", k=2)
+    assert found(read(photos, f"file,cat,dog\n{rows}", k=2))["i1.png"] == 0
