@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from robaudit.data.folder import FileIndex, Folder, formats, relative, walk
+from robaudit.data.folder import FileIndex, Folder, relative, walk
 from robaudit.data.label_arrays import lost_note
 from robaudit.data.labelfile import LabelFile, read_label_file
 from robaudit.data.labels import Labels, resolve_labels
+from robaudit.data.pixels import MODES, read_header, read_pixels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -28,21 +23,6 @@ __all__ = ["ImageDataset", "bundled_dataset", "open_folder"]
 
 NAMED = 8
 """Folders named in a note."""
-ORIENTATION = 0x0112
-"""EXIF tag; 5 to 8 mean that width and height are swapped."""
-PHOTOMETRIC = 262
-"""TIFF tag; 0 means that white is 0."""
-SIXTEEN = ("PNG", "PPM", "JPEG2000")
-"""Formats whose mode I is 16 bits without a sign."""
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-MOST_PIXELS = 2**26
-"""Of an image after resizing and before the crop."""
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 class ImageDataset(Dataset):
@@ -60,7 +40,7 @@ class ImageDataset(Dataset):
         self._files = files
         self._shape = shape
         self._crop = crop
-        self._filter = FILTERS[interpolation]
+        self._interpolation = interpolation
 
     def read(self, index: int) -> NDArray[Any]:
         """Read, resize and crop one image.
@@ -69,15 +49,11 @@ class ImageDataset(Dataset):
             UnreadableSampleError: the file is missing or damaged.
         """
         try:
-            with self._files[index].open("rb") as file, _opened(file) as opened:
-                deep = _deep(opened)
-                image = _converted(ImageOps.exif_transpose(opened), MODES[self._shape[0]], deep)
-                image = _cut(image, self._shape[1], self._shape[2], self._crop, self._filter)
+            with self._files[index].open("rb") as file:
+                return read_pixels(file, self._shape, self._crop, self._interpolation)
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
             raise UnreadableSampleError(f"the image {self.ids[index]} cannot be read: {reason}") from error
-        pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
-        return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0))
 
     def stored(self, index: int) -> bytes | None:
         """The file's bytes, where there is one that can be opened."""
@@ -85,54 +61,6 @@ class ImageDataset(Dataset):
             return self._files[index].read_bytes()
         except OSError:
             return None
-
-
-@contextmanager
-def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
-    """An image, without Pillow's remarks on damaged metadata: it raises where it matters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(file, formats=formats()) as image:
-            yield image
-
-
-def _deep(image: Image.Image) -> tuple[int, int] | None:
-    """Black and white of an image of 16 bits, which Pillow does not put in order; None for other images.
-
-    Raises:
-        ValueError: nothing says which value is white.
-    """
-    if image.mode == "F":
-        raise ValueError("its grey values are floating-point numbers of unknown range")
-    if not image.mode.startswith("I"):
-        return None
-    if image.mode == "I" and image.format not in SIXTEEN:
-        raise ValueError("its grey values are signed or have 32 bits, in an unknown range")
-    tags = getattr(image, "tag_v2", {})
-    return (65535, 0) if tags.get(PHOTOMETRIC) == 0 else (0, 65535)
-
-
-def _converted(image: Image.Image, mode: str, deep: tuple[int, int] | None) -> Image.Image:
-    """In 8 bits a channel. Pillow clips 16 bits; here they are scaled from black to white."""
-    if deep is not None:
-        values = np.asarray(image).astype(np.int64)
-        if values.size and not 0 <= values.min() <= values.max() < 2**16:
-            raise ValueError("its grey values need more than 16 bits")
-        image = Image.fromarray(((abs(values - deep[0]) + 128) // 257).astype(np.uint8))
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _cut(image: Image.Image, height: int, width: int, crop: float, how: Image.Resampling) -> Image.Image:
-    """Resize so that the centre crop covers ``crop`` of the tighter side; an exact fit is left alone."""
-    if image.size == (width, height):
-        return image
-    factor = max(height / image.height, width / image.width) / crop
-    size = (max(width, round(image.width * factor)), max(height, round(image.height * factor)))
-    if size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"{image.width}x{image.height} pixels are too far from the model's {width}x{height} in shape")
-    image = image.resize(size, how)
-    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    return image.crop((left, top, left + width, top + height))
 
 
 def _image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
@@ -260,7 +188,7 @@ def _survey(
         try:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
-                header = _header(file)
+                header = read_header(file)
         except OSError:
             total.update(b"unreadable")
             continue
@@ -286,29 +214,6 @@ def _survey(
             f"{shape[1]}x{shape[2]} (crop {crop:g}) before the attack"
         )
     return total.hexdigest(), notes
-
-
-@dataclass(frozen=True)
-class _Header:
-    """Of an image file: (width, height) as it is shown, mode, whether it has several frames, and transparency."""
-
-    size: tuple[int, int]
-    mode: str
-    frames: bool
-    clear: bool
-
-
-def _header(file: IO[bytes]) -> _Header | None:
-    """None where it is no image that can be read."""
-    file.seek(0)
-    try:
-        with _opened(file) as image:
-            turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-            several = bool(getattr(image, "is_animated", False)) and image.format != "MPO"  # a photo and its preview
-            size = image.size[::-1] if turned else image.size
-            return _Header(size, image.mode, several, image.has_transparency_data)
-    except Exception:  # loading it says what is wrong
-        return None
 
 
 def bundled_dataset(shape: tuple[int, ...]) -> Dataset:
