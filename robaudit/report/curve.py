@@ -10,7 +10,7 @@ from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.report.console import heading, indented
 from robaudit.report.words import number, short_rate
 
-__all__ = ["curve_sentences", "curve_title", "draw_curves"]
+__all__ = ["curve_sentences", "curve_title", "draw_curves", "listed_points"]
 
 WIDEST = 50
 NARROWEST = 8
@@ -21,7 +21,7 @@ def draw_curves(console: Console, result: Result) -> None:
     """Each curve as bars to scale, one a radius, with the exact interval of each and a sentence on what it means."""
     for curve in result.curves:
         heading(console, curve_title(result, curve))
-        rows = _rows(curve)
+        rows = listed_points(curve)
         labels = [number(point.eps) for point in rows]
         left = max(map(len, labels))
         figures = [short_rate(point) for point in rows]
@@ -41,8 +41,8 @@ def draw_curves(console: Console, result: Result) -> None:
             console.print(indented(Text(sentence)))
 
 
-def _rows(curve: Curve) -> list[CurvePoint]:
-    """The evenly spaced points, and the threat model's."""
+def listed_points(curve: Curve) -> list[CurvePoint]:
+    """The points that a list has room for: the evenly spaced ones, and the threat model's."""
 
     def even(eps: float) -> bool:
         return abs(eps / curve.step - round(eps / curve.step)) < EVEN

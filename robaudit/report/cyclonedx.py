@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
+from robaudit.report.curve import listed_points
 from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.taxonomy import DISCLAIMER
@@ -188,7 +189,7 @@ def _metrics(result: Result) -> Iterator[dict[str, Any]]:
     for curve in result.curves:
         if curve.median_distance is not None:
             yield _median(curve)
-        for point in curve.points:
+        for point in listed_points(curve):
             yield from _metric(name, point, f"{drawn}, {NORM_SIGNS[curve.norm]} ≤ {number(point.eps)} (curve)")
     yield from _classes(result, name)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 from results import make_result
 
 from robaudit.audit.curve import build_curve
 from robaudit.audit.result import Result
 from robaudit.audit.verdict import conclude
+from robaudit.report.html.charts import curve_chart, drawn_points
 from robaudit.report.nearest import fitted
 from robaudit.report.terminal import render_text
+from robaudit.stats import interval
 
 EPS = 8 / 255
 
@@ -74,6 +79,36 @@ def test_samples_that_fall_far_beyond_eps_are_drawn_falling() -> None:
     shares = [float(line.split()[-3].rstrip("%")) for line in rows]
     assert shares[0] == 100.0
     assert min(shares) <= 50.0
+
+
+def test_the_chart_steps_at_every_distance_at_which_a_sample_falls() -> None:
+    """The audit in which 84 of 100 were drawn where 77 stood: between two points nothing may fall."""
+    rng = np.random.default_rng(3)
+    for count, norm in ((84, "linf"), (84, "l0"), (1, "l2")):
+        sizes = rng.gamma(2, EPS, count) if norm != "l0" else rng.integers(1, 40, count).astype(float)
+        curve = build_curve(norm, EPS if norm != "l0" else 8, dict(enumerate(sizes)), count + 6, count + 10, ["fmn"])
+        points = drawn_points(curve)
+        assert {float(size) for size in sizes} <= {point.eps for point in points}
+        for before, after in itertools.pairwise(points):
+            for eps in np.linspace(before.eps, after.eps - 1.01e-6, 5):
+                stands = sum(size > eps + 1e-6 for size in sizes) + 6
+                assert before.k == stands
+                assert (before.low, before.high) == interval(stands, count + 10)
+        assert curve_chart(conclude(make_result(curves=(curve,)), []), curve, 0) is not None
+
+
+def test_a_chart_of_very_many_distances_is_off_by_a_thousandth_of_its_width_at_most() -> None:
+    sizes = np.sort(np.random.default_rng(4).gamma(2, EPS, 10_000))
+    curve = build_curve("linf", EPS, dict(enumerate(sizes)), 10_000, 10_000, ["fmn"])
+    assert len(curve.points) >= 10_000
+    points = drawn_points(curve)
+    assert len(points) <= 2002
+    assert {EPS, float(sizes[-1])} <= {point.eps for point in points} | {EPS}
+    width = sizes[-1] / 1000 + 1e-6
+    for before, after in itertools.pairwise(points):
+        for eps in np.linspace(before.eps, after.eps, 3)[:-1]:
+            ends = [int((sizes > eps + shift).sum()) for shift in (-width, width)]
+            assert ends[1] <= before.k <= ends[0]
 
 
 def test_one_sample_is_told_without_an_interval() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from robaudit.audit.result import Curve, Rate, Result
+from robaudit.audit.result import Curve, CurvePoint, Rate, Result
 from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.html.classes import ClassRow
@@ -18,7 +18,7 @@ from robaudit.report.words import ball, number, plain, short_rate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bracket_chart", "class_chart", "curve_chart"]
+__all__ = ["bracket_chart", "class_chart", "curve_chart", "drawn_points"]
 
 WIDTH = 540
 ROW = 30
@@ -26,6 +26,8 @@ MARGIN = 56
 MOST_ROWS = 16
 MOST_CLASSES = 24
 LABEL = 26
+COLUMNS = 1000
+"""Parts of a curve's width in which at most two points are drawn."""
 CLEAN, STEP, WORST = "s", "o", "D"
 
 
@@ -94,9 +96,24 @@ def class_chart(rows: Sequence[ClassRow]) -> Markup | None:
         return to_svg(figure, "chart-classes", "What is left standing of each class, with exact intervals", f"{told}.")
 
 
-def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
-    """A robustness curve with its band of pointwise intervals; None without samples."""
+def drawn_points(curve: Curve) -> list[CurvePoint]:
+    """Every point at which the curve falls; of thousands, of those in a thousandth of its width the first and last.
+
+    A figure holds from its point to the next, so that nothing is drawn further off than that thousandth.
+    """
     points = [point for point in curve.points if point.estimate is not None]
+    if len(points) <= 2 * COLUMNS:
+        return points
+    columns: dict[int, list[CurvePoint]] = {}
+    for point in points:
+        columns.setdefault(int(COLUMNS * point.eps / points[-1].eps), []).append(point)
+    return [point for column in columns.values() for point in (column[:1] + column[1:][-1:])]
+
+
+def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
+    """A robustness curve, a step at every distance at which samples fall, with its band of pointwise intervals; None
+    without samples."""
+    points = drawn_points(curve)
     if len(points) < 2:
         return None
     with canvas(WIDTH, 290) as (figure, axes):
