@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from robaudit.audit.result import Evidence
 from robaudit.errors import AuditError
 
-__all__ = ["EVIDENCE", "Example", "read_examples"]
+__all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]
 
 EVIDENCE = "evidence.npz"
+NEAREST = "nearest_"
+"""Begins the arrays of what a curve rests on."""
 
 LARGEST_ROW = 2**30
 """Bytes that one row may take."""
@@ -45,13 +47,14 @@ class Example:
     confidence: tuple[float, float] | None = None
 
 
-def read_examples(folder: Path, evidence: Evidence, most: int) -> list[Example]:
+def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "") -> list[Example]:
     """The first examples of a result's archive.
 
     Args:
         folder: that the archive's path is relative to.
         evidence: what the result says of it.
         most: examples read.
+        prefix: of the arrays' names.
 
     Raises:
         AuditError: it is missing, not the one that the result names, or damaged.
@@ -65,15 +68,15 @@ def read_examples(folder: Path, evidence: Evidence, most: int) -> list[Example]:
         if found != evidence.sha256:
             raise AuditError(f"the archive {evidence.path} has another SHA-256 than the result names: it was changed")
         with zipfile.ZipFile(path) as archive:
-            columns = {name: _rows(archive, name, most) for name in _names(archive)}
-        return _examples(columns)
+            columns = {name: _rows(archive, prefix + name, most) for name in _names(archive, prefix)}
+        return _examples(columns) if columns else []
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise AuditError(f"the archive {evidence.path} cannot be read: {error}") from error
 
 
-def _names(archive: zipfile.ZipFile) -> list[str]:
+def _names(archive: zipfile.ZipFile, prefix: str) -> list[str]:
     known = ("original", "adversarial", "index", "label", "prediction", "attack", "target", "confidence")
-    return [name for name in known if f"{name}.npy" in archive.namelist()]
+    return [name for name in known if f"{prefix}{name}.npy" in archive.namelist()]
 
 
 def _examples(columns: dict[str, NDArray[Any]]) -> list[Example]:

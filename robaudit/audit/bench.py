@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.requests import Gradient
 from robaudit.audit.cascade import Cascade
+from robaudit.audit.distances import nearest_records
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
@@ -95,6 +96,7 @@ class SessionBench:
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
         self.declared_accuracy = request.declared_accuracy
+        self._curve = request.profile.curve is not None
         self._loaded = loaded
         self._store = store
         self._engine = engine
@@ -184,17 +186,24 @@ class SessionBench:
                     best = winners.get(key, record)
                     winners[key] = min(best, record, key=_precedence)
         return [
-            Breach(
-                case,
-                record["attack"],
-                access[record["attack"]],
-                record["prediction"],
-                record["distance"],
-                functools.partial(_point, journal, record),
-                self._cascades[place].threat,
-            )
-            for (_, case, place), record in sorted(winners.items(), key=lambda item: item[0])
+            _breach(record, access[record["attack"]], self._cascades[place])
+            for (_, _, place), record in sorted(winners.items(), key=lambda item: item[0])
         ]
+
+    def nearest(self) -> Sequence[Breach]:
+        """With a curve, the nearest verified adversarial example of each sample in each norm, in data order."""
+        if not self._curve:
+            return []
+        found: list[tuple[int, int, Breach]] = []
+        for place, (front, cascade) in enumerate(zip(self._fronts, self._cascades, strict=True)):
+            access = {p.key: p.attack.access for p in front.attacks()}
+            records = nearest_records(cascade.journal, access, cascade.threat.eps)
+            known = self._store.answers
+            for sample, record in records.items():
+                if sample in known and known[sample].correct:
+                    breach = _breach(record, access[record["attack"]], cascade)
+                    found.append((sample, place, breach))
+        return [breach for _, _, breach in sorted(found, key=lambda entry: entry[:2])]
 
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order."""
@@ -205,6 +214,18 @@ class SessionBench:
         """The losses that each white-box attack that is to run climbs, by its key."""
         white = [p for p in self._cascade.plan if p.status == "ready" and p.attack.access is Access.WHITE_BOX]
         return {p.key: p.attack.climbs(self.classes) for p in white}
+
+
+def _breach(record: Record, access: Access, cascade: Cascade) -> Breach:
+    return Breach(
+        record["sample"],
+        record["attack"],
+        access,
+        record["prediction"],
+        record["distance"],
+        functools.partial(_point, cascade.journal, record),
+        cascade.threat,
+    )
 
 
 def _precedence(record: Record) -> tuple[float, int, int]:

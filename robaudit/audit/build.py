@@ -236,7 +236,9 @@ def _evidence(journal: Journal) -> model.Evidence:
     record = journal.last("evidence")
     if record is None:
         return model.Evidence()
-    return model.Evidence(path=record["path"], sha256=record["sha256"], count=record["count"])
+    return model.Evidence(
+        path=record["path"], sha256=record["sha256"], count=record["count"], nearest=record.get("nearest", 0)
+    )
 
 
 def _errors(

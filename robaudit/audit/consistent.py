@@ -9,7 +9,7 @@ from typing import Any
 
 from robaudit.audit.consistent_pairs import comparison_faults
 from robaudit.audit.consistent_samples import sample_faults
-from robaudit.audit.derive import RAN, balls, fallen, for_the_curve, of_every
+from robaudit.audit.derive import RAN, balls, fallen, for_the_curve, of_every, with_curve
 from robaudit.audit.metrics import parse_metric
 from robaudit.audit.result import Radius, Result, Threat
 from robaudit.audit.specs import parse_eps
@@ -140,8 +140,13 @@ def _tried(result: Result) -> Iterator[str]:
 
 def _evidence(result: Result) -> Iterator[str]:
     kept = result.evidence
-    if (kept.path is None) != (kept.sha256 is None) or (kept.path is None and kept.count):
+    if (kept.path is None) != (kept.sha256 is None) or (kept.path is None and kept.count + kept.nearest):
         yield "evidence has a path without a digest, or a digest or examples without a path"
+    norms = {attack.id: attack.norm for attack in result.attacks}
+    near = sum(len({norms.get(entry.attack) for entry in sample.nearest}) for sample in result.samples)
+    near = near if with_curve(result) else 0
+    if kept.nearest > near or (result.run.complete and kept.nearest != near):
+        yield f"evidence.nearest is {kept.nearest}, and its samples tell of {near} nearest adversarial examples"
     if not result.run.complete:
         return  # an earlier session's evidence may be all there is
     broken = [sample for sample in result.samples if sample.broken_by is not None]

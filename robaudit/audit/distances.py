@@ -8,18 +8,18 @@ on its own distances alone, so that no outcome depends on the batch, the order o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from robaudit.audit.cascade import Attempt, Cascade
 from robaudit.audit.events import AttackFinished
 from robaudit.audit.journal import Journal, Record, unit_record, unit_result
 from robaudit.audit.plan import Planned
-from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
+from robaudit.engine.units import Sample, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm
 
-__all__ = ["DistanceSearch", "next_radius", "smallest_distances"]
+__all__ = ["DistanceSearch", "nearest_records", "next_radius", "smallest_distances"]
 
 PRECISION = 0.02
 """A bracket this narrow, as a share of the distance, is not searched further."""
@@ -36,15 +36,39 @@ def smallest_distances(journal: Journal, keys: frozenset[str], eps: float) -> di
         eps: radius of the threat model; no success within it is told as lying outside.
     """
     found: dict[int, tuple[float, str]] = {}
+    for distance, record in _verified(journal, keys, eps):
+        if distance < found.get(record["sample"], (math.inf, ""))[0]:
+            found[record["sample"]] = distance, record["attack"]
+    return found
+
+
+def nearest_records(journal: Journal, keys: Collection[str], eps: float) -> dict[int, Record]:
+    """The unit of the smallest verified distance of each sample, with the point that it found.
+
+    Args:
+        journal: holds the units.
+        keys: attacks of one norm.
+        eps: radius of the threat model.
+    """
+    found: dict[int, tuple[float, Record]] = {}
+    for distance, record in _verified(journal, frozenset(keys), eps):
+        sample = sample_of(record["sample"])
+        known = found.get(sample)
+        nearer = known is None or distance < known[0]
+        if nearer or (known is not None and distance == known[0] and "point" not in known[1]):
+            found[sample] = distance, record
+    return {sample: record for sample, (_, record) in sorted(found.items()) if "point" in record}
+
+
+def _verified(journal: Journal, keys: frozenset[str], eps: float) -> Iterator[tuple[float, Record]]:
+    """The units whose adversarial examples count at their distance."""
     records = [record for record in journal.of("unit") if record["attack"] in keys]
     winners = _winners(records)
     for record in records:
-        if "verified" not in record and winners.get((record["attack"], record["sample"])) is not record:
-            continue
-        distance = verified_distance(record, eps)
-        if distance is not None and distance < found.get(record["sample"], (math.inf, ""))[0]:
-            found[record["sample"]] = distance, record["attack"]
-    return found
+        if "verified" in record or winners.get((record["attack"], record["sample"])) is record:
+            distance = verified_distance(record, eps)
+            if distance is not None:
+                yield distance, record
 
 
 def _winners(records: Iterable[Record]) -> dict[tuple[str, int], Record]:
@@ -107,6 +131,9 @@ class DistanceSearch:
         self.samples = cascade.store.standing()
         shape = cascade.engine.pool.points.shape[1:]
         self.most = widest(cascade.threat.norm, math.prod(shape))
+        keys = [p.key for p in (*cascade.plan, *minimal, *([search] if search else []))]
+        known = smallest_distances(cascade.journal, frozenset(keys), cascade.threat.eps)
+        self._nearest = {case: distance for case, (distance, _) in known.items()}
         self._records: dict[str, dict[Unit, Record]] = {}
         for record in cascade.journal.of("unit"):
             self._records.setdefault(record["attack"], {})[unit_result(record).unit] = record
@@ -132,7 +159,7 @@ class DistanceSearch:
         """One minimal-norm attack, with the whole box to move in."""
         cascade = self.cascade
         units = self._units(planned, self.samples)
-        attempt = _Seeking(planned, len(units), cascade)
+        attempt = _Seeking(planned, len(units), cascade, self._nearest)
         earlier = self._records.get(planned.key, {})
         for record in earlier.values():
             attempt.count(unit_result(record))
@@ -157,7 +184,7 @@ class DistanceSearch:
     def _bisect(self, planned: Planned) -> None:
         """Try each sample at radii of its own; the restart of a unit is the number of its round."""
         most = len(self._units(planned, self.samples)) * self.rounds
-        attempt = _Seeking(planned, most, self.cascade)
+        attempt = _Seeking(planned, most, self.cascade, self._nearest)
         brackets = self._brackets(planned.key)
 
         def run() -> bool:
@@ -251,23 +278,35 @@ class _Bracket:
 
 
 class _Seeking(Attempt):
-    """An attempt whose successes may lie at any distance; those within ε count in the cascade."""
+    """An attempt whose successes may lie at any distance; those within ε count in the cascade.
 
-    def __init__(self, planned: Planned, units: int, cascade: Cascade) -> None:
+    Args:
+        planned: the attack.
+        units: the most it can need.
+        cascade: that it follows.
+        nearest: the smallest verified distance of each case so far; kept up to date.
+    """
+
+    def __init__(self, planned: Planned, units: int, cascade: Cascade, nearest: dict[int, float]) -> None:
         super().__init__(planned, units, cascade.journal, cascade.observer)
         self._cascade = cascade
+        self._nearest = nearest
 
     def take(self, result: UnitResult) -> None:
         """Journal and count a unit that finished now."""
         self.take_at(result, None)
 
     def take_at(self, result: UnitResult, radius: float | None) -> Record:
-        """The same of a unit with a radius of its own; the point is kept where it breaks a sample that stood."""
+        """The same of a unit with a radius of its own; the point is kept where it breaks a sample that stood, or is
+        nearer than any before it."""
         eps = self._cascade.threat.eps
         within = result.success and result.distance is not None and result.distance <= eps + TOLERANCE
         counted = replace(result, success=within)
         record = unit_record(self.planned.key, counted) | {"verified": result.success, "radius": radius}
-        keep = within and result.unit.sample not in self._cascade.broken_by
+        case, distance = result.unit.sample, verified_distance(record, eps)
+        keep = within and case not in self._cascade.broken_by
+        if distance is not None and distance < self._nearest.get(case, math.inf):
+            self._nearest[case], keep = distance, True
         self.journal.append(record, result.point if keep else None)
         self.count(counted)
         return record

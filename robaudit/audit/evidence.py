@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.archive import EVIDENCE
+from robaudit.audit.archive import EVIDENCE, NEAREST
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
 from robaudit.audit.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
@@ -22,42 +22,44 @@ from robaudit.engine.units import sample_of
 __all__ = ["write_evidence"]
 
 
-def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches: Sequence[Breach]) -> dict[str, Any]:
+def write_evidence(
+    folder: Path,
+    journal: Journal,
+    store: SampleStore,
+    breaches: Sequence[Breach],
+    nearest: Sequence[Breach] = (),
+) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
     ``prediction`` [N] int64, ``attack`` [N] strings; with a goal the class to reach, ``target`` [N] int64, and a row
     for each class that a sample was made to answer; ``confidence`` [N, 2] float64 of the answers to original and
-    adversarial example, where the evidence check found them. Equal content makes equal bytes. Of images the first
-    rows are written as pairs of PNG files too.
+    adversarial example, where the evidence check found them. With a curve the same once more, of the nearest
+    adversarial example of each sample and norm, as ``nearest_adversarial`` [M, *shape] and so on. Equal content makes
+    equal bytes. Of images the first rows are written as pairs of PNG files too.
+
+    Args:
+        folder: the run directory.
+        journal: of the run.
+        store: its samples.
+        breaches: what broke them.
+        nearest: what the curve rests on.
 
     Returns:
-        Its path relative to the folder, SHA-256 and count; no path where there is nothing to keep or the
+        Its path relative to the folder, SHA-256 and counts; no path where there is nothing to keep or the
         disk does not take it.
     """
-    nothing = {"path": None, "sha256": None, "count": 0}
+    nothing = {"path": None, "sha256": None, "count": 0, "nearest": 0}
     (folder / EVIDENCE).unlink(missing_ok=True)
     clear_pictures(folder)
-    if not breaches or journal.failure is not None:
+    if not (breaches or nearest) or journal.failure is not None:
         return nothing
     temporary = folder / f".{EVIDENCE}.part"
-    labels = [store.answers[sample_of(b.sample)].label for b in breaches]
-    targets = [store.target(b.sample) for b in breaches]
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            _add(archive, "adversarial", len(breaches), (b.point for b in breaches))
-            _add(archive, "original", len(breaches), (store(b.sample).u for b in breaches))
-            for name, values in (
-                ("index", np.array([sample_of(b.sample) for b in breaches], dtype=np.int64)),
-                ("label", np.array(labels, dtype=np.int64)),
-                ("prediction", np.array([b.prediction for b in breaches], dtype=np.int64)),
-                ("attack", np.array([b.attack for b in breaches])),
-                ("target", np.array(targets, dtype=np.int64)),
-            ):
-                if name == "target" and min(targets) < 0:
-                    continue
-                _add(archive, name, len(values), iter(values), values.dtype)
+            _add_rows(archive, "", store, breaches)
             shares = _confidences(journal, len(breaches))
             if shares is not None:
                 _add(archive, "confidence", len(shares), iter(shares))
+            _add_rows(archive, NEAREST, store, nearest)
         os.replace(temporary, folder / EVIDENCE)
         if (journal.last("target") or {}).get("input", {}).get("channels") is not None:
             _write_pictures(folder, store, breaches)
@@ -65,7 +67,27 @@ def write_evidence(folder: Path, journal: Journal, store: SampleStore, breaches:
         journal.failure = error.strerror or str(error)
         temporary.unlink(missing_ok=True)
         return nothing
-    return {"path": EVIDENCE, "sha256": sha256_file(folder / EVIDENCE), "count": len(breaches)}
+    kept = {"path": EVIDENCE, "sha256": sha256_file(folder / EVIDENCE)}
+    return {**kept, "count": len(breaches), "nearest": len(nearest)}
+
+
+def _add_rows(archive: zipfile.ZipFile, prefix: str, store: SampleStore, breaches: Sequence[Breach]) -> None:
+    """The arrays of some adversarial examples; none of none."""
+    if not breaches:
+        return
+    labels = [store.answers[sample_of(b.sample)].label for b in breaches]
+    targets = [store.target(b.sample) for b in breaches]
+    _add(archive, f"{prefix}adversarial", len(breaches), (b.point for b in breaches))
+    _add(archive, f"{prefix}original", len(breaches), (store(b.sample).u for b in breaches))
+    for name, values in (
+        ("index", np.array([sample_of(b.sample) for b in breaches], dtype=np.int64)),
+        ("label", np.array(labels, dtype=np.int64)),
+        ("prediction", np.array([b.prediction for b in breaches], dtype=np.int64)),
+        ("attack", np.array([b.attack for b in breaches])),
+        ("target", np.array(targets, dtype=np.int64)),
+    ):
+        if name != "target" or min(targets) >= 0:
+            _add(archive, prefix + name, len(values), iter(values), values.dtype)
 
 
 def _write_pictures(folder: Path, store: SampleStore, breaches: Sequence[Breach]) -> None:

@@ -13,13 +13,11 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
-from robaudit.audit.archive import Example
-from robaudit.audit.derive import of_every
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.places import shown_path
-from robaudit.audit.replay_evidence import evidence_of, told_of
+from robaudit.audit.replay_evidence import Claim, evidence_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
-from robaudit.audit.result import Attack, Result
+from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result
 from robaudit.audit.rundir import RESULT, model_of
 from robaudit.data.ranges import Ranges
@@ -53,6 +51,8 @@ class Replayed(_Record):
     """Norm of its ball."""
     eps: FiniteFloat
     """Radius of its ball."""
+    nearest: bool = False
+    """Whether a curve rests on it: then it may lie outside of the ball."""
     distance: FiniteFloat | None
     """Its distance from the original, measured again in float64; null where it is no number."""
     label: int
@@ -90,7 +90,7 @@ class Replay(_Record):
     evidence_sha256: str
     """Its digest."""
     count: int
-    """Adversarial examples."""
+    """Adversarial examples, those that a curve rests on among them."""
     fooled: int
     """Of those, examples that hold up."""
     classes: tuple[str, ...] | None = None
@@ -115,15 +115,16 @@ def replay(request: ReplayRequest) -> Replay:
         (request.run, request.run / "result.json") if request.run.is_dir() else (request.run.parent, request.run)
     )
     result = load_result(file)
-    examples = evidence_of(folder, result, kept=file.name == RESULT)
+    claims = evidence_of(folder, result, kept=file.name == RESULT)
     path, digest, same = _model(request.model, folder, result)
-    meaning = _meaning(result, examples[0].original.shape) if examples else None
+    meaning = _meaning(result, claims[0].example.original.shape) if claims else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
         answer, judge = _judge(request, result, path, meaning, same=same)
         try:
-            rows = [_replayed(example, result, meaning, answer) for example in examples]
+            names = {sample.index: sample.id for sample in result.samples}
+            rows = [_replayed(claim, names[claim.example.index], meaning, answer) for claim in claims]
         except UsageError:
             raise
         except RobauditError as error:
@@ -220,9 +221,10 @@ def _meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
     )
 
 
-def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: Answer) -> Replayed:
-    attack = _attack(result, example.attack)
-    inside, size = admissible(attack.norm, attack.eps, example.original, example.adversarial, meaning.fixed)
+def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) -> Replayed:
+    example, attack = claim.example, claim.attack
+    radius = math.inf if claim.nearest else attack.eps
+    inside, size = admissible(attack.norm, radius, example.original, example.adversarial, meaning.fixed)
     original, prediction = answer(example.original), answer(example.adversarial)
     wrong = prediction == example.target if example.target is not None else prediction not in (example.label, None)
     status: ReplayStatus = "fools" if wrong else "no longer fools"
@@ -230,14 +232,15 @@ def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: A
         status = "outside"
     elif original != example.label:
         status = "original wrong"
-    elif wrong and not _as_told(size, example, attack, result):
+    elif wrong and claim.distance is not None and abs(size - claim.distance) > TOLERANCE + ROUNDING * size:
         status = "other distance"
     return Replayed(
-        sample=next(sample.id for sample in result.samples if sample.index == example.index),
+        sample=name,
         index=example.index,
         attack=example.attack,
         norm=attack.norm,
         eps=attack.eps,
+        nearest=claim.nearest,
         distance=size if math.isfinite(size) else None,
         label=example.label,
         target=example.target,
@@ -246,18 +249,6 @@ def _replayed(example: Example, result: Result, meaning: InputMeaning, answer: A
         prediction=prediction,
         status=status,
     )
-
-
-def _as_told(size: float, example: Example, attack: Attack, result: Result) -> bool:
-    """Whether a distance is the one that the result tells, where it tells of this example."""
-    told = told_of(next(s for s in result.samples if s.index == example.index), attack)
-    if of_every(result.threat_model) or told is None or told[2] is None:
-        return True
-    return abs(size - told[2]) <= TOLERANCE + ROUNDING * size
-
-
-def _attack(result: Result, name: str) -> Attack:
-    return next(attack for attack in result.attacks if attack.id == name)
 
 
 def _judge(

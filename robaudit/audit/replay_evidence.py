@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from robaudit.audit.archive import EVIDENCE, Example, read_examples
-from robaudit.audit.derive import of_every
+from robaudit.audit.archive import EVIDENCE, NEAREST, Example, read_examples
+from robaudit.audit.derive import of_every, with_curve
 from robaudit.audit.result import Attack, Result, Sample
 from robaudit.errors import AuditError
 
-__all__ = ["evidence_of", "told_of"]
+__all__ = ["Claim", "evidence_of", "told_of"]
 
 
-def evidence_of(folder: Path, result: Result, *, kept: bool) -> list[Example]:
-    """The adversarial examples: each is what the result tells of its sample, and each sample that fell has its own.
+@dataclass(frozen=True)
+class Claim:
+    """An adversarial example, and what the result tells of it.
+
+    Args:
+        example: from the archive.
+        attack: that found it.
+        distance: that the result tells, None where it tells of another class of that sample.
+        nearest: whether the curve rests on it, so that it may lie outside of the ball.
+    """
+
+    example: Example
+    attack: Attack
+    distance: float | None
+    nearest: bool = False
+
+
+def evidence_of(folder: Path, result: Result, *, kept: bool) -> list[Claim]:
+    """The adversarial examples: each is what the result tells of its sample, and each sample that fell, or has a place
+    on a curve, has its own.
 
     Args:
         folder: that the archive's path is relative to.
@@ -32,31 +52,74 @@ def evidence_of(folder: Path, result: Result, *, kept: bool) -> list[Example]:
         return []
     if Path(evidence.path).is_absolute() or ".." in Path(evidence.path).parts:
         raise AuditError(f"the result names evidence outside of its own folder ({evidence.path}); refused")
-    examples = read_examples(folder, evidence, evidence.count + 1)
-    if len(examples) != evidence.count:
-        more = "more" if len(examples) > evidence.count else len(examples)
-        raise AuditError(f"{evidence.path} holds {more} examples, and the result tells of {evidence.count}")
-    attacks = {attack.id: attack for attack in result.attacks}
-    known = {sample.index: sample for sample in result.samples}
-    if len({(e.original.shape, e.adversarial.shape) for e in examples}) > 1:
+    broken = _read(folder, result, evidence.count, "")
+    near = _read(folder, result, evidence.nearest, NEAREST)
+    if len({example.original.shape for example in (*broken, *near)}) > 1:
         raise AuditError(f"{evidence.path} does not fit the result: its samples differ in shape")
+    return [*_breaches(result, broken), *_nearest(result, near)]
+
+
+def _read(folder: Path, result: Result, count: int, prefix: str) -> list[Example]:
+    path = result.evidence.path
+    examples = read_examples(folder, result.evidence, count + 1, prefix)
+    if len(examples) != count:
+        more = "more" if len(examples) > count else len(examples)
+        raise AuditError(f"{path} holds {more} {'nearest ' if prefix else ''}examples, and the result tells of {count}")
+    if any(example.original.shape != example.adversarial.shape for example in examples):
+        raise AuditError(f"{path} does not fit the result: its samples differ in shape")
+    return examples
+
+
+def _breaches(result: Result, examples: Sequence[Example]) -> Iterator[Claim]:
+    """What broke each sample."""
     seen: dict[tuple[int, str], set[int | None]] = {}
-    for example in examples:
-        sample, attack = known.get(example.index), attacks.get(example.attack)
-        fault = "it was not audited" if sample is None or attack is None else _misfit(example, sample, attack, result)
-        reached = seen.setdefault((example.index, "" if attack is None else attack.norm), set())
+    for example, sample, attack in _placed(result, examples):
+        reached = seen.setdefault((example.index, attack.norm), set())
+        fault = _misfit(example, sample, attack, result)
         if fault is not None or example.target in reached:
-            name = f"sample {example.index}" if sample is None else sample.id
-            raise AuditError(f"{evidence.path} does not fit the result at {name}: {fault or 'it comes twice'}")
+            raise _unfit(result, sample.id, fault or "it comes twice")
         reached.add(example.target)
+        told = told_of(sample, attack)
+        yield Claim(example, attack, None if of_every(result.threat_model) or told is None else told[2])
     every = of_every(result.threat_model) and not result.threat_model.also
     for sample in result.samples:
         norms = [b.norm for b in sample.breaches] or [result.threat_model.norm] * (sample.broken_by is not None)
         for norm in norms:
             had = seen.get((sample.index, norm), set())
             if not had or (every and had != set(sample.reached) and had != {None}):
-                raise AuditError(f"{evidence.path} holds no example of {sample.id}, which the result calls broken")
-    return examples
+                raise AuditError(f"the evidence holds no example of {sample.id}, which the result calls broken")
+
+
+def _nearest(result: Result, examples: Sequence[Example]) -> Iterator[Claim]:
+    """What the curves rest on: the nearest of each sample in each norm."""
+    attacks = {attack.id: attack for attack in result.attacks}
+    smallest: dict[tuple[int, str], float] = {}
+    for sample in result.samples if with_curve(result) else ():
+        for entry in sample.nearest:
+            key = sample.index, attacks[entry.attack].norm
+            smallest[key] = min(entry.distance, smallest.get(key, entry.distance))
+    for example, sample, attack in _placed(result, examples):
+        distance = smallest.pop((sample.index, attack.norm), None)
+        told = {entry.attack for entry in sample.nearest}
+        if distance is None or example.attack not in told or sample.label != example.label:
+            raise _unfit(result, sample.id, f"the result does not tell of this {attack.norm} distance, or only once")
+        yield Claim(example, attack, distance, nearest=True)
+    if smallest:
+        index, norm = min(smallest)
+        raise AuditError(f"the evidence does not hold the nearest example of sample {index} in {norm}")
+
+
+def _placed(result: Result, examples: Sequence[Example]) -> Iterator[tuple[Example, Sample, Attack]]:
+    known = {sample.index: sample for sample in result.samples}
+    attacks = {attack.id: attack for attack in result.attacks}
+    for example in examples:
+        if example.index not in known or example.attack not in attacks:
+            raise _unfit(result, f"sample {example.index}", f"{example.attack} was not tried on it")
+        yield example, known[example.index], attacks[example.attack]
+
+
+def _unfit(result: Result, where: str, fault: str) -> AuditError:
+    return AuditError(f"{result.evidence.path} does not fit the result at {where}: {fault}")
 
 
 def _misfit(example: Example, sample: Sample, attack: Attack, result: Result) -> str | None:

@@ -151,7 +151,7 @@ class Session:
         bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
-        evidence = write_evidence(self.folder, self.journal, store, bench.breaches())
+        evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
         self.journal.append({"kind": "evidence", **evidence})
 
     def _cascades(

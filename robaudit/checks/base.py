@@ -147,6 +147,11 @@ class Bench(Protocol):
         """[N, *shape] in u-space to [N, K] scores of the file."""
         ...
 
+    def nearest(self) -> Sequence[Breach]:
+        """With a curve, the nearest verified adversarial example of each sample in each norm, outside of the ball too;
+        of a sample with several goals that of the nearest."""
+        ...
+
     def breaches(self) -> Sequence[Breach]:
         """Everything that the cascade broke."""
         ...

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
 from robaudit.engine.units import Sample
 from robaudit.target.answers import OPEN, predictions
+from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Evidence", "eight_bit"]
 
 
 class Evidence(Check):
-    """Fails if one stored example is outside the box or the ball, or no longer fools the file alone (batch 1)."""
+    """Fails if one stored example is outside the box or the ball, or no longer fools the file alone (batch 1).
+
+    Of those that a curve rests on, each must lie at the distance that is told of it.
+    """
 
     id = "evidence"
 
@@ -38,12 +43,22 @@ class Evidence(Check):
                 invalid.append(breach.sample)
             if bench.target.eight_bit and str(breach.sample) not in eight:  # of several threat models the first
                 eight[str(breach.sample)] = _eight_bit_distance(bench, threat, sample, point)
-        measured = {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
+        measured: dict[str, Any] = {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
+        nearest = bench.nearest()
+        if nearest:
+            wrong = [breach.sample for breach in nearest if not _at_its_distance(bench, breach)]
+            measured |= {"nearest": len(nearest), "invalid_nearest": wrong}
         return measured if None in shares else {**measured, "confidence": shares}
 
     def verdict(self, measured: Measured) -> Finding:
         """One invalid example fails."""
         n, invalid = measured["checked"], measured["invalid"]
+        near, wrong = measured.get("nearest", 0), measured.get("invalid_nearest", ())
+        if wrong:
+            text = f"{len(wrong)} of the {near} examples that the curve rests on do not hold up at their distance"
+            return Finding("fail", text, len(wrong) + len(invalid), 0)
+        if n == 0 and near:
+            return Finding("pass", f"all {near} examples that the curve rests on fool the file at their distance", 0, 0)
         if n == 0:
             return Finding("pass", "no adversarial example is claimed")
         if invalid:
@@ -53,7 +68,18 @@ class Evidence(Check):
         if measured["eight_bit"]:
             all_of = "them" if len(measured["eight_bit"]) == n else f"{len(measured['eight_bit'])} tried, one a sample,"
             text += f"; {len(kept)} of {all_of} still do after rounding to 8 bits towards the original"
+        text += f"; so do all {near} that the curve rests on, at their distance" if near else ""
         return Finding("pass", text, 0, 0)
+
+
+def _at_its_distance(bench: Bench, breach: Breach) -> bool:
+    """Whether an example fools the file from within the box, and lies where it is said to."""
+    sample, point = bench.sample(breach.sample), np.array(breach.point)
+    threat = replace(breach.threat or bench.threat, eps=breach.distance * (1 + TOLERANCE))
+    inside, size = threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(point)[None])
+    answer = _prediction(bench, point)
+    near = abs(float(size[0]) - breach.distance) <= TOLERANCE * (1 + breach.distance)
+    return bool(inside[0]) and near and answer == breach.prediction and _fools(answer, sample)
 
 
 def _prediction(bench: Bench, point: NDArray[Any]) -> int:

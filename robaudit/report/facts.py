@@ -179,7 +179,8 @@ def evidence_words(result: Result) -> str | None:
     if evidence.path is None:
         return None
     digest = f", sha256 {evidence.sha256}" if evidence.sha256 else ""
-    return f"{evidence.count} adversarial examples in {evidence.path}{digest}"
+    more = f", and {evidence.nearest} that the curve rests on," if evidence.nearest else ""
+    return f"{evidence.count} adversarial examples{more} in {evidence.path}{digest}"
 
 
 def where_words(result: Result) -> str:

@@ -49,7 +49,9 @@ def verdict(found: Replay) -> str:
     if not found.count:
         return "Nothing to replay: the audit found no adversarial example."
     if found.holds:
-        return f"All {found.count} examples hold up: each fools the file and lies in its ball and the box."
+        near = sum(row.nearest for row in found.examples)
+        curve = f", and the {near} that the curve rests on at their distance" if near else ""
+        return f"All {found.count} examples hold up: each fools the file and lies in its ball and the box{curve}."
     lost = [row.status for row in found.examples if row.status != "fools"]
     parts = ", ".join(f"{lost.count(status)} {status}" for status in dict.fromkeys(lost))
     return f"{len(lost)} of {found.count} examples do not hold up: {parts}."
@@ -78,7 +80,7 @@ def _cells(found: Replay, row: Replayed) -> tuple[str, ...]:
         _class(found, row.original),
         _class(found, row.prediction),
         "-" if row.distance is None else number(row.distance),
-        f"{row.norm} {number(row.eps)}",
+        f"{row.norm} {'curve' if row.nearest else number(row.eps)}",
         outcome,
     )
 

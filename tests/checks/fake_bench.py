@@ -63,6 +63,7 @@ class FakeBench:
         self.stability = False
         self.declared_accuracy: float | None = None
         self.fallen: list[Breach] = []
+        self.near: list[Breach] = []
         self.done: dict[str, Access] = {}
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
@@ -89,6 +90,9 @@ class FakeBench:
 
     def scores(self, points: Any, *, alone: bool = False) -> Any:
         return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
+
+    def nearest(self) -> Sequence[Breach]:
+        return self.near
 
     def breaches(self) -> Sequence[Breach]:
         return self.fallen

@@ -207,6 +207,8 @@ class Evidence(Record):
     """Digest of the archive."""
     count: int = 0
     """Number of adversarial examples."""
+    nearest: int = 0
+    """With a curve: the nearest adversarial examples in it besides, one a sample and norm, outside of the ball too."""
 
 
 class AuditFailure(Record):
