@@ -6,6 +6,7 @@ of them here, in one pure function, so that a figure which does not follow from 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from robaudit.sequential import rate_at_share
 from robaudit.stats import Rate, rate
 from robaudit.threat.arrays import TOLERANCE
 
-__all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "with_curve"]
+__all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "smallest_in", "with_curve"]
 
 RAN = ("done", "partial", "failed")
 """Statuses of attacks that began."""
@@ -64,6 +65,20 @@ def nearest_of(sample: Sample, attacks: Mapping[str, Attack]) -> Iterator[tuple[
         attack = attacks.get(name)
         if attack is not None:
             yield attack, distance if sample.nearest else min(distance, attack.eps + TOLERANCE)
+
+
+def smallest_in(result: Result, norm: str) -> list[float]:
+    """Of an audit with a curve, the smallest distance in a norm of each sample answered correctly; infinite where
+    nothing was found at any."""
+    mine = {attack.id for attack in result.attacks if attack.norm == norm}
+    first = norm == result.threat_model.norm
+    found = []
+    for sample in result.samples:
+        if sample.counted and sample.correct:
+            own = [entry.distance for entry in sample.nearest if entry.attack in mine]
+            own += [sample.smallest_distance] if first and sample.smallest_distance is not None else []
+            found.append(min(own, default=math.inf))
+    return found
 
 
 def derived(draft: Result) -> Result:

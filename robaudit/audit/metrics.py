@@ -87,7 +87,7 @@ FAMILIES = (
     Family("median_distance", "distance", ORDER, "median over the samples answered correctly of the smallest distance"),
     Family("median_distance.NORM", "distance", ORDER, "the same of one of several norms"),
     Family("curve_area", "share", "bounded mean", "mean accuracy over all radii from 0 to the threat model's"),
-    Family("curve_area.NORM", "share", "none", "the same of one of several norms"),
+    Family("curve_area.NORM", "share", "bounded mean", "the same of one of several norms"),
     Family("median_queries", "count", ORDER, "median of the queries spent on a sample, by all attacks"),
     Family("pairs_reached", "share", "none", "pairs of sample and class that were reached (goal `every`)"),
     Family("coverage", "share", "none", "attacks that ran to their end, of those that apply"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from robaudit.audit.derive import nearest_of
 from robaudit.audit.metrics import Metric
 from robaudit.audit.read_curve import Unreadable, at_radius, curve_area, median_distance
 from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result import Attack, Comparison, Rate, Result, Sample
 from robaudit.data.class_names import find_class
 from robaudit.stats import rate
+from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["read"]
 
@@ -118,10 +120,9 @@ def _of_attack(metric: Metric, result: Result) -> Reading:
 def _attack_distance(attack: Attack, result: Result) -> Reading:
     if attack.median_distance is None:
         raise Unreadable(f"{attack.id} broke no sample, so there is no median distance")
-    found = [s.distance for s in result.samples if s.broken_by == attack.id]
-    if result.threats:
-        found = [b.distance for s in result.samples for b in s.breaches if b.attack == attack.id]
-    known = [distance for distance in found if distance is not None]
+    attacks = {entry.id: entry for entry in result.attacks}
+    found = [size for s in result.samples for by, size in nearest_of(s, attacks) if by.id == attack.id]
+    known = [size for size in found if size <= attack.eps + TOLERANCE]
     if len(known) == attack.broken and known:
         return of_median(known, "median distance")
     return exact(attack.median_distance, f"median distance of {attack.id}, without an interval", "min")

@@ -11,7 +11,7 @@ from robaudit.audit.curve import build_curve
 from robaudit.audit.gates import check_class_gates, check_gates, evaluate_gates
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_median
-from robaudit.audit.result import Check, Pairs, Sample, ThreatOutcome
+from robaudit.audit.result import Check, Nearest, Pairs, Sample, ThreatOutcome
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 from robaudit.stats import lower_bound, rate, upper_bound
@@ -156,16 +156,22 @@ def test_accuracy_at_another_radius_comes_from_the_curve():
     assert decide("stability@0.02>=0.4", result).status == "invalid"
 
 
-def test_of_further_norms_the_curve_bounds_the_accuracy_between_its_points():
-    base = with_curve([0.01] * 30 + [0.05] * 50, wrong=20, norm="l2")
-    outcome = {"norm": "l2", "eps": 1.0, "eps_text": "1", "attacks": (), "broken": 50, "broken_here_alone": 0}
-    outcome["upper_bound_observed"] = rate(30, 100)
-    base = base.model_copy(update={"threats": (ThreatOutcome.model_validate(outcome),)})
-    points = {point.eps: point for point in base.curves[0].points}
-    at = next(eps for eps, point in points.items() if point.k == 50)
-    assert decide(f"robust_accuracy.l2@{at!r}>=0.3", base).observed == rate(50, 100)
-    gate = decide("robust_accuracy.l2@100>=0.0001", base)
-    assert gate.status != "pass"  # beyond the curve nothing is known
+def test_of_further_norms_too_the_samples_tell():
+    distances = [0.01] * 30 + [0.05] * 50 + [math.inf] * 10
+    base = with_curve(distances, wrong=10, norm="l2")
+    nearest = [() if math.isinf(d) else (Nearest(attack="fmn", distance=d),) for d in [*distances, *[math.inf] * 10]]
+    pairs = zip(base.samples, nearest, strict=True)
+    samples = tuple(s.model_copy(update={"smallest_distance": None, "nearest": found}) for s, found in pairs)
+    outcome = {"norm": "l2", "eps": 1.0, "eps_text": "1", "attacks": (), "broken": 80, "broken_here_alone": 0}
+    outcome["upper_bound_observed"] = rate(10, 100)
+    changes = {"samples": samples, "threats": (ThreatOutcome.model_validate(outcome),)}
+    base = base.model_copy(update=changes | {"attacks": (make_attack("fmn", norm="l2", eps=1.0),)})
+    assert decide("robust_accuracy.l2@0.03>=0.3", base).observed == rate(60, 100)
+    assert decide("robust_accuracy.l2@100>=0.0001", base).observed == rate(10, 100)
+    assert decide("median_distance.l2>=0.04", base).value == 0.05
+    area = decide("curve_area.l2>=0.1", base)
+    assert area.value == pytest.approx((30 * 0.01 / EPS + 50 + 10) / 100)
+    assert area.status == "pass"
 
 
 def test_the_area_under_the_curve():
