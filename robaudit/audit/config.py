@@ -40,7 +40,8 @@ SHORT_GATES = (("robust_accuracy", "min_robust", "min"), ("regression", "non_inf
 """Gates with a setting of their own: metric, setting and bound."""
 INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
 PATH_KEYS = frozenset(
-    {"data", "labels", "feature_ranges", "classes", "surrogates", "stand_in", "output", "run_dir", "baseline"}
+    {"data", "labels", "feature_ranges", "classes", "surrogates", "stand_in", "output", "run_dir"}
+    | {"baseline", "sign", "verify"}
 )
 
 

@@ -114,7 +114,7 @@ def replay(request: ReplayRequest) -> Replay:
     folder, file = (
         (request.run, request.run / "result.json") if request.run.is_dir() else (request.run.parent, request.run)
     )
-    result = load_result(file)
+    result = load_result(file, request.trusted)
     claims = evidence_of(folder, result, kept=file.name == RESULT)
     path, digest, same = _model(request.model, folder, result)
     meaning = _meaning(result, claims[0].example.original.shape) if claims else None

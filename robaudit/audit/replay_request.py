@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from robaudit.audit.signing import Trusted
+
 __all__ = ["Answer", "ReplayRequest"]
 
 Answer: TypeAlias = Callable[[NDArray[Any]], int | None]
@@ -26,6 +28,7 @@ class ReplayRequest:
         device: cpu or cuda.
         trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
         custom_ops: libraries of custom operators for ONNX Runtime.
+        trusted: keys, one of which must have signed the result; None: it need not be signed.
     """
 
     run: Path
@@ -34,3 +37,4 @@ class ReplayRequest:
     device: str = "cpu"
     trust_model: bool = False
     custom_ops: tuple[Path, ...] = ()
+    trusted: Trusted | None = None

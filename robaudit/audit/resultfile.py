@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from robaudit.audit.result import SCHEMA_VERSION, Result, content_digest
+from robaudit.audit.signing import Trusted, check_signature
 from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError
 
@@ -64,16 +65,23 @@ def parse_result(text: str | bytes, name: str) -> Result:
     return verified(result, name)
 
 
-def load_result(path: str | os.PathLike[str]) -> Result:
+def load_result(path: str | os.PathLike[str], trusted: Trusted | None = None) -> Result:
     """Read a result file.
 
+    Args:
+        path: of the file.
+        trusted: keys, one of which must have signed it; None: it need not be signed.
+
     Raises:
-        UsageError: it cannot be read, or is not a result of this schema version.
+        UsageError: it cannot be read, is not signed by one of the keys, or is not a result that :func:`parse_result`
+            takes.
     """
     try:
         text = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
+    if trusted is not None:
+        check_signature(text, Path(path), trusted)
     return parse_result(text, str(path))
 
 

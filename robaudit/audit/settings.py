@@ -193,6 +193,10 @@ class Settings(_Keys):
     """Result of an earlier audit of the same data, to compare with: a JSON file or a run directory."""
     non_inferiority_margin: float | None = Field(default=None, ge=0, lt=1)
     """Largest loss of robust accuracy against the baseline that passes: short for a gate on regression."""
+    sign: PathText | None = None
+    """Ed25519 private key that the result is signed with, in PEM or OpenSSH's format; null: it is not signed."""
+    verify: PathText | None = None
+    """Ed25519 public key that the baseline must be signed with, and every result that a command reads; null: none."""
     until_decided: bool = False
     """End when the gates are decided; ``samples`` are the most that are audited."""
     time_budget: Annotated[str, BeforeValidator(_number_text), AfterValidator(_duration)] | None = None

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.run import run_audit
-from robaudit.audit.rundir import command_of
+from robaudit.audit.rundir import RESULT, command_of
+from robaudit.audit.signing import read_private
 from robaudit.cli.output import for_a_reader, write_json, write_lines
+from robaudit.cli.trust import sign_file
 from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
 from robaudit.report.render import write_report
@@ -53,6 +55,9 @@ def audit_and_report(
         AuditError: the audit ended before anything could be reported, or a report cannot be written.
     """
     choose_device(request.device)
+    key = None if settings.sign is None else Path(settings.sign)
+    if key is not None:
+        read_private(key)  # one that is none is told before the audit
     folder = None if settings.run_dir is None else Path(settings.run_dir)
     with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
         result, folder = run_audit(
@@ -79,6 +84,10 @@ def audit_and_report(
         for path in settings.output:
             write_report(result, path, folder)
             sys.stderr.write(f"wrote {path}\n")
+        if key is not None:
+            for written in (folder / RESULT, *(Path(path) for path in settings.output)):
+                if written.suffix.lower() == ".json" and written.is_file():
+                    sys.stderr.write(f"signed {written} by {sign_file(written, key)}\n")
     if not quiet:
         sys.stderr.write(f"run directory: {folder}\n")
     return result.verdict.exit_code

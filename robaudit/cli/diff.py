@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli.trust import Verify, trusted
 from robaudit.report.formats import SUFFIX_LIST
 
 __all__ = ["diff"]
@@ -35,6 +36,7 @@ def diff(
             "--output", "-o", help=f"Report of the new audit with the comparison ({SUFFIX_LIST}); repeatable."
         ),
     ] = None,
+    verify: Verify = None,
 ) -> None:
     """Compare two audits: paired per sample, with McNemar's exact test; only the gates on the comparison count."""
     from typing import cast
@@ -63,8 +65,9 @@ def diff(
     other = [entry.metric for entry in asked if not compares(entry.metric)]
     if other:
         raise UsageError(f"the gate on {other[0]!r} is not about the comparison; `robaudit gate` decides it")
-    baseline, source = load_result(result_path(base)), result_path(new)
-    result = with_comparison(load_result(source), baseline)
+    keys = trusted(verify)
+    baseline, source = load_result(result_path(base), keys), result_path(new)
+    result = with_comparison(load_result(source, keys), baseline)
     gates = [entry for entry in merge_gates(specs_of(result), asked) if compares(entry.metric)]
     check_contradictions(gates)
     decided = conclude(result, gates, undecided)

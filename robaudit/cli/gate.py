@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from robaudit.cli.complete import formats
+from robaudit.cli.trust import Verify, trusted
 
 if TYPE_CHECKING:
     from robaudit.audit.gatespecs import GateSpec
@@ -50,6 +51,7 @@ def gate(
         str,
         typer.Option("--format", "-f", help="text, or json: the result with these gates.", autocompletion=formats),
     ] = "text",
+    verify: Verify = None,
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.compare import with_comparison
@@ -67,12 +69,13 @@ def gate(
     undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
     binding = cast(FailOn, choice("fail-on", fail_on, "error", "warn", "never"))
     extra = gates_on_line(gate or ())
-    result = load_result(result_path(run))
+    keys = trusted(verify)
+    result = load_result(result_path(run), keys)
     wanted = gates_in_file(gates) if gates is not None else specs_of(result)
     wanted = merge_gates(wanted, extra)
     if min_robust is not None:
         wanted = merge_gates(wanted, gates_on_line([f"robust_accuracy>={min_robust!r}"]))
-    known = None if baseline is None else load_result(result_path(baseline))
+    known = None if baseline is None else load_result(result_path(baseline), keys)
     attacks, checks = [attack.id for attack in result.attacks], [check.id for check in result.checks]
     norms = [result.threat_model.norm, *(other.norm for other in result.threat_model.also)]
     compared = known is not None or result.comparison is not None

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan
+from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
 from robaudit.errors import RobauditError
 from robaudit.report.nearest import adapt
 
@@ -56,6 +56,8 @@ app.command("report")(report.report)
 app.command("gate")(gate.gate)
 app.command("diff")(diff.diff)
 app.command("replay")(replay.replay)
+app.command("sign")(sign.sign)
+app.command("verify")(sign.verify)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import formats
+from robaudit.cli.trust import Verify, trusted
 
 __all__ = ["replay"]
 
@@ -28,6 +29,7 @@ def replay(
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
+    verify: Verify = None,
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
     from robaudit.audit.child import Confinement, in_child
@@ -52,6 +54,7 @@ def replay(
         device=device,
         trust_model=trust_model,
         custom_ops=tuple(custom_ops or ()),
+        trusted=trusted(verify),
     )
     confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
     found = in_child(replay_run, request, confinement=confinement, about=model or run)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import formats
+from robaudit.cli.trust import Verify, trusted
 from robaudit.report.formats import SUFFIX_LIST
 
 __all__ = ["report", "result_path"]
@@ -24,6 +25,7 @@ def report(
         str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
     ] = "text",
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of results.")] = False,
+    verify: Verify = None,
 ) -> None:
     """Render a run again: to the terminal, or to files by their suffix."""
     from robaudit.audit.result import result_schema
@@ -43,7 +45,7 @@ def report(
     for path in output or []:
         check_output(path)
     source = result_path(run)
-    result = load_result(source)
+    result = load_result(source, trusted(verify))
     for path in output or []:
         write_report(result, path, source.parent)
     if format == "json":

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robaudit.audit.config import Resolved
     from robaudit.audit.request import AuditRequest
+    from robaudit.audit.result import Result
+    from robaudit.audit.settings import Settings
 
 __all__ = ["to_request"]
 
@@ -36,8 +38,6 @@ def to_request(
     from robaudit.audit.budget import parse_duration
     from robaudit.audit.places import find_places
     from robaudit.audit.request import AuditRequest
-    from robaudit.audit.resultfile import load_result
-    from robaudit.cli.report import result_path
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface
@@ -91,7 +91,7 @@ def to_request(
         settings=settings.model_dump(mode="json"),
         sources=sources,
         command=command,
-        baseline=None if settings.baseline is None else load_result(result_path(Path(settings.baseline))),
+        baseline=_baseline(settings),
         profile_source=resolved.profile_source,
         places=find_places(
             model,
@@ -101,6 +101,16 @@ def to_request(
         ),
         **limits,
     )
+
+
+def _baseline(settings: Settings) -> Result | None:
+    """The earlier result, signed as it must be."""
+    from robaudit.audit.resultfile import load_result
+    from robaudit.audit.signing import read_trusted
+    from robaudit.cli.report import result_path
+
+    keys = None if settings.verify is None else read_trusted(Path(settings.verify))
+    return None if settings.baseline is None else load_result(result_path(Path(settings.baseline)), keys)
 
 
 def _library(path: Path) -> Path:

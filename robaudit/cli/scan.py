@@ -91,6 +91,12 @@ def scan(
         Path | None,
         typer.Option(help="Result of an earlier audit of the same data, to compare with, sample by sample."),
     ] = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="Sign the result with this Ed25519 private key: RESULT.sig beside each.")
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option(help="Refuse a baseline that is not signed by this Ed25519 public key.")
+    ] = None,
     non_inferiority_margin: Annotated[
         float | None,
         typer.Option(help="Gate: largest loss of robust accuracy against the baseline that passes, such as 0.02."),
@@ -248,6 +254,8 @@ def scan(
         "on_inconclusive": on_inconclusive,
         "fail_on": fail_on,
         "baseline": baseline,
+        "sign": sign,
+        "verify": verify,
         "non_inferiority_margin": non_inferiority_margin,
         "output": output,
         "mean": mean,
