@@ -150,8 +150,9 @@ class Result(Record):
     samples: tuple[Sample, ...] = ()
     """One entry a drawn sample, in data order."""
     digest: str | None = None
-    """SHA-256 of everything else, to notice a file that was edited; it proves nothing of who wrote it. In a file
-    always; see :func:`content_digest`."""
+    """SHA-256 of everything else: a guard against accidents, such as a truncated copy or an editor's slip. Who can edit
+    the file can write a new one, so that it proves nothing of who wrote it; a signature does. In a file always; see
+    :func:`content_digest`."""
 
     def to_json(self) -> str:
         """The result as JSON text, indented by 2, ended by a newline."""
