@@ -58,7 +58,12 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
     source = Data.model_validate(
         {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
     )
-    found = [*_of_data(base, facts, source, source.asked or source.drawn), *_of_input(base, facts)]
+    metric = "stability" if source.reference == "model" else "robust_accuracy"
+    found = [
+        *_of_metric(base, metric),
+        *_of_data(base, facts, source, source.asked or source.drawn),
+        *_of_input(base, facts),
+    ]
     _refuse(next(iter(found), None), base, str(request.model), request.command)
 
 
@@ -70,9 +75,8 @@ def _refuse(found: str | None, base: Result, model: str, command: str) -> None:
 def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
     profile, threat = request.profile, base.threat_model
     yield from _of_version(base, __version__)
-    metric = "stability" if request.reference == "model" else "robust_accuracy"
-    if base.worst_case.metric != metric:
-        yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[metric]}"
+    if request.reference == "model":
+        yield from _of_metric(base, "stability")
     balls = [(profile.threat.norm, profile.threat.radius), *((o.norm, o.radius) for o in profile.threat.also)]
     before = [(threat.norm, threat.eps), *((other.norm, other.eps) for other in threat.also)]
     if balls != before:
@@ -113,8 +117,7 @@ def _is_of_comparison(words: Sequence[str], place: int) -> bool:
 def differences(base: Result, new: Result) -> Iterator[str]:
     """What makes two audits incomparable, a clause each, the most telling first; the model is not looked at."""
     yield from _of_version(base, new.tool.version)
-    if base.worst_case.metric != new.worst_case.metric:
-        yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[new.worst_case.metric]}"
+    yield from _of_metric(base, new.worst_case.metric)
     yield from _of_data(base, new.target, new.data, _most(new))
     pairs = paired(base, new)
     sizes = len(base.samples), len(new.samples)
@@ -138,6 +141,11 @@ def paired(base: Result, new: Result) -> list[tuple[Sample, Sample]]:
     """The samples that both audits took, in data order: those of the shorter one, where one ended early."""
     before = {sample.index: sample for sample in base.samples}
     return [(before[sample.index], sample) for sample in new.samples if sample.index in before]
+
+
+def _of_metric(base: Result, metric: str) -> Iterator[str]:
+    if base.worst_case.metric != metric:
+        yield f"the baseline measured {WORDS[base.worst_case.metric]}, and this audit {WORDS[metric]}"
 
 
 def _most(result: Result) -> int:

@@ -129,7 +129,9 @@ def assumptions(target: Target) -> list[str]:
     if not fields:
         return []
     if target.spec.ranges is not None and fields == ("domain",):
-        return ["the features' ranges were taken from the data and are assumed (give --feature-ranges)"]
+        guessed = target.spec.ranges.guessed
+        whose = "the features' ranges" if target.spec.ranges.observed else f"the ranges of {', '.join(guessed)}"
+        return [f"{whose} were taken from the data and are assumed (give --feature-ranges)"]
     flags = ", ".join(f"--{field}" for field in fields)
     sentences = [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
     search = target.facts.get("input search")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robaudit.audit.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.gates import check_class_gates
 from robaudit.audit.goals import Chooser, chooser, parse_goal
 from robaudit.audit.journal import Record
@@ -21,15 +23,13 @@ from robaudit.data.distinct import DistinctDraw
 from robaudit.data.images import bundled_dataset
 from robaudit.data.noise import noise_dataset
 from robaudit.data.open import open_dataset, peek_classes, peek_shape
-from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.source import Dataset
-from robaudit.data.table import Table, is_table, read_table
+from robaudit.data.table import NoLabelColumnError, Table, is_table, read_table
 from robaudit.data.targets import read_targets
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
-from robaudit.target.meaning import ASSUMED, DEFAULT_WITH
-from robaudit.target.spec import InputSpec, SpecOverrides
+from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 
 __all__ = ["Loaded", "load"]
@@ -93,26 +93,35 @@ def load(
         UsageError: any of it cannot be used, in one sentence.
     """
     overrides = SpecOverrides(request.input_values, request.input_sources)
-    table = _table(request)
+    table, unlabelled = _table(request)
     shape = peek_shape(request.data) if request.data is not None else None
     shape = (len(table.names),) if table is not None else shape
-    target = load_target(
+    opened = partial(
+        load_target,
         request.model,
         overrides=overrides,
         interface=_interface(request),
         device=request.device,
-        sample_shape=shape,
         tokens=inspecting or table is not None or request.feature_ranges is not None,
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
     )
+    try:
+        target = opened(sample_shape=shape)
+    except UsageError:
+        if unlabelled is not None and table is not None and len(table.names) > 1:
+            opened(sample_shape=(len(table.names) - 1,))  # fails in its own words, unless one column was too many
+            raise unlabelled from None
+        raise
     target.compiles = request.compile
     table = table if table is None else table.fitted(target.spec.shape)
-    ranges = _ranges(request, table, target.spec)
-    target.spec = _ranged(request, target.spec, ranges)
+    if unlabelled is not None and table is not None and target.spec.shape != (len(table.names),):
+        raise unlabelled  # one column too many, which may be the labels
+    ranges = feature_ranges(request, table, target.spec)
+    target.spec = ranged(request, target.spec, ranges)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     if not inspecting:
-        _check_free(target.spec)
+        check_free(target.spec)
     data, reference = _data(request, target, table, inspecting)
     asked = min(request.profile.data.samples or len(data), len(data))
     draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
@@ -123,7 +132,7 @@ def load(
     surrogates, problems = _surrogates(request, target)
     stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in")]
     for model in (*surrogates, *stand_ins):
-        model.spec = _ranged(request, model.spec, ranges)
+        model.spec = ranged(request, model.spec, ranges)
     for model in stand_ins:
         target.use_stand_in(model)
     meanings = []
@@ -152,72 +161,29 @@ def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | 
     )
 
 
-def _table(request: AuditRequest) -> Table | None:
-    """The data, where that is a table."""
+def _table(request: AuditRequest) -> tuple[Table | None, NoLabelColumnError | None]:
+    """The data, where that is a table; and that no column of it is known to hold labels, so that all are features."""
     if request.data is not None and is_table(request.data):
-        return read_table(
+        read = partial(
+            read_table,
             request.data,
             request.label_column,
-            labelled=request.reference == "labels",
             target_column=request.target_column,
             declared=request.classes,
         )
+        try:
+            return read(labelled=request.reference == "labels"), None
+        except NoLabelColumnError as error:
+            try:
+                return read(labelled=False), error
+            except UsageError:
+                raise error from None  # a column that holds no numbers: the labels, by another name
     for flag, column in (("--label-column", request.label_column), ("--target-column", request.target_column)):
         if column is not None and (request.data is None or not request.data.is_dir()):
             raise UsageError(
                 f"{flag} is for tables and CSV files of labels; give --data FILE.csv, or --labels FILE.csv"
             )
-    return None
-
-
-def _ranges(request: AuditRequest, table: Table | None, spec: InputSpec) -> Ranges | None:
-    """Of each feature: as declared, else as observed, unless one domain for all was declared."""
-    if request.feature_ranges is not None:
-        if "domain" in request.input_values:
-            raise UsageError("--domain gives one range to all features and --feature-ranges each its own; give one")
-        if spec.kind != "vector" or request.data is None:
-            raise UsageError("--feature-ranges is for tables; give --data FILE.csv")
-        ranges = read_ranges(request.feature_ranges)
-        if table is not None:
-            return _whole(ranges.ordered(table.names, str(table.path)), spec)
-        if spec.shape != (len(ranges),):
-            words = "x".join(map(str, spec.shape))
-            raise UsageError(f"{request.feature_ranges} has {len(ranges)} ranges, and the model takes {words} features")
-        return _whole(ranges, spec)
-    declared = not spec.provenance.get("domain", ASSUMED).startswith((ASSUMED, DEFAULT_WITH))
-    if table is None or spec.kind != "vector" or declared:
-        return None
-    return _whole(observed_ranges(table.names, table.values, str(table.path)), spec)
-
-
-def _whole(ranges: Ranges, spec: InputSpec) -> Ranges:
-    """In a file that takes whole numbers every feature is one."""
-    return replace(ranges, integer=(True,) * len(ranges)) if spec.integer else ranges
-
-
-def _ranged(request: AuditRequest, spec: InputSpec, ranges: Ranges | None) -> InputSpec:
-    """The spec with the ranges; as it was where the shapes do not fit, which opening the data says in words."""
-    if ranges is None or spec.shape != (len(ranges),):
-        return spec
-    if ranges.observed:
-        return spec.with_ranges(ranges, f"{ASSUMED}: lowest and highest of the data")
-    return spec.with_ranges(ranges, request.sources.get("feature_ranges", "flag --feature-ranges"))
-
-
-def _check_free(spec: InputSpec) -> None:
-    """Refuse features of which none can change, where every model would stand.
-
-    Raises:
-        UsageError: there is nothing to attack.
-    """
-    if spec.ranges is None or len(spec.fixed) < len(spec.ranges):
-        return
-    if spec.ranges.observed:
-        raise UsageError(
-            "each feature has one value throughout the data, from which the ranges are taken, so that there is nothing "
-            "to attack; give --feature-ranges"
-        )
-    raise UsageError("the feature ranges leave nothing to attack: every feature is immutable, or low equals high")
+    return None, None
 
 
 def _interface(request: AuditRequest) -> Interface:
@@ -256,15 +222,11 @@ def _data(
         label_column=request.label_column,
         labelled=request.reference == "labels",
     )
-    if request.reference == "model":
-        return data, "model"
-    if data.labels is None:
-        how = "give them with --labels FILE.csv" if request.data.is_dir() else "store them as y"
-        raise UsageError(
-            f"{request.data} has no labels; {how}, or use --labels model to measure the stability of the model's own "
-            "answers"
-        )
-    return data, "labels"
+    if request.reference == "labels" and data.labels is None:
+        how = "as y" if request.data.suffix.lower() == ".npz" else "in a column, named with --label-column"
+        how = "with --labels FILE.csv" if request.data.is_dir() else how
+        data.notes.append(f"no labels were found (give them {how}): the model's own answers are the reference")
+    return data, "labels" if request.reference == "labels" and data.labels is not None else "model"
 
 
 def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], list[str]]:

@@ -208,7 +208,10 @@ def _check_range(path: Path, x: NDArray[Any], lo: float, hi: float) -> None:
         raise UsageError(f"x in {path} holds no finite value")
     slack = SLACK * (hi - lo)
     if low < lo - slack or high > hi + slack:
+        how = "--domain LOW,HIGH, or store images as uint8"
+        if x.ndim == 2:
+            how = "each feature its own range with --feature-ranges FILE.csv, which may be partial, or store the table "
+            how += "as CSV; --domain LOW,HIGH is one range for all features"
         raise UsageError(
-            f"x in {path} holds values from {low:g} to {high:g}, outside of the domain [{lo:g}, {hi:g}]; give "
-            "--domain LOW,HIGH, or store images as uint8"
+            f"x in {path} holds values from {low:g} to {high:g}, outside of the domain [{lo:g}, {hi:g}]; give {how}"
         )

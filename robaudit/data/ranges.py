@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Ranges:
         low, high: smallest and largest value, in the file's units; equal for a feature that is constant.
         immutable: the attacker cannot change it.
         integer: it holds whole numbers alone.
-        observed: taken from the data, as nobody says them.
+        guessed: names of those whose ends were taken from the data, as nobody says them.
     """
 
     names: tuple[str, ...]
@@ -41,10 +41,15 @@ class Ranges:
     high: tuple[float, ...]
     immutable: tuple[bool, ...]
     integer: tuple[bool, ...]
-    observed: bool = False
+    guessed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def observed(self) -> bool:
+        """Whether all were taken from the data."""
+        return len(self.guessed) == len(self.names)
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -52,30 +57,28 @@ class Ranges:
         rows = zip(self.low, self.high, self.immutable, strict=True)
         return tuple(i for i, (low, high, immutable) in enumerate(rows) if immutable or low == high)
 
-    def ordered(self, names: Sequence[str], where: str) -> Ranges:
+    def ordered(self, names: Sequence[str], where: str, rest: Ranges) -> Ranges:
         """The same in the order of a table's columns.
 
+        Args:
+            names: of the columns.
+            where: they are.
+            rest: as observed, for the columns that have no range here.
+
         Raises:
-            UsageError: a column has no range, or a range no column.
+            UsageError: a range has no column.
         """
         for name in self.names:
             if name not in names:
                 raise UsageError(f"the ranges name {name!r}, which is no feature of {where}{did_you_mean(name, names)}")
-        for name in names:
-            if name not in self.names:
-                raise UsageError(f"the feature {name!r} of {where} has no range; give one to every feature")
-        places = [self.names.index(name) for name in names]
-
-        def pick(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(values[place] for place in places)
-
-        return replace(
-            self,
-            names=tuple(names),
-            low=pick(self.low),
-            high=pick(self.high),
-            immutable=pick(self.immutable),
-            integer=pick(self.integer),
+        told = [(self, self.names.index(n)) if n in self.names else (rest, rest.names.index(n)) for n in names]
+        return Ranges(
+            tuple(names),
+            low=tuple(ranges.low[place] for ranges, place in told),
+            high=tuple(ranges.high[place] for ranges, place in told),
+            immutable=tuple(ranges.immutable[place] for ranges, place in told),
+            integer=tuple(ranges.integer[place] for ranges, place in told),
+            guessed=tuple(name for name in names if name not in self.names),
         )
 
     def check(self, values: NDArray[Any], row: Callable[[int], str]) -> None:
@@ -114,7 +117,7 @@ def observed_ranges(names: Sequence[str], values: NDArray[np.float64], where: st
     low = np.where(finite, values, np.inf).min(0)
     high = np.where(finite, values, -np.inf).max(0)
     no = (False,) * len(names)
-    return Ranges(tuple(names), tuple(low.tolist()), tuple(high.tolist()), no, no, observed=True)
+    return Ranges(tuple(names), tuple(low.tolist()), tuple(high.tolist()), no, no, guessed=tuple(names))
 
 
 def read_ranges(path: Path) -> Ranges:

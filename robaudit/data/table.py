@@ -14,7 +14,7 @@ from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
 
-__all__ = ["Table", "is_table", "read_table"]
+__all__ = ["NoLabelColumnError", "Table", "is_table", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 BOOLEANS = {"true": "1", "false": "0"}
@@ -57,6 +57,10 @@ class Table:
     def fitted(self, shape: tuple[int, ...]) -> Table:
         """With the columns that only count rows, if the model takes as many features as there are then."""
         return self if self.whole is None or shape != (len(self.whole.names),) else self.whole
+
+
+class NoLabelColumnError(UsageError):
+    """No column of a table is known to hold labels: it may have another name, or there are no labels."""
 
 
 def is_table(path: Path) -> bool:
@@ -190,7 +194,7 @@ def _label(
         return named(header, wanted, str(path)), []
     found = label_place(header, columns, places, str(path), declared=declared, sure_first=False)
     if found is None and labelled:
-        raise UsageError(
+        raise NoLabelColumnError(
             f"no column of {path} is known to hold labels; name it with --label-column (columns: {listed(header)}), "
             "or use --labels model to measure the stability of the model's own answers"
         )

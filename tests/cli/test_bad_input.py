@@ -186,7 +186,6 @@ DATA: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
     "no archive": (write("bad.npz", b"hello"), ["--data", "bad.npz"], ("no readable .npz",)),
     "empty folder": (lambda p: (p / "d").mkdir(), ["--data", "d"], ("holds no images",)),
     "no x": (lambda p: np.savez(p / "bad.npz", images=np.zeros(3)), ["--data", "bad.npz"], ("no array x", "images")),
-    "no labels": (lambda p: save_data(p / "bad.npz", y=None), ["--data", "bad.npz"], ("no labels", "--labels model")),
     "labels out of range": (bad_labels, ["--data", "bad.npz"], ("label 5", "5 classes")),
     "labels from 1": (labels_from_one, ["--data", "bad.npz"], ("do they start at 1?",)),
     "wrong size": (

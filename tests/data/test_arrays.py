@@ -51,8 +51,13 @@ def test_floats_lie_in_the_domain(tmp_path, dtype):
 @pytest.mark.parametrize("value", [1.01, -0.01, 255.0])
 def test_floats_outside_of_the_domain_are_refused(tmp_path, value):
     path = save(tmp_path, x=np.array([[0.5, value, 0.5]]))
-    with pytest.raises(UsageError, match=r"outside of the domain \[0, 1\]; give --domain"):
+    with pytest.raises(
+        UsageError, match=r"outside of the domain \[0, 1\]; give each feature its own range with --feat"
+    ):
         open_it(path, shape=(3,))
+    path = save(tmp_path, x=np.full((1, 1, 3, 3), value))
+    with pytest.raises(UsageError, match=r"outside of the domain \[0, 1\]; give --domain"):
+        open_it(path, shape=(1, 3, 3))
 
 
 def test_rounding_noise_outside_of_the_domain_is_clipped(tmp_path):

@@ -179,7 +179,7 @@ def test_ranges_from_a_file(tmp_path):
     assert found == Ranges(("age", "income"), (18.0, 0.0), (100.0, 1e4), (True, False), (True, False))
     assert found.fixed == (0,)
     yaml = "income: [0, 1.0e+4]\nage: {low: 18, high: 100, immutable: true, integer: yes}\n"
-    again = read_ranges(write(tmp_path, yaml, "r.yaml")).ordered(("age", "income"), "t.csv")
+    again = read_ranges(write(tmp_path, yaml, "r.yaml")).ordered(("age", "income"), "t.csv", found)
     assert again == found
     assert read_ranges(write(tmp_path, "high,name,low\n3,a,1\n1,b,1\n", "r.csv")).fixed == (1,)
 
@@ -210,12 +210,23 @@ def test_ranges_that_cannot_be_understood(tmp_path, name, text, words):
         read_ranges(write(tmp_path, text, name))
 
 
-def test_ranges_must_name_every_feature_and_no_other(tmp_path):
+def test_ranges_may_name_a_part_of_the_features_and_no_other(tmp_path):
     found = read_ranges(write(tmp_path, RANGES, "r.csv"))
-    with pytest.raises(UsageError, match=r"the feature 'height' of t.csv has no range"):
-        found.ordered(("age", "income", "height"), "t.csv")
+    values = np.array([[20.0, 5.0, 150.0], [30.0, 9.0, 190.0]])
+    seen = observed_ranges(("age", "income", "height"), values, "t.csv")
+    assert seen.observed
+    mixed = found.ordered(("age", "height", "income"), "t.csv", seen)
+    assert mixed == Ranges(
+        ("age", "height", "income"),
+        (18.0, 150.0, 0.0),
+        (100.0, 190.0, 1e4),
+        (True, False, False),
+        (True, False, False),
+        guessed=("height",),
+    )
+    assert not mixed.observed
     with pytest.raises(UsageError, match=r"the ranges name 'income', which is no feature of t.csv"):
-        found.ordered(("age",), "t.csv")
+        found.ordered(("age",), "t.csv", seen)
 
 
 @pytest.mark.parametrize(
