@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from robaudit.attacks.registry import make_attack
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.engine.units import Sample
+from robaudit.target.answers import OPEN, predictions
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -14,13 +17,18 @@ __all__ = ["Unbounded"]
 
 SAMPLES = 32
 STEPS = 50
+DRAWS = 64
+"""Uniform draws from the box, and the queries of Square, on a sample that gradients leave."""
+QUERIES = 300
 
 
 class Unbounded(Check):
-    """Fails where an attack with ε = the whole box does not break every sample of a subsample.
+    """Fails where gradients with ε = the whole box leave samples that random draws or scores alone break.
 
-    With no bound any image is allowed, so a survivor shows that the attack is blind, not that the model is
-    robust. Losses are tried in turn on what stands. Source: Athalye, Carlini, Wagner 2018, section 3.1;
+    With no bound any image is allowed, so what stands is asked of uniform draws from the box and of Square: a sample
+    that they break shows that the gradients are blind, not that the model is robust. One that they leave too lies in a
+    model that hardly ever answers otherwise, or is masked for all of them, and the check warns. Losses are tried in
+    turn on what stands. Source: Athalye, Carlini, Wagner 2018, section 3.1;
     Carlini et al. 2019, "On Evaluating Adversarial Robustness", section 4.
 
     With a goal the class asked for must be reached. Where it is not, but any other wrong class is, the gradients are
@@ -39,8 +47,29 @@ class Unbounded(Check):
         standing = self._left(bench, threat, samples)
         found = {"samples": len(samples), "broken": len(samples) - len(standing)}
         if threat.goal is Goal.TARGETED:
-            found["blind"] = len(self._left(bench, dataclasses.replace(threat, goal=Goal.UNTARGETED), standing))
+            threat = dataclasses.replace(threat, goal=Goal.UNTARGETED)
+            standing = self._left(bench, threat, standing)
+            found["blind"] = len(standing)
+        found["reached"] = len(standing) - len(self._unreached(bench, threat, standing))
         return found
+
+    def _unreached(self, bench: Bench, threat: ThreatModel, standing: list[Sample]) -> list[Sample]:
+        """Samples that neither uniform draws from the box nor Square make the file answer wrongly."""
+        if not standing:
+            return []
+        draws = np.random.default_rng(0).random((DRAWS, *standing[0].u.shape)).astype(standing[0].u.dtype)
+        fixed = list(bench.threat.fixed)
+        left = []
+        for sample in standing:
+            points = draws.copy()
+            points.reshape(DRAWS, -1)[:, fixed] = sample.u.reshape(-1)[fixed]
+            classes = predictions(bench.scores(points))
+            if not ((classes != sample.label) & (classes != OPEN)).any():
+                left.append(sample)
+        if left and bench.target.head_kind != "labels":
+            results = bench.run(make_attack("square", {"queries": QUERIES}), threat, left)
+            left = [s for s in left if not results[s.index].success]
+        return left
 
     def _left(self, bench: Bench, threat: ThreatModel, standing: list[Sample]) -> list[Sample]:
         for loss, restarts in (("ce", 1), ("margin", 3)):
@@ -61,6 +90,11 @@ class Unbounded(Check):
         if k < n and blind == 0:
             why = ", and the others some other wrong class: the class asked for may lie out of the attacks' reach"
             return Finding("warn", text + why, k / n, 1.0)
+        reached = measured.get("reached")
+        if k < n and reached == 0:
+            why = f"; {DRAWS} random draws and Square leave the others as well: the model hardly ever answers "
+            return Finding("warn", text + why + "otherwise, or is masked for all of them", k / n, 1.0)
         if k < n:
-            return Finding("fail", text + ": the gradient attacks are blind on this model", k / n, 1.0)
+            found = f", and random draws or Square break {reached} of the others" if reached is not None else ""
+            return Finding("fail", text + found + ": the gradient attacks are blind on this model", k / n, 1.0)
         return Finding("pass", text, k / n, 1.0)

@@ -14,11 +14,15 @@ from robaudit.target.meaning import DEFAULT_WITH, INTEGERS
 from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm, from_ultralytics
 from robaudit.target.spec import InputSpec, SpecOverrides
 
-__all__ = ["FileInput", "find_spec"]
+__all__ = ["FileInput", "FreeSizeError", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
+
+
+class FreeSizeError(UsageError):
+    """Nothing says how large the images are that a file takes."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,9 @@ def _shapes(
         if size is None and sample_shape is not None and len(sample_shape) == 3:
             size = sample_shape[1:]
         if size is None:
-            raise UsageError(
-                f"the input {given.name!r} {_words(given.shape)} leaves its size free; give --resize 224 (or HxW)"
+            raise FreeSizeError(
+                f"the input {given.name!r} {_words(given.shape)} leaves its size free; give --data with arrays of the "
+                "size that the model is used at, or that size with --resize HxW"
             )
         height, width = height or size[0], width or size[1]
         provenance.setdefault("resize", "data")

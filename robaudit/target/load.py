@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from robaudit.errors import UsageError
+from robaudit.errors import RobauditError, UsageError
 from robaudit.target.device import choose_device
-from robaudit.target.discover import FileInput, find_spec
+from robaudit.target.discover import FileInput, FreeSizeError, find_spec
 from robaudit.target.exported_file import open_exported
 from robaudit.target.interface import Interface
 from robaudit.target.onnx_file import OnnxFile, open_onnx
@@ -23,6 +24,36 @@ from robaudit.target.target import Target
 from robaudit.target.torchscript_file import open_torchscript
 
 __all__ = ["load_target"]
+
+SIZES = (
+    *(224, 32, 28, 64, 96, 128, 160, 192, 256, 299, 384, 512),
+    *(
+        16,
+        48,
+        75,
+        80,
+        84,
+        100,
+        112,
+        150,
+        180,
+        200,
+        227,
+        240,
+        260,
+        288,
+        300,
+        320,
+        331,
+        336,
+        380,
+        416,
+        448,
+        480,
+    ),
+    *(8, 10, 12, 14, 20, 24, 36, 40, 50, 56, 60, 72),
+)
+"""Heights and widths of square images in common use, the commonest first, so that a file of any size shows soon."""
 
 
 def load_target(
@@ -78,7 +109,11 @@ def load_target(
                 f"{path} takes {given.dtype} tokens ({given.name}); perturbations within an eps-ball do not apply to "
                 "them, and substitution attacks on tokens are not there yet; robaudit inspect shows the model"
             )
-        spec = find_spec(path, given, file.metadata, overrides, sample_shape)
+        spec = _sized(
+            lambda said: find_spec(path, given, file.metadata, said, sample_shape),
+            lambda spec: file.answers(spec.to_file(torch.zeros(1, *spec.shape)), spec.batch or 1),
+            overrides,
+        )
         if file.vocabulary is not None:
             if spec.provenance.get("scale") == "integer type":
                 spec = replace(spec, scale=float(max(1, file.vocabulary - 1)))
@@ -102,10 +137,14 @@ def _torchscript_spec(
     channels = file.first_channels
     if rank == 4 and channels in (1, 3, 4):
         shape = (None, channels, None, None) if overrides.values.get("layout") != "nhwc" else shape
+    given = FileInput(file.input_name, shape, dtype)
     try:
-        return _tried(
-            file, find_spec(path, FileInput(file.input_name, shape, dtype), file.metadata, overrides, sample_shape)
+        spec = _sized(
+            lambda said: find_spec(path, given, file.metadata, said, sample_shape),
+            lambda spec: _tried(file, spec),
+            overrides,
         )
+        return _tried(file, spec)
     except UsageError:
         if sample_shape is None or len(sample_shape) != 3 or sample_shape[0] != 1:
             raise
@@ -113,6 +152,39 @@ def _torchscript_spec(
         with contextlib.suppress(UsageError):
             return _tried(file, find_spec(path, rows, file.metadata, overrides, sample_shape[1:]))
         raise
+
+
+def _sized(
+    find: Callable[[SpecOverrides], InputSpec], probe: Callable[[InputSpec], object], overrides: SpecOverrides
+) -> InputSpec:
+    """The spec; where nothing says the size of images, with the only size that the file takes.
+
+    A matrix behind a flattened map takes one size alone, which trials find; a file that takes several says nothing.
+
+    Raises:
+        UsageError: see :func:`find_spec`.
+    """
+    try:
+        return find(overrides)
+    except FreeSizeError as error:
+        taken: list[InputSpec] = []
+        for size in SIZES:
+            said = SpecOverrides(
+                {**overrides.values, "resize": (size, size)}, {**overrides.sources, "resize": "the only size it takes"}
+            )
+            spec = find(said)
+            with contextlib.suppress(RobauditError, RuntimeError, ValueError):
+                probe(spec)
+                taken.append(spec)
+            if len(taken) > 1:
+                raise FreeSizeError(f"{error} (it takes {_size(taken[0])} and {_size(taken[1])} alike)") from None
+        if taken:
+            return taken[0]
+        raise
+
+
+def _size(spec: InputSpec) -> str:
+    return "x".join(map(str, spec.shape[1:]))
 
 
 def _tried(file: TorchScriptFile, spec: InputSpec) -> InputSpec:

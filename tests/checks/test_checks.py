@@ -170,6 +170,12 @@ def deceptive(module: type[Masked]) -> FakeBench:
     return bench
 
 
+class Standing:
+    """What an attack leaves that sees nothing."""
+
+    success = False
+
+
 class Stubborn(Masked):
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         return self.inner(u * 0 + 0.3)
@@ -202,8 +208,18 @@ def test_what_white_box_broke_on_the_file_is_no_blind_spot() -> None:
 
 
 def test_masked_gradients_leave_the_unbounded_attack_blind() -> None:
+    assert verdict("unbounded", samples=9, broken=2, reached=1).status == "fail"
+    bench = FakeBench()
+    bench.run = lambda attack, threat, samples: {s.index: Standing() for s in samples}  # type: ignore[method-assign]
+    blind = find("unbounded", bench)
+    assert (blind.status, blind.value) == ("fail", 0.0)
+    assert "random draws or Square break 12 of the others" in blind.message
+
+
+def test_a_class_that_is_hardly_ever_answered_is_no_blind_gradient() -> None:
     stubborn = find("unbounded", deceptive(Stubborn))
-    assert (stubborn.status, stubborn.value) == ("fail", 0.0)
+    assert (stubborn.status, stubborn.value) == ("warn", 0.0)
+    assert "64 random draws and Square leave the others as well" in stubborn.message
 
 
 def test_an_attack_is_blind_where_every_loss_that_it_climbs_is_flat() -> None:

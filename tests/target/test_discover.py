@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_files import write_onnx
+from onnx import helper
 
 from robaudit.errors import UsageError
 from robaudit.target.discover import FileInput, find_spec
+from robaudit.target.load import load_target
 from robaudit.target.spec import InputSpec, SpecOverrides
 
 IMAGE = FileInput("x", (None, 3, 8, 8), "float32")
@@ -273,3 +276,46 @@ def test_ultralytics_size_and_task(tmp_path):
     assert find(tmp_path, FileInput("x", (None, 3, 8, 8), "float32"), metadata).shape == (3, 8, 8)
     with pytest.raises(UsageError, match="task 'detect', as Ultralytics writes it"):
         find(tmp_path, metadata=metadata | {"task": "detect"})
+
+
+@pytest.mark.parametrize(
+    ("flat", "found"), [(True, (3, 20, 20)), (False, "leaves its size free.*it takes 224x224 and 32x32 alike")]
+)
+@pytest.mark.parametrize("kind", ["onnx", "script"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_size_that_is_left_free_is_the_only_one_that_the_file_takes(tmp_path, flat, found, kind):
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+            self.pool = torch.nn.MaxPool2d(2) if flat else torch.nn.AdaptiveAvgPool2d(1)
+            self.head = torch.nn.Linear(400 if flat else 4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.pool(self.conv(x)).flatten(1))
+
+    net, path = Net().eval(), tmp_path / ("m.onnx" if kind == "onnx" else "m.pt")
+    if kind == "script":
+        torch.jit.script(net).save(str(path))
+    else:
+        w, b = net.head.weight.detach().numpy().T, net.head.bias.detach().numpy()
+        constants = {"k": net.conv.weight.detach().numpy(), "w": w, "b": b}
+        pool = (
+            helper.make_node("MaxPool", ["c"], ["p"], kernel_shape=[2, 2], strides=[2, 2])
+            if flat
+            else helper.make_node("GlobalAveragePool", ["c"], ["p"])
+        )
+        nodes = [
+            helper.make_node("Conv", ["x", "k"], ["c"], pads=[1, 1, 1, 1]),
+            pool,
+            helper.make_node("Flatten", ["p"], ["f"]),
+            helper.make_node("Gemm", ["f", "w", "b"], ["y"]),
+        ]
+        write_onnx(path, nodes, ["N", 3, "H", "W"], constants)
+    if isinstance(found, str):
+        with pytest.raises(UsageError, match=found):
+            load_target(path, device="cpu")
+    else:
+        spec = load_target(path, device="cpu").spec
+        assert spec.shape == found
+        assert spec.provenance["resize"] == "the only size it takes"
