@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
+from robaudit.attacks.units import least_gap
 from robaudit.threat.hyperplanes import dual_size, nearest_on_hyperplane
 from robaudit.threat.masked import floored
 from robaudit.threat.norms import Norm
@@ -83,7 +84,8 @@ def nearest_boundary(problem: Problem, answer: Answer, wanted: Tensor | None = N
     assert answer.classes is not None
     assert answer.base is not None
     logits, classes = answer.logits.double(), answer.classes
-    values = logits.gather(1, classes) - logits.gather(1, answer.base[:, None])
+    # A little past the boundary, as far as the logits can tell: on it, a slot might stay there
+    values = logits.gather(1, classes) - logits.gather(1, answer.base[:, None]) - least_gap(answer.logits)[:, None]
     sizes = dual_size(problem.norm, answer.gradient.flatten(2))
     lengths = torch.where(sizes > 0, values.abs() / sizes.clamp_min(1e-300), float("inf"))
     rank = lengths

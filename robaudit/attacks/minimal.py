@@ -11,6 +11,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer
 from robaudit.attacks.smallest import Smallest
+from robaudit.attacks.units import least_gap
 from robaudit.threat.hyperplanes import nearest_on_hyperplane
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, distance, none_of, select
@@ -98,7 +99,9 @@ def _polished(problem: Problem, answer: Answer, smallest: Smallest) -> Tensor:
     assert answer.loss is not None
     x = problem.x
     back = (answer.gradient * (x - answer.points)).flatten(1).sum(1)
-    near = nearest_on_hyperplane(problem.norm, x, answer.gradient, answer.loss + back, problem.fixed)
+    assert answer.logits is not None
+    value = answer.loss.double() - least_gap(answer.logits) + back.double()
+    near = nearest_on_hyperplane(problem.norm, x, answer.gradient, value, problem.fixed)
     near = problem.clip(x + (near - x) * OVERSHOOT)
     useless = distance(problem.norm, near - x) >= smallest.distance * (1 - LEAST_GAIN)
     near = select(useless, x + (smallest.point - x) * SHRINK, near)

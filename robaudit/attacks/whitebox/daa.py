@@ -15,6 +15,7 @@ from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
+from robaudit.attacks.units import unit_of
 from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, per_slot, select
@@ -27,11 +28,15 @@ WEIGHTS = {("blob", "ce"): 1.1, ("blob", "margin"): 10.0, ("dgf", "ce"): 0.001, 
 
 @dataclass
 class State(Slots):
-    """The iterate, the loss's gradient at the last point that was asked about, and the number of answers seen."""
+    """The iterate, the loss's gradient at the last point that was asked about, and the number of answers seen.
+
+    ``unit`` is what the logits count, as the first point tells.
+    """
 
     point: Tensor
     gradient: Tensor
     step: Tensor
+    unit: Tensor
 
 
 @attack_parameters
@@ -39,12 +44,12 @@ class DAA(SlotAttack[State]):
     """Sign steps from a random start, shared by the samples of a cohort: their distribution is to be adversarial.
 
     Ascends the mean loss plus the divergence of the perturbed samples' distribution from the data's, by one of two
-    particle methods. The cross-entropy is climbed as the log-odds, so that a sample of which the model is sure does not
-    move by the others alone. ``blob`` (Lagrangian blob) adds to a sample's gradient the mean of all members' gradients,
+    particle methods. ``blob`` (Lagrangian blob) adds to a sample's gradient the mean of all members' gradients,
     weighted by a Gaussian kernel of the distance between samples, and draws samples together; ``dgf`` (discrete
     gradient flow) drives samples nearer than the kernel's width apart and draws the others together. The width follows
-    the median distance. Source: Zheng, Chen, Ren 2019, "Distributionally Adversarial Attack", AAAI (DAA-BLOB and
-    DAA-DGF); formulas and numbers as in the authors' code.
+    the median distance. The cross-entropy is climbed as the log-odds, so that a sample of which the model is sure does
+    not move by the others alone; logits of unusual size are scaled first. Source: Zheng, Chen, Ren 2019,
+    "Distributionally Adversarial Attack", AAAI (DAA-BLOB and DAA-DGF); formulas and numbers as in the authors' code.
 
     What becomes of a sample depends on the others of its cohort. Cohorts are fixed by the samples' content, and a
     sample that has fallen stays in its cohort where it fell, at no further cost (the authors move it on, and form new
@@ -92,7 +97,7 @@ class DAA(SlotAttack[State]):
     def init(self, problem: Problem) -> State:
         """A random point of the ball."""
         point = random_start(problem)
-        return State(point, torch.zeros_like(point), problem.full(0).long())
+        return State(point, torch.zeros_like(point), problem.full(0).long(), problem.full(1))
 
     def query(self, problem: Problem, state: State) -> Request:
         """The gradient where the members that still stand are."""
@@ -104,7 +109,9 @@ class DAA(SlotAttack[State]):
         assert answer.gradient is not None
         moving = answer.answered & ~answer.fooled & answer.gradient.flatten(1).isfinite().all(1)
         usable = answer.answered & answer.gradient.flatten(1).isfinite().all(1)
-        gradient = select(usable, answer.gradient, state.gradient)
+        assert answer.logits is not None
+        unit = torch.where((state.step == 0) & answer.answered, unit_of(answer.logits), state.unit)
+        gradient = select(usable, answer.gradient * per_slot(unit, answer.gradient), state.gradient)
         points = state.point.flatten(1)
         others = (_blob if self.method == "blob" else _flow)(points, gradient.flatten(1)).reshape(gradient.shape)
         weight = WEIGHTS[self.method, self.loss] if self.weight is None else self.weight
@@ -112,7 +119,7 @@ class DAA(SlotAttack[State]):
         if problem.fixed is not None:
             direction = direction.masked_fill(problem.fixed, 0)
         moved = problem.project(state.point + direction * per_slot(problem.eps * self.step_size, direction))
-        return State(select(moving, moved, state.point), gradient, state.step + 1)
+        return State(select(moving, moved, state.point), gradient, state.step + 1, unit)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After the last iterate was seen."""

@@ -12,6 +12,7 @@ from robaudit.attacks.minimal import MinimalNormAttack, Search
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest, cosine, farthest, onto_sphere
+from robaudit.attacks.units import least_gap
 from robaudit.threat.hyperplanes import dual_size
 from robaudit.threat.losses import loss_named
 from robaudit.threat.norms import Norm, distance, normalise, per_slot
@@ -100,7 +101,8 @@ class FMN(MinimalNormAttack[State]):
             assert answer.gradient is not None
             assert answer.loss is not None
             slope = dual_size(problem.norm, answer.gradient.flatten(1))
-            gap = answer.loss.double().abs() / slope.clamp_min(1e-12) * OVERSHOOT
+            assert answer.logits is not None
+            gap = (answer.loss.double().abs() + least_gap(answer.logits)) / slope.clamp_min(1e-12) * OVERSHOOT
             reach = distance(problem.norm, state.point - problem.x) * (1 + LEAST_GROWTH) + gap
             shrunk = torch.minimum(radius * (1 - gamma), smallest.distance)
             radius = torch.where(answer.fooled, shrunk, torch.where(smallest.found, radius * (1 + gamma), reach))

@@ -14,6 +14,7 @@ from robaudit.attacks.minimal import MinimalNormAttack, Search
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
+from robaudit.attacks.units import unit_of
 from robaudit.threat.losses import loss_named
 from robaudit.threat.norms import Norm, distance, per_slot, select
 from robaudit.threat.proximal import proximal, proximal_two_thirds
@@ -33,13 +34,14 @@ class State(Search):
     """Besides the iterate: Adam's moments and the dual variable.
 
     ``dual`` is the logarithm of the misclassification's multiplier over the norm's, ``share`` a moving average
-    of its share of both.
+    of its share of both; ``unit`` is what the logits count, as the sample's own tell.
     """
 
     first: Tensor
     second: Tensor
     dual: Tensor
     share: Tensor
+    unit: Tensor
 
 
 @attack_parameters
@@ -47,7 +49,7 @@ class PDPGD(MinimalNormAttack[State]):
     """Descend on the misclassification by Adam and on the norm by its proximal operator; learn their weights.
 
     The Lagrangian is share · softplus(logit difference) + (1 - share) · norm. The share rises while the point
-    does not fool and falls while it does.
+    does not fool and falls while it does. Logits of unusual size are scaled first.
 
     Source: Matyasko & Chau 2021, "PDPGD: Primal-Dual Proximal Gradient Descent Adversarial Attack", algorithm 1
     and section 3; the proximal step in Adam's metric after Melchior, Joseph, Moolekamp 2019, "Proximal Adam".
@@ -86,7 +88,8 @@ class PDPGD(MinimalNormAttack[State]):
         """Start at the sample, with most of the weight on the misclassification."""
         zeros = torch.zeros_like(problem.x)
         dual = problem.full(-math.log(self.first_ratio), torch.float64)
-        return State(problem.x, problem.full(0).long(), Smallest.none(problem), zeros, zeros, dual, dual.sigmoid())
+        begin, none = problem.full(0).long(), Smallest.none(problem)
+        return State(problem.x, begin, none, zeros, zeros, dual, dual.sigmoid(), problem.full(1))
 
     def query(self, problem: Problem, state: State) -> Request:
         """The gradient of the logit difference where the slot stands."""
@@ -97,8 +100,10 @@ class PDPGD(MinimalNormAttack[State]):
         assert answer.gradient is not None
         assert answer.loss is not None
         x, count, main = problem.x, state.step.double() + 1, self.main_steps(problem)
+        assert answer.logits is not None
+        unit = torch.where(state.step == 0, unit_of(answer.logits), state.unit)
         # softplus of the margin left, whose slope is its sigmoid
-        slope = answer.gradient * per_slot(-(-answer.loss).sigmoid(), x)
+        slope = answer.gradient * per_slot(-unit * (-unit * answer.loss).sigmoid(), x)
         first = state.first.lerp(slope, 1 - BETA_1)
         second = state.second * BETA_2 + slope.square() * (1 - BETA_2)
         scale = second.sqrt() * per_slot((1 - BETA_2**count).rsqrt().to(x.dtype), x) + 1e-8
@@ -114,7 +119,7 @@ class PDPGD(MinimalNormAttack[State]):
         share = state.share.lerp(dual.sigmoid(), 1 - self.dual_average)
         smallest = state.smallest.seen(problem, answer)
         point = self.following(problem, state, answer, smallest, problem.clip(x + delta))
-        return State(point, state.step + 1, smallest, first, second, dual, share)
+        return State(point, state.step + 1, smallest, first, second, dual, share, unit)
 
     def _nearer(self, problem: Problem, delta: Tensor, metric: Tensor, weight: Tensor) -> Tensor:
         """The proximal operator of the norm in a diagonal metric at most 1, by proximal gradient steps."""

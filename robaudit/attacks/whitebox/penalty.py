@@ -1,8 +1,9 @@
 """What the penalty attacks share: the ladder of confidences, the search of c, Adam, the tanh change of variables.
 
 A penalty attack minimises distance + c * hinge(margin), and looks for the c of each slot that gives the nearest
-fooling point. Its subclass is the descent alone; :class:`PenaltyAttack` keeps what was found, halves the way
-between the sample and the nearest point at the end, and climbs the ladder.
+fooling point; logits of unusual size are scaled first, so that the values of c tried suit them. Its subclass is the
+descent alone; :class:`PenaltyAttack` keeps what was found, halves the way between the sample and the nearest point at
+the end, and climbs the ladder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
+from robaudit.attacks.units import unit_of
 from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access
 from robaudit.threat.norms import distance, none_of, per_slot, select
@@ -167,6 +169,7 @@ class Ladder(Slots, Generic[SearchT]):
         held: what the rung below found in the ball.
         rung: position in the ladder.
         stage: 0: searching; then the number of the halving under way; -1: finished.
+        unit: what the logits count beside the distance, NaN before the first answer tells.
         low: share of the way to ``smallest`` that is known to fail.
     """
 
@@ -176,6 +179,7 @@ class Ladder(Slots, Generic[SearchT]):
     rung: Tensor
     stage: Tensor
     low: Tensor
+    unit: Tensor
 
 
 class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
@@ -224,7 +228,8 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
     def init(self, problem: Problem) -> Ladder[SearchT]:
         """The lowest rung."""
         zero, none = torch.zeros_like(problem.label), Smallest.none(problem)
-        return Ladder(self.start(problem), none, none, zero, zero, problem.full(0, torch.float64))
+        low, unknown = problem.full(0, torch.float64), problem.full(math.nan)
+        return Ladder(self.start(problem), none, none, zero, zero, low, unknown)
 
     def query(self, problem: Problem, state: Ladder[SearchT]) -> Request:
         """The gradient where the descent stands, or at half of the way that is left."""
@@ -237,6 +242,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
     def update(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Ladder[SearchT]:
         """Keep what fools, step, and go on to the next stage or rung where this one is over."""
+        state.unit = torch.where(state.unit.isnan(), _unit(answer), state.unit)
         seen = self._seen(problem, state, answer)
         smallest = self.keep(problem, state.smallest, seen)
         seen = dataclasses.replace(seen, nearest=smallest.distance)
@@ -249,13 +255,17 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
         begin = ~halving & self.over(problem, search)
         stage = torch.where(begin, 1, torch.where(halving, state.stage + 1, 0))
         stage = torch.where(settled | ~smallest.found & begin | (stage > halvings), -1, stage)
-        state = Ladder(search, smallest, state.held, state.rung, stage, low)
+        state = Ladder(search, smallest, state.held, state.rung, stage, low, state.unit)
         return self._climbed(problem, state, settled) if len(self.rungs) > 1 else state
 
     def _seen(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Seen:
         assert answer.gradient is not None
         assert answer.loss is not None
-        sought = torch.tensor(self.rungs, dtype=answer.loss.dtype, device=answer.loss.device)[state.rung]
+        scaled = answer.gradient * per_slot(state.unit, answer.gradient)
+        answer = dataclasses.replace(answer, loss=answer.loss * state.unit, gradient=scaled)
+        assert answer.gradient is not None
+        assert answer.loss is not None
+        sought = torch.tensor(self.rungs, dtype=answer.loss.dtype, device=answer.loss.device)[state.rung] * state.unit
         reached = answer.fooled & (answer.loss >= sought)
         lacking = torch.where(reached, 0, (sought - answer.loss).clamp_min(0))
         pull = -answer.gradient * per_slot((~reached).to(answer.gradient.dtype), answer.gradient)
@@ -281,3 +291,9 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
         below = state.held.found & ~problem.settled(state.smallest.distance)
         point = select(below, state.held.point, state.smallest.point)
         return point, ~(below | state.smallest.found)
+
+
+def _unit(answer: Answer) -> Tensor:
+    """[S] of the first point that a slot asked about."""
+    assert answer.logits is not None
+    return unit_of(answer.logits if answer.logits.dim() == 2 else answer.logits[:, 0])

@@ -1,0 +1,28 @@
+"""Units for logits of unusual size, for attacks that weigh a loss against a distance, or against other samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["least_gap", "unit_of"]
+
+USUAL = (0.5, 512.0)
+"""Spreads of logits that are left as they are: the published weights suit them."""
+SPREAD = 16.0
+"""Spread that others are brought near to, by a power of two."""
+LAST_BITS = 4
+"""Units of rounding, in those of the largest logit, that a difference of two logits does not tell from nothing."""
+
+
+def unit_of(logits: Tensor) -> Tensor:
+    """[S] what to multiply logits [S, K] with: 1, unless their spread is far from what is usual."""
+    low = logits.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
+    spread = (logits.amax(1) - low).clamp(1e-30, 1e30)
+    unit = torch.exp2(torch.log2(SPREAD / spread).round())
+    return torch.where((spread < USUAL[0]) | (spread > USUAL[1]), unit, 1.0)
+
+
+def least_gap(logits: Tensor) -> Tensor:
+    """[S] float64 difference of logits [S, K] that is surely more than rounding."""
+    return LAST_BITS * torch.finfo(logits.dtype).eps * logits.double().abs().amax(-1)
