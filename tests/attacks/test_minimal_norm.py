@@ -62,10 +62,12 @@ def test_a_target_is_reached_and_nothing_else_counts(name: str, norm: Norm) -> N
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_a_flat_model_gives_no_success_and_no_error(name: str, norm: Norm) -> None:
-    """Zero gradients everywhere: each evaluation looks at the class's own logit too, and at all rivals at once."""
+    """Zero gradients everywhere: each of the 20 evaluations, and those beside it, looks for a rival with a slope."""
     flat = FakeFile(Linear(torch.zeros(3, 6), torch.tensor([1.0, 0.0, 0.0])), 3, (6,))
     results = attack_all(flat, attack(name, steps=20), smallest(norm), samples_for(flat, 2))
-    assert all(not r.success and r.error is None and r.backwards == 20 * 3 for r in results.values())
+    assert all(
+        not r.success and r.error is None and 1.5 * r.forwards == r.backwards >= 20 * 3 for r in results.values()
+    )
 
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)
