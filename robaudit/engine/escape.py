@@ -17,7 +17,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.engine.rows import Account
-from robaudit.threat.masked import floored
+from robaudit.threat.masked import floored, is_masked
 from robaudit.threat.norms import per_slot
 
 __all__ = [
@@ -36,7 +36,7 @@ SUSPECT = 2e-3
 """A gradient is looked at more closely if the whole box could change the loss by less than this share of what the
 spread of the logits does; where a loss can be attacked at all, ε of the box changes it as much as the spread."""
 TIE = 16
-"""Units of rounding, in those of the largest logit, that leave the order of two logits open."""
+"""Units of rounding, in those of the two or the highest logit, that leave the order of two logits open."""
 ROUNDING = 64
 """A slope of so many units of rounding, in those of the class's own logit, is none."""
 
@@ -58,8 +58,10 @@ def suspect(logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
     Returns:
         [N] bool; never where the gradient is not finite.
     """
-    low = logits.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
-    spread = (logits.amax(1) - low).nan_to_num(0.0, 0.0, 0.0)
+    top = logits.amax(1)
+    known = torch.where(is_masked(logits), top[:, None], logits)
+    low = known.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
+    spread = (top - low).nan_to_num(0.0, 0.0, 0.0)
     return steep <= SUSPECT * weight * spread
 
 
@@ -86,7 +88,8 @@ def twin_by_rounding(problem: Problem, answer: Answer) -> Tensor | None:
     def tied(values: Tensor) -> Tensor:
         ends = torch.stack([label, answer.labels.clamp_min(0)], -1)
         first, second = values.gather(-1, ends).unbind(-1)
-        return (first - second).abs() <= TIE * torch.finfo(values.dtype).eps * values.abs().amax(-1)
+        size = torch.stack([first.abs(), second.abs(), values.amax(-1).abs()]).amax(0)  # a mask of -1e9 says nothing
+        return (first - second).abs() <= TIE * torch.finfo(values.dtype).eps * size
 
     return tied(clean) & tied(logits)
 

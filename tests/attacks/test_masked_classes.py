@@ -107,6 +107,31 @@ def test_large_negative_masks_are_no_obstacle(name: str, mask: float) -> None:
     assert sum(r.success for r in results.values()) == 10
 
 
+@pytest.mark.parametrize("name", ["fmn", "pgd", "deepfool"])
+def test_twins_of_classes_beside_masked_ones_are_seen_through(name: str) -> None:
+    inner = network((1, 4, 4), 3)
+
+    class Twins(torch.nn.Module):
+        def __init__(self, mask: float | None) -> None:
+            super().__init__()
+            self.inner, self.mask = inner.module, mask
+
+        def forward(self, u: torch.Tensor) -> torch.Tensor:
+            logits = self.inner(u)
+            logits = torch.cat([logits, logits * (1 + 2**-20) - 0.01], 1)
+            more = [] if self.mask is None else [logits[:, :4] + self.mask]
+            return torch.cat([logits, *more], 1)
+
+    attack = make_attack(name, {"loss": "margin"} if name == "pgd" else {})
+    broken = []
+    for mask, classes in ((None, 6), (-math.inf, 10)):
+        target = FakeFile(Twins(mask), classes, inner.shape, torch.float32)
+        target.module.inner.to(torch.float32)
+        results = attack_all(target, attack, ThreatModel(Norm.LINF, 0.2), samples_for(target, 8))
+        broken.append(sum(r.success for r in results.values()))
+    assert broken[0] == broken[1] == 8
+
+
 def test_the_least_likely_class_can_be_reached() -> None:
     from problems import problem_of
 
