@@ -273,7 +273,18 @@ def load(run_dir: Path) -> Result:
 def outcome(result: Result) -> str:
     """All of a result but times and the story of how it was computed, as JSON."""
     content = result.model_dump(mode="json")
-    for name in ("started", "finished", "seconds", "resumed", "notes", "command", "id", "batch_size", "shown_again"):
+    for name in (
+        "started",
+        "finished",
+        "seconds",
+        "resumed",
+        "notes",
+        "command",
+        "id",
+        "batch_size",
+        "shown_again",
+        "elsewhere",
+    ):
         del content["run"][name]
     content.pop("digest", None)  # of the times too
     del content["profile"]["settings"], content["profile"]["sources"]

@@ -32,6 +32,7 @@ from robaudit.audit.identity import run_id_of
 from robaudit.audit.profile import GateSpec, RadiusSpec, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
+from robaudit.audit.validate import validate
 from robaudit.audit.verdict import conclude
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
@@ -241,7 +242,7 @@ def test_the_preview_says_when_it_looks(asked: Callable[..., AuditRequest]) -> N
     assert "looks    at 32, 48, 72, 120 samples, until the gates are decided" in outline(asked(LOW))
     assert not any("looks" in line for line in outline(asked(LOW, until_decided=False)))
     with pytest.raises(UsageError, match="needs a gate"):
-        outline(asked())
+        validate(asked())
 
 
 def test_the_setting_comes_from_everywhere(tmp_path: Path) -> None:
