@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from robaudit.threat.norms import Norm
+if TYPE_CHECKING:  # what tells of progress reads this, and needs no torch
+    from robaudit.threat.norms import Norm
 
 __all__ = ["Cost", "Task"]
 

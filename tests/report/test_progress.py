@@ -1,5 +1,7 @@
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -138,3 +140,8 @@ def test_verbose_tells_of_checks_that_pass():
     with progress(stream, verbose=True) as show:
         show(CheckFinished("clean", "pass", "fine"))
     assert stream.getvalue() == "check clean pass: fine\n"
+
+
+def test_what_tells_of_progress_needs_no_torch():
+    told = "import sys, robaudit.report.progress, robaudit.audit.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], timeout=60, check=False).returncode == 0
