@@ -20,13 +20,14 @@ from robaudit.audit.journal import Record
 from robaudit.audit.meaning import LOOKS, apply_meaning, distinct_samples, search_meaning
 from robaudit.audit.request import AuditRequest
 from robaudit.data.distinct import DistinctDraw
-from robaudit.data.images import bundled_dataset
+from robaudit.data.images import bundled_dataset, common_size
 from robaudit.data.noise import noise_dataset
 from robaudit.data.open import open_dataset, peek_classes, peek_shape
 from robaudit.data.source import Dataset
 from robaudit.data.table import NoLabelColumnError, Table, is_table, read_table
 from robaudit.data.targets import read_targets
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.discover import FreeSizeError
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
@@ -108,6 +109,12 @@ def load(
     )
     try:
         target = opened(sample_shape=shape)
+    except FreeSizeError:
+        size = common_size(request.data) if request.data is not None and request.data.is_dir() else None
+        if size is None:
+            raise
+        values, sources = {**overrides.values, "resize": size}, {**overrides.sources, "resize": "data"}
+        target = opened(sample_shape=shape, overrides=SpecOverrides(values, sources))
     except UsageError:
         if unlabelled is not None and table is not None and len(table.names) > 1:
             opened(sample_shape=(len(table.names) - 1,))  # fails in its own words, unless one column was too many

@@ -19,7 +19,10 @@ from robaudit.data.pixels import MODES, read_header, read_pixels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
-__all__ = ["ImageDataset", "bundled_dataset", "open_folder"]
+__all__ = ["ImageDataset", "bundled_dataset", "common_size", "open_folder"]
+
+SIZED = 200
+"""Images whose size is looked at where a file leaves its own free."""
 
 NAMED = 8
 """Folders named in a note."""
@@ -214,6 +217,20 @@ def _survey(
             f"{shape[1]}x{shape[2]} (crop {crop:g}) before the attack"
         )
     return total.hexdigest(), notes
+
+
+def common_size(folder: Path) -> tuple[int, int] | None:
+    """(height, width) that the first images of a folder have in common; None where they differ, or none is readable."""
+    sizes = set()
+    for path in walk(folder).files[:SIZED]:
+        try:
+            with path.open("rb") as file:
+                header = read_header(file)
+        except OSError:
+            continue
+        if header is not None:
+            sizes.add((header.size[1], header.size[0]))
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def bundled_dataset(shape: tuple[int, ...]) -> Dataset:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import write_onnx
+from onnx import helper
 from PIL import Image
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 from table_files import HIGH, LOW, NAMES, write_model, write_table
@@ -49,6 +51,27 @@ def test_a_flat_folder_without_labels_is_audited_for_stability(tmp_path):
     loaded = load(make_request(make_onnx(tmp_path / "m.onnx"), tmp_path / "d", profile))
     assert loaded.reference == "model"
     assert any("--labels FILE.csv" in note for note in loaded.data.notes)
+
+
+@pytest.mark.parametrize(("sizes", "found"), [((20, 20, 20), (3, 20, 20)), ((20, 24, 20), None)])
+def test_images_of_one_size_tell_the_size_that_a_file_leaves_free(tmp_path, sizes, found):
+    for i, size in enumerate(sizes):
+        (tmp_path / "d" / str(i)).mkdir(parents=True)
+        Image.new("RGB", (size, 20), (60 * i, 0, 0)).save(tmp_path / "d" / str(i) / "a.png")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    model = write_onnx(tmp_path / "m.onnx", nodes, ["N", 3, "H", "W"], {"w": np.eye(3, dtype=np.float32)})
+    profile = load_profile(str(make_profile(tmp_path / "p.yaml")))
+    request = AuditRequest(model=model, data=tmp_path / "d", profile=profile)
+    if found is None:
+        with pytest.raises(UsageError, match=r"leaves its size free; give --data with arrays of the size"):
+            load(request)
+        return
+    spec = load(request).target.spec
+    assert (spec.shape, spec.provenance["resize"]) == (found, "data")
 
 
 def rewritten(path: Path, label: str | None, *, numbers: bool = True) -> Path:
