@@ -27,6 +27,7 @@ AUXILIARY = re.compile(r"aux|deep_?sup|(^|[^a-z])side", re.IGNORECASE)
 INNER = re.compile(r"feat|embed|hidden|pool|repr|latent|state|attention", re.IGNORECASE)
 LABELS = re.compile(r"label|class|categ|pred|target|arg_?max|decision|y_hat", re.IGNORECASE)
 """Names of outputs that say a class, where the graph does not tell."""
+COUNTS = re.compile(r"num|count|len|size|total", re.IGNORECASE)
 NUMBERS = ("float", "bfloat", "double")
 WHOLE = ("int", "uint", "string", "str", "object", "bool")
 
@@ -208,9 +209,15 @@ def _is_row(shape: Sequence[int | None]) -> bool:
 
 
 def _names_a_class(output: FileOutput, told: _Told) -> bool:
-    """Whether an output of one whole number, or text, is a class and not a count of something."""
-    texts = output.dtype in ("string", "str", "object")
-    return texts or told.decided(output.name) or told.values(output) is not None or bool(LABELS.search(output.name))
+    """Whether an output of one whole number, or text, is a class and not a count of something.
+
+    Its name counts where the graph does not tell; but ``num_classes``, the same for every probe, is none.
+    """
+    if output.dtype in ("string", "str", "object") or told.decided(output.name) or told.values(output) is not None:
+        return True
+    said = {str(np.asarray(answer[output.name]).ravel()[0]) for answer in told.answers}
+    count = COUNTS.search(output.name) is not None and len(said) == 1
+    return bool(LABELS.search(output.name)) and not count
 
 
 def _spans(output: FileOutput, label: FileOutput, told: _Told) -> bool:

@@ -250,11 +250,12 @@ def test_maps_whose_keys_are_in_another_order(tmp_path):
     assert not target.head.turned
 
 
-def test_a_count_beside_the_scores_is_no_label(tmp_path):
+@pytest.mark.parametrize("name", ["length", "num_classes"])
+def test_a_count_beside_the_scores_is_no_label(tmp_path, name):
     nodes = [NODE("Identity", ["z"], ["y"]), NODE("Shape", ["z"], ["s"]), NODE("Gather", ["s", "one"], ["k"])]
-    nodes.append(NODE("Reshape", ["k", "flat"], ["length"]))
+    nodes.append(NODE("Reshape", ["k", "flat"], [name]))
     constants = {"one": np.int64(1), "flat": np.int64([-1])}
-    target, u = judged(tmp_path / "m.onnx", nodes, {"y": (("N", 3), FLOAT), "length": OUT}, constants)
+    target, u = judged(tmp_path / "m.onnx", nodes, {"y": (("N", 3), FLOAT), name: OUT}, constants)
     assert target.choice.label is None
     assert target.labels(u).tolist() == expected(u).argmax(1).tolist()
 
