@@ -69,7 +69,7 @@ def test_data_and_inputs_that_are_named_are_written_relative_to_the_file(robaudi
     ]
     weight = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
     write_onnx(folder / "m.onnx", nodes, ("N", 3, 4, 4), {"w": weight}, extra_inputs={"t": ((1,), FLOAT)})
-    np.savez(tmp_path / "d.npz", x=np.zeros((4, 3, 4, 4), np.float32), y=np.zeros(4, np.int64))
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(1).random((4, 3, 4, 4), np.float32), y=np.zeros(4, np.int64))
     (tmp_path / "own.yaml").write_text("name: own\nattacks: [{id: fgsm}]\n")
     code, _, err = robaudit("init", "models/m.onnx", "--data", "d.npz", "--input", "t=0.5", "--profile", "own.yaml")
     assert code == 0, err
