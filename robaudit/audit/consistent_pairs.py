@@ -6,15 +6,14 @@ import math
 import re
 from collections.abc import Iterator
 
-from robaudit import __version__
 from robaudit.audit.compare import change_of, change_words
 from robaudit.audit.result import Comparison, PairedChange, Result
 from robaudit.sequential import at_share
 from robaudit.stats import CONFIDENCE
 
-__all__ = ["comparison_faults"]
+__all__ = ["comparison_faults", "retold"]
 
-COMMON = r"(; on the \d+ samples that both audits took \(one of them took \d+\))?"
+COMMON = r"; on the \d+ samples that both audits took \(one of them took \d+\)$"
 """What is added where one of the audits took fewer samples."""
 
 
@@ -46,9 +45,15 @@ def comparison_faults(result: Result, found: Comparison) -> Iterator[str]:
                 yield f"comparison tells of {entry.id} what its samples do not"
     if (result.data.reference == "model") != (found.clean is None) or found.metric != result.worst_case.metric:
         yield "comparison measures something else than the audit"
+
+
+def retold(found: Comparison | None) -> Comparison | None:
+    """A comparison with its sentence written anew; how many samples the other audit took is in its old one alone."""
+    if found is None:
+        return None
+    common = re.search(COMMON, found.message)
     words = change_words(found.worst_case, found.metric == "stability")
-    if result.tool.version == __version__ and not re.fullmatch(re.escape(words) + COMMON, found.message):
-        yield f"comparison.message does not tell of its {found.worst_case.pairs} pairs"
+    return found.model_copy(update={"message": words + (common[0] if common else "")})
 
 
 def _follows(other: PairedChange, confidence: float) -> bool:

@@ -15,8 +15,8 @@ from datetime import date
 from itertools import product
 from typing import Any, get_args
 
-from robaudit import __version__
 from robaudit.audit.consistent import contradictions
+from robaudit.audit.consistent_pairs import retold
 from robaudit.audit.derive import derived
 from robaudit.audit.gates import specs_of
 from robaudit.audit.limitations import limitations
@@ -36,7 +36,7 @@ CLOSE = 1e-9
 
 
 def verified(result: Result, name: str) -> Result:
-    """The result, if all that it says fits its samples; its sentences, of another version, in this one's words.
+    """The result, if all that it says fits its samples; its sentences are not believed, but written anew.
 
     Args:
         result: as it was read.
@@ -48,7 +48,7 @@ def verified(result: Result, name: str) -> Result:
     found = next(contradictions(result), None)
     if found is None:
         again = _again(result)
-        found = next(_differences(result, again, words=result.tool.version == __version__), None)
+        found = next(_differences(result, again), None)
         if found is None:
             return again
     raise UsageError(
@@ -59,7 +59,7 @@ def verified(result: Result, name: str) -> Result:
 def _again(result: Result) -> Result:
     """The result with everything derived anew; how gates were to count, which it does not tell, as it fits best."""
     draft = derived(result)
-    draft = draft.model_copy(update={"limitations": limitations(draft)})
+    draft = draft.model_copy(update={"limitations": limitations(draft), "comparison": retold(result.comparison)})
     gates, judged = specs_of(result), result.verdict.judged
     day = None if judged is None else date.fromisoformat(judged)
     best = None
@@ -74,22 +74,20 @@ def _again(result: Result) -> Result:
     return best
 
 
-def _differences(stored: Any, again: Any, words: bool, path: str = "") -> Iterator[str]:
-    """Where a result is not what its samples give; sentences only if ``words``."""
+def _differences(stored: Any, again: Any, path: str = "") -> Iterator[str]:
+    """Where a result is not what its samples give, sentences apart."""
     name = path.rpartition(".")[2].rstrip("0123456789[]")
-    if stored is again or (name in SENTENCES and not words):
+    if stored is again or name in SENTENCES:
         return
     if isinstance(again, Record) and type(stored) is type(again):
         for field in sorted(type(again).model_fields, key=CONCLUSIONS.__contains__):
-            yield from _differences(getattr(stored, field), getattr(again, field), words, f"{path}.{field}")
+            yield from _differences(getattr(stored, field), getattr(again, field), f"{path}.{field}")
     elif isinstance(again, Rate) and isinstance(stored, Rate):
         for entry in fields(again):
-            yield from _differences(
-                getattr(stored, entry.name), getattr(again, entry.name), words, f"{path}.{entry.name}"
-            )
+            yield from _differences(getattr(stored, entry.name), getattr(again, entry.name), f"{path}.{entry.name}")
     elif isinstance(again, tuple) and isinstance(stored, tuple) and len(stored) == len(again):
         for place, (one, other) in enumerate(zip(stored, again, strict=True)):
-            yield from _differences(one, other, words, f"{path}[{place}]")
+            yield from _differences(one, other, f"{path}[{place}]")
     elif not _same(stored, again):
         short = [_short(value) for value in (stored, again)]
         yield f"{path.lstrip('.')} is {short[0]}, and its samples give {short[1]}"
