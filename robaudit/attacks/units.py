@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["least_gap", "unit_of"]
 
-USUAL = (0.5, 512.0)
+USUAL = (0.02, 512.0)
 """Spreads of logits that are left as they are: the published weights suit them."""
 SPREAD = 16.0
 """Spread that others are brought near to, by a power of two."""
