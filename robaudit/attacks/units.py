@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robaudit.threat.masked import largest
+
 __all__ = ["least_gap", "unit_of"]
 
 USUAL = (0.02, 512.0)
@@ -25,4 +27,4 @@ def unit_of(logits: Tensor) -> Tensor:
 
 def least_gap(logits: Tensor) -> Tensor:
     """[S] float64 difference of logits [S, K] that is surely more than rounding."""
-    return LAST_BITS * torch.finfo(logits.dtype).eps * logits.double().abs().amax(-1)
+    return LAST_BITS * torch.finfo(logits.dtype).eps * largest(logits).double()

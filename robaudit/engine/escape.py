@@ -17,7 +17,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.engine.rows import Account
-from robaudit.threat.masked import floored, is_masked
+from robaudit.threat.masked import floored, is_masked, largest
 from robaudit.threat.norms import per_slot
 
 __all__ = [
@@ -37,8 +37,6 @@ SUSPECT = 2e-3
 spread of the logits does; where a loss can be attacked at all, ε of the box changes it as much as the spread."""
 TIE = 16
 """Units of rounding, in those of the largest logit, that leave the order of two logits open."""
-MASKED = 64
-"""A logit so many times larger than those of the two classes and the highest one is the mask of a class, say -1e9."""
 ROUNDING = 64
 """A slope of so many units of rounding, in those of the class's own logit, is none."""
 
@@ -90,9 +88,7 @@ def twin_by_rounding(problem: Problem, answer: Answer) -> Tensor | None:
     def tied(values: Tensor) -> Tensor:
         ends = torch.stack([label, answer.labels.clamp_min(0)], -1)
         first, second = values.gather(-1, ends).unbind(-1)
-        high = torch.stack([first.abs(), second.abs(), values.amax(-1).abs()]).amax(0)
-        size = torch.minimum(values.abs().amax(-1), MASKED * high)
-        return (first - second).abs() <= TIE * torch.finfo(values.dtype).eps * size
+        return (first - second).abs() <= TIE * torch.finfo(values.dtype).eps * largest(values)
 
     return tied(clean) & tied(logits)
 

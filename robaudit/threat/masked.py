@@ -5,10 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["floored", "is_masked"]
+__all__ = ["floored", "is_masked", "largest"]
 
 DEPTH = 1e4
 """How far below the others a masked class is put, over 1 plus the largest of their absolute values."""
+
+
+MASK = 64
+"""A logit so many times larger than the two highest ones is the mask of a class, say -1e9."""
+
+
+def largest(logits: Tensor) -> Tensor:
+    """[...] largest absolute value of logits [..., K], masks of classes left aside: the size of what they round."""
+    high = logits.topk(min(2, logits.shape[-1]), dim=-1).values.abs().amax(-1)
+    return torch.minimum(logits.abs().amax(-1), MASK * high)
 
 
 def is_masked(logits: Tensor) -> Tensor:
