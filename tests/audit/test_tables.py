@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(folder, changes, words):
 def test_ranges_must_fit_arrays(folder):
     np.savez(folder / "d.npz", x=np.full((4, 4), 20.0), y=np.zeros(4, int))
     (folder / "few.csv").write_text("name,low,high\na,0,100\n")
-    with pytest.raises(UsageError, match="has 1 ranges, and .* holds samples of 4 features without names"):
+    with pytest.raises(UsageError, match=r"has 1 ranges, and .* holds samples of 4 features without names"):
         load(request(folder, data=folder / "d.npz", feature_ranges=folder / "few.csv"))
     (folder / "all.csv").write_text("name,low,high\na,0,100\nb,0,100\nc,0,100\nd,0,100\n")
     loaded = load(request(folder, data=folder / "d.npz", feature_ranges=folder / "all.csv"))
