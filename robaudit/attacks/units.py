@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robaudit.threat.masked import largest
+from robaudit.threat.masked import largest, spread
 
 __all__ = ["least_gap", "unit_of"]
 
@@ -19,10 +19,9 @@ LAST_BITS = 4
 
 def unit_of(logits: Tensor) -> Tensor:
     """[S] what to multiply logits [S, K] with: 1, unless their spread is far from what is usual."""
-    low = logits.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
-    spread = (logits.amax(1) - low).clamp(1e-30, 1e30)
-    unit = torch.exp2(torch.log2(SPREAD / spread).round())
-    return torch.where((spread < USUAL[0]) | (spread > USUAL[1]), unit, 1.0)
+    wide = spread(logits).clamp(1e-30, 1e30)
+    unit = torch.exp2(torch.log2(SPREAD / wide).round())
+    return torch.where((wide < USUAL[0]) | (wide > USUAL[1]), unit, 1.0)
 
 
 def least_gap(logits: Tensor) -> Tensor:

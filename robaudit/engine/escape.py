@@ -17,7 +17,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.engine.rows import Account
-from robaudit.threat.masked import floored, is_masked, largest
+from robaudit.threat.masked import floored, largest, spread
 from robaudit.threat.norms import per_slot
 
 __all__ = [
@@ -58,11 +58,7 @@ def suspect(logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
     Returns:
         [N] bool; never where the gradient is not finite.
     """
-    top = logits.amax(1)
-    known = torch.where(is_masked(logits), top[:, None], logits)
-    low = known.kthvalue(logits.shape[1] // 4 + 1, dim=1).values  # a few masked classes are no spread
-    spread = (top - low).nan_to_num(0.0, 0.0, 0.0)
-    return steep <= SUSPECT * weight * spread
+    return steep <= SUSPECT * weight * spread(logits).nan_to_num(0.0, 0.0, 0.0)
 
 
 def flat(gradient: Tensor, weight: Tensor | float, own: Tensor) -> Tensor:

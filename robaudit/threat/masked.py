@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["floored", "is_masked", "largest"]
+__all__ = ["floored", "is_masked", "largest", "spread"]
 
 DEPTH = 1e4
 """How far below the others a masked class is put, over 1 plus the largest of their absolute values."""
@@ -19,6 +19,15 @@ def largest(logits: Tensor) -> Tensor:
     """[...] largest absolute value of logits [..., K], masks of classes left aside: the size of what they round."""
     high = logits.topk(min(2, logits.shape[-1]), dim=-1).values.abs().amax(-1)
     return torch.minimum(logits.abs().amax(-1), MASK * high)
+
+
+def spread(logits: Tensor) -> Tensor:
+    """[N] from the lowest quarter of logits [N, K] to the highest, masks of classes left aside."""
+    top = logits.amax(1, keepdim=True)
+    high = logits.topk(min(2, logits.shape[1]), dim=1).values.abs().amax(1, keepdim=True)
+    kept = torch.where(logits < -MASK * high, top, logits)
+    low = kept.kthvalue(logits.shape[1] // 4 + 1, dim=1).values
+    return top[:, 0] - low
 
 
 def is_masked(logits: Tensor) -> Tensor:
