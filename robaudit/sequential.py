@@ -20,7 +20,7 @@ samples in the mean; these looks 99 %, after 232. Where the truth is clear of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -122,8 +122,8 @@ def decide(
 
 def rate_at_share(found: Rate, share: float) -> Rate:
     """A rate with the two-sided interval that its look's share of the error allows, at the stated confidence."""
-    low, high = interval(found.k, found.n, at_share(found.confidence, share))
-    return Rate(found.k, found.n, found.estimate, low, high, found.confidence)
+    low, high = interval(*found.evidence, at_share(found.confidence, share))
+    return replace(found, low=low, high=high)
 
 
 def error_spent(sizes: Sequence[int], shares: Sequence[float], bound: float, error: float) -> float:

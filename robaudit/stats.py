@@ -28,32 +28,33 @@ __all__ = [
     "sample_size_to_decide",
     "smallest_size",
     "upper_bound",
+    "weighted_rate",
 ]
 
 CONFIDENCE = 0.95
 LARGEST_SAMPLE = 10_000_000
 
 
-def _check(k: int, n: int, confidence: float) -> None:
+def _check(k: float, n: float, confidence: float) -> None:
     if not 0 <= k <= n:
         raise ValueError(f"{k} of {n} is no count of successes")
     if not 0 < confidence < 1:
         raise ValueError(f"a confidence lies between 0 and 1, not at {confidence}")
 
 
-def lower_bound(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+def lower_bound(k: float, n: float, confidence: float = CONFIDENCE) -> float:
     """One-sided lower Clopper-Pearson bound of a proportion; 0 where nothing was seen."""
     _check(k, n, confidence)
     return float(betaincinv(k, n - k + 1, 1 - confidence)) if k else 0.0
 
 
-def upper_bound(k: int, n: int, confidence: float = CONFIDENCE) -> float:
+def upper_bound(k: float, n: float, confidence: float = CONFIDENCE) -> float:
     """One-sided upper Clopper-Pearson bound of a proportion; 1 where nothing was seen."""
     _check(k, n, confidence)
     return float(betaincinv(k + 1, n - k, confidence)) if k < n else 1.0
 
 
-def interval(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def interval(k: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Two-sided Clopper-Pearson interval, equal tails; (0, 1) where nothing was seen."""
     tail = (1 + confidence) / 2
     _check(k, n, confidence)
@@ -167,17 +168,46 @@ class Rate:
     """Upper end of the interval."""
     confidence: float
     """Confidence of the interval, covering the error of sampling alone."""
+    effective: float | None = None
+    """Distinct inputs that would be as much evidence as the samples, where copies are among these; the interval is that
+    of so many. Null: all samples are distinct."""
 
     __pydantic_config__ = {"use_attribute_docstrings": True, "extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         _check(self.k, self.n, self.confidence)
 
+    @property
+    def evidence(self) -> tuple[float, float]:
+        """Successes and size of a sample of distinct inputs that is as much evidence, for bounds."""
+        if self.effective is None:
+            return self.k, self.n
+        return self.k * self.effective / self.n, self.effective
+
 
 def rate(k: int, n: int, confidence: float = CONFIDENCE) -> Rate:
     """The rate k / n with its interval."""
     low, high = interval(k, n, confidence)
     return Rate(k, n, k / n if n else None, low, high, confidence)
+
+
+def weighted_rate(weights: Sequence[int], successes: Sequence[bool], confidence: float = CONFIDENCE) -> Rate:
+    """The rate of samples of which some are copies, with an interval that counts copies as no further evidence.
+
+    The interval is that of Kish's effective size, the square of the sum over the sum of squares (L. Kish, "Survey
+    Sampling", 1965, section 11.7), at the same share.
+
+    Args:
+        weights: samples that each distinct input stands for.
+        successes: of each distinct input.
+        confidence: of the interval.
+    """
+    k, n = sum(w for w, success in zip(weights, successes, strict=True) if success), sum(weights)
+    if n == len(weights):
+        return rate(k, n, confidence)
+    effective = n * n / sum(w * w for w in weights)
+    low, high = interval(k * effective / n, effective, confidence)
+    return Rate(k, n, k / n, low, high, confidence, effective)
 
 
 def sample_size_to_decide(k: int, n: int, threshold: float, confidence: float = CONFIDENCE) -> int | None:

@@ -18,6 +18,7 @@ from robaudit.stats import (
     rate,
     sample_size_to_decide,
     upper_bound,
+    weighted_rate,
 )
 
 counts = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -154,3 +155,16 @@ def test_the_bound_of_a_mean_in_closed_form():
     assert 1 - mean_lower_bound([0.4, 0.8] * (size // 2 + 1)) < 0.45
     with pytest.raises(ValueError):
         mean_lower_bound([1.5])
+
+
+def test_copies_are_no_further_evidence() -> None:
+    plain, copies = rate(6, 10), weighted_rate([7] * 10, [True] * 6 + [False] * 4)
+    assert (copies.k, copies.n, copies.estimate) == (42, 70, 0.6)
+    assert copies.effective == pytest.approx(10)
+    assert (copies.low, copies.high) == pytest.approx((plain.low, plain.high))
+    assert weighted_rate([1] * 10, [True] * 6 + [False] * 4) == plain
+    # one input repeated beside ten others says hardly more than one
+    uneven = weighted_rate([200, *[1] * 10], [False, *[True] * 10])
+    assert uneven.effective == pytest.approx(210**2 / (200**2 + 10))
+    assert uneven.low <= uneven.estimate <= uneven.high
+    assert uneven.evidence == pytest.approx((10 / 210 * uneven.effective, uneven.effective))

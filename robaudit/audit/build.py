@@ -28,7 +28,7 @@ from robaudit.stats import rate
 
 __all__ = ["build_result"]
 
-DERIVED = {"kind", "ids", "indices", "data_kind"}
+DERIVED = {"kind", "ids", "indices", "data_kind", "copies"}
 UNKNOWN = rate(0, 0)
 """Until the samples tell."""
 

@@ -46,6 +46,7 @@ def build_samples(
                 index=index,
                 label=record["label"] if record else None,
                 clean_prediction=record["prediction"] if record else None,
+                copies=data.get("copies", {}).get(str(index), 0),
                 broken_by=attack,
                 adversarial_prediction=winner.prediction if winner else None,
                 distance=winner.distance if winner else None,

@@ -48,6 +48,8 @@ def _identities(result: Result) -> Iterator[str]:
             yield f"two of its {what} are called {twice[0]}"
     if result.data.drawn != len(result.samples):
         yield f"data.drawn is {result.data.drawn}, and it holds {len(result.samples)} samples"
+    if (copies := sum(sample.copies for sample in result.samples)) > result.data.repeats:
+        yield f"data.repeats is {result.data.repeats}, and its samples have {copies} copies"
     if result.data.count < result.data.drawn:
         yield f"data.drawn is {result.data.drawn} of {result.data.count}"
     if (result.data.reference == "model") != (result.worst_case.metric == "stability"):

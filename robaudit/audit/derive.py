@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from robaudit.audit.curve import build_curve
 from robaudit.audit.result import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
 from robaudit.sequential import rate_at_share
-from robaudit.stats import Rate, rate
+from robaudit.stats import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "smallest_in", "with_curve"]
@@ -92,7 +92,8 @@ def derived(draft: Result) -> Result:
     figures = _Figures(draft, share)
     known = [sample for sample in draft.samples if sample.counted or sample.left_out is not None]
     stability = draft.worst_case.metric == "stability"
-    clean = None if stability else figures.rate(sum(sample.correct for sample in known), len(known))
+    found = weighted_rate([1 + sample.copies for sample in known], [sample.correct for sample in known])
+    clean = None if stability else rate_at_share(found, share)
     worst = {
         "upper_bound_observed": figures.rate(sum(sample.stands for sample in draft.samples), figures.counted),
         "pairs": _pairs(*figures.cases()) if of_every(draft.threat_model) else None,

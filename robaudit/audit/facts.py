@@ -151,6 +151,7 @@ def data_record(request: AuditRequest, loaded: Loaded) -> Record:
         "drawn": loaded.asked if request.until_decided else len(loaded.drawn),
         "repeats": loaded.draw.repeats,
         "contradictions": loaded.draw.contradictions,
+        "copies": {} if request.until_decided else {str(k): v for k, v in loaded.draw.copies(loaded.asked).items()},
         "reference": loaded.reference,
         "classes": list(data.class_names) if data.class_names else None,
         "class_order": data.class_order,

@@ -67,18 +67,19 @@ def _size(value: float) -> str:
 
 def of_rate(found: Rate, final: Literal["min", "max"] | None = "min", unattacked: bool = False) -> Reading:
     """A share, with Clopper and Pearson's bounds."""
-    k, n = found.k, found.n
+    k, n = found.evidence  # copies of an input are no further evidence
+    size = math.floor(n)
     return Reading(
-        f"{k} of {n}",
+        f"{found.k} of {found.n}",
         lambda confidence: lower_bound(k, n, confidence),
         lambda confidence: upper_bound(k, n, confidence),
-        lambda bound, confidence: sample_size_to_decide(k, n, bound, confidence),
+        lambda bound, confidence: sample_size_to_decide(min(round(k), size), size, bound, confidence),
         percent,
         rate=found,
         final=final,
         unattacked=unattacked,
-        n=n,
-        spends=lambda bound, error: error_spent([n], [1.0], bound, error),
+        n=size,
+        spends=lambda bound, error: error_spent([size], [1.0], bound, error),
     )
 
 

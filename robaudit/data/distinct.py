@@ -6,6 +6,7 @@ Copies are found among what is read for the draw, however large the data; nothin
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,7 @@ class DistinctDraw:
         self._first: dict[bytes, int] = {}
         self._disputed: set[bytes] = set()
         self._exhausted = False
+        self._copies: list[int] = []
         self.repeats = 0
         """Samples passed over so far, as copies of one before them in the order."""
 
@@ -75,6 +77,16 @@ class DistinctDraw:
         self.repeats += 1
         if self._labels is not None and self._labels[index] != self._labels[known]:
             self._disputed.add(key)
+        else:
+            self._copies.append(known)
+
+    def copies(self, asked: int) -> dict[int, int]:
+        """Copies, by what they copy, that fill up a draw of ``asked`` where the data hold too few distinct inputs.
+
+        They are samples of the data like others, so that clean accuracy counts them, and are no further evidence.
+        Copies with another label are not among them.
+        """
+        return dict(Counter(self._copies[: max(0, asked - len(self._found))]))
 
     def _key(self, index: int) -> bytes | None:
         try:

@@ -63,16 +63,24 @@ def test_one_robust_image_many_times_decides_no_gate(tmp_path: Path) -> None:
 def test_figures_are_those_of_the_distinct_inputs(tmp_path: Path, asked: Callable[..., AuditRequest]) -> None:
     x = images(30)
     gates = ({"metric": "robust_accuracy", "min": 0.5}, {"metric": "class.1.robust_accuracy", "min": 0.5})
+    gates += ({"metric": "clean_accuracy", "min": 0.6},)
     y = predict(x)
     y[:6] = (y[:6] + 1) % CLASSES
     plain = run_here(asked(x, y, *gates), tmp_path / "plain")
     copies = run_here(asked(np.tile(x, (4, 1, 1, 1)), np.tile(y, 4), *gates), tmp_path / "copies")
     assert (copies.data.drawn, copies.data.repeats, copies.data.contradictions) == (30, 90, 0)
     assert copies.worst_case == plain.worst_case
-    assert copies.clean == plain.clean
-    assert [(g.status, g.message, g.observed) for g in copies.gates] == [
-        (g.status, g.message, g.observed) for g in plain.gates
-    ]
+    # Copies fill up the draw, and are no further evidence: the same share, the same interval
+    assert plain.clean.accuracy is not None
+    assert copies.clean.accuracy is not None
+    assert (copies.clean.accuracy.k, copies.clean.accuracy.n) == (4 * plain.clean.accuracy.k, 120)
+    assert copies.clean.accuracy.low == pytest.approx(plain.clean.accuracy.low)
+    assert copies.clean.accuracy.high == pytest.approx(plain.clean.accuracy.high)
+    assert copies.clean.accuracy.effective == pytest.approx(30)
+    for one, other in zip(plain.gates, copies.gates, strict=True):
+        assert one.status == other.status
+        if one.metric != "clean_accuracy":
+            assert (one.message, one.observed) == (other.message, other.observed)
     assert plain.data.repeats == 0
     assert not any("repeat" in note for note in plain.data.notes)
 

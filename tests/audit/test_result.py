@@ -34,7 +34,7 @@ def test_top_level_keys_are_the_promised_ones(result):
 
 def test_a_rate_has_its_counts_and_interval(result):
     assert set(json.loads(result.to_json())["worst_case"]["robust_accuracy"]) == {
-        "k", "n", "estimate", "low", "high", "confidence",
+        "k", "n", "estimate", "low", "high", "confidence", "effective",
     }  # fmt: skip
 
 

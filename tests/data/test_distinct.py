@@ -63,6 +63,10 @@ def test_copies_are_replaced_by_the_next_of_the_order(seed: int) -> None:
     whole, draw = drawn(data, 400, seed)
     assert (len(whole), draw.repeats) == (30, 370)
     assert "the data hold 30 distinct inputs, and 400 were asked for" in draw.notes(400)[0]
+    counts = np.bincount(which, minlength=30)
+    assert draw.copies(400) == {first[c]: int(counts[c]) - 1 for c in first if counts[c] > 1}
+    assert sum(draw.copies(100).values()) == 70
+    assert draw.copies(30) == {}
 
 
 def test_contradicting_labels_are_counted_once_each() -> None:

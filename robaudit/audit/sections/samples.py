@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from robaudit.audit.sections.base import Norm, Number, Record
 
@@ -42,6 +42,9 @@ class Sample(Record):
     """Reference class; null where it could not be read."""
     clean_prediction: int | None
     """What the file answers unperturbed; null where it gave no finite answer."""
+    copies: int = Field(default=0, ge=0)
+    """Copies of its input, with its label, that fill up a draw for which the data hold too few distinct inputs: samples
+    that clean accuracy counts, and no further evidence."""
     broken_by: str | None = None
     """The first attack that broke it, or null; of several norms in the order of the audit."""
     adversarial_prediction: int | None = None
