@@ -49,12 +49,16 @@ def beside(request: Sloped, answer: Answer, problem: Problem, account: Account, 
         account: of the slots.
         ask: for the same at other points.
     """
-    lost = answer.answered & (answer.labels >= 0) & ~_sizes(answer).isfinite()
+    size = _sizes(answer)
+    lost = answer.answered & (answer.labels >= 0) & ~size.isfinite()
+    still = answer.answered & (size == 0)
+    if not bool((lost | still).any()):
+        return answer
     if bool(lost.any()):
         answer, _ = _lent(answer, ask(dataclasses.replace(request, rows=lost)), lost)
-    size = _sizes(answer)
-    lost &= ~size.isfinite()
-    still = answer.answered & (size == 0)
+        size = _sizes(answer)
+        lost &= ~size.isfinite()
+        still = answer.answered & (size == 0)
     if isinstance(request, Jacobian) and request.slopes is not None:
         still &= request.slopes
     if bool(still.any()):
@@ -99,11 +103,10 @@ def _tried(
 
 
 def _sizes(answer: Answer) -> Tensor:
-    """Largest absolute entry of each point's gradient, in the answer's leading dimensions; NaN if one is."""
+    """Sum of the absolute entries of each point's gradient, in the answer's leading dimensions; NaN if one is."""
     assert answer.gradient is not None
-    flat = answer.gradient.reshape(*answer.answered.shape, -1)
-    size: Tensor = torch.linalg.vector_norm(flat, ord=math.inf, dim=-1)
-    return size
+    # of all reductions the quickest by far on a CPU, and every step asks
+    return answer.gradient.reshape(*answer.answered.shape, -1).abs().sum(-1)
 
 
 def _over(mask: Tensor, gradient: Tensor) -> Tensor:

@@ -43,8 +43,7 @@ ROUNDING = 64
 
 def steepness(gradient: Tensor) -> Tensor:
     """[N] most that a step through the whole box changes a linear loss."""
-    size: Tensor = torch.linalg.vector_norm(gradient.flatten(1), ord=1, dim=1)
-    return size
+    return gradient.flatten(1).abs().sum(1)  # quicker than the norm of the library
 
 
 def suspect(logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
