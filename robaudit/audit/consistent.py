@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 from robaudit.audit.consistent_pairs import comparison_faults
@@ -15,6 +16,7 @@ from robaudit.audit.result import Radius, Result, Threat
 from robaudit.audit.specs import parse_eps
 from robaudit.errors import UsageError
 from robaudit.sequential import design
+from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["contradictions"]
 
@@ -50,6 +52,10 @@ def _identities(result: Result) -> Iterator[str]:
         yield f"data.drawn is {result.data.drawn}, and it holds {len(result.samples)} samples"
     if (copies := sum(sample.copies for sample in result.samples)) > result.data.repeats:
         yield f"data.repeats is {result.data.repeats}, and its samples have {copies} copies"
+    if result.run.budget_spent and result.run.time_budget is None:
+        yield "run.budget_spent is true, and run.time_budget null"
+    if (judged := result.verdict.judged) is not None and not _is_day(judged):
+        yield f"verdict.judged is {judged!r:.40}, which is no day"
     if result.data.count < result.data.drawn:
         yield f"data.drawn is {result.data.drawn} of {result.data.count}"
     if (result.data.reference == "model") != (result.worst_case.metric == "stability"):
@@ -64,6 +70,14 @@ def _identities(result: Result) -> Iterator[str]:
         yield f"its checks are not those of its profile ({', '.join(checks)})"
 
 
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _numbered(ids: list[str]) -> list[str]:
     """Names of a plan's attacks, one that comes again with its number."""
     seen: Counter[str] = Counter()
@@ -76,6 +90,8 @@ def _numbered(ids: list[str]) -> list[str]:
 
 def _threat(result: Result) -> Iterator[str]:
     threat = result.threat_model
+    if threat.tolerance != TOLERANCE:
+        yield f"threat_model.tolerance is {threat.tolerance:g}, and distances are judged with {TOLERANCE:g}"
     norms = [ball.norm for ball in balls(threat)]
     if len(set(norms)) < len(norms):
         yield "two of its balls are of one norm"

@@ -146,8 +146,8 @@ def _parse(
     text: str, delimiter: str, start: int = 1, most: int | None = None
 ) -> tuple[tuple[int, tuple[str, ...]], ...]:
     """Rows that hold anything, each with its line, without columns that hold nothing at the end."""
-    spaced = delimiter == " "
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced)
+    # spaces before a cell are dropped, so that a quotation mark behind them still begins one
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     found, line = [], start
     for row in reader:
         cells = tuple(cell.strip() for cell in row)

@@ -76,6 +76,7 @@ PLAIN = "file,label\n" + "".join(f"i{i}.png,{i % 3}\n" for i in range(6))
         "sep=;\r\n" + PLAIN.replace(",", ";"),
         PLAIN.replace("i2.png,2\n", "# the next two are blurred\ni2.png,2\n"),
         '"file","label"\n' + "".join(f'"i{i}.png","{i % 3}"\n' for i in range(6)),
+        '"file", "label"\n' + "".join(f'"i{i}.png", "{i % 3}"\n' for i in range(6)),
         ("\ufeff" + PLAIN).encode(),
         PLAIN.encode("utf-16"),
         PLAIN.encode("utf-16-le"),
@@ -84,7 +85,9 @@ PLAIN = "file,label\n" + "".join(f"i{i}.png,{i % 3}\n" for i in range(6))
     ],
 )
 def test_dialects_and_encodings(photos, content):
-    assert found(read(photos, content)) == EXPECTED
+    data = read(photos, content)
+    assert found(data) == EXPECTED
+    assert data.class_order == "numeric"
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,7 @@ ROWS = "a,b,label\n0.5,10,0\n1.25,20,1\n2,30,1\n"
         "patient_id,a,b,label\np3,0.5,10,0\np1,1.25,20,1\np2,2,30,1\n",
         'a b label\n"1" 0.5 10 0\n"2" 1.25 20 1\n"3" 2 30 1\n',
         "label,a,b\n0,0.5,10\n1,1.25,20\n1,2,30\n",
+        '"a", "b", "label"\n0.5, 10, "0"\n"1.25", 20, "1"\n2, "30", "1"\n',
         "a,b,label,label_name\n0.5,10,0,no\n1.25,20,1,yes\n2,30,1,yes\n",
         "a,b,label\n0.5,10,FALSE\n1.25,20,TRUE\n2,30,TRUE\n",
         "a,b,label\n0.5,10,-1\n1.25,20,1\n2,30,+1\n",
