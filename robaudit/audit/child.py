@@ -64,6 +64,10 @@ class Confinement:
         return Path(self.scratch) / "crash.txt"
 
 
+NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "failed to map segment")
+"""How torch, the system and its loader of libraries say that there is no memory."""
+
+
 @dataclass(frozen=True)
 class Failed:
     """The task ended with an error; ``usage``: the input was refused before the audit."""
@@ -91,7 +95,11 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection) -> Non
             connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox else str(error), True))
         return
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    function, arguments = pickle.loads(task)
+    try:
+        function, arguments = pickle.loads(task)  # imports what it needs, which may be more than the memory allowed
+    except Exception as error:
+        connection.send(unexpected(error))
+        return
     function(connection, *arguments)
 
 
@@ -177,7 +185,7 @@ class Child:
         """How the process ended, in words: who crashed, and by which signal."""
         code = self.process.exitcode
         if self.too_large:
-            return f"it took more than the {(self.confinement.memory or 0) / 2**30:.1f} GB of memory that were free"
+            return f"it took more than the {(self.confinement.memory or 0) / 2**30:.1f} GB of memory that are free, or allowed by --memory-limit"
         if code is None or code >= 0:
             return f"the process ended with exit code {code}"
         try:
@@ -277,7 +285,7 @@ def _answer(connection: Connection, function: Callable[..., Any], arguments: tup
 def unexpected(error: Exception) -> Failed:
     """The message for an error that is no sentence of ours."""
     text = " ".join(str(error).split())
-    told = "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError"  # both of torch
+    told = any(words in text for words in NO_MEMORY) or type(error).__name__ == "OutOfMemoryError"  # of torch
     if told or isinstance(error, MemoryError):
         more = f" ({text[-80:]})" if text else ""
         return Failed(f"the memory that is free, or allowed by --memory-limit, did not suffice{more}", False)

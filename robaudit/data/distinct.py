@@ -104,7 +104,10 @@ class DistinctDraw:
         if not self.repeats:
             return []
         copies = "1 sample repeats an input" if self.repeats == 1 else f"{self.repeats} samples repeat inputs"
-        told = f"{copies} drawn before, which is no further evidence: each distinct input counts once"
+        told = (
+            f"{copies} drawn before, which is no further evidence: each distinct input is attacked once, and counts "
+            "once in robust accuracy and in every interval"
+        )
         if self._exhausted:
             held = "one distinct input" if len(self._found) == 1 else f"{len(self._found)} distinct inputs"
             told += f"; the data hold {held}, and {asked} were asked for"

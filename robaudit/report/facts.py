@@ -38,7 +38,7 @@ LISTED_CUTS = 3
 def drawn_words(data: Data) -> str:
     """How many samples were drawn of how many, and how many repeats were passed over."""
     told = f"{data.drawn} of {data.count} samples"
-    return told + (f" ({data.repeats} more repeat inputs and do not count)" if data.repeats else "")
+    return told + (f" ({data.repeats} more repeat inputs, which is no further evidence)" if data.repeats else "")
 
 
 def output_words(result: Result) -> str:

@@ -71,6 +71,7 @@ def test_figures_are_those_of_the_distinct_inputs(tmp_path: Path, asked: Callabl
     assert (copies.data.drawn, copies.data.repeats, copies.data.contradictions) == (30, 90, 0)
     assert copies.worst_case == plain.worst_case
     # Copies fill up the draw, and are no further evidence: the same share, the same interval
+    assert any("counts once in robust accuracy and in every interval" in note for note in copies.data.notes)
     assert plain.clean.accuracy is not None
     assert copies.clean.accuracy is not None
     assert (copies.clean.accuracy.k, copies.clean.accuracy.n) == (4 * plain.clean.accuracy.k, 120)

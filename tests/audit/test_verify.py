@@ -78,7 +78,7 @@ def test_an_honest_result_reads_back_the_same() -> None:
         (of("worst_case", "robust_accuracy", value=None), "worst_case.robust_accuracy is null"),
         (of("run", "budget_spent", value=True), "run.budget_spent is true, and run.time_budget null"),
         (of("verdict", "judged", value="soon"), "verdict.judged is 'soon', which is no day"),
-        (of("threat_model", "tolerance", value=0.5), "threat_model.tolerance is 0.5, and distances are judged with 1e-06"),
+        (of("threat_model", "tolerance", value=0.5), "threat_model.tolerance is 0.5, and distances are judged with"),
         (of("clean", "accuracy", value=rate(99, 100).__dict__), "clean.accuracy.k is 99, and its samples give 93"),
         (of("attacks", 0, "newly_broken", value=2), "attacks[0].newly_broken is 2, and its samples give 40"),
         (of("attacks", 0, "broken", value=41), "attacks[0].broken is 41, and its samples give 40"),

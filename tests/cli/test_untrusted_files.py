@@ -114,6 +114,13 @@ def exhaust() -> int:
     return len(bytearray(8 * 2**30))
 
 
+class Large:
+    """Too large to come into being in the other process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exhaust, ()
+
+
 def grow() -> None:
     held = []
     while True:
@@ -162,6 +169,8 @@ def test_what_a_child_says():
 def test_limits_of_a_child(tmp_path):
     with pytest.raises(AuditError, match="--memory-limit, did not suffice"):
         in_child(exhaust, confinement=Confinement(memory=4 * 2**30), about="m")
+    with pytest.raises(AuditError, match="--memory-limit, did not suffice"):  # before anything is called
+        in_child(echo, Large(), confinement=Confinement(memory=4 * 2**30), about="m")
     with pytest.raises(AuditError, match=r"took more than the 1\.0 GB of memory"):  # as on a GPU: watched alone
         in_child(grow, confinement=Confinement(memory=2**30, gpu=True), about="m")
     with pytest.raises(AuditError, match="File too large"):
