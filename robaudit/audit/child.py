@@ -185,7 +185,8 @@ class Child:
         """How the process ended, in words: who crashed, and by which signal."""
         code = self.process.exitcode
         if self.too_large:
-            return f"it took more than the {(self.confinement.memory or 0) / 2**30:.1f} GB of memory that are free, or allowed by --memory-limit"
+            size = f"{(self.confinement.memory or 0) / 2**30:.1f} GB of memory"
+            return f"it took more than the {size} that are free, or allowed by --memory-limit"
         if code is None or code >= 0:
             return f"the process ended with exit code {code}"
         try:
