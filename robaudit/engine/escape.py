@@ -32,13 +32,18 @@ __all__ = [
     "twin_by_rounding",
 ]
 
-SUSPECT = 2e-3
+SUSPECT = 1e-2
 """A gradient is looked at more closely if the whole box could change the loss by less than this share of what the
 spread of the logits does; where a loss can be attacked at all, ε of the box changes it as much as the spread."""
 TIE = 16
 """Units of rounding, in those of the largest logit, that leave the order of two logits open."""
 ROUNDING = 64
 """A slope of so many units of rounding, in those of the class's own logit, is none."""
+SLIGHT = 1e-2
+"""A slope of less than this share of the class's own is none either, if along it no rival within reach is met: that of
+a class with nearly the same weights, which rounding, pruning or a training of both sides leaves."""
+REACH = 0.25
+"""A rival is out of reach if a linear loss meets it only beyond this share of the box."""
 
 
 def steepness(gradient: Tensor) -> Tensor:
@@ -95,6 +100,7 @@ class Escape:
     Args:
         own: [N] largest entry of the gradient of the class's own logit.
         found: [N] bool, some rival has a slope.
+        hopeless: [N] bool, the likeliest rival has none, or one too slight for it to be met.
         rival: [N] int64, void where none has.
         lead: [N] the rival's logit less the class's.
         slope: [N, *shape] of that lead.
@@ -103,6 +109,7 @@ class Escape:
 
     own: Tensor
     found: Tensor
+    hopeless: Tensor
     rival: Tensor
     lead: Tensor
     slope: Tensor
@@ -133,33 +140,50 @@ def towards(logits: Tensor, reference: Tensor, slope: Callable[[Tensor], Tensor]
     rivals = logits.shape[1] - 1
     one = torch.zeros_like(logits).scatter(1, reference[:, None], 1.0)
     own = slope(one).flatten(1).abs().amax(1)
+    known = logits.masked_fill(~logits.isfinite(), 0.0)
 
-    def leads(first: Tensor) -> tuple[Tensor, Tensor]:
-        """Slope of the leads of the first so many [N] rivals, unequally weighted, so that none outweighs the others."""
+    def level(first: Tensor) -> tuple[Tensor, Tensor]:
+        """[N] bool: whether the first so many [N] rivals have no slope, and whether they have one that is too slight.
+
+        Their leads are weighted unequally, so that none outweighs the others.
+        """
         weights = torch.where(sane & (rank < first[:, None]), 1 / (2.0 + rank.to(logits.dtype)), 0.0)
         total = weights.sum(1)
-        return slope(weights - one * total[:, None]), total
+        weights = weights - one * total[:, None]
+        gradient = slope(weights)
+        slight = gradient.flatten(1).abs().amax(1) <= SLIGHT * total * own
+        behind = -(weights * known).sum(1)
+        none = flat(gradient, total, own)
+        return none, none | (slight & (REACH * steepness(gradient) < behind))
 
     low = torch.zeros_like(reference)
     high = torch.full_like(reference, rivals)
-    everything, total = leads(high)
-    found = ~flat(everything, total, own)
+    none, slight = level(high)
+    found = ~none
     passes = 2 + torch.zeros_like(reference)
     while True:
         going = found & (high - low > 1)
         if not bool(going.any()):
             break
         middle = torch.where(going, torch.minimum((2 * low).clamp_min(1), (low + high) // 2), high)
-        gradient, total = leads(middle)
-        level = flat(gradient, total, own)
-        low = torch.where(going & level, middle, low)
-        high = torch.where(going & ~level, middle, high)
+        none, hopeless = level(middle)
+        hopeless = torch.where(slight, none, hopeless)  # where all slopes are slight, the largest of them count
+        low = torch.where(going & hopeless, middle, low)
+        high = torch.where(going & ~hopeless, middle, high)
         passes = passes + going
     rival = order.gather(1, low[:, None])[:, 0]
     towards_it = torch.zeros_like(logits).scatter(1, rival[:, None], 1.0)
     gradient = slope(towards_it - one)
     lead = logits.gather(1, rival[:, None])[:, 0] - logits.gather(1, reference[:, None])[:, 0]
-    return Escape(own, found, rival, lead, gradient * per_slot(found.to(gradient.dtype), gradient), passes + found)
+    return Escape(
+        own,
+        found,
+        found & (low > 0),
+        rival,
+        lead,
+        gradient * per_slot(found.to(gradient.dtype), gradient),
+        passes + found,
+    )
 
 
 Search = Callable[[Tensor, Tensor], Escape]
@@ -213,7 +237,7 @@ def escape_gradient(
     slot = asked.slot[places]
     goal = asked.problem.goal[slot]
     found = asked.escape(places, torch.where(goal >= 0, goal, asked.problem.label[slot]))
-    use = found.found & flat(gradient[places], weight[places], found.own)
+    use = found.hopeless | (found.found & flat(gradient[places], weight[places], found.own))
     places, sign = places[use], torch.where(goal[use] >= 0, -1, 1).to(loss.dtype)
     loss = loss.index_copy(0, places, found.lead[use] * sign)
     slope = found.slope[use]

@@ -28,6 +28,9 @@ TIE = 1e-4
 """Scores whose difference over the largest score is less are equal, as runtimes differ by as much."""
 ROUNDED = math.log(1e-6)
 """A logarithm of -inf, of a probability that rounded to 0, equals one below this; half precision ends at log 6e-8."""
+UNIT = 2 * 2.0**-149
+"""Difference between probabilities so small that it is rounding: two steps of the smallest numbers of float32, of which
+a logarithm below -87 is made."""
 CANCELLED = float(torch.finfo(torch.float32).eps) / TIE
 """Share of what is summed below which a score is the remainder of a cancellation: its rounding alone passes ``TIE``."""
 
@@ -167,11 +170,12 @@ def differences(a: Tensor, b: Tensor, *, logarithms: bool = False) -> Tensor:
 
     Args:
         a, b: scores.
-        logarithms: of probabilities, of which one that rounds to 0 gives -inf.
+        logarithms: of probabilities, of which one that rounds to 0 gives -inf, and one that nearly does has few digits.
     """
     same = (a == b) | (a.isnan() & b.isnan())
     if logarithms:
         none = float("-inf")
         same |= ((a == none) & (b < ROUNDED)) | ((b == none) & (a < ROUNDED))
+        same |= (a.double().exp() - b.double().exp()).abs() <= UNIT
     away = (a - b).abs()
     return torch.where(same, 0.0, torch.where(away.isnan(), float("inf"), away))

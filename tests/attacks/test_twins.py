@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 from attack_cases import CASES
-from models import FakeFile, attack_all
+from models import FakeFile, Linear, attack_all
 from twins import farthest_needed, reachable, twins
 
 from robaudit.attacks.registry import attack_classes, make_attack
@@ -71,6 +71,34 @@ def test_a_twin_of_every_class_hides_nothing(name: str, norm: Norm) -> None:
 )
 def test_nor_do_groups_of_them_or_lower_ones(name: str, norm: Norm, kind: str) -> None:
     target, samples = twins(kind)
+    assert broken(target, samples, name, norm) == len(samples)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        ("fmn", Norm.LINF),
+        ("fmn", Norm.L0),
+        ("cw-linf", Norm.LINF),
+        ("cw-l0", Norm.L0),
+        ("cw-l2", Norm.L2),
+        ("ead", Norm.L1),
+        ("pdpgd", Norm.L0),
+        ("sigma-zero", Norm.L0),
+        ("ensemble", Norm.LINF),
+    ],
+)
+def test_nor_does_a_copy_that_differs_by_rounding_or_pruning(name: str, norm: Norm) -> None:
+    """Its lead has a slope, of a ten-thousandth of the class's own, along which it is not met within the radius."""
+    inner = twins("none")[0].module.inner
+    noise = torch.randn(inner.weight.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    copy = (inner.weight.double() + 1e-4 * noise).to(inner.weight.dtype)
+    both = Linear(torch.cat([inner.weight, copy]), torch.cat([inner.bias, inner.bias - 1e-3]))
+    target = FakeFile(both, 6, twins("none")[0].shape, torch.float32)
+    samples = [
+        dataclasses.replace(s, clean=target.scores(torch.from_numpy(s.u)[None])[0].numpy()) for s in twins("none")[1]
+    ]
+    assert [int(s.clean.argmax()) for s in samples] == [s.label for s in samples]
     assert broken(target, samples, name, norm) == len(samples)
 
 

@@ -76,6 +76,15 @@ def test_infinities_on_both_sides_are_equal():
     assert differences(a[:, :3], torch.tensor([[1.0, -inf, -5.0]]), logarithms=True).tolist() == [[0, 0, inf]]
 
 
+def test_a_logarithm_of_the_smallest_numbers_has_few_digits():
+    exact = torch.tensor([[-102.3, -103.9, -95.0, -80.0]])
+    rounded = (exact.exp() / 2**-149).round().mul(2**-149).log()
+    assert (exact - rounded).abs()[0, :2].min() > 0.1
+    assert differences(exact, rounded, logarithms=True)[0, :2].tolist() == [0, 0]
+    assert differences(exact, exact - 0.5, logarithms=True)[0, 2:].tolist() == [0.5, 0.5]
+    assert differences(exact, rounded)[0, :2].min() > 0.1
+
+
 def test_logits_undo_the_softmax():
     logits = Head("y", "probabilities").logits(Z.softmax(1))
     torch.testing.assert_close(logits.softmax(1), Z.softmax(1))
