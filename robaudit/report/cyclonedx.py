@@ -51,7 +51,7 @@ def bill(result: Result) -> dict[str, Any]:
         "components": [model],
     }
     if moment is not None:
-        text = f"{verdict_line(result)} {threat_words(result.threat_model)} {DISCLAIMER}"
+        text = f"{verdict_line(result)} {threat_words(result.threat_model, result.data)} {DISCLAIMER}"
         content["annotations"] = [
             {
                 "subjects": [model["bom-ref"]],

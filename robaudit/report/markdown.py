@@ -125,7 +125,7 @@ def _head(result: Result) -> list[str]:
         lines += ["Why:", "", *_bullets(verdict.reasons)]
     rate = worst.robust_accuracy or worst.stability
     shown = withheld_words(result)
-    rows = [["Threat", escaped(threat_words(result.threat_model), 1000)]]
+    rows = [["Threat", escaped(threat_words(result.threat_model, result.data), 1000)]]
     if result.clean.accuracy is not None:
         rows.append(["Clean accuracy", escaped(rate_words(result.clean.accuracy))])
     if rate is not None:

@@ -149,7 +149,7 @@ def _top(console: Console, result: Result) -> None:
     rows += [
         ("Profile", f"{profile.name} ({where}), seed {result.run.seed}"),
         ("Device", f"{result.environment.device}; judge: {result.environment.judge}"),
-        ("Threat", threat_words(result.threat_model)),
+        ("Threat", threat_words(result.threat_model, result.data)),
     ]
     if result.clean.accuracy is not None:
         declared = f"; declared {result.clean.declared:.1%}" if result.clean.declared is not None else ""

@@ -103,10 +103,12 @@ def _change(threat: Threat | Radius) -> str:
     }[threat.norm]
 
 
-def threat_words(threat: Threat) -> str:
-    """The threat model in sentences."""
+def threat_words(threat: Threat, data: Data) -> str:
+    """The threat model in sentences; without labels no answer is wrong, but another than the model's own."""
     change = ", or ".join([_change(threat), *map(_change, threat.also)])
-    goal = "any wrong answer" if threat.goal == "untargeted" else f"each to be answered with {plain(threat.goal_words)}"
+    goal = "any wrong answer" if data.reference == "labels" else "any answer but the model's own to the sample"
+    if threat.goal != "untargeted":
+        goal = f"each to be answered with {plain(threat.goal_words)}"
     chosen = ", the default: nobody chose it" if threat.eps_default else ""
     words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "
     words += f"and wants {goal}. Ball and box are measured in float64, with a tolerance of {threat.tolerance:g} of the "

@@ -153,3 +153,11 @@ def test_no_report_bounds_the_truth_by_the_observed_figure():
     assert "lies between" not in page
     assert "of the true value only the upper end of its line is a bound" in page
     assert "An upper bound for these samples" in terminal.render(CASES["measured"])
+
+
+def test_without_labels_no_report_calls_an_answer_wrong_that_only_changed():
+    for name, told in (("stability", "and wants any answer but the model's own to the sample."), ("measured", None)):
+        for report in (terminal.render, markdown.render, html, cyclonedx.render):
+            text = " ".join(report(CASES[name]).replace("&#39;", "'").replace("&#x27;", "'").split())
+            assert (told or "and wants any wrong answer.") in text, (name, report.__module__)
+            assert told is None or "any wrong answer." not in text

@@ -96,7 +96,7 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "stopped": stopping_words(result),
         "sure": f"{100 * result.worst_case.upper_bound_observed.confidence:.4g} %",
         "bracket": bracket_chart(result),
-        "threat": threat_words(result.threat_model),
+        "threat": threat_words(result.threat_model, result.data),
         "attacks": sections.attack_rows(result),
         "attack_notes": attack_notes(result),
         "settings": sections.settings_rows(result),
