@@ -12,12 +12,16 @@ MOST = 0.01
 SAMPLES = 1024
 OUTSIDE = 1e-3
 """How far outside of [0, 1] rounding may carry a probability; half precision needs it."""
+MANY = 0.05
+"""Share of samples with several classes above one half, from which a model of several labels a sample is suspected."""
 SATURATING = ("probabilities", "sigmoids")
 
 
 class OutputHead(Check):
     """Warns where more than 1 % of the samples have a probability that rounds to 1 in the file's precision.
 
+    Warns where several sigmoids exceed one half on more than 5 % of the samples: such a model gives a sample several
+    labels, while the audit judges by the largest score alone.
     Fails where answers that were taken for probabilities, on the first samples, turn out to be none on others.
     Not where the white-box attacks take their gradient before the softmax or sigmoid, which sees past that.
     """
@@ -36,6 +40,7 @@ class OutputHead(Check):
             found["outside"] = sum(bool(np.min(scores) < -OUTSIDE) for scores in two)
         if kind not in SATURATING:
             return {**found, "saturated": 0}
+        found["several"] = sum(int((s.clean > 0.5).sum()) > 1 for s in samples)
         return {**found, "saturated": sum(bool(np.max(s.clean) >= 1 - 1e-7) for s in samples)}
 
     def verdict(self, measured: Measured) -> Finding:
@@ -49,6 +54,11 @@ class OutputHead(Check):
             return Finding("fail", text, outside / n, 0.0)
         share = k / n if n else 0.0
         text = f"the output is {kind}, {share:.1%} of them saturated at 1"
+        several = measured.get("several", 0)
+        if kind == "sigmoids" and several > MANY * n:
+            text += f"; on {several} of {n} samples more than one of them exceeds 0.5, as if a sample had several "
+            text += "labels: every figure here judges by the class with the largest score alone"
+            return Finding("warn", text, several / n, MANY)
         if share > MOST and measured.get("sees"):
             seen = ": score attacks see little there, gradients are taken before it"
             return Finding("pass", text + seen, share, MOST)

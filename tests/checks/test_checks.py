@@ -80,6 +80,16 @@ def test_batch_state(deviation: float | None, status: str) -> None:
 # output head
 
 
+@pytest.mark.parametrize(("shift", "status"), [(0.0, "warn"), (-8.0, "pass")])
+def test_output_head_tells_several_labels_a_sample(shift: float, status: str) -> None:
+    bench = FakeBench(head_kind="sigmoids")
+    rows = torch.tensor([[3.0, 1.0, -2.0], [-1.0, 2.0, -3.0]]).add(shift).sigmoid().numpy()
+    bench.samples = [dataclasses.replace(s, clean=row) for s, row in zip(bench.samples, rows, strict=False)]
+    finding = find("output-head", bench)
+    assert finding.status == status
+    assert ("1 of 2 samples more than one" in finding.message) == (status == "warn")
+
+
 def test_output_head_warns_of_saturated_probabilities() -> None:
     bench = FakeBench(head_kind="probabilities")
     assert find("output-head", bench).status == "warn" or all(s.clean.max() < 1 for s in bench.samples)
