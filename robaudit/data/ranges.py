@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from robaudit.data.delimited import read_sheet
-from robaudit.data.numbers import as_number, style_of
+from robaudit.data.numbers import as_number, few, style_of
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
@@ -81,27 +81,35 @@ class Ranges:
             guessed=tuple(name for name in names if name not in self.names),
         )
 
-    def check(self, values: NDArray[Any], row: Callable[[int], str]) -> None:
-        """Refuse values outside of their range; NaN and infinity say nothing.
+    def check(self, values: NDArray[Any], row: Callable[[int], str]) -> dict[int, str]:
+        """Values that cannot be what their ranges say: few cost their rows alone. NaN and infinity say nothing.
 
         Args:
             values: [N, F].
             row: names a row.
 
+        Returns:
+            Why a row cannot be used, as the end of a sentence.
+
         Raises:
-            UsageError: the first such value, or one that is not whole and should be.
+            UsageError: many rows hold a value outside of its range, or one that is not whole and should be.
         """
         low, high = np.array(self.low), np.array(self.high)
         slack = 1e-6 * np.where(high > low, high - low, np.maximum(np.abs(low), 1.0))
         finite = np.isfinite(values)
         out = ((values < low - slack) | (values > high + slack)) & finite
-        for i, j in np.argwhere(out)[:1]:
-            span = f"[{self.low[j]:g}, {self.high[j]:g}]"
-            raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, outside of its range {span}")
-        integer = np.array(self.integer)
-        broken = (values != np.floor(values)) & integer & finite
-        for i, j in np.argwhere(broken)[:1]:
-            raise UsageError(f"{row(i)}: {self.names[j]} is {values[i, j]:g}, and its range says whole numbers")
+        broken = (values != np.floor(values)) & np.array(self.integer) & finite
+        found: dict[int, tuple[str, str, str]] = {}
+        for i, j in np.argwhere(out | broken).tolist():
+            span = f"outside of its range [{self.low[j]:g}, {self.high[j]:g}]"
+            why = span if out[i, j] else "and its range says whole numbers"
+            found.setdefault(i, (self.names[j], f"{values[i, j]:g}", why))
+        if found and not few(len(found), len(values)):
+            first = min(found)
+            name, value, why = found[first]
+            more = f" ({len(found)} of {len(values)} rows are so)" if len(found) > 1 else ""
+            raise UsageError(f"{row(first)}: {name} is {value}, {why}{more}")
+        return {i: f"has {value} for {name}, {why}" for i, (name, value, why) in found.items()}
 
 
 def observed_ranges(names: Sequence[str], values: NDArray[np.float64], where: str) -> Ranges:

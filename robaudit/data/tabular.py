@@ -79,7 +79,7 @@ def open_table(
         labels: of the rows, where they are no column of the table.
 
     Raises:
-        UsageError: the table does not fit the model, a value lies outside of its range, or labels do not fit.
+        UsageError: the table does not fit the model, many values lie outside of their ranges, or labels do not fit.
     """
     count = len(table.names)
     if shape != (count,):
@@ -91,13 +91,13 @@ def open_table(
     if ranges is None:
         same = (lo,) * count, (hi,) * count
         ranges = Ranges(table.names, *same, (False,) * count, (False,) * count)
-    ranges.check(table.values, table.row)
+    outside = ranges.check(table.values, table.row)
     if labels is None and labelled and table.labels is not None:
         where = f"the label column of {table.path}"
         labels = resolve_labels(table.labels, declared=class_names, num_classes=num_classes, where=where)
     if not labelled:
         labels = None
-    problems = {} if labels is None else dict(labels.problems)
+    problems = outside if labels is None else outside | labels.problems
     problems |= table.problems
     ids = [f"{table.path.name}:{line}" for line in table.lines]
     order = "declared" if class_names else None

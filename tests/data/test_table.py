@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,14 @@ def test_ranges_may_name_a_part_of_the_features_and_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (PLAIN.replace("40", "140"), r"line 3 of .*: age is 140, outside of its range \[18, 100\]"),
-        (PLAIN.replace("40", "40.5"), "line 3 of .*: age is 40.5, and its range says whole numbers"),
+        (
+            PLAIN.replace("40", "140").replace("60", "7"),
+            r"line 3 .*: age is 140, outside of its range \[18, 100\] \(2 of",
+        ),
+        (
+            PLAIN.replace("40", "40.5").replace("60,", "6.5,"),
+            "line 3 of .*: age is 40.5, and its range says whole numbers",
+        ),
     ],
 )
 def test_values_must_lie_in_their_ranges(tmp_path, text, words):
@@ -241,6 +248,24 @@ def test_values_must_lie_in_their_ranges(tmp_path, text, words):
     opened(write(tmp_path), declared)
     with pytest.raises(UsageError, match=words):
         opened(write(tmp_path, text), declared)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("140", r"has 140 for age, outside of its range [18, 100]"),
+        ("40.5", "has 40.5 for age, and its range says whole"),
+    ],
+)
+def test_a_row_outside_of_its_ranges_costs_itself(tmp_path, value, words):
+    declared = read_ranges(write(tmp_path, RANGES, "r.csv"))
+    data = opened(write(tmp_path, PLAIN.replace("40", value)), declared)
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 1]  # it has a label, so that it counts as not answered correctly
+    with pytest.raises(UnreadableSampleError, match="line 3 of .* " + re.escape(words)):
+        data.load(1)
+    np.testing.assert_allclose(data.load(2), [(60 - 18) / 82, 0.2])
+    assert any(note.startswith("1 of 3 samples cannot be audited: t.csv:3 " + words) for note in data.notes)
 
 
 def arrays(folder: Path, **changes: Any) -> Path:
