@@ -43,8 +43,9 @@ def limitations(draft: Result) -> tuple[str, ...]:
     counted = [sample for sample in draft.samples if sample.counted]
     if silent := sum(sample.clean_prediction is None for sample in counted):
         found.append(
-            f"{silent} of {len(counted)} samples drawn have no answer, as the input cannot be used (unreadable, or out of "
-            "its range) or the output names no class (errors say which): each counts as not answered correctly, and none was attacked"
+            f"{silent} of {len(counted)} samples drawn have no answer, as the input cannot be used (unreadable, or out "
+            "of its range) or the output names no class (errors say which): each counts as not answered correctly, and "
+            "none was attacked"
         )
     if draft.data.reference == "model":
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
