@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from robaudit.data.class_names import Lookup
-from robaudit.data.numbers import few, is_missing, whole
+from robaudit.data.numbers import as_number, few, is_missing, whole
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["FILES", "LABELS", "LISTED", "counts_rows", "key", "label_place", "listed", "named"]
+__all__ = ["FILES", "LABELS", "LISTED", "counts_rows", "key", "label_place", "listed", "named", "to_name"]
 
 LISTED = 12
 """Columns named in a message."""
@@ -68,6 +69,21 @@ def named(header: Sequence[str], wanted: str, where: str) -> int:
         hint = did_you_mean(wanted, header)
         raise UsageError(f"{where} has no column {wanted!r}{hint} (it has: {listed(header)})")
     return places[0]
+
+
+def to_name(header: Sequence[str], columns: Sequence[Sequence[str]], among: Sequence[int]) -> str:
+    """What to do where no name tells which column holds the labels: the very flag, where only one column can.
+
+    Args:
+        header: names of all columns.
+        columns: their cells.
+        among: places that may hold labels.
+    """
+    given = [i for i in among if key(header[i])]
+    words = [i for i in given if any(as_number(cell) is None for cell in columns[i])]
+    only = given if len(given) == 1 else words if len(words) == 1 else []
+    flag = f"--label-column {shlex.quote(header[only[0]])}, if that is it" if only else "--label-column"
+    return f"name it with {flag} (columns: {listed(header)})"
 
 
 def counts_rows(name: str, cells: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robaudit.data.columns import FILES, LABELS, key, label_place, listed, named
+from robaudit.data.columns import FILES, LABELS, key, label_place, listed, named, to_name
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.folder import SPLITS, FileIndex
 from robaudit.data.label_arrays import one_hot
@@ -177,9 +177,7 @@ def _one_hot(
     flags = [i for i, cells in numbers.items() if all(cell in (0.0, 1.0) or cell != cell for cell in cells)]
     flags = [i for i in flags if any(cell in (0.0, 1.0) for cell in numbers[i])]
     if len(flags) < 2:
-        raise UsageError(
-            f"no column of {path} is known to hold the labels; name it with --label-column (columns: {listed(header)})"
-        )
+        raise UsageError(f"no column of {path} is known to hold the labels; {to_name(header, columns, rest)}")
     values = np.array([numbers[i] for i in flags], dtype=np.float64).T
     names = [header[i] for i in flags]
     places, problems = one_hot(values, f"{path} (columns {listed(names)})")

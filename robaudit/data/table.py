@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.data.columns import counts_rows, label_place, listed, named
+from robaudit.data.columns import counts_rows, label_place, listed, named, to_name
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
@@ -195,7 +195,7 @@ def _label(
     found = label_place(header, columns, places, str(path), declared=declared, sure_first=False)
     if found is None and labelled:
         raise NoLabelColumnError(
-            f"no column of {path} is known to hold labels; name it with --label-column (columns: {listed(header)}), "
+            f"no column of {path} is known to hold labels; {to_name(header, columns, places)}, "
             "or use --labels model to measure the stability of the model's own answers"
         )
     return found or (None, [])

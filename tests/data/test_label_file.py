@@ -144,7 +144,10 @@ def test_the_label_column_may_be_named(photos):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("file,kind\ni0.png,0\n", r"known to hold the labels; name it with --label-column \(columns: file, kind\)"),
+        (
+            "file,kind\ni0.png,0\n",
+            r"known to hold the labels; name it with --label-column kind, if that is it \(columns: file, kind\)",
+        ),
         ("file,red,green\ni0.png,1,1\ni1.png,1,0\n", "marks several classes for 1 of 2"),
         ("file,red,green\ni0.png,0.2,0.8\n", "known to hold the labels"),
         ("file,label,category\ni0.png,0,1\ni1.png,1,1\n", r"may hold the labels \(label, category\); name one"),
@@ -257,3 +260,27 @@ def test_flags_of_a_split_are_no_one_hot_labels(photos):
     with pytest.raises(UsageError, match="known to hold the labels"):
         read(photos, f"file,train,is_test\n{rows}", k=2)
     assert found(read(photos, f"file,cat,dog\n{rows}", k=2))["i1.png"] == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "flag"),
+    [
+        ("Bild;Klasse", "{0};{1}", "--label-column Klasse, if that is it (columns: Bild, Klasse)"),
+        (
+            "image,quality grade",
+            "{0},{1}",
+            "--label-column 'quality grade', if that is it (columns: image, quality grade)",
+        ),
+        (
+            "image,choice,seconds",
+            "{0},{2},0.{1}",
+            "--label-column choice, if that is it (columns: image, choice, seconds)",
+        ),
+        ("image,a,b", "{0},0.{1},0.5", "--label-column (columns: image, a, b)"),
+    ],
+)
+def test_the_flag_that_names_the_only_possible_column_is_told(photos, header, cells, flag):
+    rows = "".join(cells.format(f"i{i}.png", i % 3, NAMES[i % 3]) + "\n" for i in range(6))
+    with pytest.raises(UsageError) as caught:
+        read(photos, f"{header}\n{rows}")
+    assert str(caught.value).endswith(f"is known to hold the labels; name it with {flag}")

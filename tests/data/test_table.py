@@ -405,3 +405,12 @@ def test_labels_go_through_the_declared_classes(tmp_path):
     assert data.labels.tolist() == [0, 1, 0]
     with pytest.raises(UsageError, match=r"label 2 .* do they start at 1"):
         opened(path)
+
+
+def test_the_only_column_of_words_is_told_where_none_is_known_to_hold_labels(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"name it with --label-column Klasse, if that is it \(columns: a, b, Klasse\), or"
+    ):
+        read_table(write(tmp_path, "a,b,Klasse\n1,2,ja\n3,4,nein\n"))
+    with pytest.raises(UsageError, match=r"name it with --label-column \(columns: a, b, Klasse\), or"):
+        read_table(write(tmp_path, "a,b,Klasse\n1,2,0\n3,4,1\n"))
