@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.requests import Gradient
+from robaudit.attacks.base import Problem, SlotAttack
+from robaudit.attacks.requests import Answer, Gradient
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.distances import nearest_records
 from robaudit.audit.journal import Journal, Record
@@ -26,7 +26,7 @@ from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
-from robaudit.threat.losses import Loss
+from robaudit.threat.losses import Loss, dlr, margin
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.random import key_of
 
@@ -153,16 +153,28 @@ class SessionBench:
         return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
-        """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
+        """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it.
+
+        0 where a ratio's numerator has no slope, so that the gradient is that of its denominator, which leads astray.
+        """
         largest = []
         for start in range(0, len(samples), CHUNK):
             evaluator = self._engine.evaluator
             part = samples[start : start + CHUNK]
             problem = problem_at(part, self.threat, evaluator.target, self._engine.pool)
             account = Account.empty(len(problem), problem.x.device)  # what a check costs is billed to no attack
-            answer = evaluator.answer(Gradient(problem.x, loss=loss), problem, Access.WHITE_BOX, account, None)
+            ask = functools.partial(
+                evaluator.answer, problem=problem, access=Access.WHITE_BOX, account=account, budget=None
+            )
+            answer = ask(Gradient(problem.x, loss=loss))
             assert answer.gradient is not None
-            largest.append(answer.gradient.flatten(1).abs().amax(1).double().cpu().numpy())
+            slope = answer.gradient.flatten(1).abs().amax(1)
+            if loss is dlr:
+                astray = ~_replaced(answer, dlr, problem) & _replaced(
+                    ask(Gradient(problem.x, loss=margin)), margin, problem
+                )
+                slope = slope.masked_fill(astray & (problem.goal < 0), 0.0)
+            largest.append(slope.double().cpu().numpy())
         result: NDArray[np.float64] = np.concatenate(largest)
         return result
 
@@ -214,6 +226,14 @@ class SessionBench:
         """The losses that each white-box attack that is to run climbs, by its key."""
         white = [p for p in self._cascade.plan if p.status == "ready" and p.attack.access is Access.WHITE_BOX]
         return {p.key: p.attack.climbs(self.classes) for p in white}
+
+
+def _replaced(answer: Answer, loss: Loss, problem: Problem) -> torch.Tensor:
+    """[S] bool: the lead of another rival was answered in place of a loss without a slope."""
+    assert answer.logits is not None
+    assert answer.loss is not None
+    own = loss(answer.logits, problem.label, problem.target)
+    return ~torch.isclose(answer.loss, own, rtol=1e-4, atol=0.0, equal_nan=True)
 
 
 def _breach(record: Record, access: Access, cascade: Cascade) -> Breach:

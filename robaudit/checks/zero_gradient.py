@@ -18,7 +18,9 @@ class ZeroGradient(Check):
 
     Blind is an attack on a sample where every loss that it climbs has a gradient that is zero or not finite, as the
     attack is given it: the slope of another rival stands in where the likeliest one's is zero, that of a point beside
-    where the sample has none. A sample that a white-box attack broke on the file is no blind spot, wherever it began.
+    where the sample has none. The difference-of-logits ratio has none where its numerator hasn't, as the slope of its
+    denominator alone leads away from the boundary. A sample that a white-box attack broke on the file is no blind spot,
+    wherever it began.
 
     Source: Athalye, Carlini, Wagner 2018 (obfuscated gradients); Croce & Hein 2020 (AutoAttack's flag).
     """

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from run_kit import EVERY_CHECK, make_data, make_onnx, make_profile, make_request, run_here
+from onnx import TensorProto, helper, numpy_helper
+from run_kit import CLASSES, EVERY_CHECK, make_data, make_onnx, make_profile, make_request, run_here
 
 ATTACKS = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 10}\n  - {id: square, queries: 100}\n"
 
@@ -63,3 +66,19 @@ def test_rounding_inside_is_passed_straight_through(tmp_path: Path) -> None:
     assert statuses["zero-gradient"] == "pass"
     assert statuses["parity"] == "pass"
     assert {a.id for a in result.attacks if a.status == "done" and a.broken} & {"fgsm", "apgd-ce"}
+
+
+@pytest.mark.parametrize(("fall", "exit_code"), [(0.5, 3), (0.0, 0)])
+def test_a_ratio_that_a_copy_of_each_class_leads_astray_is_blind(tmp_path: Path, fall: float, exit_code: int) -> None:
+    """Below each class a copy: the ratio's numerator is constant, and climbing it widens the lead over all others."""
+    model = onnx.load(make_onnx(tmp_path / "m.onnx"))
+    model.graph.node.append(helper.make_node("Sub", ["logits", "fall"], ["lower"]))
+    model.graph.node.append(helper.make_node("Concat", ["logits", "lower"], ["out"], axis=1))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(fall), "fall"))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 2 * CLASSES]))
+    onnx.save(model, tmp_path / "m.onnx")
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: apgd-dlr, steps: 10}\n", eps=0.05, checks="[zero-gradient]")
+    result = run_here(make_request(tmp_path / "m.onnx", make_data(tmp_path / "d.npz", 12), profile), tmp_path / "run")
+    assert result.verdict.exit_code == exit_code
+    assert ("apgd-dlr" in result.checks[0].message) == (exit_code == 3)
