@@ -49,7 +49,7 @@ def test_the_label_column_of_a_csv_may_be_named(robaudit: Command, place: Path) 
     rows = "".join(f"i{i}.png,{i % 3}\n" for i in range(6))
     (place / "l.csv").write_text(f"file,fruit\n{rows}")
     given = ("scan", "m.onnx", "--data", "photos", "--labels", "l.csv", "--dry-run")
-    refused(robaudit(*given), "known to hold the labels", "--label-column (columns: file, fruit)")
+    refused(robaudit(*given), "known to hold the labels", "--label-column fruit, if that is it (columns: file, fruit)")
     assert robaudit(*given, "--label-column", "fruit").code == 0
     refused(robaudit("scan", "m.onnx", "--label-column", "fruit", "--dry-run"), "is for tables and CSV files of labels")
 
