@@ -17,9 +17,18 @@ LAST_BITS = 4
 """Units of rounding, in those of the largest logit, that a difference of two logits does not tell from nothing."""
 
 
-def unit_of(logits: Tensor) -> Tensor:
-    """[S] what to multiply logits [S, K] with: 1, unless their spread is far from what is usual."""
+def unit_of(logits: Tensor, slope: Tensor) -> Tensor:
+    """[S] what to multiply logits with: 1, unless their size is far from what is usual.
+
+    Where their spread is small the slope decides: beside a boundary, logits of any size are near to each other.
+
+    Args:
+        logits: [S, K].
+        slope: [S, *shape] gradient of a difference of logits.
+    """
     wide = spread(logits).clamp(1e-30, 1e30)
+    reach = slope.flatten(1).abs().sum(1).nan_to_num(0.0, 0.0, 0.0)  # most that the whole box changes the difference
+    wide = torch.where(wide < USUAL[0], torch.maximum(wide, reach.to(wide.dtype)), wide)
     unit = torch.exp2(torch.log2(SPREAD / wide).round())
     return torch.where((wide < USUAL[0]) | (wide > USUAL[1]), unit, 1.0)
 

@@ -92,14 +92,20 @@ def test_an_average_over_draws_does_not_vanish() -> None:
 
 
 def test_the_usual_size_is_left_as_it_is() -> None:
-    logits = torch.randn(20, 10) * 5
-    assert unit_of(logits).tolist() == [1.0] * 20
+    logits, none = torch.randn(20, 10) * 5, torch.zeros(20, 4)
+    assert unit_of(logits, none).tolist() == [1.0] * 20
     for factor in (1e-6, 1e4):
-        unit = unit_of(logits * factor)
+        unit = unit_of(logits * factor, none + factor)
         assert torch.equal(unit.log2(), unit.log2().round())
         spread = (logits * factor * unit[:, None]).amax(1) - (logits * factor * unit[:, None]).kthvalue(3, 1).values
         assert bool(((spread > 8) & (spread < 32)).all())
     masked = logits.clone()
     masked[:, 3] = -1e9
-    assert unit_of(masked).tolist() == [1.0] * 20
-    assert bool(unit_of(torch.zeros(2, 10)).isfinite().all())
+    assert unit_of(masked, none).tolist() == [1.0] * 20
+    assert bool(unit_of(torch.zeros(2, 10), none[:2]).isfinite().all())
+
+
+def test_a_sample_beside_a_boundary_does_not_make_its_logits_small() -> None:
+    near = torch.tensor([[1e-6, -1e-6], [3.0, -3.0]])
+    assert unit_of(near, torch.ones(2, 3)).tolist() == [1.0, 1.0]
+    assert unit_of(near, torch.full((2, 3), 1e-6))[0] > 1e5

@@ -110,7 +110,7 @@ class DAA(SlotAttack[State]):
         moving = answer.answered & ~answer.fooled & answer.gradient.flatten(1).isfinite().all(1)
         usable = answer.answered & answer.gradient.flatten(1).isfinite().all(1)
         assert answer.logits is not None
-        unit = torch.where((state.step == 0) & answer.answered, unit_of(answer.logits), state.unit)
+        unit = torch.where((state.step == 0) & answer.answered, unit_of(answer.logits, answer.gradient), state.unit)
         gradient = select(usable, answer.gradient * per_slot(unit, answer.gradient), state.gradient)
         points = state.point.flatten(1)
         others = (_blob if self.method == "blob" else _flow)(points, gradient.flatten(1)).reshape(gradient.shape)

@@ -101,7 +101,7 @@ class PDPGD(MinimalNormAttack[State]):
         assert answer.loss is not None
         x, count, main = problem.x, state.step.double() + 1, self.main_steps(problem)
         assert answer.logits is not None
-        unit = torch.where(state.step == 0, unit_of(answer.logits), state.unit)
+        unit = torch.where(state.step == 0, unit_of(answer.logits, answer.gradient), state.unit)
         # softplus of the margin left, whose slope is its sigmoid
         slope = answer.gradient * per_slot(-unit * (-unit * answer.loss).sigmoid(), x)
         first = state.first.lerp(slope, 1 - BETA_1)

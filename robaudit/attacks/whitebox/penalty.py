@@ -296,4 +296,8 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 def _unit(answer: Answer) -> Tensor:
     """[S] of the first point that a slot asked about."""
     assert answer.logits is not None
-    return unit_of(answer.logits if answer.logits.dim() == 2 else answer.logits[:, 0])
+    assert answer.gradient is not None
+    one = answer if answer.logits.dim() == 2 else answer.at(0)
+    assert one.logits is not None
+    assert one.gradient is not None
+    return unit_of(one.logits, one.gradient)
