@@ -73,6 +73,9 @@ def serve(connection: Connection, folder: str, scratch: str) -> None:
 def _watch(touched: list[str], free: tuple[str, ...]) -> list[bool]:
     reads = tuple(os.path.realpath(p) + os.sep for p in (*free, sys.prefix, sys.base_prefix, "/proc", "/sys", "/usr"))
     source = str(Path(__file__).parents[1]) + os.sep
+    above = os.path.dirname(os.path.realpath(free[0]))
+    names = ("config.json", "preprocessor_config.json", "processor_config.json")
+    beside = {os.path.join(above, name) for name in names}
     on = [False]
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -88,6 +91,8 @@ def _watch(touched: list[str], free: tuple[str, ...]) -> list[bool]:
             writes |= isinstance(arguments[2], int) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
             # One component of a path at a time is opened in a folder that is open: its name alone is told.
             relative = not os.path.isabs(os.fsdecode(arguments[0]))
+            # what Hugging Face's folders keep beside the one with the model is looked for there
+            relative |= where in beside
             if not (relative or (where + os.sep).startswith((*reads, source)) or where == "/dev/null"):
                 touched.append(f"open {where}")
             elif writes and not where.startswith((free[1], "/dev/null")):

@@ -73,9 +73,10 @@ def test_r_fgsm_takes_a_random_step_first() -> None:
 
 @pytest.mark.parametrize(("levels", "steps"), [(0.5, 1), (1, 2), (4, 5), (8, 10), (16, 20), (32, 36)])
 def test_bim_steps_follow_kurakins_rule(levels: float, steps: int) -> None:
-    constant = FakeFile(Linear(torch.zeros(2, 3), torch.tensor([1.0, 0.0])), 2, (3,))
-    sample = samples_for(constant, 1)[0]
-    found = attack_all(constant, make_attack("bim", {}), ThreatModel(Norm.LINF, levels / 255), [sample])[0]
+    weight = torch.tensor([[1.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
+    far = FakeFile(Linear(weight, torch.tensor([9.0, 0.0])), 2, (3,))  # no step of any size reaches the other class
+    sample = samples_for(far, 1)[0]
+    found = attack_all(far, make_attack("bim", {}), ThreatModel(Norm.LINF, levels / 255), [sample])[0]
     assert found.forwards == steps + 1
     target = linear((3,), 2)
     sample = max(samples_for(target, 20), key=lambda s: abs(s.clean[0] - s.clean[1]))

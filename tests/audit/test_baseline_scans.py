@@ -65,7 +65,7 @@ def test_refusals_come_before_the_attacks(folder, arguments, data, code, words) 
 
 
 def test_a_sequential_audit_is_compared_on_the_samples_that_it_took(folder) -> None:
-    make_data(folder / "many.npz", order=[i % 16 for i in range(80)])
+    make_data(folder / "many.npz", 80)
     made = audit(folder, "whole", "-o", "whole.json", data="many.npz")
     assert made.returncode == 0, made.stderr
     early = ("--until-decided", "--gate", "clean_accuracy>=0.2", "--baseline", "whole.json", "-o", "early.json")

@@ -133,7 +133,7 @@ def test_a_killed_audit_takes_its_worker_along_and_is_taken_up_again(case: Case,
     assert again.returncode == 0, again.stderr
     assert_equal_and_nothing_twice(run, whole)
     first = records(run, "session")[0]["started"]
-    assert load(run).run.started == first[: len("2025-01-01T00:00:00")] + first[-6:]
+    assert load(run).run.started == first[: len("2025-01-01T00:00:00.000")] + first[-6:]
 
 
 @pytest.mark.parametrize(("name", "signum"), [("int", signal.SIGINT), ("term", signal.SIGTERM)])

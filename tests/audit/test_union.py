@@ -50,7 +50,7 @@ def data(path: Path) -> Path:
     """Near one boundary in L1, near the other in L-inf, near both, near none; and one labelled wrongly."""
     x = np.full((5, 1, SIDE, SIDE), 0.4, np.float32)
     first, rest = x.reshape(5, -1)[:, 0], x.reshape(5, -1)[:, 1:]
-    first[:] = [0.5, 0.2, 0.5, 0.2, 0.2]  # L1 and L-inf distance 0.2 or 0.5 from 0.7
+    first[:] = [0.5, 0.2, 0.5, 0.2, 0.21]  # L1 and L-inf distance 0.2 or 0.5 from 0.7
     rest[:] = np.array([0.4, 0.55, 0.55, 0.4, 0.4])[:, None]  # L-inf 0.2 or 0.05 from 0.6, L1 3 or 0.75
     np.savez(path, x=x, y=np.array([0, 0, 0, 0, 1]))
     return path

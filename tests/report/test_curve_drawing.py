@@ -90,6 +90,8 @@ def test_the_chart_steps_at_every_distance_at_which_a_sample_falls() -> None:
         points = drawn_points(curve)
         assert {float(size) for size in sizes} <= {point.eps for point in points}
         for before, after in itertools.pairwise(points):
+            if after.eps - before.eps <= 2.02e-6:  # within the tolerance of each other: nothing lies between
+                continue
             for eps in np.linspace(before.eps, after.eps - 1.01e-6, 5):
                 stands = sum(size > eps + 1e-6 for size in sizes) + 6
                 assert before.k == stands
