@@ -63,6 +63,10 @@ def external_elsewhere(place: Path) -> None:
     (place / "bad.onnx").write_bytes(model.SerializeToString())
 
 
+def of_any_size() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+
 def detector(place: Path) -> None:
     write_onnx(
         place / "bad.onnx",
@@ -149,7 +153,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
     "zero size": (nothing_to_perturb, "bad.onnx", ("holds no values", "is 0")),
     "strings": (text_input, "bad.onnx", ("of type string",)),
     "unknown operator": (unknown_operator, "bad.onnx", ("ONNX Runtime cannot load", "Mystery")),
-    "torchscript without a size": (lambda p: script(p / "m.pt", Net()), "m.pt", ("--resize",)),
+    "torchscript of any size": (lambda p: script(p / "m.pt", of_any_size()), "m.pt", ("--data", "--resize", "alike")),
 }
 
 
