@@ -77,20 +77,18 @@ def boundary_model(shape: tuple[int, ...], seed: int = 0) -> FakeFile:
 
 def network(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
     """A smooth two-layer network in float64."""
-    torch.manual_seed(seed)
-    size = int(np.prod(shape))
-    module = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.Tanh(), nn.Linear(32, classes))
-    with torch.no_grad():
-        module[1].weight.mul_(4)
-        module[3].bias.sub_(module(torch.full((1, *shape), 0.5))[0])
-    return FakeFile(module, classes, shape)
+    return _two_layers(nn.Tanh(), shape, classes, seed)
 
 
 def rectified(shape: tuple[int, ...], classes: int, seed: int = 0) -> FakeFile:
     """A piecewise linear two-layer network in float64, whose boundaries many steps meet exactly."""
+    return _two_layers(nn.ReLU(), shape, classes, seed)
+
+
+def _two_layers(between: nn.Module, shape: tuple[int, ...], classes: int, seed: int) -> FakeFile:
     torch.manual_seed(seed)
     size = int(np.prod(shape))
-    module = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), nn.ReLU(), nn.Linear(32, classes))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(size, 32), between, nn.Linear(32, classes))
     with torch.no_grad():
         module[1].weight.mul_(4)
         module[3].bias.sub_(module(torch.full((1, *shape), 0.5))[0])
