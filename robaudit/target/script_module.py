@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,15 +16,14 @@ from robaudit.target.extras import extra_files
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
-from robaudit.target.rows import width_of
 from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
+from robaudit.target.script_graph import cutting_operators, held_weights
 from robaudit.target.script_peel import find_script_tail
+from robaudit.target.script_results import as_array, chosen, named_tensors, rows_of, with_label
 from robaudit.target.training import script_training
 
-__all__ = ["TorchScriptFile", "last_line", "operator_kinds"]
+__all__ = ["TorchScriptFile", "last_line"]
 
-CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
-"""Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
 ALONE = "more than 1 value per channel"
 """What torch says of a batch norm in training mode that is given one value a channel."""
 TWIN = 0.05
@@ -59,7 +57,7 @@ class TorchScriptFile:
         self.device = device
         self.metadata = extra_files(path)
         self.no_gradient: str | None = None
-        self.weights = _weights(module) if weights is None else weights
+        self.weights = held_weights(module) if weights is None else weights
         floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
         self.dtype = next(floats, torch.float32)
         self.arguments = declared_arguments(module)
@@ -72,7 +70,7 @@ class TorchScriptFile:
         self._peeled: Callable[..., Any] | None = None
         self._wide: Callable[..., Any] | None = None
         self._proved = False
-        self.cutting = _cutting(module)
+        self.cutting = cutting_operators(module)
         self.training = script_training(module)
         self._reload = reload
         self.twin = None
@@ -117,7 +115,7 @@ class TorchScriptFile:
                 f"{self.path} does not take an input of {shape}: {last_line(error)}; give the right size with "
                 "--resize or --data"
             ) from error
-        found = _tensors(result)
+        found = named_tensors(result)
         if not found:
             raise UsageError(f"{self.path} returns {type(result).__name__}, not a tensor of class scores")
         self.outputs = [
@@ -149,7 +147,7 @@ class TorchScriptFile:
         with torch.no_grad():
             for i in range(len(x)):
                 result = self._checked(self.module, x[i : i + 1].expand(width, *x.shape[1:]))
-                found.append({name: _array(value) for name, value in _tensors(result).items()})
+                found.append({name: as_array(value) for name, value in named_tensors(result).items()})
         return found
 
     def choose_output(self, choice: Choice, values: tuple[Any, ...] | None) -> None:
@@ -226,7 +224,7 @@ class TorchScriptFile:
         return self._chosen(self._forward(self._wide, x.float()), len(x))
 
     def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
-        return self._call(x) if peeled is None else self._rows(self._checked(peeled, x), len(x))
+        return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))
 
     def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
         """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
@@ -259,29 +257,12 @@ class TorchScriptFile:
         return self._chosen(self._checked(self.module, x), len(x))
 
     def _answered(self, x: Tensor) -> Tensor:
-        """The chosen scores, and the label beside them as one more column."""
         assert self._choice is not None
-        result = self._checked(self.module, x)
-        scores, label = self._chosen(result, len(x)), self._choice.label
-        if label is None:
-            return scores
-        return torch.cat([scores, self._rows(_tensors(result)[label.name], len(x))[:, :1].to(scores.dtype)], 1)
+        return with_label(self._checked(self.module, x), self._choice, len(x))
 
     def _chosen(self, result: Any, count: int) -> Tensor:
-        if isinstance(result, Tensor):
-            return self._rows(result, count)
         assert self._choice is not None
-        found = _tensors(result)
-        names = self._choice.columns or (self._choice.output.name,)
-        return torch.cat([self._rows(found[name], count) for name in names], 1)
-
-    def _rows(self, result: Tensor, count: int) -> Tensor:
-        width = width_of(result.shape, count)
-        if width is None:
-            shape = "x".join(map(str, result.shape))
-            raise RobauditError(f"the output of {count} inputs has shape {shape}, not one row an input")
-        result = result.reshape(count, width)
-        return result.float() if result.dtype in (torch.float16, torch.bfloat16) else result
+        return chosen(result, self._choice, count)
 
     def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:
         try:
@@ -299,57 +280,6 @@ class TorchScriptFile:
         values = [argument.rows(len(x)) for argument in self.fixed]
         values.insert(self._place, x)
         return function(*values)
-
-
-def _tensors(result: Any) -> dict[str, Tensor]:
-    """The tensors of a module's result by name: ``output``, ``output0`` and so on, or the keys of a dictionary."""
-    if isinstance(result, Tensor):
-        return {"output": result}
-    if isinstance(result, dict):
-        return {str(name): value for name, value in result.items() if isinstance(value, Tensor)}
-    if isinstance(result, list | tuple):
-        return {f"output{i}": value for i, value in enumerate(result) if isinstance(value, Tensor)}
-    return {}
-
-
-def _cutting(module: Any) -> tuple[str, ...]:
-    """Operators of a module that cut the gradient, by name; none where it has no graph of TorchScript."""
-    graph = getattr(module, "inlined_graph", None)
-    if graph is None:
-        return ()
-    kinds = set(operator_kinds(graph))
-    quantised = {kind for kind in kinds if kind.startswith("quantized::")}
-    return tuple(sorted({CUTS[kind] for kind in kinds & CUTS.keys()} | quantised))
-
-
-def operator_kinds(block: Any) -> Iterator[str]:
-    """Operators of a graph or block, those of the blocks and graphs inside its nodes included."""
-    for node in block.nodes():
-        yield node.kind()
-        for inner in node.blocks():
-            yield from operator_kinds(inner)
-        for name in node.attributeNames():
-            if node.kindOf(name) == "g":
-                yield from operator_kinds(node.g(name))
-            elif node.kindOf(name) == "gs":
-                for graph in node.gs(name):
-                    yield from operator_kinds(graph)
-
-
-def _array(value: Tensor) -> np.ndarray[Any, Any]:
-    value = value.detach().cpu()
-    found: np.ndarray[Any, Any] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-    return found
-
-
-def _weights(module: torch.jit.ScriptModule) -> list[Tensor]:
-    """Parameters, buffers, and what freezing has made of them: constants of the graph; in the module's order."""
-    held = [*module.parameters(), *module.buffers()]
-    if not held:
-        constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
-        values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
-        held = [value for value in values if isinstance(value, Tensor) and value.dim() > 0]  # not lone factors
-    return held
 
 
 def last_line(error: Exception) -> str:

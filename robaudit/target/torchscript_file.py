@@ -12,7 +12,8 @@ import torch
 
 from robaudit.errors import UsageError
 from robaudit.target.foreign import of_zip
-from robaudit.target.script_module import TorchScriptFile, last_line, operator_kinds
+from robaudit.target.script_graph import operator_kinds
+from robaudit.target.script_module import TorchScriptFile, last_line
 from robaudit.target.training import script_training
 
 __all__ = ["open_torchscript"]

@@ -1,0 +1,48 @@
+"""What the graph of a TorchScript module tells of it: operators, cut gradients, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["cutting_operators", "held_weights", "operator_kinds"]
+
+CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
+"""Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
+
+
+def cutting_operators(module: Any) -> tuple[str, ...]:
+    """Operators of a module that cut the gradient, by name; none where it has no graph of TorchScript."""
+    graph = getattr(module, "inlined_graph", None)
+    if graph is None:
+        return ()
+    kinds = set(operator_kinds(graph))
+    quantised = {kind for kind in kinds if kind.startswith("quantized::")}
+    return tuple(sorted({CUTS[kind] for kind in kinds & CUTS.keys()} | quantised))
+
+
+def operator_kinds(block: Any) -> Iterator[str]:
+    """Operators of a graph or block, those of the blocks and graphs inside its nodes included."""
+    for node in block.nodes():
+        yield node.kind()
+        for inner in node.blocks():
+            yield from operator_kinds(inner)
+        for name in node.attributeNames():
+            if node.kindOf(name) == "g":
+                yield from operator_kinds(node.g(name))
+            elif node.kindOf(name) == "gs":
+                for graph in node.gs(name):
+                    yield from operator_kinds(graph)
+
+
+def held_weights(module: torch.jit.ScriptModule) -> list[Tensor]:
+    """Parameters, buffers, and what freezing has made of them: constants of the graph; in the module's order."""
+    held = [*module.parameters(), *module.buffers()]
+    if not held:
+        constants = [node for node in module.inlined_graph.nodes() if node.kind() == "prim::Constant"]
+        values = (node.output().toIValue() for node in constants if node.output().type().kind() == "TensorType")
+        held = [value for value in values if isinstance(value, Tensor) and value.dim() > 0]  # not lone factors
+    return held
