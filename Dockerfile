@@ -28,7 +28,8 @@ COPY --from=build /opt/robaudit /opt/robaudit
 ENV PATH=/opt/robaudit/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    ROBAUDIT_SAFE_DIRECTORY=/audit/*
 # Any user may run it: what it writes goes into the mounted folder.
 RUN useradd --uid 10001 --create-home auditor && mkdir /audit && chown auditor /audit
 USER 10001

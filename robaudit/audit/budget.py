@@ -20,6 +20,8 @@ FACTORS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 HALTED = ("the audit was interrupted", "the audit ended before it")
 SPENT = "the time budget was spent"
 
+LONGEST = 10 * 365 * 86400.0
+
 
 def parse_duration(text: str) -> float:
     """Seconds of ``90s``, ``10m``, ``1h30m`` or a plain number of seconds.
@@ -34,8 +36,8 @@ def parse_duration(text: str) -> float:
             raise UsageError(f"a time budget is written as 90s, 10m or 1h30m, not {text!r}")
         seconds += float(part[1]) * FACTORS[(part[2] or "s").lower()]
         rest = rest[part.end() :].lstrip()
-    if seconds <= 0:
-        raise UsageError(f"a time budget is above 0, and not {text!r}")
+    if not 0 < seconds <= LONGEST:
+        raise UsageError(f"a time budget is above 0 and at most ten years, and not {text[:40]!r}")
     return seconds
 
 

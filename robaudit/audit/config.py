@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from robaudit.audit.config_file import ALLOWED, CONFIG_NAME, beyond, find_config
 from robaudit.audit.gatespecs import check_contradictions
 from robaudit.audit.goals import parse_goal
-from robaudit.audit.parse import read_yaml, refuse
+from robaudit.audit.parse import read_settings, refuse
 from robaudit.audit.profile import (
     CurveSpec,
     GateSpec,
@@ -25,17 +26,17 @@ from robaudit.audit.profile import (
 )
 from robaudit.audit.result import Norm
 from robaudit.audit.settings import DEFAULT_PROFILE, InputSettings, Settings, hyphens
+from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
 __all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings"]
 
-CONFIG_NAME = "robaudit.yaml"
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}
 """Radius where a norm was chosen and no radius with it."""
 
 PREFIX = "ROBAUDIT_"
-OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_")
+OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_", ALLOWED)
 SHORT_GATES = (("robust_accuracy", "min_robust", "min"), ("regression", "non_inferiority_margin", "max"))
 """Gates with a setting of their own: metric, setting and bound."""
 INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
@@ -43,6 +44,8 @@ PATH_KEYS = frozenset(
     {"data", "labels", "feature_ranges", "classes", "surrogates", "stand_in", "output", "run_dir"}
     | {"baseline", "sign", "verify"}
 )
+WRITTEN = frozenset({"output", "run_dir"})
+"""Those that are written; in a file they stay in its folder, for it may come with a model from anywhere."""
 
 
 class Resolved(BaseModel):
@@ -64,25 +67,19 @@ class Resolved(BaseModel):
     """The ``robaudit.yaml`` that was read."""
 
 
-def find_config(model: Path) -> Path | None:
-    """The nearest ``robaudit.yaml`` in the model's folder or above."""
-    for folder in model.absolute().parents:
-        if (folder / CONFIG_NAME).is_file():
-            return folder / CONFIG_NAME
-    return None
-
-
-def _validate(content: dict[str, Any], where: str) -> dict[str, Any]:
+def _validate(content: dict[str, Any], where: str | Document) -> dict[str, Any]:
     """The given keys alone, validated, by field name; ``input.*`` flattened."""
     try:
         settings = Settings.model_validate(content)
-        if "eps" in settings.model_fields_set:
-            parse_eps(settings.eps, "any")
-        parse_goal(settings.goal)
     except ValidationError as error:
         raise refuse(error, where, Settings) from error
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from error
+    for name, check in (("eps", lambda text: parse_eps(text, "any")), ("goal", parse_goal)):
+        try:
+            if name in settings.model_fields_set:
+                check(getattr(settings, name))
+        except UsageError as error:
+            place = where.where((name,)) if isinstance(where, Document) else where
+            raise UsageError(f"{place}: {error}") from error
     given = {name: getattr(settings, name) for name in settings.model_fields_set if name != "input"}
     for name in settings.input.model_fields_set:
         given[f"input.{name}"] = getattr(settings.input, name)
@@ -128,11 +125,12 @@ def _variable(name: str) -> str:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    given = _validate(read_yaml(path), str(path))
+    document = read_settings(path)
+    given = _validate(document.content, document)
     folder = path.parent
 
     def absolute(text: str) -> str:
-        return str(folder / Path(text).expanduser())
+        return str(folder / os.path.expanduser(text))
 
     for name in PATH_KEYS & given.keys():
         value = given[name]
@@ -147,6 +145,13 @@ def _from_file(path: Path) -> dict[str, Any]:
             name: absolute(text) if text.lower().endswith((".npy", ".npz")) else text
             for name, text in given["input.fixed"].items()
         }
+    for name in WRITTEN & given.keys():
+        for target in [given[name]] if isinstance(given[name], str) else given[name]:
+            if beyond(target, folder):
+                raise UsageError(
+                    f"{document.where((name,))}: {hyphens(name)}: {target} lies outside of the file's folder, where it "
+                    f"may not have anything written; use --{hyphens(name)}"
+                )
     if "profile" in given:
         found, built_in = profile_path(given["profile"], folder)
         given["profile"] = given["profile"] if built_in else str(found)
@@ -243,9 +248,10 @@ def resolve_settings(
         model: path of the model, whose folder and those above are searched for ``robaudit.yaml``.
 
     Raises:
-        UsageError: an unknown key or profile, or a value of the wrong type or out of range.
+        UsageError: an unknown key or profile, a value of the wrong type or out of range, a ``robaudit.yaml`` of another
+            user, or one that names a file outside of its folder to write.
     """
-    file = find_config(Path(model))
+    file = find_config(Path(model), environment)
     levels = {
         "file": _from_file(file) if file else {},
         "environment": _from_environment(environment),

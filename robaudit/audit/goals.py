@@ -83,6 +83,9 @@ class Choice:
 Chooser = Callable[[int, int, NDArray[Any], str], Choice]
 """(position in the data, label, clean scores [K], digest of the content) -> classes to reach."""
 
+DIGITS = 9
+"""Of a number of classes."""
+
 
 def parse_goal(text: str) -> AuditGoal:
     """The goal that a text names.
@@ -97,8 +100,8 @@ def parse_goal(text: str) -> AuditGoal:
             raise UsageError("the goal class:NAME needs the name or the number of a class, such as class:3")
         return AuditGoal("class", name=rest)
     if kind == "every" and colon:
-        if not rest.isdecimal() or int(rest) < 1:
-            raise UsageError(f"the goal every:N takes a number of classes above 0, not {rest!r}")
+        if not rest.isdecimal() or len(rest) > DIGITS or int(rest) < 1:
+            raise UsageError(f"the goal every:N takes a number of classes above 0, not {rest[:40]!r}")
         return AuditGoal("every", count=int(rest))
     if kind == "targeted":
         ways = ", ".join(name for name in GOALS if name != "untargeted")

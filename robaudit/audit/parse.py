@@ -6,51 +6,32 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from robaudit.documents import Document, read_yaml
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["read_yaml", "refuse"]
+__all__ = ["read_settings", "refuse"]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is not None and key in seen:
-                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: the key {key!r} is given twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The map that a YAML file holds; an empty file is an empty map.
+def read_settings(path: Path) -> Document:
+    """A YAML file of settings, such as a profile: a map.
 
     Raises:
-        UsageError: it cannot be read, is not YAML, or is not a map.
+        UsageError: as :func:`read_yaml`; it is no map.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path} is not valid YAML: {reason}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    document = read_yaml(path)
+    if not isinstance(document.content, dict):
         raise UsageError(f"{path} must hold a map of settings")
-    return content
+    return document
 
 
-def refuse(error: ValidationError, where: str, model: type[BaseModel]) -> UsageError:
-    """One sentence for the first fault of a validation: the file, the key's path, and a suggestion."""
+def refuse(error: ValidationError, where: str | Document, model: type[BaseModel]) -> UsageError:
+    """One sentence for the first fault of a validation: the file and line, the key's path, and a suggestion."""
     first = error.errors()[0]
+    if isinstance(where, Document):
+        where = where.where(first["loc"])
     location = [str(part) for part in first["loc"]]
     path = ".".join(location)
     if first["type"] == "extra_forbidden":

@@ -13,6 +13,7 @@ import yaml
 from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
+from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
 from robaudit.target.meaning import DEFAULT_WITH
 
@@ -136,10 +137,9 @@ def _chain(path: Path) -> Iterator[Path]:
 def _root(path: Path) -> yaml.Node | None:
     """The node of a whole file; None where it cannot be read, which loading it has told."""
     try:
-        node: yaml.Node | None = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return compose_yaml(path)
+    except UsageError:
         return None
-    return node
 
 
 def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:

@@ -22,7 +22,7 @@ from pydantic import (
 
 from robaudit.audit.gatespecs import GateSpec, check_metric, merge_gates
 from robaudit.audit.metrics import CHECKS
-from robaudit.audit.parse import read_yaml, refuse
+from robaudit.audit.parse import read_settings, refuse
 from robaudit.audit.specs import (
     AttackSpec,
     CurveSpec,
@@ -33,7 +33,9 @@ from robaudit.audit.specs import (
     by_name,
     parse_eps,
 )
+from robaudit.documents import Document
 from robaudit.errors import UsageError
+from robaudit.files import text_of
 from robaudit.suggest import did_you_mean
 
 __all__ = [
@@ -153,7 +155,7 @@ def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _validated(content: dict[str, Any], where: str) -> Profile:
+def _validated(content: dict[str, Any], where: str | Document) -> Profile:
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
@@ -164,9 +166,9 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     if path.resolve() in chain:
         names = " -> ".join(link.stem for link in (*chain, path))
         raise UsageError(f"{path}: profiles extend each other in a circle ({names})")
-    content = read_yaml(path)
-    content.setdefault("name", path.stem)
-    own = _validated(content, str(path))
+    document = read_settings(path)
+    content = {"name": text_of(path.stem), **document.content}
+    own = _validated(content, document)
     if own.extends is None:
         return own
     base_path, _ = profile_path(own.extends, path.parent)

@@ -16,6 +16,7 @@ from robaudit.errors import UsageError
 __all__ = ["DEFAULT_PROFILE", "InputSettings", "Settings", "hyphens"]
 
 DEFAULT_PROFILE = "quick"
+LONGEST_NAME = 255
 
 
 def _listed(value: object) -> object:
@@ -34,7 +35,10 @@ def _one_or_more(value: object) -> object:
 
 
 def _path_text(value: object) -> object:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, str) and any(len(os.fsencode(part)) > LONGEST_NAME for part in value.split("/")):
+        raise ValueError(f"a path has no part longer than {LONGEST_NAME} characters")
+    return value
 
 
 def _device(value: str) -> str:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robaudit.audit.events import Event, Note, Observer, Plan
 from robaudit.audit.run import run_audit
 from robaudit.audit.rundir import RESULT, command_of
 from robaudit.audit.signing import read_private
-from robaudit.cli.output import for_a_reader, write_json, write_lines
+from robaudit.cli.output import config_words, for_a_reader, write_json, write_lines
 from robaudit.cli.trust import sign_file
 from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
@@ -35,6 +36,7 @@ def audit_and_report(
     live: bool,
     verbose: bool,
     fresh: bool,
+    config: str | None = None,
 ) -> int:
     """Run the audit, and report it as asked.
 
@@ -46,6 +48,7 @@ def audit_and_report(
         live: show progress.
         verbose: show more progress; list every sample.
         fresh: discard what the run directory holds.
+        config: the ``robaudit.yaml`` that counts, which is told unless ``quiet``.
 
     Returns:
         The exit code of the verdict.
@@ -60,15 +63,17 @@ def audit_and_report(
         read_private(key)  # one that is none is told before the audit
     folder = None if settings.run_dir is None else Path(settings.run_dir)
     with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
+        told = _Telling(observer, live, config if not quiet else None)
         result, folder = run_audit(
             request,
             folder,
-            observer,
+            told,
             fresh=fresh,
             on_inconclusive=settings.on_inconclusive,
             fail_on=settings.fail_on,
             warn=_warn,
         )
+    told.tell()
     if result.run.shown_again is not None and not quiet:
         when = day_words(result.run.finished)
         sys.stderr.write(f"this audit was finished on {when} and is shown again; --fresh audits anew\n")
@@ -91,6 +96,24 @@ def audit_and_report(
     if not quiet:
         sys.stderr.write(f"run directory: {folder}\n")
     return result.verdict.exit_code
+
+
+class _Telling:
+    """Passes events on; with the plan, when nothing is refused any more, it says which ``robaudit.yaml`` counts."""
+
+    def __init__(self, observer: Observer, live: bool, config: str | None) -> None:
+        self._observer, self._live, self._config = observer, live, config
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, Plan) and self._live and self._config is not None:
+            self._observer(Note(config_words(self._config)))
+            self._config = None
+        self._observer(event)
+
+    def tell(self) -> None:
+        """Say it now, unless it was said."""
+        if self._config is not None:
+            sys.stderr.write(f"{config_words(self._config)}\n")
 
 
 def _warn(message: str) -> None:

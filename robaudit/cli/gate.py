@@ -122,13 +122,17 @@ def gates_in_file(path: Path) -> tuple[GateSpec, ...]:
         UsageError: it cannot be read, has none, or one is refused.
     """
     from robaudit.audit.gatespecs import GateSpec
-    from robaudit.audit.parse import read_yaml
+    from robaudit.audit.parse import read_settings
     from robaudit.errors import UsageError
 
-    content = read_yaml(path).get("gates")
+    document = read_settings(path)
+    content = document.content.get("gates")
     if not isinstance(content, list) or not content:
         raise UsageError(f"{path} holds no list `gates`")
-    return tuple(_checked(GateSpec, item, f"{path}: gates.{place}") for place, item in enumerate(content))
+    return tuple(
+        _checked(GateSpec, item, f"{document.where(('gates', place))}: gates.{place}")
+        for place, item in enumerate(content)
+    )
 
 
 def _checked(model: type[GateSpec], content: object, where: str) -> GateSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ def inspect(
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.survey import survey
-    from robaudit.cli.output import chosen_format, write_json, write_lines
+    from robaudit.cli.output import chosen_format, config_words, write_json, write_lines
     from robaudit.cli.request import to_request
     from robaudit.report.inspection import inspection_lines
 
@@ -78,6 +79,8 @@ def inspect(
     }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
     found = in_child(survey, request, confinement=confinement_of(request), about=model)
+    if resolved.config_file is not None:
+        sys.stderr.write(f"{config_words(resolved.config_file)}\n")
     if format == "json":
         write_json(found.model_dump(mode="json"))
         return

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["chosen_format", "columns", "for_a_reader", "write_json", "write_lines"]
+__all__ = ["chosen_format", "columns", "config_words", "for_a_reader", "write_json", "write_lines"]
 
 
 def chosen_format(value: str) -> str:
@@ -24,6 +24,13 @@ def chosen_format(value: str) -> str:
     if value not in ("text", "json"):
         raise UsageError(f"--format is text or json, not {value!r}")
     return value
+
+
+def config_words(config: str) -> str:
+    """Which ``robaudit.yaml`` counts: it may have come with the model."""
+    from robaudit.report.words import plain
+
+    return f"settings from {plain(config)}"
 
 
 def columns() -> int | None:

@@ -228,7 +228,7 @@ def scan(
     import os
 
     from robaudit.audit.config import resolve_settings
-    from robaudit.cli.output import chosen_format
+    from robaudit.cli.output import chosen_format, config_words
     from robaudit.errors import UsageError
     from robaudit.report.render import check_output
 
@@ -296,6 +296,8 @@ def scan(
 
         folder = resolved.settings.run_dir
         preview(request, None if folder is None else Path(folder), fresh)
+        if resolved.config_file is not None and not quiet:
+            sys.stderr.write(f"{config_words(resolved.config_file)}\n")
         return
 
     from robaudit.cli.audit import audit_and_report
@@ -308,6 +310,7 @@ def scan(
         live=not no_progress,
         verbose=verbose > 0,
         fresh=fresh,
+        config=resolved.config_file,
     )
     raise typer.Exit(code)
 

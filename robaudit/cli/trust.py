@@ -31,8 +31,8 @@ def trusted(flag: Path | None) -> Trusted | None:
     Raises:
         UsageError: a file cannot be read, or is no public key.
     """
-    from robaudit.audit.config import find_config
-    from robaudit.audit.parse import read_yaml
+    from robaudit.audit.config_file import find_config
+    from robaudit.audit.parse import read_settings
     from robaudit.audit.signing import read_trusted
     from robaudit.errors import UsageError
 
@@ -41,12 +41,15 @@ def trusted(flag: Path | None) -> Trusted | None:
     if named := os.environ.get(VARIABLE):
         return read_trusted(Path(named))
     config = find_config(Path.cwd() / "result")
-    said = read_yaml(config).get("verify") if config is not None else None
-    if said is None or config is None:
+    if config is None:
+        return None
+    document = read_settings(config)
+    said = document.content.get("verify")
+    if said is None:
         return None
     if not isinstance(said, str):
-        raise UsageError(f"{config}: verify is the path of a public key")
-    return read_trusted(config.parent / Path(said).expanduser())
+        raise UsageError(f"{document.where(('verify',))}: verify is the path of a public key")
+    return read_trusted(config.parent / os.path.expanduser(said))
 
 
 def sign_file(path: Path, key: Path) -> str:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from robaudit.data.class_names import Lookup
 from robaudit.data.numbers import as_number, few, is_missing, whole
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["FILES", "LABELS", "LISTED", "counts_rows", "key", "label_place", "listed", "named", "to_name"]
+__all__ = [
+    "FILES",
+    "LABELS",
+    "LISTED",
+    "counts_rows",
+    "first_twice",
+    "key",
+    "label_place",
+    "listed",
+    "named",
+    "to_name",
+]
 
 LISTED = 12
 """Columns named in a message."""
@@ -48,6 +59,16 @@ def key(name: str) -> str:
     """A column's name without case, spaces and marks; empty for one that pandas made up."""
     short = re.sub(r"[\W_]+", "", name.casefold())
     return "" if re.fullmatch(r"unnamed\d+(level\d+)?", short) else short
+
+
+def first_twice(names: Iterable[str]) -> str | None:
+    """The first name that is there twice; empty names do not count."""
+    seen: set[str] = set()
+    for name in names:
+        if name and name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def listed(header: Sequence[str]) -> str:

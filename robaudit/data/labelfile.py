@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robaudit.data.columns import FILES, LABELS, key, label_place, listed, named, to_name
+from robaudit.data.columns import FILES, LABELS, first_twice, key, label_place, listed, named, to_name
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.folder import SPLITS, FileIndex
 from robaudit.data.label_arrays import one_hot
@@ -111,7 +111,7 @@ def _split(
         return (comment if comment is not None and len(comment) == len(first) else None), rows
     widths = {len(cells) for _, cells in rows[1:]}
     header = ("", *first) if widths == {len(first) + 1} else first
-    twice = next((name for name in header if name and header.count(name) > 1), None)
+    twice = first_twice(header)
     if twice is not None:
         raise UsageError(f"{sheet.path} has two columns named {twice!r}")
     return header, rows[1:]

@@ -18,6 +18,8 @@ MISSING = WORDS | frozenset(
     | {f"#{error}" for error in ("div/0!", "value!", "ref!", "num!", "name?", "null!")}
 )
 """As pandas, R and Excel write them, in lower case."""
+LONGEST = 300
+"""Characters of a whole number."""
 BOOLEANS = {"true": 1.0, "false": 0.0}
 PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d*(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -95,6 +97,8 @@ def as_number(text: str, style: Style = "point") -> float | None:
 def whole(text: str) -> int | None:
     """The whole number that a label is, such as 2, 2.0, 2,0 or 2.000e+00; None where it is none."""
     cell = text.strip().replace("\N{MINUS SIGN}", "-")
+    if len(cell) > LONGEST:
+        return None
     if re.fullmatch(r"[+-]?\d+(,0+)?", cell, re.ASCII):
         return int(cell.partition(",")[0])
     if not PLAIN.fullmatch(cell):

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from robaudit.data.columns import first_twice
 from robaudit.data.delimited import read_sheet
 from robaudit.data.numbers import as_number, few, style_of
+from robaudit.documents import read_yaml
 from robaudit.errors import UsageError
+from robaudit.files import MIB
 from robaudit.suggest import did_you_mean
 
 __all__ = ["Ranges", "observed_ranges", "read_ranges"]
 
+MOST = MIB
+"""Bytes of YAML; a table of so many features is better described in CSV."""
 COLUMNS = ("name", "low", "high", "immutable", "integer")
 YES = {"1": True, "true": True, "yes": True, "y": True, "x": True}
 NO = {"": False, "0": False, "false": False, "no": False, "n": False}
@@ -68,17 +72,18 @@ class Ranges:
         Raises:
             UsageError: a range has no column.
         """
+        known, mine, others = set(names), _places(self.names), _places(rest.names)
         for name in self.names:
-            if name not in names:
+            if name not in known:
                 raise UsageError(f"the ranges name {name!r}, which is no feature of {where}{did_you_mean(name, names)}")
-        told = [(self, self.names.index(n)) if n in self.names else (rest, rest.names.index(n)) for n in names]
+        told = [(self, mine[n]) if n in mine else (rest, others[n]) for n in names]
         return Ranges(
             tuple(names),
             low=tuple(ranges.low[place] for ranges, place in told),
             high=tuple(ranges.high[place] for ranges, place in told),
             immutable=tuple(ranges.immutable[place] for ranges, place in told),
             integer=tuple(ranges.integer[place] for ranges, place in told),
-            guessed=tuple(name for name in names if name not in self.names),
+            guessed=tuple(name for name in names if name not in mine),
         )
 
     def check(self, values: NDArray[Any], row: Callable[[int], str]) -> dict[int, str]:
@@ -112,6 +117,10 @@ class Ranges:
         return {i: f"has {value} for {name}, {why}" for i, (name, value, why) in found.items()}
 
 
+def _places(names: Sequence[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(names)}
+
+
 def observed_ranges(names: Sequence[str], values: NDArray[np.float64], where: str) -> Ranges:
     """From the lowest to the highest value of each column; NaN and infinity left out.
 
@@ -139,7 +148,7 @@ def read_ranges(path: Path) -> Ranges:
     if not rows:
         raise UsageError(f"{path} holds no range")
     names = [name for name, _ in rows]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_twice(names)
     if twice is not None:
         raise UsageError(f"{path} gives the range of {twice!r} twice")
     found = [_row(name, content, path) for name, content in rows]
@@ -169,10 +178,7 @@ def _from_csv(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _from_yaml(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"the ranges {path} cannot be read: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, MOST).content
     if not isinstance(content, dict):
         raise UsageError(f"{path} must map the name of each feature to [low, high]")
     rows: list[tuple[str, Mapping[str, Any]]] = []

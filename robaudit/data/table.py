@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.data.columns import counts_rows, label_place, listed, named, to_name
+from robaudit.data.columns import counts_rows, first_twice, label_place, listed, named, to_name
 from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
@@ -205,7 +205,7 @@ def _check_names(names: Sequence[str], places: Sequence[int], path: Path) -> Non
     empty = next((place for name, place in zip(names, places, strict=True) if not name), None)
     if empty is not None:
         raise UsageError(f"column {empty + 1} of {path} has no name")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_twice(names)
     if twice is not None:
         raise UsageError(f"{path} has two columns named {twice!r}")
 

@@ -203,7 +203,7 @@ def test_ranges_from_a_file(tmp_path):
         ("r.yaml", "[1, 2]", "must map the name"),
         ("r.yaml", "a: [1, 2, 3]", r"'a' in .* must be \[low, high\]"),
         ("r.yaml", "a: {low: 1, max: 2}", r"'a' in .* must be \[low, high\]"),
-        ("r.yaml", "a: [", "cannot be read"),
+        ("r.yaml", "a: [", "not valid YAML: line 1"),
     ],
 )
 def test_ranges_that_cannot_be_understood(tmp_path, name, text, words):

@@ -1,0 +1,94 @@
+"""Reads files that nobody vouches for: ordinary files alone, without waiting for a pipe, no more than was expected."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from robaudit.errors import UsageError
+
+__all__ = ["MIB", "READ_FLAGS", "available_memory", "open_regular", "read_regular", "regular", "text_of"]
+
+MIB = 2**20
+READ_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+"""Without blocking, so that a pipe in place of a file is seen and not waited for."""
+
+
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open an ordinary file, whatever links lead to it.
+
+    Raises:
+        UsageError: it is a pipe, a device or anything else that is no file.
+        OSError: it cannot be opened.
+    """
+    with regular(os.open(path, READ_FLAGS), path) as file:
+        yield file
+
+
+def regular(descriptor: int, name: object) -> IO[bytes]:
+    """An open descriptor as a file.
+
+    Raises:
+        UsageError: it is of no ordinary file; the descriptor is closed.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    what = "a folder" if stat.S_ISDIR(mode) else "a named pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+    raise UsageError(f"{name} is no ordinary file but {what}; refused")
+
+
+def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of an ordinary file.
+
+    Args:
+        path: of it.
+        most: bytes that it may have.
+
+    Raises:
+        UsageError: it is no ordinary file, or larger.
+        OSError: it cannot be read.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        size = f"{most / MIB:.0f} MB" if most >= MIB else f"{most / 1024:.0f} kB"
+        raise UsageError(f"{path} is larger than the {size} that such a file may have; refused")
+    return content
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """A path as text that any encoding of Unicode takes; bytes that are no UTF-8 are escaped as in a URI (``%E9``)."""
+    text = os.fspath(path)
+    if text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text):
+        return text
+    parts = (f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= part <= "\udfff" else part for part in parts)
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that are free for this process, those of its control group considered; None where unknown."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            found.append(max(int(Path(limit).read_text()) - int(Path(used).read_text()), 0))
+    return min(found, default=None)
