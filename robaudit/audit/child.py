@@ -14,6 +14,7 @@ import pickle
 import re
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +26,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robaudit.audit.said import Said
 from robaudit.errors import AuditError, RobauditError, UsageError
+from robaudit.streams import hold_standard
 
 __all__ = ["Answered", "Child", "Confinement", "Failed", "deferred", "in_child", "too_late", "unexpected"]
 
@@ -83,11 +86,12 @@ class Answered:
     value: Any
 
 
-def _enter(confinement: Confinement, task: bytes, connection: Connection) -> None:
+def _enter(confinement: Confinement, task: bytes, connection: Connection, printed: Connection) -> None:
     """Entry point of the process: confine it, then unpickle and run ``function(connection, *arguments)``."""
     # Ctrl-C goes to the whole group; the parent decides.
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
+    _print_into(printed)
     try:
         _confine(confinement)
     except Exception as error:
@@ -103,9 +107,20 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection) -> Non
     function(connection, *arguments)
 
 
+def _print_into(pipe: Connection) -> None:
+    """What is printed, by Python or by the code of a runtime, goes to the parent alone, who cleans it."""
+    to = os.open(os.devnull, os.O_WRONLY) if os.name == "nt" else pipe.fileno()
+    for standard in (1, 2):
+        os.dup2(to, standard)
+    pipe.close()
+    for name, standard in (("stdout", 1), ("stderr", 2)):
+        # by lines, as a process that is killed writes nothing more
+        stream = open(standard, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+
+
 def _confine(confinement: Confinement) -> None:
     faulthandler.enable(confinement.crash.open("wb"))
-    os.dup2(2, 1)  # stdout is the report's, and TorchScript may print
     for name in FOLDERS:
         os.environ[name] = confinement.scratch
     with contextlib.suppress(ImportError):  # Windows
@@ -152,10 +167,12 @@ class Child:
         self.too_large = False
         self._started = time.monotonic()
         context = multiprocessing.get_context("spawn")
+        hold_standard()  # the pipes that follow must not be among them
         self.connection, theirs = context.Pipe()
+        listening, printed = context.Pipe(duplex=False)
         task = pickle.dumps((function, arguments))
         self.process: SpawnProcess = context.Process(
-            target=_enter, args=(self.confinement, task, theirs), name="robaudit-worker"
+            target=_enter, args=(self.confinement, task, theirs, printed), name="robaudit-worker"
         )
         try:
             with deferred():
@@ -164,6 +181,8 @@ class Child:
             self.close()
             raise
         theirs.close()
+        printed.close()
+        self.said = Said(listening)
 
     def late(self) -> bool:
         """Whether its time for loading is over."""
@@ -236,13 +255,20 @@ def deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def in_child(function: Callable[..., T], *arguments: Any, confinement: Confinement, about: object) -> T:
+def in_child(
+    function: Callable[..., T],
+    *arguments: Any,
+    confinement: Confinement,
+    about: object,
+    told: Callable[[str], None] = lambda _: None,
+) -> T:
     """Call a function in a confined process of its own.
 
     Args:
         function: found by name; ``arguments`` and what it returns are picklable.
         confinement: for the process; its time is that of the whole call.
         about: the file that it is about, for errors.
+        told: of each line that the process prints, cleaned and cut.
 
     Raises:
         UsageError: the function raised it.
@@ -252,6 +278,8 @@ def in_child(function: Callable[..., T], *arguments: Any, confinement: Confineme
     try:
         while not child.connection.poll(0.05):
             child.watch()
+            for line in child.said.lines():
+                told(line)
             if child.late():
                 child.process.kill()
                 raise AuditError(too_late(about, confinement.seconds or 0))
@@ -263,6 +291,8 @@ def in_child(function: Callable[..., T], *arguments: Any, confinement: Confineme
         raise AuditError(f"{about} could not be loaded: {child.ended()}; nothing was audited") from error
     finally:
         child.close()
+        for line in child.said.rest():
+            told(line)
     if isinstance(message, Failed):
         raise (UsageError if message.usage else AuditError)(message.message)
     value: T = message.value

@@ -17,6 +17,7 @@ __all__ = [
     "CheckFinished",
     "Event",
     "Finished",
+    "ModelOutput",
     "Note",
     "Observer",
     "Phase",
@@ -118,12 +119,28 @@ class SampleError:
 
 
 @dataclass(frozen=True)
+class ModelOutput:
+    """A line that the process with the model in it printed, cleaned."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The last event of every audit, whatever its outcome."""
 
 
 Event: TypeAlias = (
-    Phase | Plan | AttackStarted | UnitsFinished | AttackFinished | CheckFinished | Note | SampleError | Finished
+    Phase
+    | Plan
+    | AttackStarted
+    | UnitsFinished
+    | AttackFinished
+    | CheckFinished
+    | Note
+    | SampleError
+    | ModelOutput
+    | Finished
 )
 
 

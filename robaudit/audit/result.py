@@ -45,6 +45,7 @@ from robaudit.audit.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
 from robaudit.audit.sections.verdict import Verdict, VerdictStatus
+from robaudit.printable import json_text
 from robaudit.stats import Rate
 
 __all__ = [
@@ -161,7 +162,7 @@ class Result(Record):
             if not content[name]:
                 del content[name]
         content["digest"] = content_digest(content)
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(content)
 
 
 def content_digest(content: dict[str, Any]) -> str:

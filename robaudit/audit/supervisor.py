@@ -12,7 +12,7 @@ from types import FrameType
 
 from robaudit.audit import worker
 from robaudit.audit.child import SIGNALS, Child, Failed, too_late
-from robaudit.audit.events import Finished, Note, Observer, Phase
+from robaudit.audit.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal import Journal
 from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
@@ -80,6 +80,8 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
                 ending = _follow(child, journal, observer, interrupts)
             finally:
                 child.close()
+                for line in child.said.rest():
+                    observer(ModelOutput(line))
             failed = ending.failed
             if failed is not None and failed.usage:
                 raise UsageError(failed.message)
@@ -151,6 +153,8 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
             ending.late = True
             process.kill()
         child.watch()
+        for line in child.said.lines():
+            observer(ModelOutput(line))
         try:
             if not connection.poll(0.1):
                 if not process.is_alive() and not connection.poll(0):

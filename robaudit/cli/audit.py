@@ -11,7 +11,7 @@ from robaudit.audit.events import Event, Note, Observer, Plan
 from robaudit.audit.run import run_audit
 from robaudit.audit.rundir import RESULT, command_of
 from robaudit.audit.signing import read_private
-from robaudit.cli.output import config_words, for_a_reader, write_json, write_lines
+from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
 from robaudit.cli.trust import sign_file
 from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
@@ -76,7 +76,7 @@ def audit_and_report(
     told.tell()
     if result.run.shown_again is not None and not quiet:
         when = day_words(result.run.finished)
-        sys.stderr.write(f"this audit was finished on {when} and is shown again; --fresh audits anew\n")
+        say(f"this audit was finished on {when} and is shown again; --fresh audits anew")
     try:
         with for_a_reader():
             if as_json:
@@ -88,13 +88,13 @@ def audit_and_report(
     finally:  # a stdout that takes nothing costs no report
         for path in settings.output:
             write_report(result, path, folder)
-            sys.stderr.write(f"wrote {path}\n")
+            say(f"wrote {path}")
         if key is not None:
             for written in (folder / RESULT, *(Path(path) for path in settings.output)):
                 if written.suffix.lower() == ".json" and written.is_file():
-                    sys.stderr.write(f"signed {written} by {sign_file(written, key)}\n")
+                    say(f"signed {written} by {sign_file(written, key)}")
     if not quiet:
-        sys.stderr.write(f"run directory: {folder}\n")
+        say(f"run directory: {folder}")
     return result.verdict.exit_code
 
 
@@ -113,8 +113,8 @@ class _Telling:
     def tell(self) -> None:
         """Say it now, unless it was said."""
         if self._config is not None:
-            sys.stderr.write(f"{config_words(self._config)}\n")
+            say(config_words(self._config))
 
 
 def _warn(message: str) -> None:
-    sys.stderr.write(f"robaudit: warning: {message}\n")
+    say(f"robaudit: warning: {message}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +46,7 @@ def diff(
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import OnInconclusive, conclude
     from robaudit.cli.gate import choice, gates_on_line, print_gates
-    from robaudit.cli.output import write_json, write_lines
+    from robaudit.cli.output import say, write_json, write_lines
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
     from robaudit.report.comparison import comparison_text
@@ -78,5 +77,5 @@ def diff(
         print_gates(decided)
     for path in output or []:
         write_report(decided, path, source.parent)
-        sys.stderr.write(f"wrote {path}\n")
+        say(f"wrote {path}")
     raise typer.Exit(decided.verdict.exit_code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +39,7 @@ def init(
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.resultfile import write_atomic
     from robaudit.audit.survey import survey
+    from robaudit.cli.output import model_says, say
     from robaudit.cli.request import to_request
     from robaudit.errors import UsageError
     from robaudit.report.starter import starter
@@ -71,7 +71,7 @@ def init(
     }
     resolved = resolve_settings(flags, os.environ, model)
     request = to_request(model, resolved, trust_model=trust_model, command="", process={"custom_ops": custom_ops})
-    found = in_child(survey, request, confinement=confinement_of(request), about=model)
+    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says)
 
     def beside(file: Path | str | None) -> str | None:
         return None if file is None else os.path.relpath(file, path.parent)
@@ -87,6 +87,6 @@ def init(
         "profile": beside(own) if own.is_file() else str(own),
     }
     write_atomic(path, starter(found, stated, model.name))
-    sys.stderr.write(f"wrote {path}\n")
+    say(f"wrote {path}")
     for sentence in found.meaning.assumed:
-        sys.stderr.write(f"robaudit: warning: {sentence}\n")
+        say(f"robaudit: warning: {sentence}")

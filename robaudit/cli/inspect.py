@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +47,7 @@ def inspect(
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.survey import survey
-    from robaudit.cli.output import chosen_format, config_words, write_json, write_lines
+    from robaudit.cli.output import chosen_format, config_words, model_says, say, write_json, write_lines
     from robaudit.cli.request import to_request
     from robaudit.report.inspection import inspection_lines
 
@@ -78,9 +77,9 @@ def inspect(
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    found = in_child(survey, request, confinement=confinement_of(request), about=model)
+    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says)
     if resolved.config_file is not None:
-        sys.stderr.write(f"{config_words(resolved.config_file)}\n")
+        say(config_words(resolved.config_file))
     if format == "json":
         write_json(found.model_dump(mode="json"))
         return

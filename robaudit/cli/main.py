@@ -14,6 +14,7 @@ from robaudit import __version__
 from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
 from robaudit.errors import RobauditError
 from robaudit.report.nearest import adapt
+from robaudit.streams import hold_standard
 
 __all__ = ["app", "main"]
 
@@ -71,6 +72,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Else the processes that are started would import whatever lies beside a model in the working directory.
     os.environ["PYTHONSAFEPATH"] = "1"
+    hold_standard()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: what is written there is for nobody
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives

@@ -10,7 +10,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["chosen_format", "columns", "config_words", "for_a_reader", "write_json", "write_lines"]
+__all__ = [
+    "chosen_format",
+    "columns",
+    "config_words",
+    "for_a_reader",
+    "model_says",
+    "say",
+    "write_json",
+    "write_lines",
+]
 
 
 def chosen_format(value: str) -> str:
@@ -49,12 +58,27 @@ def for_a_reader() -> Iterator[None]:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Lines, each character that stdout does not take as the nearest that it does."""
+    """Lines, each character that stdout does not take as the nearest that it does; none that may not be shown."""
+    from robaudit.printable import printable
     from robaudit.report.nearest import fitted
 
-    sys.stdout.write(fitted("".join(f"{line.rstrip()}\n" for line in lines), getattr(sys.stdout, "encoding", None)))
+    text = "".join(f"{printable(line.rstrip())}\n" for line in lines)
+    sys.stdout.write(fitted(text, getattr(sys.stdout, "encoding", None)))
+
+
+def say(text: str) -> None:
+    """A line on stderr, whatever names it quotes."""
+    from robaudit.printable import plain
+
+    with contextlib.suppress(OSError):  # nobody listens
+        sys.stderr.write(f"{plain(text, 2000)}\n")
+
+
+def model_says(line: str) -> None:
+    """A line that the process with the model in it printed."""
+    say(f"model: {line}")
 
 
 def write_json(content: Any) -> None:
     """A JSON value, indented; text beyond ASCII is escaped, so that it fits any encoding."""
-    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False).replace("\x7f", "\\u007f") + "\n")

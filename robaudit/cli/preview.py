@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,11 +28,11 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool) -> None:
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.rundir import claimable
     from robaudit.audit.validate import folder_of, validate
+    from robaudit.cli.output import model_says, write_lines
 
     validate(request)
     claimable(*folder_of(request, folder), fresh=fresh)
-    for line in in_child(outline, request, confinement=confinement_of(request), about=request.model):
-        typer.echo(line)
+    write_lines(in_child(outline, request, confinement=confinement_of(request), about=request.model, told=model_says))
 
 
 def outline(request: AuditRequest) -> list[str]:

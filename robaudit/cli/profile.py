@@ -38,9 +38,13 @@ def _show(name: Name) -> None:
     import yaml
 
     from robaudit.audit.profile import load_profile
+    from robaudit.printable import is_printable
 
     content = load_profile(name).model_dump(mode="json")
-    typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if not all(map(is_printable, text.splitlines())):
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=False)  # escaped, so that it reads back the same
+    typer.echo(text, nl=False)
 
 
 @app.command("validate")

@@ -36,7 +36,7 @@ def replay(
     from robaudit.audit.limits import memory_allowed
     from robaudit.audit.replay import replay as replay_run
     from robaudit.audit.replay_request import ReplayRequest
-    from robaudit.cli.output import chosen_format, columns, for_a_reader, write_json, write_lines
+    from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, write_json, write_lines
     from robaudit.errors import UsageError
     from robaudit.report.replay import replay_lines
 
@@ -57,7 +57,7 @@ def replay(
         trusted=trusted(verify),
     )
     confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
-    found = in_child(replay_run, request, confinement=confinement, about=model or run)
+    found = in_child(replay_run, request, confinement=confinement, about=model or run, told=model_says)
     with for_a_reader():
         if format == "json":
             write_json(found.model_dump(mode="json"))

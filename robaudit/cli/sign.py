@@ -17,12 +17,13 @@ def sign(
     """Sign a result with an Ed25519 key: RESULT.sig beside it, over its exact bytes."""
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.signing import SUFFIX
+    from robaudit.cli.output import write_lines
     from robaudit.cli.report import result_path
     from robaudit.cli.trust import sign_file
 
     path = result_path(result)
     load_result(path)  # nothing is signed that contradicts itself
-    typer.echo(f"{path}{SUFFIX}: signed by {sign_file(path, key)}")
+    write_lines([f"{path}{SUFFIX}: signed by {sign_file(path, key)}"])
 
 
 def verify(
@@ -35,6 +36,7 @@ def verify(
     """Check a result's signature, and that all it says fits its samples; exit code 2 if not."""
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.signing import check_signature
+    from robaudit.cli.output import write_lines
     from robaudit.cli.report import result_path
     from robaudit.cli.trust import trusted
     from robaudit.errors import UsageError
@@ -45,4 +47,4 @@ def verify(
     path = result_path(result)
     found = load_result(path, keys)
     name = check_signature(path.read_bytes(), path, keys)
-    typer.echo(f"{path}: signed by {name}; its figures fit its {len(found.samples)} samples")
+    write_lines([f"{path}: signed by {name}; its figures fit its {len(found.samples)} samples"])

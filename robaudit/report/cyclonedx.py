@@ -5,7 +5,6 @@ Figures that may not be quoted (a check failed, the audit is incomplete) are lef
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
+from robaudit.printable import json_text
 from robaudit.report.curve import listed_points
 from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
@@ -33,7 +33,7 @@ LISTED_CLASSES = 100
 
 def render(result: Result) -> str:
     """The bill as JSON text."""
-    return json.dumps(bill(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(bill(result))
 
 
 def bill(result: Result) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from robaudit.audit.result import Attack, Result
+from robaudit.printable import printable
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
@@ -30,7 +31,6 @@ from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import CHECK_RULES
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
-    as_typed,
     ball,
     count,
     duration,
@@ -107,7 +107,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def _code(text: str) -> list[str]:
     """A block of code, in which nothing is markup; its fence is longer than any that the text holds."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return [fence, as_typed(without_folders(text)), fence, ""]
+    return [fence, printable(without_folders(text)), fence, ""]
 
 
 def _bullets(items: Iterable[str]) -> list[str]:

@@ -29,6 +29,7 @@ from robaudit.audit.events import (
     CheckFinished,
     Event,
     Finished,
+    ModelOutput,
     Note,
     Phase,
     Plan,
@@ -75,6 +76,8 @@ class NoProgress:
     def _show(self, event: Event) -> None:
         if self._errors and isinstance(event, Note) and event.level == "error":
             self._line(f"error: {event.message}")
+        if isinstance(event, ModelOutput):
+            self._line(describe(event, []))
 
     def _line(self, text: str) -> None:
         line = text[: len(text) - len(text.lstrip(" "))] + plain(text)
@@ -194,6 +197,8 @@ def describe(event: Event, planned: list[str], verbose: bool = False) -> str:
             return f"check {event.id} {event.status}: {event.message}"
         case Note():
             return event.message if event.level == "info" else f"{event.level}: {event.message}"
+        case ModelOutput():
+            return f"model: {event.text}"
         case SampleError():
             return f"sample {event.sample_id}: {event.message}"
         case _:

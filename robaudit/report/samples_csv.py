@@ -7,6 +7,7 @@ import io
 from typing import TypeAlias
 
 from robaudit.audit.result import Result, Sample
+from robaudit.printable import printable
 from robaudit.report.paths import relative_path, without_folders
 
 __all__ = ["COLUMNS", "SUFFIXES", "render"]
@@ -98,7 +99,6 @@ def _cell(value: Cell) -> str:
         return ""
     if isinstance(value, int | float):
         return repr(value)
-    text = " ".join(without_folders(value).split())
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = printable(" ".join(without_folders(value).split()))
     # A quote in front is what spreadsheets take as "this is text"; white space in front hides no formula from them.
     return f"'{text}" if text.startswith(RUNS) else text

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from robaudit.audit.result import Result
 from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import threat_phrase
+from robaudit.printable import json_text
 from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
@@ -36,7 +37,7 @@ SPACE = uuid.UUID("6a0f7a8e-3a1b-5f0c-9d57-2f3a1f6a4b10")
 
 def render(result: Result) -> str:
     """The log with one run."""
-    return json.dumps(sarif_log(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(sarif_log(result))
 
 
 def sarif_log(result: Result, passes: bool = False) -> dict[str, Any]:

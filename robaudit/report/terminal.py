@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from robaudit.audit.result import Check, Gate, Result
+from robaudit.printable import printable
 from robaudit.report.attack_table import attack_table
 from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
@@ -34,7 +35,6 @@ from robaudit.report.facts import (
 from robaudit.report.nearest import fitted
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
-    as_typed,
     input_words,
     plain,
     rate_words,
@@ -226,4 +226,4 @@ def _foot(console: Console, result: Result, command: str | None) -> None:
     console.print(Text("Reproduce", style="bold"))
     if command is None:
         console.print(indented(styled(where_words(result), "dim")))
-    console.print(Text(f"  {as_typed(command or run.command)}"), soft_wrap=True)
+    console.print(Text(f"  {printable(command or run.command)}"), soft_wrap=True)

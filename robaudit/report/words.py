@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from robaudit.audit.result import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
 from robaudit.audit.verdict import ball, threat_phrase
 from robaudit.audit.verdict import percent as rate_words
+from robaudit.printable import plain
 
 __all__ = [
-    "as_typed",
     "ball",
     "count",
     "duration",
@@ -25,26 +24,12 @@ __all__ = [
     "threat_words",
 ]
 
-UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
 ACCESS_WORDS: dict[Access, str] = {
     "white-box": "the file itself, with gradients (white box)",
     "transfer": "other models only (transfer)",
     "scores": "the scores for any input (black box)",
     "labels": "the predicted label for any input (black box)",
 }
-
-
-def plain(text: object, limit: int = 500) -> str:
-    """Text on one line without control, direction or invisible characters, cut at ``limit``."""
-    spaced = " ".join(str(text).split())
-    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in spaced)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
-
-
-def as_typed(command: str) -> str:
-    """A command as it can be pasted: blanks as they are, and no control, direction or invisible character."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSAFE else c for c in command)
 
 
 def number(value: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from robaudit.audit.result import Result
+from robaudit.printable import printable
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
 from robaudit.report.facts import (
@@ -29,7 +30,7 @@ from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
 from robaudit.report.html.classes import class_rows
 from robaudit.report.html.gallery import gallery
 from robaudit.report.paths import relative_path, without_folders
-from robaudit.report.words import as_typed, plain, short_rate, threat_words
+from robaudit.report.words import plain, short_rate, threat_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -88,7 +89,7 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "css": Markup((TEMPLATES / "style.css").read_text("utf-8")),
         "result": result,
         "where": where_words(result),
-        "command": escape(as_typed(result.run.command)),
+        "command": escape(printable(result.run.command)),
         "status": verdict_words(result),
         "notices": sections.notices(result),
         "cards": sections.cards(result),
