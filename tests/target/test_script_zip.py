@@ -1,0 +1,161 @@
+"""Archives that two parsers read differently: what is looked at would not be what PyTorch loads."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import ROBAUDIT
+from model_files import Net, script
+
+from robaudit.errors import UsageError
+from robaudit.target.load import load_target
+from robaudit.target.script_zip import plain_archive
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+NET = "__torch__.model_files.Net"
+HOSTILE = f"""  def __setstate__(self: {NET},
+    state: Dict[str, Any]) -> NoneType:
+    ops.aten.save([1, 2], "OUT")
+    return None
+  def __getstate__(self: {NET}) -> Dict[str, Any]:
+    return annotate(Dict[str, Any], {{}})
+"""
+"""Runs when the archive is loaded."""
+
+
+def rezipped(source: Path, change: Callable[[str, bytes], bytes] = lambda _, content: content, **how: int) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(made, "w", **how) as new:
+        for info in old.infolist():
+            new.writestr(info.filename, change(info.filename, old.read(info)))
+    return made.getvalue()
+
+
+def end(content: bytes) -> tuple[int, int, int]:
+    """(entries, size, start) of the table of contents, as the end record states them."""
+    return struct.unpack("<HLL", content[-12:-2])
+
+
+def moved(table: bytes, by: int) -> bytes:
+    """A table of contents whose entries lie elsewhere."""
+    made, place = bytearray(table), 0
+    while place < len(made):
+        name, extra, comment = struct.unpack_from("<3H", made, place + 28)
+        header = struct.unpack_from("<L", made, place + 42)[0]
+        struct.pack_into("<L", made, place + 42, header + by)
+        place += 46 + name + extra + comment
+    return bytes(made)
+
+
+def two_tables(source: Path, out: Path) -> bytes:
+    """PyTorch reads the table that the end record points at; Python the one just before the end record."""
+    shown = rezipped(source)
+    hostile = HOSTILE.replace("OUT", str(out)).encode()
+    loaded = rezipped(source, lambda name, text: text + hostile if name.endswith("model_files.py") else text)
+    count, size, start = end(loaded)
+    _, _, shown_start = end(shown)
+    entries, table = loaded[:start], loaded[start : start + size]
+    # Python takes the offset between the stated and the found table for bytes put before the archive
+    before = size + shown_start
+    other = moved(shown[shown_start : shown_start + size], start + size - before)
+    made = entries + table + shown[:shown_start] + other
+    return made + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, size, start, 0)
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["scan", "--no-progress"]])
+def test_an_archive_with_two_tables_of_contents_writes_nothing(tmp_path, no_settings, command):
+    out = tmp_path / "written"
+    (tmp_path / "bad.pt").write_bytes(two_tables(script(tmp_path / "m.pt", Net()), out))
+    with zipfile.ZipFile(tmp_path / "bad.pt") as archive:
+        assert not any(b"save" in archive.read(name) for name in archive.namelist())
+    with pytest.raises(RuntimeError, match="left uninitialized after '__setstate__'"):
+        torch.jit.load(tmp_path / "bad.pt")
+    assert out.exists(), "PyTorch runs the other code"
+    out.unlink()
+    call = [ROBAUDIT, *command, "bad.pt", "--resize", "8"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no archive that torch.jit.save wrote" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def code_entry(content: bytes) -> tuple[int, int, int]:
+    """(header, header in the table, size of the data) of the first entry of code."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(".py"))
+    _, size, start = end(content)
+    place = content.index(info.filename.encode(), start, start + size) - 46
+    return info.header_offset, place, info.file_size
+
+
+def change_at(content: bytes, place: int, new: bytes) -> bytes:
+    return content[:place] + new + content[place + len(new) :]
+
+
+def duplicated(content: bytes) -> bytes:
+    made = io.BytesIO(content)
+    with zipfile.ZipFile(made, "a") as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".py"))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr(name, "x = 1\n")
+    return made.getvalue()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "before the first entry": lambda z: b"PK\x03\x04" + z,
+    "after the end record": lambda z: z + b"\0" * 22,
+    "comment": lambda z: z[:-2] + b"\x04\0PK\5\6",
+    "between entries": lambda z: (
+        z[: end(z)[2]] + b"gap!" + z[end(z)[2] : -22] + z[-22:-6] + struct.pack("<LH", end(z)[2] + 4, 0)
+    ),
+    "two entries of one name": duplicated,
+    "another name": lambda z: change_at(z, code_entry(z)[0] + 30, b"M"),
+    "another size": lambda z: change_at(z, code_entry(z)[1] + 24, struct.pack("<L", code_entry(z)[2] - 1)),
+    "another packing": lambda z: change_at(z, code_entry(z)[0] + 8, b"\x08"),
+    "encrypted": lambda z: change_at(change_at(z, code_entry(z)[1] + 8, b"\1"), code_entry(z)[0] + 6, b"\1"),
+    "several disks": lambda z: change_at(z, len(z) - 18, b"\1"),
+    "fewer entries": lambda z: change_at(z, len(z) - 14, struct.pack("<2H", end(z)[0] - 1, end(z)[0] - 1)),
+    "a checksum": lambda z: change_at(z, code_entry(z)[1] + 16, b"\0\0\0\0"),
+    "as a flatbuffer": lambda z: change_at(z, 4, b"PTMF"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_archives_that_can_be_read_in_two_ways(tmp_path, damage):
+    content = rezipped(script(tmp_path / "m.pt", Net()))
+    (tmp_path / "bad.pt").write_bytes(DAMAGE[damage](content))
+    with pytest.raises(UsageError, match=r"no archive that torch.jit.save wrote|damaged zip archive") as caught:
+        plain_archive(tmp_path / "bad.pt")
+    assert "export the model again" in str(caught.value)
+
+
+def test_a_bomb_is_refused_by_its_stated_size(tmp_path):
+    bomb = b"x = 0" + b" " * (65 * 2**20) + b"\n"
+    content = rezipped(
+        script(tmp_path / "m.pt", Net()),
+        lambda name, text: bomb if name.endswith("model_files.py") else text,
+        compression=zipfile.ZIP_DEFLATED,
+    )
+    assert len(content) < 200_000
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(UsageError, match="more than any exporter writes"):
+        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": zipfile.ZIP_DEFLATED}], ids=["stored", "deflated"])
+def test_archives_packed_again_are_loaded(tmp_path, how):
+    source = script(tmp_path / "m.pt", Net())
+    (tmp_path / "again.pt").write_bytes(rezipped(source, **how))
+    made = plain_archive(tmp_path / "again.pt")
+    original = plain_archive(source)
+    assert list(made.entries) == list(original.entries)
+    assert made.read("data.pkl") == original.read("data.pkl")
+    assert load_target(tmp_path / "again.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
