@@ -40,10 +40,15 @@ class _TargetView:
     """The target as checks see it."""
 
     loaded: Loaded
+    fresh_state: bool = False
 
     @property
     def head_kind(self) -> str:
         return str(self.loaded.target.head.kind)
+
+    @property
+    def opposite(self) -> str:
+        return self.loaded.target.head.opposite
 
     @property
     def head_peeled(self) -> bool:
@@ -91,7 +96,7 @@ class SessionBench:
         cascades: Sequence[Cascade],
     ) -> None:
         cascade = cascades[0]
-        self.target = _TargetView(loaded)
+        self.target = _TargetView(loaded, request.interface.fresh_state)
         self.threat = cascade.threat
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
@@ -127,9 +132,30 @@ class SessionBench:
 
     def clean_shifts(self) -> tuple[int, int]:
         """Samples whose answer is the class after their label, and the one before."""
-        records = self._cascade.journal.keyed("clean", "index").values()
-        away = [r["prediction"] - r["label"] for r in records if r["prediction"] is not None and r["label"] is not None]
+        away = [answer - label for answer, label in zip(*self.clean_answers(), strict=True)]
         return away.count(1), away.count(-1)
+
+    def clean_answers(self) -> tuple[list[int], list[int]]:
+        """(answers, labels) of all samples that have both."""
+        records = self._answered()
+        return [r["prediction"] for r in records], [r["label"] for r in records]
+
+    def clean_smallest(self) -> int:
+        """Samples whose label is the class with the smallest score."""
+        return sum(r.get("smallest") == r["label"] for r in self._answered())
+
+    def clean_numbers(self) -> tuple[list[float], list[int]]:
+        """(what the file says in its own numbers, labels), where it gives one number for two classes; else empty."""
+        head = self._loaded.target.head
+        if not head.single or head.labelled:
+            return [], []
+        records = self._answered()
+        scores = [np.asarray(self._cascade.journal.point(record), np.float64) for record in records]
+        return [head.number(row) for row in scores], [r["label"] for r in records]
+
+    def _answered(self) -> list[Record]:
+        records = self._cascade.journal.keyed("clean", "index").values()
+        return [r for r in records if r["prediction"] is not None and r["label"] is not None]
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.

@@ -63,6 +63,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "batching": target.gradient.batching,
         },
         "training": list(target.file.training),
+        "fresh_state": request.interface.fresh_state,
         "batch_invariant": target.batch_invariant,
         "assumed": assumptions(target),
     }
@@ -107,6 +108,10 @@ def reading_record(target: Target) -> Record:
         "columns": list(choice.columns),
         "turned": target.head.turned,
         "pairs": target.head.pairs,
+        "threshold": target.head.threshold,
+        "signed": target.head.signed,
+        "aside": None if choice.aside is None else choice.aside.name,
+        "disputed": target.disputed,
     }
 
 

@@ -49,6 +49,7 @@ def run_id_of(request: AuditRequest) -> str:
             "stand-in": None if request.stand_in is None else _model_digest(request, request.stand_in),
             "input": request.input_values,
             "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
+            "reading": [str(request.interface.rule), request.interface.fresh_state],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
             "custom operators": [sha256_file(path) for path in request.custom_ops],
             "seed": request.seed,

@@ -51,6 +51,13 @@ def limitations(draft: Result) -> tuple[str, ...]:
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
     if draft.target.training:
         found.append(training_words(draft.target.training))
+    if draft.target.fresh_state:
+        found.append(
+            "what the model keeps between calls was undone before each (--fresh-state): the figures are those of its "
+            "first answer after loading, and a deployment that goes on calling it is another model"
+        )
+    if draft.target.reading.disputed is not None:
+        found.append(draft.target.reading.disputed)
     found += draft.target.assumed
     if (sequential := draft.sequential) is not None:
         found.append(

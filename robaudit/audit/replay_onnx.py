@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from robaudit.audit.replay_request import Answer, ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result import Reading, Result
 from robaudit.errors import UsageError
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.decisions import class_values, label_tail, label_values
@@ -38,13 +39,14 @@ def onnx_judge(
     if request.device != "cpu":
         _use_gpu()
     threads = os.environ.get("OMP_NUM_THREADS", "")
+    begin = partial(
+        start,
+        threads=int(threads) if threads.isdecimal() else 0,
+        cuda=None if request.device == "cpu" else 0,
+        custom_ops=request.custom_ops,
+    )
     try:
-        session = start(
-            source,
-            threads=int(threads) if threads.isdecimal() else 0,
-            cuda=None if request.device == "cpu" else 0,
-            custom_ops=request.custom_ops,
-        )
+        session = begin(source)
     except Exception as error:  # the runtime raises its own types
         raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error
     provider = session.get_providers()[0]
@@ -73,9 +75,10 @@ def onnx_judge(
     def answer(point: NDArray[Any]) -> int | None:
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
         asked = [*outputs, *([reading.label] if reading.label else [])]
-        results = dict(zip(asked, ask(session, asked, attacked.name, row, others), strict=True))
+        asked_of = begin(read_onnx(path)) if result.target.fresh_state else session
+        results = dict(zip(asked, ask(asked_of, asked, attacked.name, row, others), strict=True))
         raw = read_rows(results, outputs, width, role, values, reading.label)
-        return predicted(raw[:1], result.target.head, result.target.num_classes, labelled=reading.label is not None)
+        return predicted(raw[:1], result.target.head, result.target.num_classes, reading)
 
     return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
 
@@ -96,29 +99,37 @@ def _values(wiring: Wiring, output: str, role: str, label: str | None) -> tuple[
     return values if said is None or set(values or ()) == set(said) else said
 
 
-def predicted(raw: NDArray[Any], kind: str, classes: int, *, labelled: bool = False) -> int | None:
+def predicted(raw: NDArray[Any], kind: str, classes: int, reading: Reading | None = None) -> int | None:
     """The class that one raw output [1, ...] says, by what the numbers mean; as ``Head.scores`` and its largest.
 
     Args:
         raw: of the file.
         kind: of the head.
         classes: K.
-        labelled: the last number is the class that a label output beside the scores says, which decides.
+        reading: how the audit read it; with a label output beside the scores the last number is the class that it
+            says, which decides.
     """
+    reading = reading or Reading()
     flat = raw.reshape(-1)
     if kind == "labels":
         label = int(flat[0])
+        if reading.signed:
+            label = {-1: 0, 1: 1}.get(label, -1)
         return label if 0 <= label < classes else None
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
-    if labelled:
+    if reading.label is not None:
         flat, label = flat[:-1], int(flat[-1])
         open_ = flat.size > 1 and int(predictions(flat[None])[0]) == OPEN
         return label if 0 <= label < classes and not open_ and not np.isnan(flat).any() else None
+    if flat.size == 1 and reading.threshold is not None:
+        flat = flat - flat.dtype.type(reading.threshold)
     if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
-        return 1
+        return int(not reading.turned)
     if flat.size == 1:
         flat = np.append(_other(flat, kind), flat)
+    if reading.turned:
+        flat = flat[::-1] if flat.size == 2 else -flat
     found = int(predictions(flat[None])[0])
     return None if found == OPEN else found
 

@@ -15,6 +15,7 @@ from robaudit.target.answers import OPEN, predictions
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.meaning import InputMeaning
+from robaudit.target.rule import Rule
 from robaudit.target.spec import InputSpec, SpecOverrides
 
 __all__ = ["torch_judge"]
@@ -35,15 +36,18 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
         "channels": spec.channels,
         "domain": spec.domain,
     }
+    rule = None
     output = next((output.name for output in result.target.outputs if output.scores), None)
     reading = result.target.reading
     if reading.label is not None or reading.columns:
         output = None  # found again as the audit found them
+        if reading.aside is not None:
+            rule = Rule("smallest" if reading.turned else "largest")
     fixed = {**result.target.fixed_inputs, **request.inputs}
     target = load_target(
         path,
         overrides=SpecOverrides({name: value for name, value in said.items() if value is not None}, {}),
-        interface=Interface(output, spec.name, fixed, result.target.num_classes),
+        interface=Interface(output, spec.name, fixed, result.target.num_classes, rule, result.target.fresh_state),
         device=request.device,
         sample_shape=meaning.shape,
         trust_model=request.trust_model,
@@ -55,6 +59,8 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
         kind=kind,
         turned=reading.turned,
         pairs=reading.pairs,
+        threshold=reading.threshold,
+        signed=reading.signed,
         classes=result.target.num_classes,
         labelled=reading.label is not None,
     )

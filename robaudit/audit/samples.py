@@ -224,6 +224,7 @@ def answer_samples(
             label = prediction if label is None else label
             digest = content_digest(found[index])
             record |= {"label": label, "prediction": prediction, "digest": digest, "error": None}
+            record["smallest"] = int(answer.argmin())
             if goals is not None:
                 choice = goals(index, label, answer, digest)
                 record |= {"goals": list(choice.classes), "left_out": choice.left_out}

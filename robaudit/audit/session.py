@@ -40,6 +40,7 @@ from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision
+from robaudit.errors import UsageError
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
@@ -210,6 +211,10 @@ class Session:
         if points is None:
             return None
         loaded.target.measure(points)
+        if loaded.target.undecided is not None:
+            raise UsageError(loaded.target.undecided)
+        if loaded.target.disputed is not None:
+            self.observer(Note(loaded.target.disputed, "warning"))
         if (stand_in := loaded.target.stand_in) is not None:
             stand_in.measure(points.to(stand_in.dtype))
         if loaded.target.gradient.available:

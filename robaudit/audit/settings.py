@@ -12,6 +12,7 @@ from robaudit.audit.budget import parse_duration
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.result import Norm
 from robaudit.errors import UsageError
+from robaudit.target.rule import parse_rule
 
 __all__ = ["DEFAULT_PROFILE", "InputSettings", "Settings", "hyphens"]
 
@@ -53,6 +54,13 @@ def _duration(value: str) -> str:
     except UsageError as error:
         raise ValueError(str(error)) from error
     return value
+
+
+def _decision(value: str) -> str:
+    try:
+        return str(parse_rule(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
 
 
 def _batch_size(value: object) -> int | str:
@@ -179,6 +187,10 @@ class Settings(_Keys):
     """Name of the attacked input, where the model has several."""
     output_name: str | None = None
     """Name of the output that holds the class scores; null finds it."""
+    decision: Annotated[str, AfterValidator(_decision)] | None = None
+    """Which score decides: largest or smallest; of one number above:T or below:T, where the second class begins."""
+    fresh_state: bool = False
+    """Undo before each call what earlier calls have left behind in the model (TorchScript, torch.export)."""
     classes: PathText | tuple[str, ...] | None = None
     """Class names in the order of the model's outputs, or the path of a file with one a line."""
     surrogates: Paths = ()

@@ -62,6 +62,7 @@ def survey(request: AuditRequest) -> Inspection:
     tried("measurement", lambda: target.measure(points))
     if target.file.training:
         target.notes.insert(0, training_words(target.file.training))
+    target.notes += [note for note in (target.undecided, target.disputed) if note is not None]
     few = points[:SAMPLES]
     tried("gradient", target.calibrate)
     best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1

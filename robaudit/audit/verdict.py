@@ -40,7 +40,7 @@ CHECK_STEPS = {
     "clean": "check labels, order of classes and preprocessing: `robaudit inspect` shows them",
     "parity": "the gradient is not that of the shipped file: trust black-box attacks alone",
     "determinism": "the same input gets other answers: export the file in evaluation mode, without dropout, noise or a "
-    "state that it keeps between calls",
+    "state that it keeps between calls (which --fresh-state undoes)",
     "batch-state": "answers depend on the batch; export the file in evaluation mode",
     "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
     "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
@@ -176,6 +176,8 @@ def _verdict(
     reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
     if draft.target.training:
         reasons.append(training_words(draft.target.training))
+    if draft.target.reading.disputed is not None:
+        reasons.append(draft.target.reading.disputed)
     if not invalid:
         reasons += [f"assumed: {assumption}" for assumption in draft.target.assumed]
     reasons += [

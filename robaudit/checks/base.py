@@ -69,6 +69,11 @@ class MeasuredTarget(Protocol):
         ...
 
     @property
+    def opposite(self) -> str:
+        """The decision that is the other way round, as --decision takes it: smallest, or below:0.5, say."""
+        ...
+
+    @property
     def head_peeled(self) -> bool:
         """Whether gradients are taken before the file's softmax or sigmoid."""
         ...
@@ -94,6 +99,11 @@ class MeasuredTarget(Protocol):
 
     def keeps_state(self) -> bool | None:
         """Whether they differ since the file keeps a state between calls, not by chance; None where unknown."""
+        ...
+
+    @property
+    def fresh_state(self) -> bool:
+        """Whether what calls leave behind in the file is undone before each."""
         ...
 
     def batch_deviation(self) -> float | None:
@@ -133,6 +143,18 @@ class Bench(Protocol):
 
     def clean_shifts(self) -> tuple[int, int]:
         """Samples whose answer is the class after their label, and the one before."""
+        ...
+
+    def clean_smallest(self) -> int:
+        """Samples whose label is the class with the smallest score."""
+        ...
+
+    def clean_answers(self) -> tuple[list[int], list[int]]:
+        """(answers, labels) of all samples that have both."""
+        ...
+
+    def clean_numbers(self) -> tuple[list[float], list[int]]:
+        """(what the file says in its own numbers, labels), where it gives one number for two classes; else empty."""
         ...
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:

@@ -1,26 +1,36 @@
-"""Clean accuracy: is the model fed what it expects?"""
+"""Clean accuracy: is the model fed what it expects, and read as it is meant?"""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
+
 from robaudit.checks.base import Bench, Check, Finding, Measured
-from robaudit.stats import interval, upper_bound
+from robaudit.stats import interval, lower_bound, upper_bound
 
 __all__ = ["Clean"]
+
+SURE = 0.999
+"""Confidence that another reading of the scores is better than guessing, before it is named."""
+FEW = 3
+"""Samples of a class, from which one that is never answered is worth a word."""
 
 
 class Clean(Check):
     """Fails where clean accuracy lies outside the interval of what is declared, or is no better than guessing.
 
-    A wrong class order, input range or channel order shows here first, and so do answers that are off by one class. In
-    stability mode there is no accuracy.
+    A wrong class order, input range or channel order shows here first, and so do answers that are off by one class,
+    and scores of which the smallest, or another threshold, decides: then it names the --decision to declare.
+    Warns where every sample gets the same answer. In stability mode there is no accuracy.
     """
 
     id = "clean"
 
     def measure(self, bench: Bench) -> Measured:
-        """Count the samples answered correctly."""
+        """Count the samples answered correctly, and those that would be, were the scores read otherwise."""
         correct, drawn = bench.clean_counts()
-        return {
+        found = {
             "correct": correct,
             "shifts": list(bench.clean_shifts()),
             "drawn": drawn,
@@ -28,6 +38,14 @@ class Clean(Check):
             "declared": bench.declared_accuracy,
             "stability": bench.stability,
         }
+        if bench.stability:
+            return found
+        answers, labels = bench.clean_answers()
+        found["same"] = answers[0] if len(set(answers)) == 1 else None
+        found["largest_label"] = max((labels.count(label) for label in set(labels)), default=0)
+        found["turned"] = [bench.target.opposite, bench.clean_smallest()]
+        found["split"] = list(_best_split(*bench.clean_numbers()))
+        return found
 
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the declared accuracy, else with guessing."""
@@ -39,13 +57,14 @@ class Clean(Check):
         above, below = measured.get("shifts", (0, 0))
         if measured["classes"] > 2 and 2 * max(above, below) > n and max(above, below) > k:
             return Finding("fail", _shifted(above, below, n), k / n)
+        other = _otherwise(measured)
         if declared is not None:
             low, high = interval(k, n)
             if not low <= declared <= high:
                 return Finding(
                     "fail",
                     f"clean accuracy {k / n:.1%} is not the declared {declared:.1%} (95 % interval {low:.1%} to "
-                    f"{high:.1%}); check mean, std, scale, channel order and the order of the classes",
+                    f"{high:.1%}); {other or CAUSES}",
                     k / n,
                     declared,
                 )
@@ -54,12 +73,18 @@ class Clean(Check):
         if upper_bound(k, n) <= guessing or k == 0:
             return Finding(
                 "fail",
-                f"clean accuracy {k / n:.1%} is no better than guessing ({guessing:.1%}); check mean, std, scale, "
-                "channel order and the order of the classes",
+                f"clean accuracy {k / n:.1%} is no better than guessing ({guessing:.1%}); {other or CAUSES}",
                 k / n,
                 guessing,
             )
+        missed = n - measured.get("largest_label", n)
+        if measured.get("same") is not None and missed >= FEW:
+            text = f"every one of {n} samples gets the same answer, and {missed} or more are of another class"
+            return Finding("fail" if other else "warn", f"{text}; {other or CAUSES}", k / n)
         return Finding("pass", f"clean accuracy {k / n:.1%}; none was declared to compare it with", k / n)
+
+
+CAUSES = "check mean, std, scale, channel order and the order of the classes"
 
 
 def _shifted(above: int, below: int, n: int) -> str:
@@ -69,3 +94,41 @@ def _shifted(above: int, below: int, n: int) -> str:
             "(1,001 outputs for 1,000 classes), or from 1? Name its classes with --classes, or shift the labels"
         )
     return f"{below} of {n} answers are the class before the label: do the labels start at 1? Shift them"
+
+
+def _best_split(numbers: Sequence[float], labels: Sequence[int]) -> tuple[str, int]:
+    """(the --decision that makes most of the labels right, how many), of one number for two classes; ("", 0): none."""
+    rows = sorted((number, label) for number, label in zip(numbers, labels, strict=True) if math.isfinite(number))
+    ones = sum(label == 1 for _, label in rows)
+    best, found, passed = 0, "", 0
+    for place, ((number, label), (after, _)) in enumerate(itertools.pairwise(rows), start=1):
+        passed += label == 1
+        if number == after:
+            continue
+        above = (place - passed) + (ones - passed)  # right, where what lies above is the second class
+        for right, word in ((above, "above"), (len(rows) - above, "below")):
+            if right > best:
+                best, found = right, f"{word}:{_between(number, after):g}"
+    return found, best
+
+
+def _between(low: float, high: float) -> float:
+    """The shortest number between two."""
+    for digits in range(1, 17):
+        found = float(f"{(low + high) / 2:.{digits}g}")
+        if low < found < high:
+            return found
+    return (low + high) / 2
+
+
+def _otherwise(measured: Measured) -> str | None:
+    """The declaration under which the answers would be better than guessing; None where there is none."""
+    n = measured["drawn"]
+    chance = max(1 / measured["classes"], measured.get("largest_label", 0) / n)
+    for flag, right in (measured.get("turned", ("", 0)), measured.get("split", ("", 0))):
+        if flag and right > measured["correct"] and lower_bound(right, n, SURE) > chance:
+            return (
+                f"{right} of {n} answers would be right with --decision {flag}: declare it if that is what the output "
+                "means, such as a distance or another threshold"
+            )
+    return None

@@ -8,6 +8,9 @@ __all__ = ["Determinism"]
 
 MOST = 1e-4
 
+OFFER = "--fresh-state audits the answer that it gives first after loading"
+KEPT = "--fresh-state could not undo it"
+
 
 class Determinism(Check):
     """Fails where five repeats of an input differ by more than 1e-4: single answers cannot judge such a file.
@@ -19,7 +22,11 @@ class Determinism(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Ask five times."""
-        return {"deviation": bench.target.repeat_deviation(), "state": bench.target.keeps_state()}
+        return {
+            "deviation": bench.target.repeat_deviation(),
+            "state": bench.target.keeps_state(),
+            "fresh": bench.target.fresh_state,
+        }
 
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the threshold."""
@@ -27,7 +34,7 @@ class Determinism(Check):
         if not deviation <= MOST:
             why = {
                 True: "the file keeps a state between calls (loaded afresh, it repeats its answers), so that an answer "
-                "depends on what was asked before",
+                "depends on what was asked before; " + (KEPT if measured.get("fresh") else OFFER),
                 False: "the model is random, and a random model cannot be judged on single draws",
                 None: "the model is random, or keeps a state between calls, and cannot be judged on single answers",
             }[measured.get("state")]

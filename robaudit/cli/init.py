@@ -27,9 +27,11 @@ def init(
     classes: Annotated[Path | None, typer.Option(help="As in scan.")] = None,
     profile: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     output_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
+    decision: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     input: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="As in scan.")] = None,
     input_name: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
+    fresh_state: Annotated[bool, typer.Option("--fresh-state", help="As in scan.")] = False,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a robaudit.yaml that is there.")] = False,
 ) -> None:
@@ -66,6 +68,8 @@ def init(
         "classes": classes,
         "profile": profile,
         "output_name": output_name,
+        "decision": decision,
+        "fresh_state": fresh_state or None,
         "input_name": input_name,
         "fixed": input,
     }
@@ -84,6 +88,8 @@ def init(
         "feature-ranges": beside(request.feature_ranges),
         "resize": resize,
         "classes": beside(classes),
+        "decision": resolved.settings.decision,
+        "fresh-state": resolved.settings.fresh_state or None,
         "profile": beside(own) if own.is_file() else str(own),
     }
     write_atomic(path, starter(found, stated, model.name))

@@ -41,11 +41,18 @@ def to_request(
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface
+    from robaudit.target.rule import parse_rule
     from robaudit.target.sniff import model_format
 
     settings = resolved.settings
     values = settings.input.model_dump(exclude_none=True)
-    interface = Interface(settings.output_name, settings.input_name, values.pop("fixed", {}))
+    interface = Interface(
+        settings.output_name,
+        settings.input_name,
+        values.pop("fixed", {}),
+        rule=None if settings.decision is None else parse_rule(settings.decision),
+        fresh_state=settings.fresh_state,
+    )
     sources = dict(resolved.sources)
     data = Path(settings.data) if settings.data is not None else None
     if data is None:

@@ -153,6 +153,14 @@ def scan(
             help="Output with the class scores. Default: found by name, shape and graph.", rich_help_panel=INPUT
         ),
     ] = None,
+    decision: Annotated[
+        str | None,
+        typer.Option(
+            help="Which score decides: largest or smallest; of one number above:T or below:T, where the second class "
+            "begins. Default: found.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     input: Annotated[
         list[str] | None,
         typer.Option(
@@ -192,6 +200,15 @@ def scan(
         typer.Option(
             "--trust-model",
             help="Load a TorchScript archive whose code is not known to be harmless, or a torch.export archive (.pt2).",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    fresh_state: Annotated[
+        bool,
+        typer.Option(
+            "--fresh-state",
+            help="Undo before each call what earlier calls have left behind in the model, so that every answer is the "
+            "first after loading (TorchScript, torch.export).",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -269,6 +286,8 @@ def scan(
         "interpolation": interpolation,
         "clean_accuracy": clean_accuracy,
         "output_name": output_name,
+        "decision": decision,
+        "fresh_state": fresh_state or None,
         "input_name": input_name,
         "fixed": input,
         "classes": classes,

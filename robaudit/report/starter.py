@@ -39,7 +39,7 @@ def _data(stated: Mapping[str, Any]) -> Iterator[str]:
     if stated.get("data") is None:
         yield "# Without labelled data, bundled images tell how stable the answers are, and no accuracy."
         yield "# data: path/to/data"
-    for name in ("data", "labels", "label-column", "feature-ranges", "classes"):
+    for name in ("data", "labels", "label-column", "feature-ranges", "classes", "decision", "fresh-state"):
         if stated.get(name) is not None:
             yield _entry(name, stated[name])
     yield f"{_entry('clean-accuracy', 0.9, 'what you expect, for a check to compare', open=True)}"

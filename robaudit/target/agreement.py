@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from robaudit.target.head import Head
+from robaudit.target.head import Head, Kind
 
-__all__ = ["agreeing"]
+__all__ = ["MOST", "agreeing", "disagreement"]
 
 PAIRS = 6
 """Ways between two samples that are halved, and ``HALVINGS`` of each."""
@@ -45,6 +45,18 @@ def agreeing(head: Head, ask: Callable[[Tensor], Tensor], u: Tensor, raw: Tensor
     return None, "", u
 
 
+def disagreement(head: Head, ask: Callable[[Tensor], Tensor], u: Tensor) -> tuple[int, int]:
+    """(points on which the scores clearly prefer another class than the label output says, points that were tried).
+
+    Args:
+        head: ``labelled``, as the scores are read.
+        ask: [N, *shape] in u-space to raw outputs, each input alone.
+        u: [N, *shape] samples; points between them are tried as well.
+    """
+    _, raw = _between(head, ask, u, ask(u))
+    return round(_disagreement(head, raw) * len(raw)), len(raw)
+
+
 def _between(head: Head, ask: Callable[[Tensor], Tensor], u: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     """The samples, and points where the label changes between two of them, by bisection; with the answers."""
     label = head.label(raw)
@@ -69,7 +81,8 @@ def _readings(head: Head, raw: Tensor) -> Iterator[tuple[Head, str]]:
     yield head, ""
     columns = raw.flatten(1).shape[1] - 1
     if head.single:
-        other = replace(head, kind="logits" if head.kind == "probabilities" else "probabilities", settled=True)
+        kind: Kind = "logits" if head.kind == "probabilities" or head.threshold is not None else "probabilities"
+        other = replace(head, kind=kind, threshold=None, settled=True)
         at = 0 if other.kind == "logits" else 0.5
         yield other, f"the second class is above {at}"
         yield replace(head, turned=True, settled=True), "it is of the first class"

@@ -141,6 +141,7 @@ class ExportedFile(TorchScriptFile):
         return pytree.tree_map_only(Tensor, lambda t: t[:count] if t.dim() and len(t) == self._least else t, result)
 
     def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
+        self._renew()
         declared = [value for place, value in enumerate(self._leaves) if place != self._place]
         leaves = [_fitted(a, value, len(x)) for a, value in zip(self.fixed, declared, strict=True)]
         leaves.insert(self._place, x)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from robaudit.target.rule import Rule
+
 __all__ = ["Interface"]
 
 
@@ -17,9 +19,13 @@ class Interface:
         input: name of the attacked input.
         fixed: values of the other inputs by name, as text.
         classes: number of classes, for files that return labels and do not tell.
+        rule: which of the scores decides.
+        fresh_state: what calls leave behind in the file is undone before each.
     """
 
     output: str | None = None
     input: str | None = None
     fixed: Mapping[str, str] = field(default_factory=dict)
     classes: int | None = None
+    rule: Rule | None = None
+    fresh_state: bool = False

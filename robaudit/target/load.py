@@ -90,6 +90,8 @@ def load_target(
     file: OnnxFile | TorchScriptFile
     if kind == "exported":
         exported = open_exported(path, where, trust=trust_model)
+        if interface.fresh_state:
+            exported.start_afresh()
         spec = find_spec(
             path, exported.declared_input(interface.fixed, interface.input), exported.metadata, overrides, sample_shape
         )
@@ -97,10 +99,14 @@ def load_target(
         return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
         file = open_torchscript(path, where, trust=trust_model)
+        if interface.fresh_state:
+            file.start_afresh()
         file.choose_input(interface.fixed, interface.input)
         spec = _torchscript_spec(path, file, overrides, sample_shape)
     else:
         file = open_onnx(path, where, custom_ops)
+        if interface.fresh_state:
+            file.start_afresh()
         rank = 4 if "resize" in overrides.values else None
         rank = rank if sample_shape is None else 1 + len(sample_shape)
         given = file.choose_input(interface.fixed, interface.input, rank)

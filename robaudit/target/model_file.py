@@ -102,6 +102,10 @@ class ModelFile(Protocol):
         """The file loaded again, without what calls have left in this one."""
         ...
 
+    def start_afresh(self) -> None:
+        """From now on undo before each call what calls leave behind; to be said before the first."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
         ...

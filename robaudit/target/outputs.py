@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,8 @@ LABELS = re.compile(r"label|class|categ|pred|target|arg_?max|decision|y_hat", re
 """Names of outputs that say a class, where the graph does not tell."""
 COUNTS = re.compile(r"num|count|len|size|total", re.IGNORECASE)
 NUMBERS = ("float", "bfloat", "double")
+QUANTISED = ("uint8", "int8", "uint16", "int16")
+"""Types of scores that were rounded to whole numbers."""
 WHOLE = ("int", "uint", "string", "str", "object", "bool")
 
 
@@ -56,7 +58,8 @@ class Choice:
     """The output that is judged, what it is, and why it was taken.
 
     ``columns``: the outputs, ``output`` among them, that hold one score each, in the order of the classes; ``label``:
-    the output that says the class beside scores, which is what ``predict`` answers and so decides.
+    the output that says the class beside scores, which is what ``predict`` answers and so decides; ``aside``: that
+    output where the user's word on the scores comes before it.
     """
 
     output: FileOutput
@@ -64,6 +67,7 @@ class Choice:
     why: str
     columns: tuple[str, ...] = ()
     label: FileOutput | None = None
+    aside: FileOutput | None = None
 
     @property
     def names(self) -> list[str]:
@@ -77,6 +81,7 @@ def choose_output(
     wiring: Wiring | None = None,
     answers: Answers = (),
     wanted: str | None = None,
+    ruled: bool = False,
     rows: int = 1,
     decided: Callable[[str], bool] = lambda _: False,
 ) -> Choice:
@@ -87,6 +92,7 @@ def choose_output(
         wiring: the graph, where it can be read.
         answers: all outputs to some probes, each asked alone.
         wanted: the name that the user gives.
+        ruled: the user says which of the scores decides, so that no label beside them does.
         rows: of each answer, all for the same input.
         decided: whether an output is the place of the largest score, or the like, of whatever type.
 
@@ -95,24 +101,24 @@ def choose_output(
     """
     told = _Told(wiring, answers, rows, decided)
     roles = {o.name: role for o in outputs if (role := _role(o, told)) is not None}
+    labels = [o for o in outputs if roles.get(o.name) == "labels" and _names_a_class(o, told)]
     if wanted is not None:
-        return _wanted(outputs, roles, wanted)
+        return _wanted(outputs, roles, wanted, labels, told)
     listing = ", ".join(map(str, outputs))
     if len(outputs) > 1 and any(LOCATES.search(o.name) for o in outputs):
         raise UsageError(
             f"this is no classifier that robaudit can audit: an output says where things are (outputs: {listing}); "
             "detectors and segmenters are not supported; if one output holds class scores, name it with --output-name"
         )
-    labels = [o for o in outputs if roles.get(o.name) == "labels" and _names_a_class(o, told)]
     fitting = [o for o in outputs if roles.get(o.name) in ("scores", "maps")]
-    ruled = [o for o in fitting if all(_spans(o, label, told) for label in labels[:1])]
-    if (columns := _columns(ruled if len(ruled) > 1 else fitting, labels, told)) is not None:
+    spanning = [o for o in fitting if all(_spans(o, label, told) for label in labels[:1])]
+    if (columns := _columns(spanning if len(spanning) > 1 else fitting, labels, told)) is not None:
         why = "each of these outputs holds one class's score"
         first = next(o for o in fitting if o.name == columns[0])
-        return Choice(first, "scores", why, columns, labels[0] if labels else None)
-    if ruled:
-        output, why = _best(ruled, outputs, roles, told)
-        return Choice(output, roles[output.name], why, label=_beside(output, labels, told))
+        return _with_label(Choice(first, "scores", why, columns), labels[0] if labels else None, aside=ruled)
+    if spanning:
+        output, why = _best(spanning, outputs, roles, told)
+        return _with_label(Choice(output, roles[output.name], why), _beside(output, labels, told), aside=ruled)
     lacking = "it holds labels, and no output holds " + ("scores" if not fitting else "one score a class")
     for role, words in (("labels", lacking), ("ranks", "it ranks the classes")):
         found = [o for o in outputs if roles.get(o.name) == role]
@@ -161,7 +167,17 @@ class _Told:
         return 1 if len(shape) < 2 else next((d for d in shape[1:] if d != 1), 1)
 
 
-def _wanted(outputs: Sequence[FileOutput], roles: Mapping[str, Role], wanted: str) -> Choice:
+def _with_label(choice: Choice, label: FileOutput | None, *, aside: bool) -> Choice:
+    return replace(choice, aside=label) if aside else replace(choice, label=label)
+
+
+def _wanted(
+    outputs: Sequence[FileOutput],
+    roles: Mapping[str, Role],
+    wanted: str,
+    labels: Sequence[FileOutput],
+    told: _Told,
+) -> Choice:
     output = next((o for o in outputs if o.name == wanted), None)
     if output is None:
         known = [o.name for o in outputs]
@@ -170,7 +186,8 @@ def _wanted(outputs: Sequence[FileOutput], roles: Mapping[str, Role], wanted: st
         raise UsageError(f"the model has no output {wanted!r}{hint}{listing}")
     if wanted not in roles:
         raise UsageError(f"the output {output} cannot be class scores or labels: one row of numbers an input is needed")
-    return Choice(output, roles[wanted], "named by the user")
+    scores = roles[wanted] in ("scores", "maps")
+    return Choice(output, roles[wanted], "named by the user", aside=_beside(output, labels, told) if scores else None)
 
 
 def _role(output: FileOutput, told: _Told) -> Role | None:
@@ -193,6 +210,8 @@ def _role(output: FileOutput, told: _Told) -> Role | None:
             return "labels" if answered is None or width_of(answered, told.rows) == 1 else None
         if len(shape) == 2 and kind == "TopK":
             return "ranks"
+        if told.width(output) is not None and (output.dtype in QUANTISED or _one_hot(output.name, told.answers)):
+            return "scores"
     return None
 
 
@@ -201,6 +220,14 @@ def _counts(name: str, answers: Answers) -> bool:
     values = np.asarray([np.asarray(answer[name], dtype=np.float64).ravel()[0] for answer in answers])
     whole = np.isfinite(values).all() and np.array_equal(values, np.rint(values)) and values.min(initial=0) >= 0
     return bool(whole) and len(set(values.tolist())) > 1 and values.max(initial=0) > 1
+
+
+def _one_hot(name: str, answers: Answers) -> bool:
+    """Whether each answer is a row of zeros with a single one; with several where scores tie, as they may here."""
+    rows = [np.asarray(answer[name]).ravel() for answer in answers]
+    if not all(set(row.tolist()) == {0, 1} or set(row.tolist()) == {1} for row in rows):
+        return False
+    return 2 * sum(int(row.sum()) == 1 for row in rows) >= max(1, len(rows))
 
 
 def _is_row(shape: Sequence[int | None]) -> bool:

@@ -64,7 +64,9 @@ def _read(result: Any, name: str, rows: int, role: str, values: Sequence[Any] | 
         words = "x".join(map(str, array.shape))
         raise RobauditError(f"the output {name} of {rows} inputs has shape {words}, not one row an input")
     array = array.reshape(rows, width)
-    return class_index(array[:, :1], values) if role in ("labels", "ranks") else array
+    if role in ("labels", "ranks"):
+        return class_index(array[:, :1], values)
+    return array.astype(np.float32) if array.dtype.kind in "iub" else array
 
 
 def score_columns(answer: Any, values: Sequence[Any] | None) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["cutting_operators", "held_weights", "operator_kinds"]
+__all__ = ["attribute_names", "cutting_operators", "held_weights", "operator_kinds"]
 
 CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
 """Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
@@ -36,6 +36,24 @@ def operator_kinds(block: Any) -> Iterator[str]:
             elif node.kindOf(name) == "gs":
                 for graph in node.gs(name):
                     yield from operator_kinds(graph)
+
+
+def attribute_names(module: Any) -> set[str]:
+    """Attributes that the code of a TorchScript module and its parts reads or writes."""
+    found: set[str] = set()
+
+    def look(block: Any) -> None:
+        for node in block.nodes():
+            if node.kind() in ("prim::GetAttr", "prim::SetAttr"):
+                found.add(node.s("name"))
+            for inner in node.blocks():
+                look(inner)
+
+    for part in module.modules():
+        script: Any = getattr(part, "_c", None)
+        for name in script._method_names() if script is not None else ():
+            look(script._get_method(name).graph)
+    return found
 
 
 def held_weights(module: torch.jit.ScriptModule) -> list[Tensor]:

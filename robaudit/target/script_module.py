@@ -20,6 +20,7 @@ from robaudit.target.script_arguments import Argument, choose_arguments, declare
 from robaudit.target.script_graph import cutting_operators, held_weights
 from robaudit.target.script_peel import find_script_tail
 from robaudit.target.script_results import as_array, chosen, named_tensors, rows_of, with_label
+from robaudit.target.script_state import ModuleState
 from robaudit.target.training import script_training
 
 __all__ = ["TorchScriptFile", "last_line"]
@@ -73,6 +74,8 @@ class TorchScriptFile:
         self.cutting = cutting_operators(module)
         self.training = script_training(module)
         self._reload = reload
+        self._state: ModuleState | None = None
+        self._wide_state: ModuleState | None = None
         self.twin = None
 
     @property
@@ -128,7 +131,12 @@ class TorchScriptFile:
         other = copy.copy(self)
         if self._reload is not None:
             other.module = self._reload()
+            other._state = None if self._state is None else ModuleState(other.module)
         return other
+
+    def start_afresh(self) -> None:
+        """Undo before each call what calls leave behind in the module; to be said before the first."""
+        self._state = ModuleState(self.module)
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
@@ -193,6 +201,8 @@ class TorchScriptFile:
         self._wide, self._proved = None, False
         if self.dtype in (torch.float16, torch.bfloat16):
             self._wide = self._widened(peeled=self._peeled is not None)
+        if self._state is not None and isinstance(self._wide, torch.nn.Module):
+            self._wide_state = ModuleState(self._wide)
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.
@@ -229,6 +239,8 @@ class TorchScriptFile:
     def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
         """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
         try:
+            if self._state is not None:
+                self._state.restore()
             wide = copy.deepcopy(self.module).float()
         except Exception:  # a module may hold what cannot be copied
             return None
@@ -275,11 +287,17 @@ class TorchScriptFile:
             raise RobauditError(f"the TorchScript module fails on the input: {last_line(error)}") from error
 
     def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
+        self._renew()
         if not self.fixed:
             return function(x)
         values = [argument.rows(len(x)) for argument in self.fixed]
         values.insert(self._place, x)
         return function(*values)
+
+    def _renew(self) -> None:
+        for state in (self._state, self._wide_state):
+            if state is not None:
+                state.restore()
 
 
 def last_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.onnx_runtime import file_values
 from robaudit.target.parity import Parity, compare, difference, size_of
-from robaudit.target.readout import OVERRULED, Readout, heeded, probes
+from robaudit.target.readout import OVERRULED, Readout, disputed, heeded, probes
 from robaudit.target.spec import InputSpec
 
 __all__ = ["GradientStatus", "Method", "Target"]
@@ -33,6 +33,11 @@ REPEATABLE = 1e-4
 """Largest difference between answers to the same input, over the largest score, of a file that repeats itself."""
 INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
 """Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
+
+OPEN = (
+    "{path}: its output {name} is one number an input that is always above 0, and nothing tells from where on it "
+    "means the second of two classes; give --decision above:NUMBER (or below:NUMBER)"
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class Target:
         self.compiles = False
         self.notes: list[str] = [] if self.names.note is None else [self.names.note]
         self.keeps_state: bool | None = None
+        self.undecided: str | None = None
+        self.disputed: str | None = None
         self.facts = file.facts()
         if self.names.names is not None:
             self.facts["class names"] = self.names.origin
@@ -300,6 +307,10 @@ class Target:
                 self._read_as(readout)
             self.choice, self.head = readout.choice, readout.head
             raw = self._alone(points)
+        elif self.choice.aside is not None:
+            self.disputed = disputed(self.choice, self.head, self.file, self._alone, points)
+        if self.head.is_open(raw, self.file.bounds):
+            self.undecided = OPEN.format(path=self.path, name=self.choice.output.name)
         alone, u = self.head.scores(raw).double(), few
         size = size_of(alone) or 1.0
         repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]

@@ -32,6 +32,8 @@ class FakeTarget:
     eight_bit: bool = False
     repeat: float = 0.0
     state: bool | None = None
+    fresh_state: bool = False
+    opposite: str = "smallest"
     batch: float | None = 0.0
     parity_answers: list[tuple[float, float]] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
@@ -78,6 +80,15 @@ class FakeBench:
 
     def clean_shifts(self) -> tuple[int, int]:
         return 1, 1
+
+    def clean_smallest(self) -> int:
+        return 1
+
+    def clean_answers(self) -> tuple[list[int], list[int]]:
+        return [s.label for s in self.samples], [s.label for s in self.samples]
+
+    def clean_numbers(self) -> tuple[list[float], list[int]]:
+        return [], []
 
     def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
         return attack_all(self.file, attack, threat, list(samples))

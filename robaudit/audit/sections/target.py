@@ -94,6 +94,14 @@ class Reading(Record):
     """Whether the smallest score wins."""
     pairs: bool = False
     """Whether there is one score for each pair of classes."""
+    threshold: Number = None
+    """Above which one number says the second of two classes; null: 0, or 0.5 for a probability."""
+    signed: bool = False
+    """Whether labels are -1 for the first of two classes and 1 for the second."""
+    aside: str | None = None
+    """Label output that was set aside for what the user said of the scores; null where there is none."""
+    disputed: str | None = None
+    """A sentence where that label says otherwise than the scores; null where they agree."""
 
 
 class Gradient(Record):
@@ -149,6 +157,8 @@ class Target(Record):
     """Whether an input's answer is the same in any batch; null where not measured."""
     training: tuple[str, ...] = ()
     """Parts of the file that behave as in training (dropout, batch norm), as it does wherever it is loaded and run."""
+    fresh_state: bool = False
+    """Whether what calls leave behind in the model was undone before each, so that each answer is the first one."""
     assumed: tuple[str, ...] = ()
     """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
 
