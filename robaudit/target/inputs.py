@@ -96,6 +96,12 @@ def choose_input(
     if others and wanted is not None:
         flags = " ".join(f"--input {i.name}=VALUE" for i in others)
         raise UsageError(f"{path} has inputs without a value ({', '.join(map(str, others))}); give {flags} ({HOW})")
+    if others and not fixed and all(i.shape is not None and len(i.shape) == 2 and i.shape[1] == 1 for i in inputs):
+        raise UsageError(
+            f"{path} takes the {len(inputs)} columns of a table as an input each ({', '.join(map(str, inputs))}); "
+            "export it with one input for all features, text encoded as numbers before it (skl2onnx: initial_types="
+            f"[('X', FloatTensorType([None, {len(inputs)}]))]), or fix all but one with --input NAME=VALUE"
+        )
     if others:
         flags = " ".join(f"--input {i.name}=VALUE" for i in others)
         raise UsageError(

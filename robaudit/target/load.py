@@ -25,6 +25,10 @@ from robaudit.target.torchscript_file import open_torchscript
 
 __all__ = ["load_target"]
 
+TOKENS = (
+    "{path} takes tokens ({names}); perturbations within an eps-ball do not apply to them, and substitution attacks on "
+    "tokens are not there yet; robaudit inspect shows the model"
+)
 SIZES = (
     *(224, 32, 28, 64, 96, 128, 160, 192, 256, 299, 384, 512),
     *(
@@ -109,12 +113,11 @@ def load_target(
             file.start_afresh()
         rank = 4 if "resize" in overrides.values else None
         rank = rank if sample_shape is None else 1 + len(sample_shape)
+        if file.takes_tokens_alone and not tokens:
+            raise UsageError(TOKENS.format(path=path, names=", ".join(f"{i.name} {i.dtype}" for i in file.inputs)))
         given = file.choose_input(interface.fixed, interface.input, rank)
         if file.takes_tokens and not tokens:
-            raise UsageError(
-                f"{path} takes {given.dtype} tokens ({given.name}); perturbations within an eps-ball do not apply to "
-                "them, and substitution attacks on tokens are not there yet; robaudit inspect shows the model"
-            )
+            raise UsageError(TOKENS.format(path=path, names=f"{given.name} {given.dtype}"))
         spec = _sized(
             lambda said: find_spec(path, given, file.metadata, said, sample_shape),
             lambda spec: file.answers(spec.to_file(torch.zeros(1, *spec.shape)), spec.batch or 1),

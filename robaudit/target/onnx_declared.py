@@ -8,7 +8,7 @@ import onnx
 
 from robaudit.target.inputs import DeclaredInput
 
-__all__ = ["declared_input", "dtype_of", "image_type", "shape_of"]
+__all__ = ["declared_input", "dtype_of", "image_type", "is_single_image", "shape_of"]
 
 
 def declared_input(given: Any, model: onnx.ModelProto) -> DeclaredInput:
@@ -28,6 +28,14 @@ def shape_of(given: Any, model: onnx.ModelProto) -> tuple[int | None, ...] | Non
         declared = next((entry for entry in entries if entry.name == given.name), None)
         return () if declared is not None and declared.type.tensor_type.HasField("shape") else None
     return tuple(d if isinstance(d, int) and d > 0 else None for d in given.shape)
+
+
+def is_single_image(shape: tuple[int | None, ...]) -> bool:
+    """Whether a shape is that of one square colour image, 3 x H x W or H x W x 3, and no batch of maps."""
+    if len(shape) != 3 or None in shape:
+        return False
+    first, second, last = shape
+    return (first == 3 and second == last) or (last == 3 and first == second)
 
 
 def dtype_of(text: str) -> str:

@@ -21,7 +21,7 @@ from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.discover import FileInput
 from robaudit.target.inputs import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
-from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, shape_of
+from robaudit.target.onnx_declared import declared_input, dtype_of, image_type, is_single_image, shape_of
 from robaudit.target.onnx_editing import joined, raw_scores
 from robaudit.target.onnx_runtime import RuntimeMemoryError, alone, ask, file_values, start, unsupported
 from robaudit.target.onnx_source import OnnxSource, read_onnx
@@ -92,6 +92,10 @@ class OnnxFile:
         shape = shape or (None,) * (rank or 0)
         if len(shape) < 2:
             raise UsageError(f"{where} ({declared.size}) has no batch and feature dimensions")
+        if is_single_image(shape):
+            raise UsageError(
+                f"{where} ({declared.size}) is one image without a batch; export the model with a batch first"
+            )
         entry = next((i for i in self.model.graph.input if i.name == declared.name), None)
         if any(d.HasField("dim_value") and d.dim_value == 0 for d in entry.type.tensor_type.shape.dim) if entry else 0:
             raise UsageError(f"{where} holds no values: one of its dimensions is 0")
@@ -105,6 +109,13 @@ class OnnxFile:
     def vocabulary(self) -> int | None:
         """How many tokens or bytes there are, where the attacked input holds such; None where it holds amounts."""
         return lookup_size(self.wiring, self.input.name) if self.input.dtype in ("int32", "int64") else None
+
+    @property
+    def takes_tokens_alone(self) -> bool:
+        """Whether every input holds whole numbers, and one of them is looked up in a table."""
+        if any(i.dtype not in ("int32", "int64") for i in self.inputs):
+            return False
+        return any(lookup_size(self.wiring, i.name) is not None for i in self.inputs)
 
     @property
     def takes_tokens(self) -> bool:

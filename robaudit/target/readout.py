@@ -16,12 +16,13 @@ from robaudit.errors import RobauditError, UsageError
 from robaudit.target.agreement import MOST, agreeing, disagreement
 from robaudit.target.answers import is_decided
 from robaudit.target.bounds import Interval
+from robaudit.target.choosing import choose_output
 from robaudit.target.class_names import ClassNames, declared_names
 from robaudit.target.decisions import label_values
 from robaudit.target.head import Head
 from robaudit.target.interface import Interface
 from robaudit.target.model_file import ModelFile
-from robaudit.target.outputs import Choice, FileOutput, choose_output
+from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.parity import differences, size_of
 from robaudit.target.peel import JOINED, Tail
 from robaudit.target.rule import Rule

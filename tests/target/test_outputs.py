@@ -6,7 +6,8 @@ from model_files import FLOAT, write_onnx
 from onnx import TensorProto, helper, load
 
 from robaudit.errors import UsageError
-from robaudit.target.outputs import FileOutput, choose_output
+from robaudit.target.choosing import choose_output
+from robaudit.target.outputs import FileOutput
 from robaudit.target.rows import class_index, score_columns
 from robaudit.target.wiring import Wiring
 
@@ -28,7 +29,7 @@ def out(name: str, shape: tuple[int | None, ...] | None, dtype: str = "float32")
         ([out("features", (None, 512)), out("logits", (None, 10))], "logits", "scores", "features by their names"),
         ([out("label", (None,), "int64"), out("probabilities", (None, 3))], "probabilities", "scores", "only output"),
         ([out("probs", (None, 3)), out("logits", (None, 3))], "logits", "scores", "by its name"),
-        ([out("hidden", (None, 49, 64)), out("pooled", (None, 64))], "pooled", "scores", "only output"),
+        ([out("hidden", (None, 49, 64)), out("head", (None, 64))], "head", "scores", "only output"),
         ([out("aux_logits", (None, 10)), out("output", (None, 10))], "output", "scores", "auxiliary"),
         ([out("33", (None, 10)), out("score", (None, 1))], "score", "scores", "by its name"),
         ([out("33", (None, 10)), out("45", (None, 1))], "33", "scores", "one score a class"),
