@@ -14,7 +14,8 @@ from torch import Tensor
 
 from robaudit.target.answers import is_decided
 from robaudit.target.bounds import Interval
-from robaudit.target.peel import Ending, Tail
+from robaudit.target.class_scores import against_the_rest, against_zero, ended, ruled, weakest
+from robaudit.target.peel import Tail
 
 __all__ = ["Head", "Kind"]
 
@@ -113,7 +114,7 @@ class Head:
             found = F.one_hot(torch.where(known, label, 0), self.classes).to(torch.float32)
             return found.masked_fill(~known[:, None], math.nan)
         scores = self.own_scores(raw)
-        return _ruled(scores, self.label(raw)) if self.labelled else scores
+        return ruled(scores, self.label(raw)) if self.labelled else scores
 
     def own_scores(self, raw: Tensor) -> Tensor:
         """[N, ...] raw output to [N, K] scores, whatever a label output beside them says."""
@@ -131,17 +132,17 @@ class Head:
         if self.single:
             flat = self._both(flat)
         if self.pairs:
-            return _weakest(-flat if self.turned else flat, self.classes)
+            return weakest(-flat if self.turned else flat, self.classes)
         return self._turned(flat)
 
     def _both(self, flat: Tensor) -> Tensor:
         """[N, 1] the second class's score to [N, 2]."""
         if self.threshold is not None:
-            return _against_zero(flat - self.threshold)
+            return against_zero(flat - self.threshold)
         if self.kind == "log-probabilities":
             other = (-torch.expm1(flat)).clamp_min(torch.finfo(flat.dtype).tiny).log()
             return torch.cat([other, flat], 1)
-        return torch.cat([1 - flat, flat], 1) if self.kind == "probabilities" else _against_zero(flat)
+        return torch.cat([1 - flat, flat], 1) if self.kind == "probabilities" else against_zero(flat)
 
     def _turned(self, scores: Tensor) -> Tensor:
         """Two classes change places, so that probabilities stay such; of more, the signs change."""
@@ -160,7 +161,7 @@ class Head:
         if self.pairs:
             return self._read(z)
         if self.tail.column is not None:
-            return self._turned(_against_the_rest(z, self.tail.column, self.tail.ending, self._start))
+            return self._turned(against_the_rest(z, self.tail.column, self.tail.ending, self._start))
         if self.tail.ending == "sigmoid-share":
             z = F.logsigmoid(z)
         if self.tail.decision in ("above", "below"):
@@ -169,7 +170,7 @@ class Head:
             z = -z
         elif self.single:
             z = z - self._start
-        return self._turned(_against_zero(z) if z.shape[1] == 1 else z)
+        return self._turned(against_zero(z) if z.shape[1] == 1 else z)
 
     @property
     def _start(self) -> float:
@@ -197,10 +198,10 @@ class Head:
         z = answer.flatten(1)
         column = self.tail.column
         if column is None:
-            return self._read(_ended(z, self.tail.ending))
+            return self._read(ended(z, self.tail.ending))
         if not -z.shape[1] <= column < z.shape[1] or (self.tail.ending == "softmax" and z.shape[1] == 1):
             return self._read(z)  # no such column, or nothing beside it: this is no proof
-        return self._read(_ended(z, self.tail.ending)[:, column, None])
+        return self._read(ended(z, self.tail.ending)[:, column, None])
 
     def measured(self, raw: Tensor, bounds: Interval | None = None) -> Head:
         """The head with its kind read off the raw outputs [N, ...] of several inputs.
@@ -244,12 +245,6 @@ class Head:
         return replace(self, kind=kind)
 
 
-def _against_zero(z: Tensor) -> Tensor:
-    """[N, 1] logits of the second of two classes to [N, 2]; +inf, beside which nothing counts, as its equal -inf."""
-    certain = z == math.inf
-    return torch.cat([torch.where(certain, -math.inf, 0.0).to(z), z.masked_fill(certain, 0.0)], 1)
-
-
 def _single_kind(finite: Tensor, bounds: Interval | None) -> Kind:
     """Of one number [M, 1] a sample: what the operators tell, else the answers."""
     if bounds is not None and bounds[1] <= SLACK and bounds[0] < -1:
@@ -278,49 +273,3 @@ def _are_logarithms(values: Tensor) -> bool:
 
 def _inside(values: Tensor) -> bool:
     return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
-
-
-def _ruled(scores: Tensor, label: Tensor) -> Tensor:
-    """[N, K] scores of which the label's is the largest, by the last bit where it was not; NaN where it is no class."""
-    known = (label >= 0) & (label < scores.shape[1])
-    place = torch.where(known, label, 0)[:, None]
-    above = torch.nextafter(scores.detach().amax(1, keepdim=True), scores.new_tensor(math.inf))
-    if scores.requires_grad:
-        own = scores.gather(1, place)
-        above = above + (own - own.detach())
-    other = (scores.argmax(1, keepdim=True) != place) & ~scores.isnan().any(1, keepdim=True)
-    found = torch.where(other, scores.scatter(1, place, above), scores)
-    return found.masked_fill(~known[:, None], math.nan)
-
-
-def _weakest(pairs: Tensor, classes: int) -> Tensor:
-    """[N, K (K - 1) / 2] one against one to [N, K]: how clearly each class beats its strongest rival.
-
-    Where each class loses to one, that with the most votes wins, the first of equals (as in LIBSVM).
-    """
-    first, second = torch.triu_indices(classes, classes, 1, device=pairs.device)
-    duels = pairs.new_full((len(pairs), classes, classes), math.inf)
-    duels[:, first, second], duels[:, second, first] = pairs, -pairs
-    return _ruled(duels.amin(2), (duels > 0).sum(2).argmax(1))
-
-
-def _against_the_rest(z: Tensor, column: int, ending: Ending, start: float = 0.0) -> Tensor:
-    """[N, K] logits to those of two classes, all others and the one in a column, which leads from ``start`` on."""
-    mine = z[:, column] - start
-    if ending == "sigmoid":
-        return torch.stack([torch.zeros_like(mine), mine], 1)
-    column %= z.shape[1]
-    rest = torch.cat([z[:, :column], z[:, column + 1 :]], 1)
-    return torch.stack([rest.logsumexp(1), mine], 1)
-
-
-def _ended(z: Tensor, ending: Ending) -> Tensor:
-    """What the file makes of the twin's tensor."""
-    if ending == "softmax":
-        return z.softmax(1)
-    if ending == "log-softmax":
-        return z.log_softmax(1)
-    if ending == "exp":
-        return z.exp()
-    share = z.sigmoid() if ending in ("sigmoid", "sigmoid-share") else z
-    return share / share.sum(1, keepdim=True) if ending == "sigmoid-share" else share

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
-from robaudit.target.agreement import MOST, agreeing, disagreement
+from robaudit.target.agreement import agreeing
 from robaudit.target.answers import is_decided
-from robaudit.target.bounds import Interval
 from robaudit.target.choosing import choose_output
 from robaudit.target.class_names import ClassNames, declared_names
 from robaudit.target.decisions import label_values
@@ -25,11 +24,11 @@ from robaudit.target.model_file import ModelFile
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.parity import differences, size_of
 from robaudit.target.peel import JOINED, Tail
-from robaudit.target.rule import Rule
+from robaudit.target.ruling import reach, ruled
 from robaudit.target.spec import InputSpec
 from robaudit.target.wiring import Wiring
 
-__all__ = ["OVERRULED", "Readout", "disputed", "heeded", "probes", "settle"]
+__all__ = ["OVERRULED", "Readout", "heeded", "probes", "settle"]
 
 MOST_FEATURES = 2**28
 PROOF = 0.02
@@ -132,7 +131,7 @@ def settle(
         classes = len(values)
         head = replace(head, pairs=True, single=False, classes=classes)
     if interface.rule is not None:
-        choice, head = _ruled(path, choice, head, interface.rule, _reach(tail, file.bounds))
+        choice, head = ruled(path, choice, head, interface.rule, reach(tail, file.bounds))
     head = replace(head, tail=tail)
     if tail.peeled and answer is not None and (head := _best(head, answer, raw)).tail is None:
         if labelled:
@@ -178,65 +177,6 @@ def heeded(
             "and they do not agree; name the output to judge with --output-name"
         )
     return found if readout.names.names is None else replace(found, names=readout.names)
-
-
-def _reach(tail: Tail, bounds: Interval | None) -> Interval | None:
-    """The thresholds that divide an output of one number: from the first on, below the second."""
-    if not tail.peeled:
-        return bounds
-    return math.nextafter(0.0, 1.0), (math.inf if tail.ending == "exp" else 1.0)
-
-
-def _ruled(path: Path, choice: Choice, head: Head, rule: Rule, bounds: Interval | None) -> tuple[Choice, Head]:
-    """The head that decides as the user says.
-
-    Raises:
-        UsageError: the output cannot be decided on so.
-    """
-    name = choice.output.name
-    if choice.role in ("labels", "ranks"):
-        raise UsageError(f"--decision {rule}: the output {name} of {path} holds labels, which are decided already")
-    if head.single == (rule.threshold is None):
-        words = "one number an input: give above:NUMBER or below:NUMBER, where the second class begins"
-        words = words if head.single else "one score a class: give largest or smallest"
-        raise UsageError(f"--decision {rule}: the output {name} of {path} has {words}")
-    if rule.threshold is not None and bounds is not None and not bounds[0] <= rule.threshold < bounds[1]:
-        words = f"lies between {bounds[0]:.3g} and {bounds[1]:.3g}, all of it on one side"
-        raise UsageError(f"--decision {rule}: the output {name} of {path} {words}")
-    how = "largest score wins" if rule.kind == "largest" else "smallest score wins"
-    if rule.threshold is not None:
-        how = f"second class is {rule.kind} {rule.threshold:g}"
-    choice = replace(choice, why=f"{choice.why}; the {how}, as declared")
-    return choice, replace(head, turned=rule.kind in ("smallest", "below"), threshold=rule.threshold)
-
-
-def disputed(
-    choice: Choice, head: Head, file: ModelFile, ask: Callable[[Tensor], Tensor], points: Tensor
-) -> str | None:
-    """Where a label output was set aside for the user's word and says otherwise: a sentence; None where it agrees.
-
-    Args:
-        choice: with a label output aside.
-        head: of its scores.
-        file: that they are of; it is left as it was.
-        ask: [N, *shape] in u-space to raw outputs, each input alone.
-        points: [N, *shape] samples.
-    """
-    label = choice.aside
-    assert label is not None
-    both = replace(choice, label=label, aside=None)
-    file.choose_output(both, file.find_tail(both)[1])
-    try:
-        away, tried = disagreement(replace(head, labelled=True), ask, points)
-    finally:
-        file.choose_output(choice, file.find_tail(choice)[1])
-    if away <= MOST * tried:
-        return None
-    return (
-        f"the label output {label.name} of the file says another class than its scores in {choice.output.name}, read "
-        f"as asked, on {away} of {tried} inputs that were tried; a deployment that answers with {label.name} is "
-        "another model than the one that was judged"
-    )
 
 
 def _check_label(path: Path, choice: Choice, head: Head, raw: Tensor, classes: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,51 +13,23 @@ from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError
 from robaudit.target.answers import is_decided, predictions
+from robaudit.target.gradient import GradientStatus, tried_gradient
 from robaudit.target.head import Head
 from robaudit.target.model_file import ModelFile
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.onnx_runtime import file_values
 from robaudit.target.parity import Parity, compare, difference, size_of
-from robaudit.target.readout import OVERRULED, Readout, disputed, heeded, probes
+from robaudit.target.readout import OVERRULED, Readout, heeded, probes
+from robaudit.target.ruling import disputed
 from robaudit.target.spec import InputSpec
+from robaudit.target.steadiness import COMPARED, batch_effect, is_repeatable, keeps_state, repeat_deviation
 
-__all__ = ["GradientStatus", "Method", "Target"]
-
-Method = Literal["exact", "straight-through", "stand-in", "none"]
-
-COMPARED = 8
-"""Samples on which answers are compared."""
-REPEATS = 5
-"""Answers to the same input that are compared."""
-REPEATABLE = 1e-4
-"""Largest difference between answers to the same input, over the largest score, of a file that repeats itself."""
-INVARIANT, INVARIANT_HALF = 1e-4, 5e-3
-"""Largest difference between an input alone and in a batch, over the largest score; for files in half precision."""
+__all__ = ["Target"]
 
 OPEN = (
     "{path}: its output {name} is one number an input that is always above 0, and nothing tells from where on it "
     "means the second of two classes; give --decision above:NUMBER (or below:NUMBER)"
 )
-
-
-@dataclass(frozen=True)
-class GradientStatus:
-    """Whether white-box attacks can run, and how good their gradient is.
-
-    Args:
-        available: whether there is one.
-        reason: why not, or what limits it.
-        method: exact; straight-through, where operators without a derivative are passed as if they were not there;
-            stand-in, where another model's gradient is taken.
-        cuts: operators between input and scores without a useful derivative, as ``Op (node)``.
-        batching: how the twin runs a batch: direct, vmap or loop.
-    """
-
-    available: bool
-    reason: str | None = None
-    method: Method = "exact"
-    cuts: tuple[str, ...] = ()
-    batching: str | None = None
 
 
 class Target:
@@ -226,41 +198,12 @@ class Target:
         points = probes(self.spec.shape)[1:].to(self.device, self.dtype)
         points[0] = 0.5
         points.requires_grad_()
-        try:
-            gradient = self._trial(points)
-        except Exception as error:  # torch raises many types for a graph that does not run
-            reason = " ".join(str(error).split())[:200]
-            self.gradient = GradientStatus(False, f"unavailable: the torch twin does not run ({reason})", "none")
-            return
-        twin, cutting = self.file.twin, self.file.cutting
-        cuts = [] if twin is None else twin.cuts
-        self.gradient = replace(
-            self.gradient,
-            method="straight-through" if any(not cut.ends for cut in cuts) else "exact",
-            cuts=tuple(map(str, cuts)) or cutting,
-            batching=None if twin is None else twin.batching,
-        )
-        lack = None
-        if gradient is None:
-            lack = "no gradient path leads from the input to the output"
-        elif (cuts or cutting) and not bool(gradient.any()) and self._changes(points.detach()):
-            lack = "the gradient is zero everywhere"
-        if lack is not None:
-            ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends] or list(cutting)
-            where = f" ({', '.join(ends[:3])})" if ends else ""
-            self.gradient = replace(self.gradient, available=False, reason=f"unavailable: {lack}{where}", method="none")
-        elif twin is not None:
+        self.gradient = tried_gradient(self.gradient, self.file, points, self.logits, self._changes)
+        twin = self.file.twin
+        if self.gradient.available and twin is not None:
             self.facts["layout"] = twin.optimise(points, self.logits)
             if self.compiles:
                 self._compile(twin, points)
-
-    def _trial(self, points: Tensor) -> Tensor | None:
-        """The gradient of a mixture of all logits at [N, *shape]; None where none of them depends on the input."""
-        with torch.enable_grad():
-            logits = self.logits(points)
-            weights = torch.linspace(-1, 1, logits.shape[1], dtype=logits.dtype, device=logits.device)
-            mixed = (logits * weights).sum()
-            return torch.autograd.grad(mixed, points, allow_unused=True)[0] if mixed.grad_fn else None
 
     def _compile(self, twin: OnnxModule, points: Tensor) -> None:
         """Compile the twin, if torch can do so here."""
@@ -313,44 +256,32 @@ class Target:
             self.undecided = OPEN.format(path=self.path, name=self.choice.output.name)
         alone, u = self.head.scores(raw).double(), few
         size = size_of(alone) or 1.0
-        repeats = [self.scores(u, alone=True).double() for _ in range(REPEATS - 1)]
-        self.repeat_deviation = max(difference(alone[: len(u)], again) for again in repeats) / size
-        if not self.repeat_deviation <= REPEATABLE:
+        self.repeat_deviation = repeat_deviation(alone[: len(u)], lambda: self.scores(u, alone=True), size)
+        if not is_repeatable(self.repeat_deviation):
             self.keeps_state = self._keeps_state(u[:1], size)
         if self.spec.batch is not None:
             self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
             return
-        try:
-            together = self.head.scores(self.file.run(self.spec.to_file(points.flip(0)))).flip(0).double()
-            together = together.reshape(alone.shape)
-        except Exception as error:  # a runtime may refuse batches that the file declares free
-            self.notes.append(f"batches fail ({' '.join(str(error).split())[:120]}); inputs run one at a time")
-            self.batch_invariant, self.batch_deviation = False, None
-            return
-        self.batch_deviation = difference(together, alone) / size
-        # Where scores tie to the last bit, batches may break the tie otherwise; labels of real samples must agree.
-        same = bool((together.argmax(1) == alone.argmax(1))[: len(u)].all())
-        limit = INVARIANT_HALF if self.spec.dtype in ("float16", "bfloat16") else INVARIANT
-        self.batch_invariant = self.batch_deviation <= limit and same
-
-    def _alone(self, u: Tensor) -> Tensor:
-        return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
+        found = batch_effect(
+            alone,
+            lambda: self.head.scores(self.file.run(self.spec.to_file(points.flip(0)))),
+            real=len(u),
+            size=size,
+            half=self.spec.dtype in ("float16", "bfloat16"),
+        )
+        self.batch_invariant, self.batch_deviation = found.invariant, found.deviation
+        self.notes += [] if found.note is None else [found.note]
 
     def _keeps_state(self, u: Tensor, size: float) -> bool | None:
-        """Whether answers change since the file keeps a state between calls, not by chance; None where not found out.
-
-        Two fresh loads of a file with a state give the same answers in the same order.
-        """
+        """Whether the file keeps a state between calls; None where that was not found out."""
         try:
-            x = self.spec.to_file(u)
-            runs = []
-            for file in (self.file.fresh(), self.file.fresh()):
-                answers = [file.run(x, width=self.spec.batch or 1) for _ in range(REPEATS)]
-                runs.append(torch.cat([self.head.scores(answer) for answer in answers]).double())
+            return keeps_state(self.file, self.spec.to_file(u), self.spec.batch or 1, self.head.scores, size)
         except Exception as error:  # loading again may fail in many ways, and costs the reason alone
             self.notes.append(f"the file could not be loaded again ({' '.join(str(error).split())[:120]})")
             return None
-        return difference(runs[0], runs[1]) / size <= REPEATABLE
+
+    def _alone(self, u: Tensor) -> Tensor:
+        return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
 
     def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
         """Compare twin and file on [N, *shape] points; one to which both answers name no class counts as equal.
