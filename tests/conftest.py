@@ -28,6 +28,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)  # pytest-xdist runs a process a core
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The key of journals is not the developer's own."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
     """Real models that lie beside the project for its developers; users do not have them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -48,25 +49,30 @@ def write_evidence(
         disk does not take it.
     """
     nothing = {"path": None, "sha256": None, "count": 0, "nearest": 0}
-    (folder / EVIDENCE).unlink(missing_ok=True)
-    clear_pictures(folder)
-    if not (breaches or nearest) or journal.failure is not None:
-        return nothing
     temporary = folder / f".{EVIDENCE}.part"
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (folder / EVIDENCE, temporary):
+            path.unlink(missing_ok=True)
+        clear_pictures(folder)
+        if not (breaches or nearest) or journal.failure is not None:
+            return nothing
+        with temporary.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             _add_rows(archive, "", store, breaches)
             shares = _confidences(journal, len(breaches))
             if shares is not None:
                 _add(archive, "confidence", len(shares), iter(shares))
             _add_rows(archive, NEAREST, store, nearest)
         os.replace(temporary, folder / EVIDENCE)
-        if (journal.last("target") or {}).get("input", {}).get("channels") is not None:
-            _write_pictures(folder, store, breaches)
     except OSError as error:
         journal.failure = error.strerror or str(error)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         return nothing
+    if (journal.last("target") or {}).get("input", {}).get("channels") is not None:
+        try:
+            _write_pictures(folder, store, breaches)
+        except OSError as error:  # the archive is there all the same
+            journal.failure = error.strerror or str(error)
     kept = {"path": EVIDENCE, "sha256": sha256_file(folder / EVIDENCE)}
     return {**kept, "count": len(breaches), "nearest": len(nearest)}
 

@@ -2,25 +2,38 @@
 
 Appending is all that ever happens to it, so a killed process leaves at worst one torn last line, which is
 dropped on reading. A later record of the same thing replaces an earlier one.
+
+Each line ends with a seal, a keyed digest of the line and of the seal before it. What was edited, inserted, removed or
+moved is therefore found, and the journal counts as far as it is as it was written: the state of the audit at a moment
+that there was. Whatever came later is computed again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.audit.ownfiles import open_own
+from robaudit.audit.records import Record, fits
 from robaudit.engine.units import Unit, UnitResult
 
-__all__ = ["Journal", "Record", "unit_record", "unit_result"]
+__all__ = ["JOURNAL", "POINTS", "Journal", "Record", "unit_record", "unit_result"]
 
-Record = dict[str, Any]
+JOURNAL, POINTS = "journal.jsonl", "points.bin"
+LONGEST = 2**28
+"""Bytes of a line; that of the data names every sample."""
+SEAL = b', "seal": "'
+END = b'"}\n'
+DIGITS = 64
 
 
 @dataclass
@@ -30,6 +43,7 @@ class Journal:
     Args:
         folder: the run directory; None keeps everything in memory.
         listener: told of each new record, with its point if that could not be written, and why not.
+        key: of the seals; nobody else can write a line that counts.
     """
 
     folder: Path | None
@@ -39,33 +53,86 @@ class Journal:
     """Points that could not be written, by the record's ``point.memory``."""
     failure: str | None = None
     """Why nothing more is written, or None."""
+    key: bytes = b""
+    _last: bytes = b""
+    """The seal of the last line on disk."""
 
-    def load(self) -> None:
-        """Read what earlier sessions finished; a torn tail is cut off, so that appending goes on cleanly."""
-        if self.folder is None or not self._file().exists():
-            return
-        size = self._blob().stat().st_size if self._blob().exists() else 0
-        good = 0
-        with self._file().open("rb") as file:
-            for line in file:
-                record = _parse(line)
+    def load(self) -> str | None:
+        """Read what earlier sessions finished; what does not count is cut off, so that appending goes on cleanly.
+
+        Returns:
+            What was not as it was written, in a sentence, which goes into the journal too; None where all was.
+
+        Raises:
+            OSError: the journal cannot be read or written.
+        """
+        if self.folder is None or not os.path.lexists(self._file()):
+            return None
+        with open_own(self._file(), "r+b") as file:
+            damage = self._read(file)
+        if damage is not None:
+            self.append({"kind": "note", "message": damage})
+        return damage
+
+    def reopened(self) -> Journal:
+        """The same journal as it is on disk now."""
+        journal = Journal(self.folder, key=self.key)
+        journal.load()
+        return journal
+
+    def _read(self, file: IO[bytes]) -> str | None:
+        blob = open_own(self._blob(), "rb") if os.path.lexists(self._blob()) else None
+        try:
+            number, good = 1, 0
+            while line := file.readline(LONGEST):
+                record = self._parse(line, blob)
                 if record is None:
                     break
-                point = record.get("point")
-                if point is not None and point.get("offset", size) + point.get("bytes", 1) > size:
-                    break  # later points would take the place of the one that is missing
                 good += len(line)
+                number += 1
                 self.records.append(record)
-        if good < self._file().stat().st_size:
-            os.truncate(self._file(), good)
+                self._last = _seal_of(line)
+        finally:
+            if blob is not None:
+                blob.close()
+        if not line:
+            return None
+        lost, torn = 1, not line.endswith(b"\n")
+        while more := file.readline(LONGEST):
+            lost, torn = lost + 1, not more.endswith(b"\n")
+        file.truncate(good)
+        if lost == 1 and torn:
+            return "the last record of the journal was cut off, as by a kill or a full disk; it is computed again"
+        records = f"{lost} records from there on are" if lost > 1 else "that record is"
+        return f"line {number} of the journal, or what it names, is not as it was written: {records} computed again"
+
+    def _parse(self, line: bytes, blob: IO[bytes] | None) -> Record | None:
+        """The record of a line, None where it does not count."""
+        whole = line.endswith(END) and line[: -DIGITS - len(END)].endswith(SEAL)
+        if not whole or not hmac.compare_digest(_seal_of(line), self._seal(_body(line))):
+            return None
+        try:
+            record = json.loads(_body(line))
+        except (ValueError, RecursionError):
+            return None
+        if not fits(record):
+            return None
+        point = record.get("point")
+        if point is not None and (blob is None or _digest_at(blob, point) != point["sha256"]):
+            return None
+        return dict(record)
+
+    def _seal(self, body: bytes) -> bytes:
+        """The seal of a record that follows the last."""
+        return hmac.digest(self.key, self._last + b"\n" + body, "sha256").hex().encode()
 
     def _file(self) -> Path:
         assert self.folder is not None
-        return self.folder / "journal.jsonl"
+        return self.folder / JOURNAL
 
     def _blob(self) -> Path:
         assert self.folder is not None
-        return self.folder / "points.bin"
+        return self.folder / POINTS
 
     def append(self, record: Record, point: NDArray[Any] | None = None) -> None:
         """Add a record; its point goes to disk first, so that a record never names one that is missing."""
@@ -76,18 +143,33 @@ class Journal:
             try:
                 if point is not None:
                     record["point"] |= self._write_point(point)
-                with self._file().open("ab") as file:
-                    file.write(json.dumps(record).encode() + b"\n")
+                body = json.dumps(record).encode()
+                seal = self._seal(body)
+                with open_own(self._file(), "ab") as file:
+                    file.write(body[:-1] + SEAL + seal + END)
+                self._last = seal
             except OSError as error:
                 self.failure = error.strerror or str(error)
         if point is not None and (self.folder is None or self.failure is not None):
             unwritten = point
-        self.receive(record, unwritten)
+        self._take(record, unwritten)
         if self.listener is not None:
             self.listener(record, unwritten, self.failure)
 
-    def receive(self, record: Record, point: NDArray[Any] | None = None) -> None:
-        """Take a record that another process has written; ``point`` only if it could not write that."""
+    def receive(self, record: Record, point: NDArray[Any] | None = None, failure: str | None = None) -> None:
+        """Take a record that another process has written.
+
+        Args:
+            record: as it was given there.
+            point: only if that process could not write it.
+            failure: why it writes nothing more; None: the record is on disk.
+        """
+        self.failure = failure
+        if failure is None:
+            self._last = self._seal(json.dumps(record).encode())
+        self._take(record, point)
+
+    def _take(self, record: Record, point: NDArray[Any] | None) -> None:
         if point is not None:
             self.points[len(self.points)] = point
             record = {**record, "point": {**record["point"], "memory": len(self.points) - 1}}
@@ -95,10 +177,10 @@ class Journal:
 
     def _write_point(self, point: NDArray[Any]) -> Record:
         data = np.ascontiguousarray(point).tobytes()
-        with self._blob().open("ab") as file:
+        with open_own(self._blob(), "ab") as file:
             offset = file.seek(0, os.SEEK_END)
             file.write(data)
-        return {"offset": offset, "bytes": len(data)}
+        return {"offset": offset, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def point(self, record: Record) -> NDArray[Any] | None:
         """The point of a record, [*shape], or None if it has none."""
@@ -107,7 +189,7 @@ class Journal:
             return None
         if "memory" in info:
             return self.points[info["memory"]]
-        with self._blob().open("rb") as file:
+        with open_own(self._blob(), "rb") as file:
             file.seek(info["offset"])
             data = file.read(info["bytes"])
         array: NDArray[Any] = np.frombuffer(data, dtype=info["dtype"]).reshape(info["shape"])
@@ -129,14 +211,19 @@ class Journal:
         return {record[key]: record for record in self.of(kind)}
 
 
-def _parse(line: bytes) -> Record | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "kind" in record else None
+def _body(line: bytes) -> bytes:
+    """What is sealed of a line: its record."""
+    return line[: -len(SEAL) - DIGITS - len(END)] + b"}"
+
+
+def _seal_of(line: bytes) -> bytes:
+    return line[-DIGITS - len(END) : -len(END)]
+
+
+def _digest_at(blob: IO[bytes], point: Record) -> str:
+    """SHA-256 of the bytes that a record names as its point."""
+    blob.seek(point["offset"])
+    return hashlib.sha256(blob.read(point["bytes"])).hexdigest()
 
 
 def unit_record(attack: str, result: UnitResult) -> Record:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST", "SIDES", "clear_pictures", "eight_bit_pair", "is_picture", "picture_path", "png"]
+__all__ = ["FOLDER", "MOST", "SIDES", "clear_pictures", "eight_bit_pair", "is_picture", "picture_path", "png"]
 
 CHANNELS = (1, 3, 4)
 FOLDER = "evidence"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, claimed
+from robaudit.audit.runkeys import RunKey, run_key
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.tested import begin_test, end_test, subject_of
 from robaudit.audit.validate import folder_of, validate
@@ -61,11 +63,18 @@ def run_audit(
     """
     validate(request)
     folder, run_id = folder_of(request, folder)
+    key = run_key(run_id)
+    if key.problem is not None:
+        warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
-    with claimed(folder, run_id, fresh=fresh, kept=kept):
+    with claimed(folder, run_id, fresh=fresh, key=key, kept=kept) as discarded:
+        journal = _journal(folder, key, discarded, warn)
         request = replace(request, earlier=begin_test(folder, run_id, subject_of(request)))
-        finished = _finished(folder, run_id, warn)
-        result = _audit(request, folder, run_id, observer) if finished is None else _shown_again(finished, request)
+        finished = _finished(folder, run_id, journal, warn)
+        if finished is None:
+            result, journal = _audit(request, folder, run_id, journal, observer)
+        else:
+            result = _shown_again(finished, request)
         # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
         decided = partial(
             conclude,
@@ -77,11 +86,11 @@ def run_audit(
         try:
             result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
         except AuditError:
-            save_result(decided(result), folder / RESULT)  # the audit itself is none the worse
+            _keep(decided(result), folder, journal)  # the audit itself is none the worse
             raise
         end_test(folder, run_id, result)
         try:
-            save_result(result, folder / RESULT)
+            _keep(result, folder, journal)
         except AuditError as error:
             if result.run.failed is None:
                 failed = result.run.model_copy(update={"failed": str(error)})
@@ -89,11 +98,47 @@ def run_audit(
     return result, folder
 
 
-def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer) -> Result:
+def _journal(folder: Path, key: RunKey, discarded: str | None, warn: Callable[[str], None]) -> Journal:
+    """The journal of a claimed directory, as far as it is as it was written; what is not is told."""
+    journal = Journal(folder, key=key.key)
+    try:
+        damage = journal.load()
+    except OSError as error:
+        raise UsageError(
+            f"the journal in the run directory {folder} cannot be used: {error.strerror or error}; choose another with "
+            "--run-dir, or --fresh to discard it"
+        ) from error
+    if discarded is not None:
+        warn(f"{folder}: {discarded}")
+        journal.append({"kind": "note", "message": discarded})
+    if damage is not None:
+        warn(f"{folder}: {damage}")
+    return journal
+
+
+def _keep(result: Result, folder: Path, journal: Journal) -> None:
+    """Write the result file; the journal says which ones are of this audit.
+
+    Raises:
+        AuditError: the disk does not take it.
+    """
+    full = journal.failure is not None
+    journal.append({"kind": "result", "sha256": hashlib.sha256(result.to_json().encode()).hexdigest()})
+    save_result(result, folder / RESULT)
+    if journal.failure is not None and not full:
+        raise AuditError(cannot_be_written(journal.failure))
+
+
+def cannot_be_written(why: str) -> str:
+    """What a result says where the disk takes nothing more."""
+    return f"the run directory cannot be written ({why}): what came after that is in this report only"
+
+
+def _audit(
+    request: AuditRequest, folder: Path, run_id: str, journal: Journal, observer: Observer
+) -> tuple[Result, Journal]:
     begin, start = datetime.now(UTC), time.perf_counter()
-    journal = Journal(folder)
-    journal.load()
-    resumed = bool(journal.records)
+    resumed = any(True for _ in journal.of("session"))
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     if journal.records:
@@ -102,12 +147,10 @@ def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer)
     if failure is not None and failure.startswith(REFUSED):
         raise AuditError(failure)
     if failure is None and journal.failure is not None:
-        failure = (
-            f"the run directory cannot be written ({journal.failure}): what came after that is in this report only"
-        )
+        failure = cannot_be_written(journal.failure)
     if outcome.interrupted and journal.last("plan") is None:
         raise AuditInterrupted("the audit was stopped before the model was loaded")
-    return build_result(
+    result = build_result(
         request,
         journal,
         run_id=run_id,
@@ -117,6 +160,7 @@ def _audit(request: AuditRequest, folder: Path, run_id: str, observer: Observer)
         failure=failure,
         resumed=resumed,
     )
+    return result, journal
 
 
 def _began(journal: Journal) -> datetime | None:
@@ -135,14 +179,19 @@ def _shown_again(result: Result, request: AuditRequest) -> Result:
     return result.model_copy(update={"run": result.run.model_copy(update=changes)})
 
 
-def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result | None:
+def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str], None]) -> Result | None:
     """The result of a finished run, if the directory holds one; what failed in it is worth another try."""
     path = folder / RESULT
     if not path.exists():
         return None
+    written = {record["sha256"] for record in journal.of("result")}
     try:
+        if sha256_file(path) not in written:
+            if written:  # else the session that began to write one did not end
+                warn(f"{path} is not as this audit wrote it; it is made again from the journal")
+            return None
         result = load_result(path)
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         warn(f"{error}; made again from the journal")
         return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
@@ -156,5 +205,6 @@ def _finished(folder: Path, run_id: str, warn: Callable[[str], None]) -> Result 
     if kept.path is not None:
         archive = folder / kept.path
         if not archive.is_file() or sha256_file(archive) != kept.sha256:
-            warn(f"{archive} is missing or was changed since the audit; --fresh audits again")
+            warn(f"{archive} is missing or was changed since the audit; it is made again from the journal")
+            return None
     return result

@@ -3,56 +3,88 @@
 from __future__ import annotations
 
 import errno
+import hmac
 import json
 import os
 import shlex
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from robaudit.audit.pictures import clear_pictures
-from robaudit.errors import UsageError
+from robaudit.audit.archive import EVIDENCE
+from robaudit.audit.journal import JOURNAL, POINTS
+from robaudit.audit.ownfiles import read_own, strange
+from robaudit.audit.pictures import FOLDER, clear_pictures
+from robaudit.audit.resultfile import write_atomic
+from robaudit.audit.runkeys import RunKey, run_key
+from robaudit.errors import AuditError, UsageError
 
-__all__ = ["MARKER", "RESULT", "claimable", "claimed", "command_of", "locked", "model_of"]
+__all__ = [
+    "KEPT",
+    "MARKER",
+    "RESULT",
+    "TESTS",
+    "WORKER_LOCK",
+    "claimable",
+    "claimed",
+    "command_of",
+    "locked",
+    "model_of",
+]
 
 RESULT = "result.json"
 MARKER = "robaudit-run.json"
-JOURNAL = "journal.jsonl"
-FILES = (JOURNAL, "points.bin", RESULT, "evidence.npz", MARKER)
+TESTS = "tests.json"
+RUN_LOCK, WORKER_LOCK = "run.lock", "worker.lock"
+FILES = (JOURNAL, POINTS, RESULT, EVIDENCE, MARKER)
+"""What an audit writes, and ``--fresh`` removes."""
+KEPT = (*FILES, TESTS, RUN_LOCK, WORKER_LOCK)
+"""All files of the directory."""
+MARKER_BYTES = 2**20
 ORPHAN_SECONDS = 30.0
 """How long the worker of a killed audit may take to die."""
 
 
 @contextmanager
-def claimed(folder: Path, run_id: str, *, fresh: bool, kept: Mapping[str, str] | None = None) -> Iterator[None]:
+def claimed(
+    folder: Path, run_id: str, *, fresh: bool, key: RunKey, kept: Mapping[str, str] | None = None
+) -> Iterator[str | None]:
     """Make the run directory, or take up the one that is there, and hold it.
 
     Args:
         folder: the directory.
         run_id: digest of what is audited and how.
         fresh: start over; only files that robaudit wrote are removed.
+        key: of the run. What was written with another one is started over too.
         kept: what else the directory keeps for itself, which no report tells: full paths, the command as given.
 
+    Yields:
+        Why what was there does not count, in a sentence; None where it does, or nothing was there.
+
     Raises:
-        UsageError: it cannot be written, holds another audit, or another audit works in it.
+        UsageError: it cannot be written, holds another audit, another audit works in it, or something lies in it that
+            is no file of robaudit's.
     """
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, "run.lock", wait=1.0):
-        with locked(folder, "worker.lock", wait=ORPHAN_SECONDS):
+    _plain(folder)
+    with locked(folder, RUN_LOCK, wait=1.0):
+        with locked(folder, WORKER_LOCK, wait=ORPHAN_SECONDS):
             pass
         with _explained(folder):
-            _take_up(folder, run_id, fresh, kept or {})
-        yield
+            told = _take_up(folder, run_id, fresh, key, kept or {})
+        yield told
 
 
 def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
     """Refuse a run directory that :func:`claimed` would, and change nothing.
 
     Raises:
-        UsageError: it cannot be written, holds another audit, or another audit works in it.
+        UsageError: as :func:`claimed` does.
     """
     with _explained(folder):
         there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
@@ -63,14 +95,38 @@ def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if not folder.exists():
             return
+        _plain(folder)
         _fits(folder, run_id, fresh)
-    if (folder / "run.lock").exists():
-        with locked(folder, "run.lock", wait=1.0):
+    if (folder / RUN_LOCK).exists():
+        with locked(folder, RUN_LOCK, wait=1.0):
             pass
 
 
-def _fits(folder: Path, run_id: str, fresh: bool) -> bool:
-    """Whether what the directory holds is this audit's; False where it is to be cleared.
+def _plain(folder: Path) -> None:
+    """Refuse a directory in which others may have laid something that is no file of robaudit's.
+
+    Raises:
+        UsageError: it is another user's that anybody may write to, or a link, a pipe or a folder lies under the name of
+            a file, dangling or not.
+    """
+    about = folder.stat()
+    user = getattr(os, "geteuid", lambda: about.st_uid)()
+    if about.st_uid not in (user, 0) and about.st_mode & stat.S_IWOTH:
+        raise UsageError(f"the run directory {folder} is another user's that anybody may write to; choose another")
+    wrong = {name: what for name in KEPT if (what := strange(folder / name)) is not None}
+    pictures = folder / FOLDER
+    if os.path.lexists(pictures) and (pictures.is_symlink() or not pictures.is_dir()):
+        wrong[FOLDER] = strange(pictures) or "a file"
+    for name, what in wrong.items():
+        kind = "folder" if name == FOLDER else "file"
+        raise UsageError(
+            f"in the run directory {folder}, {name} is {what} and not robaudit's own {kind}; remove it, or choose "
+            "another --run-dir"
+        )
+
+
+def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
+    """The marker where what the directory holds is this audit's; None where it is to be cleared.
 
     Raises:
         UsageError: it is another's.
@@ -80,50 +136,75 @@ def _fits(folder: Path, run_id: str, fresh: bool) -> bool:
         foreign = [name for name in FILES if (folder / name).exists()]
         if foreign:
             raise UsageError(f"{folder} holds a {foreign[0]} that is of no audit; choose another --run-dir")
-        return True
+        return {}
     if fresh or not (folder / JOURNAL).exists():  # an audit that was refused left nothing
-        return False
-    if json.loads(marker.read_text()).get("run") != run_id:
+        return None
+    content: dict[str, Any] = json.loads(read_own(marker, MARKER_BYTES))
+    if content.get("run") != run_id:
         raise UsageError(
             f"{folder} holds another audit (of another file, data, profile, seed or version); choose another "
             "--run-dir, or --fresh to discard it"
         )
-    return True
+    return content
 
 
-def _take_up(folder: Path, run_id: str, fresh: bool, kept: Mapping[str, str]) -> None:
-    if not _fits(folder, run_id, fresh):
+def _take_up(folder: Path, run_id: str, fresh: bool, key: RunKey, kept: Mapping[str, str]) -> str | None:
+    found, told = _fits(folder, run_id, fresh), None
+    if found and found.get("key") != key.name:
+        told = (
+            "the run directory was written with the key of another user or machine, or with one that was not kept: "
+            "nothing in it is believed, and all of it is computed again"
+        )
+    if found is None or told is not None:
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         clear_pictures(folder)
-    (folder / MARKER).write_text(json.dumps({"run": run_id, **kept}) + "\n")
+    content = {"run": run_id, "key": key.name, **kept}
+    try:
+        write_atomic(folder / MARKER, json.dumps({**content, "seal": _seal(content, key)}) + "\n")
+    except AuditError as error:
+        raise error.__cause__ or error from None
+    return told
+
+
+def _seal(content: Mapping[str, Any], key: RunKey) -> str:
+    """Of what a marker holds."""
+    return hmac.digest(key.key, json.dumps(content, sort_keys=True).encode(), "sha256").hex()
 
 
 def model_of(folder: Path, run_id: str) -> Path | None:
     """Where the audited file lay, as the directory of this run keeps it; None where it does not tell."""
-    try:
-        kept = json.loads((folder / MARKER).read_text("utf-8"))
-        return Path(kept["model"]) if kept["run"] == run_id else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    model = _marker(folder, run_id).get("model")
+    return None if model is None else Path(model)  # whoever takes it compares its digest
 
 
 def command_of(folder: Path, run_id: str) -> str | None:
-    """The command that reproduces this run wherever it is pasted, as its directory keeps it; None where it does not."""
-    try:
-        kept = json.loads((folder / MARKER).read_text("utf-8"))
-        if kept["run"] != run_id or not kept["command"]:
-            return None
-        return f"cd {shlex.quote(kept['folder'])} && {kept['command']}"
-    except (OSError, ValueError, TypeError, KeyError):
+    """The command that reproduces this run wherever it is pasted, as its directory keeps it; None where it does not, or
+    was written by another user or on another machine."""
+    kept = _marker(folder, run_id)
+    seal = kept.pop("seal", "")
+    if not kept.get("command") or "folder" not in kept or not seal.isascii():
         return None
+    if not hmac.compare_digest(seal, _seal(kept, run_key(run_id, make=False))):
+        return None
+    return f"cd {shlex.quote(kept['folder'])} && {kept['command']}"
+
+
+def _marker(folder: Path, run_id: str) -> dict[str, str]:
+    """What the directory keeps for itself of a run; nothing where it is another's, or damaged."""
+    try:
+        kept = json.loads(read_own(folder / MARKER, MARKER_BYTES))
+        whole = kept["run"] == run_id and all(isinstance(value, str) for value in kept.values())
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return {}
+    return kept if whole else {}
 
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its marker file is damaged"
         raise UsageError(
             f"the run directory {folder} cannot be used: {reason}; choose another with --run-dir"

@@ -75,7 +75,9 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     deadline = None if request.time_budget is None else time.monotonic() + request.time_budget
     with interrupts.installed():
         for restarted in (False, True):
-            child = Child(worker.main, (request, folder, restarted, deadline), confinement_of(request, folder))
+            child = Child(
+                worker.main, (request, folder, journal.key, restarted, deadline), confinement_of(request, folder)
+            )
             try:
                 ending = _follow(child, journal, observer, interrupts)
             finally:
@@ -89,8 +91,7 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
             if failed is not None or child.process.exitcode == 0:
                 break
             if journal.failure is None:  # it may have written what it could no longer send
-                journal = Journal(folder)
-                journal.load()
+                journal = journal.reopened()
             if interrupts.count:
                 break
             if not ending.loaded and not ending.killed_from_outside:
@@ -167,8 +168,7 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
             process.kill()
             break
         if isinstance(message, worker.Recorded):
-            journal.receive(message.record, message.point)
-            journal.failure = message.unwritten
+            journal.receive(message.record, message.point, message.unwritten)
         elif isinstance(message, Failed):
             ending.failed = message
         else:

@@ -15,14 +15,19 @@ from pydantic import ValidationError
 
 from robaudit.audit.identity import digest_of, sha256_file
 from robaudit.audit.metrics import parse_metric
+from robaudit.audit.ownfiles import read_own
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.resultfile import write_atomic
 from robaudit.audit.retests import baseline_of, figure_tested, radii_of
+from robaudit.audit.rundir import TESTS
+from robaudit.errors import AuditError
 
 __all__ = ["TESTS", "begin_test", "end_test", "subject_of"]
 
-TESTS = "tests.json"
 RUNS = Path(".robaudit")
+LARGEST = 2**24
+"""Bytes of the tests of one run directory."""
 DECIDED = ("pass", "fail", "inconclusive")
 """How a test may end; a gate that could not be judged was not tested."""
 
@@ -114,15 +119,15 @@ def _write(path: Path, entries: dict[str, dict[str, Any]]) -> None:
         {**entry, "before": [tests.model_dump(mode="json") for tests in entry["before"]]} for entry in entries.values()
     ]
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError:
+        write_atomic(path, json.dumps(content, indent=1) + "\n")
+    except AuditError:
         return  # the result cannot be written there either, which is said
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
     """The audits that a file tells of; one that is damaged tells of none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_own(path, LARGEST))
         for entry in content:
             yield {
                 "run": str(entry["run"]),

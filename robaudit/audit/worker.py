@@ -34,7 +34,12 @@ class Recorded:
 
 
 def main(
-    connection: Connection, request: AuditRequest, folder: Path, restarted: bool, deadline: float | None = None
+    connection: Connection,
+    request: AuditRequest,
+    folder: Path,
+    key: bytes,
+    restarted: bool,
+    deadline: float | None = None,
 ) -> None:
     """What the process does once it is confined.
 
@@ -42,6 +47,7 @@ def main(
         connection: events and records go out, ``stop`` comes in.
         request: what to audit.
         folder: the run directory.
+        key: of its journal.
         restarted: the worker before this one was killed.
         deadline: of the system's monotonic clock, after which nothing new is begun; None: no limit.
     """
@@ -54,12 +60,12 @@ def main(
             connection.send(message)
 
     from robaudit.audit.journal import Journal
-    from robaudit.audit.rundir import locked
+    from robaudit.audit.rundir import WORKER_LOCK, locked
     from robaudit.audit.session import Session
 
     try:
-        with locked(folder, "worker.lock", wait=1.0):
-            journal = Journal(folder)
+        with locked(folder, WORKER_LOCK, wait=1.0):
+            journal = Journal(folder, key=key)
             journal.load()
             journal.listener = lambda record, point, unwritten: send(Recorded(record, point, unwritten))
             Session(request, folder, journal, send, stopped.is_set, restarted, deadline).run()

@@ -16,6 +16,7 @@ from robaudit.audit.archive import read_examples
 from robaudit.audit.pictures import MOST, eight_bit_pair, is_picture, png
 from robaudit.audit.result import Evidence, Result
 from robaudit.audit.rundir import MARKER, claimed
+from robaudit.audit.runkeys import RunKey
 from robaudit.checks.evidence import eight_bit
 from robaudit.errors import AuditError
 
@@ -105,7 +106,7 @@ def test_a_second_run_leaves_no_picture_of_the_first(run, tmp_path):
 def test_a_fresh_audit_leaves_no_picture_of_the_last(run):
     folder, _ = run
     (folder / MARKER).write_text('{"run": "old"}')
-    with claimed(folder, "new", fresh=True):
+    with claimed(folder, "new", fresh=True, key=RunKey(b"key", "name")):
         assert list((folder / "evidence").iterdir()) == []
 
 

@@ -201,10 +201,10 @@ def test_two_audits_do_not_share_a_run_directory(case: Case) -> None:
 
 
 def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Path, tmp_path: Path) -> None:
-    before = (whole / "journal.jsonl").read_bytes()
+    before = records(whole, "session")
     again = scan(*case.command(whole, "-o", str(tmp_path / "r.json")))
     assert again.returncode == 0, again.stderr
-    assert (whole / "journal.jsonl").read_bytes() == before
+    assert records(whole, "session") == before
     assert outcome(load(whole)) == json_outcome(tmp_path / "r.json")
     shown = load(whole)
     day = shown.run.finished[:10]
@@ -214,7 +214,7 @@ def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Pat
     assert shown.run.command.endswith("r.json"), "the command that was typed, not the one that made it"
     gated = scan(*case.command(whole, "--min-robust", "0.99"))  # a gate is no part of what was computed
     assert gated.returncode in (1, 4)
-    assert (whole / "journal.jsonl").read_bytes() == before
+    assert records(whole, "session") == before
     scan(*case.command(whole))  # as the other tests expect it
 
 

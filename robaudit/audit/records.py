@@ -1,0 +1,236 @@
+"""What each kind of journal record holds, checked when a journal is read back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+__all__ = ["Record", "fits"]
+
+Record = dict[str, Any]
+
+Count = Annotated[int, Field(ge=0)]
+Outcome = Literal["done", "partial", "failed"]
+
+
+class _Open(BaseModel):
+    """A record that may hold more."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Closed(BaseModel):
+    """A record that holds these fields alone."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Point(_Closed):
+    """Where an array lies in the file of points, and the SHA-256 of its bytes."""
+
+    shape: list[Count]
+    dtype: Annotated[str, Field(pattern=r"^(float|int|uint)(8|16|32|64)$")]
+    offset: Count
+    bytes: Count
+    sha256: str
+
+
+class Unit(_Closed):
+    """A finished unit of an attack; of the curve with its radius, and whether the judge confirmed it there."""
+
+    kind: Literal["unit"]
+    attack: str
+    sample: Count
+    restart: Count
+    target: Count
+    success: bool
+    prediction: int
+    distance: float | None
+    forwards: Count
+    backwards: Count
+    queries: Count
+    judged: Count
+    refused: Count
+    error: str | None
+    verified: bool = False
+    radius: float | None = None
+    point: Point | None = None
+
+
+class Clean(_Closed):
+    """The model's answer to a sample as it is."""
+
+    kind: Literal["clean"]
+    index: Count
+    id: str
+    label: int | None
+    prediction: int | None
+    digest: str | None
+    error: str | None
+    unlabelled: bool = False
+    goals: list[int] | None = None
+    left_out: str | None = None
+    point: Point | None = None
+
+
+class Attack(_Closed):
+    """What became of an attack."""
+
+    kind: Literal["attack"]
+    id: str
+    status: Outcome
+    reason: str | None
+    seconds: float
+
+
+class Planned(_Open):
+    """An attack of the plan, as a report tells of it."""
+
+    id: str
+    name: str
+    access: str
+    status: str
+    reason: str | None
+    parameters: dict[str, Any]
+    norm: str
+    phase: str = ""
+
+
+class Plan(_Closed):
+    """All attacks, before they run."""
+
+    kind: Literal["plan"]
+    attacks: list[Planned]
+
+
+class Check(_Open):
+    """What a check measured, or why it could not."""
+
+    kind: Literal["check"]
+    id: str
+    seconds: float
+    measured: dict[str, Any] = Field(default_factory=dict)
+    failed: str = ""
+
+
+class LookGate(_Open):
+    """A gate at a look."""
+
+    metric: str
+    min: float | None
+    max: float | None
+    k: Count
+    n: Count
+    low: float
+    high: float
+    decision: Literal["pass", "fail", "open"]
+
+
+class Look(_Closed):
+    """A look of a sequential audit."""
+
+    kind: Literal["look"]
+    number: Annotated[int, Field(ge=1)]
+    samples: Count
+    share: float
+    indices: list[Count]
+    passed: dict[str, Any]
+    attacks: dict[str, list[str | None]]
+    gates: list[LookGate]
+    stopped: Literal["decided", "exhausted"] | None
+
+
+class Described(_Open):
+    """What the result tells of the model or the machine; its own schema checks the rest."""
+
+    kind: Literal["target", "environment"]
+
+
+class Data(_Open):
+    """What the result tells of the data, and which samples were drawn."""
+
+    kind: Literal["data"]
+    ids: list[str]
+    indices: list[Count]
+    drawn: Count
+    reference: Literal["labels", "model"]
+    notes: list[str]
+
+
+class Meaning(_Open):
+    """What a search for the input's meaning found."""
+
+    kind: Literal["meaning"]
+    model: str
+    taken: str | None
+    changes: dict[str, Any]
+    provenance: dict[str, str]
+    sentence: str
+
+
+class Session(_Closed):
+    """A session had loaded the model."""
+
+    kind: Literal["session"]
+    started: str
+
+
+class Spent(_Closed):
+    """A session ended."""
+
+    kind: Literal["spent"]
+    began: str
+    seconds: float
+
+
+class Budget(_Closed):
+    """The time of a session was over."""
+
+    kind: Literal["budget"]
+    seconds: float | None
+
+
+class Batch(_Closed):
+    """The batch size of a session."""
+
+    kind: Literal["batch"]
+    size: Annotated[int, Field(ge=1)]
+
+
+class Note(_Closed):
+    """A sentence for the result."""
+
+    kind: Literal["note"]
+    message: str
+
+
+class Evidence(_Closed):
+    """The archive of adversarial examples."""
+
+    kind: Literal["evidence"]
+    path: str | None
+    sha256: str | None
+    count: Count
+    nearest: Count
+
+
+class Sealed(_Closed):
+    """A result file was written, with this SHA-256."""
+
+    kind: Literal["result"]
+    sha256: str
+
+
+_Work = Unit | Clean | Attack | Plan | Check | Look | Evidence
+_Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Sealed
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
+
+
+def fits(record: Any) -> bool:
+    """Whether a JSON value is a record of a known kind, all of whose fields have their types."""
+    try:
+        _ADAPTER.validate_python(record)
+    except (ValidationError, RecursionError):
+        return False
+    return True
