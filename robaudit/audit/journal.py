@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from robaudit.audit.ownfiles import open_own
 from robaudit.audit.records import Record, fits
+from robaudit.audit.rundir import JOURNAL, POINTS
 from robaudit.engine.units import Unit, UnitResult
 
-__all__ = ["JOURNAL", "POINTS", "Journal", "Record", "unit_record", "unit_result"]
+__all__ = ["Journal", "Record", "unit_record", "unit_result"]
 
-JOURNAL, POINTS = "journal.jsonl", "points.bin"
 LONGEST = 2**28
 """Bytes of a line; that of the data names every sample."""
 SEAL = b', "seal": "'

@@ -16,7 +16,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from robaudit.audit.archive import EVIDENCE
-from robaudit.audit.journal import JOURNAL, POINTS
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.pictures import FOLDER, clear_pictures
 from robaudit.audit.resultfile import write_atomic
@@ -24,8 +23,10 @@ from robaudit.audit.runkeys import RunKey, run_key
 from robaudit.errors import AuditError, UsageError
 
 __all__ = [
+    "JOURNAL",
     "KEPT",
     "MARKER",
+    "POINTS",
     "RESULT",
     "TESTS",
     "WORKER_LOCK",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 RESULT = "result.json"
+JOURNAL, POINTS = "journal.jsonl", "points.bin"
 MARKER = "robaudit-run.json"
 TESTS = "tests.json"
 RUN_LOCK, WORKER_LOCK = "run.lock", "worker.lock"
