@@ -13,7 +13,7 @@ from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.beside import beside
 from robaudit.engine.careful import Careful
-from robaudit.engine.escape import Asked, Escape, escape_gradient, escape_rows, towards
+from robaudit.engine.escape import Asked, Escape, Search, escape_gradient, escape_rows, towards
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision, searching
@@ -197,10 +197,10 @@ class Evaluator:
 
     def _search(
         self, model: Differentiable, problem: Problem, points: Tensor, slot: Tensor, draws: int
-    ) -> Callable[[Tensor, Tensor], Escape]:
+    ) -> Search:
         """Looks at some of the points [N, *shape] for a rival with a slope."""
 
-        def search(places: Tensor, reference: Tensor) -> Escape:
+        def search(places: Tensor, reference: Tensor, size: Tensor, steep: Tensor) -> Escape:
             fixed = None if problem.fixed is None else problem.fixed[slot[places]]
 
             def run(points: Tensor, part: slice) -> Escape:
@@ -213,7 +213,8 @@ class Evaluator:
                     (gradient,) = torch.autograd.grad(logits, points, shares, retain_graph=True)
                     return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
 
-                return towards(_averaged(logits.detach(), draws), reference[part], slope)
+                clean = _averaged(logits.detach(), draws)
+                return towards(clean, reference[part], slope, size[part], steep[part])
 
             return Escape.joined(self._each(points[places], run))
 

@@ -18,18 +18,22 @@ __all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
 
 @dataclass
 class Account(Slots):
-    """Model evaluations of each slot, [S] int64 each; judging is billed apart."""
+    """Model evaluations of each slot, [S] int64 each; judging is billed apart.
+
+    ``looked`` is how many backwards a slot had when it last looked in vain for a nearer rival.
+    """
 
     forwards: Tensor
     backwards: Tensor
     queries: Tensor
     judged: Tensor
     refused: Tensor
+    looked: Tensor
 
     @classmethod
     def empty(cls, slots: int, device: torch.device) -> Account:
         """Accounts of new slots."""
-        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(5)))
+        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(6)))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import torch
 from attack_cases import CASES
 from models import FakeFile, Linear, attack_all
-from twins import farthest_needed, reachable, twins
+from twins import NEAR, farthest_needed, near_twins, reachable, twins
 
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.engine.escape import TIE
@@ -74,32 +74,56 @@ def test_nor_do_groups_of_them_or_lower_ones(name: str, norm: Norm, kind: str) -
     assert broken(target, samples, name, norm) == len(samples)
 
 
+@pytest.mark.parametrize("kind", list(NEAR))
 @pytest.mark.parametrize(
     ("name", "norm"),
     [
         ("fmn", Norm.LINF),
+        ("fmn", Norm.L2),
         ("fmn", Norm.L0),
         ("cw-linf", Norm.LINF),
         ("cw-l0", Norm.L0),
         ("cw-l2", Norm.L2),
         ("ead", Norm.L1),
         ("pdpgd", Norm.L0),
+        ("pdpgd", Norm.L2),
         ("sigma-zero", Norm.L0),
+        ("lbfgs", Norm.L2),
         ("ensemble", Norm.LINF),
     ],
 )
-def test_nor_does_a_copy_that_differs_by_rounding_or_pruning(name: str, norm: Norm) -> None:
-    """Its lead has a slope, of a ten-thousandth of the class's own, along which it is not met within the radius."""
-    inner = twins("none")[0].module.inner
-    noise = torch.randn(inner.weight.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    copy = (inner.weight.double() + 1e-4 * noise).to(inner.weight.dtype)
-    both = Linear(torch.cat([inner.weight, copy]), torch.cat([inner.bias, inner.bias - 1e-3]))
-    target = FakeFile(both, 6, twins("none")[0].shape, torch.float32)
-    samples = [
-        dataclasses.replace(s, clean=target.scores(torch.from_numpy(s.u)[None])[0].numpy()) for s in twins("none")[1]
-    ]
-    assert [int(s.clean.argmax()) for s in samples] == [s.label for s in samples]
+def test_nor_does_a_copy_with_nearly_the_same_weights(name: str, norm: Norm, kind: str) -> None:
+    """Its lead has a slope, but a slight one: no step meets it, or only after the class's own logit was lowered."""
+    target, samples = near_twins(kind)
     assert broken(target, samples, name, norm) == len(samples)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("kind", ["none", "twin", "scaled", "pruned"])
+def test_the_others_of_a_cohort_do_not_outweigh_a_slight_slope(kind: str, loss: str) -> None:
+    for scale in (0.01, 1.0, 30.0):
+        target, samples = near_twins(kind, 12, scale) if kind in NEAR else twins(kind, 12, scale=scale)
+        attack = make_attack("daa", CASES["daa"].parameters | {"loss": loss})
+        results = attack_all(target, attack, ThreatModel(Norm.LINF, RADIUS[Norm.LINF]), samples)
+        assert sum(r.success for r in results.values()) >= len(samples) - 3 * (kind == "scaled" and scale > 1), scale
+
+
+def test_looking_for_a_nearer_rival_in_vain_is_rare() -> None:
+    """Both rivals are far away: a model that is robust, as its slopes say."""
+    plain, samples = twins("none")
+    bias = plain.module.inner.bias.detach().clone()
+    bias[0] += 20
+    target = FakeFile(Linear(plain.module.inner.weight, bias), 3, plain.shape, torch.float32)
+    samples = [
+        dataclasses.replace(s, clean=target.scores(torch.from_numpy(s.u)[None])[0].numpy(), label=0) for s in samples
+    ]
+    attack = make_attack("bim", {"steps": 100, "loss": "margin"})
+    results = attack_all(target, attack, ThreatModel(Norm.LINF, 1e-3), samples)
+    for r in results.values():
+        assert not r.success
+        assert 101 < r.forwards <= 105
+        assert r.forwards == r.backwards
+    assert target.forward_rows == sum(r.forwards for r in results.values())
 
 
 @pytest.mark.parametrize("scale", [30.0, 1e4])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from models import FakeFile, Linear
@@ -44,6 +46,31 @@ def twins(
     x = torch.tensor(rng.uniform(0.2, 0.8, size=(count, *SHAPE)), dtype=dtype)
     scores = target.scores(x)
     return target, [Sample(i, x[i].numpy(), int(z.argmax()), z.numpy(), str(i)) for i, z in enumerate(scores)]
+
+
+NEAR = {
+    "rounded": (1.0, 1e-4, 1e-3),
+    "pruned": (1.0, 0.01, 0.1),
+    "trained": (1.0, 0.05, 0.3),
+    "scaled": (0.999, 0.0, 0.0),
+    "biased": (0.999, 0.0, 1e-3),
+}
+"""Of each class's copy: the factor of its weights, what noise was added to them, by how much its bias is lower."""
+
+
+def near_twins(kind: str, count: int = 8, scale: float = 1.0) -> tuple[FakeFile, list[Sample]]:
+    """As :func:`twins`, with one copy of every class whose weights are nearly the same."""
+    plain, samples = twins("none", count, scale=scale)
+    factor, size, fall = NEAR[kind]
+    weight, bias = (values.detach().double() for values in (plain.module.inner.weight, plain.module.inner.bias))
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    copy = weight * factor + size * scale * noise
+    both = Linear(torch.cat([weight, copy]), torch.cat([bias, bias * factor - fall * scale]))
+    target = FakeFile(both, 6, SHAPE, torch.float32)
+    scores = target.scores(torch.stack([torch.from_numpy(s.u) for s in samples]))
+    return target, [
+        dataclasses.replace(s, clean=z.numpy(), label=int(z.argmax())) for s, z in zip(samples, scores, strict=True)
+    ]
 
 
 def reachable(target: FakeFile, sample: Sample) -> bool:

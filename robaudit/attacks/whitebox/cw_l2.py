@@ -102,14 +102,14 @@ class CWL2(PenaltyAttack[Search]):
         check = search.step % max(self.steps // 10, 1) == 0
         ended = search.step + 1 >= self.steps
         if self.abort_early:
-            ended = ended | (check & (value > PROGRESS * search.last))
+            ended = ended | (check & ~seen.rescaled & (value > PROGRESS * search.last))
         return Search(
             free=select(ended, search.origin, search.free - move),
             origin=search.origin,
             adam=adam.cleared(ended),
             c=search.c.after(ended, won),
             step=torch.where(ended, 0, search.step + 1),
-            last=torch.where(ended, torch.inf, torch.where(check, value, search.last)),
+            last=torch.where(ended, torch.inf, torch.where(check | seen.rescaled, value, search.last)),
             won=won & ~(ended | check),
         )
 

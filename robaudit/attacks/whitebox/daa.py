@@ -15,7 +15,7 @@ from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
-from robaudit.attacks.units import unit_of
+from robaudit.attacks.units import followed, unit_of
 from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, per_slot, select
@@ -24,6 +24,8 @@ __all__ = ["DAA"]
 
 WEIGHTS = {("blob", "ce"): 1.1, ("blob", "margin"): 10.0, ("dgf", "ce"): 0.001, ("dgf", "margin"): 0.01}
 """The authors' own."""
+USUAL = (1.0, 512.0)
+"""Spreads of logits that are left as they are; below, the pull of the others would outweigh a sample's own loss."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ class DAA(SlotAttack[State]):
     def init(self, problem: Problem) -> State:
         """A random point of the ball."""
         point = random_start(problem)
-        return State(point, torch.zeros_like(point), problem.full(0).long(), problem.full(1))
+        return State(point, torch.zeros_like(point), problem.full(0).long(), problem.full(math.nan))
 
     def query(self, problem: Problem, state: State) -> Request:
         """The gradient where the members that still stand are."""
@@ -110,7 +112,8 @@ class DAA(SlotAttack[State]):
         moving = answer.answered & ~answer.fooled & answer.gradient.flatten(1).isfinite().all(1)
         usable = answer.answered & answer.gradient.flatten(1).isfinite().all(1)
         assert answer.logits is not None
-        unit = torch.where((state.step == 0) & answer.answered, unit_of(answer.logits, answer.gradient), state.unit)
+        now = unit_of(answer.logits, answer.gradient, USUAL)
+        unit = torch.where(answer.answered, followed(state.unit, now), state.unit)
         gradient = select(usable, answer.gradient * per_slot(unit, answer.gradient), state.gradient)
         points = state.point.flatten(1)
         others = (_blob if self.method == "blob" else _flow)(points, gradient.flatten(1)).reshape(gradient.shape)

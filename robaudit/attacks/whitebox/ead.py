@@ -130,18 +130,19 @@ class EAD(PenaltyAttack[Search]):
             share = (search.step / (search.step + 3)).to(c.dtype)
             ahead = problem.clip(new + (new - search.point) * per_slot(share, new))
         size = distance(Norm.L2, delta).square() + self.beta * distance(Norm.L1, delta)
-        lowest = torch.minimum(search.lowest, (size + c * seen.lacking).to(c.dtype))
+        value = (size + c * seen.lacking).to(c.dtype)
+        lowest = torch.where(seen.rescaled, value, torch.minimum(search.lowest, value))
         won = search.won | seen.reached
         check = search.step % max(self.steps // 10, 1) == 0
         ended = search.step >= self.steps  # the last point was seen
         if self.abort_early:
-            ended = ended | (check & ~won & (lowest > PROGRESS * search.last))
+            ended = ended | (check & ~won & ~seen.rescaled & (lowest > PROGRESS * search.last))
         return Search(
             slack=select(ended, x, ahead),
             point=select(ended, x, new),
             c=search.c.after(ended, won),
             step=torch.where(ended, 0, search.step + 1),
-            last=torch.where(ended, torch.inf, torch.where(check, lowest, search.last)),
+            last=torch.where(ended, torch.inf, torch.where(check | seen.rescaled, lowest, search.last)),
             lowest=torch.where(ended, torch.inf, lowest),
             won=won & ~ended,
         )

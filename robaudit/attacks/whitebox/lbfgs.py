@@ -159,7 +159,7 @@ class LBFGS(PenaltyAttack[Search]):
         delta = trial - problem.x
         value = seen.size.square() - c.double() * seen.answer.loss.double()
         slope = 2 * delta - seen.answer.gradient * per_slot(c, delta)
-        first, moved = search.step == 0, trial - search.base
+        first, moved = (search.step == 0) | seen.rescaled, trial - search.base
         accept = first | (value <= search.value + ARMIJO * _dot(search.slope, moved).clamp_max(0)) & (
             moved != 0
         ).flatten(1).any(1)

@@ -14,7 +14,7 @@ from robaudit.attacks.minimal import MinimalNormAttack, Search
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.units import unit_of
+from robaudit.attacks.units import followed, unit_of
 from robaudit.threat.losses import loss_named
 from robaudit.threat.norms import Norm, distance, per_slot, select
 from robaudit.threat.proximal import proximal, proximal_two_thirds
@@ -89,7 +89,7 @@ class PDPGD(MinimalNormAttack[State]):
         zeros = torch.zeros_like(problem.x)
         dual = problem.full(-math.log(self.first_ratio), torch.float64)
         begin, none = problem.full(0).long(), Smallest.none(problem)
-        return State(problem.x, begin, none, zeros, zeros, dual, dual.sigmoid(), problem.full(1))
+        return State(problem.x, begin, none, zeros, zeros, dual, dual.sigmoid(), problem.full(math.nan))
 
     def query(self, problem: Problem, state: State) -> Request:
         """The gradient of the logit difference where the slot stands."""
@@ -101,7 +101,7 @@ class PDPGD(MinimalNormAttack[State]):
         assert answer.loss is not None
         x, count, main = problem.x, state.step.double() + 1, self.main_steps(problem)
         assert answer.logits is not None
-        unit = torch.where(state.step == 0, unit_of(answer.logits, answer.gradient), state.unit)
+        unit = followed(state.unit, unit_of(answer.logits, answer.gradient))
         # softplus of the margin left, whose slope is its sigmoid
         slope = answer.gradient * per_slot(-unit * (-unit * answer.loss).sigmoid(), x)
         first = state.first.lerp(slope, 1 - BETA_1)

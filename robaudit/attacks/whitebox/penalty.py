@@ -22,7 +22,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.units import unit_of
+from robaudit.attacks.units import followed, unit_of
 from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access
 from robaudit.threat.norms import distance, none_of, per_slot, select
@@ -146,6 +146,7 @@ class Seen:
         pull: [S, *shape].
         size: [S] float64 distance from the sample.
         nearest: [S] float64 distance of the nearest point found, this one included.
+        rescaled: [S] bool, ``lacking`` is not comparable with the values before.
     """
 
     answer: Answer
@@ -154,6 +155,7 @@ class Seen:
     pull: Tensor
     size: Tensor
     nearest: Tensor
+    rescaled: Tensor
 
 
 SearchT = TypeVar("SearchT", bound=Slots)
@@ -242,10 +244,11 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
     def update(self, problem: Problem, state: Ladder[SearchT], answer: Answer) -> Ladder[SearchT]:
         """Keep what fools, step, and go on to the next stage or rung where this one is over."""
-        state.unit = torch.where(state.unit.isnan(), _unit(answer), state.unit)
+        unit = followed(state.unit, _unit(answer))
+        rescaled, state.unit = unit != state.unit, unit
         seen = self._seen(problem, state, answer)
         smallest = self.keep(problem, state.smallest, seen)
-        seen = dataclasses.replace(seen, nearest=smallest.distance)
+        seen = dataclasses.replace(seen, nearest=smallest.distance, rescaled=rescaled)
         search = self.advance(problem, state.search, seen)
         halving = state.stage > 0
         half = (1 + state.low) / 2
@@ -270,7 +273,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
         lacking = torch.where(reached, 0, (sought - answer.loss).clamp_min(0))
         pull = -answer.gradient * per_slot((~reached).to(answer.gradient.dtype), answer.gradient)
         size = distance(problem.norm, answer.points - problem.x)
-        return Seen(answer, reached, lacking, pull, size, state.smallest.distance)
+        return Seen(answer, reached, lacking, pull, size, state.smallest.distance, torch.zeros_like(reached))
 
     def _climbed(self, problem: Problem, state: Ladder[SearchT], settled: Tensor) -> Ladder[SearchT]:
         """A success in the ball is held, and the next rung begun."""
@@ -294,10 +297,10 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
 
 def _unit(answer: Answer) -> Tensor:
-    """[S] of the first point that a slot asked about."""
+    """[S] at the last of the points that a slot asked about, which is the one with a gradient."""
     assert answer.logits is not None
     assert answer.gradient is not None
-    one = answer if answer.logits.dim() == 2 else answer.at(0)
+    one = answer if answer.logits.dim() == 2 else answer.at(-1)
     assert one.logits is not None
     assert one.gradient is not None
     return unit_of(one.logits, one.gradient)
