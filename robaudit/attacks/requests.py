@@ -120,6 +120,7 @@ class Answer:
         logits: [..., K] logits or scores, none of them -inf (:mod:`robaudit.threat.masked`); None for label requests.
         loss: value of the loss; for gradient requests.
         gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian, zero where no row was wanted.
+        steep: [S] or [S, P] sum of the absolute entries of a point's gradient, of all rows of a Jacobian.
         classes: for a Jacobian: [S, C] classes of the rows, and ``base`` [S] the class taken off (None: none was). They
             are those of the request, unless none of a slot's rows had a slope.
     """
@@ -134,6 +135,7 @@ class Answer:
     gradient: Tensor | None = None
     classes: Tensor | None = None
     base: Tensor | None = None
+    steep: Tensor | None = None
 
     def at(self, place: int) -> Answer:
         """The answer at one of several points a slot."""

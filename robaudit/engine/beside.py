@@ -49,16 +49,11 @@ def beside(request: Sloped, answer: Answer, problem: Problem, account: Account, 
         account: of the slots.
         ask: for the same at other points.
     """
-    size = _sizes(answer)
-    lost = answer.answered & (answer.labels >= 0) & ~size.isfinite()
-    still = answer.answered & (size == 0)
-    if not bool((lost | still).any()):
-        return answer
+    lost = answer.answered & (answer.labels >= 0) & ~_sizes(answer).isfinite()
     if bool(lost.any()):
         answer, _ = _lent(answer, ask(dataclasses.replace(request, rows=lost)), lost)
-        size = _sizes(answer)
-        lost &= ~size.isfinite()
-        still = answer.answered & (size == 0)
+        lost &= ~_sizes(answer).isfinite()
+    still = answer.answered & (_sizes(answer) == 0)
     if isinstance(request, Jacobian) and request.slopes is not None:
         still &= request.slopes
     if bool(still.any()):
@@ -104,9 +99,8 @@ def _tried(
 
 def _sizes(answer: Answer) -> Tensor:
     """Sum of the absolute entries of each point's gradient, in the answer's leading dimensions; NaN if one is."""
-    assert answer.gradient is not None
-    # of all reductions the quickest by far on a CPU, and every step asks
-    return answer.gradient.reshape(*answer.answered.shape, -1).abs().sum(-1)
+    assert answer.steep is not None
+    return answer.steep
 
 
 def _over(mask: Tensor, gradient: Tensor) -> Tensor:
@@ -125,7 +119,7 @@ def _lent(answer: Answer, other: Answer, asked: Tensor) -> tuple[Answer, Tensor]
     size = _sizes(other)
     useful = asked & size.isfinite() & ((size > 0) | ~_sizes(answer).isfinite())
     lent: dict[str, Tensor] = {}
-    for name in ("gradient", "classes", "base"):  # of a Jacobian, other rows may stand in for those asked
+    for name in ("gradient", "classes", "base", "steep"):  # of a Jacobian, other rows may stand in for those asked
         mine, its = getattr(answer, name), getattr(other, name)
         if mine is not None:
             lent[name] = torch.where(_over(useful, mine), its, mine)

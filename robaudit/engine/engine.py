@@ -300,8 +300,8 @@ def unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
 
 def _not_finite(answer: Answer, problem: Problem) -> Tensor:
     """[S] bool: slots with an answer that names no class, or a NaN or infinity in a loss or gradient."""
-    bad = ((answer.labels < 0) & answer.answered).reshape(len(problem), -1).any(1)
-    for values in (answer.loss, answer.gradient):
-        if values is not None:  # one NaN or infinity makes the sum so
-            bad |= ~values.reshape(len(problem), -1).sum(1).isfinite()
-    return bad
+    bad = (answer.labels < 0) & answer.answered
+    for values in (answer.loss, answer.steep):
+        if values is not None:
+            bad = bad | ~values.isfinite()
+    return bad.reshape(len(problem), -1).any(1)

@@ -36,7 +36,7 @@ def partly(request: Gradient, problem: Problem, ask: Callable[[Request], Answer]
     loss = request.loss(
         first.logits.flatten(0, 1), problem.label.repeat_interleave(cut), target.repeat_interleave(cut)
     ).reshape(len(problem), cut)
-    first = dataclasses.replace(first, loss=loss, gradient=torch.zeros_like(first.points))
+    first = dataclasses.replace(first, loss=loss, gradient=torch.zeros_like(first.points), steep=torch.zeros_like(loss))
     joined: dict[str, Tensor] = {
         name: torch.cat([value, getattr(last, name)], 1) for name, value in vars(first).items() if value is not None
     }

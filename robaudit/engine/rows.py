@@ -88,6 +88,7 @@ def spread(
     scores: Tensor,
     loss: Tensor | None = None,
     gradient: Tensor | None = None,
+    steep: Tensor | None = None,
     *,
     labels_alone: bool = False,
 ) -> Answer:
@@ -117,4 +118,5 @@ def spread(
         logits=placed(logits),
         loss=placed(loss),
         gradient=placed(gradient),
+        steep=placed(steep),
     )

@@ -66,6 +66,7 @@ def test_a_twin_of_every_class_hides_nothing(name: str, norm: Norm) -> None:
         ("fab-t", Norm.L2),
         ("apgd-ce", Norm.L1),
         ("apgd-t", Norm.L2),
+        ("apgd-dlr", Norm.LINF),
         ("ensemble", Norm.LINF),
     ],
 )
@@ -89,6 +90,8 @@ def test_nor_do_groups_of_them_or_lower_ones(name: str, norm: Norm, kind: str) -
         ("pdpgd", Norm.L2),
         ("sigma-zero", Norm.L0),
         ("lbfgs", Norm.L2),
+        ("apgd-dlr", Norm.LINF),
+        ("apgd-dlr", Norm.L1),
         ("ensemble", Norm.LINF),
     ],
 )

@@ -1,0 +1,217 @@
+"""Input gradients: of a loss, or of some classes' logits, past rivals that no step reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.attacks.requests import Answer, Gradient, Jacobian
+from robaudit.engine.escape import Asked, escape_gradient, escape_rows, unusual
+from robaudit.engine.models import Differentiable
+from robaudit.engine.precision import Precision, searching
+from robaudit.engine.rivals import Escape, steepness, towards
+from robaudit.engine.rows import Account, Rows, spread
+from robaudit.threat.losses import dlr
+from robaudit.threat.masked import is_masked
+
+__all__ = ["Each", "Slopes", "logits_of"]
+
+Each = Callable[[Tensor, Callable[[Tensor, slice], Any]], list[Any]]
+"""Runs over micro-batches of points, and gives the result of each."""
+
+
+def logits_of(model: Differentiable, points: Tensor, draws: int, precision: Precision, each: Each) -> Tensor:
+    """[N, K] of points [N, *shape], averaged over draws of a random model."""
+
+    def run(points: Tensor, part: slice) -> Tensor:
+        with searching(precision, points.device):
+            return model.logits(points).to(points.dtype)
+
+    parts = each(repeated(points, draws), run)
+    return averaged(parts[0] if len(parts) == 1 else torch.cat(parts), draws)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The rows of a request whose gradients are wanted.
+
+    Args:
+        model: differentiated.
+        problem: the slots.
+        rows: the points.
+        account: billed for what is asked beside the rows themselves.
+        draws: of a random model, averaged at every point.
+        precision: that the model runs in.
+        each: runs over micro-batches.
+    """
+
+    model: Differentiable
+    problem: Problem
+    rows: Rows
+    account: Account
+    draws: int
+    precision: Precision
+    each: Each
+
+    @property
+    def slot(self) -> Tensor:
+        """[N] int64 slot of each row."""
+        if self.rows.slot is not None:
+            return self.rows.slot
+        return torch.arange(len(self.problem), device=self.rows.points.device)
+
+    def gradients(self, request: Gradient) -> tuple[Answer, bool]:
+        """The answer, and whether all gradients are finite and lead somewhere."""
+        assert request.loss is not None
+        problem, rows, draws = self.problem, self.rows, self.draws
+
+        def each(values: Tensor) -> Tensor:
+            return repeated(rows.of(values), draws)
+
+        points, label = repeated(rows.points, draws), each(problem.label)
+        target = each(problem.target if request.target is None else request.target)
+        choice = None if request.choice is None else each(request.choice)
+        fixed = None if problem.fixed is None else each(problem.fixed)
+
+        def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
+            points = points.detach().requires_grad_()
+            with torch.enable_grad(), searching(self.precision, points.device):
+                logits = self.model.logits(points).to(points.dtype)
+                value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
+                weight, gradient = torch.autograd.grad(value.sum(), (logits, points))
+            if fixed is not None:  # no step may be spent where nothing moves
+                gradient = gradient.masked_fill(fixed[part], 0.0)
+            # convolutions return other strides, which would slow every later step down
+            return logits.detach(), value.detach(), gradient.contiguous(), weight.abs().sum(1)
+
+        parts = self.each(points, run)
+        found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        logits, loss, gradient, weight = (averaged(values, draws) for values in found)
+        steep = steepness(gradient)
+        asked = self._asked()
+        usual = not bool(unusual(asked, logits, weight, steep, self._ratios(request)).any())
+        if not usual and problem.classes > 2:  # of two there is no other rival
+            loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
+            steep = steepness(gradient)
+        return spread(problem, rows, logits, loss, gradient, steep), usual
+
+    def _asked(self) -> Asked:
+        return Asked(self.problem, self.slot, self._search, self.account, self.draws)
+
+    def _search(
+        self, places: Tensor, reference: Tensor, size: Tensor | None = None, steep: Tensor | None = None
+    ) -> Escape:
+        """Looks at some of the points for a rival within reach, see :func:`towards`."""
+        draws, fixed = self.draws, self.problem.fixed
+        fixed = None if fixed is None else fixed[self.slot[places]]
+
+        def run(points: Tensor, part: slice) -> Escape:
+            points = points.detach().requires_grad_()
+            with torch.enable_grad(), searching(self.precision, points.device):
+                logits = self.model.logits(repeated(points, draws)).to(points.dtype)
+
+            def slope(weights: Tensor) -> Tensor:
+                shares = repeated(weights, draws) / draws
+                (gradient,) = torch.autograd.grad(logits, points, shares, retain_graph=True)
+                return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
+
+            clean = averaged(logits.detach(), draws)
+            there = (None if size is None else size[part], None if steep is None else steep[part])
+            return towards(clean, reference[part], slope, *there)
+
+        return Escape.joined(self.each(self.rows.points[places], run))
+
+    def jacobian(self, request: Jacobian) -> Answer:
+        """One backward a class: on a CPU, a batched backward is no faster where the model is more than tiny."""
+        assert request.classes is not None
+        problem, rows = self.problem, self.rows
+        sloped = rows.wanted if request.slopes is None else rows.wanted & request.slopes
+        self.account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1] * self.draws
+        wants = sloped if rows.whole else sloped[rows.wanted]
+        if request.slopes is None or bool(wants.all()):
+            logits, jacobian, classes, base = self._class_rows(request)
+        else:
+            classes, base = request.classes, request.base
+            with torch.no_grad():
+                plain = logits_of(self.model, rows.points[~wants], self.draws, self.precision, self.each)
+            logits = plain.new_zeros(len(wants), plain.shape[1])
+            logits[~wants] = plain
+            jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
+            if bool(wants.any()):
+                some = dataclasses.replace(rows, points=rows.points[wants], slot=self.slot[wants])
+                part = dataclasses.replace(self, rows=some)
+                logits[wants], jacobian[wants], classes, base = part._class_rows(request)
+        answer = spread(problem, rows, logits, None, jacobian, steepness(jacobian))
+        return dataclasses.replace(answer, classes=classes, base=base)
+
+    def _class_rows(self, request: Jacobian) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]; of every slot the classes and the base."""
+        assert request.classes is not None
+        problem, slot = self.problem, self.slot
+        each = repeated(slot, self.draws)
+        classes = request.classes[each]
+        base = None if request.base is None else request.base[each]
+        fixed = None if problem.fixed is None else problem.fixed[each][:, None]
+
+        def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            points = points.detach().requires_grad_()
+            with torch.enable_grad(), searching(self.precision, points.device):
+                logits = self.model.logits(points).to(points.dtype)
+                rows = logits.gather(1, classes[part].clamp_min(0))
+                total = torch.where(is_masked(logits), 0.0, logits).sum(1, keepdim=True)
+                rows = torch.where(classes[part] < 0, total, rows)
+                if base is not None:
+                    rows = rows - logits.gather(1, base[part][:, None])
+                totals = rows.sum(0).unbind()
+                grads = [
+                    torch.autograd.grad(total, points, retain_graph=c + 1 < len(totals))[0]
+                    for c, total in enumerate(totals)
+                ]
+            jacobian = torch.stack(grads, 1)
+            return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
+
+        parts = self.each(repeated(self.rows.points, self.draws), run)
+        logits, jacobian = (averaged(torch.cat(values), self.draws) for values in zip(*parts, strict=True))
+        if request.base is None or problem.classes < 3:
+            return logits, jacobian, request.classes, request.base
+        asked = self._asked()
+        named, off, jacobian = escape_rows(asked, logits, request.classes[slot], request.base[slot], jacobian)
+        return logits, jacobian, request.classes.index_copy(0, slot, named), request.base.index_copy(0, slot, off)
+
+    def _ratios(self, request: Gradient) -> Tensor | None:
+        """[N] bool: the rows that climb the difference-of-logits ratio; None: no row does."""
+        if request.loss is dlr:
+            return torch.ones_like(self.slot, dtype=torch.bool)
+        if request.choice is None or not isinstance(request.loss, tuple) or dlr not in request.loss:
+            return None
+        return request.choice[self.slot] == request.loss.index(dlr)
+
+
+def repeated(rows: Tensor, draws: int) -> Tensor:
+    return rows if draws == 1 else rows.repeat_interleave(draws, 0)
+
+
+def averaged(values: Tensor, draws: int) -> Tensor:
+    """Over the draws of each row."""
+    return values if draws == 1 else values.reshape(-1, draws, *values.shape[1:]).mean(1)
+
+
+def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:
+    """The value [N] of each row's own loss."""
+    if choice is None:
+        assert callable(request.loss), "several losses need a choice"
+        return request.loss(logits, label, target)
+    assert isinstance(request.loss, tuple), "a choice needs several losses"
+    # which of them occur would be a wait on a GPU, where all are as quick as one
+    used = sorted(set(choice.tolist())) if choice.device.type == "cpu" else range(len(request.loss))
+    first, *rest = ((i, request.loss[i](logits, label, target)) for i in used)
+    value = first[1]
+    for i, other in rest:
+        value = torch.where(choice == i, other, value)
+    return value
