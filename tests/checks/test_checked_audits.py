@@ -68,8 +68,8 @@ def test_rounding_inside_is_passed_straight_through(tmp_path: Path) -> None:
     assert {a.id for a in result.attacks if a.status == "done" and a.broken} & {"fgsm", "apgd-ce"}
 
 
-@pytest.mark.parametrize(("fall", "exit_code"), [(0.5, 3), (0.0, 0)])
-def test_a_ratio_that_a_copy_of_each_class_leads_astray_is_blind(tmp_path: Path, fall: float, exit_code: int) -> None:
+@pytest.mark.parametrize("fall", [0.5, 0.0])
+def test_a_copy_of_each_class_does_not_lead_a_ratio_astray(tmp_path: Path, fall: float) -> None:
     """Below each class a copy: the ratio's numerator is constant, and climbing it widens the lead over all others."""
     model = onnx.load(make_onnx(tmp_path / "m.onnx"))
     model.graph.node.append(helper.make_node("Sub", ["logits", "fall"], ["lower"]))
@@ -79,6 +79,8 @@ def test_a_ratio_that_a_copy_of_each_class_leads_astray_is_blind(tmp_path: Path,
     model.graph.output.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 2 * CLASSES]))
     onnx.save(model, tmp_path / "m.onnx")
     profile = make_profile(tmp_path / "p.yaml", "\n  - {id: apgd-dlr, steps: 10}\n", eps=0.05, checks="[zero-gradient]")
-    result = run_here(make_request(tmp_path / "m.onnx", make_data(tmp_path / "d.npz", 12), profile), tmp_path / "run")
-    assert result.verdict.exit_code == exit_code
-    assert ("apgd-dlr" in result.checks[0].message) == (exit_code == 3)
+    data, plain = make_data(tmp_path / "d.npz", 12), make_onnx(tmp_path / "plain.onnx")
+    result = run_here(make_request(tmp_path / "m.onnx", data, profile), tmp_path / "run")
+    same = run_here(make_request(plain, data, profile), tmp_path / "same")
+    assert result.verdict.exit_code == 0
+    assert result.attacks[0].broken == same.attacks[0].broken > 0
