@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.stats import interval, lower_bound, upper_bound
+from robaudit.target.rule import shortest
 
-__all__ = ["Clean"]
+__all__ = ["Clean", "best_split"]
 
 SURE = 0.999
 """Confidence that another reading of the scores is better than guessing, before it is named."""
@@ -44,7 +45,7 @@ class Clean(Check):
         found["same"] = answers[0] if len(set(answers)) == 1 else None
         found["largest_label"] = max((labels.count(label) for label in set(labels)), default=0)
         found["turned"] = [bench.target.opposite, bench.clean_smallest()]
-        found["split"] = list(_best_split(*bench.clean_numbers()))
+        found["split"] = list(best_split(*bench.clean_numbers()))
         return found
 
     def verdict(self, measured: Measured) -> Finding:
@@ -96,7 +97,7 @@ def _shifted(above: int, below: int, n: int) -> str:
     return f"{below} of {n} answers are the class before the label: do the labels start at 1? Shift them"
 
 
-def _best_split(numbers: Sequence[float], labels: Sequence[int]) -> tuple[str, int]:
+def best_split(numbers: Sequence[float], labels: Sequence[int]) -> tuple[str, int]:
     """(the --decision that makes most of the labels right, how many), of one number for two classes; ("", 0): none."""
     rows = sorted((number, label) for number, label in zip(numbers, labels, strict=True) if math.isfinite(number))
     ones = sum(label == 1 for _, label in rows)
@@ -108,7 +109,7 @@ def _best_split(numbers: Sequence[float], labels: Sequence[int]) -> tuple[str, i
         above = (place - passed) + (ones - passed)  # right, where what lies above is the second class
         for right, word in ((above, "above"), (len(rows) - above, "below")):
             if right > best:
-                best, found = right, f"{word}:{_between(number, after):g}"
+                best, found = right, f"{word}:{shortest(_between(number, after))}"
     return found, best
 
 

@@ -16,6 +16,7 @@ from robaudit.target.answers import is_decided
 from robaudit.target.bounds import Interval
 from robaudit.target.class_scores import against_the_rest, against_zero, ended, ruled, weakest
 from robaudit.target.peel import Tail
+from robaudit.target.rule import shortest
 
 __all__ = ["Head", "Kind"]
 
@@ -68,7 +69,7 @@ class Head:
             return "largest" if self.turned else "smallest"
         usual = {"probabilities": 0.5, "log-probabilities": math.log(0.5)}.get(self.kind, 0.0)
         middle = usual if self.threshold is None else self.threshold
-        return f"{'above' if self.turned else 'below'}:{middle:g}"
+        return f"{'above' if self.turned else 'below'}:{shortest(middle)}"
 
     def number(self, scores: NDArray[np.float64]) -> float:
         """The number that [2] scores were made of, where the file gives one."""

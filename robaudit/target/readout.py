@@ -38,6 +38,8 @@ AGREEMENT = 0.75
 NO_TWIN = "unavailable: the file returns labels only, and what they are decided on was not found in it"
 READINGS = ((False, True), (True, False), (True, True))
 """Of the numbers that a label is decided on: (one for each pair of classes, the smallest wins)."""
+SHARES = ("softmax", "log-softmax", "sigmoid-share")
+"""Endings that take several numbers to mean anything."""
 OVERRULED = "its label output decides, and the scores beside it say otherwise"
 
 
@@ -119,6 +121,11 @@ def settle(
         file.import_twin(tail)
     answer = _answer(file, x)
     classes = 2 if head.single else columns
+    if head.single and tail.column is None and tail.ending in SHARES:
+        raise UsageError(
+            f"{path}: its output {choice.output.name} is the share of one number in itself ({tail.through[0]}), the "
+            "same for every input; export the model with a sigmoid in its place, or without it"
+        )
     if labelled:
         own = label_values(file.wiring, choice.output.name) if file.wiring is not None else None
         classes = _label_classes(file, tail, answer, own or values, own is not None, interface)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from robaudit.errors import UsageError
 
-__all__ = ["Rule", "parse_rule"]
+__all__ = ["Rule", "parse_rule", "shortest"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,13 @@ class Rule:
     threshold: float | None = None
 
     def __str__(self) -> str:
-        return self.kind if self.threshold is None else f"{self.kind}:{self.threshold:g}"
+        return self.kind if self.threshold is None else f"{self.kind}:{shortest(self.threshold)}"
+
+
+def shortest(number: float) -> str:
+    """A number in the fewest digits that tell it from all others."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 def parse_rule(text: str) -> Rule:

@@ -16,7 +16,7 @@ from robaudit.target.head import Head
 from robaudit.target.model_file import ModelFile
 from robaudit.target.outputs import Choice
 from robaudit.target.peel import Tail
-from robaudit.target.rule import Rule
+from robaudit.target.rule import Rule, shortest
 
 __all__ = ["disputed", "reach", "ruled"]
 
@@ -46,7 +46,7 @@ def ruled(path: Path, choice: Choice, head: Head, rule: Rule, bounds: Interval |
         raise UsageError(f"--decision {rule}: the output {name} of {path} {words}")
     how = "largest score wins" if rule.kind == "largest" else "smallest score wins"
     if rule.threshold is not None:
-        how = f"second class is {rule.kind} {rule.threshold:g}"
+        how = f"second class is {rule.kind} {shortest(rule.threshold)}"
     choice = replace(choice, why=f"{choice.why}; the {how}, as declared")
     return choice, replace(head, turned=rule.kind in ("smallest", "below"), threshold=rule.threshold)
 

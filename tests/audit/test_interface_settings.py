@@ -74,3 +74,12 @@ def test_another_value_is_another_audit(tmp_path):
     ids.append(run_id(fixed={"s": str(tmp_path / "v.npy")}))
     assert len(set(ids)) == len(ids)
     assert run_id(fixed={"s": "1"}) == ids[3]
+
+
+def test_decision_and_state_from_flags_and_file(tmp_path):
+    told = resolved(tmp_path, "decision: above:0.30\nfresh-state: true\n")
+    assert (told.settings.decision, told.settings.fresh_state) == ("above:0.3", True)
+    told = resolved(tmp_path, "decision: largest\n", {"ROBAUDIT_FRESH_STATE": "true"}, decision="smallest")
+    assert (told.settings.decision, told.settings.fresh_state) == ("smallest", True)
+    with pytest.raises(UsageError, match="largest, smallest, above:NUMBER or below:NUMBER"):
+        resolved(tmp_path, "decision: biggest\n")

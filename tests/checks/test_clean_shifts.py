@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import CLASSES, make_data, make_onnx, make_profile, make_request, run_here
 
-from robaudit.checks.clean import Clean
+from robaudit.checks.clean import Clean, best_split
 
 
 def with_background(path: Path) -> Path:
@@ -52,3 +52,29 @@ def test_most_answers_must_be_off(correct, shifts, words):
     finding = Clean().verdict({**FOUND, "correct": correct, "shifts": shifts})
     assert finding.status == ("pass" if words is None else "fail")
     assert words is None or words in finding.message
+
+
+def test_the_same_answer_to_everything_is_said() -> None:
+    found = {"drawn": 20, "classes": 2, "declared": None, "stability": False, "correct": 12, "same": 0}
+    finding = Clean().verdict({**found, "largest_label": 12, "turned": ["below:0", 8], "split": ["above:0.5", 12]})
+    assert finding.status == "warn"
+    assert "every one of 20 samples gets the same answer, and 8 or more are of another class" in finding.message
+    finding = Clean().verdict({**found, "largest_label": 12, "turned": ["below:0", 8], "split": ["above:0.5", 20]})
+    assert finding.status == "fail"
+    assert "20 of 20 answers would be right with --decision above:0.5" in finding.message
+    assert Clean().verdict({**found, "correct": 18, "largest_label": 18}).status == "pass"  # two samples tell nothing
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels", "expected"),
+    [
+        ([0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1], ("above:0.4", 4)),
+        ([0.1, 0.2, 0.6, 0.9], [1, 1, 0, 0], ("below:0.4", 4)),
+        ([10.0, 20.0, 60.0, np.nan], [0, 0, 1, 1], ("above:40", 3)),
+        ([0.50000001, 0.50000002], [0, 1], ("above:0.500000015", 2)),
+        ([1.0, 1.0], [0, 1], ("", 0)),
+        ([], [], ("", 0)),
+    ],
+)
+def test_the_threshold_that_makes_most_labels_right(numbers, labels, expected) -> None:
+    assert best_split(numbers, labels) == expected

@@ -27,7 +27,9 @@ def one_number(path, nodes, constants=None, shape=("N", 1), kind=FLOAT):
     return ending(path, ONE + nodes, {"y": (shape, kind)}, held)
 
 
-@pytest.mark.parametrize("text", ["largest", "smallest", "above:0.5", "below:-3", "above:1e-06"])
+@pytest.mark.parametrize(
+    "text", ["largest", "smallest", "above:0.5", "below:-3", "above:1e-06", "above:0.6931471805599453"]
+)
 def test_a_decision_is_read_and_written_alike(text):
     assert str(parse_rule(text)) == text
 

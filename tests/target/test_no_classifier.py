@@ -107,3 +107,21 @@ def test_one_image_without_a_batch(tmp_path, shape):
     path = write_onnx(tmp_path / "m.onnx", nodes, shape, {"w": weight(3, 768)}, outputs={"y": ((1, 3), FLOAT)})
     with pytest.raises(UsageError, match="is one image without a batch; export the model with a batch first"):
         load_target(path)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_a_softmax_over_one_number_says_nothing(tmp_path, op):
+    nodes = [NODE("MatMul", ["x", "w"], ["z"]), NODE(op, ["z"], ["y"], name="last", axis=1)]
+    path = write_onnx(
+        tmp_path / "m.onnx", nodes, ("N", 8), {"w": weight(2, 8)[:, :1]}, outputs={"y": (("N", 1), FLOAT)}
+    )
+    with pytest.raises(
+        UsageError, match=r"its output y is the share of one number in itself \(.*\), the same for every"
+    ):
+        load_target(path)
+
+
+def test_a_module_with_a_softmax_over_one_number_says_nothing(tmp_path):
+    module = nn.Sequential(nn.Linear(8, 1), nn.Softmax(1))
+    with pytest.raises(UsageError, match="the share of one number in itself"):
+        load_target(script(tmp_path / "m.pt", module, torch.rand(2, 8)), sample_shape=(8,))
