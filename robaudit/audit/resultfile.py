@@ -15,7 +15,11 @@ from robaudit.audit.signing import Trusted, check_signature
 from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError
 
-__all__ = ["load_result", "parse_result", "save_result", "write_atomic"]
+__all__ = ["PART", "load_result", "parse_result", "save_result", "write_atomic"]
+
+
+PART = ".robaudit-part-"
+"""Begins the name of a file that is being written."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -94,7 +98,7 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     target = Path(path)
     temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=PART)
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())
             file.flush()

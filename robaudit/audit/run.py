@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from robaudit.audit.places import elsewhere, shown_command
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Result
 from robaudit.audit.resultfile import load_result, save_result
-from robaudit.audit.rundir import RESULT, claimed
+from robaudit.audit.rundir import RESULT, check_apart, claimed
 from robaudit.audit.runkeys import RunKey, run_key
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.tested import begin_test, end_test, subject_of
@@ -41,6 +41,7 @@ def run_audit(
     on_inconclusive: OnInconclusive = "fail",
     fail_on: FailOn = "error",
     warn: Callable[[str], None] = lambda _: None,
+    reports: Sequence[str] = (),
 ) -> tuple[Result, Path]:
     """Audit, or take up an unfinished audit, or return a finished one.
 
@@ -52,6 +53,7 @@ def run_audit(
         on_inconclusive: what an inconclusive gate means for the exit code.
         fail_on: which gates decide the exit code.
         warn: told in one sentence what went wrong beside the audit.
+        reports: files that will be written; none may be one of the run directory's own.
 
     Returns:
         The result and the run directory.
@@ -63,6 +65,7 @@ def run_audit(
     """
     validate(request)
     folder, run_id = folder_of(request, folder)
+    check_apart(folder, reports)
     key = run_key(run_id)
     if key.problem is not None:
         warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "RESULT",
     "TESTS",
     "WORKER_LOCK",
+    "check_apart",
     "claimable",
     "claimed",
     "command_of",
@@ -102,6 +103,17 @@ def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
     if (folder / RUN_LOCK).exists():
         with locked(folder, RUN_LOCK, wait=1.0):
             pass
+
+
+def check_apart(folder: Path, reports: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse reports that would replace what the run directory keeps for itself.
+
+    Raises:
+        UsageError: one has the name of such a file there.
+    """
+    for path in map(Path, reports):
+        if path.name in KEPT and path.parent.resolve() == folder.resolve():
+            raise UsageError(f"the report {str(path)!r} would replace the run directory's own file; name it otherwise")
 
 
 def _plain(folder: Path) -> None:

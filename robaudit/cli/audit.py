@@ -13,6 +13,7 @@ from robaudit.audit.rundir import RESULT, command_of
 from robaudit.audit.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
 from robaudit.cli.trust import sign_file
+from robaudit.errors import AuditError
 from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
 from robaudit.report.render import write_report
@@ -72,6 +73,7 @@ def audit_and_report(
             on_inconclusive=settings.on_inconclusive,
             fail_on=settings.fail_on,
             warn=_warn,
+            reports=settings.output,
         )
     told.tell()
     if result.run.shown_again is not None and not quiet:
@@ -86,13 +88,20 @@ def audit_and_report(
             else:
                 print_report(result, sys.stdout, samples=verbose, command=command_of(folder, result.run.id))
     finally:  # a stdout that takes nothing costs no report
+        unwritten, files = [], [folder / RESULT]
         for path in settings.output:
-            write_report(result, path, folder)
-            say(f"wrote {path}")
+            try:
+                write_report(result, path, folder)
+                say(f"wrote {path}")
+                files.append(Path(path))
+            except AuditError as error:  # costs no other report
+                unwritten.append(str(error))
         if key is not None:
-            for written in (folder / RESULT, *(Path(path) for path in settings.output)):
+            for written in files:
                 if written.suffix.lower() == ".json" and written.is_file():
                     say(f"signed {written} by {sign_file(written, key)}")
+        if unwritten:
+            raise AuditError("; ".join(unwritten))
     if not quiet:
         say(f"run directory: {folder}")
     return result.verdict.exit_code

@@ -50,14 +50,14 @@ def diff(
     from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
     from robaudit.report.comparison import comparison_text
-    from robaudit.report.render import check_output, write_report
+    from robaudit.report.outputs import check_outputs
+    from robaudit.report.render import write_report
 
     if non_inferiority_margin is not None and not 0 <= non_inferiority_margin < 1:
         raise UsageError(f"--non-inferiority-margin is a share from 0 to below 1, not {non_inferiority_margin:g}")
     undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
     choice("format", format, "text", "json")
-    for path in output or []:
-        check_output(path)
+    check_outputs(output or [], [("a result that is compared", result_path(path)) for path in (base, new)])
     asked = gates_on_line(gate or ())
     if non_inferiority_margin is not None:
         asked = merge_gates(asked, gates_on_line([f"regression<={non_inferiority_margin!r}"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from robaudit.audit.request import AuditRequest
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["preview"]
 
 
-def preview(request: AuditRequest, folder: Path | None, fresh: bool) -> None:
+def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Sequence[str] = ()) -> None:
     """Load model and data in a process of their own, and print the plan without attacking.
 
     Args:
         request: what would be audited.
         folder: the run directory that would be used; None: the default one.
         fresh: what it holds would be discarded.
+        reports: files that would be written.
 
     Raises:
         UsageError: as the audit itself would; nothing is printed then.
@@ -26,12 +28,14 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool) -> None:
     """
     from robaudit.audit.child import in_child
     from robaudit.audit.limits import confinement_of
-    from robaudit.audit.rundir import claimable
+    from robaudit.audit.rundir import check_apart, claimable
     from robaudit.audit.validate import folder_of, validate
     from robaudit.cli.output import model_says, write_lines
 
     validate(request)
-    claimable(*folder_of(request, folder), fresh=fresh)
+    folder, run_id = folder_of(request, folder)
+    check_apart(folder, reports)
+    claimable(folder, run_id, fresh=fresh)
     write_lines(in_child(outline, request, confinement=confinement_of(request), about=request.model, told=model_says))
 
 

@@ -33,7 +33,8 @@ def report(
     from robaudit.audit.rundir import command_of
     from robaudit.cli.output import chosen_format, write_json
     from robaudit.errors import UsageError
-    from robaudit.report.render import check_output, write_report
+    from robaudit.report.outputs import check_outputs
+    from robaudit.report.render import write_report
     from robaudit.report.terminal import print_report
 
     chosen_format(format)
@@ -42,9 +43,8 @@ def report(
         return
     if run is None:
         raise UsageError("name a run directory or a result file, or use --schema")
-    for path in output or []:
-        check_output(path)
     source = result_path(run)
+    check_outputs(output or [], [("the result that it is made from", source)])
     result = load_result(source, trusted(verify))
     for path in output or []:
         write_report(result, path, source.parent)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from robaudit.audit.result import Result
     from robaudit.audit.settings import Settings
 
-__all__ = ["to_request"]
+__all__ = ["read_files", "to_request"]
 
 
 def to_request(
@@ -108,6 +108,35 @@ def to_request(
         ),
         **limits,
     )
+
+
+def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Path | None]]:
+    """The files and folders that an audit reads, each with what it is; None where it is not given."""
+    from robaudit.audit.identity import BESIDE
+    from robaudit.cli.report import result_path
+
+    settings = resolved.settings
+    named = {
+        "the baseline": None if settings.baseline is None else result_path(Path(settings.baseline)),
+        "the settings": resolved.config_file,
+        "the profile": resolved.profile_source,
+        "the key": settings.sign,
+        "the public key": settings.verify,
+        "the class names": settings.classes if isinstance(settings.classes, str) else None,
+    }
+    beside = (*request.surrogates, *([] if request.stand_in is None else [request.stand_in]), *request.custom_ops)
+    words = [("what is written about the model's input", request.model.with_name(name)) for name in BESIDE]
+    fixed = [("the value of an input", Path(value).expanduser()) for value in request.interface.fixed.values()]
+    return [
+        ("the model", request.model),
+        ("the data", request.data),
+        ("the labels", request.labels),
+        ("the ranges of the features", request.feature_ranges),
+        *(("a file that the audit loads", path) for path in beside),
+        *((what, None if path is None else Path(path)) for what, path in named.items()),
+        *words,
+        *fixed,
+    ]
 
 
 def _baseline(settings: Settings) -> Result | None:

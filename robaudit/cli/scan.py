@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import directions, formats, norms, profiles, reports
-from robaudit.cli.request import to_request
+from robaudit.cli.request import read_files, to_request
 from robaudit.report.formats import SUFFIX_LIST
 
 __all__ = ["scan"]
@@ -247,7 +247,7 @@ def scan(
     from robaudit.audit.config import resolve_settings
     from robaudit.cli.output import chosen_format, config_words
     from robaudit.errors import UsageError
-    from robaudit.report.render import check_output
+    from robaudit.report.outputs import check_output, check_outputs
 
     chosen_format(format)
     flags = {
@@ -308,13 +308,14 @@ def scan(
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command=_command(resolved.sources), process=process)
+    check_outputs(resolved.settings.output, read_files(request, resolved))
     if dry_run and format == "json":
         raise UsageError("--dry-run tells in words alone; leave --format json out")
     if dry_run:
         from robaudit.cli.preview import preview
 
         folder = resolved.settings.run_dir
-        preview(request, None if folder is None else Path(folder), fresh)
+        preview(request, None if folder is None else Path(folder), fresh, resolved.settings.output)
         if resolved.config_file is not None and not quiet:
             sys.stderr.write(f"{config_words(resolved.config_file)}\n")
         return

@@ -20,7 +20,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.resultfile import write_atomic
 from robaudit.errors import UsageError
 
-__all__ = ["Renderer", "check_output", "renderers", "write_report"]
+__all__ = ["Renderer", "renderer_of", "renderers", "write_report"]
 
 Renderer: TypeAlias = Callable[..., str]
 
@@ -38,27 +38,17 @@ def renderers() -> dict[str, Renderer]:
     return found
 
 
-def _renderer(path: Path) -> Renderer:
+def renderer_of(path: Path) -> Renderer:
+    """The renderer of a report file.
+
+    Raises:
+        UsageError: no format has its suffix.
+    """
     known, name = renderers(), path.name.lower()
     fitting = [suffix for suffix in known if path.suffix and name.endswith(suffix)]
     if not fitting:
         raise UsageError(f"no report format for {str(path)!r}: its suffix must be {', '.join(sorted(known))}")
     return known[max(fitting, key=len)]
-
-
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Refuse, before an audit, a report that could not be written after it.
-
-    Raises:
-        UsageError: unknown suffix, or a folder that is missing or not writable.
-    """
-    target = Path(path)
-    _renderer(target)
-    folder = target.parent
-    if not folder.is_dir():
-        raise UsageError(f"the folder {str(folder)!r} of the report {target.name!r} does not exist")
-    if target.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"the report {str(target)!r} cannot be written there")
 
 
 def write_report(result: Result, path: str | os.PathLike[str], run: Path | None = None) -> None:
@@ -74,6 +64,6 @@ def write_report(result: Result, path: str | os.PathLike[str], run: Path | None 
         AuditError: the file cannot be written.
     """
     target = Path(path)
-    render = _renderer(target)
+    render = renderer_of(target)
     given = {"run": run} if "run" in inspect.signature(render).parameters else {}
     write_atomic(target, render(result, **given))

@@ -6,7 +6,8 @@ import pytest
 
 from robaudit.errors import UsageError
 from robaudit.report.formats import FORMATS
-from robaudit.report.render import check_output, renderers
+from robaudit.report.outputs import check_output
+from robaudit.report.render import renderers
 
 
 def test_help_lists_every_format_and_no_other() -> None:
