@@ -203,7 +203,7 @@ class Fuzzer:
     def load(self, path: Path) -> Outcome:
         """Have a file loaded in the child; a new child where the last one died."""
         if self.child is None:
-            confinement = Confinement(seconds=None, memory=MEMORY, sandbox=self.sandbox)
+            confinement = Confinement(seconds=None, memory=MEMORY, sandbox="required" if self.sandbox else "off")
             self.child = Child(serve, (str(self.folder), str(self.folder.parent / "scratch")), confinement)
             if self.child.connection.recv().status != "ok":
                 raise SystemExit("an undamaged model is not loaded")

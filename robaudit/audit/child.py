@@ -26,7 +26,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
+from robaudit.audit import sandbox
 from robaudit.audit.said import Said
+from robaudit.audit.sandbox import Mode
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.streams import hold_standard
 
@@ -49,7 +51,7 @@ class Confinement:
     Args:
         seconds: for loading and the first run; None: no limit.
         memory: bytes; None: no limit. ``gpu``: it cannot be set in the kernel, because CUDA maps more than it uses.
-        sandbox: without network, and without write access outside of ``writable``.
+        sandbox: whether it is without network, and without write access outside of ``writable``.
         writable: folders.
         scratch: for temporary files and the account of a crash.
     """
@@ -57,7 +59,7 @@ class Confinement:
     seconds: float | None = LOAD_SECONDS
     memory: int | None = None
     gpu: bool = False
-    sandbox: bool = False
+    sandbox: Mode = "off"
     writable: tuple[str, ...] = ()
     scratch: str = ""
 
@@ -96,7 +98,7 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection, printe
         _confine(confinement)
     except Exception as error:
         with contextlib.suppress(OSError):
-            connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox else str(error), True))
+            connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox == "required" else str(error), True))
         return
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
@@ -131,10 +133,7 @@ def _confine(confinement: Confinement) -> None:
             _lower(resource.RLIMIT_FSIZE, LARGEST)
         if confinement.memory is not None and not confinement.gpu:
             _lower(resource.RLIMIT_DATA, confinement.memory)
-    if confinement.sandbox:
-        from robaudit.audit import sandbox
-
-        sandbox.enter((confinement.scratch, *confinement.writable), sockets=confinement.gpu)
+    sandbox.confine(confinement.sandbox, (confinement.scratch, *confinement.writable), sockets=confinement.gpu)
 
 
 def _lower(which: int, limit: int) -> None:

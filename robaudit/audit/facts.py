@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from robaudit.audit import sandbox
 from robaudit.audit.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.sandbox import confined_by
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
@@ -180,8 +180,8 @@ def environment_record(target: Target) -> Record:
     details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
     if target.device.type == "cuda":
         details["gpu"] = torch.cuda.get_device_name(target.device)
-    if (confinement := confined_by()) is not None:
-        details["sandbox"] = confinement
+    if (state := sandbox.state()) is not None:
+        details["sandbox"] = state
     return {
         "kind": "environment",
         "python": platform.python_version(),

@@ -6,6 +6,7 @@ import math
 
 from robaudit.audit.derive import balls
 from robaudit.audit.result import Result
+from robaudit.audit.sandbox import NOT_OFFERED
 from robaudit.audit.sections.target import training_words
 from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.threat.arrays import widest
@@ -59,6 +60,11 @@ def limitations(draft: Result) -> tuple[str, ...]:
     if draft.target.reading.disputed is not None:
         found.append(draft.target.reading.disputed)
     found += draft.target.assumed
+    if draft.environment.details.get("sandbox") == NOT_OFFERED:
+        found.append(
+            "this system offers no sandbox: beyond answering, the file could write files and use the network while it "
+            "was loaded and run"
+        )
     if (sequential := draft.sequential) is not None:
         found.append(
             f"sequential audit ({sequential.reason}): every interval spends {sequential.share:.1%} of its error, the "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from robaudit.audit.profile import Profile
 from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.sandbox import Mode
 from robaudit.audit.sections.run import Place
 from robaudit.target.interface import Interface
 
@@ -42,7 +43,7 @@ class AuditRequest:
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
         memory_limit: GB of memory that the audit may take; None: what is free.
-        sandbox: audit without network, and without write access outside of the run directory.
+        sandbox: whether to audit without network, and without write access outside of the run directory.
         custom_ops: libraries of custom operators for ONNX Runtime; their code runs.
         eps_default: nobody chose ε.
         settings: resolved settings for the record, and ``sources`` where each came from.
@@ -78,7 +79,7 @@ class AuditRequest:
     trust_model: bool = False
     load_timeout: float = 300.0
     memory_limit: float | None = None
-    sandbox: bool = False
+    sandbox: Mode = "off"
     custom_ops: tuple[Path, ...] = ()
     eps_default: bool = False
     settings: dict[str, Any] = field(default_factory=dict)

@@ -15,8 +15,13 @@ import platform
 import struct
 import sys
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
-__all__ = ["NoSandboxError", "confined_by", "enter", "landlock_version"]
+__all__ = ["NOT_OFFERED", "Mode", "NoSandboxError", "confine", "enter", "landlock_version", "missing", "state"]
+
+Mode: TypeAlias = Literal["required", "offered", "off"]
+"""Of a process: confined or not started, confined where the system can do it, free."""
+NOT_OFFERED = "none: this system does not offer one"
 
 CREATE, ADD, RESTRICT = 444, 445, 446
 """System calls of Landlock, the same on every processor."""
@@ -44,7 +49,7 @@ CALLS = {"x86_64": {"socket": 41, "open": 2, "openat": 257, "openat2": 437, "tru
 }
 
 
-_entered: list[bool] = []
+_states: list[str] = []
 """Of this process, which the system cannot be asked about."""
 
 
@@ -74,11 +79,33 @@ def landlock_version() -> int:
     return max(version, 0)
 
 
-def confined_by() -> str | None:
-    """What confines this process, for the record; None where it is free."""
-    if not _entered:
+def missing() -> str | None:
+    """Why this system cannot confine a process, as a clause; None where it can."""
+    if landlock_version() > 0 and platform.machine() in ARCHITECTURES:
         return None
-    return f"Landlock {landlock_version()} and seccomp: no network, writes in its own folders alone"
+    return "this system cannot confine a process (it takes Linux 5.13 or newer with Landlock, on x86-64 or ARM64)"
+
+
+def state() -> str | None:
+    """What confines this process, for the record; None where nobody chose."""
+    return _states[-1] if _states else None
+
+
+def confine(mode: Mode, writable: Iterable[str], *, sockets: bool = False) -> None:
+    """Confine this process and all that it starts, as :func:`enter` does, where ``mode`` asks for it.
+
+    Raises:
+        NoSandboxError: it is required, and the system cannot do it.
+    """
+    if mode == "off":
+        _states.append("off, as --no-sandbox or --trust-model asks")
+        return
+    try:
+        enter(writable, sockets=sockets)
+    except NoSandboxError:
+        if mode == "required":
+            raise
+        _states.append(NOT_OFFERED)
 
 
 def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
@@ -92,10 +119,8 @@ def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
         NoSandboxError: the system cannot do it; the process is as free as before.
     """
     machine, version = platform.machine(), landlock_version()
-    if version == 0 or machine not in ARCHITECTURES:
-        raise NoSandboxError(
-            "this system cannot confine a process (it takes Linux 5.13 or newer with Landlock, on x86-64 or ARM64)"
-        )
+    if (reason := missing()) is not None:
+        raise NoSandboxError(reason)
     files = ((1 << 13) - 1) & ~READS
     files |= (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     rules = _Ruleset(files, TCP if version >= 4 else 0, SCOPES if version >= 6 else 0)
@@ -113,7 +138,7 @@ def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
     finally:
         os.close(ruleset)
     _filter(machine, sockets=sockets, truncation=version < 3)
-    _entered.append(True)
+    _states.append(f"Landlock {version} and seccomp: no network, writes in its own folders alone")
 
 
 def _libc() -> ctypes.CDLL:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from robaudit import __version__
-from robaudit.audit.sandbox import landlock_version
+from robaudit.audit.sandbox import landlock_version, missing
 
 __all__ = ["doctor"]
 
@@ -41,8 +41,8 @@ def doctor() -> None:
         rows.append(("providers", f"{', '.join(onnxruntime.get_available_providers())} (built in, not all usable)"))
     except Exception as error:
         problems.append(f"onnxruntime cannot be used: {error}")
-    found = landlock_version()
-    rows.append(("sandbox", f"Landlock {found}" if found else "none; it takes Linux 5.13 or newer with Landlock"))
+    reason = missing()
+    rows.append(("sandbox", f"Landlock {landlock_version()}, on by default" if reason is None else f"none: {reason}"))
     for name, value in rows:
         typer.echo(f"{name:<17}{value}")
     for problem in problems:

@@ -41,6 +41,7 @@ def init(
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.resultfile import write_atomic
     from robaudit.audit.survey import survey
+    from robaudit.cli.confine import sandbox_mode
     from robaudit.cli.output import model_says, say
     from robaudit.cli.request import to_request
     from robaudit.errors import UsageError
@@ -74,7 +75,8 @@ def init(
         "fixed": input,
     }
     resolved = resolve_settings(flags, os.environ, model)
-    request = to_request(model, resolved, trust_model=trust_model, command="", process={"custom_ops": custom_ops})
+    process = {"custom_ops": custom_ops, "sandbox": sandbox_mode(None, trust_model=trust_model)}
+    request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
     found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says)
 
     def beside(file: Path | str | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import formats
+from robaudit.cli.confine import Sandbox, sandbox_mode
 
 __all__ = ["inspect"]
 
@@ -34,7 +35,7 @@ def inspect(
     device: Annotated[str | None, typer.Option(help="As in scan.")] = None,
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
     fresh_state: Annotated[bool, typer.Option("--fresh-state", help="As in scan.")] = False,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
+    sandbox: Sandbox = None,
     load_timeout: Annotated[float, typer.Option(help="Seconds for all of it; 0: no limit.", min=0)] = 300.0,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
@@ -75,7 +76,7 @@ def inspect(
     }
     resolved = resolve_settings(flags, os.environ, model)
     process = {
-        "sandbox": sandbox,
+        "sandbox": sandbox_mode(sandbox, trust_model=trust_model),
         "load_timeout": load_timeout,
         "memory_limit": memory_limit,
         "custom_ops": custom_ops,

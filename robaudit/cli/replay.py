@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import formats
+from robaudit.cli.confine import Sandbox, sandbox_mode
 from robaudit.cli.trust import Verify, trusted
 
 __all__ = ["replay"]
@@ -24,7 +25,7 @@ def replay(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="As in scan; nothing can be written at all.")] = False,
+    sandbox: Sandbox = None,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
@@ -56,7 +57,8 @@ def replay(
         custom_ops=tuple(custom_ops or ()),
         trusted=trusted(verify),
     )
-    confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=sandbox)
+    mode = sandbox_mode(sandbox, trust_model=trust_model)
+    confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=mode)
     found = in_child(replay_run, request, confinement=confinement, about=model or run, told=model_says)
     with for_a_reader():
         if format == "json":

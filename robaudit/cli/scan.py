@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import directions, formats, norms, profiles, reports
+from robaudit.cli.confine import FLAG, HELP, sandbox_mode
 from robaudit.cli.request import read_files, to_request
 from robaudit.report.formats import SUFFIX_LIST
 
@@ -212,14 +213,7 @@ def scan(
             rich_help_panel=RUN,
         ),
     ] = False,
-    sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--sandbox",
-            help="Audit in a process without network, and without write access outside of the run directory (Linux).",
-            rich_help_panel=RUN,
-        ),
-    ] = False,
+    sandbox: Annotated[bool | None, typer.Option(FLAG, help=HELP, show_default=False, rich_help_panel=RUN)] = None,
     load_timeout: Annotated[
         float,
         typer.Option(help="Seconds for loading the file and its first run; 0: no limit.", rich_help_panel=RUN, min=0),
@@ -302,7 +296,7 @@ def scan(
     for path in resolved.settings.output:
         check_output(path)
     process = {
-        "sandbox": sandbox,
+        "sandbox": sandbox_mode(sandbox, trust_model=trust_model),
         "load_timeout": load_timeout,
         "memory_limit": memory_limit,
         "custom_ops": custom_ops,

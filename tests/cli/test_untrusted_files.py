@@ -18,9 +18,12 @@ import torch
 from command_line import ROBAUDIT
 from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
+from results import make_result
 
 from robaudit.audit import sandbox
 from robaudit.audit.child import Child, Confinement, in_child
+from robaudit.audit.limitations import limitations
+from robaudit.cli.confine import sandbox_mode
 from robaudit.errors import AuditError, UsageError
 
 NODE = helper.make_node
@@ -231,7 +234,7 @@ def test_inside_the_sandbox(tmp_path, old):
     (outside / "old").write_text("kept")
     with socket.create_server(("127.0.0.1", 0)) as server:
         arguments = (str(outside), str(inside), server.getsockname()[1])
-        confinement = Confinement(sandbox=True, writable=(str(inside),))
+        confinement = Confinement(sandbox="required", writable=(str(inside),))
         function = attempt_as_in_2022 if old else attempt
         found = in_child(function, *arguments, confinement=confinement, about="m")
         free = in_child(attempt, str(inside), str(outside), arguments[2], confinement=Confinement(), about="m")
@@ -248,10 +251,50 @@ def attempt_as_in_2022(outside: str, inside: str, port: int) -> dict[str, str]:
     return attempt(outside, inside, port)
 
 
-def test_a_system_without_a_sandbox(monkeypatch):
+def test_a_system_without_a_sandbox(monkeypatch, capsys):
     monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
+    monkeypatch.setattr(sandbox, "_states", [])
     with pytest.raises(sandbox.NoSandboxError, match="cannot confine a process"):
-        sandbox.enter(())
+        sandbox.confine("required", ())
+    assert sandbox.state() is None
+    sandbox.confine("offered", ())
+    assert sandbox.state() == sandbox.NOT_OFFERED
+    assert sandbox_mode(None, trust_model=False) == "offered"
+    said = capsys.readouterr().err
+    assert "warning: this system cannot confine a process" in said
+    assert said.count("\n") == 1
+    assert sandbox_mode(True, trust_model=True) == "required"
+    assert sandbox_mode(False, trust_model=False) == sandbox_mode(None, trust_model=True) == "off"
+    assert capsys.readouterr().err == ""
+
+
+def test_an_audit_without_a_sandbox_says_so():
+    confined = make_result()
+    place = confined.environment.model_copy(update={"details": {"sandbox": sandbox.NOT_OFFERED}})
+    free = confined.model_copy(update={"environment": place})
+    assert any("this system offers no sandbox" in sentence for sentence in limitations(free))
+    assert not any("sandbox" in sentence for sentence in limitations(confined))
+
+
+@NONE
+@pytest.mark.parametrize("flags", [[], ["--no-sandbox"]])
+def test_the_sandbox_is_the_default(place, monkeypatch, flags):
+    """A file that gets past every check still writes nothing: here the checks are switched off."""
+    out = place / "written"
+    line = f'    _9 = ops.aten.save(torch.zeros([1]), "{out}")\n    return '
+    with zipfile.ZipFile(script(place / "m.pt", Net())) as old, zipfile.ZipFile(place / "bad.pt", "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info).replace(b"    return ", line.encode()))
+    (place / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if any('spawn_main' in a for a in sys.orig_argv):\n"
+        "    from robaudit.target import script_operators, torchscript_file\n"
+        "    torchscript_file.check_code = lambda texts: None\n"
+        "    torchscript_file.is_allowed = lambda *_, **__: True\n"
+    )
+    done = as_user(place, "inspect", "bad.pt", "--resize", "8", *flags, PYTHONPATH=str(place))
+    assert "Traceback" not in done.stderr
+    assert out.exists() is bool(flags), done.stderr
 
 
 PROFILE = "{name: one, extends: quick, attacks: [{id: fgsm}, {id: square, queries: 20}], checks: [clean], gates: []}"
@@ -266,7 +309,7 @@ def test_an_audit_is_the_same_in_the_sandbox(place):
     (place / "one.yaml").write_text(PROFILE)
     known = ["--mean", "0", "--std", "1", "--layout", "nchw", "--channels", "rgb", "--device", "cpu", "--no-progress"]
     results = []
-    for flags in ([], ["--sandbox"]):
+    for flags in (["--no-sandbox"], []):
         done = as_user(
             place, "scan", "m.onnx", "--profile", "one.yaml", "--fresh", "-o", "r.json", *known, *flags, HOME=str(place)
         )
@@ -277,7 +320,9 @@ def test_an_audit_is_the_same_in_the_sandbox(place):
     assert [s["broken_by"] for s in free["samples"]] == [s["broken_by"] for s in confined["samples"]]
     assert [s["distance"] for s in free["samples"]] == [s["distance"] for s in confined["samples"]]
     assert "Landlock" in confined["environment"]["details"]["sandbox"]
-    assert "sandbox" not in free["environment"]["details"]
+    assert free["environment"]["details"]["sandbox"].startswith("off")
+    for result in results:
+        assert not any("sandbox" in sentence for sentence in result["limitations"])
     assert not (place / ".cache").exists()
 
 
@@ -296,7 +341,7 @@ def test_a_hostile_archive_that_is_trusted_by_mistake(place):
     assert "Traceback" not in confined.stderr
     assert not (place / "written").exists()
     as_user(place, "inspect", "bad.pt", "--resize", "8", "--trust-model")
-    assert (place / "written").exists()
+    assert (place / "written").exists(), "trust lifts the sandbox"
 
 
 def test_exported_archives_need_trust(place):
