@@ -26,7 +26,7 @@ NODES = (
     *(ast.AugAssign, ast.Delete, ast.For, ast.While, ast.If, ast.With, ast.withitem, ast.Assert, ast.Raise, ast.Pass),
     *(ast.Break, ast.Continue, ast.Expr, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call),
     *(ast.keyword, ast.Constant, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred, ast.Name, ast.List, ast.Tuple),
-    *(ast.Dict, ast.Import, ast.alias, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
+    *(ast.Dict, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
 ROOTS = frozenset({"torch", "ops", "__torch__", "CONSTANTS"})
 TYPES = frozenset(
@@ -44,8 +44,8 @@ class CodeError(Exception):
     """The code may do more than compute; the text is a clause that begins with a verb."""
 
 
-def check_code(texts: Mapping[str, bytes]) -> None:
-    """Refuse code that is not known to compute from its inputs alone.
+def check_code(texts: Mapping[str, bytes]) -> dict[str, ast.Module]:
+    """The code of an archive, parsed; code is refused that is not known to compute from its inputs alone.
 
     Args:
         texts: of the archive, by the module that each defines, such as ``__torch__.torch.nn.functional``.
@@ -63,6 +63,7 @@ def check_code(texts: Mapping[str, bytes]) -> None:
     for tree in trees.values():
         for part in tree.body:
             _check_top(part, known)
+    return trees
 
 
 def _parsed(raw: bytes) -> ast.Module:
@@ -88,11 +89,7 @@ def _parsed(raw: bytes) -> ast.Module:
 
 
 def _check_top(part: ast.stmt, known: frozenset[str]) -> None:
-    if isinstance(part, ast.Import):  # of files of the archive, in those of PyTorch 1.0 to 1.3
-        for alias in part.names:
-            if alias.asname is not None or alias.name.partition(".")[0] != "__torch__":
-                raise CodeError(f"imports {alias.name}")
-    elif isinstance(part, ast.ClassDef):
+    if isinstance(part, ast.ClassDef):
         fields = frozenset(_fields(part))
         for base in (*part.bases, *part.keywords, *part.decorator_list):
             _Checker(known, frozenset()).check(base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,8 +14,10 @@ from robaudit.target.foreign import of_zip
 from robaudit.target.script_code import CodeError, check_code
 from robaudit.target.script_graph import operator_kinds
 from robaudit.target.script_module import TorchScriptFile, last_line
-from robaudit.target.script_operators import CLASSES, is_allowed
-from robaudit.target.script_zip import Records, plain_archive
+from robaudit.target.script_operators import is_allowed
+from robaudit.target.script_pickle import check_structure
+from robaudit.target.script_types import Types, check_objects
+from robaudit.target.script_zip import plain_archive
 from robaudit.target.training import script_training
 
 __all__ = ["open_torchscript"]
@@ -94,12 +95,17 @@ def _check_records(path: Path) -> None:
     """
     records = plain_archive(path)
     try:
-        check_code({_module(name): records.read(name) for name in records.entries if _is_code(name)})
+        types = Types(check_code({_module(name): records.read(name) for name in records.entries if _is_code(name)}))
+        sizes = {name: entry.size for name, entry in records.entries.items()}
         for name in records.entries:
-            if name.lower().endswith(".pkl"):
-                _check_classes(name, records)
+            if name.lower() == "model.json":
+                raise CodeError("is of the format of PyTorch before 1.4")
+            if name.lower().endswith("pkl") and name.lower() != "traced_inputs.pkl":  # which is not loaded
+                check_objects(check_structure(name, records.read(name), sizes, types), types)
     except CodeError as error:
         _refuse(path, str(error))
+    except RecursionError:
+        _refuse(path, "nests its code or values too deeply")
 
 
 def _is_code(name: str) -> bool:
@@ -127,21 +133,3 @@ def _check_compiled(path: Path, unit: Any) -> None:
         for kind in sorted(set(operator_kinds(function.graph))):
             if not is_allowed(kind, function.name, compiled=True):
                 _refuse(path, f"calls {kind}")
-
-
-def _check_classes(name: str, records: Records) -> None:
-    """Refuse structure that names functions or compiled classes which exporters do not write."""
-    try:
-        for operation, argument, _ in pickletools.genops(records.read(name)):
-            if operation.name == "GLOBAL":
-                _check_global(".".join(str(argument).split(" ")))
-    except (ValueError, IndexError) as error:
-        raise CodeError(f"holds the damaged record {name} ({error})") from error
-
-
-def _check_global(path: str) -> None:
-    if path.startswith("__torch__.") and (not path.startswith("__torch__.torch.classes.") or path in CLASSES):
-        return
-    if path.rpartition(".")[0] in ("torch", "torch._utils", "torch.jit._pickle", "collections"):
-        return
-    raise CodeError(f"names {path}")
