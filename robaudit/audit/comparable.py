@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from robaudit import __version__
 from robaudit.audit.result import Data, Result, Sample, Target
-from robaudit.errors import AuditError
+from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
     from robaudit.audit.journal import Record
     from robaudit.audit.request import AuditRequest
 
-__all__ = ["REFUSED", "check_comparable", "check_loaded", "check_request", "differences", "paired"]
+__all__ = ["check_comparable", "check_loaded", "check_request", "differences", "paired"]
 
-REFUSED = "the audits cannot be compared"
 OF_INPUT = ("dtype", "layout", "channels", "domain", "features", "mean", "std", "scale", "resize")
 """What the input means, besides its shape; its name, and whether it takes batches, may differ."""
 WORDS = {"robust_accuracy": "robust accuracy", "stability": "stability"}
@@ -31,16 +30,16 @@ def check_comparable(base: Result, new: Result) -> None:
     Raises:
         AuditError: what differs, and the command that makes a new baseline.
     """
-    _refuse(next(differences(base, new), None), base, new.target.file, new.run.command)
+    _refuse(AuditError, next(differences(base, new), None), base, new.target.file, new.run.command)
 
 
 def check_request(base: Result, request: AuditRequest) -> None:
     """The same before an audit, as far as its request tells.
 
     Raises:
-        AuditError: see :func:`check_comparable`.
+        UsageError: as :func:`check_comparable`, but nothing was audited yet.
     """
-    _refuse(next(_of_request(base, request), None), base, str(request.model), request.command)
+    _refuse(UsageError, next(_of_request(base, request), None), base, str(request.model), request.command)
 
 
 def check_loaded(base: Result, request: AuditRequest, target: Record, data: Record) -> None:
@@ -52,7 +51,7 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
         target: the journal's record of it, and ``data`` likewise.
 
     Raises:
-        AuditError: see :func:`check_comparable`.
+        UsageError: see :func:`check_request`.
     """
     facts = Target.model_validate({k: v for k, v in target.items() if k in Target.model_fields})
     source = Data.model_validate(
@@ -64,12 +63,12 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
         *_of_data(base, facts, source, source.asked or source.drawn),
         *_of_input(base, facts),
     ]
-    _refuse(next(iter(found), None), base, str(request.model), request.command)
+    _refuse(UsageError, next(iter(found), None), base, str(request.model), request.command)
 
 
-def _refuse(found: str | None, base: Result, model: str, command: str) -> None:
+def _refuse(kind: type[RobauditError], found: str | None, base: Result, model: str, command: str) -> None:
     if found is not None:
-        raise AuditError(f"{REFUSED}: {found}; a new baseline: {_command(base, model, command)}")
+        raise kind(f"the audits cannot be compared: {found}; a new baseline: {_command(base, model, command)}")
 
 
 def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:

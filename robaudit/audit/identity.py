@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
+from robaudit.attacks.registry import attack_classes
 from robaudit.audit.child import in_child
 from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
 from robaudit.data.folder import walk
+from robaudit.target.class_names import files_with_names
+from robaudit.target.discover import files_with_meaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 
 __all__ = ["digest_of", "run_id_of", "sha256_file"]
-
-BESIDE = ("preprocessor_config.json", "config.json")
-"""Files beside a model that say what its input means."""
 
 
 def sha256_file(path: Path) -> str:
@@ -51,6 +53,7 @@ def run_id_of(request: AuditRequest) -> str:
             "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
             "reading": [str(request.interface.rule), request.interface.fresh_state],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
+            "plug-ins": _plug_ins(request),
             "custom operators": [sha256_file(path) for path in request.custom_ops],
             "seed": request.seed,
             "declared": request.declared_accuracy,
@@ -58,6 +61,16 @@ def run_id_of(request: AuditRequest) -> str:
         | ({} if request.search_precision == "float32" else {"search precision": request.search_precision})
         | _stopping(request)
     )
+
+
+def _plug_ins(request: AuditRequest) -> dict[str, str]:
+    """Source of the profile's attacks that are not ours, which the version does not tell."""
+    profile, known = request.profile, attack_classes()
+    curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
+    ids = {spec.id for spec in (*profile.attacks, *curve) if spec is not None}
+    ours = f"{__name__.partition('.')[0]}."
+    foreign = {id: known[id] for id in sorted(ids & known.keys()) if not known[id].__module__.startswith(ours)}
+    return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in foreign.items()}
 
 
 def _stopping(request: AuditRequest) -> dict[str, Any]:
@@ -76,13 +89,21 @@ def _fixed(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _model_digest(request: AuditRequest, path: Path) -> Any:
-    """Of the model, the weights that it keeps in other files, and what is written beside it about its input."""
+    """Of the model, the weights that it keeps in other files, and what is written beside it about its input and its
+    classes."""
     if not path.is_file():
         return str(path)
-    others = {name: sha256_file(path.with_name(name)) for name in BESIDE if path.with_name(name).is_file()}
+    beside = dict.fromkeys((*files_with_meaning(path), *files_with_names(path)))
+    readable = [file for file in beside if file.is_file() and os.access(file, os.R_OK)]
+    others = {_from(path.parent, file): sha256_file(file) for file in readable}
     if may_have_weights_elsewhere(path):
         others |= in_child(digests, path, confinement=confinement_of(request), about=path)
     return [sha256_file(path), others]
+
+
+def _from(folder: Path, file: Path) -> str:
+    """A file as it is named from a folder."""
+    return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _data_digest(path: Path | None) -> str | None:

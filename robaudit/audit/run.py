@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from robaudit.audit.build import build_result
-from robaudit.audit.comparable import REFUSED
+from robaudit.audit.build import build_result, profile_record
 from robaudit.audit.compare import with_comparison
 from robaudit.audit.events import Observer
 from robaudit.audit.identity import sha256_file
@@ -59,9 +58,9 @@ def run_audit(
         The result and the run directory.
 
     Raises:
-        UsageError: the request is refused before the audit.
-        AuditError: it failed, or was interrupted, before anything could be reported, or is not comparable with the
-            baseline.
+        UsageError: the request is refused before the audit, also because it is not comparable with the baseline.
+        AuditError: it failed, or was interrupted, before anything could be reported, or shows at its end that it is not
+            comparable with the baseline.
     """
     validate(request)
     folder, run_id = folder_of(request, folder)
@@ -147,8 +146,6 @@ def _audit(
     if journal.records:
         journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
     failure = outcome.failure
-    if failure is not None and failure.startswith(REFUSED):
-        raise AuditError(failure)
     if failure is None and journal.failure is not None:
         failure = cannot_be_written(journal.failure)
     if outcome.interrupted and journal.last("plan") is None:
@@ -176,10 +173,13 @@ def _began(journal: Journal) -> datetime | None:
 
 
 def _shown_again(result: Result, request: AuditRequest) -> Result:
-    """A finished audit under the command that asks for it now: the one that made it may write other files."""
+    """A finished audit under what asks for it now: another command and profile may ask for the same audit, with other
+    gates, and say at other places what it is."""
     typed = {"command": shown_command(request.command), "elsewhere": elsewhere(request.command)}
     changes = {**typed, "shown_again": datetime.now(UTC).isoformat()}
-    return result.model_copy(update={"run": result.run.model_copy(update=changes)})
+    threat = result.threat_model.model_copy(update={"eps_default": request.eps_default})
+    run = result.run.model_copy(update=changes)
+    return result.model_copy(update={"run": run, "threat_model": threat, "profile": profile_record(request)})
 
 
 def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str], None]) -> Result | None:

@@ -26,8 +26,7 @@ def validate(request: AuditRequest) -> None:
 
     Raises:
         UsageError: an unknown attack, parameter or gate, gates that nothing of the audit decides, a device that is not
-            there or cannot search at the precision asked for.
-        AuditError: the audit is not comparable with the baseline.
+            there or cannot search at the precision asked for, an audit that is not comparable with the baseline.
     """
     profile = request.profile
     check_precision(Precision(request.search_precision), choose_device(request.device))
@@ -56,7 +55,7 @@ def validate_loaded(request: AuditRequest, target: Record, data: Record) -> None
         target: the journal's record of it, and ``data`` likewise.
 
     Raises:
-        AuditError: the audit is not comparable with the baseline.
+        UsageError: the audit is not comparable with the baseline.
     """
     if request.baseline is not None:
         check_loaded(request.baseline, request, target, data)

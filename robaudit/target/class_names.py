@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ClassNames", "declared_names", "names_in"]
+__all__ = ["ClassNames", "declared_names", "files_with_names", "names_in"]
 
 KEYS = (
     "robaudit.classes", "names", "classes", "class_names", "labels", "label_names", "id2label", "label2id",
@@ -63,6 +63,16 @@ def declared_names(path: Path, metadata: Mapping[str, str], count: int) -> Class
     return ClassNames(note=note)
 
 
+def files_with_names(path: Path) -> list[Path]:
+    """Files beside a model that are looked at for names, whether they are there or not."""
+    folders = path.parent, path.parent.absolute().parent
+    return [*(folder / "config.json" for folder in folders), *(path.parent / name for name in _lists(path))]
+
+
+def _lists(path: Path) -> tuple[str, ...]:
+    return *(f"{path.stem}.{name}" for name in LISTS), *LISTS
+
+
 def _misfit(origin: str, found: int, count: int) -> str:
     note = f"the {origin} has {found} class names and the model {count} classes: they are not used"
     if found + 1 == count:
@@ -87,7 +97,7 @@ def _found(path: Path, metadata: Mapping[str, str]) -> Iterator[tuple[str, list[
                 for key in KEYS:
                     if key in table and (names := _names(table[key])):
                         yield f"{shown}config.json ({key})", names
-    for name in (*(f"{path.stem}.{name}" for name in LISTS), *LISTS):
+    for name in _lists(path):
         content = _read(path.parent / name)
         if content is not None and (names := names_in(content)):
             yield f"file {name}", names

@@ -48,8 +48,9 @@ def test_the_result_of_a_scan_holds_the_comparison(folder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "data", "code", "words"),
     [
-        (("--baseline", "base.json"), "e.npz", 3, "the data differ: their digest"),
-        (("--baseline", "base.json", "--seed", "1"), "d.npz", 3, "the seed was 0 and is 1"),
+        (("--baseline", "base.json"), "e.npz", 2, "the data differ: their digest"),
+        (("--baseline", "base.json", "--seed", "1"), "d.npz", 2, "the seed was 0 and is 1"),
+        (("--baseline", "base.json", "--samples", "9"), "d.npz", 2, "16 samples were drawn, and 9 are"),
         (("--baseline", "none.json"), "d.npz", 2, "cannot be read"),
         (("--gate", "regression<=0.1"), "d.npz", 2, "--baseline"),
         (("--gate", "attack.fgms.success_rate<=0.1"), "d.npz", 2, "did you mean 'fgsm'"),

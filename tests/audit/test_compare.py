@@ -15,7 +15,7 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import Check, Result, Sample, Sequential, result_schema
 from robaudit.audit.verdict import conclude
 from robaudit.data.source import keyed_order
-from robaudit.errors import AuditError
+from robaudit.errors import AuditError, UsageError
 from robaudit.paired_stats import mcnemar_p, paired_interval
 from robaudit.report.comparison import comparison_text
 from robaudit.report.terminal import render
@@ -187,7 +187,7 @@ def request(**changes):
 def test_what_a_request_tells_is_refused_before_the_audit(changes, words):
     base, _ = pair(0, 0, 10)
     check_request(base, request())
-    with pytest.raises(AuditError, match=words):
+    with pytest.raises(UsageError, match=words):
         check_request(base, request(**changes))
 
 
@@ -196,9 +196,9 @@ def test_other_data_are_refused_before_anything_is_attacked():
     target = {"kind": "target", **new.target.model_dump(mode="json")}
     data = {**new.data.model_dump(mode="json"), "kind": "data", "data_kind": "array", "ids": [], "indices": []}
     check_loaded(base, request(), target, data)
-    with pytest.raises(AuditError, match="the data differ"):
+    with pytest.raises(UsageError, match="the data differ"):
         check_loaded(base, request(), target, {**data, "sha256": "ee" * 32})
-    with pytest.raises(AuditError, match="the classes differ"):
+    with pytest.raises(UsageError, match="the classes differ"):
         check_loaded(base, request(), {**target, "num_classes": 3}, data)
 
 

@@ -214,6 +214,7 @@ def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Pat
     assert shown.run.command.endswith("r.json"), "the command that was typed, not the one that made it"
     gated = scan(*case.command(whole, "--min-robust", "0.99"))  # a gate is no part of what was computed
     assert gated.returncode in (1, 4)
+    assert "robust_accuracy" in {gate["metric"] for gate in load(whole).profile.resolved["gates"]}
     assert records(whole, "session") == before
     scan(*case.command(whole))  # as the other tests expect it
 
@@ -330,6 +331,18 @@ def test_quiet_says_the_verdict_and_verbose_every_sample(tmp_path: Path) -> None
     assert quiet.stderr == ""
 
 
+BESIDE = (
+    ("m/w.bin", None),
+    ("m/preprocessor_config.json", '{"image_mean": [0.5], "image_std": [0.5]}'),
+    ("m/processor_config.json", '{"image_processor": {"image_mean": [0.5]}}'),
+    ("m/config.json", '{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}}'),
+    ("preprocessor_config.json", '{"image_mean": [0.5], "image_std": [0.5]}'),
+    ("config.json", '{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}}'),
+    ("m/labels.txt", "a\nb\nc\nd\n"),
+    ("m/e.classes.json", '["a", "b", "c", "d"]'),
+)
+
+
 def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path) -> None:
     import onnx
 
@@ -338,17 +351,34 @@ def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path
     from robaudit.audit.request import AuditRequest
 
     model, data, profile, _ = quick(tmp_path)
-    whole = onnx.load(model)
-    onnx.save(whole, tmp_path / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    whole, folder = onnx.load(model), tmp_path / "m"
+    folder.mkdir()
+    onnx.save(whole, folder / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
 
     def run_id() -> str:
-        return run_id_of(AuditRequest(model=tmp_path / "e.onnx", data=data, profile=load_profile(str(profile))))
+        return run_id_of(AuditRequest(model=folder / "e.onnx", data=data, profile=load_profile(str(profile))))
 
-    seen = {run_id()}
-    weights = bytearray((tmp_path / "w.bin").read_bytes())
-    weights[0] ^= 1
-    (tmp_path / "w.bin").write_bytes(weights)
-    seen.add(run_id())
-    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": [0.5]}')
-    seen.add(run_id())
-    assert len(seen) == 3
+    seen = [run_id()]
+    for name, text in BESIDE:  # that it is there counts, and what it says
+        path = tmp_path / name
+        content = path.read_bytes() if text is None else text.encode()
+        versions = [bytes([content[0] ^ 1]) + content[1:]] if text is None else [content, content + b" "]
+        for version in versions:
+            path.write_bytes(version)
+            seen.append(run_id())
+    assert len(set(seen)) == len(seen)
+    (folder / "notes.txt").write_text("of no meaning")
+    assert run_id() == seen[-1]
+
+
+def test_names_that_were_changed_beside_the_model_are_those_of_the_result(tmp_path: Path) -> None:
+    arguments = quick(tmp_path)
+    names = tmp_path / "labels.txt"
+    for listed in ("a b c d", "k l m n"):
+        names.write_text("\n".join(listed.split()))
+        assert scan(*arguments[:3], tmp_path / listed[0]).returncode == 0
+        assert load(tmp_path / listed[0]).data.classes == tuple(listed.split())
+    names.write_text("p\nq\nr\ns")
+    again = scan(*arguments[:3], tmp_path / "k")
+    assert again.returncode == 2
+    assert "holds another audit" in again.stderr
