@@ -19,9 +19,9 @@ samples in the mean; these looks 99 %, after 232. Where the truth is clear of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -112,12 +112,16 @@ def decide(
         false_pass: most probability that a proportion beyond a bound ever passes.
         false_fail: most probability that one within the bound ever fails; for each bound.
     """
-    low_pass, high_pass = (bound(k, n, 1 - false_pass * share) for bound in (lower_bound, upper_bound))
-    low_fail, high_fail = (bound(k, n, 1 - false_fail * share) for bound in (lower_bound, upper_bound))
-    if (least is not None and high_fail < least) or (most is not None and low_fail > most):
+    low, high = partial(_bound, lower_bound, k, n, share), partial(_bound, upper_bound, k, n, share)
+    if (least is not None and high(false_fail) < least) or (most is not None and low(false_fail) > most):
         return "fail"
-    kept = (least is None or low_pass >= least) and (most is None or high_pass <= most)
+    kept = (least is None or low(false_pass) >= least) and (most is None or high(false_pass) <= most)
     return "pass" if kept else "open"
+
+
+def _bound(bound: Callable[[float, float, float], float], k: int, n: int, share: float, error: float) -> float:
+    """A one-sided bound that spends a share of the error."""
+    return bound(k, n, 1 - error * share)
 
 
 def rate_at_share(found: Rate, share: float) -> Rate:
@@ -185,6 +189,11 @@ def _binomial(size: int, p: float) -> tuple[NDArray[np.float64], int]:
 
 def _enough(size: int, p: float, error: float) -> int:
     """The least count whose lower bound reaches p; one more than ``size`` where none does."""
-    counts = np.arange(1, size + 1)
-    reached = np.flatnonzero(betainc(counts, size - counts + 1, p) <= error)
-    return int(counts[reached[0]]) if len(reached) else size + 1
+    below, enough = 0, size + 1  # the chance of as many or more falls as the count grows
+    while enough - below > 1:
+        middle = (below + enough) // 2
+        if betainc(middle, size - middle + 1, p) <= error:
+            enough = middle
+        else:
+            below = middle
+    return enough

@@ -52,6 +52,13 @@ def _identities(result: Result) -> Iterator[str]:
         yield f"data.drawn is {result.data.drawn}, and it holds {len(result.samples)} samples"
     if (copies := sum(sample.copies for sample in result.samples)) > result.data.repeats:
         yield f"data.repeats is {result.data.repeats}, and its samples have {copies} copies"
+    if result.data.drawn + result.data.repeats > result.data.count:
+        yield (
+            f"data.drawn is {result.data.drawn} and data.repeats {result.data.repeats}, of {result.data.count} samples "
+            "in all"
+        )
+    if result.data.contradictions > result.data.repeats:
+        yield f"data.contradictions is {result.data.contradictions}, and data.repeats {result.data.repeats}"
     if result.run.budget_spent and result.run.time_budget is None:
         yield "run.budget_spent is true, and run.time_budget null"
     if (judged := result.verdict.judged) is not None and not _is_day(judged):

@@ -115,8 +115,9 @@ def _spent(gate: GateSpec, reading: Reading, result: Result, error: float, bound
     if found is None:
         return reading.spends(bound, error)
     looks = [(entry.n, look.share) for look in found.looks for entry in look.gates if entry.metric == gate.metric]
-    if not looks:  # of other samples at each end that the audit may have had: all of it counts
-        return error
+    if not looks:  # judged at the end alone: it spends its part at the look that ended the audit, and may at the others
+        part = found.share * error
+        return min(error, error - part + reading.spends(bound, part))
     ahead = 0.0 if found.stopped == "exhausted" else max(0.0, 1 - sum(share for _, share in looks))
     taken = error_spent([n for n, _ in looks], [share for _, share in looks], bound, error)
     return min(error, taken + ahead * error)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from bisect import bisect_left
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,13 +21,15 @@ from scipy.stats import binom
 
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.identity import run_id_of
+from robaudit.audit.readings import of_rate
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import EarlierTests, Result
-from robaudit.audit.retests import standing_of
+from robaudit.audit.retests import further_test, standing_of
 from robaudit.audit.rundir import FILES
 from robaudit.audit.tested import TESTS, begin_test, end_test, subject_of
 from robaudit.audit.verdict import conclude
 from robaudit.sequential import decide, design, error_spent
+from robaudit.stats import lower_bound, rate
 
 FIGURE = f"robust_accuracy.linf@{8 / 255:.12g}"
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)
@@ -35,6 +39,7 @@ def earlier(error: float, tests: int = 1, figure: str = FIGURE, allowed: float =
     return (EarlierTests(figure=figure, tests=tests, error=error, allowed=allowed),)
 
 
+@cache
 def benchmark() -> ModuleType:
     path = Path(__file__).parents[2] / "benchmarks" / "error_rates.py"
     spec = importlib.util.spec_from_file_location("error_rates", path)
@@ -46,6 +51,7 @@ def benchmark() -> ModuleType:
     return module
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0.02, 0.98), st.sampled_from([0.05, 0.01, 0.2]))
 def test_what_one_look_spends_is_the_exact_size_of_the_test(n: int, bound: float, error: float) -> None:
     found = [decide(k, n, 1.0, least=bound, false_pass=error, false_fail=error) for k in range(n + 1)]
@@ -216,7 +222,39 @@ def test_a_second_seed_is_counted_by_the_command(tmp_path: Path) -> None:
     assert "an earlier test of the same model and data counted in" in " ".join(again.stdout.split())
 
 
-RUNS = 400
+RUNS = 1000
+
+
+@pytest.mark.parametrize("first", [50, 100, 200])
+@pytest.mark.parametrize("bound", [0.3, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("held", [2, 4, 10**6])
+def test_two_tests_of_the_first_samples_of_one_draw_keep_the_error_exactly(first: int, bound: float, held: int) -> None:
+    """However the size of the second is advised for what the first saw; ``held``: times as many samples are there."""
+    rates, total = benchmark(), 0.0
+    for k, chance in enumerate(binom.pmf(np.arange(first + 1), first, bound)):
+        found = rates.fixed(rates.Draws(np.random.default_rng(0), first, k), first, rates.Gate(bound))
+        if found.status == "pass":
+            total += chance
+        elif rates.goes_on(found) and chance > 1e-9:
+            size = min(found.further.samples, held * first)
+            error = 1 - found.further.confidence
+            needed = bisect_left(range(size + 1), True, key=lambda j: lower_bound(j, size, 1 - error) >= bound)
+            total += chance * binom.sf(needed - k - 1, size - first, bound)
+    assert total <= 0.05
+
+
+def test_a_gate_that_does_not_end_a_sequential_audit_spends_what_it_can() -> None:
+    gate = GateSpec(metric="class.0.robust_accuracy", min=0.4)
+    reading = of_rate(rate(20, 40))
+    for share in (0.1, 0.5):
+        result = SimpleNamespace(sequential=SimpleNamespace(share=share, looks=[]))
+        further = further_test(gate, reading, result, standing_of(gate, (), {"linf": 0.1}), [0.4])
+        assert further is not None
+        spent = 0.05 * (1 - share) + error_spent([40], [1.0], 0.4, 0.05 * share)
+        assert further.spent == pytest.approx(spent)
+        assert 0.05 * (1 - share) < spent < 0.05
+        assert further.confidence == pytest.approx(1 - (0.05 - spent), abs=2e-6)
+        assert further.samples is not None
 
 
 @pytest.mark.parametrize("name", ["a fixed number, then `--until-decided`", "`--until-decided`, then more samples"])

@@ -77,6 +77,8 @@ def test_an_honest_result_reads_back_the_same() -> None:
         (of("worst_case", "upper_bound_observed", "low", value=0.4), "worst_case.upper_bound_observed.low is 0.4"),
         (of("worst_case", "robust_accuracy", value=None), "worst_case.robust_accuracy is null"),
         (of("run", "budget_spent", value=True), "run.budget_spent is true, and run.time_budget null"),
+        (of("data", "repeats", value=10**6), "data.repeats 1000000, of "),
+        (of("data", "contradictions", value=1), "data.contradictions is 1, and data.repeats 0"),
         (of("verdict", "judged", value="soon"), "verdict.judged is 'soon', which is no day"),
         (of("threat_model", "tolerance", value=0.5), "threat_model.tolerance is 0.5, and distances are judged with"),
         (of("clean", "accuracy", value=rate(99, 100).__dict__), "clean.accuracy.k is 99, and its samples give 93"),
