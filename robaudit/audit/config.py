@@ -25,7 +25,7 @@ from robaudit.audit.profile import (
     profile_path,
 )
 from robaudit.audit.result import Norm
-from robaudit.audit.settings import DEFAULT_PROFILE, InputSettings, Settings, hyphens
+from robaudit.audit.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -116,7 +116,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             raise UsageError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
         if text:
             name = known[variable]
-            given[name] = text.split(os.pathsep) if name in ("surrogates", "output") else text
+            given[name] = text.split(os.pathsep) if name in PATH_LISTS else text
     return _validate(_nested(given), "environment")
 
 

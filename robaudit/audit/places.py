@@ -13,6 +13,7 @@ import yaml
 from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
 from robaudit.audit.sections.run import Place
+from robaudit.audit.settings import PATH_LISTS
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
 from robaudit.target.meaning import DEFAULT_WITH
@@ -26,6 +27,9 @@ __all__ = [
     "shown_path",
     "without_machine",
 ]
+
+LISTS = tuple(f"ROBAUDIT_{name.upper()}" for name in PATH_LISTS)
+"""Variables with several paths."""
 
 
 def repository_root(folder: Path) -> Path:
@@ -62,7 +66,7 @@ def elsewhere(command: str) -> tuple[str, ...]:
         words = shlex.split(command)
     except ValueError:
         return ()
-    paths = [value for _, value in map(_path_of, words) if value]
+    paths = [value for word in words for _, value in map(_path_of, _each(word)) if value]
     return tuple(dict.fromkeys(shown_path(path) for path in paths if not _is_below(Path(path))))
 
 
@@ -78,7 +82,16 @@ def _path_of(word: str) -> tuple[str, str]:
     return (option + sign, value) if (parts[0] in ("", ".") and value[:1]) or ".." in parts else ("", "")
 
 
+def _each(word: str) -> list[str]:
+    """A word, or the paths of a variable that takes several."""
+    name, _, value = word.partition("=")
+    return value.split(os.pathsep) if name in LISTS else [word]
+
+
 def _shown_word(word: str) -> str:
+    parts = _each(word)
+    if parts != [word]:
+        return f"{word.partition('=')[0]}={os.pathsep.join(map(_shown_word, parts))}"
     option, path = _path_of(word)
     return f"{option}{shown_path(path)}" if path else word
 

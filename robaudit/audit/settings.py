@@ -14,7 +14,7 @@ from robaudit.audit.result import Norm
 from robaudit.errors import UsageError
 from robaudit.target.rule import parse_rule
 
-__all__ = ["DEFAULT_PROFILE", "InputSettings", "Settings", "hyphens"]
+__all__ = ["DEFAULT_PROFILE", "PATH_LISTS", "InputSettings", "Settings", "hyphens"]
 
 DEFAULT_PROFILE = "quick"
 LONGEST_NAME = 255
@@ -105,6 +105,8 @@ Numbers = Annotated[tuple[FiniteFloat, ...], BeforeValidator(_listed)]
 Eps = Annotated[str, BeforeValidator(_number_text)]
 PathText = Annotated[str, BeforeValidator(_path_text)]
 Paths = Annotated[tuple[PathText, ...], BeforeValidator(_one_or_more)]
+PATH_LISTS = ("surrogates", "output")
+"""Settings with several paths; in a variable they stand as in PATH."""
 
 
 def hyphens(name: str) -> str:

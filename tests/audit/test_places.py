@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 
 import pytest
@@ -140,6 +141,15 @@ def test_command_lines_tell_paths_likewise(tmp_path, monkeypatch):
     assert shown_command(given) == "robaudit scan a/m.onnx --data=d.npz --profile p.yaml -o 'r 1.json' --eps 8/255"
     for kept in ("robaudit scan m.onnx --gate 'robust_accuracy>=0.3' --mean .5,.5", "scan 'unclosed"):
         assert shown_command(kept) == kept
+
+
+def test_each_of_several_paths_in_a_variable_is_told_by_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = os.pathsep.join(("/far/a.onnx", "near/b.onnx", "../c.onnx"))
+    shown = os.pathsep.join(("a.onnx", "near/b.onnx", "c.onnx"))
+    for name in ("ROBAUDIT_SURROGATES", "ROBAUDIT_OUTPUT"):
+        assert shown_command(f"{name}={given} robaudit scan m.onnx") == f"{name}={shown} robaudit scan m.onnx"
+        assert elsewhere(f"{name}={given} robaudit scan m.onnx") == ("a.onnx", "c.onnx")
 
 
 def test_what_a_command_names_elsewhere_is_told(tmp_path, monkeypatch):
