@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from robaudit.audit.decisions import sure
 from robaudit.audit.metrics import is_sequential
 from robaudit.audit.result import Gate, Result
+from robaudit.plural import counted
 
 __all__ = ["of_open_gates"]
 
@@ -65,5 +66,5 @@ def _short_of(draft: Result, size: int) -> str:
     """A word on data that do not hold so many samples."""
     data = draft.data
     if data.asked is not None and data.drawn < data.asked and draft.sequential is None:
-        return f" (the data hold {data.drawn} distinct inputs alone)" if size > data.drawn else ""
-    return f" (the data hold {data.count} samples alone)" if size > data.count else ""
+        return f" (the data hold {counted(data.drawn, 'distinct input')} alone)" if size > data.drawn else ""
+    return f" (the data hold {counted(data.count, 'sample')} alone)" if size > data.count else ""

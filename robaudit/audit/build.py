@@ -24,9 +24,10 @@ from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditError
+from robaudit.plural import part_of
 from robaudit.stats import rate
 
-__all__ = ["build_result"]
+__all__ = ["build_result", "profile_record"]
 
 DERIVED = {"kind", "ids", "indices", "data_kind", "copies"}
 UNKNOWN = rate(0, 0)
@@ -93,7 +94,7 @@ def build_result(
         target=_target(target),
         data=_data(request, data, tally),
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
-        profile=_profile(request),
+        profile=profile_record(request),
         environment=model.Environment(**_fields(environment)),
         clean=model.Clean(accuracy=None, declared=request.declared_accuracy),
         worst_case=model.WorstCase(
@@ -125,7 +126,7 @@ def _target(target: Record) -> model.Target:
 
 def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:
     left_out = tuple(
-        f"{count} of {tally.drawn} samples are left out, as the goal does not apply: {why}"
+        f"{part_of(count, tally.drawn, 'sample', 'is/are')} left out, as the goal does not apply: {why}"
         for why, count in tally.left_out.items()
     )
     source = data["source"] if request.data is None else shown_path(request.data)
@@ -191,7 +192,8 @@ def _threat(
     )
 
 
-def _profile(request: AuditRequest) -> model.ProfileRecord:
+def profile_record(request: AuditRequest) -> model.ProfileRecord:
+    """The profile as it was resolved, and where each of its settings was said."""
     root = repository_root(Path())
     return model.ProfileRecord(
         name=request.profile.name,

@@ -24,6 +24,7 @@ from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption,
 from robaudit.audit.specs import parse_eps
 from robaudit.data.class_names import find_class
 from robaudit.errors import UsageError
+from robaudit.plural import part_of
 from robaudit.suggest import did_you_mean
 
 __all__ = [
@@ -242,7 +243,7 @@ def _coverage(gate: GateSpec, attacks: Sequence[Attack]) -> Outcome:
     if not total:
         return Outcome("invalid", "no attack of the profile applies")
     missing = [f"{attack.id} {attack.status}" for attack in attacks if attack.status in INCOMPLETE_STATUSES]
-    what = f"{done} of {total} attacks done" + (f" ({', '.join(missing)})" if missing else "")
+    what = f"{part_of(done, total, 'attack')} done" + (f" ({', '.join(missing)})" if missing else "")
     value = done / total
     if gate.min is not None and value < gate.min:
         return Outcome("fail", f"{what}: {value:.3g} is below {gate.min:g}", value=value)

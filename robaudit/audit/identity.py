@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
-from robaudit.attacks.registry import attack_classes
 from robaudit.audit.child import in_child
 from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
 from robaudit.data.folder import walk
 from robaudit.target.class_names import files_with_names
-from robaudit.target.discover import files_with_meaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
+from robaudit.target.sidecar import files_with_meaning
 
 __all__ = ["digest_of", "run_id_of", "sha256_file"]
 
@@ -65,6 +64,8 @@ def run_id_of(request: AuditRequest) -> str:
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
     """Source of the profile's attacks that are not ours, which the version does not tell."""
+    from robaudit.attacks.registry import attack_classes  # loads torch, which whoever wants a file's digest may lack
+
     profile, known = request.profile, attack_classes()
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
     ids = {spec.id for spec in (*profile.attacks, *curve) if spec is not None}

@@ -9,6 +9,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.sandbox import NOT_OFFERED
 from robaudit.audit.sections.target import training_words
 from robaudit.audit.verdict import NORM_SIGNS
+from robaudit.plural import part_of
 from robaudit.threat.arrays import widest
 
 __all__ = ["boundless", "limitations"]
@@ -41,12 +42,12 @@ def limitations(draft: Result) -> tuple[str, ...]:
             "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "
             "wrong answer is good breaks at least as many"
         )
-    counted = [sample for sample in draft.samples if sample.counted]
-    if silent := sum(sample.clean_prediction is None for sample in counted):
+    drawn = [sample for sample in draft.samples if sample.counted]
+    if silent := sum(sample.clean_prediction is None for sample in drawn):
         found.append(
-            f"{silent} of {len(counted)} samples drawn have no answer, as the input cannot be used (unreadable, or out "
-            "of its range) or the output names no class (errors say which): each counts as not answered correctly, and "
-            "none was attacked"
+            f"{part_of(silent, len(drawn), 'sample', 'drawn has/drawn have')} no answer, as the input cannot be used "
+            "(unreadable, or out of its range) or the output names no class (errors say which): each counts as not "
+            "answered correctly, and none was attacked"
         )
     if draft.data.reference == "model":
         found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")

@@ -9,6 +9,7 @@ from robaudit.audit.events import Note, Observer, Phase
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import Chunk, gate_words, look_record, settled
+from robaudit.plural import counted
 
 __all__ = ["run_looks"]
 
@@ -56,4 +57,4 @@ def _words(record: Record) -> str:
         f"{gate_words(g)}: {g['k']} of {g['n']}, {g['low']:.1%} to {g['high']:.1%}: {g['decision']}"
         for g in record["gates"]
     ]
-    return f"look {record['number']}, {record['samples']} samples: {'; '.join(found)}"
+    return f"look {record['number']}, {counted(record['samples'], 'sample')}: {'; '.join(found)}"

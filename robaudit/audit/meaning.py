@@ -21,6 +21,7 @@ from robaudit.audit.meaning_words import ALPHA, Tried, chance, equal, meaning_re
 from robaudit.data.distinct import values_key
 from robaudit.data.source import Dataset
 from robaudit.errors import RobauditError, UnreadableSampleError
+from robaudit.plural import counted
 from robaudit.stats import paired_p
 from robaudit.target.answers import predictions
 from robaudit.target.candidates import candidates
@@ -118,7 +119,7 @@ def search_meaning(
     most = min(LOOKS[-1], len(order))
     looks = [*(look for look in LOOKS if look < most), most]
     level = ALPHA / (len(looks) * (len(tried) - 1))
-    told(f"what the input means: {len(tried)} candidates on up to {most} samples")
+    told(f"what the input means: {counted(len(tried), 'candidate')} on up to {counted(most, 'sample')}")
     search = _Search(target, given, data, tried)
     classes = data.labels.tolist()
     samples = distinct_samples(data, [i for i in order if classes[i] >= 0])

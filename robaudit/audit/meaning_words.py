@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from robaudit.audit.journal import Record
+from robaudit.plural import counted
 from robaudit.stats import lower_bound, paired_excess, paired_p
 from robaudit.target.answers import OPEN
 from robaudit.target.candidates import Candidate, near, searched
@@ -166,7 +167,7 @@ def meaning_record(target: Target, given: InputSpec, tried: list[Tried], labels:
     guessing = chance(labels, target.num_classes)
     open_ = [name for name in searched(given) if name != "domain"]
     pick, wins, text = _found(tried, labels, guessing, f"give {', '.join(f'--{name}' for name in open_)}")
-    start = f"what the input means was searched with {len(labels)} labels"
+    start = f"what the input means was searched with {counted(len(labels), 'label')}"
     start += f" (of {size} samples, the classes in turn): " if len(labels) < size else ": "
     origin = f"{ASSUMED}: searched, "
     origin += f"{pick.score()} right{_others(tried, pick)}" if pick is not None and wins else "no candidate wins"

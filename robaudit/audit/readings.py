@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robaudit.paired_stats import paired_lower_bound, paired_size_to_decide, paired_upper_bound
+from robaudit.plural import counted
 from robaudit.sequential import error_spent
 from robaudit.stats import (
     Rate,
@@ -99,7 +100,7 @@ def of_median(values: Sequence[float], what: str, final: Literal["min", "max"] |
         return sample_size_to_decide(sum(value >= bound for value in ordered), n, 0.5, confidence)
 
     return Reading(
-        f"{what} {_size(middle)} over {n} samples",
+        f"{what} {_size(middle)} over {counted(n, 'sample')}",
         lambda confidence: end(confidence, upper=False),
         lambda confidence: end(confidence, upper=True),
         needed,
@@ -116,7 +117,7 @@ def of_mean(values: Sequence[float], what: str) -> Reading:
     mean = math.fsum(values) / len(values)
     mirrored = [1 - value for value in values]
     return Reading(
-        f"{what} {percent(mean)} over {len(values)} samples",
+        f"{what} {percent(mean)} over {counted(len(values), 'sample')}",
         lambda confidence: mean_lower_bound(values, max(confidence, 0.5)),
         lambda confidence: 1 - mean_lower_bound(mirrored, max(confidence, 0.5)),
         lambda bound, confidence: mean_size_to_decide(values, bound, max(confidence, 0.5)),

@@ -22,6 +22,7 @@ from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
+from robaudit.plural import counted
 from robaudit.sequential import Decision, at_share, decide, design
 from robaudit.stats import lower_bound, upper_bound
 
@@ -297,7 +298,7 @@ def _reason(stopped: str, looks: Sequence[Record], most: int) -> str:
     last = looks[-1]
     ways = {"pass": "kept", "fail": "missed", "open": "open"}  # whether it passes, the whole audit decides
     found = "; ".join(f"{gate_words(gate)} {ways[gate['decision']]}" for gate in last["gates"])
-    where = f"look {last['number']}, {last['samples']} of at most {most} samples"
+    where = f"look {last['number']}, {last['samples']} of at most {counted(most, 'sample')}"
     if stopped == "decided":
         return f"decided at {where}: {found}"
     return f"{'the samples were exhausted' if stopped == 'exhausted' else 'it was ended'} after {where}: {found}"

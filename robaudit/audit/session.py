@@ -41,6 +41,7 @@ from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision
 from robaudit.errors import UsageError
+from robaudit.plural import counted
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
 
@@ -243,7 +244,7 @@ class Session:
 
     def _answer(self, loaded: Loaded, indices: list[int]) -> None:
         """The file's clean answers to those samples that have none yet."""
-        self.observer(Phase("clean answers", f"{len(indices)} samples"))
+        self.observer(Phase("clean answers", counted(len(indices), "sample")))
         known = self.journal.keyed("clean", "index")
         for record, scores in answer_samples(
             _Answers(loaded.target),

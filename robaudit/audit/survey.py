@@ -30,6 +30,7 @@ from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sections.target import training_words
 from robaudit.errors import reason
+from robaudit.plural import counted
 from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
@@ -96,7 +97,7 @@ def survey(request: AuditRequest) -> Inspection:
             reason=target.gradient.reason,
             cuts=target.gradient.cuts,
         ),
-        samples=f"{len(points)} samples of {loaded.data.source}",
+        samples=f"{counted(len(points), 'sample')} of {loaded.data.source}",
         batch=BatchFacts(
             declared=target.spec.batch,
             invariant=target.batch_invariant,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robaudit.plural import part_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -67,7 +69,7 @@ def outline(request: AuditRequest) -> list[str]:
     default = " (default)" if request.eps_default else ""
     lines.append(f"model    {plain(target.path)}, {target.format}, {target.num_classes} classes")
     lines.append(f"output   {plain(target.choice.output.name)}: {plain(target.choice.why)}")
-    lines.append(f"data     {plain(loaded.data.source)}: {len(loaded.drawn)} of {len(loaded.data)} samples")
+    lines.append(f"data     {plain(loaded.data.source)}: {part_of(len(loaded.drawn), len(loaded.data), 'sample')}")
     if request.until_decided:
         sizes = ", ".join(map(str, design(loaded.asked).sizes))
         lines.append(f"looks    at {sizes} samples, until the gates are decided")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robaudit.cli.complete import profiles
+from robaudit.plural import counted
 
 if TYPE_CHECKING:
     from robaudit.audit.profile import Profile
@@ -62,7 +63,8 @@ def _validate(names: Names) -> None:
     for name in names:
         try:
             profile = _checked(name)
-            typer.echo(f"{plain(name)}: valid, {len(profile.attacks)} attacks, {len(profile.checks)} checks")
+            attacks, checks = counted(len(profile.attacks), "attack"), counted(len(profile.checks), "check")
+            typer.echo(f"{plain(name)}: valid, {attacks}, {checks}")
         except UsageError as error:
             wrong.append(error if name in str(error) else UsageError(f"{name}: {error}"))
     for earlier in wrong[:-1]:

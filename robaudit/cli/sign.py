@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from robaudit.plural import counted
+
 __all__ = ["sign", "verify"]
 
 
@@ -47,4 +49,4 @@ def verify(
     path = result_path(result)
     found = load_result(path, keys)
     name = check_signature(path.read_bytes(), path, keys)
-    write_lines([f"{path}: signed by {name}; its figures fit its {len(found.samples)} samples"])
+    write_lines([f"{path}: signed by {name}; its figures fit its {counted(len(found.samples), 'sample')}"])

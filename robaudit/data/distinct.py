@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from robaudit.data.source import Dataset, keyed_order
 from robaudit.errors import UnreadableSampleError
+from robaudit.plural import counted
 
 __all__ = ["DistinctDraw", "values_key"]
 
@@ -103,14 +104,12 @@ class DistinctDraw:
         """
         if not self.repeats:
             return []
-        copies = "1 sample repeats an input" if self.repeats == 1 else f"{self.repeats} samples repeat inputs"
         told = (
-            f"{copies} drawn before, which is no further evidence: each distinct input is attacked once, and counts "
-            "once in robust accuracy and in every interval"
+            f"{counted(self.repeats, 'sample', 'repeats an input/repeat inputs')} drawn before, which is no further "
+            "evidence: each distinct input is attacked once, and counts once in robust accuracy and in every interval"
         )
         if self._exhausted:
-            held = "one distinct input" if len(self._found) == 1 else f"{len(self._found)} distinct inputs"
-            told += f"; the data hold {held}, and {asked} were asked for"
+            told += f"; the data hold {counted(len(self._found), 'distinct input')}, and {asked} were asked for"
         found = [told]
         if self.contradictions:
             many = self.contradictions != 1

@@ -18,6 +18,7 @@ from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.pixels import MODES, read_header, read_pixels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
+from robaudit.plural import part_of
 
 __all__ = ["ImageDataset", "bundled_dataset", "common_size", "open_folder"]
 
@@ -150,9 +151,8 @@ def open_folder(
 def _unnamed(found: Folder, told: LabelFile, path: Path) -> list[str]:
     """Images that a CSV of labels does not name."""
     count = len(set(found.files) - set(told.files))
-    return [f"{count} of {len(found.files)} images in the folder are not named by {path.name} and not used"] * (
-        count > 0
-    )
+    some = part_of(count, len(found.files), "image", "in the folder is/in the folder are")
+    return [f"{some} not named by {path.name} and not used"] * (count > 0)
 
 
 def _folder_labels(
@@ -206,14 +206,21 @@ def _survey(
     if modes:
         found = ", ".join(f"{mode} {count}" for mode, count in sorted(modes.items()))
         name = {"L": "grey"}.get(wanted, wanted)
-        notes.append(f"{sum(modes.values())} of {len(files)} images were converted to {name} (from {found})")
+        notes.append(
+            f"{part_of(sum(modes.values()), len(files), 'image', 'was/were')} converted to {name} (from {found})"
+        )
     if clear:
-        notes.append(f"{clear} of {len(files)} images have an alpha channel or a transparent colour, which is ignored")
+        notes.append(
+            f"{part_of(clear, len(files), 'image', 'has/have')} an alpha channel or a transparent colour, "
+            "which is ignored"
+        )
     if frames:
-        notes.append(f"{frames} of {len(files)} images hold several frames or pages, of which the first is used")
+        notes.append(
+            f"{part_of(frames, len(files), 'image', 'holds/hold')} several frames or pages, of which the first is used"
+        )
     if resized:
         notes.append(
-            f"{resized} of {len(files)} images were resized ({interpolation}) and cut to the centre "
+            f"{part_of(resized, len(files), 'image', 'was/were')} resized ({interpolation}) and cut to the centre "
             f"{shape[1]}x{shape[2]} (crop {crop:g}) before the attack"
         )
     return total.hexdigest(), notes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.numbers import few
 from robaudit.errors import UsageError
+from robaudit.plural import counted
 
 __all__ = ["array_labels", "label_texts", "lost_note", "one_hot"]
 
@@ -33,7 +34,7 @@ def label_texts(y: NDArray[Any], count: int, where: str, what: str = "label") ->
             f"{np.shape(y)}"
         )
     if len(flat) != count:
-        raise UsageError(f"{where} holds {count} samples and {len(flat)} {what}s")
+        raise UsageError(f"{where} holds {counted(count, 'sample')} and {counted(len(flat), what)}")
     if flat.dtype.kind == "S":
         flat = np.char.decode(flat, "utf-8", errors="replace")
     return ["" if isinstance(v, float) and np.isnan(v) else _text(v) for v in flat.tolist()]

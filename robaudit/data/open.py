@@ -16,6 +16,7 @@ from robaudit.data.source import Dataset
 from robaudit.data.table import Table, is_table, read_table
 from robaudit.data.tabular import open_table
 from robaudit.errors import UsageError
+from robaudit.plural import counted
 
 __all__ = ["check_source", "open_dataset", "peek_classes", "peek_shape"]
 
@@ -95,7 +96,7 @@ def _npz_table(source: Path, ranges: Ranges) -> tuple[Table, NDArray[Any] | None
         words = "x".join(map(str, x.shape[1:]))
         raise UsageError(f"x in {source} holds samples of {words}, and there are {len(ranges)} ranges")
     if y is not None and (y.ndim == 0 or len(y) != len(x)):
-        raise UsageError(f"{source} holds {len(x)} samples and {y.size} labels")
+        raise UsageError(f"{source} holds {counted(len(x), 'sample')} and {counted(y.size, 'label')}")
     return Table(source, ranges.names, x.astype("float64"), None, tuple(range(len(x))), digest, "row"), y
 
 

@@ -15,6 +15,7 @@ from robaudit.data.ranges import Ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import Table
 from robaudit.errors import UnreadableSampleError, UsageError
+from robaudit.plural import counted, part_of
 
 __all__ = ["TableDataset", "open_table"]
 
@@ -128,17 +129,21 @@ def _notes(table: Table, ranges: Ranges, problems: Collection[int]) -> list[str]
     values = table.values
     missing = len(set(np.flatnonzero((~np.isfinite(values)).any(1)).tolist()) - set(problems))
     if missing:
-        notes.append(f"{missing} of {len(values)} rows lack a value and cannot be audited")
+        notes.append(f"{part_of(missing, len(values), 'row', 'lacks/lack')} a value and cannot be audited")
     constant = sum(low == high for low, high in zip(ranges.low, ranges.high, strict=True))
     if constant:
-        notes.append(f"{constant} of {len(ranges)} features never change and stay as they are")
+        notes.append(
+            part_of(
+                constant, len(ranges), "feature", "never changes and stays as it is/never change and stay as they are"
+            )
+        )
     if ranges.observed:
         finite = np.isfinite(values)
         whole = (~finite | (values == np.floor(np.where(finite, values, 0)))).all(0)
         count = int((whole & (np.array(ranges.low) != np.array(ranges.high)) & ~np.array(ranges.integer)).sum())
         if count:
             notes.append(
-                f"{count} features hold whole numbers alone and are perturbed like the others; --feature-ranges FILE "
-                "can say integer"
+                f"{counted(count, 'feature', 'holds whole numbers alone and is/hold whole numbers alone and are')} "
+                "perturbed like the others; --feature-ranges FILE can say integer"
             )
     return notes

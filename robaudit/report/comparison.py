@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from robaudit.audit.result import ChangedSample, Comparison, PairedChange, Result
+from robaudit.plural import counted
 from robaudit.report.words import plain, short_rate
 
 __all__ = ["change_words", "comparison_lines", "comparison_text", "fate_words"]
@@ -32,7 +33,8 @@ def comparison_lines(comparison: Comparison, listed: int = LISTED) -> Iterator[t
     if comparison.clean is not None:
         yield 0, f"clean accuracy: {change_words(comparison.clean)}"
     if comparison.left_out:
-        yield 0, f"{comparison.left_out} samples could not be judged in both audits and are left out"
+        verb = "could not be judged in both audits and is/could not be judged in both audits and are"
+        yield 0, f"{counted(comparison.left_out, 'sample', verb)} left out"
     yield from _samples("newly broken", comparison.newly_broken, listed)
     yield from _samples("newly fixed", comparison.newly_fixed, listed)
 

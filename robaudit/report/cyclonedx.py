@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
+from robaudit.plural import counted
 from robaudit.printable import json_text
 from robaudit.report.curve import listed_points
 from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
@@ -172,7 +173,7 @@ def _metric(kind: str, measured: Rate | CurvePoint | None, slice: str) -> Iterat
 def _metrics(result: Result) -> Iterator[dict[str, Any]]:
     """The figures that may be quoted, each with its exact interval."""
     clean, worst = result.clean.accuracy, result.worst_case
-    drawn = f"{result.data.drawn} samples"
+    drawn = counted(result.data.drawn, "sample")
     yield from _metric("accuracy", clean, f"{drawn}, unperturbed")
     if withheld_words(result) is not None:
         return
@@ -221,7 +222,7 @@ def _classes(result: Result, name: str) -> Iterator[dict[str, Any]]:
     names = result.data.classes or ()
     for label, samples in sorted(by_label.items())[:LISTED_CLASSES]:
         told = f"class {label}" + (f" ({names[label]})" if 0 <= label < len(names) else "")
-        told += f", {len(samples)} samples"
+        told += f", {counted(len(samples), 'sample')}"
         yield from _metric("accuracy", rate_of(sum(s.correct for s in samples), len(samples)), f"{told}, unperturbed")
         yield from _metric(name, rate_of(sum(s.stands for s in samples), len(samples)), f"{told}, all attacks")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from robaudit.audit.gates import counts, is_procedural
 from robaudit.audit.result import Attack, Data, Gate, Result
 from robaudit.errors import UsageError
+from robaudit.plural import part_of
 from robaudit.report.words import duration, plain, rate_words
 
 __all__ = [
@@ -37,7 +38,7 @@ LISTED_CUTS = 3
 
 def drawn_words(data: Data) -> str:
     """How many samples were drawn of how many, and how many repeats were passed over."""
-    told = f"{data.drawn} of {data.count} samples"
+    told = part_of(data.drawn, data.count, "sample")
     return told + (f" ({data.repeats} more repeat inputs, which is no further evidence)" if data.repeats else "")
 
 

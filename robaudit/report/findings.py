@@ -10,6 +10,7 @@ from robaudit.audit.decisions import EVIDENCE_CHECKS
 from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Comparison, Gate, PairedChange, Rate, Result
 from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import threat_phrase
+from robaudit.plural import part_of
 from robaudit.report.facts import gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place
 from robaudit.report.rules import RULES, Level, Rule, check_rule
@@ -170,7 +171,7 @@ def _attack(result: Result, attack: Attack) -> Finding:
     return Finding(
         RULES["RA011"],
         f"attack {attack.id} in {attack.norm}",
-        f"{attack.id} ({attack.access}) fooled {attack.broken} of {attack.attempted} samples within {within}, "
+        f"{attack.id} ({attack.access}) fooled {part_of(attack.broken, attack.attempted, 'sample')} within {within}, "
         f"confirmed on the file; {attack.newly_broken} of them stood against every attack before it.",
         _place(result, f"attacks.{attack.id}"),
         level="note",

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from robaudit.audit.result import Attack, Check, Gate, Result
+from robaudit.plural import part_of
 from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
@@ -146,7 +147,7 @@ def _attack(result: Result, attack: Attack) -> _Case:
     why = (attack.reason or "").removeprefix("unavailable: ")
     told = f"{attack.status}: {why}" if why else attack.status
     standing = attack.cumulative_robust_accuracy
-    figures = f"{attack.broken} of {attack.attempted} samples broken"
+    figures = f"{part_of(attack.broken, attack.attempted, 'sample')} broken"
     figures += f"; left of all: {short_rate(standing)}" if standing is not None else ""
     output = figures if attack.status in ("done", "partial") else ""
     return _Case(name, outcomes.get(attack.status, "error"), attack.status, told, attack.seconds, output)

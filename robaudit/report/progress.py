@@ -36,6 +36,7 @@ from robaudit.audit.events import (
     SampleError,
     UnitsFinished,
 )
+from robaudit.plural import counted
 from robaudit.report.nearest import fitted
 from robaudit.report.words import count, duration, evaluations_words, plain
 
@@ -182,7 +183,7 @@ def describe(event: Event, planned: list[str], verbose: bool = False) -> str:
             words = evaluations_words(known.forwards, known.backwards, known.queries)
             told = f", at most {words}" if known != Cost() else ""
             told += f"; unknown: what {', '.join(unknown)} needs" if unknown else ""
-            return f"plan: {len(event.attacks)} attacks on {event.samples} samples{told}"
+            return f"plan: {counted(len(event.attacks), 'attack')} on {counted(event.samples, 'sample')}{told}"
         case AttackStarted():
             place = f"[{planned.index(event.id) + 1}/{len(planned)}] " if event.id in planned else ""
             return f"{place}{event.id} ({event.access})"

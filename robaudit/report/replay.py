@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from robaudit.audit.replay import Replay, Replayed
+from robaudit.plural import counted
 from robaudit.report.words import number, plain
 
 __all__ = ["replay_lines"]
@@ -32,7 +33,8 @@ def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
     yield f"Model     {plain(found.model)}, sha256 {found.sha256}"
     if not found.same_model:
         yield "          not the audited file: the evidence was found on another"
-    yield f"Evidence  {plain(found.evidence) or 'none'}, {found.count} examples, sha256 {found.evidence_sha256 or '-'}"
+    kept = f"{plain(found.evidence) or 'none'}, {counted(found.count, 'example')}"
+    yield f"Evidence  {kept}, sha256 {found.evidence_sha256 or '-'}"
     yield f"Judge     {plain(found.judge)}, each input alone"
     if found.examples:
         yield ""

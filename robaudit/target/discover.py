@@ -11,13 +11,12 @@ from typing import Any
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
 from robaudit.target.meaning import DEFAULT_WITH, INTEGERS
-from robaudit.target.sidecar import from_huggingface, from_metadata, from_timm, from_ultralytics
+from robaudit.target.sidecar import PREPROCESSORS, from_huggingface, from_metadata, from_timm, from_ultralytics
 from robaudit.target.spec import InputSpec, SpecOverrides
 
-__all__ = ["FileInput", "FreeSizeError", "files_with_meaning", "find_spec"]
+__all__ = ["FileInput", "FreeSizeError", "find_spec"]
 
 CHANNEL_COUNTS = (1, 3, 4)
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 DEFAULTS: dict[str, Any] = {"mean": (), "std": (), "scale": 1.0, "domain": (0.0, 1.0), "channels": "rgb"}
 
 
@@ -110,12 +109,6 @@ def find_spec(
         interpolation=values.get("interpolation", "bicubic"),
         provenance=provenance,
     )
-
-
-def files_with_meaning(path: Path) -> list[Path]:
-    """Files beside a model that are looked at for what its input means, whether they are there or not."""
-    folders = path.parent, path.parent.absolute().parent
-    return [folder / name for folder in folders for name in (*PREPROCESSORS, "config.json")]
 
 
 def _beside(path: Path) -> list[tuple[str, dict[str, Any]]]:

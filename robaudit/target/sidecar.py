@@ -11,12 +11,28 @@ from typing import Any
 from robaudit.errors import UsageError
 from robaudit.target.fields import checked
 
-__all__ = ["from_huggingface", "from_metadata", "from_timm", "from_ultralytics"]
+__all__ = [
+    "PREPROCESSORS",
+    "files_with_meaning",
+    "from_huggingface",
+    "from_metadata",
+    "from_timm",
+    "from_ultralytics",
+]
+
+PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+"""Files of transformers beside a model."""
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which ``preprocessor_config.json`` uses."""
 WHOLE = 384
 """From this size on, a ``preprocessor_config.json`` with ``crop_pct`` means images that are not cropped."""
+
+
+def files_with_meaning(path: Path) -> list[Path]:
+    """Files beside a model that are looked at for what its input means, whether they are there or not."""
+    folders = path.parent, path.parent.absolute().parent
+    return [folder / name for folder in folders for name in (*PREPROCESSORS, "config.json")]
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def test_a_nan_costs_its_sample_alone(tmp_path: Path) -> None:
     assert [a.status for a in result.attacks] == ["done", "done"]
     assert result.worst_case.upper_bound_observed.n == 16
     assert result.clean.accuracy.n == 16
-    assert any("1 of 16 samples drawn have no answer" in text for text in result.limitations)
+    assert any("1 of 16 samples drawn has no answer" in text for text in result.limitations)
 
 
 @pytest.mark.parametrize("labels", [True, False])

@@ -353,7 +353,7 @@ def test_nan_in_the_data_costs_that_sample_alone_and_is_counted(place):
     assert result["clean"]["accuracy"]["n"] == 12
     assert result["clean"]["accuracy"]["k"] <= 11
     assert result["worst_case"]["upper_bound_observed"]["n"] == 12
-    assert any("1 of 12 samples drawn have no answer" in text for text in result["limitations"])
+    assert any("1 of 12 samples drawn has no answer" in text for text in result["limitations"])
     assert any("nan.npz[3]" in str(error) and "NaN" in str(error) for error in result["errors"])
     assert "NaN" in outcome.out + outcome.err
 
@@ -370,7 +370,7 @@ def test_images_are_cut_to_size_and_the_report_says_so(place):
     assert "Traceback" not in outcome.err
     notes = " ".join(result["data"]["notes"])
     assert "3 of 5 images were resized (bicubic) and cut to the centre 4x4" in notes
-    assert "1 of 5 images were converted to RGB (from L 1)" in notes
+    assert "1 of 5 images was converted to RGB (from L 1)" in notes
     assert any("1/broken.jpg" in str(error) for error in result["errors"])
     words = " ".join(outcome.out.split())
     assert "3 of 5 images were resized" in words

@@ -122,7 +122,7 @@ def test_classes_given_in_a_folder_of_images(place):
     assert [s.targets for s in result.samples] == [
         () if i == 3 else ((label + 1) % CLASSES,) for i, label in enumerate(labels.tolist())
     ]
-    assert "1 of 16 samples are left out, as the goal does not apply: no class is given for it" in result.data.notes
+    assert "1 of 16 samples is left out, as the goal does not apply: no class is given for it" in result.data.notes
     assert any(s.broken_by for s in result.samples)
 
 

@@ -195,8 +195,8 @@ def test_frames_and_transparency_are_said(tmp_path):
     data = opened(tmp_path)
     assert data.load(0).mean() == pytest.approx(200 / 255)
     assert data.notes[1:] == [
-        "1 of 2 images have an alpha channel or a transparent colour, which is ignored",
-        "1 of 2 images hold several frames or pages, of which the first is used",
+        "1 of 2 images has an alpha channel or a transparent colour, which is ignored",
+        "1 of 2 images holds several frames or pages, of which the first is used",
     ]
 
 

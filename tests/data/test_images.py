@@ -170,9 +170,9 @@ def test_channels_are_converted_and_the_report_says_so(tmp_path, mode, channels)
     assert data.load(0).shape == (channels, 6, 8)
     assert 0 <= data.load(0).min() <= data.load(0).max() <= 1
     name = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    expected = [f"1 of 2 images were converted to {name} (from {mode} 1)"]
+    expected = [f"1 of 2 images was converted to {name} (from {mode} 1)"]
     if mode in ("RGBA", "LA"):
-        expected.append("1 of 2 images have an alpha channel or a transparent colour, which is ignored")
+        expected.append("1 of 2 images has an alpha channel or a transparent colour, which is ignored")
     assert data.notes == expected
 
 
@@ -208,7 +208,7 @@ def test_resizing_is_the_shorter_side_and_a_centre_crop(tmp_path):
     resized = Image.open(path).resize((64, 32), Image.Resampling.BICUBIC).crop((18, 2, 46, 30))
     np.testing.assert_allclose(data.load(0), np.moveaxis(np.asarray(resized), -1, 0) / 255, atol=1e-6)
     assert data.notes == [
-        "1 of 1 images were resized (bicubic) and cut to the centre 28x28 (crop 0.875) before the attack"
+        "1 of 1 image was resized (bicubic) and cut to the centre 28x28 (crop 0.875) before the attack"
     ]
 
 

@@ -191,7 +191,7 @@ def test_a_bad_row_costs_itself(photos):
     assert found(data)["i4.png"] == 1
     assert data.notes[0] == "rows of labels.csv that name no file and were skipped: 1"
     assert data.notes[1] == "rows of labels.csv that name an image again, which counts once: 2"
-    assert data.notes[2] == "1 of 16 images in the folder are not named by labels.csv and not used"
+    assert data.notes[2] == "1 of 16 images in the folder is not named by labels.csv and not used"
     assert data.notes[3].startswith("4 of 16 samples cannot be audited: i1.png has no label; i2.png has 3 cells")
     reasons = [
         "i1.png has no label",

@@ -90,7 +90,7 @@ def test_a_missing_value_costs_that_row_alone(tmp_path, cell):
     np.testing.assert_allclose(data.load(2), [1, 1])
     with pytest.raises(UnreadableSampleError, match=r"line 3 of .*t.csv has no value for income"):
         data.load(1)
-    assert "1 of 3 rows lack a value and cannot be audited" in data.notes
+    assert "1 of 3 rows lacks a value and cannot be audited" in data.notes
 
 
 def test_a_missing_label_costs_that_row_alone(tmp_path):
@@ -167,8 +167,8 @@ def test_a_column_without_a_value_or_a_table_without_a_label(tmp_path):
 
 def test_notes_on_constant_and_whole_numbered_features(tmp_path):
     data = opened(write(tmp_path, "a,b,c,y\n1,5,0.5,0\n2,5,0.25,1\n"))
-    assert "1 of 3 features never change and stay as they are" in data.notes
-    assert any(note.startswith("1 features hold whole numbers alone") for note in data.notes)
+    assert "1 of 3 features never changes and stays as it is" in data.notes
+    assert any(note.startswith("1 feature holds whole numbers alone and is perturbed") for note in data.notes)
     np.testing.assert_array_equal(data.load(0)[1], 0)
 
 

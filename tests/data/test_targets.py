@@ -29,7 +29,7 @@ def test_an_archive_holds_numbers_or_names(tmp_path):
     ("target", "words"),
     [
         (np.array([1, 2]), "3 samples and 2 targets"),
-        (np.array(1), "3 samples and 1 targets"),
+        (np.array(1), "3 samples and 1 target"),
         (np.zeros((3, 2), int), "one number or name a sample"),
         (np.array([None, 1, 2]), "cannot be read"),
     ],

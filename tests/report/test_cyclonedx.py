@@ -81,7 +81,7 @@ def test_each_class_is_a_slice():
     found = metrics(render(result))
     assert found["accuracy", "class 1 (cat), 2 samples, unperturbed"]["value"] == "1.0"
     assert found["robust accuracy (upper bound)", "class 1 (cat), 2 samples, all attacks"]["value"] == "0.5"
-    assert found["robust accuracy (upper bound)", "class 0 (dog), 1 samples, all attacks"]["value"] == "0.0"
+    assert found["robust accuracy (upper bound)", "class 0 (dog), 1 sample, all attacks"]["value"] == "0.0"
 
 
 @pytest.mark.parametrize("name", ["withheld", "unavailable", "interrupted"])
