@@ -19,7 +19,7 @@ from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
 
-__all__ = ["digest_of", "run_id_of", "sha256_file"]
+__all__ = ["digest_of", "files_beside", "run_id_of", "sha256_file"]
 
 
 def sha256_file(path: Path) -> str:
@@ -94,12 +94,16 @@ def _model_digest(request: AuditRequest, path: Path) -> Any:
     classes."""
     if not path.is_file():
         return str(path)
-    beside = dict.fromkeys((*files_with_meaning(path), *files_with_names(path)))
-    readable = [file for file in beside if file.is_file() and os.access(file, os.R_OK)]
+    readable = [file for file in files_beside(path) if file.is_file() and os.access(file, os.R_OK)]
     others = {_from(path.parent, file): sha256_file(file) for file in readable}
     if may_have_weights_elsewhere(path):
         others |= in_child(digests, path, confinement=confinement_of(request), about=path)
     return [sha256_file(path), others]
+
+
+def files_beside(model: Path) -> list[Path]:
+    """Files that are read with a model where they are there: what its input means, and the names of its classes."""
+    return list(dict.fromkeys((*files_with_meaning(model), *files_with_names(model))))
 
 
 def _from(folder: Path, file: Path) -> str:

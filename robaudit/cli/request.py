@@ -112,7 +112,7 @@ def to_request(
 
 def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Path | None]]:
     """The files and folders that an audit reads, each with what it is; None where it is not given."""
-    from robaudit.audit.identity import BESIDE
+    from robaudit.audit.identity import files_beside
     from robaudit.cli.report import result_path
 
     settings = resolved.settings
@@ -125,7 +125,7 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
         "the class names": settings.classes if isinstance(settings.classes, str) else None,
     }
     beside = (*request.surrogates, *([] if request.stand_in is None else [request.stand_in]), *request.custom_ops)
-    words = [("what is written about the model's input", request.model.with_name(name)) for name in BESIDE]
+    words = [("what is written about the model", path) for path in files_beside(request.model)]
     fixed = [("the value of an input", Path(value).expanduser()) for value in request.interface.fixed.values()]
     return [
         ("the model", request.model),
