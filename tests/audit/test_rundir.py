@@ -1,0 +1,106 @@
+"""A run directory with something else in it than robaudit's own files, and who may hold it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from robaudit.audit.rundir import KEPT, claimable, claimed
+from robaudit.audit.runkeys import RunKey
+from robaudit.errors import UsageError
+
+KEY = RunKey(b"key", "name")
+PLACES = (*KEPT, "evidence")
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and owners")
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_links_and_pipes_are_refused_and_left_alone(tmp_path: Path, name: str, kind: str, fresh: bool) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    run.mkdir()
+    (run / "robaudit-run.json").write_text(json.dumps({"run": "id", "key": "name"}))
+    (run / "journal.jsonl").write_text("")
+    other.mkdir() if name == "evidence" else other.write_text("mine")
+    (run / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(run / name)
+    else:
+        (run / name).symlink_to(other if kind == "link" else tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    what = "a pipe" if kind == "pipe" else "a link"
+    with pytest.raises(UsageError, match=f"{name} is {what} and not robaudit's own"):
+        claimable(run, "id", fresh=fresh)
+    with (
+        pytest.raises(UsageError, match=f"{name} is {what} and not robaudit's own"),
+        claimed(run, "id", fresh=fresh, key=KEY),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    assert name == "evidence" or other.read_text() == "mine"
+
+
+def test_a_folder_under_the_name_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(UsageError, match=r"result\.json is a folder"), claimed(tmp_path, "id", fresh=True, key=KEY):
+        pass
+
+
+def test_a_dangling_link_is_no_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="cannot be used: File exists"):
+        claimable(tmp_path / "run", "id", fresh=False)
+    with (
+        pytest.raises(UsageError, match="cannot be used: File exists"),
+        claimed(tmp_path / "run", "id", fresh=True, key=KEY),
+    ):
+        pass
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED with another user's folder: it takes root")
+def test_a_folder_of_another_user_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    run.chmod(0o777)
+    with claimed(run, "id", fresh=False, key=KEY):  # one's own
+        pass
+    os.chown(run, 12345, 12345)
+    with (
+        pytest.raises(UsageError, match="another user's that anybody may write to"),
+        claimed(run, "id", fresh=True, key=KEY),
+    ):
+        pass
+    run.chmod(0o755)
+    with claimed(run, "id", fresh=False, key=KEY):
+        pass
+
+
+def test_other_names_of_its_files_keep_their_content(tmp_path: Path) -> None:
+    """As a backup of hard links has them."""
+    with claimed(tmp_path / "run", "id", fresh=False, key=KEY, kept={"model": "a"}):
+        pass
+    backup = tmp_path / "backup"
+    os.link(tmp_path / "run/robaudit-run.json", backup)
+    before = backup.read_text()
+    (tmp_path / "run/journal.jsonl").write_text("")
+    with claimed(tmp_path / "run", "id", fresh=False, key=KEY, kept={"model": "b"}):
+        pass
+    assert backup.read_text() == before
+
+
+def test_the_key_decides_what_is_taken_up(tmp_path: Path) -> None:
+    with claimed(tmp_path, "id", fresh=False, key=KEY) as told:
+        assert told is None
+        (tmp_path / "journal.jsonl").write_text("x")
+    with claimed(tmp_path, "id", fresh=False, key=KEY) as told:
+        assert told is None
+        assert (tmp_path / "journal.jsonl").exists()
+    with claimed(tmp_path, "id", fresh=False, key=RunKey(b"another", "another")) as told:
+        assert "nothing in it is believed" in (told or "")
+        assert not (tmp_path / "journal.jsonl").exists()
