@@ -14,19 +14,13 @@ Count = Annotated[int, Field(ge=0)]
 Outcome = Literal["done", "partial", "failed"]
 
 
-class _Open(BaseModel):
-    """A record that may hold more."""
+class _Record(BaseModel):
+    """Fields and their types; what else a record holds is sealed like these, and read by whoever wrote it."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
-
-
-class _Closed(BaseModel):
-    """A record that holds these fields alone."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class Point(_Closed):
+class Point(_Record):
     """Where an array lies in the file of points, and the SHA-256 of its bytes."""
 
     shape: list[Count]
@@ -36,7 +30,7 @@ class Point(_Closed):
     sha256: str
 
 
-class Unit(_Closed):
+class Unit(_Record):
     """A finished unit of an attack; of the curve with its radius, and whether the judge confirmed it there."""
 
     kind: Literal["unit"]
@@ -58,7 +52,7 @@ class Unit(_Closed):
     point: Point | None = None
 
 
-class Clean(_Closed):
+class Clean(_Record):
     """The model's answer to a sample as it is."""
 
     kind: Literal["clean"]
@@ -74,7 +68,7 @@ class Clean(_Closed):
     point: Point | None = None
 
 
-class Attack(_Closed):
+class Attack(_Record):
     """What became of an attack."""
 
     kind: Literal["attack"]
@@ -84,7 +78,7 @@ class Attack(_Closed):
     seconds: float
 
 
-class Planned(_Open):
+class Planned(_Record):
     """An attack of the plan, as a report tells of it."""
 
     id: str
@@ -97,14 +91,14 @@ class Planned(_Open):
     phase: str = ""
 
 
-class Plan(_Closed):
+class Plan(_Record):
     """All attacks, before they run."""
 
     kind: Literal["plan"]
     attacks: list[Planned]
 
 
-class Check(_Open):
+class Check(_Record):
     """What a check measured, or why it could not."""
 
     kind: Literal["check"]
@@ -114,7 +108,7 @@ class Check(_Open):
     failed: str = ""
 
 
-class LookGate(_Open):
+class LookGate(_Record):
     """A gate at a look."""
 
     metric: str
@@ -127,7 +121,7 @@ class LookGate(_Open):
     decision: Literal["pass", "fail", "open"]
 
 
-class Look(_Closed):
+class Look(_Record):
     """A look of a sequential audit."""
 
     kind: Literal["look"]
@@ -141,13 +135,13 @@ class Look(_Closed):
     stopped: Literal["decided", "exhausted"] | None
 
 
-class Described(_Open):
+class Described(_Record):
     """What the result tells of the model or the machine; its own schema checks the rest."""
 
     kind: Literal["target", "environment"]
 
 
-class Data(_Open):
+class Data(_Record):
     """What the result tells of the data, and which samples were drawn."""
 
     kind: Literal["data"]
@@ -158,7 +152,7 @@ class Data(_Open):
     notes: list[str]
 
 
-class Meaning(_Open):
+class Meaning(_Record):
     """What a search for the input's meaning found."""
 
     kind: Literal["meaning"]
@@ -169,14 +163,14 @@ class Meaning(_Open):
     sentence: str
 
 
-class Session(_Closed):
+class Session(_Record):
     """A session had loaded the model."""
 
     kind: Literal["session"]
     started: str
 
 
-class Spent(_Closed):
+class Spent(_Record):
     """A session ended."""
 
     kind: Literal["spent"]
@@ -184,28 +178,28 @@ class Spent(_Closed):
     seconds: float
 
 
-class Budget(_Closed):
+class Budget(_Record):
     """The time of a session was over."""
 
     kind: Literal["budget"]
     seconds: float | None
 
 
-class Batch(_Closed):
+class Batch(_Record):
     """The batch size of a session."""
 
     kind: Literal["batch"]
     size: Annotated[int, Field(ge=1)]
 
 
-class Note(_Closed):
+class Note(_Record):
     """A sentence for the result."""
 
     kind: Literal["note"]
     message: str
 
 
-class Evidence(_Closed):
+class Evidence(_Record):
     """The archive of adversarial examples."""
 
     kind: Literal["evidence"]
@@ -215,7 +209,7 @@ class Evidence(_Closed):
     nearest: Count
 
 
-class Sealed(_Closed):
+class Sealed(_Record):
     """A result file was written, with this SHA-256."""
 
     kind: Literal["result"]

@@ -176,7 +176,6 @@ def test_whoever_has_not_the_key_cannot_seal(tmp_path: Path) -> None:
         {"point": {"shape": [2], "dtype": "object", "offset": 0, "bytes": 16, "sha256": "0"}},
         {"point": {"shape": [2], "dtype": "float64"}},
         {"verified": "yes"},
-        {"more": 1},
         {"kind": "units"},
         {"kind": 1},
         {"kind": None},
