@@ -5,8 +5,8 @@
 Each built-in profile audits a tiny float64 network, once unbroken and then killed at random moments and taken up again
 until it ends, over and over until that many kills were made. The journal alone is what one process leaves to the next.
 Sessions are forked from one process, so that a kill costs no start of a process; all of a session is killed, with
-the worker's part in it. Compared are samples, outcomes, evaluations of every kind and distances of every unit and of the
-result, exactly; and that no unit was computed twice.
+the worker's part in it. Compared are samples, outcomes, evaluations of every kind, points and distances of every unit
+and of the result, exactly; and that no unit was computed twice.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def make_files(folder: Path, count: int) -> tuple[Path, Path]:
     module = nn.Sequential(nn.Flatten(), nn.Linear(36, 12), nn.Tanh(), nn.Linear(12, CLASSES)).double().eval()
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+        module[1].weight[:, 9:] *= 0.02  # few features decide, so that some samples stand
         module[1].bias.copy_(-module[1].weight.sum(1) / 2)
         x = (0.5 + 0.2 * torch.randn((count, *SHAPE), generator=generator, dtype=torch.float64)).clip(0.05, 0.95)
         y = module(x).argmax(1)
@@ -141,7 +142,7 @@ def of_profile(name: str, kills: int, samples: int, folder: Path, draw: random.R
         run.mkdir()
         while True:
             child = fork(lambda run=run: session(request, run))
-            end = time.monotonic() + draw.uniform(0, 0.5 * length)
+            end = time.monotonic() + draw.uniform(0, length)
             ended = (0, 0)
             while time.monotonic() < end and ended[0] == 0 and done < kills:
                 time.sleep(0.005)
