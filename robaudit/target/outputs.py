@@ -166,6 +166,8 @@ def spans(output: FileOutput, label: FileOutput, told: Told) -> bool:
     """Whether scores can be those of a label's classes: one each, one for two classes, or one for each pair."""
     values, width = told.values(label), told.width(output)
     count = None if values is None else len(values)
+    if count is None and width == 1 and _says_more_than_two(label, told):
+        return False  # such as the confidence in the class that is answered
     return count is None or width is None or width in (count, count * (count - 1) // 2) or (width == 1 and count == 2)
 
 
@@ -173,6 +175,12 @@ def made_by(wiring: Wiring | None, name: str) -> str | None:
     """The operator that makes an output, behind those that change its type or shape alone."""
     found = maker_of(wiring, name)
     return None if found is None else str(found.op_type)
+
+
+def _says_more_than_two(label: FileOutput, told: Told) -> bool:
+    """Whether a label says another class than the first two of some, or than two, on the probes."""
+    said = {value for answer in told.answers for value in np.asarray(answer[label.name]).ravel().tolist()[:1]}
+    return len(said) > 2 or any(isinstance(value, int | float) and value > 1 for value in said)
 
 
 def maker_of(wiring: Wiring | None, name: str) -> onnx.NodeProto | None:

@@ -45,13 +45,17 @@ OVERRULED = "its label output decides, and the scores beside it say otherwise"
 
 @dataclass(frozen=True)
 class Readout:
-    """The chosen output, what it means, and its classes; ``overruled``: scores beside a label were set aside."""
+    """The chosen output, what it means, and its classes.
+
+    ``overruled``: scores beside a label were set aside; ``declared``: the classes that user or data count.
+    """
 
     choice: Choice
     head: Head
     classes: int
     names: ClassNames
     overruled: bool = False
+    declared: int | None = None
 
 
 def probes(shape: tuple[int, ...]) -> Tensor:
@@ -147,7 +151,7 @@ def settle(
             file.import_twin(Tail(JOINED if choice.columns else choice.output.name))
     if beside:
         _check_label(path, choice, head, raw, classes)
-    return Readout(choice, head, classes, _names(file, values, classes), judge is not None)
+    return Readout(choice, head, classes, _names(file, values, classes), judge is not None, interface.classes)
 
 
 def heeded(
@@ -177,8 +181,11 @@ def heeded(
     if head is not None:
         why = f"{readout.choice.why}; {words}, as {label.name} says" if words else readout.choice.why
         return replace(readout, head=head, choice=replace(readout.choice, why=why))
-    found = settle(file, spec, Interface(classes=readout.classes), points.device, points=tried, judge=label)
-    if found.classes != readout.classes:
+    # One number that contradicts a label may be anything, such as the confidence in it, and tells no number of classes.
+    single = readout.head.single
+    classes = readout.declared if single and readout.declared is not None else readout.classes
+    found = settle(file, spec, Interface(classes=classes), points.device, points=tried, judge=label)
+    if found.classes != readout.classes and not single:
         raise UsageError(
             f"{file.path} has scores for {readout.classes} classes, a label output {label.name} for {found.classes}, "
             "and they do not agree; name the output to judge with --output-name"

@@ -40,10 +40,13 @@ def chosen(result: Any, choice: Choice, count: int) -> Tensor:
         RobauditError: it has not one row an input.
     """
     if isinstance(result, Tensor):
-        return rows_of(result, count)
-    found = named_tensors(result)
-    names = choice.columns or (choice.output.name,)
-    return torch.cat([rows_of(found[name], count) for name in names], 1)
+        scores = rows_of(result, count)
+    else:
+        found = named_tensors(result)
+        names = choice.columns or (choice.output.name,)
+        scores = torch.cat([rows_of(found[name], count) for name in names], 1)
+    whole = choice.role == "scores" and not scores.is_floating_point()
+    return scores.float() if whole else scores
 
 
 def with_label(result: Any, choice: Choice, count: int) -> Tensor:

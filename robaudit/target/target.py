@@ -80,7 +80,7 @@ class Target:
         self.choice, self.head = readout.choice, readout.head
         self.num_classes, self.names = readout.classes, readout.names
         self.class_names = readout.names.names
-        self._overruled = readout.overruled
+        self._overruled, self._declared = readout.overruled, readout.declared
         if self.stand_in is not None:
             return
         reason = self.file.no_gradient
@@ -244,7 +244,7 @@ class Target:
         raw = self._alone(points)
         self.head = self.found_head(u) if self.head.single else self.head.measured(raw, self.file.bounds)
         if self.head.labelled:
-            now = Readout(self.choice, self.head, self.num_classes, self.names)
+            now = Readout(self.choice, self.head, self.num_classes, self.names, declared=self._declared)
             readout = heeded(now, self.file, self.spec, self._alone, points, raw)
             if readout.overruled:
                 self._read_as(readout)

@@ -155,7 +155,7 @@ def test_a_model_of_tokens_is_shown_and_not_audited(tmp_path):
     assert "do not apply to tokens" in text(found)
     from robaudit.target.load import load_target
 
-    with pytest.raises(UsageError, match=r"int64 tokens .*robaudit inspect shows the model"):
+    with pytest.raises(UsageError, match=r"takes tokens \(x int64\).*robaudit inspect shows the model"):
         load_target(path, device="cpu")
 
 

@@ -244,3 +244,44 @@ def test_a_label_with_another_threshold_contradicts_named_probabilities(tmp_path
     path = ending(tmp_path / "m.onnx", nodes, outputs, {"v": V, "t": np.float32(0.45)})
     assert ready(path, samples=12, output="p")[0].disputed is not None
     assert ready(path, samples=12, rule=Rule("above", 0.45))[0].disputed is None
+
+
+class Answer(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> dict[str, Tensor] | Tensor:
+        z = x @ torch.from_numpy(W)
+        if self.kind == "confidence":
+            return {"pred": z.argmax(1), "conf": z.softmax(1).amax(1)}
+        if self.kind == "bool":
+            return z == z.amax(1, keepdim=True)
+        hot = nn.functional.one_hot(z.argmax(1), 3)
+        return hot if self.kind == "one-hot" else (255 * z.softmax(1)).round().to(torch.uint8)
+
+
+@pytest.mark.parametrize("kind", ["confidence", "bool", "one-hot", "bytes"])
+def test_a_module_that_answers_in_whole_numbers_or_with_its_confidence(tmp_path, kind):
+    module = torch.jit.trace(Answer(kind), torch.rand(2, 8), strict=False, check_trace=False)
+    torch.jit.save(module, str(tmp_path / "m.pt"))
+    target = load_target(tmp_path / "m.pt", device="cpu", sample_shape=(8,), interface=Interface(classes=3))
+    target.measure(U[:20])
+    target.calibrate()
+    assert target.num_classes == 3
+    assert float((target.labels(U).numpy() == expected(U).argmax(1)).mean()) > 0.97
+    assert target.scores(U).is_floating_point()
+    assert (target.head.kind == "labels") == (kind == "confidence")
+
+
+def test_the_confidence_beside_a_label_is_no_score_of_two_classes(tmp_path):
+    nodes = [
+        NODE("Softmax", ["z"], ["p"]),
+        NODE("ReduceMax", ["p"], ["conf"], axes=[1], keepdims=0),
+        NODE("ArgMax", ["z"], ["label"], axis=1, keepdims=0),
+    ]
+    path = ending(tmp_path / "m.onnx", nodes, {"conf": (("N",), FLOAT), "label": (("N",), INT64)})
+    target, _ = ready(path, samples=20)
+    assert (target.num_classes, target.head.kind) == (3, "labels")
+    assert target.labels(U).tolist() == expected(U).argmax(1).tolist()
+    assert target.logits(U).argmax(1).tolist() == expected(U).argmax(1).tolist()
