@@ -11,7 +11,7 @@ from typing import IO
 
 from robaudit.errors import UsageError
 
-__all__ = ["MIB", "READ_FLAGS", "available_memory", "open_regular", "read_regular", "regular", "text_of"]
+__all__ = ["MIB", "READ_FLAGS", "afford", "available_memory", "open_regular", "read_regular", "regular", "text_of"]
 
 MIB = 2**20
 READ_FLAGS = (
@@ -76,6 +76,23 @@ def text_of(path: str | os.PathLike[str]) -> str:
         return text
     parts = (f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text)
     return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= part <= "\udfff" else part for part in parts)
+
+
+def afford(needed: int, what: str) -> None:
+    """Refuse what would take more memory than there is, before it is taken.
+
+    Args:
+        needed: bytes.
+        what: would take them, as the subject of a sentence.
+
+    Raises:
+        UsageError: they are not free.
+    """
+    free = available_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"{what} would take about {needed / 2**30:.1f} GB of memory, of which {free / 2**30:.1f} GB are free"
+        )
 
 
 def available_memory() -> int | None:

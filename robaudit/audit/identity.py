@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from robaudit import __version__
 from robaudit.audit.child import in_child
 from robaudit.audit.limits import confinement_of
 from robaudit.audit.request import AuditRequest
 from robaudit.data.folder import walk
+from robaudit.files import open_regular
 from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
@@ -24,8 +26,8 @@ __all__ = ["digest_of", "files_beside", "run_id_of", "sha256_file"]
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
 def digest_of(content: Any) -> str:

@@ -140,7 +140,7 @@ def profile_path(name_or_path: str, base: Path | None = None) -> tuple[Path, boo
     if name_or_path in built_in:
         return built_in[name_or_path], True
     path = (base or Path()) / name_or_path
-    if path.is_file():
+    if path.exists():  # reading it says if it is something else than a file
         return path, False
     if path.suffix in (".yaml", ".yml") or path.name != name_or_path:
         raise UsageError(f"the profile file {str(path)!r} does not exist")

@@ -14,6 +14,7 @@ from robaudit.audit.result import SCHEMA_VERSION, Result, content_digest
 from robaudit.audit.signing import Trusted, check_signature
 from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError
+from robaudit.files import open_regular
 
 __all__ = ["PART", "load_result", "parse_result", "save_result", "write_atomic"]
 
@@ -81,7 +82,8 @@ def load_result(path: str | os.PathLike[str], trusted: Trusted | None = None) ->
             takes.
     """
     try:
-        text = Path(path).read_bytes()
+        with open_regular(path) as file:
+            text = file.read()
     except OSError as error:
         raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
     if trusted is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import UsageError
+from robaudit.files import open_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -219,7 +220,7 @@ def _strings(data: bytes, count: int) -> list[bytes]:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise UsageError(f"the {what} {path} cannot be read: {error.strerror or error}") from error

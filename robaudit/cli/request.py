@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read_files", "to_request"]
 
+LARGEST = 2**24
+"""Bytes of a file with class names."""
+
 
 def to_request(
     model: Path,
@@ -166,13 +169,14 @@ def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
 def _classes(value: Any) -> tuple[str, ...] | None:
     from robaudit.data.delimited import decode
     from robaudit.errors import UsageError
+    from robaudit.files import read_regular
     from robaudit.target.class_names import names_in
 
     if value is None or not isinstance(value, str):
         return value if value is None else tuple(value)
     path = Path(value)
     try:
-        text = decode(path.read_bytes(), path)[0]
+        text = decode(read_regular(path, LARGEST), path)[0]
     except OSError as error:
         raise UsageError(f"the class names in {value} cannot be read: {error}") from error
     if not (names := names_in(text)):

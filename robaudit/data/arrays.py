@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.label_arrays import array_labels, label_texts, lost_note
+from robaudit.data.npz import Arrays, open_arrays
 from robaudit.data.numbers import whole
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
+from robaudit.files import open_regular
 
 __all__ = ["ArrayDataset", "open_npz", "peek_classes", "peek_npz", "read_npz"]
 
 SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
+MOST_LABELS = 2**24
+"""Labels that are looked at to count classes before anything else is known."""
 CHUNK = 2**24
 """Values looked at together, to bound the memory of it."""
 
@@ -54,10 +58,8 @@ class ArrayDataset(Dataset):
 def peek_npz(path: Path) -> tuple[int, ...] | None:
     """Canonical shape of a sample, from the header alone; None where it is no readable archive."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("x.npy") as member:
-            major = np.lib.format.read_magic(member)[0]
-            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-            shape = tuple(read(member)[0][1:])
+        with open_arrays(path) as archive:
+            shape = archive.shape("x")[1:]
     except Exception:  # opening it in earnest says what is wrong
         return None
     if len(shape) == 2:
@@ -72,7 +74,9 @@ def peek_classes(path: Path) -> int | None:
     largest number; None where it has none, or is not readable.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_arrays(path) as archive:
+            if archive.shape("y")[0] > MOST_LABELS:
+                return None
             y = archive["y"]
         if y.ndim == 2 and y.shape[1] > 1:
             return int(y.shape[1])
@@ -145,12 +149,12 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
     if not path.is_file():
         raise UsageError(f"there is no data file {path}")
     try:
-        with zipfile.ZipFile(path):  # np.load takes a lone array or a pickle as well
-            pass
-        with np.load(path, allow_pickle=False) as archive:
+        with open_arrays(path) as archive:
             if "x" not in archive:
                 raise UsageError(f"{path} has no array x (it holds: {', '.join(archive.files) or 'nothing'})")
-            x = np.asarray(archive["x"])
+            x = archive["x"]
+            if "y" in archive and archive.shape("y")[:1] not in ((), x.shape[:1]):
+                raise UsageError(f"{path} holds {len(x)} samples and {archive.shape('y')[0]} labels")
             y = _labels(archive, path) if "y" in archive else None
     except UsageError:
         raise
@@ -159,18 +163,18 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
         raise UsageError(f"{path} is no readable .npz archive: {reason}") from error
     if x.ndim < 2 or len(x) == 0:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
-    with path.open("rb") as file:
-        return x, y, hashlib.file_digest(file, "sha256").hexdigest()
+    with open_regular(path) as opened:
+        return x, y, hashlib.file_digest(cast(io.BufferedReader, opened), "sha256").hexdigest()
 
 
-def _labels(archive: Any, path: Path) -> NDArray[Any]:
+def _labels(archive: Arrays, path: Path) -> NDArray[Any]:
     """The array y.
 
     Raises:
         UsageError: it is stored as Python objects, which are code.
     """
     try:
-        return np.asarray(archive["y"])
+        return archive["y"]
     except ValueError as error:
         raise UsageError(
             f"y in {path} is stored as Python objects, which are not loaded; store y.astype(str), or numbers: {error}"

@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import os
 import re
 import unicodedata
 import zlib
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robaudit.errors import UsageError
+from robaudit.files import afford, open_regular
 
 __all__ = ["Sheet", "composed", "decode", "read_sheet"]
 
@@ -34,6 +36,10 @@ MAGIC = {
 }
 DELIMITERS = ("\t", ";", "|", ",")
 """In the order in which equals are preferred: a comma may be a decimal comma."""
+GROWTH = 10
+"""Bytes of memory that a byte of text takes as rows of cells."""
+PART = 2**24
+"""Bytes unpacked together."""
 LOOKED_AT = 1000
 """Rows that decide the delimiter."""
 
@@ -106,11 +112,10 @@ def read_sheet(path: Path, what: str = "table") -> Sheet:
     Raises:
         UsageError: it cannot be read, or holds nothing.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no {what} {path}")
     try:
-        raw = path.read_bytes()
-        plain = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+        plain, digest = _content(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {what} {path}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"the {what} {path} cannot be read: {' '.join(str(error).split())}") from error
     text, assumed = decode(plain, path)
@@ -123,8 +128,30 @@ def read_sheet(path: Path, what: str = "table") -> Sheet:
     if not rows:
         raise UsageError(f"the {what} {path} holds nothing")
     header = None if comment is None else tuple(cell.strip() for cell in comment.lstrip("# ").split(delimiter))
-    digest = hashlib.sha256(raw).hexdigest()
     return Sheet(path, rows, delimiter, digest, header, () if assumed is None else (assumed,))
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """(text as bytes, unpacked; SHA-256 of the file).
+
+    Raises:
+        UsageError: it is no ordinary file, or its rows would not fit into memory.
+        OSError, EOFError, zlib.error: it cannot be read.
+    """
+    with open_regular(path) as file:
+        afford(GROWTH * file.seek(0, os.SEEK_END), f"the text of {path}")
+        file.seek(0)
+        raw = file.read()
+    digest = hashlib.sha256(raw).hexdigest()
+    if not raw.startswith(b"\x1f\x8b"):
+        return raw, digest
+    parts, size = [], 0
+    with gzip.open(io.BytesIO(raw)) as packed:
+        while part := packed.read(PART):
+            parts.append(part)
+            size += len(part)
+            afford(GROWTH * size, f"the text in {path}, of which {size / 2**20:.0f} MB are unpacked,")
+    return b"".join(parts), digest
 
 
 def _opening(text: str) -> tuple[str, int, str | None, str | None]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from robaudit.data.delimited import composed
 from robaudit.errors import UsageError
+from robaudit.files import text_of
 
 __all__ = ["SPLITS", "FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
 
@@ -33,7 +34,7 @@ class Folder:
     Args:
         path: of it.
         files: images, in the order of their names.
-        classes: subfolders as they are named on disk, those without an image too.
+        classes: subfolders as they are named on disk, as text, those without an image too.
         others: files that cannot be read as images, and are not hidden.
         skipped: number of files of each suffix among them, without those that are known to be no images.
         broken: links that lead nowhere or back, and folders that cannot be entered.
@@ -97,8 +98,8 @@ def image_suffixes() -> frozenset[str]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """The name of a sample: relative to the folder, in Unicode normal form C."""
-    return composed((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix())
+    """The name of a sample: relative to the folder, in Unicode normal form C; bytes that are no text are escaped."""
+    return composed(text_of((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()))
 
 
 def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
@@ -113,7 +114,7 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
     known = {path.resolve() for path in apart}
     for path in _entries(folder, found):
         if path.is_dir():
-            found.classes.append(path.name)
+            found.classes.append(text_of(path.name))
             seen = {os.path.realpath(folder)}
             files = list(_visit(path, seen, found))
         else:
@@ -125,7 +126,7 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
                 found.files.append(file)
             else:
                 found.others.append(file)
-                found.skipped[file.suffix.lower()] += file.resolve() not in known
+                found.skipped[text_of(file.suffix.lower())] += file.resolve() not in known
     found.files.sort(key=lambda path: relative(path, folder).split("/"))
     return found
 

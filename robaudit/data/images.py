@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import os
 from collections import Counter
+from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
@@ -18,15 +22,18 @@ from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.pixels import MODES, read_header, read_pixels
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
+from robaudit.files import MIB, open_regular, text_of
 from robaudit.plural import part_of
 
-__all__ = ["ImageDataset", "bundled_dataset", "common_size", "open_folder"]
+__all__ = ["ImageDataset", "bundled_dataset", "common_size", "labels_file", "open_folder"]
 
 SIZED = 200
 """Images whose size is looked at where a file leaves its own free."""
 
 NAMED = 8
 """Folders named in a note."""
+LARGEST = 512 * MIB
+"""Bytes of an image file; no photograph has as many."""
 
 
 class ImageDataset(Dataset):
@@ -53,7 +60,7 @@ class ImageDataset(Dataset):
             UnreadableSampleError: the file is missing or damaged.
         """
         try:
-            with self._files[index].open("rb") as file:
+            with _opened(self._files[index]) as file:
                 return read_pixels(file, self._shape, self._crop, self._interpolation)
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
@@ -62,9 +69,26 @@ class ImageDataset(Dataset):
     def stored(self, index: int) -> bytes | None:
         """The file's bytes, where there is one that can be opened."""
         try:
-            return self._files[index].read_bytes()
-        except OSError:
+            with _opened(self._files[index]) as file:
+                return file.read()
+        except (OSError, UsageError):
             return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path | Traversable) -> Iterator[IO[bytes]]:
+    """An image file.
+
+    Raises:
+        UsageError: it is no ordinary file, or too large for an image.
+        OSError: it cannot be opened.
+    """
+    with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size > LARGEST:
+            raise UsageError(f"it has {size / 2**30:.1f} GB")
+        file.seek(0)
+        yield file
 
 
 def _image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
@@ -102,13 +126,11 @@ def open_folder(
         UsageError: no images, or labels that do not fit.
     """
     size = _image_shape(shape, str(folder))
-    csv_path = labels if labels is not None else folder / "labels.csv"
-    if labels is not None and not labels.is_file():
-        raise UsageError(f"there is no labels file {labels}")
-    found = walk(folder, [csv_path])
+    csv_path = labels_file(folder, labels)
+    found = walk(folder, [] if csv_path is None else [csv_path])
     resolved: Labels | None = None
     files, notes = found.files, found.notes()
-    if labelled and csv_path.is_file():
+    if labelled and csv_path is not None:
         index = FileIndex(folder, found.files, csv_path.parent)
         told = read_label_file(csv_path, index, column=label_column, declared=class_names)
         files, notes = told.files, [*notes, *told.notes, *_unnamed(found, told, csv_path)]
@@ -148,6 +170,22 @@ def open_folder(
     )
 
 
+def labels_file(folder: Path, labels: Path | None) -> Path | None:
+    """The CSV with the labels of a folder: the one that is named, else the ``labels.csv`` in it; None without one.
+
+    Raises:
+        UsageError: there is none of that name, or it is no ordinary file.
+    """
+    path = labels if labels is not None else folder / "labels.csv"
+    if path.is_file():
+        return path
+    if os.path.lexists(path):
+        raise UsageError(f"the labels file {path} is no ordinary file, or a link that leads nowhere")
+    if labels is not None:
+        raise UsageError(f"there is no labels file {labels}")
+    return None
+
+
 def _unnamed(found: Folder, told: LabelFile, path: Path) -> list[str]:
     """Images that a CSV of labels does not name."""
     count = len(set(found.files) - set(told.files))
@@ -168,7 +206,7 @@ def _folder_labels(
     if found.flat:
         return None
     found.check_splits(class_names)
-    names = [path.relative_to(found.path).parts[0] for path in found.files]
+    names = [text_of(path.relative_to(found.path).parts[0]) for path in found.files]
     empty = [name for name in found.classes if name not in set(names)]
     if empty:
         more = ", ..." if len(empty) > NAMED else ""
@@ -189,10 +227,10 @@ def _survey(
     for path, name in zip(files, ids, strict=True):
         total.update(name.encode() + b"\0")
         try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            with _opened(path) as file:
+                total.update(hashlib.file_digest(cast(io.BufferedReader, file), "sha256").digest())
                 header = read_header(file)
-        except OSError:
+        except (OSError, UsageError):
             total.update(b"unreadable")
             continue
         if header is None:
@@ -231,9 +269,9 @@ def common_size(folder: Path) -> tuple[int, int] | None:
     sizes = set()
     for path in walk(folder).files[:SIZED]:
         try:
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 header = read_header(file)
-        except OSError:
+        except (OSError, UsageError):
             continue
         if header is not None:
             sizes.add((header.size[1], header.size[0]))

@@ -108,6 +108,8 @@ def check_source(source: Path) -> None:
     """
     if not source.exists():
         raise UsageError(f"there is no data at {source}")
+    if not source.is_dir() and not source.is_file():
+        raise UsageError(f"{source} is no ordinary file; refused")
     if not source.is_dir() and source.suffix.lower() != ".npz" and not is_table(source):
         raise UsageError(f"{source} is neither an image folder, a table (.csv, .tsv) nor an .npz archive with x and y")
 

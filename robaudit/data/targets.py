@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from robaudit.data.folder import FileIndex, relative, walk
+from robaudit.data.images import labels_file
 from robaudit.data.label_arrays import label_texts
 from robaudit.data.labelfile import TARGET, read_label_file
+from robaudit.data.npz import open_arrays
 from robaudit.data.numbers import is_missing, whole
 from robaudit.data.table import Table
 from robaudit.errors import UsageError
@@ -42,8 +45,8 @@ def read_targets(
         return table.targets
     if not source.is_dir():
         return _from_npz(source, len(ids))
-    path = labels if labels is not None else source / "labels.csv"
-    if not path.is_file():
+    path = labels_file(source, labels)
+    if path is None:
         return None
     index = FileIndex(source, walk(source).files, path.parent)
     told = read_label_file(path, index, column=label_column, target_column=target_column, targets=True)
@@ -55,11 +58,11 @@ def read_targets(
 
 def _from_npz(path: Path, count: int) -> tuple[str, ...] | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_arrays(path) as archive:
             if TARGET not in archive:
                 return None
             found = np.atleast_1d(archive[TARGET])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(f"the array {TARGET} in {path} cannot be read: {' '.join(str(error).split())}") from error
     texts = label_texts(found, count, f"the array {TARGET} of {path}", "target")
     return tuple("" if is_missing(text) or (whole(text) or 0) < 0 else text for text in texts)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from robaudit.documents import parse_json
+from robaudit.errors import UsageError
+from robaudit.files import read_regular
 
 __all__ = ["ClassNames", "declared_names", "files_with_names", "names_in"]
 
@@ -106,10 +109,8 @@ def _found(path: Path, metadata: Mapping[str, str]) -> Iterator[tuple[str, list[
 def _read(path: Path) -> str | None:
     """A text beside the model; None where there is none."""
     try:
-        if not path.is_file() or path.stat().st_size > MOST:
-            return None
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError):
+        return read_regular(path, MOST).decode("utf-8-sig")
+    except (OSError, ValueError, UsageError):
         return None
 
 
@@ -118,8 +119,8 @@ def _value(text: str) -> Any:
     if len(text) > MOST:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         pass
     try:
         return ast.literal_eval(text.strip())

@@ -6,6 +6,8 @@ import json
 import zipfile
 from pathlib import Path
 
+from robaudit.documents import parse_json
+
 __all__ = ["extra_files"]
 
 MOST = 2**20
@@ -42,8 +44,8 @@ def _stem(name: str) -> str:
 
 def _table(text: str) -> dict[str, str]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse_json(text)
+    except ValueError:
         return {}
     if not isinstance(content, dict) or all(key.isdecimal() for key in content):
         return {}  # a table from number to name is one text

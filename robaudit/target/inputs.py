@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.data.npz import open_arrays, read_npy
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
@@ -156,14 +157,14 @@ def _value(declared: DeclaredInput, text: str) -> NDArray[Any]:
 
 def _stored(declared: DeclaredInput, path: Path) -> NDArray[Any]:
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        names = content.files
-        name = declared.name if declared.name in names else names[0] if len(names) == 1 else None
-        if name is None:
-            raise UsageError(f"{path} holds {', '.join(names) or 'nothing'}, and no array {declared.name!r}")
-        return np.asarray(content[name])
+        if path.suffix.lower() == ".npy":
+            return read_npy(path)
+        with open_arrays(path) as content:
+            names = content.files
+            name = declared.name if declared.name in names else names[0] if len(names) == 1 else None
+            if name is None:
+                raise UsageError(f"{path} holds {', '.join(names) or 'nothing'}, and no array {declared.name!r}")
+            return content[name]
     except UsageError:
         raise
     except FileNotFoundError as error:

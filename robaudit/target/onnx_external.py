@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import cast
 
 from robaudit.errors import UsageError
+from robaudit.files import open_regular
 from robaudit.target.confined import opened_within
+from robaudit.target.sniff import PROTOBUF
+
+WORD = b"location"
+PART = 2**22
+"""Bytes looked at together."""
 
 __all__ = ["digests", "may_have_weights_elsewhere", "named_files"]
 
 
 def may_have_weights_elsewhere(path: Path) -> bool:
-    """Whether an ONNX model could name other files; a search for the word, nothing is parsed."""
+    """Whether an ONNX model could name other files; a search for the word, nothing is parsed.
+
+    False for a file that cannot be a model: it is too large, or cannot be read.
+    """
     if path.suffix.lower() != ".onnx":
         return False
     try:
-        return b"location" in path.read_bytes()
-    except OSError:
-        return False
+        with open_regular(path) as file:
+            if file.seek(0, os.SEEK_END) > PROTOBUF:
+                return False
+            file.seek(0)
+            tail = b""
+            while part := file.read(PART):
+                if WORD in tail + part:
+                    return True
+                tail = part[1 - len(WORD) :]
+    except (OSError, UsageError):
+        pass
+    return False
 
 
 def named_files(path: Path) -> list[str]:

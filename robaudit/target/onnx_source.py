@@ -21,12 +21,11 @@ from robaudit.errors import UsageError
 from robaudit.target.confined import available_memory, open_regular, read_within
 from robaudit.target.foreign import of_name
 from robaudit.target.onnx_nesting import check_nesting
+from robaudit.target.sniff import PROTOBUF
 
 __all__ = ["OnnxSource", "parse", "read_onnx", "tensors"]
 
 NO_MODEL = "neither an ONNX model nor a TorchScript archive"
-PROTOBUF = 2**31 - 1
-"""Bytes that one protobuf message can have."""
 MOST_DIMENSIONS = 64
 COPIES = 3
 """Copies of the weights that loading needs at its peak: parsed, in ONNX Runtime, in the torch twin."""

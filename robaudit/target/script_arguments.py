@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from robaudit.data.npz import read_npy
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 from robaudit.target.inputs import DeclaredInput
@@ -109,7 +110,9 @@ def _value(declared: DeclaredInput, text: str) -> Any:
     where = f"--input {declared.name}={text}"
     if text.lower().endswith(".npy"):
         try:
-            return torch.from_numpy(np.array(np.load(Path(text).expanduser(), allow_pickle=False)))
+            return torch.from_numpy(read_npy(Path(os.path.expanduser(text))))
+        except UsageError:
+            raise
         except Exception as error:  # a damaged file may break NumPy anywhere
             raise UsageError(f"{where}: the file cannot be read: {' '.join(str(error).split())[:200]}") from error
     kind = declared.dtype

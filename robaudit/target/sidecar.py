@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robaudit.documents import parse_json
 from robaudit.errors import UsageError
+from robaudit.files import MIB, read_regular
 from robaudit.target.fields import checked
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 """Files of transformers beside a model."""
 
+MOST = 16 * MIB
+"""Bytes of a file beside the model; names of many classes take a few."""
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which ``preprocessor_config.json`` uses."""
 WHOLE = 384
@@ -63,8 +66,8 @@ def from_ultralytics(metadata: Mapping[str, str]) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     """A file beside the model; one that is no JSON map says nothing."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = parse_json(read_regular(path, MOST).decode("utf-8-sig"))
+    except (OSError, ValueError, UsageError):
         return {}
     return content if isinstance(content, dict) else {}
 

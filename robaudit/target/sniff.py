@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,10 @@ from robaudit.errors import UsageError
 from robaudit.target.confined import open_regular
 from robaudit.target.foreign import HEAD, of_content, of_folder
 
-__all__ = ["model_format"]
+__all__ = ["PROTOBUF", "model_format"]
+
+PROTOBUF = 2**31 - 1
+"""Bytes that one protobuf message, and so an ONNX file, can have."""
 
 
 def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
@@ -24,6 +28,7 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
     try:
         with open_regular(path) as file:
             head = file.read(HEAD)
+            size = file.seek(0, os.SEEK_END)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {path}") from error
     except OSError as error:
@@ -36,6 +41,10 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
         raise UsageError(f"{path} is a truncated zip archive; export the model again")
     if (words := of_content(head)) is not None:
         raise UsageError(f"{path} is {words}")
+    if size > PROTOBUF:
+        raise UsageError(
+            f"{path} has {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most; export it with external data"
+        )
     return "onnx"
 
 

@@ -1,0 +1,98 @@
+"""NumPy's files, read without trust: no pickles, and no array that memory does not hold."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.files import afford, open_regular
+
+__all__ = ["Arrays", "open_arrays", "read_npy"]
+
+
+class Arrays:
+    """The arrays of an ``.npz`` by name, each read when it is asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive, self._path = archive, path
+        self._members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+
+    @property
+    def files(self) -> list[str]:
+        """The names."""
+        return list(self._members)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array, from its header alone.
+
+        Raises:
+            KeyError: there is no such array.
+            ValueError: it is none.
+        """
+        with self._archive.open(self._members[name]) as file:
+            return _header(file)[0]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """An array.
+
+        Raises:
+            KeyError: there is no such array.
+            UsageError: memory does not hold it.
+            ValueError: it is none, or holds Python objects, which are code.
+        """
+        with self._archive.open(self._members[name]) as file:
+            _check(file, f"the array {name} of {self._path}")
+        with self._archive.open(self._members[name]) as file:
+            return _read(file)
+
+
+@contextlib.contextmanager
+def open_arrays(path: Path) -> Iterator[Arrays]:
+    """The arrays of an ``.npz``.
+
+    Raises:
+        UsageError: it is no ordinary file.
+        OSError, zipfile.BadZipFile: it cannot be read, or is no archive.
+    """
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        yield Arrays(archive, path)
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an ``.npy``.
+
+    Raises:
+        UsageError: it is no ordinary file, or memory does not hold it.
+        OSError, ValueError: it cannot be read, or is no array.
+    """
+    with open_regular(path) as file:
+        _check(file, f"the array in {path}")
+        file.seek(0)
+        return _read(file)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    major = np.lib.format.read_magic(file)[0]
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _check(file: IO[bytes], what: str) -> None:
+    shape, dtype = _header(file)
+    afford(math.prod(shape) * dtype.itemsize, what)
+
+
+def _read(file: IO[bytes]) -> NDArray[Any]:
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
