@@ -18,7 +18,7 @@ from pathlib import Path
 from robaudit.errors import UsageError
 from robaudit.files import afford, open_regular
 
-__all__ = ["Sheet", "composed", "decode", "read_sheet"]
+__all__ = ["Sheet", "check_size", "composed", "decode", "read_sheet"]
 
 BOMS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -36,10 +36,12 @@ MAGIC = {
 }
 DELIMITERS = ("\t", ";", "|", ",")
 """In the order in which equals are preferred: a comma may be a decimal comma."""
-GROWTH = 10
+GROWTH = 25
 """Bytes of memory that a byte of text takes as rows of cells."""
 PART = 2**24
 """Bytes unpacked together."""
+LONGEST = 2**17
+"""Characters of a cell that are kept; no number and no name has as many."""
 LOOKED_AT = 1000
 """Rows that decide the delimiter."""
 
@@ -131,6 +133,17 @@ def read_sheet(path: Path, what: str = "table") -> Sheet:
     return Sheet(path, rows, delimiter, digest, header, () if assumed is None else (assumed,))
 
 
+def check_size(path: Path) -> None:
+    """Refuse a text whose rows would not fit into memory, without reading it.
+
+    Raises:
+        UsageError: it is so large, or no ordinary file.
+        OSError: it cannot be opened.
+    """
+    with open_regular(path) as file:
+        afford(GROWTH * file.seek(0, os.SEEK_END), f"the text of {path}")
+
+
 def _content(path: Path) -> tuple[bytes, str]:
     """(text as bytes, unpacked; SHA-256 of the file).
 
@@ -138,9 +151,8 @@ def _content(path: Path) -> tuple[bytes, str]:
         UsageError: it is no ordinary file, or its rows would not fit into memory.
         OSError, EOFError, zlib.error: it cannot be read.
     """
+    check_size(path)
     with open_regular(path) as file:
-        afford(GROWTH * file.seek(0, os.SEEK_END), f"the text of {path}")
-        file.seek(0)
         raw = file.read()
     digest = hashlib.sha256(raw).hexdigest()
     if not raw.startswith(b"\x1f\x8b"):
@@ -176,13 +188,17 @@ def _parse(
     # spaces before a cell are dropped, so that a quotation mark behind them still begins one
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     found, line = [], start
-    for row in reader:
-        cells = tuple(cell.strip() for cell in row)
-        if any(cells):
-            found.append((line, cells))
-        line = start + reader.line_num
-        if most is not None and len(found) >= most:
-            break
+    limit = csv.field_size_limit(max(len(text), 1))  # memory holds it all; one long cell shall cost its row alone
+    try:
+        for row in reader:
+            cells = tuple(cell.strip()[:LONGEST] for cell in row)
+            if any(cells):
+                found.append((line, cells))
+            line = start + reader.line_num
+            if most is not None and len(found) >= most:
+                break
+    finally:
+        csv.field_size_limit(limit)
     width = max((len(_stripped(cells)) for _, cells in found), default=0)
     return tuple((line, cells[:width]) for line, cells in found)
 

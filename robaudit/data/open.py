@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.data.arrays import open_npz, peek_npz, read_npz
 from robaudit.data.arrays import peek_classes as peek_npz_classes
+from robaudit.data.delimited import check_size
 from robaudit.data.images import open_folder
 from robaudit.data.label_arrays import array_labels
 from robaudit.data.ranges import Ranges
@@ -101,7 +103,7 @@ def _npz_table(source: Path, ranges: Ranges) -> tuple[Table, NDArray[Any] | None
 
 
 def check_source(source: Path) -> None:
-    """Refuse what cannot be data, without reading it.
+    """Refuse what cannot be data, or is too large, without reading it.
 
     Raises:
         UsageError: there is nothing, or neither a folder, a table nor an ``.npz``.
@@ -112,6 +114,13 @@ def check_source(source: Path) -> None:
         raise UsageError(f"{source} is no ordinary file; refused")
     if not source.is_dir() and source.suffix.lower() != ".npz" and not is_table(source):
         raise UsageError(f"{source} is neither an image folder, a table (.csv, .tsv) nor an .npz archive with x and y")
+    try:
+        if is_table(source):
+            check_size(source)
+        elif source.is_file() and not zipfile.is_zipfile(source):
+            raise UsageError(f"{source} is no readable .npz archive: it is no zip file")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{source} cannot be read: {error}") from error
 
 
 def peek_shape(source: Path) -> tuple[int, ...] | None:

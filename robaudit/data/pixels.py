@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robaudit.data.folder import formats
 
@@ -25,6 +25,8 @@ SIXTEEN = ("PNG", "PPM", "JPEG2000")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MOST_PIXELS = 2**26
 """Of an image after resizing and before the crop."""
+PART = 2**20
+"""Pixels converted together."""
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -52,7 +54,11 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
     """An image, without Pillow's remarks on damaged metadata: it raises where it matters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(file, formats=formats()) as image:
+        try:
+            opened = Image.open(file, formats=formats())
+        except UnidentifiedImageError:
+            raise ValueError("it is no image of a format that is read here") from None
+        with opened as image:
             yield image
 
 
@@ -75,10 +81,15 @@ def _deep(image: Image.Image) -> tuple[int, int] | None:
 def _converted(image: Image.Image, mode: str, deep: tuple[int, int] | None) -> Image.Image:
     """In 8 bits a channel. Pillow clips 16 bits; here they are scaled from black to white."""
     if deep is not None:
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.size and not 0 <= values.min() <= values.max() < 2**16:
             raise ValueError("its grey values need more than 16 bits")
-        image = Image.fromarray(((abs(values - deep[0]) + 128) // 257).astype(np.uint8))
+        grey = np.empty(values.shape, dtype=np.uint8)
+        step = max(1, PART // max(1, image.width))
+        for start in range(0, len(values), step):  # of a large image wider numbers would take gigabytes
+            part = values[start : start + step].astype(np.int32)
+            grey[start : start + step] = (abs(part - deep[0]) + 128) // 257
+        image = Image.fromarray(grey)
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -106,8 +106,10 @@ def read_table(
         notes.append(
             f"the column {header[label]} holds the labels, and {listed([header[i] for i in twins])} repeats them"
         )
-    counting = [i for i in places if i not in (label, *twins) and counts_rows(header[i], columns[i])]
-    features = [i for i in places if i not in (label, *twins, *counting)]
+    used = {label, *twins}
+    counting = [i for i in places if i not in used and counts_rows(header[i], columns[i])]
+    used.update(counting)
+    features = [i for i in places if i not in used]
     if not features and not counting:
         raise UsageError(f"{path} holds labels and no features")
     style = _style(sheet, [columns[i] for i in (*counting, *features)], str(path))
@@ -115,7 +117,7 @@ def read_table(
     lines = tuple(line for line, _ in rows)
 
     def table(kept: list[int], more: list[str], whole: Table | None = None) -> Table:
-        names = [header[i] or (f"Unnamed: {i}" if i in counting else "") for i in kept]
+        names = [header[i] or (f"Unnamed: {i}" if i in used else "") for i in kept]
         _check_names(names, kept, path)
         bad = dict(problems)
         values = _numbers([columns[i] for i in kept], names, style, lines, path, bad)

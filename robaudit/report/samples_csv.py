@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TypeAlias
 
 from robaudit.audit.result import Result, Sample
@@ -38,8 +39,10 @@ COLUMNS = (
     "error",
 )
 NORMS = ("linf", "l2", "l1", "l0")
-RUNS = ("=", "+", "-", "@")
-"""How a cell starts that a spreadsheet takes for a formula."""
+SIGNS = "=+@-" + "\uff1d\uff0b\uff20\uff0d" + "\ufe66\ufe62\ufe6b\ufe63"
+"""How a cell starts that a spreadsheet takes for a formula: signs of any width, which some of them read alike."""
+RUNS = re.compile(rf'(?:^|(?<=[;,|]))(?=[\s"]*[{re.escape(SIGNS)}])')
+"""Where a cell would run. Where the comma is the decimal mark, spreadsheets split at semicolons, within a cell too."""
 
 
 def render(result: Result) -> str:
@@ -100,5 +103,4 @@ def _cell(value: Cell) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = printable(" ".join(without_folders(value).split()))
-    # A quote in front is what spreadsheets take as "this is text"; white space in front hides no formula from them.
-    return f"'{text}" if text.startswith(RUNS) else text
+    return RUNS.sub("'", text)  # what spreadsheets take as "this is text"; nothing before a sign hides it from them
