@@ -16,6 +16,7 @@ from robaudit.audit.sections.run import Place
 from robaudit.audit.settings import PATH_LISTS
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
+from robaudit.files import text_of
 from robaudit.target.meaning import DEFAULT_WITH
 
 __all__ = [
@@ -42,8 +43,8 @@ def repository_path(path: Path, root: Path) -> str:
     """A path relative to the root, with forward slashes; of a file that lies elsewhere its name alone."""
     for base, full in ((root, Path(os.path.abspath(path))), (root.resolve(), path.resolve())):
         if full.is_relative_to(base):
-            return full.relative_to(base).as_posix()
-    return path.name
+            return text_of(full.relative_to(base).as_posix())
+    return text_of(path.name)
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
@@ -56,7 +57,7 @@ def shown_command(command: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError:
-        return command
+        return text_of(command)
     return shlex.join(_shown_word(word) for word in words)
 
 
@@ -93,7 +94,7 @@ def _shown_word(word: str) -> str:
     if parts != [word]:
         return f"{word.partition('=')[0]}={os.pathsep.join(map(_shown_word, parts))}"
     option, path = _path_of(word)
-    return f"{option}{shown_path(path)}" if path else word
+    return f"{text_of(option)}{shown_path(path)}" if path else text_of(word)
 
 
 def without_machine(value: Any, root: Path) -> Any:
@@ -101,9 +102,9 @@ def without_machine(value: Any, root: Path) -> Any:
     if isinstance(value, str):
         before = f"{DEFAULT_WITH} " if value.startswith(f"{DEFAULT_WITH} ") else ""
         path = value[len(before) :]
-        return before + repository_path(Path(path), root) if os.path.isabs(path) else value
+        return before + repository_path(Path(path), root) if os.path.isabs(path) else text_of(value)
     if isinstance(value, dict):
-        return {key: without_machine(item, root) for key, item in value.items()}
+        return {text_of(key): without_machine(item, root) for key, item in value.items()}
     return [without_machine(item, root) for item in value] if isinstance(value, list | tuple) else value
 
 

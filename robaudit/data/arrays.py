@@ -146,8 +146,6 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
     Raises:
         UsageError: no readable archive, or one without x.
     """
-    if not path.is_file():
-        raise UsageError(f"there is no data file {path}")
     try:
         with open_arrays(path) as archive:
             if "x" not in archive:
@@ -158,6 +156,8 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
             y = _labels(archive, path) if "y" in archive else None
     except UsageError:
         raise
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no data file {path}") from error
     except Exception as error:  # a damaged archive may break zipfile, its decompressors or NumPy anywhere
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(f"{path} is no readable .npz archive: {reason}") from error

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from robaudit.data.class_names import LISTED, Lookup
-from robaudit.data.numbers import as_number, few, is_missing, whole
+from robaudit.data.numbers import LONGEST, as_number, few, is_missing, whole
 from robaudit.errors import UsageError
 
 __all__ = ["class_numbers", "share"]
@@ -45,7 +45,7 @@ def class_numbers(
             raise UsageError(f"the labels in {where} must be whole numbers or names; number {number} is {name}")
     if odd and (not few(len(odd), len(given)) or (declared is None and len(known) == count)):
         return None
-    reasons = {name: f"has the label {name!r}, and the others have numbers" for name in odd}
+    reasons = {name: f"has the label {name[:40]!r}, and the others have numbers" for name in odd}
     distinct = sorted(set(values.values()))
     if count == 2 and distinct == [-1, 1]:
         return {name: int(value > 0) for name, value in values.items()}, reasons, ["-1", "1"]
@@ -96,4 +96,4 @@ def share(names: Sequence[str], given: Mapping[int, str]) -> bool:
 
 def _is_number(text: str) -> bool:
     value = as_number(text, "comma" if "," in text else "point")
-    return value is not None and not is_missing(text)
+    return value is not None and not is_missing(text) and len(text) <= LONGEST

@@ -9,7 +9,7 @@ from typing import Literal
 
 from robaudit.errors import UsageError
 
-__all__ = ["MISSING", "WORDS", "Style", "as_number", "few", "is_missing", "style_of", "whole"]
+__all__ = ["LONGEST", "MISSING", "WORDS", "Style", "as_number", "few", "is_missing", "style_of", "whole"]
 
 WORDS = frozenset({"nan", "na", "n/a", "null", "none"})
 """Marks of a missing value that can be the name of a class as well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,3 +74,32 @@ def test_hostile_text_makes_no_rows_and_no_formulas(result):
             assert name not in ("id", "broken_by", "label_name", "error", "left_out") or not cell.startswith(
                 tuple("=+-@")
             )
+
+
+SPLIT = [
+    "a;=HYPERLINK(1)", 'a;"=B()', 'a; " =B()', "a|=cmd|' /C calc'!A0", "a,+1", "\uff1dA1", "\uff0bA1", "\uff0dA1",
+    "\uff20A1", "\ufe66A1", "a;\uff1dB", "\t=A1", "\r=A1", "a\t;=B", "a;\n=B", ";=", ";;-1", "\u3000=A1", '"=A1',
+    "=a;=b;=c", "x\u200b;=1",
+]  # fmt: skip
+"""Text that a spreadsheet takes for a formula, or splits and then takes for one."""
+
+
+@pytest.mark.parametrize("text", SPLIT)
+def test_no_part_that_a_spreadsheet_splits_off_is_a_formula(text):
+    sample = Sample(id=text, index=0, label=0, clean_prediction=0, left_out=text, error=text)
+    result = make_result(samples=[sample], data={"classes": [text]})
+    content = render(result)
+    for delimiter in ",;|\t":
+        for line in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter):
+            for cell in line:
+                bare = unicodedata.normalize("NFKC", cell).lstrip(' "')
+                assert not bare.startswith(("=", "+", "-", "@")), (delimiter, cell)
+    assert result.samples[0].id == text  # the JSON, by which samples are matched, is exact
+
+
+@pytest.mark.parametrize("text", ["a-b", "a = b", "x;y", "1,5", "cat's", "mail@host", "8/255", "a;'=b"])
+def test_text_that_runs_nowhere_is_left_as_it_is(text):
+    sample = Sample(id="a", index=0, label=0, clean_prediction=0, left_out=text)
+    (row,) = rows(make_result(samples=[sample], data={"classes": [text]}))
+    assert row["left_out"] == text
+    assert row["label_name"] == text

@@ -1,0 +1,63 @@
+"""Files that are none, wherever a command reads one: a sentence at once, and exit code 2."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from command_line import refused
+from model_files import linear_onnx
+
+from robaudit.audit.resultfile import load_result
+from robaudit.errors import UsageError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT TESTED: no named pipes here")
+
+SCAN = ("scan", "model.onnx", "--data", "data.npz", "--dry-run")
+COMMANDS = {
+    "model": ("scan", "FILE", "--dry-run"),
+    "inspected model": ("inspect", "FILE"),
+    "data": ("scan", "model.onnx", "--data", "FILE.csv", "--dry-run"),
+    "packed data": ("scan", "model.onnx", "--data", "FILE.csv.gz", "--dry-run"),
+    "arrays": ("scan", "model.onnx", "--data", "FILE.npz", "--dry-run"),
+    "class names": (*SCAN, "--classes", "FILE"),
+    "profile": (*SCAN, "--profile", "FILE.yaml"),
+    "surrogate": (*SCAN, "--surrogate", "FILE"),
+    "stand-in": (*SCAN, "--stand-in", "FILE"),
+    "baseline": (*SCAN, "--baseline", "FILE"),
+    "public key": (*SCAN, "--verify", "FILE"),
+    "report": ("report", "FILE", "-o", "x.html"),
+    "gate": ("gate", "FILE"),
+    "diff": ("diff", "FILE", "FILE"),
+    "replay": ("replay", "FILE"),
+    "signed": ("verify", "FILE", "--key", "FILE"),
+    "validated profile": ("profile", "validate", "FILE.yaml"),
+    "shown profile": ("profile", "show", "FILE.yaml"),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    linear_onnx(tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=np.zeros((4, 3, 4, 4), np.uint8), y=np.zeros(4, np.int64))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("case", COMMANDS)
+def test_what_is_no_file_is_refused_at_once(place, robaudit, case, kind):
+    arguments = [word.replace("FILE", "odd") for word in COMMANDS[case]]
+    name = next(word for word in arguments if word.startswith("odd"))
+    if kind == "pipe":
+        os.mkfifo(place / name)
+    else:
+        (place / name).symlink_to("/dev/zero")
+    refused(robaudit(*arguments), "odd")
+
+
+def test_a_result_is_a_file(place):
+    os.mkfifo(place / "result.json")
+    with pytest.raises(UsageError, match="named pipe"):
+        load_result(place / "result.json")
