@@ -137,17 +137,21 @@ def of_profile(name: str, kills: int, samples: int, folder: Path, draw: random.R
     assert code == 0, f"{name}: the unbroken run failed"
     expected, expected_units, _ = told(request, whole)
     done, runs, wrong, twice, begun = 0, 0, [], 0, time.monotonic()
-    while done < kills and time.monotonic() - begun < limit:
+
+    def enough() -> bool:
+        return done >= kills or time.monotonic() - begun > limit
+
+    while not enough():
         run = folder / f"run{runs}"
         run.mkdir()
         while True:
             child = fork(lambda run=run: session(request, run))
             end = time.monotonic() + draw.uniform(0, length)
             ended = (0, 0)
-            while time.monotonic() < end and ended[0] == 0 and done < kills:
+            while time.monotonic() < end and ended[0] == 0 and not enough():
                 time.sleep(0.005)
                 ended = os.waitpid(child, os.WNOHANG)
-            if done >= kills:
+            if not ended[0] and enough():
                 ended = os.waitpid(child, 0)
             if ended[0]:
                 assert ended[1] == 0, f"{name}: a resumed run failed"

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from robaudit.audit.archive import EVIDENCE
+from robaudit.audit.locks import HOLDER, held, locked
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.pictures import FOLDER, clear_pictures
 from robaudit.audit.resultfile import write_atomic
@@ -34,7 +33,6 @@ __all__ = [
     "claimable",
     "claimed",
     "command_of",
-    "locked",
     "model_of",
 ]
 
@@ -45,7 +43,7 @@ TESTS = "tests.json"
 RUN_LOCK, WORKER_LOCK = "run.lock", "worker.lock"
 FILES = (JOURNAL, POINTS, RESULT, EVIDENCE, MARKER)
 """What an audit writes, and ``--fresh`` removes."""
-KEPT = (*FILES, TESTS, RUN_LOCK, WORKER_LOCK)
+KEPT = (*FILES, TESTS, RUN_LOCK, WORKER_LOCK, HOLDER)
 """All files of the directory."""
 MARKER_BYTES = 2**20
 ORPHAN_SECONDS = 30.0
@@ -75,7 +73,7 @@ def claimed(
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     _plain(folder)
-    with locked(folder, RUN_LOCK, wait=1.0):
+    with locked(folder, RUN_LOCK, wait=1.0), held(folder):
         with locked(folder, WORKER_LOCK, wait=ORPHAN_SECONDS):
             pass
         with _explained(folder):
@@ -223,22 +221,3 @@ def _explained(folder: Path) -> Iterator[None]:
         raise UsageError(
             f"the run directory {folder} cannot be used: {reason}; choose another with --run-dir"
         ) from error
-
-
-@contextmanager
-def locked(folder: Path, name: str, *, wait: float) -> Iterator[None]:
-    """Hold a lock of the run directory; the system frees it when the process ends, however it ends.
-
-    Raises:
-        UsageError: another process holds it for longer than ``wait`` seconds, or it cannot be made.
-    """
-    lock = FileLock(folder / name)
-    with _explained(folder):
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout as error:
-            raise UsageError(f"another robaudit is working in {folder}; wait for it or use --run-dir") from error
-    try:
-        yield
-    finally:
-        lock.release()

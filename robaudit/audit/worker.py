@@ -60,7 +60,8 @@ def main(
             connection.send(message)
 
     from robaudit.audit.journal import Journal
-    from robaudit.audit.rundir import WORKER_LOCK, locked
+    from robaudit.audit.locks import locked
+    from robaudit.audit.rundir import WORKER_LOCK
     from robaudit.audit.session import Session
 
     try:
