@@ -214,8 +214,6 @@ class Session:
         loaded.target.measure(points)
         if loaded.target.undecided is not None:
             raise UsageError(loaded.target.undecided)
-        if loaded.target.disputed is not None:
-            self.observer(Note(loaded.target.disputed, "warning"))
         if (stand_in := loaded.target.stand_in) is not None:
             stand_in.measure(points.to(stand_in.dtype))
         if loaded.target.gradient.available:

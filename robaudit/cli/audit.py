@@ -76,6 +76,8 @@ def audit_and_report(
             reports=settings.output,
         )
     told.tell()
+    if result.target.reading.disputed is not None:
+        _warn(plain(result.target.reading.disputed))
     if result.run.shown_again is not None and not quiet:
         when = day_words(result.run.finished)
         say(f"this audit was finished on {when} and is shown again; --fresh audits anew")
