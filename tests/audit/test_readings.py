@@ -21,7 +21,6 @@ from run_kit import (
     make_script,
     run_here,
     scan,
-    scan_command,
     weights,
 )
 from torch import Tensor, nn
