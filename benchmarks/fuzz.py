@@ -18,6 +18,7 @@ import json
 import os
 import random
 import shutil
+import site
 import sys
 import tempfile
 import time
@@ -31,8 +32,8 @@ from typing import Any
 
 from robaudit.audit.child import Child, Confinement, unexpected
 
-KINDS = ("onnx bytes", "onnx structure", "torchscript bytes", "torchscript entries")
-WEIGHTS = (3, 5, 1, 1)
+KINDS = ("onnx bytes", "onnx structure", "torchscript bytes", "torchscript entries", "torchscript structure")
+WEIGHTS = (3, 5, 1, 1, 0)
 MEMORY = 3 * 2**30
 PATIENCE = 10
 """Times the limit, in wall-clock seconds, after which a file that waits for something is given up too."""
@@ -71,7 +72,8 @@ def serve(connection: Connection, folder: str, scratch: str) -> None:
 
 
 def _watch(touched: list[str], free: tuple[str, ...]) -> list[bool]:
-    reads = tuple(os.path.realpath(p) + os.sep for p in (*free, sys.prefix, sys.base_prefix, "/proc", "/sys", "/usr"))
+    own = (sys.prefix, sys.base_prefix, *site.getsitepackages())
+    reads = tuple(os.path.realpath(p) + os.sep for p in (*free, *own, "/proc", "/sys", "/usr"))
     source = str(Path(__file__).parents[1]) + os.sep
     above = os.path.dirname(os.path.realpath(free[0]))
     names = ("config.json", "preprocessor_config.json", "processor_config.json")
@@ -165,12 +167,14 @@ class Fuzzer:
         seed: of everything.
         limit: seconds of processor time for a file.
         sandbox: confine the children as --sandbox does.
+        kinds: of files to make; empty: those of WEIGHTS.
     """
 
-    def __init__(self, base: Path, seed: int, limit: float, *, sandbox: bool) -> None:
+    def __init__(self, base: Path, seed: int, limit: float, *, sandbox: bool, kinds: tuple[str, ...] = ()) -> None:
         from fuzz_seeds import ONNX_SEEDS, torchscript_seeds
 
         self.seed, self.limit, self.sandbox = seed, limit, sandbox
+        self.weights = [int(kind in kinds) for kind in KINDS] if kinds else WEIGHTS
         self.outside = Outside(base / "outside")
         self.folder = base / "model"
         self.folder.mkdir()
@@ -187,15 +191,17 @@ class Fuzzer:
     def file(self, index: int) -> tuple[str, Path]:
         """Make one file: its kind and where it lies."""
         from fuzz_mutations import mutate_archive, mutate_bytes, mutate_onnx
+        from fuzz_scripts import mutate_script
 
         rng = random.Random(f"{self.seed}:{index}")
-        (kind,) = rng.choices(KINDS, WEIGHTS)
+        (kind,) = rng.choices(KINDS, self.weights)
         seed = rng.choice(self.onnx if kind.startswith("onnx") else self.archives)
         outside = str(self.folder.parent / "outside")
         if kind.endswith("bytes"):
             content = mutate_bytes(seed, rng)
         else:
-            content = (mutate_onnx if kind.startswith("onnx") else mutate_archive)(seed, rng, outside)
+            mutate = {"onnx structure": mutate_onnx, "torchscript structure": mutate_script}.get(kind, mutate_archive)
+            content = mutate(seed, rng, outside)
         path = self.folder / ("m.onnx" if kind.startswith("onnx") else "m.pt")
         path.write_bytes(content)
         return kind, path
@@ -242,10 +248,17 @@ class Fuzzer:
 
 
 def fuzz(
-    base: Path, indices: range, seed: int = 0, limit: float = 10.0, *, sandbox: bool = True, keep: Path | None = None
+    base: Path,
+    indices: range,
+    seed: int = 0,
+    limit: float = 10.0,
+    *,
+    sandbox: bool = True,
+    keep: Path | None = None,
+    kinds: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Load the files of these numbers; the figures, and every finding."""
-    fuzzer = Fuzzer(base, seed, limit, sandbox=sandbox)
+    fuzzer = Fuzzer(base, seed, limit, sandbox=sandbox, kinds=kinds)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     details: dict[str, Counter[str]] = {}
     findings: list[dict[str, Any]] = []
@@ -286,13 +299,16 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="number of one file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds of processor time for a file")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="of files to make; repeatable")
     parser.add_argument("--no-sandbox", action="store_true", help="where the system has none")
     parser.add_argument("--keep", type=Path, help="folder for the files that were findings")
     parser.add_argument("--report", type=Path)
     given = parser.parse_args()
     indices = range(given.first, given.first + given.files) if given.only is None else range(given.only, given.only + 1)
+    kinds = tuple(given.kind or ())
     with tempfile.TemporaryDirectory() as base:
-        report = fuzz(Path(base), indices, given.seed, given.limit, sandbox=not given.no_sandbox, keep=given.keep)
+        how = {"sandbox": not given.no_sandbox, "keep": given.keep, "kinds": kinds}
+        report = fuzz(Path(base), indices, given.seed, given.limit, **how)
     text = json.dumps(report, indent=1)
     print(text if given.report is None else json.dumps(report["counts"], indent=1))
     if given.report is not None:

@@ -242,8 +242,42 @@ class _Pair(_Net):
         return torch.softmax(self.last(h), 1), h
 
 
+class _Held(_Net):
+    """Holds lists, dictionaries, half precision, a view, and a part without gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names, self.table, self.sizes = ["a", "b"], {"x": [1, 2]}, [0.5, 1.5]
+        self.register_buffer("low", torch.ones(4).half())
+        self.register_buffer("view", torch.rand(8, 8)[::2, 1:5])
+        self.place = torch.device("cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            shift = self.view.sum(0) * self.sizes[0] + self.low.float()
+        h = torch.relu(self.norm(self.conv(x))).flatten(1)
+        return self.last(h) + shift.to(self.place) * float(self.table["x"][1] + len(self.names))
+
+
+class _Integer(_Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = torch.ao.quantization.QuantStub(), torch.ao.quantization.DeQuantStub()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.last(torch.relu(self.conv(self.enter(x))).flatten(1)))
+
+
+def _quantised_script() -> nn.Module:
+    net = _Integer().eval()
+    net.qconfig = torch.ao.quantization.get_default_qconfig(torch.backends.quantized.engine)
+    prepared = torch.ao.quantization.prepare(net)
+    prepared(torch.rand(8, *SHAPE))
+    return torch.ao.quantization.convert(prepared)
+
+
 def torchscript_seeds() -> dict[str, bytes]:
-    """Archives of traced, scripted and frozen modules."""
+    """Archives of traced, scripted, frozen and quantised modules."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         example = torch.rand(2, *SHAPE)
@@ -251,6 +285,8 @@ def torchscript_seeds() -> dict[str, bytes]:
             "traced": torch.jit.trace(_Net().eval(), example),
             "scripted": torch.jit.script(_Pair().eval()),
             "frozen": torch.jit.freeze(torch.jit.script(_Net().eval())),
+            "held": torch.jit.script(_Held().eval()),
+            "quantised": torch.jit.script(_quantised_script()),
         }
         found = {}
         for name, module in made.items():
