@@ -278,7 +278,8 @@ class TorchScriptFile:
 
     def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:
         try:
-            return self._forward(function, x.to(self.dtype))
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # which code of the module can switch
+                return self._forward(function, x.to(self.dtype))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

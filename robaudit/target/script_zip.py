@@ -8,7 +8,8 @@ the file without a gap, and every number that stands in two places is the same i
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -61,8 +62,8 @@ class Records:
     """
 
     def __init__(self, path: Path, entries: Mapping[str, Entry]) -> None:
-        self.entries = entries
-        self._reader: Any = torch._C.PyTorchFileReader(str(path))
+        self.path, self.entries = path, entries
+        self._reader: Any = self._asked(torch._C.PyTorchFileReader, str(path))
 
     def read(self, name: str) -> bytes:
         """A record of code or structure.
@@ -71,19 +72,30 @@ class Records:
             UsageError: it is larger than any exporter makes it.
         """
         if self.entries[name].size > TEXT:
-            raise UsageError(f"its record {name} takes {self.entries[name].size} bytes, more than any exporter writes")
-        found: bytes = self._reader.get_record(name)
+            raise UsageError(
+                f"{self.path} holds the record {name} of {self.entries[name].size} bytes, more than any exporter writes"
+            )
+        found: bytes = self._asked(self._reader.get_record, name)
+        if zlib.crc32(found) != self.entries[name].crc:  # PyTorch does not look
+            raise UsageError(f"{self.path} is a damaged zip archive (the checksum of {name}); export the model again")
         return found
 
     def agree(self) -> None:
         """Raise where PyTorch lists, places or measures the records otherwise."""
-        if sorted(self._reader.get_all_records()) != sorted(self.entries):
+        if sorted(self._asked(self._reader.get_all_records)) != sorted(self.entries):
             raise _OddError("PyTorch lists other entries in it")
         for name, entry in self.entries.items():
-            if self._reader.get_record_header_offset(name) != entry.header:
+            if self._asked(self._reader.get_record_header_offset, name) != entry.header:
                 raise _OddError(f"PyTorch finds {name!r} at another place")
-            if self._reader.get_record_size(name) != entry.size:
+            if self._asked(self._reader.get_record_size, name) != entry.size:
                 raise _OddError(f"PyTorch finds another size of {name!r}")
+
+    def _asked(self, function: Callable[..., Any], *arguments: str) -> Any:
+        try:
+            return function(*arguments)
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter where a text of PyTorch's quotes other bytes
+            line = str(error).strip().partition("\n")[0][:200]
+            raise UsageError(f"{self.path} is a damaged zip archive ({line}); export the model again") from error
 
 
 def plain_archive(path: Path) -> Records:
@@ -108,9 +120,8 @@ def plain_archive(path: Path) -> Records:
             f"{path} is no archive that torch.jit.save wrote ({error}), so what is checked may not be what is loaded; "
             "export the model again"
         ) from error
-    except (struct.error, RuntimeError) as error:
-        line = str(error).strip().partition("\n")[0][:200]
-        raise UsageError(f"{path} is a damaged zip archive ({line}); export the model again") from error
+    except struct.error as error:
+        raise UsageError(f"{path} is a damaged zip archive ({error}); export the model again") from error
     return records
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from fuzz import Outside, fuzz  # noqa: E402
 from fuzz_mutations import mutate_archive, mutate_bytes, mutate_onnx  # noqa: E402
+from fuzz_scripts import mutate_script  # noqa: E402
 from fuzz_seeds import ONNX_SEEDS, torchscript_seeds  # noqa: E402
 
 from robaudit.audit import sandbox  # noqa: E402
@@ -39,6 +40,22 @@ def test_damaged_files(tmp_path):
     assert [f for f in report["findings"] if f["touched"] or f["status"] == "unexpected"] == []
 
 
+@pytest.mark.slow
+def test_archives_damaged_by_structure(tmp_path):
+    """Without the sandbox, so that a write would be seen."""
+    report = fuzz(tmp_path, range(60), seed=3, sandbox=False, kinds=("torchscript structure",))
+    counts = report["counts"]["torchscript structure"]
+    assert counts["refused"] > 30
+    assert counts["ok"] > 3
+    assert [f for f in report["findings"] if f["touched"] or f["status"] in ("unexpected", "crash")] == []
+
+
+@pytest.mark.parametrize("name", sorted(torchscript_seeds()))
+def test_undamaged_archives_are_loaded(tmp_path, name):
+    (tmp_path / "m.pt").write_bytes(torchscript_seeds()[name])
+    assert load_target(tmp_path / "m.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
+
+
 @pytest.mark.parametrize("name", ONNX_SEEDS)
 def test_undamaged_seeds_are_loaded(tmp_path, name):
     (tmp_path / "weights.bin").write_bytes(bytes(4096))
@@ -53,6 +70,7 @@ def test_mutations_are_the_same_for_the_same_seed():
         lambda rng: mutate_bytes(content, rng),
         lambda rng: mutate_onnx(content, rng, "/outside"),
         lambda rng: mutate_archive(archive, rng, "/outside"),
+        lambda rng: mutate_script(archive, rng, "/outside"),
     ):
         made = [mutate(random.Random(seed)) for seed in range(20)]
         again = [mutate(random.Random(seed)) for seed in range(20)]

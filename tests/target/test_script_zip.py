@@ -137,6 +137,26 @@ def test_archives_that_can_be_read_in_two_ways(tmp_path, damage):
     assert "export the model again" in str(caught.value)
 
 
+@pytest.mark.parametrize("record", ["model_files.py", "data.pkl"])
+def test_a_record_that_is_damaged(tmp_path, record):
+    """Its checksum is looked at where it is read."""
+    content = rezipped(script(tmp_path / "m.pt", Net()))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(record))
+    place = info.header_offset + 30 + len(info.filename) + 20
+    (tmp_path / "bad.pt").write_bytes(change_at(content, place, b"\xf6\x80"))
+    with pytest.raises(UsageError, match="damaged zip archive"):
+        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    content = rezipped(script(tmp_path / "m.pt", Net()))
+    assert content.count(b"m/version") == 2
+    (tmp_path / "bad.pt").write_bytes(content.replace(b"m/version", b"m/ve\xf6sion"))
+    with pytest.raises(UsageError, match="is no text"):
+        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+
+
 def test_a_bomb_is_refused_by_its_stated_size(tmp_path):
     bomb = b"x = 0" + b" " * (65 * 2**20) + b"\n"
     content = rezipped(

@@ -411,3 +411,26 @@ def test_a_damaged_archive(tmp_path):
     (tmp_path / "wrong.pt").write_bytes(content[:start] + b"\xff" * 40 + content[start + 40 :])
     with pytest.raises(UsageError):
         load(tmp_path / "wrong.pt")
+
+
+def test_a_module_that_leaves_gradients_switched_off(tmp_path):
+    """``__enter__`` of ``torch.no_grad`` may switch; what it leaves behind ends with the call."""
+
+    class Leaving(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                h = torch.tanh(self.conv(x))
+            return self.last(h.flatten(1)) + self.last(torch.tanh(self.conv(x)).flatten(1))
+
+    source = script(tmp_path / "m.pt", Leaving())
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(tmp_path / "bad.pt", "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if info.filename.endswith("grad_mode.py"):
+                assert b"torch.set_grad_enabled(prev)" in content
+                content = content.replace(b"torch.set_grad_enabled(prev)", b"torch.set_grad_enabled(False)")
+            new.writestr(info.filename, content)
+    target, u = ready(tmp_path / "bad.pt")
+    target.file.differentiable(u)
+    assert torch.is_grad_enabled()
+    torch.testing.assert_close(target.scores(u), Leaving().eval()(u), rtol=1e-5, atol=1e-6)
