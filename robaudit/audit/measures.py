@@ -21,6 +21,10 @@ __all__ = ["check_gradient", "costs", "parity", "speed"]
 
 STEPS = (1.0, 0.3, 0.1, 0.03)
 """Step widths tried, as shares of the change that would move the margin by its own spread over the samples."""
+RIVALS = 10
+"""Most classes tried for a margin that has a slope."""
+ROUNDING = 1e-5
+"""Share of a class's own slope, below which that of a margin is rounding."""
 POINTS = 4
 """Samples at which the gradient is checked."""
 
@@ -44,6 +48,8 @@ def parity(target: Target, points: Tensor) -> ParityFacts:
 
 def check_gradient(target: Target, points: Tensor) -> GradientCheck:
     """The gradient of the margin between the two best classes, against central differences of the file along it.
+
+    Where that margin has no slope, as over a copy of the best class, the next class stands in, as in the attacks.
 
     Args:
         target: with a gradient.
@@ -73,9 +79,16 @@ def _error(target: Target, point: Tensor, width: float) -> float:
     leaf = point.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = target.logits(leaf)
-        best, second = logits[0].topk(2).indices.tolist()
-        (gradient,) = torch.autograd.grad(logits[0, best] - logits[0, second], leaf)
-    size = float(gradient.double().norm())
+        best, *rivals = logits[0].topk(min(1 + RIVALS, logits.shape[1])).indices.tolist()
+        (own,) = torch.autograd.grad(logits[0, best], leaf, retain_graph=True)
+        size = 0.0
+        for second in rivals:
+            (gradient,) = torch.autograd.grad(logits[0, best] - logits[0, second], leaf, retain_graph=True)
+            size = float(gradient.double().norm())
+            if not size <= ROUNDING * float(own.double().norm()):
+                break
+        else:
+            return math.nan
     if not math.isfinite(size) or size == 0:
         return math.nan
     direction = gradient / size

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
-from run_kit import labels_only, make_data, make_onnx, make_profile, make_request, make_script
+from run_kit import CLASSES, labels_only, make_data, make_onnx, make_profile, make_request, make_script
 
 from robaudit.audit.inspection import Inspection
 from robaudit.audit.survey import survey
@@ -78,6 +78,27 @@ def test_a_plain_file(tmp_path):
     told = text(found)
     for words in ("100.0% of 4 nodes", "Gemm-17 x 2", "yes, exact", "twin and file agree on 100.0% of 8", "batch 1"):
         assert words in told, words
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_copy_of_the_best_class_is_not_taken_for_a_gradient_of_zero(tmp_path: Path, copied: bool) -> None:
+    """Only where no margin has a slope is none said to be there."""
+    model = onnx.load(make_onnx(tmp_path / "m.onnx"))
+    classes = 2 * CLASSES if copied else CLASSES
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])
+    last = NODE("Concat", ["logits", "logits"], ["out"], axis=1) if copied else NODE("Mul", ["logits", "zero"], ["out"])
+    model.graph.node.append(last)
+    model.graph.initializer.append(zero)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", classes]))
+    onnx.save(model, tmp_path / "m.onnx")
+    found = look(tmp_path / "m.onnx", data=True)
+    if copied:
+        assert found.gradient_check is not None
+        assert found.gradient_check.points > 0
+        assert found.gradient_check.worst_error < 1e-2
+    else:
+        assert "the gradient is zero" in found.unmeasured["gradient_check"]
 
 
 def test_a_wrong_gradient_is_seen(tmp_path, monkeypatch):
