@@ -86,7 +86,7 @@ def _stopping(request: AuditRequest) -> dict[str, Any]:
 def _fixed(values: Mapping[str, str]) -> dict[str, Any]:
     """Values of fixed inputs; of a file its content."""
     return {
-        name: sha256_file(Path(text).expanduser()) if Path(text).expanduser().is_file() else text
+        name: sha256_file(Path(os.path.expanduser(text))) if Path(os.path.expanduser(text)).is_file() else text
         for name, text in values.items()
     }
 

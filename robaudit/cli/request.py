@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
     }
     beside = (*request.surrogates, *([] if request.stand_in is None else [request.stand_in]), *request.custom_ops)
     words = [("what is written about the model", path) for path in files_beside(request.model)]
-    fixed = [("the value of an input", Path(value).expanduser()) for value in request.interface.fixed.values()]
+    fixed = [("the value of an input", Path(os.path.expanduser(value))) for value in request.interface.fixed.values()]
     return [
         ("the model", request.model),
         ("the data", request.data),

@@ -7,7 +7,19 @@ from typing import Any
 
 from robaudit.errors import UsageError
 
-__all__ = ["checked"]
+__all__ = ["checked", "shortened"]
+
+LARGEST = 2**14
+"""Height or width of an image, of which no model takes a larger one."""
+
+
+def shortened(value: Any) -> str:
+    """A value in a message; one that is long loses its end."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
@@ -37,7 +49,7 @@ def _size(value: Any) -> tuple[int, int] | None:
     if isinstance(value, int):
         value = [value]
     sizes = [int(v) for v in value]
-    if len(sizes) not in (1, 2) or min(sizes) < 1:
+    if len(sizes) not in (1, 2) or min(sizes) < 1 or max(sizes) > LARGEST:
         raise ValueError
     return (sizes[0], sizes[-1])
 
@@ -60,8 +72,8 @@ def checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     for name, value in values.items():
         try:
             found[name] = read.get(name, lambda v: v)(value)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise UsageError(f"{name} {value!r} in {where} cannot be understood") from error
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+            raise UsageError(f"{name} {shortened(value)} in {where} cannot be understood") from error
     if "domain" in found and len(found["domain"]) != 2:
         raise UsageError(f"the domain in {where} needs two numbers, LOW,HIGH")
     for name, options in (("layout", ("nchw", "nhwc")), ("channels", ("rgb", "bgr"))):

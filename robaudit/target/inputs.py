@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def _value(declared: DeclaredInput, text: str) -> NDArray[Any]:
     where = f"--input {declared.name}"
     kind = declared.dtype
     if text.lower().endswith((".npy", ".npz")):
-        return _shaped(declared, _stored(declared, Path(text).expanduser()), where)
+        return _shaped(declared, _stored(declared, Path(os.path.expanduser(text))), where)
     if kind == "string":
         return np.full(_whole(declared), text, dtype=object)
     if text in ("zeros", "ones"):

@@ -10,7 +10,7 @@ from typing import Any
 from robaudit.documents import parse_json
 from robaudit.errors import UsageError
 from robaudit.files import MIB, read_regular
-from robaudit.target.fields import checked
+from robaudit.target.fields import checked, shortened
 
 __all__ = [
     "PREPROCESSORS",
@@ -60,7 +60,7 @@ def from_ultralytics(metadata: Mapping[str, str]) -> dict[str, Any]:
             "detectors and segmenters are not supported"
         )
     sizes = re.findall(r"\d+", metadata.get("imgsz", ""))
-    return checked({"resize": list(map(int, sizes[:2]))}, "the metadata (imgsz)") if sizes else {}
+    return checked({"resize": "x".join(sizes[:2])}, "the metadata (imgsz)") if sizes else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not said & content.keys():
         return {}
     factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
-    if isinstance(factor, bool) or not isinstance(factor, int | float):
-        raise UsageError(f"rescale_factor {factor!r} in {path.name} cannot be understood")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not abs(factor) < 1e9:
+        raise UsageError(f"rescale_factor {shortened(factor)} in {path.name} cannot be understood")
     found: dict[str, Any] = {}
     if "image_mean" in content or not content.get("do_normalize"):
         found["scale"] = 255.0 * factor
@@ -106,8 +106,8 @@ def from_huggingface(path: Path) -> dict[str, Any]:
         found["crop"] = min(share, 1.0)
         if content.get("crop_pct") is not None and min(wanted["resize"]) < WHOLE:
             found["crop"] = content["crop_pct"]
-    if content.get("resample") in RESAMPLE:
-        found["interpolation"] = RESAMPLE[content["resample"]]
+    if isinstance(how := content.get("resample"), int) and how in RESAMPLE:
+        found["interpolation"] = RESAMPLE[how]
     found = checked(found, path.name)
     if content.get("rescale_offset") and "scale" in found:  # 1 is subtracted before the normalisation
         found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
@@ -124,7 +124,7 @@ def from_timm(path: Path, *, strict: bool = False) -> dict[str, Any]:
         return {}
     names = {"mean": "mean", "std": "std", "crop_pct": "crop"}
     found = {ours: content[theirs] for theirs, ours in names.items() if content.get(theirs) is not None}
-    if content.get("interpolation") in RESAMPLE.values():  # "random" is one of timm's
+    if content.get("interpolation") in tuple(RESAMPLE.values()):  # "random" is one of timm's
         found["interpolation"] = content["interpolation"]
     size = content.get("input_size")
     if isinstance(size, list) and len(size) == 3:

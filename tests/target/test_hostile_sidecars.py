@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -11,7 +12,7 @@ import pytest
 from robaudit.errors import UsageError
 from robaudit.target.class_names import declared_names
 from robaudit.target.onnx_external import may_have_weights_elsewhere
-from robaudit.target.sidecar import from_huggingface, from_timm
+from robaudit.target.sidecar import from_huggingface, from_timm, from_ultralytics
 from robaudit.target.sniff import model_format
 
 TEXTS = {
@@ -78,3 +79,46 @@ def test_the_word_that_tells_of_other_files_is_found_wherever_it_stands(tmp_path
     assert may_have_weights_elsewhere(path)
     path.write_bytes(bytes(before) + b"locatio" + bytes(5))
     assert not may_have_weights_elsewhere(path)
+
+
+HUGE = [
+    10**400,
+    1e308,
+    float("inf"),
+    float("nan"),
+    -1,
+    0,
+    "9" * 5000,
+    [10**400] * 3,
+    [[1]],
+    {"a": 1},
+    {"height": 10**9},
+]
+
+
+@pytest.mark.parametrize("value", HUGE, ids=range(len(HUGE)))
+def test_values_that_cannot_be_are_refused_in_a_sentence(tmp_path, value):
+    path = tmp_path / "preprocessor_config.json"
+    for name in ("image_mean", "image_std", "rescale_factor", "size", "crop_size", "crop_pct", "resample"):
+        base = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 8, "crop_size": 8, "do_center_crop": True}
+        path.write_text(json.dumps({**base, name: value}))
+        with contextlib.suppress(UsageError):
+            found = from_huggingface(path)
+            assert max(found.get("resize", (8, 8))) <= 2**14
+        timm = tmp_path / "config.json"
+        key = {"image_mean": "mean", "image_std": "std", "size": "input_size", "resample": "interpolation"}.get(
+            name, name
+        )
+        timm.write_text(json.dumps({"architecture": "x", key: value}))
+        with contextlib.suppress(UsageError):
+            from_timm(timm)
+    with contextlib.suppress(UsageError):
+        from_ultralytics({"names": "x", "task": "classify", "imgsz": str(value)})
+
+
+def test_a_message_does_not_repeat_what_is_long(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"architecture": "x", "mean": ["9" * 5000, "x"]}))
+    with pytest.raises(UsageError, match=r"mean .* in config\.json cannot be understood") as caught:
+        from_timm(path)
+    assert len(str(caught.value)) < 200
