@@ -1,6 +1,6 @@
 """SIGKILL at random moments: is what a resumed audit says equal to what an unbroken one does?
 
-    python benchmarks/kill_resume.py [--kills 50] [--samples 4] [--profiles quick ci ...] [--seed 0] [--limit 600]
+    python benchmarks/kill_resume.py [--kills 50] [--samples 6] [--most 100] [--profiles quick ci ...] [--limit 600]
 
 Each built-in profile audits a tiny float64 network, once unbroken and then killed at random moments and taken up again
 until it ends, over and over until that many kills were made. The journal alone is what one process leaves to the next.
@@ -32,7 +32,7 @@ from torch import nn
 
 from robaudit.audit.build import build_result
 from robaudit.audit.journal import Journal
-from robaudit.audit.profile import list_profiles, load_profile
+from robaudit.audit.profile import AttackSpec, Profile, list_profiles, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.session import Session
 
@@ -122,11 +122,22 @@ def differing(first: Any, second: Any, where: str = "") -> list[str]:
     return [] if first == second else [f"{where}: {str(first)[:80]} is {str(second)[:80]} after a resume"]
 
 
-def of_profile(name: str, kills: int, samples: int, folder: Path, draw: random.Random, limit: float) -> bool:
+def shortened(profile: Profile, samples: int, most: int) -> Profile:
+    """The profile on a few samples, no step count or budget of its attacks above ``most``; otherwise as it is."""
+
+    def short(spec: AttackSpec) -> AttackSpec:
+        content = spec.model_dump(mode="json")
+        cut = {k: min(v, most) for k, v in content.items() if k in ("steps", "queries") and isinstance(v, int)}
+        return AttackSpec.model_validate({**content, **cut})
+
+    data = profile.data.model_copy(update={"samples": samples})
+    return profile.model_copy(update={"data": data, "attacks": tuple(map(short, profile.attacks))})
+
+
+def of_profile(name: str, kills: int, samples: int, most: int, folder: Path, draw: random.Random, limit: float) -> bool:
     """One profile; prints its line, and whether all was equal."""
     model, data = make_files(folder, samples)
-    profile = load_profile(name)
-    profile = profile.model_copy(update={"data": profile.data.model_copy(update={"samples": samples})})
+    profile = shortened(load_profile(name), samples, most)
     values = {"mean": (0.0,), "std": (1.0,), "layout": "nchw", "domain": (0.0, 1.0)}
     request = AuditRequest(model=model, data=data, profile=profile, input_values=values, batch_size=8)
     whole = folder / "whole"
@@ -181,7 +192,8 @@ def main() -> int:
     """All profiles; 0 where every resumed run was equal to the unbroken one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=6)
+    parser.add_argument("--most", type=int, default=100, help="most steps, and queries, of an attack")
     parser.add_argument("--profiles", nargs="*", default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds of a profile, after which no kill is added")
@@ -193,7 +205,7 @@ def main() -> int:
     for name in options.profiles or list_profiles():
         with tempfile.TemporaryDirectory(prefix="robaudit-kill-") as folder:
             draw = random.Random(f"{options.seed} {name}")
-            good &= of_profile(name, options.kills, options.samples, Path(folder), draw, options.limit)
+            good &= of_profile(name, options.kills, options.samples, options.most, Path(folder), draw, options.limit)
     return 0 if good else 1
 
 
