@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
+from robaudit.target.watch import Watch
 from robaudit.threat.losses import Loss, dlr, margin
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.random import key_of
@@ -115,7 +116,12 @@ class SessionBench:
         Of a sample with several goals one is drawn; those that the goal leaves out are left out.
         """
         answers, seed = self._store.answers, self._engine.seed
-        found = {i: list(cases(i, answers[i].goals)) for i in self._store.correct() if answers[i].goals != ()}
+        lost = self._cascade.care.lost
+        found = {
+            i: list(cases(i, answers[i].goals))
+            for i in self._store.correct()
+            if answers[i].goals != () and i not in lost
+        }
         indices = list(found)
         if most is not None and len(indices) > most:
             indices = sorted(indices, key=lambda i: (key_of("check", seed, answers[i].digest), i))[:most]
@@ -165,17 +171,21 @@ class SessionBench:
         """
         found: dict[int, list[UnitResult]] = {}
         untargeted = threat.goal is Goal.UNTARGETED
-        complete = self._engine.run(
-            attack,
-            threat,
-            plan_units(attack, threat.goal, [s.index for s in samples], self.classes),
-            (lambda case: replace(self._store(case), target=-1)) if untargeted else self._store,
-            lambda r: found.setdefault(r.unit.sample, []).append(r),
-            stop=self._cascade.stop,
-            key=f"check/{attack.id}",
-        )
-        if not complete:
-            raise AuditInterrupted("the audit was interrupted")
+        suspects = self._cascade.care.suspects
+        alone = [s.index for s in samples if sample_of(s.index) in suspects]
+        together = [s.index for s in samples if sample_of(s.index) not in suspects]
+        for engine, some in ((self._engine.singly(), alone), (self._engine, together)):
+            complete = engine.run(
+                attack,
+                threat,
+                plan_units(attack, threat.goal, some, self.classes),
+                (lambda case: replace(self._store(case), target=-1)) if untargeted else self._store,
+                lambda r: found.setdefault(r.unit.sample, []).append(r),
+                stop=self._cascade.stop,
+                key=f"check/{attack.id}",
+            )
+            if not complete:
+                raise AuditInterrupted("the audit was interrupted")
         return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -192,17 +202,26 @@ class SessionBench:
             ask = functools.partial(
                 evaluator.answer, problem=problem, access=Access.WHITE_BOX, account=account, budget=None
             )
-            answer = ask(Gradient(problem.x, loss=loss))
-            assert answer.gradient is not None
-            slope = answer.gradient.flatten(1).abs().amax(1)
-            if loss is dlr:
-                astray = ~_replaced(answer, dlr, problem) & _replaced(
-                    ask(Gradient(problem.x, loss=margin)), margin, problem
-                )
-                slope = slope.masked_fill(astray & (problem.goal < 0), 0.0)
-            largest.append(slope.double().cpu().numpy())
+            with self._engine.watch.about("its gradients were looked at", [sample_of(s.index) for s in part]):
+                largest.append(self._slopes(ask, loss, problem))
         result: NDArray[np.float64] = np.concatenate(largest)
         return result
+
+    def _slopes(self, ask: Callable[[Gradient], Answer], loss: Loss, problem: Problem) -> NDArray[np.float64]:
+        answer = ask(Gradient(problem.x, loss=loss))
+        assert answer.gradient is not None
+        slope = answer.gradient.flatten(1).abs().amax(1)
+        if loss is dlr:
+            margins = ask(Gradient(problem.x, loss=margin))
+            astray = ~_replaced(answer, dlr, problem) & _replaced(margins, margin, problem)
+            slope = slope.masked_fill(astray & (problem.goal < 0), 0.0)
+        found: NDArray[np.float64] = slope.double().cpu().numpy()
+        return found
+
+    @property
+    def watch(self) -> Watch:
+        """Told of each call of a model."""
+        return self._engine.watch
 
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
         """[N, *shape] in u-space to [N, K] scores of the file."""

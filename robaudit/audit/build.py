@@ -11,6 +11,7 @@ from robaudit import __version__
 from robaudit.audit import result as model
 from robaudit.audit.budget import with_budget
 from robaudit.audit.build_samples import build_samples
+from robaudit.audit.care import lost_in
 from robaudit.audit.derive import RAN, derived
 from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal import Journal, Record
@@ -79,7 +80,8 @@ def build_result(
             id=run_id,
             seed=request.seed,
             started=started.isoformat(timespec="milliseconds"),
-            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            # a clock may have been put back
+            finished=max(datetime.now(UTC), started).isoformat(timespec="milliseconds"),
             seconds=round(seconds, 3),
             command=shown_command(request.command),
             elsewhere=elsewhere(request.command),
@@ -249,15 +251,18 @@ def _errors(
     found = []
     if failure is not None:
         found.append(model.AuditFailure(where="worker", message=failure))
+    lost = lost_in(journal)
+    for record in journal.of("lost"):
+        found.append(model.AuditFailure(where="model", message=record["message"], sample=record["name"]))
     for record in clean.values():
-        if record["error"]:
+        if record["error"] and record["index"] not in lost:
             found.append(model.AuditFailure(where="data", message=record["error"], sample=record["id"]))
     for attack in tally.attacks:
         key = attack["id"]
         if attack["status"] == "failed":
             found.append(model.AuditFailure(where="attack", message=attack["reason"], attack=key))
         for sample, result in tally.best[key].items():
-            if result.error:
+            if result.error and result.error != lost.get(sample):
                 found.append(
                     model.AuditFailure(where="attack", message=result.error, sample=clean[sample]["id"], attack=key)
                 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.audit.care import NO_CARE, Care
 from robaudit.audit.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal import Journal, unit_record, unit_result
 from robaudit.audit.plan import Planned
 from robaudit.audit.samples import SampleStore
 from robaudit.engine.engine import Engine
-from robaudit.engine.units import Unit, UnitResult, plan_units, sample_of
+from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
@@ -34,6 +35,7 @@ class Cascade:
         journal: takes every finished unit, and holds those of earlier sessions.
         observer: told of progress.
         stop: True ends the cascade early; attacks that it did not come to have no record.
+        care: samples that the model does not answer, and those that are to be asked alone.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Cascade:
         journal: Journal,
         observer: Observer,
         stop: Callable[[], bool],
+        care: Care = NO_CARE,
     ) -> None:
         self.plan = plan
         self.threat = threat
@@ -55,6 +58,7 @@ class Cascade:
         self.journal = journal
         self.observer = observer
         self.stop = stop
+        self.care = care
         self.broken_by: dict[int, str] = {}
         self._earlier: dict[str, dict[Unit, UnitResult]] = {}
         for record in journal.of("unit"):
@@ -92,23 +96,58 @@ class Cascade:
             attempt.count(result)
 
         def run() -> bool:
-            return self.engine.run(
-                planned.attack,
-                self.threat,
-                units,
-                self.store,
-                attempt.take,
-                stop=self.stop,
-                won=attempt.won,
-                key=planned.key,
-                draws=planned.eot,
-                finished=earlier,
-            )
+            return self.execute(planned, self.threat, units, attempt.take, won=attempt.won, finished=earlier)
 
-        attempt.carry_out(run, standing)
+        attempt.carry_out(run, self.asked(standing))
         before = self._left()
         self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
         attempt.close(before - self._left(), self._left())
+
+    def execute(
+        self,
+        planned: Planned,
+        threat: ThreatModel,
+        units: Sequence[Unit],
+        sink: Sink,
+        *,
+        source: SampleSource | None = None,
+        won: dict[int, Unit] | None = None,
+        finished: Collection[Unit] = (),
+    ) -> bool:
+        """Run units of an attack as :meth:`Engine.run` does, with care."""
+        done = set(finished)
+
+        def take(result: UnitResult) -> None:
+            done.add(result.unit)
+            sink(result)
+
+        def run(engine: Engine, some: Sequence[Unit]) -> bool:
+            return engine.run(
+                planned.attack,
+                threat,
+                some,
+                source or self.store,
+                take,
+                stop=self.stop,
+                won=won,
+                key=planned.key,
+                draws=planned.eot,
+                finished=done,
+            )
+
+        for unit in units:
+            error = self.care.lost.get(sample_of(unit.sample))
+            if error is not None and unit not in done:
+                take(UnitResult(unit, False, error=error))
+        left = [unit for unit in units if sample_of(unit.sample) not in self.care.lost]
+        suspects = [unit for unit in left if sample_of(unit.sample) in self.care.suspects]
+        if suspects and not planned.attack.cohort_size and not run(self.engine.singly(), suspects):
+            return False
+        return run(self.engine, left)
+
+    def asked(self, cases: Sequence[int]) -> list[int]:
+        """Cases without those whose sample the model does not answer."""
+        return [case for case in cases if sample_of(case) not in self.care.lost]
 
     def _left(self) -> int:
         """Samples that no attack broke; with several goals, in none of their cases."""
@@ -160,7 +199,7 @@ class Attempt:
         try:
             if not run():
                 self._outcome = "partial", "the audit was interrupted"
-            elif tried and not self.won and len(self._lost) == len(tried):  # what it could not try is not robust
+            elif tried and not self.won and set(tried) <= self._lost.keys():  # what it could not try is not robust
                 self._outcome = "failed", f"{UNTRIED}: {self._lost[tried[0]]}"
         except Exception as error:  # one failing attack costs that attack alone
             self._outcome = "failed", one_line(error)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.budget import ALWAYS
 from robaudit.audit.cascade import one_line
 from robaudit.audit.events import CheckFinished, Observer, Phase
 from robaudit.audit.journal import Journal, Record
+from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditInterrupted
 
-__all__ = ["run_checks"]
+__all__ = ["CHECKING", "run_checks"]
+
+CHECKING = "it was checked for "
+"""How a process tells which check it is at."""
 
 
 def run_checks(
@@ -44,11 +49,14 @@ def run_checks(
         check = check_classes()[name]()
         start = time.perf_counter()
         known = journal.last("check", id=name) or {}
+        if known.get("unanswered"):  # the model hung or crashed in it
+            observer(CheckFinished(name, "fail", known["failed"]))
+            continue
         record: Record = {"kind": "check", "id": name}
         try:
             kept = known.get("measured") if check.ignores_attacks else None
             # as it will be read from the journal
-            record["measured"] = json.loads(json.dumps(check.measure(bench))) if kept is None else kept
+            record["measured"] = json.loads(json.dumps(_measured(check, bench))) if kept is None else kept
             finding = check.verdict(record["measured"])
             observer(CheckFinished(name, finding.status, finding.message))
         except AuditInterrupted:
@@ -58,3 +66,8 @@ def run_checks(
             observer(CheckFinished(name, "fail", record["failed"]))
         record["seconds"] = time.perf_counter() - start
         journal.append(record)
+
+
+def _measured(check: Check, bench: SessionBench) -> Any:
+    with bench.watch.about(f"{CHECKING}{check.id}"):
+        return check.measure(bench)

@@ -7,6 +7,7 @@ thread.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import multiprocessing
 import os
@@ -31,15 +32,30 @@ from robaudit.audit.said import Said
 from robaudit.audit.sandbox import Mode
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.streams import hold_standard
+from robaudit.target.watch import AtWork, Watch, Watched
 
-__all__ = ["Answered", "Child", "Confinement", "Failed", "deferred", "in_child", "too_late", "unexpected"]
+__all__ = [
+    "Answered",
+    "Child",
+    "Confinement",
+    "Failed",
+    "deferred",
+    "in_child",
+    "no_answer",
+    "not_loaded",
+    "too_late",
+    "unexpected",
+]
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LOAD_SECONDS = 300.0
+CALL_SECONDS = 60.0
 FOLDERS = ("TMPDIR", "TEMP", "TMP", "CUDA_CACHE_PATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
 """Variables that name places for temporary files and caches."""
 RUNTIMES = (("onnxruntime", "ONNX Runtime"), ("onnx", "the ONNX library"), ("torch", "PyTorch"), ("numpy", "NumPy"))
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
 LARGEST = 1 << 30
 """Bytes of a file that a child without a run directory may write."""
 
@@ -50,6 +66,8 @@ class Confinement:
 
     Args:
         seconds: for loading and the first run; None: no limit.
+        call: seconds for one call of the model, unless it is known to be slow; None: no limit.
+        first: seconds for the first call of each kind; None: as any other.
         memory: bytes; None: no limit. ``gpu``: it cannot be set in the kernel, because CUDA maps more than it uses.
         sandbox: whether it is without network, and without write access outside of ``writable``.
         writable: folders.
@@ -57,6 +75,8 @@ class Confinement:
     """
 
     seconds: float | None = LOAD_SECONDS
+    call: float | None = CALL_SECONDS
+    first: float | None = None
     memory: int | None = None
     gpu: bool = False
     sandbox: Mode = "off"
@@ -67,6 +87,11 @@ class Confinement:
     def crash(self) -> Path:
         """Where a crash is put down."""
         return Path(self.scratch) / "crash.txt"
+
+    @property
+    def pulse(self) -> Path:
+        """Where the process says which call of the model is at work."""
+        return Path(self.scratch) / "pulse"
 
 
 NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "failed to map segment")
@@ -89,7 +114,7 @@ class Answered:
 
 
 def _enter(confinement: Confinement, task: bytes, connection: Connection, printed: Connection) -> None:
-    """Entry point of the process: confine it, then unpickle and run ``function(connection, *arguments)``."""
+    """Entry point of the process: confine it, then unpickle and run ``function(connection, watch, *arguments)``."""
     # Ctrl-C goes to the whole group; the parent decides.
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
@@ -100,13 +125,13 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection, printe
         with contextlib.suppress(OSError):
             connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox == "required" else str(error), True))
         return
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _die_with_parent()
     try:
         function, arguments = pickle.loads(task)  # imports what it needs, which may be more than the memory allowed
     except Exception as error:
         connection.send(unexpected(error))
         return
-    function(connection, *arguments)
+    function(connection, Watch(confinement.pulse, confinement.call, confinement.first), *arguments)
 
 
 def _print_into(pipe: Connection) -> None:
@@ -145,7 +170,14 @@ def _lower(which: int, limit: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """End at once when the parent is gone, however it went."""
+    """End at once when the parent is gone, however it went, and whatever code is at work here."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -156,7 +188,7 @@ class Child:
     """A started process and the connection to it.
 
     Args:
-        function: called there as ``function(connection, *arguments)``; found by name.
+        function: called there as ``function(connection, watch, *arguments)``; found by name.
         arguments: picklable.
         confinement: for it; its folder for temporary files is made here, and removed by ``close``.
     """
@@ -164,6 +196,7 @@ class Child:
     def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...], confinement: Confinement) -> None:
         self.confinement = replace(confinement, scratch=tempfile.mkdtemp(prefix="robaudit-"))
         self.too_large = False
+        self.pulse = Watched(self.confinement.pulse)
         self._started = time.monotonic()
         context = multiprocessing.get_context("spawn")
         hold_standard()  # the pipes that follow must not be among them
@@ -189,7 +222,8 @@ class Child:
         return seconds is not None and time.monotonic() - self._started > seconds
 
     def watch(self) -> None:
-        """Kill the process if it has taken more memory than it may."""
+        """Look at the call that is at work; kill the process if it has taken more memory than it may."""
+        self.pulse.look()
         limit = self.confinement.memory
         if limit is None or self.too_large:
             return
@@ -235,6 +269,7 @@ class Child:
             process.kill()
             process.join()
         self.connection.close()
+        self.pulse.close()
         shutil.rmtree(self.confinement.scratch, ignore_errors=True)
 
 
@@ -260,6 +295,7 @@ def in_child(
     confinement: Confinement,
     about: object,
     told: Callable[[str], None] = lambda _: None,
+    watched: bool = False,
 ) -> T:
     """Call a function in a confined process of its own.
 
@@ -268,12 +304,13 @@ def in_child(
         confinement: for the process; its time is that of the whole call.
         about: the file that it is about, for errors.
         told: of each line that the process prints, cleaned and cut.
+        watched: the function calls a model, and takes a ``watch`` that it tells of that.
 
     Raises:
         UsageError: the function raised it.
         AuditError: it failed otherwise, crashed, or took more time or memory than it may.
     """
-    child = Child(_answer, (function, arguments), confinement)
+    child = Child(_answer, (function, arguments, watched), confinement)
     try:
         while not child.connection.poll(0.05):
             child.watch()
@@ -282,12 +319,16 @@ def in_child(
             if child.late():
                 child.process.kill()
                 raise AuditError(too_late(about, confinement.seconds or 0))
+            if child.pulse.overdue:
+                child.process.kill()
+                raise AuditError(f"{about}: {no_answer(child.pulse.at_work())}")
             if not child.process.is_alive() and not child.connection.poll(0):
                 raise EOFError
         message = child.connection.recv()
     except (EOFError, OSError) as error:
         child.process.join()
-        raise AuditError(f"{about} could not be loaded: {child.ended()}; nothing was audited") from error
+        at_work = child.pulse.at_work()
+        raise AuditError(not_loaded(about, child.ended(), at_work)) from error
     finally:
         child.close()
         for line in child.said.rest():
@@ -303,9 +344,23 @@ def too_late(about: object, seconds: float) -> str:
     return f"{about} was not loaded and run once within {seconds:g} s; give it more with --load-timeout SECONDS"
 
 
-def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def no_answer(at_work: AtWork) -> str:
+    """The sentence for a call of the model that was cut off."""
+    where = f" {at_work.words}" if at_work.words else ""
+    return f"the model did not answer within {at_work.limit:.3g} s{where} (--call-timeout SECONDS allows more)"
+
+
+def not_loaded(about: object, how: str, at_work: AtWork) -> str:
+    """The sentence for a process that ended before anything was audited; ``how`` in words."""
+    where = f" {at_work.words}" if at_work.words else ""
+    return f"{about} could not be loaded: {how}{where}; nothing was audited"
+
+
+def _answer(
+    connection: Connection, watch: Watch, function: Callable[..., Any], arguments: tuple[Any, ...], watched: bool
+) -> None:
     try:
-        connection.send(Answered(function(*arguments)))
+        connection.send(Answered(function(*arguments, watch=watch) if watched else function(*arguments)))
     except RobauditError as error:
         connection.send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

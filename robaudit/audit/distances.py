@@ -128,7 +128,7 @@ class DistanceSearch:
         self.minimal = minimal
         self.search = search
         self.rounds = rounds
-        self.samples = cascade.store.standing()
+        self.samples = cascade.asked(cascade.store.standing())
         shape = cascade.engine.pool.points.shape[1:]
         self.most = widest(cascade.threat.norm, math.prod(shape))
         keys = [p.key for p in (*cascade.plan, *minimal, *([search] if search else []))]
@@ -166,17 +166,7 @@ class DistanceSearch:
         threat = replace(cascade.threat, eps=self.most, minimal=True)
 
         def run() -> bool:
-            return cascade.engine.run(
-                planned.attack,
-                threat,
-                units,
-                cascade.store,
-                attempt.take,
-                stop=cascade.stop,
-                key=planned.key,
-                draws=planned.eot,
-                finished=earlier,
-            )
+            return cascade.execute(planned, threat, units, attempt.take, finished=earlier)
 
         attempt.carry_out(run, self.samples)
         attempt.settle()
@@ -226,17 +216,8 @@ class DistanceSearch:
         def source(sample: int) -> Sample:
             return replace(cascade.store(sample), eps=radii[sample])
 
-        complete = cascade.engine.run(
-            planned.attack,
-            replace(cascade.threat, minimal=True),
-            units,
-            source,
-            sink,
-            stop=cascade.stop,
-            key=planned.key,
-            draws=planned.eot,
-            finished=earlier,
-        )
+        threat = replace(cascade.threat, minimal=True)
+        complete = cascade.execute(planned, threat, units, sink, source=source, finished=earlier)
         for sample, radius in radii.items():
             brackets[sample].settle(radius)
         return complete

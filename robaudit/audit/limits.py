@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from robaudit.audit.child import Confinement
@@ -18,6 +19,8 @@ def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
     """The limits of a process that loads the request's files; ``writable``: folders in which it works."""
     return Confinement(
         seconds=request.load_timeout or None,
+        call=request.call_timeout or None,
+        first=request.load_timeout or math.inf,
         memory=memory_allowed(request.memory_limit),
         gpu=_on_gpu(request.device),
         sandbox=request.sandbox,

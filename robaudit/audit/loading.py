@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.audit.feature_ranges import check_free, feature_ranges, ranged
@@ -32,6 +33,7 @@ from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["Loaded", "load"]
 
@@ -70,10 +72,18 @@ class Loaded:
 
     def measured(self) -> Tensor | None:
         """[N, *shape] the samples that models are measured on, on the target's device; None where none can be read."""
-        found = [point for _, point in islice(distinct_samples(self.data, self.order), MEASURED)]
+        found = [point for _, point in self._measured]
         if not found:
             return None
         return torch.from_numpy(np.stack(found)).to(self.target.device, self.target.dtype)
+
+    def measured_on(self) -> list[int]:
+        """Their indices."""
+        return [index for index, _ in self._measured]
+
+    @cached_property
+    def _measured(self) -> list[tuple[int, NDArray[Any]]]:
+        return list(islice(distinct_samples(self.data, self.order), MEASURED))
 
 
 def load(
@@ -81,6 +91,8 @@ def load(
     known: Mapping[str, Record] | None = None,
     told: Callable[[str], None] = lambda _: None,
     inspecting: bool = False,
+    watch: Watch = UNWATCHED,
+    lost: Collection[int] = (),
 ) -> Loaded:
     """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
 
@@ -89,6 +101,8 @@ def load(
         known: what an earlier session found that inputs mean, by the model's SHA-256.
         told: of a search, in words.
         inspecting: nothing will be attacked, so that token models load, and noise stands in for missing data.
+        watch: told of each call of a model.
+        lost: samples that the model does not answer, which it is not measured on.
 
     Raises:
         UsageError: any of it cannot be used, in one sentence.
@@ -106,6 +120,7 @@ def load(
         tokens=inspecting or table is not None or request.feature_ranges is not None,
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
+        watch=watch,
     )
     try:
         target = opened(sample_shape=shape)
@@ -130,22 +145,23 @@ def load(
     if not inspecting:
         check_free(target.spec)
     data, reference = _data(request, target, table, inspecting)
+    watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
     draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
     lazily = inspecting or request.until_decided
     drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
     goals = None if inspecting else _goals(request, target, data, table)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
-    surrogates, problems = _surrogates(request, target)
-    stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in")]
+    surrogates, problems = _surrogates(request, target, watch)
+    stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in", watch)]
     for model in (*surrogates, *stand_ins):
         model.spec = ranged(request, model.spec, ranges)
     for model in stand_ins:
         target.use_stand_in(model)
     meanings = []
-    order = data.spread(request.seed)
+    order = [index for index in data.spread(request.seed) if index not in lost]
     for model in (target, *surrogates, *stand_ins) if reference == "labels" else ():
-        meaning = (known or {}).get(model.sha256) or search_meaning(model, data, order, told)
+        meaning = (known or {}).get(model.sha256) or search_meaning(model, data, order, told, watch)
         if meaning is not None:
             apply_meaning(model, meaning)
             meanings.append(meaning)
@@ -236,12 +252,12 @@ def _data(
     return data, "labels" if request.reference == "labels" and data.labels is not None else "model"
 
 
-def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], list[str]]:
+def _surrogates(request: AuditRequest, target: Target, watch: Watch) -> tuple[list[Target], list[str]]:
     """Surrogates that fit the target, and why others do not."""
     found: list[Target] = []
     problems: list[str] = []
     for path in request.surrogates:
-        surrogate = _other(request, path, target, "surrogate")
+        surrogate = _other(request, path, target, "surrogate", watch)
         if surrogate.gradient.available:
             surrogate.calibrate()
         problem = _misfit(path, surrogate, target)
@@ -252,17 +268,19 @@ def _surrogates(request: AuditRequest, target: Target) -> tuple[list[Target], li
     return found, problems
 
 
-def _other(request: AuditRequest, path: Path, target: Target, what: str) -> Target:
+def _other(request: AuditRequest, path: Path, target: Target, what: str, watch: Watch) -> Target:
     """A model beside the target, read with its own metadata, else with the target's input spec."""
     try:
-        return load_target(
-            path,
-            overrides=SpecOverrides(request.input_values, request.input_sources),
-            device=request.device,
-            sample_shape=target.spec.shape,
-            trust_model=request.trust_model,
-            custom_ops=request.custom_ops,
-        )
+        with watch.about(f"the {what} {path.name} was loaded"):
+            return load_target(
+                path,
+                overrides=SpecOverrides(request.input_values, request.input_sources),
+                device=request.device,
+                sample_shape=target.spec.shape,
+                trust_model=request.trust_model,
+                custom_ops=request.custom_ops,
+                watch=watch,
+            )
     except UsageError:
         raise
     except RobauditError as error:

@@ -20,13 +20,15 @@ from robaudit.audit.journal import Record
 from robaudit.audit.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import values_key
 from robaudit.data.source import Dataset
-from robaudit.errors import RobauditError, UnreadableSampleError
+from robaudit.engine.tolerant import REFUSALS
+from robaudit.errors import UnreadableSampleError
 from robaudit.plural import counted
 from robaudit.stats import paired_p
 from robaudit.target.answers import predictions
 from robaudit.target.candidates import candidates
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["LOOKS", "apply_meaning", "distinct_samples", "search_meaning"]
 
@@ -34,6 +36,7 @@ LOOKS = (25, 50, 100, 200)
 """Samples after which candidates that are significantly worse than the best are dropped; the last bounds the cost."""
 HOPELESS = 50
 """Samples after which the search ends if no candidate does better than chance."""
+MEANING = "it was searched what the input means"
 
 
 @dataclass
@@ -45,6 +48,7 @@ class _Search:
         given: its spec as it came.
         data: in u-space.
         tried: the candidates.
+        watch: told of the samples.
         labels: of the samples that were asked.
     """
 
@@ -52,9 +56,10 @@ class _Search:
     given: InputSpec
     data: Dataset
     tried: list[Tried]
+    watch: Watch = UNWATCHED
     labels: list[int] = field(default_factory=list)
 
-    def ask(self, points: Sequence[NDArray[Any]], labels: Sequence[int]) -> None:
+    def ask(self, indices: Sequence[int], points: Sequence[NDArray[Any]], labels: Sequence[int]) -> None:
         """Ask the file for samples, each read as every standing candidate has it."""
         target, head = self.target, self.target.head
         u = torch.from_numpy(np.stack(points)).to(target.device, target.dtype)
@@ -64,17 +69,34 @@ class _Search:
                 continue
             target.spec = one.candidate.spec(self.given)
             try:
-                if one.head is None:
-                    one.head = target.found_head(u) if head.single else head
+                with self.watch.about(MEANING, indices):
+                    if one.head is None:
+                        one.head = target.found_head(u) if head.single else head
                 target.head = one.head
-                scores = target.scores(u, alone=True)
-            except (RobauditError, RuntimeError, ValueError):
+                scores = self._alone(indices, u)
+            except REFUSALS:
                 one.fails = True
                 continue
             finally:
                 target.spec, target.head = self.given, head
             one.answers += predictions(scores).tolist()
             one.right = [answer == label for answer, label in zip(one.answers, self.labels, strict=True)]
+
+    def _alone(self, indices: Sequence[int], u: torch.Tensor) -> torch.Tensor:
+        """One at a time, so that it is known which one the file does not answer."""
+        found: list[torch.Tensor | None] = []
+        refusal: Exception | None = None
+        for index, row in zip(indices, u, strict=True):
+            try:
+                with self.watch.about(MEANING, [index]):
+                    found.append(self.target.scores(row[None], alone=True))
+            except REFUSALS as error:
+                found.append(None)
+                refusal = error
+        answers = [scores for scores in found if scores is not None]
+        if not answers and refusal is not None:
+            raise refusal
+        return torch.cat([torch.full_like(answers[0], torch.nan) if scores is None else scores for scores in found])
 
     def drop(self, level: float) -> None:
         """Drop candidates that the best beats significantly, each tested on the same samples."""
@@ -100,6 +122,7 @@ def search_meaning(
     data: Dataset,
     order: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
+    watch: Watch = UNWATCHED,
 ) -> Record | None:
     """Search what the target's input means, where that is assumed and the data has labels.
 
@@ -108,6 +131,7 @@ def search_meaning(
         data: in u-space.
         order: indices, of which the first distinct, readable and labelled ones are used (:meth:`Dataset.spread`).
         told: of what is done, in words.
+        watch: told of the samples.
 
     Returns:
         A journal record for :func:`apply_meaning`, or None where nothing is to be searched.
@@ -120,14 +144,15 @@ def search_meaning(
     looks = [*(look for look in LOOKS if look < most), most]
     level = ALPHA / (len(looks) * (len(tried) - 1))
     told(f"what the input means: {counted(len(tried), 'candidate')} on up to {counted(most, 'sample')}")
-    search = _Search(target, given, data, tried)
+    search = _Search(target, given, data, tried, watch)
     classes = data.labels.tolist()
     samples = distinct_samples(data, [i for i in order if classes[i] >= 0])
     for look in looks:
         part = list(islice(samples, look - len(search.labels)))
         if not part:
             break
-        search.ask([point for _, point in part], [classes[i] for i, _ in part])
+        indices = [i for i, _ in part]
+        search.ask(indices, [point for _, point in part], [classes[i] for i in indices])
         search.drop(level)
         if search.settled():
             break

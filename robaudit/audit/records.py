@@ -163,6 +163,15 @@ class Meaning(_Record):
     sentence: str
 
 
+class Lost(_Record):
+    """A sample that the model hung or crashed on."""
+
+    kind: Literal["lost"]
+    sample: Count
+    name: str
+    message: str
+
+
 class Session(_Record):
     """A session had loaded the model."""
 
@@ -216,7 +225,7 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | Clean | Attack | Plan | Check | Look | Evidence
+_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Sealed
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 

@@ -25,6 +25,7 @@ from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format
+from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.arrays import TOLERANCE, admissible
 
 __all__ = ["Replay", "Replayed", "replay"]
@@ -104,7 +105,7 @@ class Replay(_Record):
         return self.fooled == self.count
 
 
-def replay(request: ReplayRequest) -> Replay:
+def replay(request: ReplayRequest, watch: Watch = UNWATCHED) -> Replay:
     """Ask the file about each stored example and its original, one input at a time, and measure the distances again.
 
     Raises:
@@ -121,10 +122,15 @@ def replay(request: ReplayRequest) -> Replay:
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
-        answer, judge = _judge(request, result, path, meaning, same=same)
+        with watch.about("it was loaded"):
+            answer, judge = _judge(request, result, path, meaning, same=same, watch=watch)
+        names = {sample.index: sample.id for sample in result.samples}
+        watch.call_samples(names.__getitem__)
         try:
-            names = {sample.index: sample.id for sample in result.samples}
-            rows = [_replayed(claim, names[claim.example.index], meaning, answer) for claim in claims]
+            for claim in claims:
+                index = claim.example.index
+                with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
+                    rows.append(_replayed(claim, names[index], meaning, answer))
         except UsageError:
             raise
         except RobauditError as error:
@@ -252,12 +258,12 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
 
 
 def _judge(
-    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool
+    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool, watch: Watch
 ) -> tuple[Answer, str]:
     if model_format(path) != "onnx":
         from robaudit.audit.replay_torch import torch_judge  # torch is what runs such a file
 
-        return torch_judge(request, result, path, meaning)
+        return torch_judge(request, result, path, meaning, watch)
     from robaudit.audit.replay_onnx import onnx_judge  # the report of a replay needs no runtime
 
-    return onnx_judge(request, result, path, meaning, same=same)
+    return onnx_judge(request, result, path, meaning, same=same, watch=watch)

@@ -22,13 +22,14 @@ from robaudit.target.onnx_declared import declared_input
 from robaudit.target.onnx_runtime import ask, file_values, start, unsupported
 from robaudit.target.onnx_source import read_onnx
 from robaudit.target.rows import read_rows
+from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.target.wiring import Wiring
 
 __all__ = ["onnx_judge", "predicted"]
 
 
 def onnx_judge(
-    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool
+    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool, watch: Watch = UNWATCHED
 ) -> tuple[Answer, str]:
     """Answers of ONNX Runtime.
 
@@ -76,7 +77,8 @@ def onnx_judge(
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
         asked = [*outputs, *([reading.label] if reading.label else [])]
         asked_of = begin(read_onnx(path)) if result.target.fresh_state else session
-        results = dict(zip(asked, ask(asked_of, asked, attacked.name, row, others), strict=True))
+        with watch.call(width, "file"):
+            results = dict(zip(asked, ask(asked_of, asked, attacked.name, row, others), strict=True))
         raw = read_rows(results, outputs, width, role, values, reading.label)
         return predicted(raw[:1], result.target.head, result.target.num_classes, reading)
 

@@ -17,11 +17,14 @@ from robaudit.target.load import load_target
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.rule import Rule
 from robaudit.target.spec import InputSpec, SpecOverrides
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["torch_judge"]
 
 
-def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning) -> tuple[Answer, str]:
+def torch_judge(
+    request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, watch: Watch = UNWATCHED
+) -> tuple[Answer, str]:
     """Answers of a file's own module, to inputs prepared as the audit did.
 
     Raises:
@@ -51,6 +54,7 @@ def torch_judge(request: ReplayRequest, result: Result, path: Path, meaning: Inp
         device=request.device,
         sample_shape=meaning.shape,
         trust_model=request.trust_model,
+        watch=watch,
     )
     target.spec = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
     kind: Any = result.target.head

@@ -42,6 +42,7 @@ class AuditRequest:
         search_precision: arithmetic of the searches; the judge's is the file's own.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
+        call_timeout: seconds for one call of the model, more where it is known to be slow; 0: no limit.
         memory_limit: GB of memory that the audit may take; None: what is free.
         sandbox: whether to audit without network, and without write access outside of the run directory.
         custom_ops: libraries of custom operators for ONNX Runtime; their code runs.
@@ -78,6 +79,7 @@ class AuditRequest:
     search_precision: Literal["float32", "bfloat16", "tf32"] = "float32"
     trust_model: bool = False
     load_timeout: float = 300.0
+    call_timeout: float = 60.0
     memory_limit: float | None = None
     sandbox: Mode = "off"
     custom_ops: tuple[Path, ...] = ()

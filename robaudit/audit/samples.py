@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robaudit.audit.care import NO_CARE, Care
 from robaudit.audit.goals import Chooser
 from robaudit.audit.journal import Journal, Record
 from robaudit.engine.units import Sample, case_of, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest", "counts"]
 
@@ -184,6 +186,8 @@ def answer_samples(
     own_reference: bool,
     batch: int,
     goals: Chooser | None = None,
+    care: Care = NO_CARE,
+    watch: Watch = UNWATCHED,
 ) -> Iterator[tuple[Record, NDArray[Any] | None]]:
     """Ask the file for samples; one that cannot be read or answered costs itself alone.
 
@@ -194,21 +198,28 @@ def answer_samples(
         own_reference: the file's own answer is the reference class.
         batch: samples loaded at once.
         goals: decides the classes to reach; None: any wrong one.
+        care: samples that are not asked, and those that are asked alone.
+        watch: told of the samples.
 
     Yields:
         A ``clean`` record for each, with its scores [K] where they name a class.
     """
     labels = None if own_reference else data.labels
-    for start in range(0, len(indices), batch):
+    alone = [[index] for index in indices if index in care.suspects or index in care.lost]
+    others = [index for index in indices if index not in care.suspects and index not in care.lost]
+    for part in [*alone, *(others[i : i + batch] for i in range(0, len(others), batch))]:
         found: dict[int, NDArray[Any]] = {}
         errors: dict[int, str] = {}
-        part = indices[start : start + batch]
         for index in part:
+            if index in care.lost:
+                errors[index] = care.lost[index]
+                continue
             try:
                 found[index] = data.load(index)
             except UnreadableSampleError as error:
                 errors[index] = str(error)
-        answers = dict(zip(found, _scores(target, list(found.values())), strict=True))
+        with watch.about("it was asked for its clean answers", list(found)):
+            answers = dict(zip(found, _scores(target, list(found.values())), strict=True))
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])

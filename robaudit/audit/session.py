@@ -5,6 +5,7 @@ Everything it learns goes into the journal; the report is built from the journal
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
+from robaudit.audit.care import Care, lost_in
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
 from robaudit.audit.costs import most_of_unit
@@ -40,9 +42,11 @@ from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision
+from robaudit.engine.tolerant import REFUSALS, Refusals, TolerantFile, TolerantModel
 from robaudit.errors import UsageError
 from robaudit.plural import counted
 from robaudit.target.target import Target
+from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.random import key_of
 
 __all__ = ["Session"]
@@ -51,6 +55,16 @@ CHUNK = 32
 """Samples loaded at once for their clean answers."""
 POOL = 24
 """Samples that attacks may start from."""
+
+
+def _answered(target: Target, points: torch.Tensor) -> list[int]:
+    """Places of those points that the file answers."""
+    found = []
+    for place, row in enumerate(points):
+        with contextlib.suppress(*REFUSALS):
+            target.scores(row[None], alone=True)
+            found.append(place)
+    return found
 
 
 class _Answers:
@@ -71,6 +85,8 @@ class Session:
         stop: asked between steps; True ends the session early, with all that is finished kept.
         restarted: the worker before this one was killed, likely for its memory: batches are halved.
         deadline: of the monotonic clock, after which nothing new is begun; None: no limit.
+        watch: told of each call of a model.
+        suspects: samples of which one hung or crashed the worker before this one.
     """
 
     def __init__(
@@ -82,6 +98,8 @@ class Session:
         stop: Callable[[], bool],
         restarted: bool = False,
         deadline: float | None = None,
+        watch: Watch = UNWATCHED,
+        suspects: frozenset[int] = frozenset(),
     ) -> None:
         self.request = request
         self.folder = folder
@@ -91,6 +109,8 @@ class Session:
         self._deadline = deadline
         self._cut_short = False
         self.restarted = restarted
+        self.watch = watch
+        self.care = Care(lost_in(journal), suspects)
 
     def stop(self) -> bool:
         """Whether nothing new may begin: the user said so, or the time is over."""
@@ -115,7 +135,11 @@ class Session:
     def _run(self) -> None:
         self.observer(Phase("loading", self.request.model.name))
         known = self.journal.keyed("meaning", "model")
-        loaded = load(self.request, known, lambda text: self.observer(Phase("searching", text)))
+        told = lambda text: self.observer(Phase("searching", text))  # noqa: E731
+        with self.watch.about("it was loaded"):
+            loaded = load(self.request, known, told, watch=self.watch, lost=self.care.lost)
+        self.observer(Phase("measuring"))
+        self._try_suspects(loaded)
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
         for meaning in loaded.meanings:
             if meaning["model"] not in known:
@@ -132,7 +156,8 @@ class Session:
         drawn = loaded.drawn if begin is None else begin.indices
         self._answer(loaded, drawn)
         store = SampleStore(loaded.data, self.journal if begin is None else restricted(self.journal, drawn))
-        if first is None or not store.answers or self.stop():
+        begun = self.journal.last("unit") is not None
+        if first is None or not store.answers or (self.stop() and not begun) or self._told_to_stop():
             return
         engine = self._engine(loaded, store, first)
         if looks is not None and begin is not None:
@@ -156,6 +181,16 @@ class Session:
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
         self.journal.append({"kind": "evidence", **evidence})
 
+    def _try_suspects(self, loaded: Loaded) -> None:
+        """Ask for each sample alone that may be the one which ended the worker before this one."""
+        target = loaded.target
+        for index in sorted(self.care.suspects):
+            with self.watch.about("", [index]), contextlib.suppress(Exception):
+                u = torch.from_numpy(loaded.data.load(index))[None].to(target.device, target.dtype)
+                target.scores(u, alone=True)
+                if target.gradient.available:
+                    target.logits(u)
+
     def _cascades(
         self, loaded: Loaded, fronts: list[Front], store: SampleStore, engine: Engine, journal: Journal
     ) -> list[Cascade]:
@@ -163,7 +198,7 @@ class Session:
         cascades = []
         for front in fronts:
             threat = replace(front.threat, fixed=loaded.target.spec.fixed)
-            arguments = (self.request.seed, store, engine, journal, self.observer, self.stop)
+            arguments = (self.request.seed, store, engine, journal, self.observer, self.stop, self.care)
             cascades.append(Cascade(front.plan, threat, *arguments))
         return cascades
 
@@ -211,7 +246,18 @@ class Session:
         points = loaded.measured()
         if points is None:
             return None
-        loaded.target.measure(points)
+        with self.watch.about("it was measured", loaded.measured_on()):
+            return self._measured(loaded, points)
+
+    def _measured(self, loaded: Loaded, points: torch.Tensor) -> torch.Tensor:
+        try:
+            loaded.target.measure(points)
+        except REFUSALS:
+            answered = _answered(loaded.target, points)
+            if not answered or len(answered) == len(points):
+                raise
+            points = points[answered]  # one that the model refuses costs itself alone
+            loaded.target.measure(points)
         if loaded.target.undecided is not None:
             raise UsageError(loaded.target.undecided)
         if (stand_in := loaded.target.stand_in) is not None:
@@ -251,6 +297,8 @@ class Session:
             own_reference=loaded.reference == "model",
             goals=loaded.goals,
             batch=min(self.request.batch_size or CHUNK, CHUNK) // (2 if self.restarted else 1) or 1,
+            care=self.care,
+            watch=self.watch,
         ):
             self.journal.append(record, scores)
             if record["error"] is not None:
@@ -264,9 +312,12 @@ class Session:
         precision = Precision(self.request.search_precision)
         if precision is not Precision.FLOAT32:
             self._note(f"searches ran in {precision}; successes were judged at the file's own precision")
-        evaluator = Evaluator(loaded.target, batch, surrogates, precision)
-        judge = Judge(loaded.target)
-        return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store))
+        refusals = Refusals()
+        target = TolerantFile(loaded.target, refusals)
+        others = None if surrogates is None else TolerantModel(surrogates, target.num_classes, refusals)
+        evaluator = Evaluator(target, batch, others, precision)
+        judge = Judge(target)
+        return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store), self.watch, refusals)
 
     def _batch(self, loaded: Loaded, first: torch.Tensor) -> int:
         """Rows of one model call; half of the last choice after a killed worker."""
@@ -276,7 +327,8 @@ class Session:
             batch = max(1, last["size"] // 2)
         elif batch is None:
             self.observer(Phase("choosing the batch size"))
-            batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
+            with self.watch.about("its batch size was chosen"):
+                batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
         self.journal.append({"kind": "batch", "size": batch})
         return batch
 

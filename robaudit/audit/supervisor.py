@@ -1,4 +1,4 @@
-"""Supervises the worker: passes its events on, restarts it once if it is killed, stops it on Ctrl-C."""
+"""Supervises the worker: passes its events on, ends it where a model hangs, restarts it, stops it on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from robaudit.audit import worker
-from robaudit.audit.child import SIGNALS, Child, Failed, too_late
+from robaudit.audit.again import Again, Ending
+from robaudit.audit.child import SIGNALS, Child, Failed
 from robaudit.audit.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal import Journal
 from robaudit.audit.limits import confinement_of
@@ -22,6 +23,8 @@ __all__ = ["Outcome", "supervise"]
 
 PATIENCE = 60.0
 """Seconds that a worker told to stop has for it."""
+GRACE, GRACE_SHARE = 60.0, 0.1
+"""Seconds after the time budget, or a share of it, in which an audit ends what is begun, and writes its evidence."""
 
 
 @dataclass
@@ -72,14 +75,16 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     """
     interrupts = _Interrupts()
     failure: str | None = None
-    deadline = None if request.time_budget is None else time.monotonic() + request.time_budget
+    budget = request.time_budget
+    deadline = None if budget is None else time.monotonic() + budget
+    hard = None if budget is None or deadline is None else deadline + max(GRACE, GRACE_SHARE * budget)
+    again = Again()
     with interrupts.installed():
-        for restarted in (False, True):
-            child = Child(
-                worker.main, (request, folder, journal.key, restarted, deadline), confinement_of(request, folder)
-            )
+        while True:
+            arguments = (request, folder, journal.key, again.halved, deadline, again.suspects)
+            child = Child(worker.main, arguments, confinement_of(request, folder))
             try:
-                ending = _follow(child, journal, observer, interrupts)
+                ending = _follow(child, journal, observer, interrupts, hard)
             finally:
                 child.close()
                 for line in child.said.rest():
@@ -94,66 +99,49 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
                 journal = journal.reopened()
             if interrupts.count:
                 break
-            if not ending.loaded and not ending.killed_from_outside:
-                failure = _not_loaded(request, ending)
+            if ending.over:
+                journal.append({"kind": "budget", "seconds": budget})
+                failure = f"the audit went on for more than {hard - deadline:g} s after its time budget"  # type: ignore[operator]
+                failure += f" {ending.at_work.words}" if ending.at_work.words else ""
                 break
-            failure = f"the worker process was killed ({ending.how})"
-            if restarted or journal.failure is not None:
-                failure += " twice" if restarted else ""
+            decided = again.after(ending, request, journal)
+            if isinstance(decided, str):
+                failure = decided
                 break
-            note = f"{failure}; it was started once more with half the batch"
-            journal.append({"kind": "note", "message": note})
-            observer(Note(note, "warning"))
+            journal.append({"kind": "note", "message": decided.note})
+            observer(Note(decided.note, "warning"))
+            again = decided
     observer(Finished())
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-@dataclass
-class _Ending:
-    """How one worker ended.
-
-    Args:
-        failed: the error that it sent, or None.
-        loaded: the file was loaded and had answered once.
-        late: that took too long.
-        how: the process ended, in words; ``killed_from_outside``: by a signal that no program raises in itself.
-    """
-
-    failed: Failed | None = None
-    loaded: bool = False
-    late: bool = False
-    how: str = ""
-    killed_from_outside: bool = False
-
-
-def _not_loaded(request: AuditRequest, ending: _Ending) -> str:
-    about = f"{request.model}" + (" or a surrogate" if request.surrogates else "")
-    if ending.late:
-        return too_late(about, request.load_timeout)
-    return f"{about} could not be loaded: {ending.how}; nothing was audited"
-
-
-def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Interrupts) -> _Ending:
-    """Take messages until the worker ends."""
+def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Interrupts, hard: float | None) -> Ending:
+    """Take messages until the worker ends; ``hard``: when it is ended."""
     process, connection = child.process, child.connection
-    ending = _Ending()
-    told, deadline = 0, float("inf")
+    ending = Ending()
+    told, patience = 0, float("inf")
     while True:
         if interrupts.count > told:
             if told == 0:
-                deadline = time.monotonic() + PATIENCE
+                patience = time.monotonic() + PATIENCE
                 observer(Note("stopping; what is finished is kept (again to stop at once)", "warning"))
                 with contextlib.suppress(OSError):
                     connection.send("stop")
             else:
                 process.kill()
             told = interrupts.count
-        if time.monotonic() > deadline:
+        if time.monotonic() > patience or (told and (child.pulse.stalled or not ending.loaded)):
             process.kill()
         if not ending.loaded and child.late():
             ending.late = True
             process.kill()
+        if hard is not None and time.monotonic() > hard:
+            ending.over = True
+            process.kill()
         child.watch()
+        if child.pulse.overdue:
+            ending.hung = True
+            process.kill()
         for line in child.said.lines():
             observer(ModelOutput(line))
         try:
@@ -179,5 +167,8 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
         process.kill()
         process.join()
     ending.how = child.ended()
-    ending.killed_from_outside = process.exitcode == -9 and not (ending.late or child.too_large)
+    ending.too_large = child.too_large
+    ending.killed_from_outside = process.exitcode == -9 and not (ending.late or ending.hung or child.too_large)
+    ending.crashed = process.exitcode is not None and process.exitcode < 0 and process.exitcode != -9
+    ending.at_work = child.pulse.at_work()
     return ending

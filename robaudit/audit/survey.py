@@ -35,6 +35,7 @@ from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
 from robaudit.target.target import Target
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["survey"]
 
@@ -42,19 +43,21 @@ SAMPLES = 8
 T = TypeVar("T")
 
 
-def survey(request: AuditRequest) -> Inspection:
+def survey(request: AuditRequest, watch: Watch = UNWATCHED) -> Inspection:
     """Look at a file without attacking it; a section that cannot be measured costs itself alone.
 
     Raises:
         UsageError: the file or the data cannot be used.
     """
-    loaded = load(request, inspecting=True)
+    with watch.about("it was loaded"):
+        loaded = load(request, inspecting=True, watch=watch)
     target = loaded.target
     unmeasured: dict[str, str] = {}
 
     def tried(name: str, run: Callable[[], T]) -> T | None:
         try:
-            return run()
+            with watch.about(f"it was looked at ({name.replace('_', ' ')})", loaded.measured_on()):
+                return run()
         except Exception as error:  # odd files break runtimes in their own ways
             unmeasured[name] = reason(error)
             return None

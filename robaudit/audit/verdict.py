@@ -123,6 +123,7 @@ def _incomplete(draft: Result) -> list[str]:
         reasons.append(f"the time budget of {draft.run.time_budget:g} s was spent")
     if draft.run.failed is not None:
         reasons.append(f"the worker failed: {draft.run.failed}")
+    reasons += [error.message for error in draft.errors if error.where == "model"]
     for attack in draft.attacks:
         if attack.status in INCOMPLETE_STATUSES:
             why = (attack.reason or "").removeprefix("unavailable: ")

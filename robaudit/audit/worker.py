@@ -15,6 +15,7 @@ from robaudit.audit.child import Failed, unexpected
 from robaudit.audit.events import Event
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
+from robaudit.target.watch import Watch
 
 __all__ = ["Recorded", "main"]
 
@@ -35,21 +36,25 @@ class Recorded:
 
 def main(
     connection: Connection,
+    watch: Watch,
     request: AuditRequest,
     folder: Path,
     key: bytes,
-    restarted: bool,
+    halved: bool,
     deadline: float | None = None,
+    suspects: frozenset[int] = frozenset(),
 ) -> None:
     """What the process does once it is confined.
 
     Args:
         connection: events and records go out, ``stop`` comes in.
+        watch: told of each call of a model.
         request: what to audit.
         folder: the run directory.
         key: of its journal.
-        restarted: the worker before this one was killed.
+        halved: a worker before this one was killed, likely for its memory.
         deadline: of the system's monotonic clock, after which nothing new is begun; None: no limit.
+        suspects: samples of which one hung or crashed the worker before this one.
     """
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(connection, stopped), daemon=True).start()
@@ -69,7 +74,7 @@ def main(
             journal = Journal(folder, key=key)
             journal.load()
             journal.listener = lambda record, point, unwritten: send(Recorded(record, point, unwritten))
-            Session(request, folder, journal, send, stopped.is_set, restarted, deadline).run()
+            Session(request, folder, journal, send, stopped.is_set, halved, deadline, watch, suspects).run()
     except RobauditError as error:
         send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

@@ -77,7 +77,7 @@ def init(
     resolved = resolve_settings(flags, os.environ, model)
     process = {"custom_ops": custom_ops, "sandbox": sandbox_mode(None, trust_model=trust_model)}
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says)
+    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says, watched=True)
 
     def beside(file: Path | str | None) -> str | None:
         return None if file is None else os.path.relpath(file, path.parent)

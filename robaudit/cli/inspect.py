@@ -37,6 +37,7 @@ def inspect(
     fresh_state: Annotated[bool, typer.Option("--fresh-state", help="As in scan.")] = False,
     sandbox: Sandbox = None,
     load_timeout: Annotated[float, typer.Option(help="Seconds for all of it; 0: no limit.", min=0)] = 300.0,
+    call_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 60.0,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[
@@ -78,11 +79,12 @@ def inspect(
     process = {
         "sandbox": sandbox_mode(sandbox, trust_model=trust_model),
         "load_timeout": load_timeout,
+        "call_timeout": call_timeout,
         "memory_limit": memory_limit,
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says)
+    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says, watched=True)
     if resolved.config_file is not None:
         say(config_words(resolved.config_file))
     if format == "json":

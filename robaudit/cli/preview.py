@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robaudit.plural import part_of
+from robaudit.target.watch import UNWATCHED, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +39,12 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
     folder, run_id = folder_of(request, folder)
     check_apart(folder, reports)
     claimable(folder, run_id, fresh=fresh)
-    write_lines(in_child(outline, request, confinement=confinement_of(request), about=request.model, told=model_says))
+    confinement = confinement_of(request)
+    about = request.model
+    write_lines(in_child(outline, request, confinement=confinement, about=about, told=model_says, watched=True))
 
 
-def outline(request: AuditRequest) -> list[str]:
+def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     """What :func:`preview` prints, line by line."""
     from robaudit.audit.costs import most_of_sample
     from robaudit.audit.facts import assumptions, data_record, target_record
@@ -52,9 +55,10 @@ def outline(request: AuditRequest) -> list[str]:
     from robaudit.report.words import evaluations_words, plain
     from robaudit.sequential import design
 
-    loaded = load(request)
+    loaded = load(request, watch=watch)
     target, profile = loaded.target, request.profile
-    target.calibrate()
+    with watch.about("its gradient was tried"):
+        target.calibrate()
     validate_loaded(request, target_record(request, loaded), data_record(request, loaded))
     fronts = plan_fronts(
         profile,

@@ -26,6 +26,7 @@ def replay(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
     sandbox: Sandbox = None,
+    call_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 60.0,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
@@ -57,9 +58,14 @@ def replay(
         custom_ops=tuple(custom_ops or ()),
         trusted=trusted(verify),
     )
-    mode = sandbox_mode(sandbox, trust_model=trust_model)
-    confinement = Confinement(seconds=None, memory=memory_allowed(memory_limit), gpu=device == "cuda", sandbox=mode)
-    found = in_child(replay_run, request, confinement=confinement, about=model or run, told=model_says)
+    confinement = Confinement(
+        seconds=None,
+        call=call_timeout or None,
+        memory=memory_allowed(memory_limit),
+        gpu=device == "cuda",
+        sandbox=sandbox_mode(sandbox, trust_model=trust_model),
+    )
+    found = in_child(replay_run, request, confinement=confinement, about=model or run, told=model_says, watched=True)
     with for_a_reader():
         if format == "json":
             write_json(found.model_dump(mode="json"))

@@ -218,6 +218,15 @@ def scan(
         float,
         typer.Option(help="Seconds for loading the file and its first run; 0: no limit.", rich_help_panel=RUN, min=0),
     ] = 300.0,
+    call_timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for one call of the model, more where it is known to be slow: an input that takes longer is "
+            "not asked again, and told. 0: no limit.",
+            rich_help_panel=RUN,
+            min=0,
+        ),
+    ] = 60.0,
     memory_limit: Annotated[
         float | None,
         typer.Option(help="GB of memory that the audit may take. Default: what is free.", rich_help_panel=RUN, min=0.1),
@@ -239,7 +248,7 @@ def scan(
     import os
 
     from robaudit.audit.config import resolve_settings
-    from robaudit.cli.output import chosen_format, config_words
+    from robaudit.cli.output import chosen_format, config_words, say
     from robaudit.errors import UsageError
     from robaudit.report.outputs import check_output, check_outputs
 
@@ -298,6 +307,7 @@ def scan(
     process = {
         "sandbox": sandbox_mode(sandbox, trust_model=trust_model),
         "load_timeout": load_timeout,
+        "call_timeout": call_timeout,
         "memory_limit": memory_limit,
         "custom_ops": custom_ops,
     }
@@ -311,7 +321,7 @@ def scan(
         folder = resolved.settings.run_dir
         preview(request, None if folder is None else Path(folder), fresh, resolved.settings.output)
         if resolved.config_file is not None and not quiet:
-            sys.stderr.write(f"{config_words(resolved.config_file)}\n")
+            say(config_words(resolved.config_file))
         return
 
     from robaudit.cli.audit import audit_and_report

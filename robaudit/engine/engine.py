@@ -20,7 +20,9 @@ from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
-from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, still_standing
+from robaudit.engine.tolerant import Refusals
+from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
+from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.model import Access, Goal, ThreatModel
 
 __all__ = ["Engine", "unit_budget"]
@@ -44,14 +46,31 @@ class Engine:
         slots: units in flight at once.
         seed: of all keyed random numbers.
         pool: samples that attacks may start from.
+        watch: told which samples are asked.
+        refusals: of the models, where they are tolerant.
     """
 
-    def __init__(self, evaluator: Evaluator, judge: Judge, slots: int, seed: int, pool: StartingPool) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        judge: Judge,
+        slots: int,
+        seed: int,
+        pool: StartingPool,
+        watch: Watch = UNWATCHED,
+        refusals: Refusals | None = None,
+    ) -> None:
         self.evaluator = evaluator
         self.judge = judge
         self.slots = slots
         self.seed = seed
         self.pool = pool
+        self.watch = watch
+        self.refusals = refusals or Refusals()
+
+    def singly(self) -> Engine:
+        """The same with one unit in flight."""
+        return Engine(self.evaluator, self.judge, 1, self.seed, self.pool, self.watch, self.refusals)
 
     def run(
         self,
@@ -169,6 +188,11 @@ class Engine:
 
     def _advance(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
+        with self.watch.about(f"{self._key} ran", [sample_of(unit.sample) for unit in pool.units]):
+            self.refusals.last = None
+            return self._advanced(pool, attack, threat, emit)
+
+    def _advanced(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
         answer = self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
@@ -234,7 +258,9 @@ class Engine:
         emit: Sink,
     ) -> None:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
-        errors = dict.fromkeys(broken.nonzero()[:, 0].tolist(), NOT_FINITE)
+        why = self.refusals.last
+        told = NOT_FINITE if why is None else f"the model cannot answer a point tried: {why}"
+        errors = dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
                 emit(result_of(pool, i, False, error=errors.get(i)))

@@ -17,6 +17,7 @@ from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
 from robaudit.engine.rows import Account, flatten, spread
 from robaudit.engine.slopes import Slopes, logits_of
+from robaudit.engine.tolerant import out_of_memory
 from robaudit.errors import AuditError
 from robaudit.threat.model import Access
 
@@ -148,7 +149,7 @@ class Evaluator:
             try:
                 results.append(run(points[part], part))
             except RuntimeError as error:
-                if self.micro_batch == 1 or not _out_of_memory(error):
+                if self.micro_batch == 1 or not out_of_memory(error):
                     raise
                 self.micro_batch = max(1, self.micro_batch // 2)
                 self.halvings += 1
@@ -157,8 +158,3 @@ class Evaluator:
                 continue
             start = part.stop
         return results
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a type for it; the CPU's allocator raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -22,6 +22,7 @@ from robaudit.target.sniff import model_format
 from robaudit.target.spec import InputSpec, SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.torchscript_file import open_torchscript
+from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["load_target"]
 
@@ -70,6 +71,7 @@ def load_target(
     trust_model: bool = False,
     tokens: bool = False,
     custom_ops: tuple[Path, ...] = (),
+    watch: Watch = UNWATCHED,
 ) -> Target:
     """Load a classifier.
 
@@ -82,6 +84,7 @@ def load_target(
         trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
         tokens: load a model of tokens too, which can be inspected and not audited.
         custom_ops: libraries of custom operators for ONNX Runtime.
+        watch: told of each call of the file.
 
     Raises:
         UsageError: the file cannot be audited, in one sentence.
@@ -94,6 +97,7 @@ def load_target(
     file: OnnxFile | TorchScriptFile
     if kind == "exported":
         exported = open_exported(path, where, trust=trust_model)
+        exported.watch = watch
         if interface.fresh_state:
             exported.start_afresh()
         spec = find_spec(
@@ -103,12 +107,14 @@ def load_target(
         return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
         file = open_torchscript(path, where, trust=trust_model)
+        file.watch = watch
         if interface.fresh_state:
             file.start_afresh()
         file.choose_input(interface.fixed, interface.input)
         spec = _torchscript_spec(path, file, overrides, sample_shape)
     else:
         file = open_onnx(path, where, custom_ops)
+        file.watch = watch
         if interface.fresh_state:
             file.start_afresh()
         rank = 4 if "resize" in overrides.values else None

@@ -13,6 +13,7 @@ from robaudit.target.inputs import DeclaredInput
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
+from robaudit.target.watch import Watch
 from robaudit.target.wiring import Wiring
 
 __all__ = ["Fixed", "ModelFile"]
@@ -41,6 +42,7 @@ class ModelFile(Protocol):
     no_gradient: str | None
     outputs: list[FileOutput]
     training: tuple[str, ...]
+    watch: Watch
 
     @property
     def wiring(self) -> Wiring | None:

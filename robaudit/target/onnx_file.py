@@ -29,6 +29,7 @@ from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import JOINED, Tail, column_tail, score_tail
 from robaudit.target.rows import read_rows
 from robaudit.target.training import onnx_training
+from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.target.wiring import Wiring, lookup_size
 
 __all__ = ["OnnxFile", "open_onnx"]
@@ -46,6 +47,7 @@ class OnnxFile:
     """
 
     format = "onnx"
+    watch: Watch = UNWATCHED
 
     def __init__(self, source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> None:
         self.path = source.path
@@ -247,7 +249,8 @@ class OnnxFile:
     def _session_run(self, outputs: list[str] | None, values: NDArray[Any]) -> list[Any]:
         try:
             session = self.fresh().session if self._afresh else self.session
-            return ask(session, outputs, self.input.name, values, self.fixed)
+            with self.watch.call(len(values), (self.path, "file")):
+                return ask(session, outputs, self.input.name, values, self.fixed)
         except RuntimeMemoryError as error:
             raise torch.OutOfMemoryError(str(error)) from error
 
@@ -268,7 +271,8 @@ class OnnxFile:
             x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
         elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
-        result = self.twin(x, **self._twin_inputs())
+        with self.watch.call(len(x), (self.path, "twin")):
+            result = self.twin(x, **self._twin_inputs())
         assert isinstance(result, Tensor)
         return result[:, None] if result.dim() == 1 else result
 

@@ -22,9 +22,12 @@ from robaudit.target.script_peel import find_script_tail
 from robaudit.target.script_results import as_array, chosen, named_tensors, rows_of, with_label
 from robaudit.target.script_state import ModuleState
 from robaudit.target.training import script_training
+from robaudit.target.watch import UNWATCHED, Watch
 
-__all__ = ["TorchScriptFile", "last_line"]
+__all__ = ["SCRIPT_ERROR", "TorchScriptFile", "last_line"]
 
+SCRIPT_ERROR: type[Exception] = getattr(torch.jit, "Error")  # noqa: B009  # not in torch's types
+"""What a module raises by itself, which is no RuntimeError."""
 ALONE = "more than 1 value per channel"
 """What torch says of a batch norm in training mode that is given one value a channel."""
 TWIN = 0.05
@@ -43,6 +46,7 @@ class TorchScriptFile:
     """
 
     format = "torchscript"
+    watch: Watch = UNWATCHED
     wiring = None
 
     def __init__(
@@ -282,18 +286,17 @@ class TorchScriptFile:
                 return self._forward(function, x.to(self.dtype))
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, SCRIPT_ERROR) as error:
             if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
                 raise torch.OutOfMemoryError(str(error)) from error
             raise RobauditError(f"the TorchScript module fails on the input: {last_line(error)}") from error
 
     def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
         self._renew()
-        if not self.fixed:
-            return function(x)
         values = [argument.rows(len(x)) for argument in self.fixed]
-        values.insert(self._place, x)
-        return function(*values)
+        values.insert(self._place if self.fixed else 0, x)
+        with self.watch.call(len(x), (self.path, function is self.module)):
+            return function(*values)
 
     def _renew(self) -> None:
         for state in (self._state, self._wide_state):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from results import make_attack, make_result
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
+from robaudit.audit.build import build_result
 from robaudit.audit.journal import Journal, unit_record
 from robaudit.audit.limitations import limitations
 from robaudit.audit.plan import validate_attacks
@@ -97,6 +99,19 @@ def test_a_stop_before_the_first_attack_reports_the_plan(tmp_path: Path) -> None
     assert {c.status for c in result.checks} == {"skipped"}
     assert result.verdict.exit_code == 130
     assert all(s.error == "the audit ended before it" for s in result.samples[1:])
+
+
+def test_a_clock_that_was_put_back_makes_no_audit_end_before_it_began(tmp_path: Path) -> None:
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz"), make_profile(tmp_path / "p.yaml")
+    )
+    run_here(request, tmp_path / "run", stop=lambda: True)
+    journal = Journal(tmp_path / "run")
+    journal.load()
+    started = datetime.now(UTC) + timedelta(days=400)
+    told = {"run_id": "x", "interrupted": True, "failure": None, "resumed": False}
+    result = build_result(request, journal, started=started, seconds=1.0, **told)
+    assert result.run.finished >= result.run.started
 
 
 def test_every_limitation_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Whether a worker that ended before its time is started again, and with what care.
+
+A model that hangs or crashes on an input costs that sample alone: the sample is known where the model was asked for one
+alone, else those asked together are suspects, each of which the next worker asks alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from robaudit.audit.care import lost_in
+from robaudit.audit.checking import CHECKING
+from robaudit.audit.child import Failed, no_answer, not_loaded, too_late
+from robaudit.audit.journal import Journal
+from robaudit.audit.request import AuditRequest
+from robaudit.target.watch import AtWork
+
+__all__ = ["MOST", "Again", "Ending"]
+
+MOST = 10
+"""Workers started again in one audit."""
+
+
+@dataclass
+class Ending:
+    """How one worker ended.
+
+    Args:
+        failed: the error that it sent, or None.
+        loaded: the file was loaded and had answered once.
+        late: that took too long.
+        hung: a call of the model took too long.
+        over: the time of the audit was over.
+        too_large: it took too much memory.
+        crashed: by a signal that a program raises in itself.
+        how: the process ended, in words; ``killed_from_outside``: by a signal that no program raises in itself.
+        at_work: what it was at.
+    """
+
+    failed: Failed | None = None
+    loaded: bool = False
+    late: bool = False
+    hung: bool = False
+    over: bool = False
+    too_large: bool = False
+    crashed: bool = False
+    how: str = ""
+    killed_from_outside: bool = False
+    at_work: AtWork = field(default_factory=AtWork)
+
+
+@dataclass(frozen=True)
+class Again:
+    """How a worker is started.
+
+    Args:
+        note: why again.
+        halved: with half the batch, as one before it was killed, likely for its memory.
+        suspects: samples of which one hung or crashed the worker before it.
+        count: workers before it.
+    """
+
+    note: str = ""
+    halved: bool = False
+    suspects: frozenset[int] = frozenset()
+    count: int = 0
+
+    def after(self, ending: Ending, request: AuditRequest, journal: Journal) -> Again | str:
+        """How the next one is started after this one ended; why none is started.
+
+        What is lost goes into the journal.
+        """
+        at_work = ending.at_work
+        blames = ending.hung or ending.crashed
+        why = f"the worker process was killed ({ending.how})"
+        if ending.hung:
+            why = no_answer(at_work)
+        elif ending.crashed and at_work.words:
+            why = f"{ending.how} {at_work.words}"
+        samples = frozenset(at_work.samples)
+        known = lost_in(journal)
+        next_ = replace(self, count=self.count + 1)
+        if self.count >= MOST:
+            return f"{why}; {MOST} workers ended before this one, and none is started again"
+        if journal.failure is not None and ending.loaded:  # the next one would not know what was finished
+            return why
+        if len(samples) == 1 and (blames or (ending.too_large and samples <= self.suspects)):
+            (sample,) = samples
+            if sample in known:
+                return f"{why}, again"
+            told = why if blames else f"{why} {at_work.words}"
+            journal.append({"kind": "lost", "sample": sample, "name": at_work.name, "message": told})
+            return replace(
+                next_, note=f"{told}; the audit goes on without that sample", suspects=self.suspects - samples
+            )
+        if blames and len(samples) > 1:
+            if samples <= self.suspects:
+                return f"{why}, and answered each alone"
+            return replace(next_, note=f"{why}; they are asked one at a time", suspects=samples - known.keys())
+        if blames and at_work.doing.startswith(CHECKING):
+            name = at_work.doing.removeprefix(CHECKING)
+            failed = f"the check could not be carried out: {why}"
+            journal.append({"kind": "check", "id": name, "failed": failed, "seconds": 0.0, "unanswered": True})
+            return replace(next_, note=f"{why}; the audit goes on without that check")
+        if not ending.loaded and not ending.killed_from_outside:
+            return self._not_loaded(ending, request)
+        if ending.hung:
+            return why
+        if self.halved:
+            return f"{why} twice"
+        note = f"{why}; it was started once more with half the batch"
+        return replace(next_, note=note, halved=True, suspects=samples if ending.too_large else frozenset())
+
+    def _not_loaded(self, ending: Ending, request: AuditRequest) -> str:
+        about = f"{request.model}" + (" or a surrogate" if request.surrogates else "")
+        if ending.late:
+            return too_late(about, request.load_timeout)
+        if ending.hung:
+            return f"{about}: {no_answer(ending.at_work)}"
+        return not_loaded(about, ending.how, ending.at_work)

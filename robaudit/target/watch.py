@@ -1,0 +1,194 @@
+"""What a process says of the call of a model that is at work in it, so that another can end one that never ends.
+
+A few bytes of memory that both processes map, in a file, as a model at work need not let any other code of its process
+run. Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["UNWATCHED", "AtWork", "Watch", "Watched"]
+
+SIZE = 1 << 16
+HEAD = struct.Struct("<QddQ")
+"""Number of the last change, seconds that the call at work may take and usually takes (both 0: none), bytes of text."""
+ROOM = (SIZE - HEAD.size) // 24
+"""Most samples that are named."""
+PATIENCE = 20.0
+"""How many times as long as usual a call may take: a slow model is no model that hangs."""
+LONG = 3.0
+"""Seconds that nobody who wants to stop waits for a call that usually takes less."""
+RECENT = 9
+"""Calls of which the usual time is the median."""
+
+
+class Watch:
+    """Told of each call by those who call a model.
+
+    Args:
+        path: the file that :class:`Watched` made; None: nobody looks.
+        seconds: that a call may take, unless the model is known to be slow; None: no limit.
+        first: seconds that the first call of each kind may take, which may compile; None: as any other.
+    """
+
+    def __init__(self, path: Path | None = None, seconds: float | None = None, first: float | None = None) -> None:
+        self._memory: mmap.mmap | None = None
+        if path is not None:
+            with path.open("r+b") as file:
+                self._memory = mmap.mmap(file.fileno(), SIZE)
+        self._seconds = math.inf if seconds is None else seconds
+        self._first = self._seconds if first is None else max(first, self._seconds)
+        self._usual: dict[object, deque[float]] = {}
+        self._number = self._deep = 0
+        self._text = b""
+        self._name: Callable[[int], str] = lambda index: f"number {index}"
+
+    def call_samples(self, name: Callable[[int], str]) -> None:
+        """Learn the names of samples by their indices."""
+        if self._memory is not None:
+            self._name = name
+
+    @contextmanager
+    def about(self, doing: str, samples: Sequence[int] = ()) -> Iterator[None]:
+        """What the calls that follow are for.
+
+        Args:
+            doing: in words that follow "while": ``it was measured``.
+            samples: indices of those whose inputs, or points near them, are asked.
+        """
+        if self._memory is None:
+            yield
+            return
+        before = self._text
+        known = sorted(set(samples))[:ROOM]
+        name = self._name(known[0]) if len(known) == 1 else ""
+        self._say(json.dumps([doing[:200], name[:500], known]).encode())
+        try:
+            yield
+        finally:
+            self._say(before)
+
+    @contextmanager
+    def call(self, rows: int, kind: object) -> Iterator[None]:
+        """A call at work.
+
+        Args:
+            rows: inputs that it answers.
+            kind: of the call: what is called.
+        """
+        if self._memory is None or self._deep:
+            yield
+            return
+        recent = self._usual.setdefault(kind, deque(maxlen=RECENT))
+        usual = sorted(recent)[len(recent) // 2] * rows if recent else 0.0
+        self._deep = 1
+        self._tell(max(self._seconds if recent else self._first, PATIENCE * usual), usual)
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            recent.append((time.perf_counter() - begin) / max(rows, 1))
+            self._deep = 0
+            self._tell(0.0, 0.0)
+
+    def _tell(self, limit: float, usual: float) -> None:
+        assert self._memory is not None
+        self._number += 1
+        HEAD.pack_into(self._memory, 0, self._number, limit, usual, len(self._text))
+
+    def _say(self, text: bytes) -> None:
+        assert self._memory is not None
+        self._text = text
+        self._memory[HEAD.size : HEAD.size + len(text)] = text
+        self._tell(0.0, 0.0)
+
+
+UNWATCHED = Watch()
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """What a process was at.
+
+    Args:
+        doing: in words that follow "while"; empty: unknown.
+        name: of the sample, where it is one.
+        samples: indices of those asked.
+        limit: seconds that the call might take.
+        calling: a call of a model was at work.
+    """
+
+    doing: str = ""
+    name: str = ""
+    samples: tuple[int, ...] = ()
+    limit: float = 0.0
+    calling: bool = False
+
+    @property
+    def words(self) -> str:
+        """Which input it was, or what for: ``on the sample cat.png, while it was measured``."""
+        told = [f"on the sample {self.name}"] if self.name else []
+        told += [f"on one of {len(self.samples)} samples"] if len(self.samples) > 1 else []
+        return ", ".join([*told, *([f"while {self.doing}"] if self.doing else [])])
+
+
+class Watched:
+    """The other side.
+
+    Args:
+        path: of the file to make.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("w+b") as file:
+            file.truncate(SIZE)
+            self._memory = mmap.mmap(file.fileno(), SIZE)
+        self._number = 0
+        self._last = time.monotonic()
+        self.busy = 0.0
+        """Seconds that the call at work has taken, those in which this process itself was stopped left out."""
+
+    def look(self) -> None:
+        """Take note of the time; to be called again and again."""
+        number, limit, _, _ = HEAD.unpack_from(self._memory)
+        now = time.monotonic()
+        passed, self._last = min(now - self._last, 1.0), now
+        same = number == self._number and limit > 0
+        self.busy = self.busy + max(passed, 0.0) if same else 0.0
+        self._number = number
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the call at work has taken longer than it may."""
+        _, limit, _, _ = HEAD.unpack_from(self._memory)
+        return bool(limit > 0 and self.busy > limit)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the call at work takes seconds, and far longer than calls of its kind do."""
+        _, limit, usual, _ = HEAD.unpack_from(self._memory)
+        return bool(limit > 0 and self.busy > max(LONG, 5 * usual))
+
+    def at_work(self) -> AtWork:
+        """What the process is at, or was when it ended."""
+        _, limit, _, size = HEAD.unpack_from(self._memory)
+        text = bytes(self._memory[HEAD.size : HEAD.size + min(size, SIZE - HEAD.size)])
+        try:
+            doing, name, samples = json.loads(text)
+            return AtWork(str(doing), str(name), tuple(map(int, samples)), float(limit), limit > 0)
+        except (ValueError, TypeError):  # none was named, or the process was killed amid writing
+            return AtWork(limit=float(limit), calling=limit > 0)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
