@@ -119,13 +119,14 @@ def _enter(confinement: Confinement, task: bytes, connection: Connection, printe
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     _print_into(printed)
+    _be_killed_with_parent()
     try:
         _confine(confinement)
     except Exception as error:
         with contextlib.suppress(OSError):
             connection.send(Failed(f"--sandbox: {error}" if confinement.sandbox == "required" else str(error), True))
         return
-    _die_with_parent()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         function, arguments = pickle.loads(task)  # imports what it needs, which may be more than the memory allowed
     except Exception as error:
@@ -169,15 +170,15 @@ def _lower(which: int, limit: int) -> None:
     resource.setrlimit(which, (limit, limit))
 
 
-def _die_with_parent() -> None:
-    """End at once when the parent is gone, however it went, and whatever code is at work here."""
+def _be_killed_with_parent() -> None:
+    """Where the system can do it, whatever code is at work here then."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch_parent, daemon=True).start()
 
 
-def _watch_parent() -> None:
+def _die_with_parent() -> None:
+    """End at once when the parent is gone, however it went."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
