@@ -1,4 +1,8 @@
-"""What an attack may cost: the most evaluations of one unit, which estimates and progress read."""
+"""What an attack may cost: the most evaluations of one unit, which estimates and progress read.
+
+What the engine asks besides is billed but not estimated: the slopes of other rivals and of points beside, where a
+gradient leads nowhere, and a few looks for a nearer rival, where the likeliest one is out of reach.
+"""
 
 from __future__ import annotations
 

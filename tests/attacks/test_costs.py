@@ -17,6 +17,7 @@ from robaudit.audit.costs import most_of_sample
 from robaudit.audit.plan import plan_attacks
 from robaudit.audit.profile import AttackSpec, load_profile
 from robaudit.audit.threats import plan_fronts
+from robaudit.engine.escape import PATIENCE
 from robaudit.engine.units import plan_units
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -36,7 +37,16 @@ def declared(attack: SlotAttack, threat: ThreatModel) -> Cost:
     task = Task(threat.norm, threat.eps, CLASSES, 16, threat.goal is Goal.TARGETED, threat.minimal)
     cost = attack.most(task)
     assert cost is not None
-    return cost * sum(1 for _ in plan_units(attack, threat.goal, [0], CLASSES))
+    return cost * units_of(attack, threat)
+
+
+def units_of(attack: SlotAttack, threat: ThreatModel) -> int:
+    return sum(1 for _ in plan_units(attack, threat.goal, [0], CLASSES))
+
+
+def looks(most: Cost, units: int) -> int:
+    """Most evaluations with which the engine looks in vain for a nearer rival, each time after four times as many."""
+    return 2 * units * (1 + math.ceil(math.log(max(most.backwards, 1), PATIENCE))) if most.backwards else 0
 
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)
@@ -58,7 +68,8 @@ def test_no_attack_takes_more_than_it_declares(name: str, norm: Norm) -> None:
             for result in attack_all(target, attack, threat, samples, surrogates=target).values():
                 found = Cost(result.forwards, result.backwards, result.queries)
                 for kind in ("forwards", "backwards", "queries"):
-                    assert getattr(found, kind) <= getattr(most, kind), (kind, threat, found, most)
+                    allowed = getattr(most, kind) + looks(most, units_of(attack, threat))
+                    assert getattr(found, kind) <= allowed, (kind, threat, found, most)
                 if threat is threats[0]:
                     highest = max(highest, found, key=lambda cost: cost.forwards + cost.queries)
     # it is no number out of the air: where nothing falls, attacks come to it
