@@ -41,7 +41,10 @@ def repository_root(folder: Path) -> Path:
 
 def repository_path(path: Path, root: Path) -> str:
     """A path relative to the root, with forward slashes; of a file that lies elsewhere its name alone."""
-    for base, full in ((root, Path(os.path.abspath(path))), (root.resolve(), path.resolve())):
+    for base, full in (
+        (root, Path(os.path.abspath(path))),
+        (Path(os.path.realpath(root)), Path(os.path.realpath(path))),
+    ):
         if full.is_relative_to(base):
             return text_of(full.relative_to(base).as_posix())
     return text_of(path.name)
@@ -73,7 +76,7 @@ def elsewhere(command: str) -> tuple[str, ...]:
 
 def _is_below(path: Path) -> bool:
     full = Path(os.path.abspath(path))
-    return full.is_relative_to(Path.cwd()) or path.resolve().is_relative_to(Path.cwd().resolve())
+    return full.is_relative_to(Path.cwd()) or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(Path.cwd()))
 
 
 def _path_of(word: str) -> tuple[str, str]:
@@ -134,9 +137,9 @@ def find_places(model: Path, config: Path | None, profile: str | None, sources: 
 
 def _chain(path: Path) -> Iterator[Path]:
     """A profile's file, and those that it extends, but for built-in ones."""
-    seen: set[Path] = set()
-    while path.resolve() not in seen:
-        seen.add(path.resolve())
+    seen: set[str] = set()
+    while os.path.realpath(path) not in seen:
+        seen.add(os.path.realpath(path))
         yield path
         base = next((value.value for key, value in _pairs(_root(path)) if key == "extends"), None)
         try:

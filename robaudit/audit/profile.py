@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def _validated(content: dict[str, Any], where: str | Document) -> Profile:
 
 
 def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
-    if path.resolve() in chain:
+    if Path(os.path.realpath(path)) in chain:
         names = " -> ".join(link.stem for link in (*chain, path))
         raise UsageError(f"{path}: profiles extend each other in a circle ({names})")
     document = read_settings(path)
@@ -172,7 +173,7 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     if own.extends is None:
         return own
     base_path, _ = profile_path(own.extends, path.parent)
-    base = _load(base_path, (*chain, path.resolve()))
+    base = _load(base_path, (*chain, Path(os.path.realpath(path))))
     norm = content.get("threat", {}).get("norm", base.threat.norm)
     if norm != base.threat.norm and "eps" not in content["threat"]:
         raise UsageError(f"{path}: threat.norm differs from that of {own.extends!r}, so threat.eps must be given")

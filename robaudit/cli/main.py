@@ -23,6 +23,9 @@ COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
+"""What is wrong with a path itself, wherever it is used first."""
+
 app = typer.Typer(
     name="robaudit",
     help="Audit how easily a finished ONNX or TorchScript classifier is fooled, and whether the answer can be trusted.",
@@ -95,8 +98,11 @@ def main() -> None:
 
 
 def _unwritable(error: OSError) -> int:
-    """A reader that left early hears nothing; where stdout takes no more, a sentence tells why."""
+    """A reader that left early hears nothing; a sentence tells of a full disk, or of a path that can be none."""
     if not isinstance(error, BrokenPipeError):
+        if error.filename is not None and error.errno in NO_PATH:
+            _say(f"{str(error.filename)[:80]!r} cannot be used: {error.strerror}")
+            return 2
         if error.filename is not None or error.errno not in FULL:
             return _unexpected(error)
         _say(f"the output cannot be written: {error.strerror}")

@@ -111,7 +111,7 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
     """
     found = Folder(folder)
     suffixes = image_suffixes()
-    known = {path.resolve() for path in apart}
+    known = {os.path.realpath(path) for path in apart}
     for path in _entries(folder, found):
         if path.is_dir():
             found.classes.append(text_of(path.name))
@@ -126,7 +126,7 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
                 found.files.append(file)
             else:
                 found.others.append(file)
-                found.skipped[text_of(file.suffix.lower())] += file.resolve() not in known
+                found.skipped[text_of(file.suffix.lower())] += os.path.realpath(file) not in known
     found.files.sort(key=lambda path: relative(path, folder).split("/"))
     return found
 

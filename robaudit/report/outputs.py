@@ -65,7 +65,7 @@ def check_outputs(paths: Iterable[str | os.PathLike[str]], inputs: Iterable[tupl
     for path in paths:
         check_output(path)
         target = Path(path)
-        place = target.parent.resolve() / target.name
+        place = Path(os.path.realpath(target.parent)) / target.name
         if place in seen:
             raise UsageError(f"the report {str(target)!r} is named twice, as {seen[place]!r} before")
         seen[place] = str(target)
@@ -78,7 +78,7 @@ def _same(target: Path, source: Path) -> bool:
     """Whether a report would replace a file that is read, or one in a folder that is read."""
     try:
         if source.is_dir():
-            inside = target.parent.resolve().is_relative_to(source.resolve())
+            inside = Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(source))
             return inside and target.exists() and target.suffix.lower() in READ
         return target.exists() and source.exists() and target.samefile(source)
     except OSError:

@@ -61,3 +61,44 @@ def test_a_result_is_a_file(place):
     os.mkfifo(place / "result.json")
     with pytest.raises(UsageError, match="named pipe"):
         load_result(place / "result.json")
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("scan", f"{LONG}.onnx"),
+        ("inspect", f"{LONG}.onnx"),
+        ("report", LONG),
+        ("gate", LONG),
+        ("scan", "model.onnx", "--profile", f"{LONG}.yaml"),
+        ("scan", "model.onnx", "--data", LONG),
+        ("scan", "model.onnx", "-o", f"{LONG}.json"),
+        ("scan", "model.onnx", "--run-dir", LONG),
+        ("profile", "show", f"{LONG}.yaml"),
+        ("scan", "model.onnx", "--input", "x=~nobody-is-called-so/a.npy", "--dry-run"),
+        ("scan", "loop", "--dry-run"),
+        ("scan", "model.onnx", "--data", "loop", "--dry-run"),
+        ("scan", "model.onnx", "--data", "loop.csv", "--dry-run"),
+        ("scan", "model.onnx", "--profile", "loop.yaml", "--dry-run"),
+        ("report", "loop"),
+    ],
+)
+def test_a_path_that_can_be_none_is_refused_in_a_sentence(place, robaudit, arguments):
+    for name in ("loop", "loop.csv", "loop.yaml"):
+        (place / name).symlink_to(name)
+    outcome = robaudit(*arguments)
+    refused(outcome)
+    assert len(outcome.err) < 700
+
+
+def test_which_settings_count_is_said(place, robaudit):
+    (place / "robaudit.yaml").write_text("seed: 3\n")
+    outcome = robaudit(*SCAN)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.splitlines()[-1] == f"settings from {place / 'robaudit.yaml'}"
+    assert "settings from" not in robaudit(*SCAN, "--quiet").err
+    (place / "robaudit.yaml").write_text("seed: 3\noutput: ../r.json\n")
+    refused(robaudit(*SCAN), "line 2 of", "outside of the file's folder")
