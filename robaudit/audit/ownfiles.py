@@ -42,19 +42,19 @@ def open_own(path: Path, mode: str) -> IO[bytes]:
         OSError: it cannot be opened, or something else lies there.
     """
     flags = {"rb": os.O_RDONLY, "r+b": os.O_RDWR, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}[mode]
-    file = os.fdopen(os.open(path, flags | NO_LINK | getattr(os, "O_BINARY", 0), 0o666), mode)
-    about = os.fstat(file.fileno())
+    descriptor = os.open(path, flags | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+    about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is no regular file")
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     if mode != "rb" and about.st_nlink > 1:
-        file.close()
+        os.close(descriptor)
         copy = path.with_name(f".{path.name}.part")
         copy.unlink(missing_ok=True)
         shutil.copyfile(path, copy, follow_symlinks=False)
         os.replace(copy, path)
         return open_own(path, mode)
-    return file
+    return os.fdopen(descriptor, mode)
 
 
 def read_own(path: Path, most: int) -> bytes:

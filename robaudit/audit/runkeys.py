@@ -10,12 +10,11 @@ import contextlib
 import hmac
 import os
 import secrets
-import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from robaudit.audit.ownfiles import NO_LINK
+from robaudit.audit.ownfiles import open_own
 
 __all__ = ["RunKey", "key_path", "run_key"]
 
@@ -91,10 +90,10 @@ def _make(path: Path) -> None:
 
 
 def _read(path: Path) -> bytes:
-    with os.fdopen(os.open(path, os.O_RDONLY | NO_LINK | getattr(os, "O_BINARY", 0)), "rb") as file:
+    with open_own(path, "rb") as file:
         about = os.fstat(file.fileno())
         owner = getattr(os, "geteuid", lambda: about.st_uid)()
-        if not stat.S_ISREG(about.st_mode) or (os.name == "posix" and about.st_mode & 0o077) or about.st_uid != owner:
+        if (os.name == "posix" and about.st_mode & 0o077) or about.st_uid != owner:
             raise PermissionError(1, "it is not a file that you alone may read and write; remove it", str(path))
         content = file.read(SIZE + 1)
     if len(content) != SIZE:
