@@ -180,7 +180,9 @@ def check_objects(root: Any, types: Types) -> None:
 
 def _check_object(value: Made, types: Types) -> None:
     declared = types.classes.get(value.path)
-    if declared is None:  # a compiled class checks what it is given
+    if declared is None:
+        if not _fits_packed(value, types):
+            raise CodeError(f"holds an object of {value.path} whose state is not as PyTorch writes it")
         return
     setter = next((p for p in declared.body if isinstance(p, ast.FunctionDef) and p.name == "__setstate__"), None)
     if setter is not None:
@@ -193,6 +195,18 @@ def _check_object(value: Made, types: Types) -> None:
     for name, words in fields(declared).items():
         if name not in value.state or not types.fits(value.state[name], words):
             raise CodeError(f"holds an object of {value.path} whose attribute {name} is no {words}")
+
+
+def _fits_packed(value: Made, types: Types) -> bool:
+    """Whether the state of packed weights has all the parts that PyTorch takes out of it without looking."""
+    state = value.state
+    if "Linear" in value.path:
+        return types.fits(state, "Tuple[Tensor, Optional[Tensor]]")
+    if types.fits(state, "Tuple[str, List[Tensor], List[Optional[Tensor]]]"):
+        settings = state[1][0] if len(state[1]) == 2 and len(state[2]) < 2 else None
+        return settings is not None and settings.kind == "ShortStorage" and len(settings.sizes) == 1
+    later = types.fits(state, "Tuple[int, List[int], List[Optional[Tensor]]]")  # of version 3
+    return later and len(state[2]) == 2 and state[2][1] is not None
 
 
 def _is_a(declared: ast.ClassDef, base: str) -> bool:

@@ -93,7 +93,9 @@ class Records:
     def _asked(self, function: Callable[..., Any], *arguments: str) -> Any:
         try:
             return function(*arguments)
-        except (RuntimeError, UnicodeDecodeError) as error:  # the latter where a text of PyTorch's quotes other bytes
+        except MemoryError:
+            raise
+        except Exception as error:  # of its standard library too, and where its text quotes bytes that are no text
             line = str(error).strip().partition("\n")[0][:200]
             raise UsageError(f"{self.path} is a damaged zip archive ({line}); export the model again") from error
 

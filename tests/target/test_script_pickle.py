@@ -62,6 +62,15 @@ def test_values_of_every_kind_are_loaded(tmp_path):
     torch.testing.assert_close(target.scores(u), expected)
 
 
+class Packed(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = torch.ao.quantization.QuantStub(), torch.ao.quantization.DeQuantStub()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.last(torch.relu(self.conv(self.enter(x))).flatten(1)))
+
+
 WEIGHT = b"(K\x06K\x03K\x03K\x03t"
 """Sizes of the convolution's weight in the structure: 6 x 3 x 3 x 3."""
 CHANGES = {
@@ -136,6 +145,22 @@ def test_a_list_that_holds_itself_many_times_over(tmp_path):
     path = rebuilt(script(tmp_path / "m.pt", Nested()), replaced("/data.pkl", b"]", nested))
     with pytest.raises(UsageError, match="--trust-model"):
         open_torchscript(path, CPU, trust=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"ShortStorage", b"HalfStorage"), (b"ShortStorage", b"CharStorage"), (b"LinearPacked", b"Conv2dPacked")],
+)
+def test_packed_weights_have_all_their_parts(tmp_path, old, new):
+    net = Packed().eval()
+    net.qconfig = torch.ao.quantization.get_default_qconfig(torch.backends.quantized.engine)
+    prepared = torch.ao.quantization.prepare(net)
+    prepared(torch.rand(8, 3, 8, 8))
+    path = script(tmp_path / "m.pt", torch.ao.quantization.convert(prepared), freeze=True)
+    open_torchscript(path, CPU, trust=False)
+    with pytest.raises(UsageError, match="whose state is not as PyTorch writes it"):
+        open_torchscript(rebuilt(path, replaced("/constants.pkl", old, new)), CPU, trust=False)
 
 
 @pytest.mark.filterwarnings("ignore")

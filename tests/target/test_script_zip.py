@@ -149,6 +149,16 @@ def test_a_record_that_is_damaged(tmp_path, record):
         load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
 
 
+@pytest.mark.parametrize("version", ["9" * 30, "x", ""])
+def test_a_version_that_is_no_number(tmp_path, version):
+    content = rezipped(
+        script(tmp_path / "m.pt", Net()), lambda name, text: version.encode() if name.endswith("/version") else text
+    )
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(UsageError, match="damaged zip archive"):
+        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+
+
 def test_a_name_that_is_no_text(tmp_path):
     content = rezipped(script(tmp_path / "m.pt", Net()))
     assert content.count(b"m/version") == 2
