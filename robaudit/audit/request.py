@@ -81,7 +81,7 @@ class AuditRequest:
     load_timeout: float = 300.0
     call_timeout: float = 60.0
     memory_limit: float | None = None
-    sandbox: Mode = "off"
+    sandbox: Mode = "offered"
     custom_ops: tuple[Path, ...] = ()
     eps_default: bool = False
     settings: dict[str, Any] = field(default_factory=dict)

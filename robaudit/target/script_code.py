@@ -132,7 +132,12 @@ def _check_function(part: ast.FunctionDef, known: frozenset[str], fields: frozen
     taken = frozenset(stored) & ROOTS
     if taken:
         raise CodeError(f"gives another meaning to the name {min(taken)!r}")
-    _Checker(known, frozenset(stored), own, fields, part.name).check(part)
+    optional = {}
+    for argument in part.args.args:
+        words = "" if argument.annotation is None else ast.unparse(argument.annotation)
+        if stored.count(argument.arg) == 1 and words.startswith("Optional[") and words.endswith("]"):
+            optional[argument.arg] = words[len("Optional[") : -1]
+    _Checker(known, frozenset(stored), own, fields, part.name, optional).check(part)
 
 
 def _stored(part: ast.AST) -> Iterator[str]:
@@ -154,6 +159,7 @@ class _Checker:
         names: variables.
         own: the variable that holds the object of a method, and ``fields`` what its class declares.
         function: the name of the function.
+        optional: arguments that may be None, and of which type they are otherwise.
     """
 
     def __init__(
@@ -163,8 +169,10 @@ class _Checker:
         own: str = "",
         fields: frozenset[str] = frozenset(),
         function: str = "",
+        optional: Mapping[str, str] | None = None,
     ) -> None:
         self.known, self.names, self.own, self.fields, self.function = known, names, own, fields, function
+        self.optional = optional or {}
 
     def check(self, root: ast.AST) -> None:
         """Raise :class:`CodeError` for what is not known."""
@@ -181,13 +189,12 @@ class _Checker:
                 continue
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
                 self._name(node.id)
-            elif (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("getattr", "hasattr")
-            ):
-                waiting += self._by_text(node)
-                continue
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id in BY_TEXT:
+                    waiting += self._by_text(node)
+                    continue
+                if node.func.id == "unchecked_cast":
+                    self._cast(node)
             waiting += ast.iter_child_nodes(node)
 
     def _name(self, name: str) -> None:
@@ -210,6 +217,20 @@ class _Checker:
         if not (isinstance(base, ast.Name) and base.id == self.own and name.value in self.fields):
             _check_method(name.value)
         return [base, *node.args[2:]]
+
+    def _cast(self, node: ast.Call) -> None:
+        """A cast, which PyTorch does not check: parts of a tuple or of an object would be taken where there are none.
+
+        It writes them where a value is known not to be None: then it was an argument that may be.
+        """
+        if len(node.args) != 2 or node.keywords:
+            raise CodeError("casts in an odd way")
+        kind = ast.unparse(node.args[0])
+        if "Tuple" not in kind and "__torch__" not in kind:
+            return
+        given = node.args[1].id if isinstance(node.args[1], ast.Name) else ""
+        if self.optional.get(given) != kind:
+            raise CodeError(f"casts a value to {kind} without a check")
 
     def _named(self, chain: list[str]) -> None:
         """A chain of names that begins with one of PyTorch's: it must be known as a whole."""

@@ -195,6 +195,11 @@ def edited(source: Path, path: Path, change: dict[str, bytes] | None = None, **e
         ('_9 = open("out")', "uses the unknown name 'open'"),
         ("_9 = __torch__.gone(x)", r"uses __torch__\.gone"),
         ("_9 = uninitialized(__torch__.torch.classes.dist_rpc.WorkerInfo)", r"torch\.classes\.dist_rpc"),
+        ("_9 = unchecked_cast(Tuple[Tensor, Tensor], x)", r"casts a value to Tuple\[Tensor, Tensor\]"),
+        ("_9 = unchecked_cast(__torch__.model_files.Net, x)", r"casts a value to __torch__\.model_files\.Net"),
+        ("_9 = ops.prim.unchecked_cast(x)", "calls prim::unchecked_cast"),
+        ("_9 = torch.linalg_lu_solve(x, x, x)", "calls aten::linalg_lu_solve"),
+        ("_9 = torch.max_pool2d_with_indices_backward(x, x, [1], [1], [0], [1], False, x)", "calls aten::max_pool2d"),
         ("_9 = [y for y in [x]]", "ListComp"),
         ("_9 = x  # a comment", "not as PyTorch writes it"),
         ('_9 = r"raw"', "not as PyTorch writes it"),
@@ -216,6 +221,23 @@ def test_defaults_of_arguments_are_looked_at(tmp_path):
     with pytest.raises(UsageError, match="calls aten::save"):
         load(path)
     assert not (tmp_path / "out").exists()
+
+
+def test_arguments_that_may_be_none_are_cast(tmp_path):
+    class Recurrent(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.LSTM(54, 54, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.conv(x)).flatten(1)
+            return self.last(self.cell(h[:, None])[0][:, 0])
+
+    path = script(tmp_path / "m.pt", Recurrent())
+    with zipfile.ZipFile(path) as archive:
+        assert any(b"unchecked_cast(Tuple[Tensor, Tensor], hx)" in archive.read(name) for name in archive.namelist())
+    target, u = ready(path)
+    torch.testing.assert_close(target.scores(u), Recurrent().eval()(u), rtol=1e-5, atol=1e-6)
 
 
 def test_fields_may_have_the_names_of_operators(tmp_path):
