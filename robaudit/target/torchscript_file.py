@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from robaudit.errors import UsageError
+from robaudit.files import afford
 from robaudit.target.foreign import of_zip
 from robaudit.target.script_code import CodeError, check_code
 from robaudit.target.script_graph import operator_kinds
@@ -77,14 +78,15 @@ def _move_constants(module: torch.jit.ScriptModule, device: torch.device) -> Non
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse a zip archive that holds no code; what exactly it holds is looked at later."""
+    """Refuse a zip archive that holds no code, or more than memory does; what exactly it holds is looked at later."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names, size = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
     except Exception as error:  # a damaged archive may break zipfile anywhere
         raise UsageError(f"{path} is a damaged zip archive ({last_line(error)}); export the model again") from error
     if not any("code/" in name.lower() and name.lower().endswith(".py") for name in names):
         raise UsageError(f"{path} is {of_zip(names)}")
+    afford(size, f"what {path} holds, unpacked,")
 
 
 def _check_records(path: Path) -> None:

@@ -6,14 +6,18 @@ import contextlib
 import json
 import os
 import time
+import zipfile
 
 import pytest
+import torch
 
+import robaudit.files
 from robaudit.errors import UsageError
 from robaudit.target.class_names import declared_names
 from robaudit.target.onnx_external import may_have_weights_elsewhere
 from robaudit.target.sidecar import from_huggingface, from_timm, from_ultralytics
 from robaudit.target.sniff import model_format
+from robaudit.target.torchscript_file import open_torchscript
 
 TEXTS = {
     "deep list": b"[" * 200_000,
@@ -122,3 +126,14 @@ def test_a_message_does_not_repeat_what_is_long(tmp_path):
     with pytest.raises(UsageError, match=r"mean .* in config\.json cannot be understood") as caught:
         from_timm(path)
     assert len(str(caught.value)) < 200
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/data/9", bytes(10**7))
+    monkeypatch.setattr(robaudit.files, "available_memory", lambda: 10**6)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(UsageError, match=r"what .*model\.pt holds, unpacked, would take about"):
+        open_torchscript(path, torch.device("cpu"), trust=False)
