@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-__all__ = ["Record", "fits"]
+__all__ = ["ADAPTER", "Record", "fits"]
 
 Record = dict[str, Any]
 
@@ -227,13 +227,13 @@ class Sealed(_Record):
 
 _Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Sealed
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
+ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 
 
 def fits(record: Any) -> bool:
     """Whether a JSON value is a record of a known kind, all of whose fields have their types."""
     try:
-        _ADAPTER.validate_python(record)
+        ADAPTER.validate_python(record)
     except (ValidationError, RecursionError):
         return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+import robaudit.audit
+from robaudit.audit import records
 from robaudit.audit.journal import Journal, unit_record, unit_result
 from robaudit.audit.records import fits
 from robaudit.engine.units import Unit, UnitResult
@@ -211,6 +215,22 @@ def test_a_sealed_record_with_a_wrong_type_does_not_count(tmp_path: Path, wrong:
 )
 def test_records_of_other_kinds_are_typed_too(record: Any) -> None:
     assert not fits(record)
+
+
+def test_every_kind_that_is_written_is_read_back() -> None:
+    source = Path(robaudit.audit.__file__).parent
+    written = {kind for path in source.glob("*.py") for kind in re.findall(r'"kind": "(\w+)"', path.read_text("utf-8"))}
+    assert {"unit", "clean", "lost", "result"} <= written
+
+    def known(kind: str) -> bool:
+        try:
+            records.ADAPTER.validate_python({"kind": kind})
+        except ValidationError as error:
+            return all(found["type"] != "union_tag_invalid" for found in error.errors())
+        return True
+
+    assert not known("units")
+    assert [kind for kind in sorted(written) if not known(kind)] == []
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "points.bin"])
