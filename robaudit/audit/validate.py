@@ -13,12 +13,13 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.threats import attack_keys, single_threats, validate_curve
 from robaudit.engine.precision import Precision, check_precision
+from robaudit.errors import UsageError
 from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
     from robaudit.audit.journal import Record
 
-__all__ = ["folder_of", "validate", "validate_loaded"]
+__all__ = ["default_folder", "folder_of", "validate", "validate_loaded"]
 
 
 def validate(request: AuditRequest) -> None:
@@ -65,7 +66,19 @@ def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, str]:
     """The run directory, by default ``.robaudit/MODEL-DIGEST``, and the run's id.
 
     Raises:
-        UsageError: a file of the audit cannot be read.
+        UsageError: a file of the audit cannot be read, or the default is a link.
     """
     run_id = run_id_of(request)
-    return folder or Path(".robaudit") / f"{request.model.stem}-{run_id[:12]}", run_id
+    return folder or default_folder(request.model, run_id), run_id
+
+
+def default_folder(model: Path, run_id: str) -> Path:
+    """The run directory of an audit that names none, in the working directory.
+
+    Raises:
+        UsageError: it is a link, which may have come with somebody else's files.
+    """
+    folder = Path(".robaudit") / f"{model.stem}-{run_id[:12]}"
+    if folder.is_symlink():
+        raise UsageError(f"the run directory {folder} is a link; name it with --run-dir if it is yours")
+    return folder

@@ -104,3 +104,32 @@ def test_the_key_decides_what_is_taken_up(tmp_path: Path) -> None:
     with claimed(tmp_path, "id", fresh=False, key=RunKey(b"another", "another")) as told:
         assert "nothing in it is believed" in (told or "")
         assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_no_pipe_among_the_tests_of_others_is_waited_for_and_no_link_written(tmp_path: Path) -> None:
+    from robaudit.audit.tested import begin_test
+
+    for name in ("a", "b", "mine"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "a/tests.json")
+    (tmp_path / "b/tests.json").symlink_to("/dev/zero")
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "mine/tests.json").symlink_to(victim)
+    assert begin_test(tmp_path / "mine", "id", "subject") == ()
+    assert victim.read_text() == "mine"
+    assert json.loads((tmp_path / "mine/tests.json").read_text())[0]["run"] == "id"
+
+
+def test_the_default_run_directory_is_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a repository may hold one that leads elsewhere; whoever wants one names it."""
+    from robaudit.audit.validate import default_folder
+
+    monkeypatch.chdir(tmp_path)
+    folder = default_folder(Path("m.onnx"), "0123456789abcdef")
+    assert folder == Path(".robaudit/m-0123456789ab")
+    (tmp_path / "elsewhere").mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is a link; name it with --run-dir"):
+        default_folder(Path("m.onnx"), "0123456789abcdef")
