@@ -132,12 +132,31 @@ def _check_function(part: ast.FunctionDef, known: frozenset[str], fields: frozen
     taken = frozenset(stored) & ROOTS
     if taken:
         raise CodeError(f"gives another meaning to the name {min(taken)!r}")
-    optional = {}
-    for argument in part.args.args:
-        words = "" if argument.annotation is None else ast.unparse(argument.annotation)
-        if stored.count(argument.arg) == 1 and words.startswith("Optional[") and words.endswith("]"):
-            optional[argument.arg] = words[len("Optional[") : -1]
-    _Checker(known, frozenset(stored), own, fields, part.name, optional).check(part)
+    _Checker(known, frozenset(stored), own, fields, part.name, _optional(part, stored)).check(part)
+
+
+def _optional(part: ast.FunctionDef, stored: list[str]) -> dict[str, str]:
+    """Variables that are None or of one type wherever they are given a value, and which type that is."""
+    told: list[tuple[str, str]] = []
+    copied: list[tuple[str, str]] = []
+    for node in ast.walk(part):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            told.append((node.arg, ast.unparse(node.annotation)))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            told.append((node.target.id, ast.unparse(node.annotation)))
+        elif (
+            isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and isinstance(node.targets[0], ast.Name)
+        ):
+            copied += [(node.targets[0].id, node.value.id)] * (len(node.targets) == 1)
+    found: dict[str, str] = {}
+    for _ in range(2):  # first those that are told alone, then those that are copies of them as well
+        for name in {name for name, _ in told}:
+            kinds = [words for one, words in told if one == name]
+            copies = [f"Optional[{found[of]}]" for one, of in copied if one == name and of in found]
+            if len(kinds) + len(copies) == stored.count(name) and len({*kinds, *copies}) == 1:
+                if kinds[0].startswith("Optional[") and kinds[0].endswith("]"):
+                    found[name] = kinds[0][len("Optional[") : -1]
+    return found
 
 
 def _stored(part: ast.AST) -> Iterator[str]:
@@ -159,7 +178,7 @@ class _Checker:
         names: variables.
         own: the variable that holds the object of a method, and ``fields`` what its class declares.
         function: the name of the function.
-        optional: arguments that may be None, and of which type they are otherwise.
+        optional: variables that may be None, and of which type they are otherwise.
     """
 
     def __init__(
@@ -221,7 +240,7 @@ class _Checker:
     def _cast(self, node: ast.Call) -> None:
         """A cast, which PyTorch does not check: parts of a tuple or of an object would be taken where there are none.
 
-        It writes them where a value is known not to be None: then it was an argument that may be.
+        It writes them where a value is known not to be None: then it is a variable that may be.
         """
         if len(node.args) != 2 or node.keywords:
             raise CodeError("casts in an odd way")

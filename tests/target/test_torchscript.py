@@ -197,6 +197,10 @@ def edited(source: Path, path: Path, change: dict[str, bytes] | None = None, **e
         ("_9 = uninitialized(__torch__.torch.classes.dist_rpc.WorkerInfo)", r"torch\.classes\.dist_rpc"),
         ("_9 = unchecked_cast(Tuple[Tensor, Tensor], x)", r"casts a value to Tuple\[Tensor, Tensor\]"),
         ("_9 = unchecked_cast(__torch__.model_files.Net, x)", r"casts a value to __torch__\.model_files\.Net"),
+        (
+            "y : Optional[Tuple[Tensor, Tensor]] = None; y = x; _9 = unchecked_cast(Tuple[Tensor, Tensor], y)",
+            r"casts a value to Tuple\[Tensor, Tensor\]",
+        ),
         ("_9 = ops.prim.unchecked_cast(x)", "calls prim::unchecked_cast"),
         ("_9 = torch.linalg_lu_solve(x, x, x)", "calls aten::linalg_lu_solve"),
         ("_9 = torch.max_pool2d_with_indices_backward(x, x, [1], [1], [0], [1], False, x)", "calls aten::max_pool2d"),
@@ -227,11 +231,11 @@ def test_arguments_that_may_be_none_are_cast(tmp_path):
     class Recurrent(Net):
         def __init__(self) -> None:
             super().__init__()
-            self.cell = nn.LSTM(54, 54, batch_first=True)
+            self.cell, self.step = nn.LSTM(54, 54, batch_first=True), nn.LSTMCell(54, 54)
 
         def forward(self, x: Tensor) -> Tensor:
             h = torch.tanh(self.conv(x)).flatten(1)
-            return self.last(self.cell(h[:, None])[0][:, 0])
+            return self.last(self.step(self.cell(h[:, None])[0][:, 0])[0])
 
     path = script(tmp_path / "m.pt", Recurrent())
     with zipfile.ZipFile(path) as archive:
