@@ -144,18 +144,16 @@ def _optional(part: ast.FunctionDef, stored: list[str]) -> dict[str, str]:
             told.append((node.arg, ast.unparse(node.annotation)))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             told.append((node.target.id, ast.unparse(node.annotation)))
-        elif (
-            isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and isinstance(node.targets[0], ast.Name)
-        ):
-            copied += [(node.targets[0].id, node.value.id)] * (len(node.targets) == 1)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and len(node.targets) == 1:
+            copied += [(to.id, node.value.id) for to in node.targets if isinstance(to, ast.Name)]
     found: dict[str, str] = {}
     for _ in range(2):  # first those that are told alone, then those that are copies of them as well
         for name in {name for name, _ in told}:
             kinds = [words for one, words in told if one == name]
             copies = [f"Optional[{found[of]}]" for one, of in copied if one == name and of in found]
-            if len(kinds) + len(copies) == stored.count(name) and len({*kinds, *copies}) == 1:
-                if kinds[0].startswith("Optional[") and kinds[0].endswith("]"):
-                    found[name] = kinds[0][len("Optional[") : -1]
+            same = len(kinds) + len(copies) == stored.count(name) and len({*kinds, *copies}) == 1
+            if same and kinds[0].startswith("Optional[") and kinds[0].endswith("]"):
+                found[name] = kinds[0][len("Optional[") : -1]
     return found
 
 
