@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +25,8 @@ PATIENCE = 60.0
 """Seconds that a worker told to stop has for it."""
 GRACE, GRACE_SHARE = 60.0, 0.1
 """Seconds after the time budget, or a share of it, in which an audit ends what is begun, and writes its evidence."""
+STALL = 10.0
+"""Seconds that a call may take after the time budget, unless calls usually take as long."""
 
 
 @dataclass
@@ -84,7 +86,7 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
             arguments = (request, folder, journal.key, again.halved, deadline, again.suspects)
             child = Child(worker.main, arguments, confinement_of(request, folder))
             try:
-                ending = _follow(child, journal, observer, interrupts, hard)
+                ending = _follow(child, journal, observer, interrupts, deadline, hard)
             finally:
                 child.close()
                 for line in child.said.rest():
@@ -115,11 +117,18 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Interrupts, hard: float | None) -> Ending:
-    """Take messages until the worker ends; ``hard``: when it is ended."""
+def _follow(
+    child: Child,
+    journal: Journal,
+    observer: Observer,
+    interrupts: _Interrupts,
+    deadline: float | None,
+    hard: float | None,
+) -> Ending:
+    """Take messages until the worker ends; ``deadline``: after which it begins nothing; ``hard``: when it is ended."""
     process, connection = child.process, child.connection
     ending = Ending()
-    told, patience = 0, float("inf")
+    told, patience, seconds = 0, float("inf"), 0.0
     while True:
         if interrupts.count > told:
             if told == 0:
@@ -130,7 +139,7 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
             else:
                 process.kill()
             told = interrupts.count
-        if time.monotonic() > patience or (told and (child.pulse.stalled or not ending.loaded)):
+        if time.monotonic() > patience or (told and (child.pulse.stalled() or not ending.loaded)):
             process.kill()
         if not ending.loaded and child.late():
             ending.late = True
@@ -139,8 +148,9 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
             ending.over = True
             process.kill()
         child.watch()
-        if child.pulse.overdue:
-            ending.hung = True
+        after_budget = deadline is not None and time.monotonic() > deadline
+        if not ending.hung and (child.pulse.overdue or (after_budget and child.pulse.stalled(STALL))):
+            ending.hung, seconds = True, child.pulse.busy
             process.kill()
         for line in child.said.lines():
             observer(ModelOutput(line))
@@ -171,4 +181,6 @@ def _follow(child: Child, journal: Journal, observer: Observer, interrupts: _Int
     ending.killed_from_outside = process.exitcode == -9 and not (ending.late or ending.hung or child.too_large)
     ending.crashed = process.exitcode is not None and process.exitcode < 0 and process.exitcode != -9
     ending.at_work = child.pulse.at_work()
+    if ending.hung:
+        ending.at_work = replace(ending.at_work, limit=min(ending.at_work.limit, round(seconds)))
     return ending

@@ -173,11 +173,10 @@ class Watched:
         _, limit, _, _ = HEAD.unpack_from(self._memory)
         return bool(limit > 0 and self.busy > limit)
 
-    @property
-    def stalled(self) -> bool:
-        """Whether the call at work takes seconds, and far longer than calls of its kind do."""
+    def stalled(self, seconds: float = LONG) -> bool:
+        """Whether the call at work takes longer than that, and far longer than calls of its kind do."""
         _, limit, usual, _ = HEAD.unpack_from(self._memory)
-        return bool(limit > 0 and self.busy > max(LONG, 5 * usual))
+        return bool(limit > 0 and self.busy > max(seconds, 5 * usual))
 
     def at_work(self) -> AtWork:
         """What the process is at, or was when it ended."""
