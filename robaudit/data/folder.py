@@ -187,12 +187,9 @@ class FileIndex:
             return None
         if name in self._names:
             return self._names[name][0]
-        for place in (self.folder / name, self._beside / name):
-            try:
-                if place.is_file():
-                    return self._inside(place)
-            except (OSError, ValueError):  # a cell may be no possible name
-                continue
+        for folder in dict.fromkeys((self.folder, self._beside)):
+            if os.path.isfile(os.path.join(folder, name)):  # False too where a cell is no possible name
+                return self._inside(folder / name)
         return None
 
     def find(self, cell: str) -> Path | None:
