@@ -54,13 +54,14 @@ class Again:
     """How a worker is started.
 
     Args:
-        note: why again.
+        note: why again; ``unsolved``: why, where it is not known yet which sample it was.
         halved: with half the batch, as one before it was killed, likely for its memory.
         suspects: samples of which one hung or crashed the worker before it.
         count: workers before it.
     """
 
     note: str = ""
+    unsolved: str | None = None
     halved: bool = False
     suspects: frozenset[int] = frozenset()
     count: int = 0
@@ -79,7 +80,7 @@ class Again:
             why = f"{ending.how} {at_work.words}"
         samples = frozenset(at_work.samples)
         known = lost_in(journal)
-        next_ = replace(self, count=self.count + 1)
+        next_ = replace(self, count=self.count + 1, unsolved=None)
         if self.count >= MOST:
             return f"{why}; {MOST} workers ended before this one, and none is started again"
         if journal.failure is not None and ending.loaded:  # the next one would not know what was finished
@@ -89,14 +90,16 @@ class Again:
             if sample in known:
                 return f"{why}, again"
             told = why if blames else f"{why} {at_work.words}"
-            journal.append({"kind": "lost", "sample": sample, "name": at_work.name, "message": told})
+            journal.append({"kind": "lost", "sample": sample, "name": at_work.names[0], "message": told})
             return replace(
                 next_, note=f"{told}; the audit goes on without that sample", suspects=self.suspects - samples
             )
         if blames and len(samples) > 1:
             if samples <= self.suspects:
                 return f"{why}, and answered each alone"
-            return replace(next_, note=f"{why}; they are asked one at a time", suspects=samples - known.keys())
+            return replace(
+                next_, note=f"{why}; they are asked one at a time", unsolved=why, suspects=samples - known.keys()
+            )
         if blames and at_work.doing.startswith(CHECKING):
             name = at_work.doing.removeprefix(CHECKING)
             failed = f"the check could not be carried out: {why}"

@@ -12,6 +12,7 @@ from types import FrameType
 
 from robaudit.audit import worker
 from robaudit.audit.again import Again, Ending
+from robaudit.audit.budget import was_spent
 from robaudit.audit.child import SIGNALS, Child, Failed
 from robaudit.audit.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal import Journal
@@ -95,6 +96,8 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
             if failed is not None and failed.usage:
                 raise UsageError(failed.message)
             failure = failed.message if failed else None
+            if failure is None and was_spent(journal):  # before it was known which sample it was
+                failure = again.unsolved
             if failed is not None or child.process.exitcode == 0:
                 break
             if journal.failure is None:  # it may have written what it could no longer send

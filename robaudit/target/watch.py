@@ -22,8 +22,10 @@ __all__ = ["UNWATCHED", "AtWork", "Watch", "Watched"]
 SIZE = 1 << 16
 HEAD = struct.Struct("<QddQ")
 """Number of the last change, seconds that the call at work may take and usually takes (both 0: none), bytes of text."""
-ROOM = (SIZE - HEAD.size) // 24
-"""Most samples that are named."""
+NAMED, LONGEST = 8, 200
+"""Most samples that are named, and characters of a name."""
+ROOM = (SIZE - 8000 - HEAD.size) // 24
+"""Most samples that are told."""
 PATIENCE = 20.0
 """How many times as long as usual a call may take: a slow model is no model that hangs."""
 LONG = 3.0
@@ -71,8 +73,8 @@ class Watch:
             return
         before = self._text
         known = sorted(set(samples))[:ROOM]
-        name = self._name(known[0]) if len(known) == 1 else ""
-        self._say(json.dumps([doing[:200], name[:500], known]).encode())
+        names = [self._name(index)[:LONGEST] for index in known[:NAMED]]
+        self._say(json.dumps([doing[:200], names, known]).encode())
         try:
             yield
         finally:
@@ -122,14 +124,14 @@ class AtWork:
 
     Args:
         doing: in words that follow "while"; empty: unknown.
-        name: of the sample, where it is one.
+        names: of the first samples.
         samples: indices of those asked.
         limit: seconds that the call might take.
         calling: a call of a model was at work.
     """
 
     doing: str = ""
-    name: str = ""
+    names: tuple[str, ...] = ()
     samples: tuple[int, ...] = ()
     limit: float = 0.0
     calling: bool = False
@@ -137,8 +139,10 @@ class AtWork:
     @property
     def words(self) -> str:
         """Which input it was, or what for: ``on the sample cat.png, while it was measured``."""
-        told = [f"on the sample {self.name}"] if self.name else []
-        told += [f"on one of {len(self.samples)} samples"] if len(self.samples) > 1 else []
+        told = [f"on the sample {self.names[0]}"] if len(self.samples) == 1 else []
+        if len(self.samples) > 1:
+            more = ", …" if len(self.samples) > len(self.names) else ""
+            told = [f"on one of {len(self.samples)} samples ({', '.join(self.names)}{more})"]
         return ", ".join([*told, *([f"while {self.doing}"] if self.doing else [])])
 
 
@@ -183,8 +187,8 @@ class Watched:
         _, limit, _, size = HEAD.unpack_from(self._memory)
         text = bytes(self._memory[HEAD.size : HEAD.size + min(size, SIZE - HEAD.size)])
         try:
-            doing, name, samples = json.loads(text)
-            return AtWork(str(doing), str(name), tuple(map(int, samples)), float(limit), limit > 0)
+            doing, names, samples = json.loads(text)
+            return AtWork(str(doing), tuple(map(str, names)), tuple(map(int, samples)), float(limit), limit > 0)
         except (ValueError, TypeError):  # none was named, or the process was killed amid writing
             return AtWork(limit=float(limit), calling=limit > 0)
 

@@ -86,14 +86,15 @@ def test_what_is_at_work_is_known_to_the_other_side(pulse: tuple[Watched, Path])
     watch = Watch(path, 1.0)
     assert other.at_work() == AtWork()
     with watch.about("it was measured", [3, 1, 3]):
-        assert other.at_work() == AtWork("it was measured", "", (1, 3), 0.0)
+        assert other.at_work() == AtWork("it was measured", ("number 1", "number 3"), (1, 3), 0.0)
         watch.call_samples(lambda index: f"cat{index}.png")
         with watch.about("fgsm ran", [7]), watch.call(2, "file"):
-            assert other.at_work() == AtWork("fgsm ran", "cat7.png", (7,), 1.0, True)
+            assert other.at_work() == AtWork("fgsm ran", ("cat7.png",), (7,), 1.0, True)
             assert other.at_work().words == "on the sample cat7.png, while fgsm ran"
-        assert other.at_work().words == "on one of 2 samples, while it was measured"
+        assert other.at_work().words == "on one of 2 samples (number 1, number 3), while it was measured"
     with watch.about("x", range(10**6)):
         assert len(other.at_work().samples) > 1000
+        assert other.at_work().words.endswith("cat7.png, …), while x")
 
 
 def test_time_counts_within_one_call_only(pulse: tuple[Watched, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,35 +176,35 @@ def after(again: Again, journal: Journal, **fields: object) -> Again | str:
 
 def test_a_hang_costs_the_sample_once_it_is_known() -> None:
     journal = Journal(None)
-    several = after(Again(), journal, hung=True, at_work=AtWork("fgsm ran", "", (1, 2, 3), 5.0))
+    several = after(Again(), journal, hung=True, at_work=AtWork("fgsm ran", (), (1, 2, 3), 5.0))
     assert isinstance(several, Again)
     assert (several.suspects, several.halved) == (frozenset({1, 2, 3}), False)
     assert not journal.records
-    one = after(several, journal, hung=True, at_work=AtWork("fgsm ran", "b.png", (2,), 5.0))
+    one = after(several, journal, hung=True, at_work=AtWork("fgsm ran", ("b.png",), (2,), 5.0))
     assert isinstance(one, Again)
     assert one.suspects == {1, 3}
     (lost,) = journal.of("lost")
     assert (lost["sample"], lost["name"]) == (2, "b.png")
     assert "did not answer within 5 s on the sample b.png" in lost["message"]
-    assert isinstance(after(one, journal, hung=True, at_work=AtWork("fgsm ran", "b.png", (2,), 5.0)), str)
+    assert isinstance(after(one, journal, hung=True, at_work=AtWork("fgsm ran", ("b.png",), (2,), 5.0)), str)
     assert all(map(fits, journal.records))
 
 
 def test_what_hangs_without_end_ends_the_audit() -> None:
     journal, again = Journal(None), Again()
     for sample in range(MOST):
-        decided = after(again, journal, hung=True, at_work=AtWork("", f"{sample}", (sample,), 5.0))
+        decided = after(again, journal, hung=True, at_work=AtWork("", (f"{sample}",), (sample,), 5.0))
         assert isinstance(decided, Again)
         again = decided
-    assert "none is started again" in str(after(again, journal, hung=True, at_work=AtWork("", "x", (99,), 5.0)))
+    assert "none is started again" in str(after(again, journal, hung=True, at_work=AtWork("", ("x",), (99,), 5.0)))
 
 
 def test_a_crash_is_treated_as_a_hang_and_a_kill_is_not() -> None:
     journal = Journal(None)
-    crash = {"crashed": True, "how": "PyTorch crashed (SIGSEGV)", "at_work": AtWork("fgsm ran", "a", (1,))}
+    crash = {"crashed": True, "how": "PyTorch crashed (SIGSEGV)", "at_work": AtWork("fgsm ran", ("a",), (1,))}
     assert isinstance(after(Again(), journal, **crash), Again)
     assert "PyTorch crashed (SIGSEGV) on the sample a" in next(journal.of("lost"))["message"]
-    killed = {"killed_from_outside": True, "how": "SIGKILL, likely out of memory", "at_work": AtWork("", "b", (2,))}
+    killed = {"killed_from_outside": True, "how": "SIGKILL, likely out of memory", "at_work": AtWork("", ("b",), (2,))}
     halved = after(Again(), journal, **killed)
     assert isinstance(halved, Again)
     assert (halved.halved, len(list(journal.of("lost")))) == (True, 1)
@@ -213,20 +214,20 @@ def test_a_crash_is_treated_as_a_hang_and_a_kill_is_not() -> None:
 def test_a_sample_that_takes_all_memory_alone_and_again_is_lost() -> None:
     journal = Journal(None)
     large = {"too_large": True, "how": "it took too much"}
-    first = after(Again(), journal, **large, at_work=AtWork("", "", (1, 2)))
+    first = after(Again(), journal, **large, at_work=AtWork("", (), (1, 2)))
     assert isinstance(first, Again)
     assert (first.halved, first.suspects) == (True, {1, 2})
-    second = after(first, journal, **large, at_work=AtWork("", "b", (2,)))
+    second = after(first, journal, **large, at_work=AtWork("", ("b",), (2,)))
     assert isinstance(second, Again)
     assert [record["sample"] for record in journal.of("lost")] == [2]
 
 
 def test_a_check_that_hangs_costs_itself() -> None:
     journal = Journal(None)
-    assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("it was checked for parity", "", ())), Again)
+    assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("it was checked for parity", (), ())), Again)
     assert journal.last("check", id="parity")["failed"].startswith("the check could not be carried out")
     assert all(map(fits, journal.records))
-    assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("its gradient was tried", "", ())), str)
+    assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("its gradient was tried", (), ())), str)
 
 
 # Whole audits
