@@ -49,7 +49,7 @@ class Outcome:
     touched: list[str] = field(default_factory=list)
 
 
-def serve(connection: Connection, folder: str, scratch: str) -> None:
+def serve(connection: Connection, _: object, folder: str, scratch: str) -> None:
     """In the child: load every file that is named, and say what became of it."""
     import torch
 
