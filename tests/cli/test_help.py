@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 DOCS = README + (ROOT / "docs" / "adding-an-attack.md").read_text("utf-8")
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
-OTHER_PROGRAMS = {"--autoattack", "--files", "--threads", "-m", "-c", "-e", "-n"}
+OTHER_PROGRAMS = {"--autoattack", "--files", "--kind", "--threads", "-m", "-c", "-e", "-n"}
 """Options of python, pip and pytest in the two commands, and of benchmarks."""
 SECONDS = 0.4
 
