@@ -111,7 +111,8 @@ class Answer:
     """The answer to a request; every tensor has the request's leading dimensions, [S] or [S, P].
 
     Args:
-        points: the request's points.
+        points: the request's points; where the output names no class, the point nearby that answers in its place
+            (:mod:`robaudit.engine.standin`). What fools is to be kept from here, not from the state.
         answered: bool; a budget or ``rows`` may leave points unanswered, whose other values are then void.
         fooled: bool; the goal is reached at that point. For a first-success attack the judge has confirmed
             it on the file, and ``refused`` tells where it denied what the model said.

@@ -16,10 +16,11 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian
 from robaudit.engine.rows import Account
+from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm, distance, per_slot
 from robaudit.threat.random import Draws
 
-__all__ = ["Ask", "Sloped", "beside"]
+__all__ = ["Ask", "Sloped", "beside", "inside"]
 
 TRIES = ((1 / 64, 2**-20), (1 / 4, 2**-10), (1.0, 2**-6))
 """How far each try leads a feature: a share of what the radius leaves for one, and at least so much of the domain's
@@ -79,7 +80,7 @@ def _tried(
     noise = length * drawn.sign() * (1 + drawn.abs()) / 2  # every feature moves
 
     def there(move: Tensor) -> Answer:
-        points = answer.points.index_copy(0, slots, _inside(part, start, move))
+        points = answer.points.index_copy(0, slots, inside(part, start, move))
         return ask(dataclasses.replace(request, points=points, rows=asked))
 
     sides = there(noise), there(-noise)
@@ -136,7 +137,7 @@ def _length(problem: Problem, number: int) -> Tensor:
     return length
 
 
-def _inside(problem: Problem, start: Tensor, move: Tensor) -> Tensor:
+def inside(problem: Problem, start: Tensor, move: Tensor) -> Tensor:
     """[S, *shape] or [S, P, *shape] points that a move leads to: turned back at the box's sides, and into the ball."""
     there = start + move
     there = problem.clip(torch.where((there < 0) | (there > 1), start - move, there))
@@ -148,5 +149,5 @@ def _inside(problem: Problem, start: Tensor, move: Tensor) -> Tensor:
         x, eps = x.repeat_interleave(count, 0), eps.repeat_interleave(count)
     delta = there.reshape(x.shape) - x
     far, was = distance(problem.norm, delta), distance(problem.norm, start.reshape(x.shape) - x)
-    share = torch.where((was <= eps) & (far > eps), eps / far.clamp_min(1e-30), 1.0)
+    share = torch.where((was <= eps + TOLERANCE) & (far > eps), eps / far.clamp_min(1e-30), 1.0)
     return (x + delta * per_slot(share.to(delta.dtype), delta)).reshape(start.shape)

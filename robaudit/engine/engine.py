@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, StartingPool, Stop
-from robaudit.attacks.requests import Answer
+from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
@@ -20,6 +20,7 @@ from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
+from robaudit.engine.standin import not_finite, stood_in
 from robaudit.engine.tolerant import Refusals
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
 from robaudit.target.watch import UNWATCHED, Watch
@@ -35,6 +36,7 @@ PUSHES = (1.0003, 1.003, 1.03, 1.1, 1.3, 1.7, 2.5, 4.0, 8.0, 16.0, 32.0)
 """How much further from the sample a minimal-norm attack's best point is tried where the file denies it: a little for
 what the twin rounds otherwise, more for whole-numbered features, which the judge rounds towards the sample."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
+MOSTLY = "the model's output or gradient is not finite at most of the points tried"
 
 
 class Engine:
@@ -195,19 +197,21 @@ class Engine:
     def _advanced(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
-        answer = self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
+        answer = self._answer(request, problem, attack, account)
         if request.candidates is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & over_points(request.candidates, answer.fooled))
         if attack.stop is Stop.RUN_ON and (doubtful := twin_by_rounding(problem, answer)) is not None:
             answer = dataclasses.replace(
                 answer, fooled=answer.fooled & ~doubtful
             )  # nobody asks the file before the end
-        broken = _not_finite(answer, problem)
+        broken = not_finite(answer).reshape(len(problem), -1).any(1)
+        if isinstance(request, Labels) and not self.refusals.last:  # a point without a class does not fool, that is all
+            broken = torch.zeros_like(broken)
         if problem.ended is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & ~over_points(problem.ended, answer.fooled))
         accepted = torch.zeros_like(broken)
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
-            answer, accepted = self._confirm(pool, attack, threat, request.points, answer, emit)
+            answer, accepted = self._confirm(pool, attack, threat, answer, emit)
         state = attack.update(problem, pool.state, answer)
         pool = Pool(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
@@ -221,12 +225,20 @@ class Engine:
             self._finish(pool, attack, threat, finished, broken, emit)
         return pool, finished | accepted
 
+    def _answer(self, request: Request, problem: Problem, attack: SlotAttack[Any], account: Account) -> Answer:
+        """The answer, with that of a point nearby where it is not finite; what the model refuses ends the unit."""
+
+        def ask(request: Request) -> Answer:
+            return self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
+
+        answer = ask(request)
+        return answer if self.refusals.last else stood_in(request, answer, problem, account, self._budget, ask)
+
     def _confirm(
         self,
         pool: Pool,
         attack: SlotAttack[Any],
         threat: ThreatModel,
-        points: Tensor,
         answer: Answer,
         emit: Sink,
     ) -> tuple[Answer, Tensor]:
@@ -236,7 +248,7 @@ class Engine:
         accepted = torch.zeros(len(problem), dtype=torch.bool, device=fooled.device)
         slots = fooled.any(1).nonzero()[:, 0]
         first = fooled.int().argmax(1)[slots]
-        candidates = points.reshape(len(problem), -1, *problem.shape)[slots, first]
+        candidates = answer.points.reshape(len(problem), -1, *problem.shape)[slots, first]
         verdicts = self._judge(pool, threat, slots, candidates)
         pool.account.refused[slots] += (~verdicts.success).long()
         accepted[slots] = verdicts.success
@@ -260,7 +272,8 @@ class Engine:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
         why = self.refusals.last
         told = NOT_FINITE if why is None else f"the model cannot answer a point tried: {why}"
-        errors = dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
+        errors = dict.fromkeys((2 * pool.account.lost > pool.account.asked).nonzero()[:, 0].tolist(), MOSTLY)
+        errors |= dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
                 emit(result_of(pool, i, False, error=errors.get(i)))
@@ -322,12 +335,3 @@ def unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
         targets = max(attack.unit_targets, 1) if threat.goal is Goal.UNTARGETED else 1
         budgets.append(max(1, threat.queries // (attack.unit_restarts * targets)))
     return min(budgets, default=None)
-
-
-def _not_finite(answer: Answer, problem: Problem) -> Tensor:
-    """[S] bool: slots with an answer that names no class, or a NaN or infinity in a loss or gradient."""
-    bad = (answer.labels < 0) & answer.answered
-    for values in (answer.loss, answer.steep):
-        if values is not None:
-            bad = bad | ~values.isfinite()
-    return bad.reshape(len(problem), -1).any(1)

@@ -20,7 +20,9 @@ __all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
 class Account(Slots):
     """Model evaluations of each slot, [S] int64 each; judging is billed apart.
 
-    ``looked`` is how many backwards a slot had when it last looked in vain for a nearer rival.
+    ``looked`` is how many backwards a slot had when it last looked in vain for a nearer rival; ``asked`` counts the
+    points that the attack asked about, and ``lost`` those of them with nothing to learn in reach, see
+    :mod:`robaudit.engine.standin`.
     """
 
     forwards: Tensor
@@ -29,11 +31,13 @@ class Account(Slots):
     judged: Tensor
     refused: Tensor
     looked: Tensor
+    asked: Tensor
+    lost: Tensor
 
     @classmethod
     def empty(cls, slots: int, device: torch.device) -> Account:
         """Accounts of new slots."""
-        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(6)))
+        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8)))
 
 
 @dataclass

@@ -104,7 +104,7 @@ def test_a_nan_costs_that_sample_alone(name: str) -> None:
     assert len(results) == 1 + len(others)
 
 
-def test_what_was_found_before_a_nan_counts() -> None:
+def test_labels_alone_pass_by_what_has_no_class() -> None:
     class NanNear(torch.nn.Module):
         def forward(self, u: Tensor) -> Tensor:
             size = (u - origin).flatten(1).abs().amax(1)
@@ -118,11 +118,12 @@ def test_what_was_found_before_a_nan_counts() -> None:
     attack = make_attack("hopskipjump", {"queries": 400})
     (near,) = attack_all(target, attack, ThreatModel(Norm.LINF, 0.1), [sample]).values()
     assert not near.success
-    assert "not finite" in str(near.error)
+    assert near.error is None
+    assert near.distance is not None
+    assert 0.3 <= near.distance < 0.31
     (found,) = attack_all(target, attack, ThreatModel(Norm.LINF, 0.9), [sample]).values()
     assert found.success
     assert found.error is None
-    assert found.queries < 400
 
 
 def test_an_unreadable_sample_costs_itself_alone() -> None:
