@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["attribute_names", "cutting_operators", "held_weights", "operator_kinds"]
+__all__ = ["all_nodes", "attribute_names", "cutting_operators", "held_weights", "operator_kinds"]
 
 CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
 """Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
@@ -26,16 +26,21 @@ def cutting_operators(module: Any) -> tuple[str, ...]:
 
 def operator_kinds(block: Any) -> Iterator[str]:
     """Operators of a graph or block, those of the blocks and graphs inside its nodes included."""
+    return (node.kind() for node in all_nodes(block))
+
+
+def all_nodes(block: Any) -> Iterator[Any]:
+    """Nodes of a graph or block, those of the blocks and graphs inside its nodes included."""
     for node in block.nodes():
-        yield node.kind()
+        yield node
         for inner in node.blocks():
-            yield from operator_kinds(inner)
+            yield from all_nodes(inner)
         for name in node.attributeNames():
             if node.kindOf(name) == "g":
-                yield from operator_kinds(node.g(name))
+                yield from all_nodes(node.g(name))
             elif node.kindOf(name) == "gs":
                 for graph in node.gs(name):
-                    yield from operator_kinds(graph)
+                    yield from all_nodes(graph)
 
 
 def attribute_names(module: Any) -> set[str]:

@@ -3,8 +3,9 @@
 The list is closed: what is not in it is refused, operators of a later PyTorch too. Not in it are operators that read or
 write files, change settings of the process (its seed, its modes), take or give addresses, or trust sizes, strides and
 indices that they are given: ``as_strided``, ``set_``, ``resize_``, sparse and nested tensors built from parts, packed
-weights in the formats of one library, pivots for LAPACK, the native parts behind normalisations, backward operators,
-``_foreach``. What a model prints, and warns of, is not
+weights in the formats of one library, pivots for LAPACK, the native parts behind normalisations and convolutions,
+padded sequences from packed ones, backward operators, ``_foreach``. Some are harmless in one use alone: see
+:mod:`robaudit.target.script_uses`. What a model prints, and warns of, is not
 dangerous in itself.
 """
 
@@ -22,15 +23,14 @@ ATEN = frozenset(
     __upsample_nearest __xor__ _adaptive_avg_pool2d _adaptive_avg_pool3d _add_relu _addmm_activation _aminmax
     _autocast_to_full_precision _autocast_to_reduced_precision _batch_norm_impl_index _cast_Byte _cast_Char _cast_Double
     _cast_Float _cast_Half _cast_Int _cast_Long _cast_Short _choose_qparams_per_tensor _conj _conj_copy _conj_physical
-    _convolution _convolution_mode _dim_arange _empty_affine_quantized _euclidean_dist _get_tracing_state
-    _grad_sum_to_size _infer_size _int_mm _is_all_true _is_any_true _is_zerotensor _list_to_tensor _log_softmax
-    _logcumsumexp _masked_scale _native_multi_head_attention _ncf_unsqueeze _ncf_view _nested_tensor_from_mask
-    _nested_tensor_from_mask_left_aligned _no_grad_fill_ _no_grad_normal_ _no_grad_uniform_ _no_grad_zero_
-    _pack_padded_sequence _pad_circular _pad_enum _pad_packed_sequence _prelu_kernel _reshape_copy _safe_softmax
-    _set_item _shape_as_tensor _size_if_not_equal _softmax _stack _tensor_to_list _to_copy _to_cpu _to_dense
-    _transformer_encoder_layer_fwd _trilinear _unique _unique2 _unsafe_view _unwrap_optional _upsample_bicubic2d_aa
-    _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d _weight_norm abs absolute acos acosh adaptive_avg_pool1d adaptive_avg_pool2d
+    _convolution _convolution_mode _dim_arange _euclidean_dist _get_tracing_state _grad_sum_to_size _infer_size _int_mm
+    _is_all_true _is_any_true _is_zerotensor _list_to_tensor _log_softmax _logcumsumexp _masked_scale
+    _native_multi_head_attention _ncf_unsqueeze _ncf_view _nested_tensor_from_mask _nested_tensor_from_mask_left_aligned
+    _no_grad_fill_ _no_grad_normal_ _no_grad_uniform_ _no_grad_zero_ _pack_padded_sequence _pad_circular _pad_enum
+    _prelu_kernel _reshape_copy _safe_softmax _set_item _shape_as_tensor _size_if_not_equal _softmax _stack
+    _tensor_to_list _to_copy _to_cpu _to_dense _transformer_encoder_layer_fwd _trilinear _unique _unique2 _unsafe_view
+    _unwrap_optional _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d abs absolute acos acosh adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d add addbmm addcdiv addcmul addmm
     addmv addr adjoint affine_grid_generator alias alias_copy all allclose alpha_dropout amax amin aminmax angle any
     append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort argwhere as_tensor asin
@@ -40,57 +40,55 @@ ATEN = frozenset(
     broadcast_shapes broadcast_tensors broadcast_to bucketize can_cast capitalize cartesian_prod cat cauchy cdist ceil
     celu center chain_matmul chalf channel_shuffle cholesky cholesky_inverse cholesky_solve chr chunk clamp clamp_max
     clamp_min clear clip clone col2im column_stack combinations complex concat concatenate conj conj_physical
-    constant_pad_nd contiguous conv1d conv2d conv3d conv_depthwise3d conv_tbc conv_transpose1d conv_transpose2d
-    conv_transpose3d convolution copy copysign corrcoef cos cosh cosine_embedding_loss cosine_similarity count
-    count_nonzero cov cpu cross cross_entropy_loss cuda cudnn_convolution cudnn_convolution_add_relu
-    cudnn_convolution_relu cudnn_convolution_transpose cummax cummin cumprod cumsum cumulative_trapezoid data deg2rad
-    degrees dequantize det detach detach_copy device diag diag_embed diagflat diagonal diagonal_copy diagonal_scatter
-    dict diff digamma dim dist div divide divmod dot dropout dsplit dstack einsum element_size elu embedding
-    embedding_bag empty empty_like empty_permuted empty_quantized empty_strided endswith eq equal erf erfc erfinv exp
-    exp2 expand expand_as expand_copy expandtabs expm1 exponential extend eye fabs factorial
-    fake_quantize_per_channel_affine fake_quantize_per_tensor_affine feature_alpha_dropout feature_dropout fft_fft
-    fft_fft2 fft_fftfreq fft_fftn fft_fftshift fft_hfft fft_hfft2 fft_hfftn fft_ifft fft_ifft2 fft_ifftn fft_ifftshift
-    fft_ihfft fft_ihfft2 fft_ihfftn fft_irfft fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftfreq fft_rfftn fill
-    fill_diagonal_ find fix flatten flip fliplr flipud float_power floor floor_divide floordiv fmax fmin fmod format
-    frac frexp frobenius_norm full full_like gamma gather gcd ge gelu geometric geqrf ger get get_autocast_dtype
-    get_device glu gradient greater greater_equal grid_sampler grid_sampler_2d grid_sampler_3d group_norm gru gru_cell
-    gt hamming_window hann_window hardshrink hardsigmoid hardswish hardtanh has_torch_function hash heaviside hex
-    hinge_embedding_loss histc hsplit hstack huber_loss hypot i0 igamma igammac im2col imag index index_add index_copy
-    index_fill index_put index_reduce index_select indices inner insert instance_norm int_repr inverse
-    is_autocast_cpu_enabled is_autocast_enabled is_complex is_conj is_contiguous is_distributed is_floating_point
-    is_grad_enabled is_inference is_leaf is_neg is_non_overlapping_and_dense is_nonzero is_pinned is_same_size
-    is_scripting is_signed is_strides_like_format is_vulkan_available isalnum isalpha isclose isdecimal isdigit isfinite
-    isidentifier isin isinf islower isnan isneginf isnumeric isposinf isprintable isreal isspace istft istitle isupper
-    item items join kaiser_window keys kl_div kron kthvalue l1_loss layer_norm lcm ldexp le leaky_relu len lerp less
-    less_equal lgamma lift lift_fresh lift_fresh_copy linalg__powsum linalg_cholesky linalg_cholesky_ex linalg_cond
-    linalg_cross linalg_det linalg_diagonal linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh
-    linalg_householder_product linalg_inv linalg_inv_ex linalg_ldl_factor linalg_ldl_factor_ex linalg_lstsq linalg_lu
-    linalg_lu_factor linalg_lu_factor_ex linalg_matmul linalg_matrix_exp linalg_matrix_norm linalg_matrix_power
-    linalg_matrix_rank linalg_multi_dot linalg_norm linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex
-    linalg_solve_triangular linalg_svd linalg_svdvals linalg_tensorinv linalg_tensorsolve linalg_vander linalg_vecdot
-    linalg_vector_norm linear linspace list ljust log log10 log1p log2 log_normal log_sigmoid log_softmax logaddexp
-    logaddexp2 logcumsumexp logdet logical_and logical_not logical_or logical_xor logit logspace logsumexp lower lstm
-    lstm_cell lstrip lt lu_unpack mH mT margin_ranking_loss masked_fill masked_scatter masked_select mathremainder
-    matmul matrix_H matrix_exp matrix_power max max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices
-    max_pool3d max_pool3d_with_indices max_unpool2d max_unpool3d maximum mean median meshgrid min minimum mish mm mode
-    modf moveaxis movedim mse_loss msort mul multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile
-    nansum narrow narrow_copy native_channel_shuffle native_dropout native_layer_norm native_norm ne neg negative
-    new_empty new_empty_strided new_full new_ones new_zeros nextafter nll_loss nll_loss2d nll_loss_nd nonzero
-    nonzero_numpy nonzero_static norm norm_except_dim normal normal_functional not_equal nuclear_norm numel numpy_T oct
-    one_hot ones ones_like ord outer pad pad_sequence pairwise_distance partition pdist percentFormat permute
-    permute_copy pinverse pixel_shuffle pixel_unshuffle poisson poisson_nll_loss polar polygamma pop popitem positive
-    pow prelu prod promote_types put q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale
-    q_zero_point qr qscheme quantile quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic
-    quantized_max_pool1d quantized_max_pool2d quantized_max_pool3d rad2deg radians rand rand_like randint randint_like
-    randn randn_like random randperm range ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu
-    relu6 remainder remove renorm repeat repeat_interleave replace replication_pad1d replication_pad2d replication_pad3d
-    requires_grad_ reshape reshape_as resolve_conj resolve_neg result_type reverse rfind rindex rjust rms_norm rnn_relu
-    rnn_relu_cell rnn_tanh rnn_tanh_cell roll rot90 round row_stack rpartition rrelu rsplit rsqrt rstrip rsub
-    scalar_tensor scaled_dot_product_attention scatter scatter_add scatter_reduce searchsorted select select_copy
-    select_scatter selu setdefault sgn sigmoid sign signbit silu sin sinc sinh size slice slice_copy slice_scatter
-    slogdet slow_conv3d slow_conv_dilated2d slow_conv_dilated3d slow_conv_transpose2d slow_conv_transpose3d
-    smooth_l1_loss soft_margin_loss softmax softplus softshrink sort sorted special_airy_ai special_bessel_j0
-    special_bessel_j1 special_bessel_y0 special_bessel_y1 special_chebyshev_polynomial_t special_chebyshev_polynomial_u
+    constant_pad_nd contiguous conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
+    convolution copy copysign corrcoef cos cosh cosine_embedding_loss cosine_similarity count count_nonzero cov cpu
+    cross cross_entropy_loss cuda cummax cummin cumprod cumsum cumulative_trapezoid data deg2rad degrees dequantize det
+    detach detach_copy device diag diag_embed diagflat diagonal diagonal_copy diagonal_scatter dict diff digamma dim
+    dist div divide divmod dot dropout dsplit dstack einsum element_size elu embedding embedding_bag empty empty_like
+    empty_permuted empty_strided endswith eq equal erf erfc erfinv exp exp2 expand expand_as expand_copy expandtabs
+    expm1 exponential extend eye fabs factorial fake_quantize_per_channel_affine fake_quantize_per_tensor_affine
+    feature_alpha_dropout feature_dropout fft_fft fft_fft2 fft_fftfreq fft_fftn fft_fftshift fft_hfft fft_hfft2
+    fft_hfftn fft_ifft fft_ifft2 fft_ifftn fft_ifftshift fft_ihfft fft_ihfft2 fft_ihfftn fft_irfft fft_irfft2 fft_irfftn
+    fft_rfft fft_rfft2 fft_rfftfreq fft_rfftn fill fill_diagonal_ find fix flatten flip fliplr flipud float_power floor
+    floor_divide floordiv fmax fmin fmod format frac frexp frobenius_norm full full_like gamma gather gcd ge gelu
+    geometric geqrf ger get get_autocast_dtype get_device glu gradient greater greater_equal grid_sampler
+    grid_sampler_2d grid_sampler_3d group_norm gru gru_cell gt hamming_window hann_window hardshrink hardsigmoid
+    hardswish hardtanh has_torch_function hash heaviside hex hinge_embedding_loss histc hsplit hstack huber_loss hypot
+    i0 igamma igammac im2col imag index index_add index_copy index_fill index_put index_reduce index_select indices
+    inner insert instance_norm int_repr inverse is_autocast_cpu_enabled is_autocast_enabled is_complex is_conj
+    is_contiguous is_distributed is_floating_point is_grad_enabled is_inference is_leaf is_neg
+    is_non_overlapping_and_dense is_nonzero is_pinned is_same_size is_scripting is_signed is_strides_like_format
+    is_vulkan_available isalnum isalpha isclose isdecimal isdigit isfinite isidentifier isin isinf islower isnan
+    isneginf isnumeric isposinf isprintable isreal isspace istft istitle isupper item items join kaiser_window keys
+    kl_div kron kthvalue l1_loss layer_norm lcm ldexp le leaky_relu len lerp less less_equal lgamma lift lift_fresh
+    lift_fresh_copy linalg__powsum linalg_cholesky linalg_cholesky_ex linalg_cond linalg_cross linalg_det
+    linalg_diagonal linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh linalg_householder_product linalg_inv
+    linalg_inv_ex linalg_ldl_factor linalg_ldl_factor_ex linalg_lstsq linalg_lu linalg_lu_factor linalg_lu_factor_ex
+    linalg_matmul linalg_matrix_exp linalg_matrix_norm linalg_matrix_power linalg_matrix_rank linalg_multi_dot
+    linalg_norm linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex linalg_solve_triangular linalg_svd
+    linalg_svdvals linalg_tensorinv linalg_tensorsolve linalg_vander linalg_vecdot linalg_vector_norm linear linspace
+    list ljust log log10 log1p log2 log_normal log_sigmoid log_softmax logaddexp logaddexp2 logcumsumexp logdet
+    logical_and logical_not logical_or logical_xor logit logspace logsumexp lower lstm lstm_cell lstrip lt lu_unpack mH
+    mT margin_ranking_loss masked_fill masked_scatter masked_select mathremainder matmul matrix_H matrix_exp
+    matrix_power max max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d
+    max_pool3d_with_indices max_unpool2d max_unpool3d maximum mean median meshgrid min minimum mish mm mode modf
+    moveaxis movedim mse_loss msort mul multinomial multiply mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum
+    narrow narrow_copy native_channel_shuffle native_dropout native_layer_norm native_norm ne neg negative new_empty
+    new_empty_strided new_full new_ones new_zeros nextafter nll_loss nll_loss2d nll_loss_nd nonzero nonzero_numpy
+    nonzero_static norm norm_except_dim normal normal_functional not_equal nuclear_norm numel numpy_T oct one_hot ones
+    ones_like ord outer pad pad_sequence pairwise_distance partition pdist percentFormat permute permute_copy pinverse
+    pixel_shuffle pixel_unshuffle poisson poisson_nll_loss polar polygamma pop popitem positive pow prelu prod
+    promote_types put q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point qr qscheme
+    quantile quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic quantized_max_pool1d
+    quantized_max_pool2d quantized_max_pool3d rad2deg radians rand rand_like randint randint_like randn randn_like
+    random randperm range ravel real reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 remainder
+    remove renorm repeat repeat_interleave replace replication_pad1d replication_pad2d replication_pad3d requires_grad_
+    reshape reshape_as resolve_conj resolve_neg result_type reverse rfind rindex rjust rms_norm rnn_relu rnn_relu_cell
+    rnn_tanh rnn_tanh_cell roll rot90 round row_stack rpartition rrelu rsplit rsqrt rstrip rsub scalar_tensor
+    scaled_dot_product_attention scatter scatter_add scatter_reduce searchsorted select select_copy select_scatter selu
+    setdefault sgn sigmoid sign signbit silu sin sinc sinh size slice slice_copy slice_scatter slogdet smooth_l1_loss
+    soft_margin_loss softmax softplus softshrink sort special_airy_ai special_bessel_j0 special_bessel_j1
+    special_bessel_y0 special_bessel_y1 special_chebyshev_polynomial_t special_chebyshev_polynomial_u
     special_chebyshev_polynomial_v special_chebyshev_polynomial_w special_digamma special_entr special_erf special_erfc
     special_erfcx special_erfinv special_exp2 special_expit special_expm1 special_gammainc special_gammaincc
     special_gammaln special_hermite_polynomial_h special_hermite_polynomial_he special_i0 special_i0e special_i1
@@ -103,9 +101,9 @@ ATEN = frozenset(
     special_xlogy special_zeta split split_copy split_with_sizes split_with_sizes_copy splitlines sqrt square squeeze
     squeeze_copy stack startswith std std_mean stft storage_offset str stride strip sub subtract sum sum_to_size svd
     swapaxes swapcase swapdims sym_is_contiguous sym_numel sym_size sym_stride t t_copy take take_along_dim tan tanh
-    tensor tensor_split tensordot thnn_conv2d threshold tile title to to_dense to_mkldnn to_padded_tensor topk trace
-    transpose transpose_copy trapezoid trapz triangular_solve tril tril_indices triplet_margin_loss triu triu_indices
-    true_divide trunc type_as unbind unbind_copy unflatten unfold unfold_copy uniform unique_consecutive unique_dim
+    tensor tensor_split tensordot threshold tile title to to_dense to_mkldnn to_padded_tensor topk trace transpose
+    transpose_copy trapezoid trapz triangular_solve tril tril_indices triplet_margin_loss triu triu_indices true_divide
+    trunc type_as unbind unbind_copy unflatten unfold unfold_copy uniform unique_consecutive unique_dim
     unique_dim_consecutive unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze unsqueeze_copy update upper
     upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
     upsample_trilinear3d values vander var var_mean vdot view view_as view_as_complex view_as_complex_copy view_as_real
@@ -154,7 +152,7 @@ CLASSES = frozenset(
 BUILT_IN = frozenset(
     """
     abs all annotate any awaitable bin bool chr complex dict divmod enumerate float fork getattr hasattr hex inf infj
-    int isinstance len list max min nan nanj oct ord pow print range rangelist reversed round slice sorted str sum
+    int isinstance len list max min nan nanj oct ord pow print range rangelist reversed round slice str sum
     tuple unchecked_cast uninitialized zip
     """.split()  # noqa: SIM905
 )

@@ -201,7 +201,10 @@ def _fits_packed(value: Made, types: Types) -> bool:
     """Whether the state of packed weights has all the parts that PyTorch takes out of it without looking."""
     state = value.state
     if "Linear" in value.path:
-        return types.fits(state, "Tuple[Tensor, Optional[Tensor]]")
+        if not types.fits(state, "Tuple[Tensor, Optional[Tensor]]"):
+            return False
+        weight, bias = state
+        return len(weight.sizes) == 2 and (bias is None or bias.sizes == weight.sizes[:1])
     if types.fits(state, "Tuple[str, List[Tensor], List[Optional[Tensor]]]"):
         settings = state[1][0] if len(state[1]) == 2 and len(state[2]) < 2 else None
         return settings is not None and settings.kind == "ShortStorage" and len(settings.sizes) == 1

@@ -18,6 +18,7 @@ from robaudit.target.script_module import TorchScriptFile, last_line
 from robaudit.target.script_operators import is_allowed
 from robaudit.target.script_pickle import check_structure
 from robaudit.target.script_types import Types, check_objects
+from robaudit.target.script_uses import doubtful_at_load, doubtful_use
 from robaudit.target.script_zip import plain_archive
 from robaudit.target.training import script_training
 
@@ -56,7 +57,7 @@ def _loaded(path: Path, device: torch.device, *, trust: bool) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         module: Any = wrap(load(unit, str(path), device, {}, False))
     if not trust:
-        _check_compiled(path, unit)
+        _check_compiled(path, unit, module)
     if not script_training(module):
         module.eval()
     _move_constants(module, device)
@@ -97,7 +98,11 @@ def _check_records(path: Path) -> None:
     """
     records = plain_archive(path)
     try:
-        types = Types(check_code({_module(name): records.read(name) for name in records.entries if _is_code(name)}))
+        trees = check_code({_module(name): records.read(name) for name in records.entries if _is_code(name)})
+        early = doubtful_at_load(trees)
+        if early is not None:
+            raise CodeError(f"may call {early} while it is loaded")
+        types = Types(trees)
         sizes = {name: entry.size for name, entry in records.entries.items()}
         for name in records.entries:
             if name.lower() == "model.json":
@@ -126,7 +131,7 @@ def _refuse(path: Path, what: str) -> NoReturn:
     )
 
 
-def _check_compiled(path: Path, unit: Any) -> None:
+def _check_compiled(path: Path, unit: Any, module: Any) -> None:
     """Look at what PyTorch made of the code: a second look, by other means."""
     functions = unit.get_functions()
     if not functions:
@@ -135,3 +140,6 @@ def _check_compiled(path: Path, unit: Any) -> None:
         for kind in sorted(set(operator_kinds(function.graph))):
             if not is_allowed(kind, function.name, compiled=True):
                 _refuse(path, f"calls {kind}")
+    doubtful = doubtful_use((function.graph for function in functions), module)
+    if doubtful is not None:
+        _refuse(path, f"calls {doubtful}")
