@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robaudit.audit import sandbox
 from robaudit.audit.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.gates import check_class_gates
 from robaudit.audit.goals import Chooser, chooser, parse_goal
@@ -121,6 +122,7 @@ def load(
         trust_model=request.trust_model,
         custom_ops=request.custom_ops,
         watch=watch,
+        confined=not sandbox.is_free(),
     )
     try:
         target = opened(sample_shape=shape)
@@ -280,6 +282,7 @@ def _other(request: AuditRequest, path: Path, target: Target, what: str, watch: 
                 trust_model=request.trust_model,
                 custom_ops=request.custom_ops,
                 watch=watch,
+                confined=not sandbox.is_free(),
             )
     except UsageError:
         raise

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from robaudit.audit import sandbox
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.target.answers import OPEN, predictions
@@ -55,6 +56,7 @@ def torch_judge(
         sample_shape=meaning.shape,
         trust_model=request.trust_model,
         watch=watch,
+        confined=not sandbox.is_free(),
     )
     target.spec = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
     kind: Any = result.target.head

@@ -17,7 +17,17 @@ import sys
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-__all__ = ["NOT_OFFERED", "Mode", "NoSandboxError", "confine", "enter", "landlock_version", "missing", "state"]
+__all__ = [
+    "NOT_OFFERED",
+    "Mode",
+    "NoSandboxError",
+    "confine",
+    "enter",
+    "is_free",
+    "landlock_version",
+    "missing",
+    "state",
+]
 
 Mode: TypeAlias = Literal["required", "offered", "off"]
 """Of a process: confined or not started, confined where the system can do it, free."""
@@ -89,6 +99,11 @@ def missing() -> str | None:
 def state() -> str | None:
     """What confines this process, for the record; None where nobody chose."""
     return _states[-1] if _states else None
+
+
+def is_free() -> bool:
+    """Whether it was settled that nothing confines this process."""
+    return bool(_states) and not _states[-1].startswith("Landlock")
 
 
 def confine(mode: Mode, writable: Iterable[str], *, sockets: bool = False) -> None:

@@ -72,6 +72,7 @@ def load_target(
     tokens: bool = False,
     custom_ops: tuple[Path, ...] = (),
     watch: Watch = UNWATCHED,
+    confined: bool = True,
 ) -> Target:
     """Load a classifier.
 
@@ -85,6 +86,8 @@ def load_target(
         tokens: load a model of tokens too, which can be inspected and not audited.
         custom_ops: libraries of custom operators for ONNX Runtime.
         watch: told of each call of the file.
+        confined: allow TorchScript of recurrent layers, of whose weights PyTorch does not check the sizes; False
+            where no sandbox keeps the process in.
 
     Raises:
         UsageError: the file cannot be audited, in one sentence.
@@ -106,7 +109,7 @@ def load_target(
         exported.probe(spec.to_file(torch.zeros(1, *spec.shape)))
         return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
-        file = open_torchscript(path, where, trust=trust_model)
+        file = open_torchscript(path, where, trust=trust_model, confined=confined)
         file.watch = watch
         if interface.fresh_state:
             file.start_afresh()

@@ -62,12 +62,13 @@ def _names(root: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def doubtful_use(graphs: Iterable[Any], module: torch.jit.ScriptModule) -> str | None:
+def doubtful_use(graphs: Iterable[Any], module: torch.jit.ScriptModule, *, confined: bool) -> str | None:
     """A call in the graphs of a module that is not known to be harmless; None where there is none.
 
     Args:
         graphs: of all its functions and methods.
         module: as loaded, not yet run.
+        confined: recurrent layers are allowed, of whose states and weights PyTorch does not check the sizes.
     """
     nodes = [node for graph in graphs for node in all_nodes(graph)]
     changed = {node.s("name") for node in nodes if node.kind() == "prim::SetAttr"}
@@ -81,8 +82,12 @@ def doubtful_use(graphs: Iterable[Any], module: torch.jit.ScriptModule) -> str |
     if any(node.kind() in ("prim::CallMethod", "prim::CallFunction") for node in reached):
         reached = nodes  # through an interface: any method may be meant
     for node in reached:
-        if node.kind().removeprefix("aten::") in RECURRENT and ".data(" in node.schema():
+        if node.kind().removeprefix("aten::") not in RECURRENT:
+            continue
+        if ".data(" in node.schema():
             return f"{node.kind()} of a packed sequence"
+        if not confined:
+            return f"{node.kind()}, which believes the sizes of its weights, outside of the sandbox"
     return None
 
 

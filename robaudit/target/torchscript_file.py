@@ -25,27 +25,31 @@ from robaudit.target.training import script_training
 __all__ = ["open_torchscript"]
 
 
-def open_torchscript(path: Path, device: torch.device, *, trust: bool) -> TorchScriptFile:
-    """Load a TorchScript archive whose code has been looked at.
+def open_torchscript(path: Path, device: torch.device, *, trust: bool, confined: bool = True) -> TorchScriptFile:
+    """Load a TorchScript archive whose code has been looked at; ``trust``, ``confined``: see ``load_target``.
 
     Raises:
         UsageError: it is no TorchScript archive, or its code is not known to be harmless and not trusted.
     """
     _check_kind(path)
-    if not trust:
-        _check_records(path)
+
+    def load() -> Any:
+        if not trust:  # each time: what lies at the path may be another file by now
+            _check_records(path)
+        return _loaded(path, device, trust=trust, confined=confined)
+
     try:
-        module = _loaded(path, device, trust=trust)
+        module = load()
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded as TorchScript: {last_line(error)}") from error
     if not module._c._has_method("forward"):
         raise UsageError(f"{path} holds a module without a forward function; export the whole classifier")
-    return TorchScriptFile(path, module, device, reload=lambda: _loaded(path, device, trust=trust))
+    return TorchScriptFile(path, module, device, reload=load)
 
 
-def _loaded(path: Path, device: torch.device, *, trust: bool) -> Any:
+def _loaded(path: Path, device: torch.device, *, trust: bool, confined: bool) -> Any:
     """The module as a deployment that loads the file has it.
 
     Evaluation mode is switched on only where it changes no answer, so that the module can be frozen.
@@ -57,7 +61,7 @@ def _loaded(path: Path, device: torch.device, *, trust: bool) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         module: Any = wrap(load(unit, str(path), device, {}, False))
     if not trust:
-        _check_compiled(path, unit, module)
+        _check_compiled(path, unit, module, confined=confined)
     if not script_training(module):
         module.eval()
     _move_constants(module, device)
@@ -131,7 +135,7 @@ def _refuse(path: Path, what: str) -> NoReturn:
     )
 
 
-def _check_compiled(path: Path, unit: Any, module: Any) -> None:
+def _check_compiled(path: Path, unit: Any, module: Any, *, confined: bool) -> None:
     """Look at what PyTorch made of the code: a second look, by other means."""
     functions = unit.get_functions()
     if not functions:
@@ -140,6 +144,6 @@ def _check_compiled(path: Path, unit: Any, module: Any) -> None:
         for kind in sorted(set(operator_kinds(function.graph))):
             if not is_allowed(kind, function.name, compiled=True):
                 _refuse(path, f"calls {kind}")
-    doubtful = doubtful_use((function.graph for function in functions), module)
+    doubtful = doubtful_use((function.graph for function in functions), module, confined=confined)
     if doubtful is not None:
         _refuse(path, f"calls {doubtful}")

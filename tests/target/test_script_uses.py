@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from model_files import Net, script
-from test_torchscript import edited, load
+from test_torchscript import SHAPE, edited, load
 from torch import Tensor, nn
 
 from robaudit.errors import UsageError
+from robaudit.target.load import load_target
+from robaudit.target.torchscript_file import open_torchscript
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -75,3 +77,22 @@ def test_ordinary_uses_of_the_same_operators_are_loaded(tmp_path):
     target = load(script(tmp_path / "m.pt", net))
     x = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(target.scores(x), net(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_recurrent_layers_are_allowed_in_the_sandbox_alone(tmp_path):
+    """PyTorch does not check the sizes of their weights."""
+    path = script(tmp_path / "m.pt", Sequences())
+    asked = {"device": "cpu", "sample_shape": SHAPE}
+    with pytest.raises(UsageError, match=r"calls aten::lstm, which believes the sizes .* outside of the sandbox"):
+        load_target(path, **asked, confined=False)
+    assert load_target(path, **asked, confined=True).num_classes == 3
+    assert load_target(path, **asked, confined=False, trust_model=True).num_classes == 3
+
+
+def test_a_file_that_is_another_when_it_is_loaded_again_is_looked_at_again(tmp_path):
+    path = script(tmp_path / "m.pt", Flat())
+    file = open_torchscript(path, torch.device("cpu"), trust=False)
+    edited(path, tmp_path / "bad.pt", line='torch.save([1], "out")').replace(path)
+    with pytest.raises(UsageError, match="calls aten::save"):
+        file.fresh()
