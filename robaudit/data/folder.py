@@ -38,6 +38,7 @@ class Folder:
         others: files that cannot be read as images, and are not hidden.
         skipped: number of files of each suffix among them, without those that are known to be no images.
         broken: links that lead nowhere or back, and folders that cannot be entered.
+        hidden: files with the suffix of an image whose names begin with a dot; not the ``._`` files that macOS leaves.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Folder:
     others: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
     @property
     def flat(self) -> list[Path]:
@@ -58,9 +60,9 @@ class Folder:
         if self.skipped.total():
             notes.append(f"files skipped because they cannot be read as images: {self.skipped_words()}")
         if self.broken:
-            more = ", ..." if len(self.broken) > LISTED else ""
-            names = ", ".join(self.broken[:LISTED]) + more
-            notes.append(f"links and folders skipped because they lead nowhere, or back: {names}")
+            notes.append(f"links and folders skipped because they lead nowhere, or back: {_listed(self.broken)}")
+        if self.hidden:
+            notes.append(f"images skipped because their names begin with a dot: {_listed(self.hidden)}")
         return notes
 
     def skipped_words(self) -> str:
@@ -83,6 +85,10 @@ class Folder:
         if len(names) > 1 or nested:
             found, best = ", ".join(self.classes), self.path / self.classes[-1]
             raise UsageError(f"{self.path} holds parts of a data set ({found}), not classes; give one, as {best}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def formats() -> list[str]:
@@ -152,6 +158,9 @@ def _entries(folder: Path, found: Folder) -> list[Path]:
     except OSError:
         found.broken.append(relative(folder, found.path))
         return []
+    suffixes = image_suffixes()
+    dotted = [p for p in paths if p.name.startswith(".") and not p.name.startswith("._")]
+    found.hidden += [relative(p, found.path) for p in dotted if p.suffix.lower() in suffixes and p.is_file()]
     return [p for p in paths if not p.name.startswith((".", "__MACOSX")) and p.name.casefold() not in HIDDEN]
 
 

@@ -79,6 +79,16 @@ def test_what_cannot_be_read_is_counted_and_named(tmp_path):
         opened(tmp_path / "only")
 
 
+def test_images_that_are_hidden_are_skipped_and_named(tmp_path):
+    for c in range(3):
+        picture(tmp_path / str(c) / "a.png")
+    for name in ("0/.b.png", "2/.c.JPG", "2/._a.png", "1/.notes.txt"):  # macOS leaves ._a.png beside a.png
+        (tmp_path / name).write_bytes((tmp_path / "0" / "a.png").read_bytes())
+    data = opened(tmp_path)
+    assert set(labels(data)) == {"0/a.png", "1/a.png", "2/a.png"}
+    assert data.notes == ["images skipped because their names begin with a dot: 0/.b.png, 2/.c.JPG"]
+
+
 def test_links_to_folders_and_files_are_followed(tmp_path):
     for c in range(3):
         picture(tmp_path / "pool" / str(c) / "a.png", c)
