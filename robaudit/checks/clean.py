@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.stats import interval, lower_bound, upper_bound
 from robaudit.target.rule import shortest
 
-__all__ = ["Clean", "best_split"]
+__all__ = ["Clean", "best_split", "moved"]
 
 SURE = 0.999
 """Confidence that another reading of the scores is better than guessing, before it is named."""
 FEW = 3
 """Samples of a class, from which one that is never answered is worth a word."""
+LISTED = 8
+"""Classes in a message."""
+STEADY = 0.8
+"""Share of a class's samples with one answer, from which that answer is taken for the class's own number."""
 
 
 class Clean(Check):
     """Fails where clean accuracy lies outside the interval of what is declared, or is no better than guessing.
 
     A wrong class order, input range or channel order shows here first, and so do answers that are off by one class,
-    and scores of which the smallest, or another threshold, decides: then it names the --decision to declare.
-    Warns where every sample gets the same answer. In stability mode there is no accuracy.
+    classes that have changed places, and scores of which the smallest, or another threshold, decides: then it names
+    the --decision to declare. Warns where every sample gets the same answer. In stability mode there is no accuracy.
     """
 
     id = "clean"
@@ -44,6 +49,7 @@ class Clean(Check):
         answers, labels = bench.clean_answers()
         found["same"] = answers[0] if len(set(answers)) == 1 else None
         found["largest_label"] = max((labels.count(label) for label in set(labels)), default=0)
+        found["moved"] = moved(answers, labels)
         found["turned"] = [bench.target.opposite, bench.clean_smallest()]
         found["split"] = list(best_split(*bench.clean_numbers()))
         return found
@@ -58,7 +64,8 @@ class Clean(Check):
         above, below = measured.get("shifts", (0, 0))
         if measured["classes"] > 2 and 2 * max(above, below) > n and max(above, below) > k:
             return Finding("fail", _shifted(above, below, n), k / n)
-        other = _otherwise(measured)
+        places = measured.get("moved") if measured["classes"] > 2 else None
+        other = _moved_words(places) if places else _otherwise(measured)
         if declared is not None:
             low, high = interval(k, n)
             if not low <= declared <= high:
@@ -70,6 +77,8 @@ class Clean(Check):
                     declared,
                 )
             return Finding("pass", f"clean accuracy {k / n:.1%} agrees with the declared {declared:.1%}", k / n)
+        if places:
+            return Finding("fail", f"clean accuracy {k / n:.1%}; {other}", k / n)
         guessing = 1 / measured["classes"]
         if upper_bound(k, n) <= guessing or k == 0:
             return Finding(
@@ -95,6 +104,44 @@ def _shifted(above: int, below: int, n: int) -> str:
             "(1,001 outputs for 1,000 classes), or from 1? Name its classes with --classes, or shift the labels"
         )
     return f"{below} of {n} answers are the class before the label: do the labels start at 1? Shift them"
+
+
+def moved(answers: Sequence[int], labels: Sequence[int]) -> list[list[int]]:
+    """Classes that have changed places among themselves: [label, answer] of each; empty where there are none.
+
+    Samples of such a class have one answer, nearly all, which is another one's label. A model errs otherwise.
+
+    Args:
+        answers: class that the model answers, of each sample.
+        labels: class of each.
+    """
+    groups: dict[int, list[int]] = {}
+    for answer, label in zip(answers, labels, strict=True):
+        groups.setdefault(label, []).append(answer)
+    places: dict[int, int] = {}
+    for label, said in groups.items():
+        answer, times = Counter(said).most_common(1)[0]
+        if len(said) >= FEW and times >= STEADY * len(said):
+            places[label] = answer
+    found: list[list[int]] = []
+    for label in sorted(places):
+        cycle, at = [label], places[label]
+        while at in places and at not in cycle:
+            cycle.append(at)
+            at = places[at]
+        if at == label and len(cycle) > 1:
+            found.append([label, places[label]])
+    return found
+
+
+def _moved_words(places: Sequence[Sequence[int]]) -> str:
+    pairs = ", ".join(f"{label} is answered {answer}" for label, answer in places[:LISTED])
+    more = ", ..." if len(places) > LISTED else ""
+    return (
+        f"classes have changed places (number {pairs}{more}): the labels are numbered in another order than the "
+        "outputs; name the classes in the order of the outputs with --classes, or, if the model errs so, declare its "
+        "--clean-accuracy"
+    )
 
 
 def best_split(numbers: Sequence[float], labels: Sequence[int]) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Answers that are off by one class: a background class, or labels that start at 1."""
+"""Labels in another order than the outputs: off by one class, or with classes that have changed places."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import CLASSES, make_data, make_onnx, make_profile, make_request, run_here
 
-from robaudit.checks.clean import Clean, best_split
+from robaudit.checks.clean import Clean, best_split, moved
 
 
 def with_background(path: Path) -> Path:
@@ -78,3 +78,38 @@ def test_the_same_answer_to_everything_is_said() -> None:
 )
 def test_the_threshold_that_makes_most_labels_right(numbers, labels, expected) -> None:
     assert best_split(numbers, labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels", "expected"),
+    [
+        ([2, 2, 2, 1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1, 2, 2, 2], [[0, 2], [2, 0]]),  # red, green, blue by name
+        ([1] * 5 + [2] * 5 + [0, 0, 0, 0, 1], [0] * 5 + [1] * 5 + [2] * 5, [[0, 1], [1, 2], [2, 0]]),
+        ([1, 1, 0, 0], [0, 0, 1, 1], []),  # two samples of a class may both be wrong
+        ([1] * 5 + [0, 0, 0, 1, 1], [0] * 5 + [1] * 5, []),  # confused, both ways, and not exchanged
+        ([1] * 5 + [1] * 5, [0] * 5 + [1] * 5, []),  # one class is never answered
+        ([1] * 5 + [2] * 5, [0] * 5 + [1] * 5, []),  # nothing shows that 2 is answered 0
+        ([], [], []),
+    ],
+)
+def test_classes_that_have_changed_places_are_found(answers, labels, expected) -> None:
+    assert moved(answers, labels) == expected
+
+
+def test_labels_in_another_order_than_the_outputs_withhold_the_figures(tmp_path) -> None:
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: fgsm}\n", checks="[clean]")
+    data = make_data(tmp_path / "d.npz", 60, wrong=0)
+    with np.load(data) as arrays:
+        x, y = arrays["x"], arrays["y"]
+    two = [int(c) for c in np.argsort(-np.bincount(y, minlength=CLASSES))[:2]]
+    assert np.bincount(y, minlength=CLASSES)[two].min() >= 3
+    np.savez(data, x=x, y=np.where(y == two[0], two[1], np.where(y == two[1], two[0], y)))
+    result = run_here(make_request(make_onnx(tmp_path / "m.onnx"), data, profile), tmp_path / "run")
+    (check,) = result.checks
+    assert (check.status, result.verdict.exit_code) == ("fail", 3)
+    low, high = sorted(two)
+    assert f"(number {low} is answered {high}, {high} is answered {low})" in check.message
+    assert "--classes" in check.message
+    found = {**FOUND, "correct": 8, "shifts": [0, 0], "moved": [[0, 1], [1, 0]]}
+    assert Clean().verdict(found).status == "fail"
+    assert Clean().verdict({**found, "declared": 0.4}).status == "pass"  # the model is known to err so
