@@ -61,6 +61,12 @@ def limitations(draft: Result) -> tuple[str, ...]:
     if draft.target.reading.disputed is not None:
         found.append(draft.target.reading.disputed)
     found += draft.target.assumed
+    if (order := draft.data.class_order) is not None and order.endswith("assumed"):
+        names = "sorted labels" if order.startswith("sorted") else "order of the columns"
+        found.append(
+            f"that class numbers follow the {names} is assumed (give --classes): where the outputs are in another "
+            "order, the figures are wrong"
+        )
     if draft.environment.details.get("sandbox") == NOT_OFFERED:
         found.append(
             "this system offers no sandbox: beyond answering, the file could write files and use the network while it "

@@ -51,6 +51,7 @@ def test_observed_ranges_are_assumed_and_no_gate_passes(folder):
     assert {g.metric: g.status for g in result.gates}["robust_accuracy"] == "invalid"
     assert "1 of 4 features never changes and stays as it is" in result.data.notes
     assert result.data.class_order == "sorted, assumed"
+    assert any(text.startswith("that class numbers follow the sorted labels is assumed") for text in result.limitations)
     site = result.target.input.features[3]
     assert (site.low, site.high) == (5.0, 5.0)
 
