@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from robaudit.data.class_names import Lookup
+from robaudit.data.delimited import composed
 from robaudit.data.numbers import as_number, few, is_missing, whole
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -83,6 +84,7 @@ def named(header: Sequence[str], wanted: str, where: str) -> int:
     Raises:
         UsageError: there is none.
     """
+    wanted = composed(wanted)  # as the header is
     if wanted in header:
         return list(header).index(wanted)
     places = [i for i, name in enumerate(header) if name.casefold() == wanted.casefold()]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from robaudit.data.columns import FILES, LABELS, first_twice, key, label_place, listed, named, to_name
-from robaudit.data.delimited import Sheet, read_sheet
+from robaudit.data.delimited import Sheet, composed, read_sheet
 from robaudit.data.folder import SPLITS, FileIndex
 from robaudit.data.label_arrays import one_hot
 from robaudit.data.numbers import as_number, is_missing, whole
@@ -104,7 +104,7 @@ def _split(
     first, rows = sheet.rows[0][1], list(sheet.rows)
     keys = {key(cell) for cell in first}
     known = keys & set(FILES), keys & LABELS.keys()
-    asked = column is not None and column.casefold() in {cell.casefold() for cell in first}
+    asked = column is not None and composed(column).casefold() in {cell.casefold() for cell in first}
     sample = any(map(index.looks, first)) and not asked and not all(known)
     if sample or (not any(known) and not asked and any(index.find(cell) is not None for cell in first)):
         comment = sheet.comment

@@ -137,6 +137,9 @@ def test_one_hot_columns_are_the_classes_in_their_order(photos, one):
 def test_the_label_column_may_be_named(photos):
     rows = "".join(f"i{i}.png,{i % 2},{i % 3}\n" for i in range(6))
     assert found(read(photos, f"file,label,kind\n{rows}", column="Kind")) == EXPECTED
+    written = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"  # macOS types the second
+    for header, column in (written, written[::-1]):
+        assert found(read(photos, f"file,label,{header}\n{rows}", column=column)) == EXPECTED
     with pytest.raises(UsageError, match=r"no column 'kin'; did you mean 'kind'"):
         read(photos, f"file,label,kind\n{rows}", column="kin")
 
