@@ -41,7 +41,9 @@ COLUMNS = (
 NORMS = ("linf", "l2", "l1", "l0")
 SIGNS = "=+@-" + "\uff1d\uff0b\uff20\uff0d" + "\ufe66\ufe62\ufe6b\ufe63"
 """How a cell starts that a spreadsheet takes for a formula: signs of any width, which some of them read alike."""
-RUNS = re.compile(rf'(?:^|(?<=[;,|]))(?=[\s"]*[{re.escape(SIGNS)}])')
+SPLITS = ";,|" + "\u037e\uff1b\uff0c\uff5c"
+"""Where a cell may be split: the Greek question mark is a semicolon to whatever normalises text."""
+RUNS = re.compile(rf'(?:^|(?<=[{SPLITS}]))(?=[\s"]*[{re.escape(SIGNS)}])')
 """Where a cell would run. Where the comma is the decimal mark, spreadsheets split at semicolons, within a cell too."""
 
 
