@@ -35,7 +35,7 @@ def test_damaged_files(tmp_path):
     report = fuzz(tmp_path, range(FILES), seed=1, sandbox=sandbox.landlock_version() > 0)
     counts = report["counts"]
     assert sum(sum(found.values()) for found in counts.values()) == FILES
-    assert all(found.get("refused", 0) > 0 for found in counts.values())
+    assert all(found.get("refused", 0) > 0 for found in counts.values() if found)  # not all kinds are made by default
     assert sum(found.get("ok", 0) for found in counts.values()) > 0
     assert [f for f in report["findings"] if f["touched"] or f["status"] == "unexpected"] == []
 
