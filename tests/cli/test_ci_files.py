@@ -402,7 +402,8 @@ def test_every_wrong_profile_is_told(tmp_path) -> None:
     assert done.returncode == 2
     assert done.stdout.startswith("quick: valid")
     told = done.stderr.splitlines()
-    assert [line.split(":")[2].split()[0] for line in told] == ["a.yaml", "b.yaml", "c.yaml", "d.yaml"]
+    assert len(told) == 4
+    assert all(f"{name}.yaml" in line for name, line in zip("abcd", told, strict=True))
     assert told[2].endswith("did you mean 'square'?")
 
 

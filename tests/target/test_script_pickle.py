@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -73,6 +74,8 @@ class Packed(Net):
 
 WEIGHT = b"(K\x06K\x03K\x03K\x03t"
 """Sizes of the convolution's weight in the structure: 6 x 3 x 3 x 3."""
+LINEAR = re.compile(rb"c__torch__\.torch\.nn\.modules\.linear(\.___torch_mangle_\d+)?\nLinear\n")
+"""PyTorch gives a class another name where the process has scripted one of its name before."""
 CHANGES = {
     "a larger size": (replaced("/data.pkl", WEIGHT, b"(K\x06K\x03K\x04K\x03t"), "reaches out of its storage"),
     "a huge size": (
@@ -91,16 +94,16 @@ CHANGES = {
     "an instruction": (replaced("/data.pkl", b"\x89", b"\x94"), "uses the instruction MEMOIZE"),
     "a number as a function": (replaced("/data.pkl", b"ccollections\nOrderedDict\n", b"K\x00"), "calls what is no"),
     "an object of another class": (
-        replaced("/data.pkl", b"c__torch__.torch.nn.modules.linear\nLinear\n", b"c__torch__.model_files\nNet\n"),
+        lambda name, c: LINEAR.sub(b"c__torch__.model_files\nNet\n", c) if name.endswith("/data.pkl") else c,
         "attribute|names",
     ),
     "a number for a tensor": (
-        lambda name, c: c.replace(b"bias : Tensor", b"bias : int") if name.endswith("linear.py") else c,
+        lambda name, c: c.replace(b"bias : Tensor", b"bias : int") if b"class Linear" in c else c,
         "attribute bias is no int",
     ),
     "a missing attribute": (
         lambda name, c: (
-            c.replace(b"  training : bool", b"  training : bool\n  more : int", 1) if name.endswith("linear.py") else c
+            c.replace(b"  training : bool", b"  training : bool\n  more : int", 1) if b"class Linear" in c else c
         ),
         "attribute more is no int",
     ),
