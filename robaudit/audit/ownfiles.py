@@ -9,9 +9,11 @@ import stat
 from pathlib import Path
 from typing import IO
 
+from robaudit.files import READ_FLAGS
+
 __all__ = ["open_own", "read_own", "strange"]
 
-NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+NO_LINK = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 """No link is followed, and no pipe waited for."""
 KINDS = (
     (stat.S_ISLNK, "a link"),
@@ -42,7 +44,7 @@ def open_own(path: Path, mode: str) -> IO[bytes]:
         OSError: it cannot be opened, or something else lies there.
     """
     flags = {"rb": os.O_RDONLY, "r+b": os.O_RDWR, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT}[mode]
-    descriptor = os.open(path, flags | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(path, flags | NO_LINK, 0o666)
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode):
         os.close(descriptor)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, StartingPool, Stop
-from robaudit.attacks.requests import Answer, Labels, Request
+from robaudit.attacks.requests import Answer, Request
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
@@ -197,16 +197,13 @@ class Engine:
     def _advanced(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         problem, account = pool.problem, pool.account
         request = attack.query(problem, pool.state)
-        answer = self._answer(request, problem, attack, account)
+        answer, broken = self._answer(request, problem, attack, account)
         if request.candidates is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & over_points(request.candidates, answer.fooled))
         if attack.stop is Stop.RUN_ON and (doubtful := twin_by_rounding(problem, answer)) is not None:
             answer = dataclasses.replace(
                 answer, fooled=answer.fooled & ~doubtful
             )  # nobody asks the file before the end
-        broken = not_finite(answer).reshape(len(problem), -1).any(1)
-        if isinstance(request, Labels) and not self.refusals.last:  # a point without a class does not fool, that is all
-            broken = torch.zeros_like(broken)
         if problem.ended is not None:
             answer = dataclasses.replace(answer, fooled=answer.fooled & ~over_points(problem.ended, answer.fooled))
         accepted = torch.zeros_like(broken)
@@ -225,14 +222,23 @@ class Engine:
             self._finish(pool, attack, threat, finished, broken, emit)
         return pool, finished | accepted
 
-    def _answer(self, request: Request, problem: Problem, attack: SlotAttack[Any], account: Account) -> Answer:
-        """The answer, with that of a point nearby where it is not finite; what the model refuses ends the unit."""
+    def _answer(
+        self, request: Request, problem: Problem, attack: SlotAttack[Any], account: Account
+    ) -> tuple[Answer, Tensor]:
+        """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.
+
+        What the model refuses ends the unit.
+        """
 
         def ask(request: Request) -> Answer:
             return self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
 
         answer = ask(request)
-        return answer if self.refusals.last else stood_in(request, answer, problem, account, self._budget, ask)
+        if self.refusals.last:
+            lost = not_finite(answer)
+        else:
+            answer, lost = stood_in(request, answer, problem, account, self._budget, ask)
+        return answer, lost.reshape(len(problem), -1).any(1)
 
     def _confirm(
         self,

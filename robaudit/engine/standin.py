@@ -41,7 +41,7 @@ def stood_in(
     account: Account,
     budget: int | None,
     ask: Callable[[Request], Answer],
-) -> Answer:
+) -> tuple[Answer, Tensor]:
     """The answer, where it is not finite that of another point, whose place ``points`` then tells.
 
     All points tried lie in the box, and in the ball where the point was. A query budget that ends amid them leaves the
@@ -54,14 +54,17 @@ def stood_in(
         account: of the slots; told how many points were asked, and at how many the sample had to stand in.
         budget: most queries of each slot.
         ask: for the same at other points, and bills it.
+
+    Returns:
+        The answer, and which of its points ([S] or [S, P] bool) nothing could stand in for.
     """
     account.asked += _of_slots(answer.answered)
     lost = not_finite(answer)
     if not bool(lost.any()):
-        return answer
+        return answer, lost
     if isinstance(request, Labels):
         account.lost += _of_slots(lost)
-        return answer
+        return answer, torch.zeros_like(lost)
     if isinstance(request, Gradient):
         request = dataclasses.replace(request, plain=0)
     home = (problem.x if lost.dim() == 1 else problem.x[:, None]).expand_as(request.points)
@@ -84,7 +87,7 @@ def stood_in(
             account.lost += _of_slots(found)
         if not bool(lost.any()):
             break
-    return dataclasses.replace(answer, answered=answer.answered & ~(spent & lost))
+    return dataclasses.replace(answer, answered=answer.answered & ~(spent & lost)), lost & ~spent
 
 
 def _of_slots(points: Tensor) -> Tensor:
