@@ -16,6 +16,7 @@ import robaudit
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+OPTIONAL = PROJECT["optional-dependencies"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_everything_that_ci_installs_is_pinned() -> None:
 
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {name(line) for line in lines if line and not line.startswith("#")}
-    wanted = {name(r) for r in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"])}
+    wanted = {name(r) for r in (*PROJECT["dependencies"], *OPTIONAL["test"], *OPTIONAL["docs"])}
     assert wanted - pinned == {"onnxruntime"}  # elsewhere than on the platforms that CI tests
 
 

@@ -1,0 +1,357 @@
+"""The reference pages of the documentation, made from the code and from what ``robaudit explain`` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from robaudit.attacks.registry import attack_classes
+from robaudit.audit.config import DEFAULT_EPS
+from robaudit.audit.metrics import FAMILIES
+from robaudit.audit.profile import list_profiles, profile_schema
+from robaudit.audit.result import SCHEMA_VERSION, result_schema
+from robaudit.audit.sections.verdict import MEANINGS
+from robaudit.audit.settings import InputSettings, Settings, hyphens
+from robaudit.checks.registry import check_classes
+from robaudit.cli.main import app
+from robaudit.report.formats import FORMATS
+from robaudit.report.rules import CHECK_RULES, RULES
+
+__all__ = ["commands", "reference_pages"]
+
+ACCESS = {
+    "white-box": "White box: gradients of the model",
+    "transfer": "Transfer: other models only, given with `--surrogate`",
+    "scores": "Black box: scores for any input",
+    "labels": "Black box: labels for any input",
+}
+PARAMETER = re.compile(r"^    (\w+)(?: = (.*?))?(?: \(of (.*)\))?$")
+OF_THE_COMMAND_LINE = ("--load-timeout", "--call-timeout", "--memory-limit", "--custom-ops", "--trust-model")
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words, such as ``profile show``."""
+    found: dict[str, Any] = {}
+
+    def walk(command: Any, words: tuple[str, ...]) -> None:
+        if not hasattr(command, "commands"):
+            found[" ".join(words)] = command
+            return
+        for name, inner in command.commands.items():
+            walk(inner, (*words, name))
+
+    walk(get_command(app), ())
+    return found
+
+
+def reference_pages() -> dict[str, str]:
+    """Markdown of each page by its name."""
+    made: dict[str, Callable[[], str]] = {
+        "command-line": _command_line,
+        "settings-keys": _settings,
+        "profiles": _profiles,
+        "attacks": _attacks,
+        "losses-and-goals": _losses_and_goals,
+        "checks": _checks,
+        "metrics": _metrics,
+        "gate-keys": _gate_keys,
+        "report-formats": _formats,
+        "rules": _rules,
+        "exit-codes": _exit_codes,
+        "result-schema": _result_schema,
+    }
+    return {name: make().rstrip() + "\n" for name, make in made.items()}
+
+
+def explained(*words: str) -> str:
+    """What a command prints."""
+    done = CliRunner().invoke(app, list(words))
+    if done.exit_code != 0:
+        raise RuntimeError(f"robaudit {' '.join(words)} failed: {done.output}")
+    return str(done.output).strip()
+
+
+def prose(text: str) -> str:
+    """Text of a docstring or help as Markdown: code stays code, nothing else is markup."""
+    parts = re.split(r"(``[^`]+``|`[^`]+`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]$|{}])", r"\\\1", part) for part in parts)
+
+
+def cell(text: str) -> str:
+    """One cell of a table."""
+    parts = re.split(r"(``[^`]+``|`[^`]+`)", " ".join(text.split()))
+    return "".join(part.replace("|", "\\|") if part.startswith("`") else prose(part) for part in parts)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table of cells that are Markdown already."""
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _command_line() -> str:
+    parts = [
+        "# Command line",
+        "As `robaudit COMMAND --help` prints it. Options win over `ROBAUDIT_*` variables, these over `robaudit.yaml`, "
+        "and that over the profile: [settings keys](settings-keys.md).",
+    ]
+    for name, command in commands().items():
+        arguments = [p for p in command.params if not p.opts[0].startswith("-")]
+        options = [p for p in command.params if p.opts[0].startswith("-") and p.name != "help"]
+        usage = " ".join(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)
+        parts += [
+            f"## robaudit {name}",
+            f"```text\nrobaudit {name}{' [OPTIONS]' if options else ''} {usage}".rstrip() + "\n```",
+            prose(command.help),
+        ]
+        if arguments:
+            parts.append(table(("Argument", "Meaning"), ((f"`{p.name.upper()}`", cell(p.help)) for p in arguments)))
+        if options:
+            parts.append(table(("Option", "Meaning"), ((_option(p), cell(p.help)) for p in options)))
+    return "\n\n".join(parts)
+
+
+def _option(parameter: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    return f"{names} (repeatable)" if parameter.multiple else names
+
+
+def _settings() -> str:
+    flags = {name for p in commands()["scan"].params for name in (*p.opts, *p.secondary_opts)}
+    rows = []
+    for name, field in Settings.model_fields.items():
+        if name != "input":
+            rows.append(_setting(hyphens(name), f"ROBAUDIT_{name.upper()}", field))
+    inner = [
+        _setting(f"input: {{{hyphens(name)}: …}}", f"ROBAUDIT_{name.upper()}", field)
+        for name, field in InputSettings.model_fields.items()
+    ]
+    only = ", ".join(f"`{flag}`" for flag in OF_THE_COMMAND_LINE if flag in flags)
+    radii = ", ".join(f"{norm} {eps}" for norm, eps in DEFAULT_EPS.items())
+    return "\n\n".join(
+        [
+            "# Settings keys",
+            "Keys of `robaudit.yaml`, each with its variable. [Which file counts, and what it may do](../settings.md). "
+            f"What lifts a limit is an option of the command line alone: {only}, `--sandbox` and `--no-sandbox`.",
+            "The profile's threat model and samples stand where none is set. Where a norm is chosen and no radius with "
+            f"it, the radius is: {radii}.",
+            table(("Key", "Variable", "Default", "Meaning"), rows),
+            "## What the input means",
+            table(("Key", "Variable", "Default", "Meaning"), inner),
+        ]
+    )
+
+
+def _setting(key: str, variable: str, field: Any) -> tuple[str, ...]:
+    default = field.get_default(call_default_factory=True)
+    words = str(default).lower() if isinstance(default, bool) else default
+    told = "" if default is None or default == () else f"`{words}`"
+    return f"`{key}`", f"`{variable}`", told, cell(field.description or "")
+
+
+def _profiles() -> str:
+    parts = [
+        "# Built-in profiles",
+        "`robaudit profile show NAME` prints one with everything that it extends; a YAML file of your own may "
+        "say `extends: NAME`.",
+        table(("Profile", "What it is for"), ((f"[`{n}`](#{n})", cell(text)) for n, text in list_profiles().items())),
+    ]
+    for name in list_profiles():
+        parts += [f"## {name}", f"```yaml\n{explained('profile', 'show', name)}\n```"]
+    parts += ["## Keys of a profile", *_schema(profile_schema(), "Profile", 3)]
+    return "\n\n".join(parts)
+
+
+def _attacks() -> str:
+    ours = {id: cls for id, cls in sorted(attack_classes().items()) if cls.__module__.startswith("robaudit.")}
+    parts = ["# Attacks", "What `robaudit explain ID` prints. [Adding an attack](../adding-an-attack.md) of your own."]
+    for access, title in ACCESS.items():
+        ids = [id for id, cls in ours.items() if cls.access == access]
+        parts += [f"## {title}", ", ".join(f"[`{id}`](#{id})" for id in ids)]
+        for id in ids:
+            parts += [f"### {id}", _attack(explained("explain", id))]
+    return "\n\n".join(parts)
+
+
+def _attack(page: str) -> str:
+    """An attack's page: its first line is the heading; parameters, indented, become a table."""
+    body, _, rest = page.partition("\nParameters")
+    lines = body.strip().splitlines()[1:]
+    rows: list[list[str]] = []
+    notes = []
+    for line in rest.splitlines()[1:]:
+        if (match := PARAMETER.match(line)) is not None:
+            choices = f"one of {match[3]}; " if match[3] else ""
+            rows.append([f"`{match[1]}`", f"`{match[2]}`" if match[2] else "", choices])
+        elif line.startswith("        ") and rows:
+            rows[-1][2] += " " + line.strip()
+        elif line.strip():
+            notes.append(line.strip())
+    return "\n\n".join(
+        [
+            prose(lines[0]),
+            prose("\n".join(lines[1:]).strip()),
+            table(("Parameter", "Default", "Meaning"), ((a, b, cell(c)) for a, b, c in rows))
+            if rows
+            else "No parameters.",
+            *map(prose, notes),
+        ]
+    )
+
+
+def _losses_and_goals() -> str:
+    def as_list(page: str) -> Iterator[str]:
+        for block in re.split(r"\n(?=\S)", page):
+            name, mark, text = block.partition(":")
+            known = mark and re.fullmatch(r"[a-z0-9-]+", name)
+            yield f"**`{name}`**: {prose(_dedent(text))}" if known else prose(_dedent(block))
+
+    goals = explained("explain", "goal")
+    return "\n\n".join(
+        [
+            "# Losses and goals",
+            "## Losses",
+            *as_list(explained("explain", "loss").partition("\n")[2].strip()),
+            "## Goals",
+            "What counts as a success (`--goal`, or `threat.goal` of a profile): [what the figures say](../goals.md).",
+            f"```text\n{goals.partition(chr(10))[2].strip()}\n```",
+        ]
+    )
+
+
+def _dedent(text: str) -> str:
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def _checks() -> str:
+    parts = [
+        "# Checks of the audit",
+        "Each tests the audit itself. Where one fails, the headline is withheld. `robaudit explain ID` says the same.",
+    ]
+    for id in sorted(check_classes()):
+        text = explained("explain", id).partition("\n")[2].partition("\nIn reports:")[0]
+        parts += [f"## {id}", prose(text.strip())]
+        if (rule := CHECK_RULES.get(id)) is not None:
+            parts.append(f"In reports: rule [`{rule}`](rules.md#{rule.lower()}).")
+    return "\n\n".join(parts)
+
+
+def _metrics() -> str:
+    rows = ((f"`{f.pattern}`", f.unit, f.interval, cell(f.words)) for f in FAMILIES)
+    return "\n\n".join(
+        [
+            "# Metrics",
+            "What a [gate](../gates.md) may look at. In capitals is what you fill in.",
+            table(("Metric", "Unit", "Interval", "What it is"), rows),
+        ]
+    )
+
+
+def _gate_keys() -> str:
+    schema = profile_schema()
+    definition = schema["$defs"]["GateSpec"]
+    gate = next((part for part in definition.get("anyOf", ()) if "properties" in part), definition)
+    return "\n\n".join(
+        [
+            "# Keys of a gate",
+            "In `gates:` of `robaudit.yaml` or a profile; on one line, `robust_accuracy >= 0.6`. "
+            "[How a gate is decided](../gates.md).",
+            _properties(gate, schema["$defs"]),
+            "## ignore",
+            _properties(schema["$defs"]["IgnoreSpec"], schema["$defs"]),
+        ]
+    )
+
+
+def _formats() -> str:
+    return "\n\n".join(
+        [
+            "# Report formats",
+            "`-o FILE` of `robaudit scan` and `robaudit report` picks the format by the file's suffix. "
+            "[What each holds](../reports.md).",
+            table(("Suffix", "What it is"), ((f"`{suffix}`", cell(text)) for suffix, text in FORMATS.items())),
+        ]
+    )
+
+
+def _rules() -> str:
+    parts = ["# Rules of the reports", "Findings of SARIF and JUnit reports. An id never changes its meaning."]
+    for id, rule in RULES.items():
+        lines = explained("explain", id).split("\n\n")[1:]
+        parts += [f"## {id}", f"**{rule.name}**, level {rule.level}.", *(_links(line) for line in lines)]
+    return "\n\n".join(parts)
+
+
+def _links(text: str) -> str:
+    """A paragraph; a list of entries, each with its address in the next line, becomes a list of links."""
+    if "\n  " not in text:
+        return prose(text)
+    first, *rest = text.splitlines()
+    entries = re.findall(r"^  (\S.*)\n    (\S+)$", "\n".join(rest), re.MULTILINE)
+    return prose(first) + "\n\n" + "\n".join(f"- [{prose(words)}]({url})" for words, url in entries)
+
+
+def _exit_codes() -> str:
+    codes = re.findall(r"(\d+) (.*?)(?=, \d+ |\.$)", str(app.info.epilog).partition(":")[2])
+    return "\n\n".join(
+        [
+            "# Exit codes and verdicts",
+            table(("Code", "Meaning"), ((code, cell(text)) for code, text in codes)),
+            "The verdict's word says what is known; [the exit code](../gates.md) says what a pipeline does about it.",
+            table(("Word", "Meaning"), ((status.upper(), cell(text)) for status, text in MEANINGS.items())),
+        ]
+    )
+
+
+def _result_schema() -> str:
+    return "\n\n".join(
+        [
+            "# Schema of the result",
+            f"Version {SCHEMA_VERSION}. `robaudit report --schema` prints the JSON Schema; "
+            "[what a version promises](../schema-policy.md).",
+            *_schema(result_schema(), "Result"),
+        ]
+    )
+
+
+def _schema(schema: dict[str, Any], name: str, level: int = 2) -> Iterator[str]:
+    definitions = schema.get("$defs", {})
+    for title, definition in {name: schema, **definitions}.items():
+        parts = [definition, *definition.get("anyOf", ())]
+        found = next((part for part in parts if "properties" in part), None)
+        if found is None:
+            continue
+        yield f"{'#' * level} {title}"
+        if text := found.get("description", ""):
+            yield prose(text)
+        yield _properties(found, definitions)
+
+
+def _properties(definition: dict[str, Any], definitions: dict[str, Any]) -> str:
+    rows = []
+    for name, field in definition["properties"].items():
+        default = f"`{field['default']!r}`" if field.get("default") not in (None, [], {}, "") else ""
+        rows.append((f"`{name}`", cell(_type(field, definitions)), default, cell(field.get("description", ""))))
+    return table(("Key", "Type", "Default", "Meaning"), rows)
+
+
+def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "$ref" in field:
+        return str(field["$ref"].rpartition("/")[2])
+    if "allOf" in field:
+        return _type(field["allOf"][0], definitions)
+    if "anyOf" in field:
+        return " or ".join(dict.fromkeys(_type(part, definitions) for part in field["anyOf"]))
+    if "enum" in field or "const" in field:
+        return ", ".join(str(value) for value in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'], definitions)}" if field.get("items") else "list"
+    if field.get("type") == "object":
+        inner = field.get("additionalProperties")
+        return f"map to {_type(inner, definitions)}" if isinstance(inner, dict) and inner else "map"
+    return str(field.get("type", "any"))
