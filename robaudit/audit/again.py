@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from robaudit.audit.care import lost_in
-from robaudit.audit.checking import CHECKING
 from robaudit.audit.child import Failed, no_answer, not_loaded, too_late
 from robaudit.audit.journal import Journal
 from robaudit.audit.request import AuditRequest
@@ -100,10 +99,9 @@ class Again:
             return replace(
                 next_, note=f"{why}; they are asked one at a time", unsolved=why, suspects=samples - known.keys()
             )
-        if blames and at_work.doing.startswith(CHECKING):
-            name = at_work.doing.removeprefix(CHECKING)
+        if blames and at_work.part:  # a check: nothing else of an audit has a part that can be skipped
             failed = f"the check could not be carried out: {why}"
-            journal.append({"kind": "check", "id": name, "failed": failed, "seconds": 0.0, "unanswered": True})
+            journal.append({"kind": "check", "id": at_work.part, "failed": failed, "seconds": 0.0, "unanswered": True})
             return replace(next_, note=f"{why}; the audit goes on without that check")
         if not ending.loaded and not ending.killed_from_outside:
             return self._not_loaded(ending, request)

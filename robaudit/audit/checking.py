@@ -16,10 +16,7 @@ from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditInterrupted
 
-__all__ = ["CHECKING", "run_checks"]
-
-CHECKING = "it was checked for "
-"""How a process tells which check it is at."""
+__all__ = ["run_checks"]
 
 
 def run_checks(
@@ -69,5 +66,5 @@ def run_checks(
 
 
 def _measured(check: Check, bench: SessionBench) -> Any:
-    with bench.watch.about(f"{CHECKING}{check.id}"):
+    with bench.watch.about(f"it was checked for {check.id}", part=check.id):
         return check.measure(bench)

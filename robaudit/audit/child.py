@@ -32,7 +32,7 @@ from robaudit.audit.said import Said
 from robaudit.audit.sandbox import Mode
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.streams import hold_standard
-from robaudit.target.watch import AtWork, Watch, Watched
+from robaudit.target.watch import BACKWARD, AtWork, Watch, Watched
 
 __all__ = [
     "Answered",
@@ -348,6 +348,9 @@ def too_late(about: object, seconds: float) -> str:
 def no_answer(at_work: AtWork) -> str:
     """The sentence for a call of the model that was cut off."""
     where = f" {at_work.words}" if at_work.words else ""
+    if at_work.backward:
+        told = f"the model's gradient was not computed within {at_work.limit:.3g} s{where}"
+        return f"{told} ({BACKWARD} times --call-timeout SECONDS, which allows more)"
     return f"the model did not answer within {at_work.limit:.3g} s{where} (--call-timeout SECONDS allows more)"
 
 

@@ -45,6 +45,7 @@ from robaudit.engine.precision import Precision
 from robaudit.engine.tolerant import REFUSALS, Refusals, TolerantFile, TolerantModel
 from robaudit.errors import UsageError
 from robaudit.plural import counted
+from robaudit.target.gradient import mixed_gradient
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.random import key_of
@@ -188,8 +189,9 @@ class Session:
             with self.watch.about("", [index]), contextlib.suppress(Exception):
                 u = torch.from_numpy(loaded.data.load(index))[None].to(target.device, target.dtype)
                 target.scores(u, alone=True)
-                if target.gradient.available:
-                    target.logits(u)
+                for model in (target, *loaded.surrogates):
+                    if model.gradient.available:
+                        mixed_gradient(u.to(model.dtype).requires_grad_(), model.logits)
 
     def _cascades(
         self, loaded: Loaded, fronts: list[Front], store: SampleStore, engine: Engine, journal: Journal
@@ -241,22 +243,23 @@ class Session:
         self.journal.append({"kind": "note", "message": message})
         self.observer(Note(message, "warning"))
 
-    def _measure(self, loaded: Loaded) -> torch.Tensor | None:
-        """Batch invariance, determinism and the kind of the output, on real samples; returns one of them."""
+    def _measure(self, loaded: Loaded) -> tuple[int, torch.Tensor] | None:
+        """Batch invariance, determinism and the kind of the output, on real samples; returns one of them, by index."""
         points = loaded.measured()
         if points is None:
             return None
         with self.watch.about("it was measured", loaded.measured_on()):
             return self._measured(loaded, points)
 
-    def _measured(self, loaded: Loaded, points: torch.Tensor) -> torch.Tensor:
+    def _measured(self, loaded: Loaded, points: torch.Tensor) -> tuple[int, torch.Tensor]:
+        first = 0
         try:
             loaded.target.measure(points)
         except REFUSALS:
             answered = _answered(loaded.target, points)
             if not answered or len(answered) == len(points):
                 raise
-            points = points[answered]  # one that the model refuses costs itself alone
+            first, points = answered[0], points[answered]  # one that the model refuses costs itself alone
             loaded.target.measure(points)
         if loaded.target.undecided is not None:
             raise UsageError(loaded.target.undecided)
@@ -267,7 +270,7 @@ class Session:
         for surrogate in loaded.surrogates:
             surrogate.measure(points.to(surrogate.dtype))
             surrogate.calibrate()
-        return points[0]
+        return loaded.measured_on()[first], points[0]
 
     def _plan(self, loaded: Loaded) -> list[Front]:
         """All attacks; journaled before it runs, so that what it never came to is reported."""
@@ -306,7 +309,7 @@ class Session:
             if self.stop():
                 return
 
-    def _engine(self, loaded: Loaded, store: SampleStore, first: torch.Tensor) -> Engine:
+    def _engine(self, loaded: Loaded, store: SampleStore, first: tuple[int, torch.Tensor]) -> Engine:
         batch = self._batch(loaded, first)
         surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
         precision = Precision(self.request.search_precision)
@@ -319,7 +322,7 @@ class Session:
         judge = Judge(target)
         return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store), self.watch, refusals)
 
-    def _batch(self, loaded: Loaded, first: torch.Tensor) -> int:
+    def _batch(self, loaded: Loaded, first: tuple[int, torch.Tensor]) -> int:
         """Rows of one model call; half of the last choice after a killed worker."""
         batch = self.request.batch_size
         if self.restarted:
@@ -327,8 +330,9 @@ class Session:
             batch = max(1, last["size"] // 2)
         elif batch is None:
             self.observer(Phase("choosing the batch size"))
-            with self.watch.about("its batch size was chosen"):
-                batch = measure_batch(loaded.target, first, gradient=loaded.target.gradient.available)
+            index, point = first
+            with self.watch.about("its batch size was chosen", [index]):
+                batch = measure_batch(loaded.target, point, gradient=loaded.target.gradient.available)
         self.journal.append({"kind": "batch", "size": batch})
         return batch
 

@@ -146,11 +146,10 @@ class ExportedFile(TorchScriptFile):
         leaves = [_fitted(a, value, len(x)) for a, value in zip(self.fixed, declared, strict=True)]
         leaves.insert(self._place, x)
         specification = self.program.call_spec.in_spec
-        if specification is None:
-            return function(*leaves)
-        arguments, named = pytree.tree_unflatten(leaves, specification)
+        arguments, named = (leaves, {}) if specification is None else pytree.tree_unflatten(leaves, specification)
         try:
-            return function(*arguments, **named)
+            with self.watch.call(len(x), self._kind(function)):
+                return function(*arguments, **named)
         except (AssertionError, TypeError) as error:  # the guards of torch.export
             raise RobauditError(f"the exported program refuses the input: {last_line(error)}") from error
 

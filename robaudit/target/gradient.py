@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robaudit.target.model_file import ModelFile
 
-__all__ = ["GradientStatus", "Method", "tried_gradient"]
+__all__ = ["GradientStatus", "Method", "mixed_gradient", "tried_gradient"]
 
 Method = Literal["exact", "straight-through", "stand-in", "none"]
 
@@ -53,7 +53,7 @@ def tried_gradient(
         changes: whether the file's scores differ between points.
     """
     try:
-        gradient = _of_a_mixture(points, logits)
+        gradient = mixed_gradient(points, logits)
     except Exception as error:  # torch raises many types for a graph that does not run
         reason = " ".join(str(error).split())[:200]
         return GradientStatus(False, f"unavailable: the torch twin does not run ({reason})", "none")
@@ -76,7 +76,7 @@ def tried_gradient(
     return replace(status, available=False, reason=f"unavailable: {lack}{where}", method="none")
 
 
-def _of_a_mixture(points: Tensor, logits: Callable[[Tensor], Tensor]) -> Tensor | None:
+def mixed_gradient(points: Tensor, logits: Callable[[Tensor], Tensor]) -> Tensor | None:
     """The gradient of a mixture of all logits at [N, *shape]; None where none of them depends on the input."""
     with torch.enable_grad():
         found = logits(points)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.errors import UnsupportedOperatorError, UsageError, reason
+from robaudit.target.backward import watched
 from robaudit.target.bounds import Interval, bounds, onnx_steps
 from robaudit.target.decisions import class_values, label_tail, label_values
 from robaudit.target.discover import FileInput
@@ -271,6 +272,10 @@ class OnnxFile:
             x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
         elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
+        return watched(self.watch, (self.path, "twin"), x, self._twin_answer)
+
+    def _twin_answer(self, x: Tensor) -> Tensor:
+        assert self.twin is not None
         with self.watch.call(len(x), (self.path, "twin")):
             result = self.twin(x, **self._twin_inputs())
         assert isinstance(result, Tensor)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError, UsageError
+from robaudit.target.backward import watched
 from robaudit.target.bounds import Interval, bounds, script_steps
 from robaudit.target.extras import extra_files
 from robaudit.target.inputs import DeclaredInput
@@ -230,12 +231,12 @@ class TorchScriptFile:
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
-        if self._wide is None:
-            return self._reached(self._peeled, x)
-        if not self._proved:
+        if self._wide is not None and not self._proved:
             self._prove(x.detach())
-            return self.differentiable(x)
-        return self._chosen(self._forward(self._wide, x.float()), len(x))
+        wide = self._wide
+        if wide is None:
+            return watched(self.watch, self._kind(self._peeled), x, lambda u: self._reached(self._peeled, u))
+        return watched(self.watch, self._kind(wide), x, lambda u: self._chosen(self._forward(wide, u.float()), len(u)))
 
     def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
         return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))
@@ -295,8 +296,12 @@ class TorchScriptFile:
         self._renew()
         values = [argument.rows(len(x)) for argument in self.fixed]
         values.insert(self._place if self.fixed else 0, x)
-        with self.watch.call(len(x), (self.path, function is self.module)):
+        with self.watch.call(len(x), self._kind(function)):
             return function(*values)
+
+    def _kind(self, function: Callable[..., Any] | None) -> tuple[Path, bool]:
+        """Of calls, for the watch; None: of the module as it is."""
+        return self.path, function is None or function is self.module
 
     def _renew(self) -> None:
         for state in (self._state, self._wide_state):

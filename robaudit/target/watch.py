@@ -17,17 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["UNWATCHED", "AtWork", "Watch", "Watched"]
+__all__ = ["BACKWARD", "UNWATCHED", "AtWork", "Watch", "Watched"]
 
 SIZE = 1 << 16
-HEAD = struct.Struct("<QddQ")
-"""Number of the last change, seconds that the call at work may take and usually takes (both 0: none), bytes of text."""
+HEAD = struct.Struct("<QddQQ")
+"""Number of the last change, seconds that the call at work may take and usually takes (both 0: none), whether it is a
+backward pass, bytes of text."""
 NAMED, LONGEST = 8, 200
 """Most samples that are named, and characters of a name."""
 ROOM = (SIZE - 8000 - HEAD.size) // 24
 """Most samples that are told."""
 PATIENCE = 20.0
 """How many times as long as usual a call may take: a slow model is no model that hangs."""
+BACKWARD = 5
+"""How many times as long as a forward pass a backward pass may take: it needs at most about that many times the
+operations (Griewank, Walther 2008, "Evaluating Derivatives", section 4.6), or its own :data:`PATIENCE`."""
 LONG = 3.0
 """Seconds that nobody who wants to stop waits for a call that usually takes less."""
 RECENT = 9
@@ -50,7 +54,8 @@ class Watch:
                 self._memory = mmap.mmap(file.fileno(), SIZE)
         self._seconds = math.inf if seconds is None else seconds
         self._first = self._seconds if first is None else max(first, self._seconds)
-        self._usual: dict[object, deque[float]] = {}
+        self._recent: dict[object, deque[float]] = {}
+        self._back: tuple[float, int, deque[float]] | None = None
         self._number = self._deep = 0
         self._text = b""
         self._name: Callable[[int], str] = lambda index: f"number {index}"
@@ -61,12 +66,13 @@ class Watch:
             self._name = name
 
     @contextmanager
-    def about(self, doing: str, samples: Sequence[int] = ()) -> Iterator[None]:
+    def about(self, doing: str, samples: Sequence[int] = (), part: str = "") -> Iterator[None]:
         """What the calls that follow are for.
 
         Args:
             doing: in words that follow "while": ``it was measured``.
             samples: indices of those whose inputs, or points near them, are asked.
+            part: name of the part of the work that can be skipped; empty: none.
         """
         if self._memory is None:
             yield
@@ -74,7 +80,7 @@ class Watch:
         before = self._text
         known = sorted(set(samples))[:ROOM]
         names = [self._name(index)[:LONGEST] for index in known[:NAMED]]
-        self._say(json.dumps([doing[:200], names, known]).encode())
+        self._say(json.dumps([doing[:200], names, known, part[:200]]).encode())
         try:
             yield
         finally:
@@ -91,10 +97,10 @@ class Watch:
         if self._memory is None or self._deep:
             yield
             return
-        recent = self._usual.setdefault(kind, deque(maxlen=RECENT))
-        usual = sorted(recent)[len(recent) // 2] * rows if recent else 0.0
-        self._deep = 1
-        self._tell(max(self._seconds if recent else self._first, PATIENCE * usual), usual)
+        recent = self._recent.setdefault(kind, deque(maxlen=RECENT))
+        usual = _median(recent) * rows
+        self._deep, self._back = 1, None
+        self._tell(self._limit(recent, usual), usual)
         begin = time.perf_counter()
         try:
             yield
@@ -103,16 +109,55 @@ class Watch:
             self._deep = 0
             self._tell(0.0, 0.0)
 
-    def _tell(self, limit: float, usual: float) -> None:
+    @property
+    def looks(self) -> bool:
+        """Whether anybody looks."""
+        return self._memory is not None
+
+    def begin_backward(self, rows: int, kind: object) -> None:
+        """A backward pass begins; one that raises is over with the next call, or with what it was for.
+
+        Args:
+            rows: inputs whose gradients it computes.
+            kind: of the forward calls that it goes back through.
+        """
+        if self._memory is None:
+            return
+        self.end_backward()  # of another part of an ensemble
+        forward = self._recent.get(kind, deque())
+        recent = self._recent.setdefault((kind, "backward"), deque(maxlen=RECENT))
+        usual = _median(recent) * rows
+        limit = max(BACKWARD * self._limit(forward, _median(forward) * rows), self._limit(recent, usual))
+        self._back = time.perf_counter(), rows, recent
+        self._tell(limit, usual, backward=True)
+
+    def end_backward(self) -> None:
+        """It has reached the input."""
+        if self._back is not None:
+            begin, rows, recent = self._back
+            recent.append((time.perf_counter() - begin) / max(rows, 1))
+            self._back = None
+            self._tell(0.0, 0.0)
+
+    def _limit(self, recent: Sequence[float], usual: float) -> float:
+        """Seconds that a call may take: more before the first of its kind, and where calls usually take long."""
+        return max(self._seconds if recent else self._first, PATIENCE * usual)
+
+    def _tell(self, limit: float, usual: float, *, backward: bool = False) -> None:
         assert self._memory is not None
         self._number += 1
-        HEAD.pack_into(self._memory, 0, self._number, limit, usual, len(self._text))
+        HEAD.pack_into(self._memory, 0, self._number, limit, usual, backward, len(self._text))
 
     def _say(self, text: bytes) -> None:
         assert self._memory is not None
-        self._text = text
+        self._text, self._back = text, None
         self._memory[HEAD.size : HEAD.size + len(text)] = text
         self._tell(0.0, 0.0)
+
+
+def _median(recent: Sequence[float]) -> float:
+    """Of the seconds that an input took lately; 0 where none is known."""
+    return sorted(recent)[len(recent) // 2] if recent else 0.0
 
 
 UNWATCHED = Watch()
@@ -128,6 +173,8 @@ class AtWork:
         samples: indices of those asked.
         limit: seconds that the call might take.
         calling: a call of a model was at work.
+        backward: it was a backward pass.
+        part: name of the part of the work that can be skipped; empty: none.
     """
 
     doing: str = ""
@@ -135,6 +182,8 @@ class AtWork:
     samples: tuple[int, ...] = ()
     limit: float = 0.0
     calling: bool = False
+    backward: bool = False
+    part: str = ""
 
     @property
     def words(self) -> str:
@@ -164,7 +213,7 @@ class Watched:
 
     def look(self) -> None:
         """Take note of the time; to be called again and again."""
-        number, limit, _, _ = HEAD.unpack_from(self._memory)
+        number, limit, _, _, _ = HEAD.unpack_from(self._memory)
         now = time.monotonic()
         passed, self._last = min(now - self._last, 1.0), now
         same = number == self._number and limit > 0
@@ -174,23 +223,24 @@ class Watched:
     @property
     def overdue(self) -> bool:
         """Whether the call at work has taken longer than it may."""
-        _, limit, _, _ = HEAD.unpack_from(self._memory)
+        _, limit, _, _, _ = HEAD.unpack_from(self._memory)
         return bool(limit > 0 and self.busy > limit)
 
     def stalled(self, seconds: float = LONG) -> bool:
         """Whether the call at work takes longer than that, and far longer than calls of its kind do."""
-        _, limit, usual, _ = HEAD.unpack_from(self._memory)
+        _, limit, usual, _, _ = HEAD.unpack_from(self._memory)
         return bool(limit > 0 and self.busy > max(seconds, 5 * usual))
 
     def at_work(self) -> AtWork:
         """What the process is at, or was when it ended."""
-        _, limit, _, size = HEAD.unpack_from(self._memory)
+        _, limit, _, backward, size = HEAD.unpack_from(self._memory)
         text = bytes(self._memory[HEAD.size : HEAD.size + min(size, SIZE - HEAD.size)])
+        call = {"limit": float(limit), "calling": limit > 0, "backward": limit > 0 and bool(backward)}
         try:
-            doing, names, samples = json.loads(text)
-            return AtWork(str(doing), tuple(map(str, names)), tuple(map(int, samples)), float(limit), limit > 0)
+            doing, names, samples, part = json.loads(text)
+            return AtWork(str(doing), tuple(map(str, names)), tuple(map(int, samples)), part=str(part), **call)
         except (ValueError, TypeError):  # none was named, or the process was killed amid writing
-            return AtWork(limit=float(limit), calling=limit > 0)
+            return AtWork(**call)
 
     def close(self) -> None:
         """Give the memory back."""

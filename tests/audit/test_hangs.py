@@ -224,7 +224,9 @@ def test_a_sample_that_takes_all_memory_alone_and_again_is_lost() -> None:
 
 def test_a_check_that_hangs_costs_itself() -> None:
     journal = Journal(None)
-    assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("it was checked for parity", (), ())), Again)
+    assert isinstance(
+        after(Again(), journal, hung=True, at_work=AtWork("it was checked for parity", part="parity")), Again
+    )
     assert journal.last("check", id="parity")["failed"].startswith("the check could not be carried out")
     assert all(map(fits, journal.records))
     assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("its gradient was tried", (), ())), str)
