@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from robaudit import __version__
+from robaudit import METHODS, __version__
 from robaudit.audit import result as model
 from robaudit.audit.budget import with_budget
 from robaudit.audit.build_samples import build_samples
@@ -75,7 +75,7 @@ def build_result(
     stability = data["reference"] == "model"
     checks = _checks(request, journal)
     draft = model.Result(
-        tool=model.Tool(version=__version__),
+        tool=model.Tool(version=__version__, methods=METHODS),
         run=model.Run(
             id=run_id,
             seed=request.seed,

@@ -1,4 +1,4 @@
-"""Whether two audits can be compared: the same data, classes, input, threat model, attacks, seed and version.
+"""Whether two audits can be compared: the same data, classes, input, threat model, attacks, seed and methods.
 
 The model itself may differ: that is the point.
 """
@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from robaudit import __version__
+from robaudit import METHODS
 from robaudit.audit.result import Data, Result, Sample, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
@@ -73,7 +73,7 @@ def _refuse(kind: type[RobauditError], found: str | None, base: Result, model: s
 
 def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
     profile, threat = request.profile, base.threat_model
-    yield from _of_version(base, __version__)
+    yield from _of_methods(base, METHODS)
     if request.reference == "model":
         yield from _of_metric(base, "stability")
     balls = [(profile.threat.norm, profile.threat.radius), *((o.norm, o.radius) for o in profile.threat.also)]
@@ -115,7 +115,7 @@ def _is_of_comparison(words: Sequence[str], place: int) -> bool:
 
 def differences(base: Result, new: Result) -> Iterator[str]:
     """What makes two audits incomparable, a clause each, the most telling first; the model is not looked at."""
-    yield from _of_version(base, new.tool.version)
+    yield from _of_methods(base, new.tool.methods)
     yield from _of_metric(base, new.worst_case.metric)
     yield from _of_data(base, new.target, new.data, _most(new))
     pairs = paired(base, new)
@@ -154,9 +154,13 @@ def _most(result: Result) -> int:
     return result.data.asked or result.data.drawn
 
 
-def _of_version(base: Result, version: str) -> Iterator[str]:
-    if base.tool.version != version:
-        yield f"the baseline is of robaudit {base.tool.version}, and this is {version}"
+def _of_methods(base: Result, methods: int) -> Iterator[str]:
+    """Another version of robaudit may have made the baseline, as long as it did the same."""
+    if base.tool.methods != methods:
+        yield (
+            f"the baseline is of robaudit {base.tool.version}, whose attacks are not those of this one "
+            f"(methods {base.tool.methods}, and {methods} here)"
+        )
 
 
 def _of_seed(base: Result, seed: int) -> Iterator[str]:

@@ -90,6 +90,7 @@ def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Compar
     stability = new.worst_case.metric == "stability"
     return Comparison(
         baseline=Baseline(
+            version=base.tool.version,
             run=base.run.id,
             finished=base.run.finished,
             file=base.target.file,

@@ -50,6 +50,7 @@ from robaudit.stats import Rate
 
 __all__ = [
     "INCOMPLETE_STATUSES",
+    "OLDEST_READ",
     "SCHEMA_VERSION",
     "Access",
     "Attack",
@@ -101,7 +102,10 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "1.5"
+"""Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
+OLDEST_READ = "1.4"
+"""The oldest version that is read: the first that is promised."""
 ON_REQUEST = ("curves", "threats", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from robaudit.audit.result import SCHEMA_VERSION, Result, content_digest
+from robaudit.audit.result import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
 from robaudit.audit.signing import Trusted, check_signature
 from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError
@@ -35,8 +36,8 @@ def parse_result(text: str | bytes, name: str) -> Result:
         name: what to call the text in an error.
 
     Raises:
-        UsageError: invalid or truncated JSON, another schema version, content that the schema refuses, that was
-            edited, or that does not fit its own samples (:func:`robaudit.audit.verify.verified`).
+        UsageError: invalid or truncated JSON, a schema version that is not read, content that the schema refuses, that
+            was edited, or that does not fit its own samples (:func:`robaudit.audit.verify.verified`).
     """
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)
@@ -49,15 +50,10 @@ def parse_result(text: str | bytes, name: str) -> Result:
         raise UsageError(f"{name} is not valid JSON: {error}") from error
     if not isinstance(content, dict) or "schema_version" not in content:
         raise UsageError(f"{name} is not a robaudit result: it has no schema_version")
-    version = content["schema_version"]
-    if version != SCHEMA_VERSION:
-        raise UsageError(
-            f"{name} has schema version {version!s:.20}, and this robaudit reads {SCHEMA_VERSION}; "
-            "scan again, or use the robaudit that wrote it"
-        )
+    older = _is_older(content["schema_version"], name)
     digest = content.pop("digest", None)
     try:
-        result = Result.model_validate(content)
+        result = Result.model_validate(content | {"schema_version": SCHEMA_VERSION})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -67,7 +63,23 @@ def parse_result(text: str | bytes, name: str) -> Result:
             f"{name} was changed after robaudit wrote it: its digest does not fit its content; take the original, or "
             "audit again"
         )
-    return verified(result, name)
+    return verified(result, name, older=older)
+
+
+def _is_older(version: object, name: str) -> bool:
+    """Whether a result was written with an older minor of the schema, which is read all the same.
+
+    Raises:
+        UsageError: it is of a version that is not read, with what to do.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", version) if isinstance(version, str) else None
+    given = (int(match[1]), int(match[2])) if match is not None else (0, 0)
+    oldest, own = (tuple(int(part) for part in text.split(".")) for text in (OLDEST_READ, SCHEMA_VERSION))
+    if oldest <= given <= own:
+        return given < own
+    todo = "update robaudit" if given > own else "scan again, or use the robaudit that wrote it"
+    reads = SCHEMA_VERSION if oldest == own else f"{OLDEST_READ} to {SCHEMA_VERSION}"
+    raise UsageError(f"{name} has schema version {version!s:.20}, and this robaudit reads {reads}; {todo}")
 
 
 def load_result(path: str | os.PathLike[str], trusted: Trusted | None = None) -> Result:

@@ -23,9 +23,11 @@ def comparison_lines(comparison: Comparison, listed: int = LISTED) -> Iterator[t
     """
     base = comparison.baseline
     same = ", the same file byte for byte" if comparison.same_model else ""
+    by = f" by robaudit {plain(base.version, 40)}" if base.version is not None else ""
     yield (
         0,
-        f"baseline: {plain(base.file)}, sha256 {base.sha256[:16]}{same}; run {base.run[:12]} of {base.finished[:10]}",
+        f"baseline: {plain(base.file)}, sha256 {base.sha256[:16]}{same}; run {base.run[:12]} of {base.finished[:10]}"
+        f"{by}",
     )
     yield 0, plain(comparison.message, 2000)
     change = comparison.worst_case

@@ -107,7 +107,7 @@ def other_parameters(result):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: {"tool": {"version": "0.0.9"}}, "the baseline is of robaudit 0.0.9"),
+        (lambda r: {"tool": {"version": "0.0.9", "methods": 7}}, "of robaudit 0.0.9, whose attacks are not those of"),
         (lambda r: {"data": {**r.data.model_dump(), "sha256": "ee" * 32}}, "the data differ: their digest"),
         (lambda r: {"data": {**r.data.model_dump(), "drawn": 5}}, "5 samples were drawn, and 100 are"),
         (lambda r: {"data": {**r.data.model_dump(), "classes": ("a", "b")}}, "they were a, b and are without names"),
@@ -311,3 +311,10 @@ def test_an_early_end_hides_no_other_data():
     moved = tuple(sample.model_copy(update={"index": sample.index + 50}) for sample in early.samples)
     with pytest.raises(AuditError, match="other samples were drawn"):
         check_comparable(base, early.model_copy(update={"samples": moved}))
+
+
+def test_a_baseline_of_another_version_that_does_the_same_is_compared() -> None:
+    base, new = audit([STANDS, BROKEN, WRONG]), audit([STANDS, STANDS, WRONG])
+    old = base.model_copy(update={"tool": base.tool.model_copy(update={"version": "0.0.9"})})
+    check_comparable(old, new)
+    assert compare(old, new).baseline.version == "0.0.9"

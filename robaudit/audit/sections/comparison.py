@@ -18,6 +18,9 @@ ChangeOutcome = Literal["worse", "better", "no change detected"]
 class Baseline(Record):
     """The earlier audit."""
 
+    version: str | None = None
+    """Version of robaudit that made it; null where that was not recorded (before schema 1.5)."""
+
     run: str
     """Digest that names its run."""
     finished: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from robaudit.audit.sections.base import Free, Number, Record
 
@@ -25,6 +25,9 @@ class Tool(Record):
     """Name of the tool."""
     version: str
     """Its version."""
+    methods: int = Field(default=1, ge=1)
+    """Version of what an audit does (drawing, attacks, judging): audits with another number are not compared. 1 where
+    it was not recorded (before schema 1.5)."""
 
 
 class Run(Record):
