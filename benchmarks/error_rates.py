@@ -25,9 +25,9 @@ from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_rate
 from robaudit.audit.result import EarlierTests
 from robaudit.audit.retests import figure_tested, standing_of
-from robaudit.sequential import Decision, Design, design
-from robaudit.sequential import decide as decide_look
-from robaudit.stats import lower_bound, rate, sample_size_to_decide
+from robaudit.stats.looks import Decision, Design, design
+from robaudit.stats.looks import decide as decide_look
+from robaudit.stats.rates import lower_bound, rate, sample_size_to_decide
 
 FIRST = 100
 GATES = (0.3, 0.5, 0.8)

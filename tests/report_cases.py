@@ -29,7 +29,7 @@ from robaudit.audit.result import (
 from robaudit.audit.sections.findings import Exemption
 from robaudit.audit.sections.run import Place
 from robaudit.audit.verdict import conclude
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 __all__ = ["HOSTILE", "cases", "check_discreet", "hostile_results"]
 

@@ -23,7 +23,7 @@ from robaudit.audit.result import (
     Verdict,
     WorstCase,
 )
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 
 def make_attack(id: str, access: str = "white-box", **changes: Any) -> Attack:

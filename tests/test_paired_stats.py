@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import betainc
 from scipy.stats import binomtest, multinomial
 
-from robaudit.paired_stats import (
+from robaudit.stats.paired import (
     mcnemar_p,
     paired_interval,
     paired_lower_bound,

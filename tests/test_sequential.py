@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from robaudit.sequential import Design, at_share, decide, design, rate_at_share
-from robaudit.stats import lower_bound, rate, upper_bound
+from robaudit.stats.looks import Design, at_share, decide, design, rate_at_share
+from robaudit.stats.rates import lower_bound, rate, upper_bound
 
 RUNS = 20_000
 SURE = 1e-6

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest
 
-from robaudit.stats import (
+from robaudit.stats.rates import (
     Rate,
     interval,
     lower_bound,

@@ -26,7 +26,7 @@ from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditError
 from robaudit.plural import part_of
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 __all__ = ["build_result", "profile_record"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from robaudit.audit.comparable import check_comparable, paired
 from robaudit.audit.result import Baseline, ChangedSample, Comparison, PairedChange, Result, Sample
 from robaudit.audit.sections.comparison import SampleState
-from robaudit.paired_stats import mcnemar_p, paired_interval
-from robaudit.sequential import at_share
-from robaudit.stats import CONFIDENCE, rate
+from robaudit.stats.looks import at_share
+from robaudit.stats.paired import mcnemar_p, paired_interval
+from robaudit.stats.rates import CONFIDENCE, rate
 
 __all__ = ["change_of", "change_words", "compare", "paired_change", "with_comparison"]
 

@@ -15,7 +15,7 @@ from robaudit.audit.metrics import parse_metric
 from robaudit.audit.result import Radius, Result, Threat
 from robaudit.audit.specs import parse_eps
 from robaudit.errors import UsageError
-from robaudit.sequential import design
+from robaudit.stats.looks import design
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["contradictions"]

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from robaudit.audit.compare import change_of, change_words
 from robaudit.audit.result import Comparison, PairedChange, Result
-from robaudit.sequential import at_share
-from robaudit.stats import CONFIDENCE
+from robaudit.stats.looks import at_share
+from robaudit.stats.rates import CONFIDENCE
 
 __all__ = ["comparison_faults", "retold"]
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.result import Curve, CurvePoint, Norm
-from robaudit.sequential import at_share, rate_at_share
-from robaudit.stats import CONFIDENCE, median_ranks, rate
+from robaudit.stats.looks import at_share, rate_at_share
+from robaudit.stats.rates import CONFIDENCE, median_ranks, rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["build_curve", "median_with_interval"]

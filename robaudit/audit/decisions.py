@@ -12,7 +12,7 @@ from robaudit.audit.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
 from robaudit.audit.result import GateStatus, Rate, Result
 from robaudit.audit.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of
-from robaudit.sequential import at_share
+from robaudit.stats.looks import at_share
 
 __all__ = ["EVIDENCE_CHECKS", "Outcome", "compares", "decide", "sure"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.curve import build_curve
 from robaudit.audit.result import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
-from robaudit.sequential import rate_at_share
-from robaudit.stats import Rate, rate, weighted_rate
+from robaudit.stats.looks import rate_at_share
+from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "smallest_in", "with_curve"]

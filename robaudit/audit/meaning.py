@@ -23,7 +23,7 @@ from robaudit.data.source import Dataset
 from robaudit.engine.tolerant import REFUSALS
 from robaudit.errors import UnreadableSampleError
 from robaudit.plural import counted
-from robaudit.stats import paired_p
+from robaudit.stats.rates import paired_p
 from robaudit.target.answers import predictions
 from robaudit.target.candidates import candidates
 from robaudit.target.spec import InputSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from robaudit.audit.journal import Record
 from robaudit.plural import counted
-from robaudit.stats import lower_bound, paired_excess, paired_p
+from robaudit.stats.rates import lower_bound, paired_excess, paired_p
 from robaudit.target.answers import OPEN
 from robaudit.target.candidates import Candidate, near, searched
 from robaudit.target.head import Head

@@ -10,7 +10,7 @@ from robaudit.audit.read_curve import Unreadable, at_radius, curve_area, median_
 from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result import Attack, Comparison, Rate, Result, Sample
 from robaudit.data.class_names import find_class
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["read"]

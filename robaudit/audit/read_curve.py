@@ -9,7 +9,7 @@ from robaudit.audit.metrics import Metric
 from robaudit.audit.readings import Reading, of_mean, of_median, of_rate
 from robaudit.audit.result import Curve, Result
 from robaudit.audit.specs import parse_eps
-from robaudit.stats import Rate, rate
+from robaudit.stats.rates import Rate, rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["Unreadable", "at_radius", "curve_area", "median_distance"]

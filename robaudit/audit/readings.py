@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from robaudit.paired_stats import paired_lower_bound, paired_size_to_decide, paired_upper_bound
 from robaudit.plural import counted
-from robaudit.sequential import error_spent
-from robaudit.stats import (
+from robaudit.stats.looks import error_spent
+from robaudit.stats.paired import paired_lower_bound, paired_size_to_decide, paired_upper_bound
+from robaudit.stats.rates import (
     Rate,
     lower_bound,
     mean_lower_bound,

@@ -46,7 +46,7 @@ from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, O
 from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
 from robaudit.audit.sections.verdict import Verdict, VerdictStatus
 from robaudit.printable import json_text
-from robaudit.stats import Rate
+from robaudit.stats.rates import Rate
 
 __all__ = [
     "INCOMPLETE_STATUSES",

@@ -3,7 +3,7 @@
 Each test that can pass or fail a gate spends some of the error that the gate allows: the chance that it decides falsely
 a model that lies on the bound. By the union bound the tests together keep the gate's confidence if each spends no more
 than those before it left. As counts only move in whole samples, a test with an exact bound never spends all that it may
-(:func:`robaudit.sequential.error_spent`); a sequential one spends it over its looks.
+(:func:`robaudit.stats.looks.error_spent`); a sequential one spends it over its looks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from robaudit.audit.gatespecs import GateSpec, figure_of
 from robaudit.audit.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
 from robaudit.audit.result import EarlierTests, Result
-from robaudit.sequential import LAST, at_share, design, error_spent
+from robaudit.stats.looks import LAST, at_share, design, error_spent
 
 __all__ = ["LEAST", "Further", "Standing", "baseline_of", "figure_tested", "further_test", "radii_of", "standing_of"]
 

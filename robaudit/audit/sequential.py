@@ -23,8 +23,8 @@ from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.plural import counted
-from robaudit.sequential import Decision, at_share, decide, design
-from robaudit.stats import lower_bound, upper_bound
+from robaudit.stats.looks import Decision, at_share, decide, design
+from robaudit.stats.rates import lower_bound, upper_bound
 
 __all__ = [
     "Chunk",

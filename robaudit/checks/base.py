@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.engine.units import Sample, UnitResult
-from robaudit.stats import lower_bound
+from robaudit.stats.rates import lower_bound
 from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, ThreatModel
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
-from robaudit.stats import interval, lower_bound, upper_bound
+from robaudit.stats.rates import interval, lower_bound, upper_bound
 from robaudit.target.rule import shortest
 
 __all__ = ["Clean", "best_split", "moved"]

@@ -53,7 +53,7 @@ def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     from robaudit.audit.threats import plan_fronts
     from robaudit.audit.validate import validate_loaded
     from robaudit.report.words import evaluations_words, plain
-    from robaudit.sequential import design
+    from robaudit.stats.looks import design
 
     loaded = load(request, watch=watch)
     target, profile = loaded.target, request.profile

@@ -21,7 +21,7 @@ from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
-from robaudit.stats import rate as rate_of
+from robaudit.stats.rates import rate as rate_of
 
 __all__ = ["SUFFIXES", "bill", "render"]
 

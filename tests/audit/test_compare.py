@@ -16,10 +16,10 @@ from robaudit.audit.result import Check, Result, Sample, Sequential, result_sche
 from robaudit.audit.verdict import conclude
 from robaudit.data.source import keyed_order
 from robaudit.errors import AuditError, UsageError
-from robaudit.paired_stats import mcnemar_p, paired_interval
 from robaudit.report.comparison import comparison_text
 from robaudit.report.terminal import render
-from robaudit.sequential import design
+from robaudit.stats.looks import design
+from robaudit.stats.paired import mcnemar_p, paired_interval
 
 STANDS, BROKEN, WRONG = "stands", "broken", "misclassified"
 

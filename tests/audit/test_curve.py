@@ -21,7 +21,7 @@ from robaudit.audit.result import Result
 from robaudit.audit.threats import validate_curve
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
-from robaudit.stats import interval, median_ranks
+from robaudit.stats.rates import interval, median_ranks
 from robaudit.threat.arrays import TOLERANCE
 
 SIDE = 4

@@ -14,7 +14,7 @@ from robaudit.audit.readings import of_median
 from robaudit.audit.result import Check, Nearest, Pairs, Sample, ThreatOutcome
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
-from robaudit.stats import lower_bound, rate, upper_bound
+from robaudit.stats.rates import lower_bound, rate, upper_bound
 
 EPS = 8 / 255
 

@@ -7,7 +7,7 @@ from robaudit.audit.gates import check_gates, coverage, evaluate_gates
 from robaudit.audit.profile import GateSpec
 from robaudit.audit.result import Check
 from robaudit.errors import UsageError
-from robaudit.stats import lower_bound, rate, upper_bound
+from robaudit.stats.rates import lower_bound, rate, upper_bound
 
 
 def decide(gate, result, unfit=()):

@@ -11,7 +11,7 @@ from robaudit.audit.result import Result, Sample, result_schema
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.verdict import conclude
 from robaudit.errors import AuditError, UsageError
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 KEYS = [
     *("schema_version", "tool", "run", "verdict", "target", "data", "threat_model", "profile", "environment"),

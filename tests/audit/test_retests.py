@@ -28,8 +28,8 @@ from robaudit.audit.retests import further_test, standing_of
 from robaudit.audit.rundir import FILES
 from robaudit.audit.tested import TESTS, begin_test, end_test, subject_of
 from robaudit.audit.verdict import conclude
-from robaudit.sequential import decide, design, error_spent
-from robaudit.stats import lower_bound, rate
+from robaudit.stats.looks import decide, design, error_spent
+from robaudit.stats.rates import lower_bound, rate
 
 FIGURE = f"robust_accuracy.linf@{8 / 255:.12g}"
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)

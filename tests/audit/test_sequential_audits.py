@@ -38,8 +38,8 @@ from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
-from robaudit.sequential import at_share, decide, design
-from robaudit.stats import interval
+from robaudit.stats.looks import at_share, decide, design
+from robaudit.stats.rates import interval
 
 COUNT = 120
 QUICK = "\n  - {id: apgd-ce, steps: 4}\n  - {id: square, queries: 10}\n"

@@ -30,7 +30,7 @@ from robaudit.audit.tally import Tally
 from robaudit.data.source import keyed_draw, keyed_order
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError
-from robaudit.sequential import decide, design
+from robaudit.stats.looks import decide, design
 
 STEPS = 60
 """Steps of the attack on a sample that stands; the others fall in the first few."""

@@ -9,7 +9,7 @@ from robaudit.audit.profile import GateSpec
 from robaudit.audit.result import Check
 from robaudit.audit.sections.verdict import MEANINGS, Verdict, VerdictStatus
 from robaudit.audit.verdict import conclude
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)
 WARN = GateSpec(metric="robust_accuracy", min=0.4, level="warn")

@@ -18,7 +18,7 @@ from robaudit.audit.result import Result, content_digest
 from robaudit.audit.resultfile import load_result, parse_result, save_result
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 Content = dict[str, Any]
 GATES = ("robust_accuracy>=0.3", "coverage>=1")

@@ -14,7 +14,7 @@ from robaudit.audit.verdict import conclude
 from robaudit.report.html.charts import curve_chart, drawn_points
 from robaudit.report.nearest import fitted
 from robaudit.report.terminal import render_text
-from robaudit.stats import interval
+from robaudit.stats.rates import interval
 
 EPS = 8 / 255
 

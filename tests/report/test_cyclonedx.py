@@ -16,7 +16,7 @@ from results import make_result
 from robaudit.audit.result import Sample
 from robaudit.audit.verdict import conclude
 from robaudit.report.cyclonedx import render
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 CASES = cases()
 

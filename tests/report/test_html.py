@@ -17,7 +17,7 @@ from robaudit.report.html import render
 from robaudit.report.html.classes import class_rows
 from robaudit.report.render import write_report
 from robaudit.report.words import plain
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 CASES = cases()
 ALLOWED = {

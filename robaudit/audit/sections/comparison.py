@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from robaudit.audit.sections.base import Number, Record
-from robaudit.stats import Rate
+from robaudit.stats.rates import Rate
 
 __all__ = ["Baseline", "ChangedSample", "Comparison", "PairedChange", "SampleState"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from robaudit.audit.sections.base import Access, AttackStatus, CheckStatus, Free, GateStatus, Goal, Norm, Number, Record
-from robaudit.stats import Rate
+from robaudit.stats.rates import Rate
 
 __all__ = [
     "Attack",

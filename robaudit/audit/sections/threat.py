@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import FiniteFloat
 
 from robaudit.audit.sections.base import Access, Norm, Number, Record
-from robaudit.stats import Rate
+from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["Radius", "Threat", "ThreatOutcome"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from robaudit.audit.result import Rate, Result, Sample
 from robaudit.report.words import plain
-from robaudit.stats import rate
+from robaudit.stats.rates import rate
 
 __all__ = ["ClassRow", "class_name", "class_rows"]
 

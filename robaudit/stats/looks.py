@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, gammaln, xlog1py, xlogy
 
-from robaudit.stats import Rate, interval, lower_bound, upper_bound
+from robaudit.stats.rates import Rate, interval, lower_bound, upper_bound
 
 __all__ = ["LAST", "Decision", "Design", "at_share", "decide", "design", "error_spent", "rate_at_share"]
 

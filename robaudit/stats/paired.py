@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv
 
-from robaudit.stats import CONFIDENCE, paired_p, smallest_size
+from robaudit.stats.rates import CONFIDENCE, paired_p, smallest_size
 
 __all__ = ["mcnemar_p", "paired_interval", "paired_lower_bound", "paired_size_to_decide", "paired_upper_bound"]
 

@@ -1,0 +1,1 @@
+"""Exact statistics: rates, pairs, sequential looks."""
