@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from robaudit.audit.child import Child, Confinement, unexpected
+from robaudit.audit.process.child import Child, Confinement, unexpected
 
 KINDS = ("onnx bytes", "onnx structure", "torchscript bytes", "torchscript entries", "torchscript structure")
 WEIGHTS = (3, 5, 1, 1, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from robaudit.audit.child import Confinement
+from robaudit.audit.process.child import Confinement
 from robaudit.audit.request import AuditRequest
 from robaudit.target.confined import available_memory
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit import sandbox
+from robaudit.audit.process import sandbox
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result import Result
 from robaudit.target.answers import OPEN, predictions

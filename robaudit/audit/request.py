@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from robaudit.audit.process.sandbox import Mode
 from robaudit.audit.profile import Profile
 from robaudit.audit.result import EarlierTests, Result
-from robaudit.audit.sandbox import Mode
 from robaudit.audit.sections.run import Place
 from robaudit.target.interface import Interface
 

@@ -13,10 +13,10 @@ from types import FrameType
 from robaudit.audit import worker
 from robaudit.audit.again import Again, Ending
 from robaudit.audit.budget import was_spent
-from robaudit.audit.child import SIGNALS, Child, Failed
 from robaudit.audit.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal import Journal
 from robaudit.audit.limits import confinement_of
+from robaudit.audit.process.child import SIGNALS, Child, Failed
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import UsageError
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from robaudit.audit.child import Failed, unexpected
 from robaudit.audit.events import Event
+from robaudit.audit.process.child import Failed, unexpected
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
 from robaudit.target.watch import Watch

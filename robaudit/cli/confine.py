@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from robaudit.audit.sandbox import Mode
+    from robaudit.audit.process.sandbox import Mode
 
 __all__ = ["FLAG", "HELP", "Sandbox", "sandbox_mode"]
 
@@ -28,7 +28,7 @@ def sandbox_mode(asked: bool | None, *, trust_model: bool) -> Mode:
         asked: --sandbox, --no-sandbox, or neither.
         trust_model: the user vouches for the file.
     """
-    from robaudit.audit.sandbox import missing
+    from robaudit.audit.process.sandbox import missing
     from robaudit.cli.output import say
 
     if asked is not None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import typer
 
 from robaudit import __version__
-from robaudit.audit.sandbox import landlock_version, missing
+from robaudit.audit.process.sandbox import landlock_version, missing
 
 __all__ = ["doctor"]
 

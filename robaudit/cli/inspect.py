@@ -47,9 +47,9 @@ def inspect(
     """Show inputs, outputs, operators, preprocessing, gradient, parity, speed, and the cost of each profile."""
     import os
 
-    from robaudit.audit.child import in_child
     from robaudit.audit.config import resolve_settings
     from robaudit.audit.limits import confinement_of
+    from robaudit.audit.process.child import in_child
     from robaudit.audit.survey import survey
     from robaudit.cli.output import chosen_format, config_words, model_says, say, write_json, write_lines
     from robaudit.cli.request import to_request

@@ -17,8 +17,8 @@ from run_kit import worker_of as worker_id
 
 from robaudit.audit import supervisor
 from robaudit.audit.again import MOST, Again, Ending
-from robaudit.audit.child import Confinement, in_child
 from robaudit.audit.journal import Journal
+from robaudit.audit.process.child import Confinement, in_child
 from robaudit.audit.profile import load_profile
 from robaudit.audit.records import fits
 from robaudit.audit.request import AuditRequest

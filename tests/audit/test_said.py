@@ -9,8 +9,8 @@ from multiprocessing import Pipe
 
 import pytest
 
-from robaudit.audit.child import Confinement, in_child
-from robaudit.audit.said import FIRST, LAST, WIDTH, Said
+from robaudit.audit.process.child import Confinement, in_child
+from robaudit.audit.process.said import FIRST, LAST, WIDTH, Said
 from robaudit.errors import AuditError
 
 

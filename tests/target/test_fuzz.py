@@ -20,7 +20,7 @@ from fuzz_mutations import mutate_archive, mutate_bytes, mutate_onnx  # noqa: E4
 from fuzz_scripts import mutate_script  # noqa: E402
 from fuzz_seeds import ONNX_SEEDS, torchscript_seeds  # noqa: E402
 
-from robaudit.audit import sandbox  # noqa: E402
+from robaudit.audit.process import sandbox  # noqa: E402
 from robaudit.target.load import load_target  # noqa: E402
 
 pytestmark = [

@@ -27,9 +27,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
-from robaudit.audit import sandbox
-from robaudit.audit.said import Said
-from robaudit.audit.sandbox import Mode
+from robaudit.audit.process import sandbox
+from robaudit.audit.process.said import Said
+from robaudit.audit.process.sandbox import Mode
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.streams import hold_standard
 from robaudit.target.watch import BACKWARD, AtWork, Watch, Watched

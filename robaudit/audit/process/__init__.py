@@ -1,0 +1,1 @@
+"""Confined child processes; the standard library alone."""
