@@ -23,7 +23,7 @@ import numpy as np
 from robaudit.audit.decisions import Outcome, decide
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_rate
-from robaudit.audit.result import EarlierTests
+from robaudit.audit.result.document import EarlierTests
 from robaudit.audit.retests import figure_tested, standing_of
 from robaudit.stats.looks import Decision, Design, design
 from robaudit.stats.looks import decide as decide_look

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from results import make_result
 
-from robaudit.audit.result import Evidence, Result
+from robaudit.audit.result.document import Evidence, Result
 from robaudit.audit.verdict import conclude
 
 VOID = {"meta", "link", "br", "img"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from results import make_attack, make_result
 
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import (
+from robaudit.audit.result.document import (
     AuditFailure,
     Baseline,
     ChangedSample,
@@ -26,8 +26,8 @@ from robaudit.audit.result import (
     Threat,
     ThreatOutcome,
 )
-from robaudit.audit.sections.findings import Exemption
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.sections.findings import Exemption
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict import conclude
 from robaudit.stats.rates import rate
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from robaudit.audit.derive import derived
 from robaudit.audit.limitations import limitations
-from robaudit.audit.result import (
+from robaudit.audit.result.derive import derived
+from robaudit.audit.result.document import (
     Attack,
     Check,
     Clean,

@@ -23,7 +23,7 @@ from robaudit.audit.events import Event
 from robaudit.audit.journal import Journal
 from robaudit.audit.profile import CHECKS, load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import parse_result
 from robaudit.audit.session import Session
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from robaudit.audit.decisions import sure
 from robaudit.audit.metrics import is_sequential
-from robaudit.audit.result import Gate, Result
+from robaudit.audit.result.document import Gate, Result
 from robaudit.plural import counted
 
 __all__ = ["of_open_gates"]

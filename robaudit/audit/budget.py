@@ -9,7 +9,7 @@ from robaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from robaudit.audit.journal import Journal
-    from robaudit.audit.result import Result
+    from robaudit.audit.result.document import Result
 
 __all__ = ["ALWAYS", "parse_duration", "was_spent", "with_budget"]
 

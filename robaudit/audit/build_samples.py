@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from robaudit.audit import result as model
 from robaudit.audit.build_threats import breaches_of, nearest_of
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.profile import Profile
+from robaudit.audit.result import document as model
 from robaudit.audit.samples import cases, counts
 from robaudit.audit.tally import Tally
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robaudit import METHODS
-from robaudit.audit.result import Data, Result, Sample, Target
+from robaudit.audit.result.document import Data, Result, Sample, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:

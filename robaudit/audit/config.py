@@ -24,7 +24,7 @@ from robaudit.audit.profile import (
     parse_eps,
     profile_path,
 )
-from robaudit.audit.result import Norm
+from robaudit.audit.result.document import Norm
 from robaudit.audit.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
 from robaudit.documents import Document
 from robaudit.errors import UsageError

@@ -10,9 +10,9 @@ from typing import Any
 
 from robaudit.audit.consistent_pairs import comparison_faults
 from robaudit.audit.consistent_samples import sample_faults
-from robaudit.audit.derive import RAN, balls, fallen, for_the_curve, of_every, with_curve
 from robaudit.audit.metrics import parse_metric
-from robaudit.audit.result import Radius, Result, Threat
+from robaudit.audit.result.derive import RAN, balls, fallen, for_the_curve, of_every, with_curve
+from robaudit.audit.result.document import Radius, Result, Threat
 from robaudit.audit.specs import parse_eps
 from robaudit.errors import UsageError
 from robaudit.stats.looks import design

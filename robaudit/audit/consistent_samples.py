@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from robaudit.audit.derive import RAN, balls, for_the_curve, of_every, with_curve
-from robaudit.audit.result import Attack, Result, Sample
+from robaudit.audit.result.derive import RAN, balls, for_the_curve, of_every, with_curve
+from robaudit.audit.result.document import Attack, Result, Sample
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["sample_faults"]

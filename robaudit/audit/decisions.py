@@ -10,7 +10,7 @@ from functools import partial
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
-from robaudit.audit.result import GateStatus, Rate, Result
+from robaudit.audit.result.document import GateStatus, Rate, Result
 from robaudit.audit.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of
 from robaudit.stats.looks import at_share
 
@@ -27,7 +27,7 @@ def compares(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a gate fell, as fields of :class:`robaudit.audit.result.Gate`."""
+    """How a gate fell, as fields of :class:`robaudit.audit.result.document.Gate`."""
 
     status: GateStatus
     message: str

@@ -24,7 +24,7 @@ PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy",
 
 
 def target_record(request: AuditRequest, loaded: Loaded) -> Record:
-    """What the file is, as :class:`robaudit.audit.result.Target` fields."""
+    """What the file is, as :class:`robaudit.audit.result.document.Target` fields."""
     target = loaded.target
     spec = target.spec
     return {
@@ -70,7 +70,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
 
 
 def features(spec: InputSpec) -> list[dict[str, Any]]:
-    """Each feature with its range, as :class:`robaudit.audit.result.Feature` fields; none without ranges."""
+    """Each feature with its range, as :class:`robaudit.audit.result.document.Feature` fields; none without ranges."""
     ranges = spec.ranges
     if ranges is None:
         return []
@@ -86,7 +86,7 @@ def feature_words(feature: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def output_records(target: Target) -> list[Record]:
-    """All outputs as :class:`robaudit.audit.result.Output` fields; the one that is judged says why."""
+    """All outputs as :class:`robaudit.audit.result.document.Output` fields; the one that is judged says why."""
     chosen = target.choice
     return [
         {
@@ -101,7 +101,7 @@ def output_records(target: Target) -> list[Record]:
 
 
 def reading_record(target: Target) -> Record:
-    """How the outputs are read, as :class:`robaudit.audit.result.Reading` fields."""
+    """How the outputs are read, as :class:`robaudit.audit.result.document.Reading` fields."""
     choice = target.choice
     return {
         "label": None if choice.label is None else choice.label.name,
@@ -144,7 +144,7 @@ def assumptions(target: Target) -> list[str]:
 
 
 def data_record(request: AuditRequest, loaded: Loaded) -> Record:
-    """What the samples are, as :class:`robaudit.audit.result.Data` fields."""
+    """What the samples are, as :class:`robaudit.audit.result.document.Data` fields."""
     data = loaded.data
     return {
         "kind": "data",
@@ -176,7 +176,7 @@ def names_notes(request: AuditRequest, loaded: Loaded) -> list[str]:
 
 
 def environment_record(target: Target) -> Record:
-    """Where the audit runs, as :class:`robaudit.audit.result.Environment` fields."""
+    """Where the audit runs, as :class:`robaudit.audit.result.document.Environment` fields."""
     details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
     if target.device.type == "cuda":
         details["gpu"] = torch.cuda.get_device_name(target.device)

@@ -20,7 +20,7 @@ from robaudit.audit.metrics import OF_COMPARISON, Metric, parse_metric
 from robaudit.audit.parse import refuse
 from robaudit.audit.read import read
 from robaudit.audit.read_curve import Unreadable
-from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, Result
+from robaudit.audit.result.document import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, Result
 from robaudit.audit.specs import parse_eps
 from robaudit.data.class_names import find_class
 from robaudit.errors import UsageError

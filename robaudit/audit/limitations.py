@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from robaudit.audit.derive import balls
 from robaudit.audit.process.sandbox import NOT_OFFERED
-from robaudit.audit.result import Result
-from robaudit.audit.sections.target import training_words
+from robaudit.audit.result.derive import balls
+from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.target import training_words
 from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.plural import part_of
 from robaudit.threat.arrays import widest

@@ -12,7 +12,7 @@ import yaml
 
 from robaudit.audit.gatespecs import parse_gate
 from robaudit.audit.profile import profile_path
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.settings import PATH_LISTS
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError

@@ -17,7 +17,7 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.places import shown_path
 from robaudit.audit.replay_evidence import Claim, evidence_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result
 from robaudit.audit.rundir import RESULT, model_of
 from robaudit.data.ranges import Ranges

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robaudit.audit.archive import EVIDENCE, NEAREST, Example, read_examples
-from robaudit.audit.derive import of_every, with_curve
-from robaudit.audit.result import Attack, Result, Sample
+from robaudit.audit.result.archive import EVIDENCE, NEAREST, Example, read_examples
+from robaudit.audit.result.derive import of_every, with_curve
+from robaudit.audit.result.document import Attack, Result, Sample
 from robaudit.errors import AuditError
 
 __all__ = ["Claim", "evidence_of", "told_of"]

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from robaudit.audit.replay_request import Answer, ReplayRequest
-from robaudit.audit.result import Reading, Result
+from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.decisions import class_values, label_tail, label_values

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.process import sandbox
 from robaudit.audit.replay_request import Answer, ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target

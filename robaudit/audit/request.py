@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from robaudit.audit.process.sandbox import Mode
 from robaudit.audit.profile import Profile
-from robaudit.audit.result import EarlierTests, Result
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.document import EarlierTests, Result
+from robaudit.audit.result.sections.run import Place
 from robaudit.target.interface import Interface
 
 __all__ = ["AuditRequest"]

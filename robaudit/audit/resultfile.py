@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from robaudit.audit.result import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
+from robaudit.audit.result.document import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
 from robaudit.audit.signing import Trusted, check_signature
 from robaudit.audit.verify import verified
 from robaudit.errors import AuditError, UsageError

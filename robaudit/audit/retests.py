@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from robaudit.audit.gatespecs import GateSpec, figure_of
 from robaudit.audit.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
-from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.stats.looks import LAST, at_share, design, error_spent
 
 __all__ = ["LEAST", "Further", "Standing", "baseline_of", "figure_tested", "further_test", "radii_of", "standing_of"]

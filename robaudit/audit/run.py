@@ -18,7 +18,7 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal import Journal
 from robaudit.audit.places import elsewhere, shown_command
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, check_apart, claimed
 from robaudit.audit.runkeys import RunKey, run_key

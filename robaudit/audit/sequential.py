@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from robaudit.audit import result as model
 from robaudit.audit.cascade import UNTRIED
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.journal import Journal, Record
 from robaudit.audit.metrics import is_sequential, parse_metric
 from robaudit.audit.request import AuditRequest
+from robaudit.audit.result import document as model
 from robaudit.audit.retests import LEAST, standing_of
 from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats

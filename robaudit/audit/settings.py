@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from robaudit.audit.budget import parse_duration
 from robaudit.audit.gatespecs import GateSpec
-from robaudit.audit.result import Norm
+from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.target.rule import parse_rule
 

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from robaudit.audit.goals import parse_goal
-from robaudit.audit.result import Norm
+from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
 

@@ -28,7 +28,7 @@ from robaudit.audit.inspection import (
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.sections.target import training_words
+from robaudit.audit.result.sections.target import training_words
 from robaudit.errors import reason
 from robaudit.plural import counted
 from robaudit.target.onnx_external import named_files

@@ -17,7 +17,7 @@ from robaudit.audit.identity import digest_of, sha256_file
 from robaudit.audit.metrics import parse_metric
 from robaudit.audit.ownfiles import read_own
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.resultfile import write_atomic
 from robaudit.audit.retests import baseline_of, figure_tested, radii_of
 from robaudit.audit.rundir import TESTS

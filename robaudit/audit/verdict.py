@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from robaudit.audit.advice import of_open_gates
 from robaudit.audit.gates import counts, day_of, evaluate_gates, is_procedural
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import (
+from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
     Gate,
     Radius,
@@ -25,7 +25,7 @@ from robaudit.audit.result import (
     Verdict,
     VerdictStatus,
 )
-from robaudit.audit.sections.target import training_words
+from robaudit.audit.result.sections.target import training_words
 
 __all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from robaudit.audit.result import Result
+    from robaudit.audit.result.document import Result
 
 __all__ = ["demo"]
 

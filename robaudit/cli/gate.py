@@ -14,7 +14,7 @@ from robaudit.cli.trust import Verify, trusted
 
 if TYPE_CHECKING:
     from robaudit.audit.gatespecs import GateSpec
-    from robaudit.audit.result import Result
+    from robaudit.audit.result.document import Result
 
 __all__ = ["choice", "gate", "gates_on_line", "print_gates"]
 

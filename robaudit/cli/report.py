@@ -28,7 +28,7 @@ def report(
     verify: Verify = None,
 ) -> None:
     """Render a run again: to the terminal, or to files by their suffix."""
-    from robaudit.audit.result import result_schema
+    from robaudit.audit.result.document import result_schema
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.rundir import command_of
     from robaudit.cli.output import chosen_format, write_json

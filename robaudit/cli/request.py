@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robaudit.audit.config import Resolved
     from robaudit.audit.request import AuditRequest
-    from robaudit.audit.result import Result
+    from robaudit.audit.result.document import Result
     from robaudit.audit.settings import Settings
 
 __all__ = ["read_files", "to_request"]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.audit.result import Attack, Result
+from robaudit.audit.result.document import Attack, Result
 from robaudit.report.console import NARROW, STATUS_STYLES, bullets, entries, heading, status
 from robaudit.report.facts import applied_attacks, attack_notes
 from robaudit.report.words import count, duration, plain, short_rate

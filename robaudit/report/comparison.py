@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from robaudit.audit.result import ChangedSample, Comparison, PairedChange, Result
+from robaudit.audit.result.document import ChangedSample, Comparison, PairedChange, Result
 from robaudit.plural import counted
 from robaudit.report.words import plain, short_rate
 

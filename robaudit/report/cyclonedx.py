@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from robaudit.audit.result import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
+from robaudit.audit.result.document import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
 from robaudit.audit.verdict import NORM_SIGNS, ball, threat_phrase
 from robaudit.plural import counted
 from robaudit.printable import json_text

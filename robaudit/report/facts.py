@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.audit.gates import counts, is_procedural
-from robaudit.audit.result import Attack, Data, Gate, Result
+from robaudit.audit.result.document import Attack, Data, Gate, Result
 from robaudit.errors import UsageError
 from robaudit.plural import part_of
 from robaudit.report.words import duration, plain, rate_words

@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from robaudit.audit.decisions import EVIDENCE_CHECKS
-from robaudit.audit.result import INCOMPLETE_STATUSES, Attack, Check, Comparison, Gate, PairedChange, Rate, Result
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.document import (
+    INCOMPLETE_STATUSES,
+    Attack,
+    Check,
+    Comparison,
+    Gate,
+    PairedChange,
+    Rate,
+    Result,
+)
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict import threat_phrase
 from robaudit.plural import part_of
 from robaudit.report.facts import gate_words, withheld_words, worst_case_name

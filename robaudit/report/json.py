@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 
 __all__ = ["SUFFIXES", "render"]
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from robaudit.audit.result import Attack, Check, Gate, Result
+from robaudit.audit.result.document import Attack, Check, Gate, Result
 from robaudit.plural import part_of
 from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from robaudit.audit.result import Attack, Result
+from robaudit.audit.result.document import Attack, Result
 from robaudit.printable import printable
 from robaudit.report.facts import (
     UPPER_BOUND,

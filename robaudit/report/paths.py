@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath, PureWindowsPath
 
-from robaudit.audit.result import Result
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.run import Place
 
 __all__ = ["model_place", "relative_path", "without_folders"]
 

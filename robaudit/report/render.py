@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import robaudit.report
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import write_atomic
 from robaudit.errors import UsageError
 

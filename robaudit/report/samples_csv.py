@@ -7,7 +7,7 @@ import io
 import re
 from typing import TypeAlias
 
-from robaudit.audit.result import Result, Sample
+from robaudit.audit.result.document import Result, Sample
 from robaudit.printable import printable
 from robaudit.report.paths import relative_path, without_folders
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from robaudit.audit.result import Result
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict import threat_phrase
 from robaudit.printable import json_text
 from robaudit.report.facts import error_lines, verdict_words

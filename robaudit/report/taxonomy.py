@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robaudit.audit.result import Access
+from robaudit.audit.result.document import Access
 
 __all__ = ["ATLAS", "DISCLAIMER", "MITIGATIONS", "TAXONOMIES", "Taxon", "Taxonomy", "taxa_of_access", "taxonomy_of"]
 

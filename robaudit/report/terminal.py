@@ -9,7 +9,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from robaudit.audit.result import Check, Gate, Result
+from robaudit.audit.result.document import Check, Gate, Result
 from robaudit.printable import printable
 from robaudit.report.attack_table import attack_table
 from robaudit.report.comparison import comparison_lines

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robaudit.audit.result import Result, ThreatOutcome
+from robaudit.audit.result.document import Result, ThreatOutcome
 from robaudit.report.console import NARROW, entries, heading
 from robaudit.report.words import ball, number, short_rate
 

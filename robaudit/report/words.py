@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.result import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
+from robaudit.audit.result.document import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
 from robaudit.audit.verdict import ball, threat_phrase
 from robaudit.audit.verdict import percent as rate_words
 from robaudit.printable import plain

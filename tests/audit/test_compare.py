@@ -12,7 +12,7 @@ from robaudit.audit.compare import compare, with_comparison
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Check, Result, Sample, Sequential, result_schema
+from robaudit.audit.result.document import Check, Result, Sample, Sequential, result_schema
 from robaudit.audit.verdict import conclude
 from robaudit.data.source import keyed_order
 from robaudit.errors import AuditError, UsageError

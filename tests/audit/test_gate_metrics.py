@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from results import make_attack, make_result
 
-from robaudit.audit.curve import build_curve
 from robaudit.audit.gates import check_class_gates, check_gates, evaluate_gates
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_median
-from robaudit.audit.result import Check, Nearest, Pairs, Sample, ThreatOutcome
+from robaudit.audit.result.curves import build_curve
+from robaudit.audit.result.document import Check, Nearest, Pairs, Sample, ThreatOutcome
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound

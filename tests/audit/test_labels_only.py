@@ -6,7 +6,7 @@ from pathlib import Path
 
 from run_kit import EVERY_CHECK, labels_only, make_data, make_profile, make_request, run_here
 
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 
 ATTACKS = """
   - {id: fgsm}

@@ -9,7 +9,7 @@ import pytest
 
 from robaudit.audit.places import elsewhere, find_places, repository_path, shown_command, shown_path, without_machine
 from robaudit.audit.profile import load_profile
-from robaudit.audit.sections.run import Place
+from robaudit.audit.result.sections.run import Place
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from robaudit.audit.events import Note
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import save_result
 from robaudit.audit.rundir import MARKER
 from robaudit.errors import UsageError

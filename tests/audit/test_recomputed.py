@@ -21,7 +21,7 @@ from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
 

@@ -16,7 +16,7 @@ from robaudit.audit.comparable import differences
 from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.profile import load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.report.markdown import render
 from robaudit.report.terminal import render_text
 

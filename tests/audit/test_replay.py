@@ -22,12 +22,12 @@ from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit.derive import derived
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_onnx import predicted
 from robaudit.audit.replay_request import ReplayRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.derive import derived
+from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
 from robaudit.audit.verdict import conclude

@@ -23,7 +23,7 @@ from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.readings import of_rate
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import EarlierTests, Result
+from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.retests import further_test, standing_of
 from robaudit.audit.rundir import FILES
 from robaudit.audit.tested import TESTS, begin_test, end_test, subject_of

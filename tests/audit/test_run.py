@@ -220,7 +220,7 @@ def test_a_finished_run_is_rendered_again_without_compute(case: Case, whole: Pat
 
 
 def json_outcome(path: Path) -> str:
-    from robaudit.audit.result import Result
+    from robaudit.audit.result.document import Result
 
     return outcome(Result.model_validate(json.loads(path.read_text())))
 

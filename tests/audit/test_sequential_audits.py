@@ -31,7 +31,7 @@ from robaudit.audit.config import resolve_settings
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.profile import GateSpec, RadiusSpec, load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.validate import validate
 from robaudit.audit.verdict import conclude
 from robaudit.cli.preview import outline

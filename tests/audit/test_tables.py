@@ -16,7 +16,7 @@ from robaudit.audit.config import resolve_settings
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.loading import load
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.survey import survey
 from robaudit.cli.request import to_request
 from robaudit.errors import UsageError

@@ -26,7 +26,7 @@ from robaudit.audit.gates import evaluate_gates
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.profile import GateSpec
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text

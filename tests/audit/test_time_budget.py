@@ -14,7 +14,7 @@ from run_kit import load, make_data, make_onnx, make_profile, make_request, outc
 
 from robaudit.audit.budget import parse_duration
 from robaudit.audit.cascade import Cascade
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.errors import UsageError
 from robaudit.report.facts import run_words
 

@@ -18,7 +18,7 @@ from robaudit.audit.gates import check_gates
 from robaudit.audit.limitations import boundless
 from robaudit.audit.profile import GateSpec, load_profile
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Feature, InputSpec, Threat
+from robaudit.audit.result.document import Feature, InputSpec, Threat
 from robaudit.audit.threats import attack_keys
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError

@@ -6,8 +6,8 @@ from results import make_attack, make_result
 
 from robaudit.audit.gatespecs import IgnoreSpec
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import Check
-from robaudit.audit.sections.verdict import MEANINGS, Verdict, VerdictStatus
+from robaudit.audit.result.document import Check
+from robaudit.audit.result.sections.verdict import MEANINGS, Verdict, VerdictStatus
 from robaudit.audit.verdict import conclude
 from robaudit.stats.rates import rate
 

@@ -12,7 +12,7 @@ from typing import Any
 from typer.main import get_command
 
 from robaudit.audit.profile import list_profiles
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +122,7 @@ def test_help_is_quick() -> None:
 
 
 def test_docs_list_every_word_of_the_verdict() -> None:
-    from robaudit.audit.sections.verdict import MEANINGS
+    from robaudit.audit.result.sections.verdict import MEANINGS
 
     text = Path(__file__).parents[2].joinpath("docs", "gates.md").read_text("utf-8")
     listed = re.findall(r"^\| ([A-Z][A-Z ]+[A-Z]) \|", text, re.MULTILINE)

@@ -9,7 +9,7 @@ import numpy as np
 from command_line import ROBAUDIT
 from table_files import HIGH, LOW, NAMES, RANGES, answers, write_model, write_table
 
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 PROFILE = """

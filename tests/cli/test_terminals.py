@@ -22,7 +22,7 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.audit.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.replay import Replay, Replayed
 from robaudit.audit.request import AuditRequest
-from robaudit.audit.result import Sample
+from robaudit.audit.result.document import Sample
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.settings import Settings
 from robaudit.audit.verdict import conclude

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from results import make_result
 
-from robaudit.audit.curve import build_curve
-from robaudit.audit.result import Result
+from robaudit.audit.result.curves import build_curve
+from robaudit.audit.result.document import Result
 from robaudit.audit.verdict import conclude
 from robaudit.report.html.charts import curve_chart, drawn_points
 from robaudit.report.nearest import fitted

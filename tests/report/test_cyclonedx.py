@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from report_cases import cases, check_discreet, hostile_results
 from results import make_result
 
-from robaudit.audit.result import Sample
+from robaudit.audit.result.document import Sample
 from robaudit.audit.verdict import conclude
 from robaudit.report.cyclonedx import render
 from robaudit.stats.rates import rate

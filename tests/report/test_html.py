@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from report_cases import HOSTILE, cases, hostile_results, make_curve
 from results import make_attack, make_result
 
-from robaudit.audit.result import Check, Evidence, Feature, Sample
-from robaudit.audit.sections.sequential import Sequential
+from robaudit.audit.result.document import Check, Evidence, Feature, Sample
+from robaudit.audit.result.sections.sequential import Sequential
 from robaudit.audit.verdict import conclude
 from robaudit.report.html import render
 from robaudit.report.html.classes import class_rows

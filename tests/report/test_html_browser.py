@@ -13,7 +13,7 @@ from html_kit import write_run
 from report_cases import FAILS, UNION, cases, make_comparison, make_curve
 from results import make_attack
 
-from robaudit.audit.result import AuditFailure, Feature, Result
+from robaudit.audit.result.document import AuditFailure, Feature, Result
 from robaudit.audit.verdict import conclude
 from robaudit.report.html import render
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from report_cases import HOSTILE, cases, hostile_results
 from results import make_result
 
-from robaudit.audit.result import Sample
+from robaudit.audit.result.document import Sample
 from robaudit.report.samples_csv import COLUMNS, render
 
 CASES = cases()

@@ -6,7 +6,7 @@ from report_cases import cases
 from results import make_attack, make_result
 
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import AuditFailure, Check, Sample
+from robaudit.audit.result.document import AuditFailure, Check, Sample
 from robaudit.audit.verdict import conclude
 from robaudit.report.terminal import print_report, render_text
 from robaudit.report.words import count, duration, plain, size

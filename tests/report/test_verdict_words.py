@@ -11,8 +11,8 @@ from report_cases import cases
 from results import make_result
 
 from robaudit.audit.profile import GateSpec
-from robaudit.audit.result import Result
-from robaudit.audit.sections.verdict import MEANINGS
+from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.audit.verdict import conclude
 from robaudit.report import cyclonedx, junit, markdown, sarif, terminal
 from robaudit.report import json as plain_json

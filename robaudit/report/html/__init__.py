@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 
 __all__ = ["SUFFIXES", "render"]
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robaudit.audit.result import Rate, Result, Sample
+from robaudit.audit.result.document import Rate, Result, Sample
 from robaudit.report.words import plain
 from robaudit.stats.rates import rate
 

@@ -12,9 +12,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from robaudit.audit.archive import Example, read_examples
-from robaudit.audit.pictures import eight_bit_pair, is_picture, png
-from robaudit.audit.result import InputSpec, Result
+from robaudit.audit.result.archive import Example, read_examples
+from robaudit.audit.result.document import InputSpec, Result
+from robaudit.audit.result.pictures import eight_bit_pair, is_picture, png
 from robaudit.audit.verdict import NORM_SIGNS
 from robaudit.errors import AuditError
 from robaudit.report.html.classes import class_name

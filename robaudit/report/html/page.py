@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from robaudit.audit.result import Result
+from robaudit.audit.result.document import Result
 from robaudit.printable import printable
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from robaudit.audit.result import Attack, Gate, Result
+from robaudit.audit.result.document import Attack, Gate, Result
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,

@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from robaudit.audit.result import Curve, CurvePoint, Norm
+from robaudit.audit.result.document import Curve, CurvePoint, Norm
 from robaudit.stats.looks import at_share, rate_at_share
 from robaudit.stats.rates import CONFIDENCE, median_ranks, rate
 from robaudit.threat.arrays import TOLERANCE

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import model_validator
 
-from robaudit.audit.sections.base import Record
+from robaudit.audit.result.sections.base import Record
 
 __all__ = ["MEANINGS", "Verdict", "VerdictStatus"]
 

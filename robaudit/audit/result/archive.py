@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.result import Evidence
+from robaudit.audit.result.document import Evidence
 from robaudit.errors import AuditError
 
 __all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from robaudit.audit.sections.base import (
+from robaudit.audit.result.sections.base import (
     INCOMPLETE_STATUSES,
     Access,
     GateStatus,
@@ -20,14 +20,14 @@ from robaudit.audit.sections.base import (
     Norm,
     Record,
 )
-from robaudit.audit.sections.comparison import (
+from robaudit.audit.result.sections.comparison import (
     Baseline,
     ChangedSample,
     Comparison,
     PairedChange,
 )
-from robaudit.audit.sections.curve import Curve, CurvePoint
-from robaudit.audit.sections.findings import (
+from robaudit.audit.result.sections.curve import Curve, CurvePoint
+from robaudit.audit.result.sections.findings import (
     Attack,
     AuditFailure,
     Check,
@@ -39,12 +39,12 @@ from robaudit.audit.sections.findings import (
     Pairs,
     WorstCase,
 )
-from robaudit.audit.sections.run import Environment, Place, ProfileRecord, Run, Tool
-from robaudit.audit.sections.samples import Nearest, Sample, SampleBreach
-from robaudit.audit.sections.sequential import Look, LookGate, Sequential
-from robaudit.audit.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
-from robaudit.audit.sections.threat import Radius, Threat, ThreatOutcome
-from robaudit.audit.sections.verdict import Verdict, VerdictStatus
+from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
+from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
+from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
+from robaudit.audit.result.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
+from robaudit.audit.result.sections.threat import Radius, Threat, ThreatOutcome
+from robaudit.audit.result.sections.verdict import Verdict, VerdictStatus
 from robaudit.printable import json_text
 from robaudit.stats.rates import Rate
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Number, Record
+from robaudit.audit.result.sections.base import Number, Record
 from robaudit.stats.rates import Rate
 
 __all__ = ["Baseline", "ChangedSample", "Comparison", "PairedChange", "SampleState"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Access, Norm, Number, Record
+from robaudit.audit.result.sections.base import Access, Norm, Number, Record
 from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 

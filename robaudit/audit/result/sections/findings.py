@@ -7,7 +7,17 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Access, AttackStatus, CheckStatus, Free, GateStatus, Goal, Norm, Number, Record
+from robaudit.audit.result.sections.base import (
+    Access,
+    AttackStatus,
+    CheckStatus,
+    Free,
+    GateStatus,
+    Goal,
+    Norm,
+    Number,
+    Record,
+)
 from robaudit.stats.rates import Rate
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, FiniteFloat
 
-from robaudit.audit.sections.base import Free, Number, Record
+from robaudit.audit.result.sections.base import Free, Number, Record
 
 __all__ = [
     "Environment",

@@ -11,8 +11,8 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from robaudit.audit.curve import build_curve
-from robaudit.audit.result import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
+from robaudit.audit.result.curves import build_curve
+from robaudit.audit.result.document import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -85,7 +85,7 @@ def derived(draft: Result) -> Result:
     """The result with all figures that follow from its samples, whatever it held in their places; pure.
 
     Clean accuracy, the worst case, what each attack broke and left standing, the threat models, each sample's smallest
-    distance, the curves. Gates and verdict are not among them: :func:`robaudit.audit.verdict.conclude` follows.
+    distance, the curves. Gates and verdict are not among them; ``verdict/conclusion.py`` adds them.
     """
     draft = draft.model_copy(update={"samples": tuple(_sample(draft, sample) for sample in draft.samples)})
     share = draft.sequential.share if draft.sequential is not None else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, FiniteFloat
 
-from robaudit.audit.sections.base import Norm, Number, Record
+from robaudit.audit.result.sections.base import Norm, Number, Record
 
 __all__ = ["Nearest", "Sample", "SampleBreach"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.sections.base import Free, Number, Record
+from robaudit.audit.result.sections.base import Free, Number, Record
 
 __all__ = [
     "Data",

@@ -1,0 +1,1 @@
+"""The result: its versioned document, its figures, archive and pictures."""
