@@ -33,7 +33,7 @@ import torch
 from torch import nn
 
 from robaudit.audit.build import build_result
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.profile import AttackSpec, Profile, list_profiles, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.session import Session

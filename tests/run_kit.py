@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from robaudit.audit.build import build_result
-from robaudit.audit.events import Event
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.events import Event
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.profile import CHECKS, load_profile
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Result

@@ -15,7 +15,7 @@ from robaudit.attacks.base import Problem, SlotAttack
 from robaudit.attacks.requests import Answer, Gradient
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.distances import nearest_records
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import LazySamples, SampleStore, cases, counts

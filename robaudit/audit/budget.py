@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from robaudit.errors import UsageError
 
 if TYPE_CHECKING:
-    from robaudit.audit.journal import Journal
+    from robaudit.audit.journal.journal import Journal
     from robaudit.audit.result.document import Result
 
 __all__ = ["ALWAYS", "parse_duration", "was_spent", "with_budget"]

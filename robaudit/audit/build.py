@@ -10,9 +10,10 @@ from typing import Any
 from robaudit import METHODS, __version__
 from robaudit.audit.budget import with_budget
 from robaudit.audit.build_samples import build_samples
-from robaudit.audit.care import lost_in
 from robaudit.audit.goals import parse_goal
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.care import lost_in
+from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.limitations import limitations
 from robaudit.audit.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
@@ -20,7 +21,6 @@ from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
 from robaudit.audit.sequential import completed, section
-from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict import OnInconclusive, conclude
 from robaudit.checks.registry import check_classes

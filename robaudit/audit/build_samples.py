@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from robaudit.audit.build_threats import breaches_of, nearest_of
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.profile import Profile
 from robaudit.audit.result import document as model
 from robaudit.audit.samples import cases, counts
-from robaudit.audit.tally import Tally
 
 __all__ = ["build_samples"]
 

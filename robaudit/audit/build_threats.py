@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.goals import parse_goal
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.profile import Profile
 from robaudit.audit.result import document as model
-from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.threat.arrays import TOLERANCE

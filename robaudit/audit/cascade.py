@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.audit.care import NO_CARE, Care
-from robaudit.audit.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
-from robaudit.audit.journal import Journal, unit_record, unit_result
+from robaudit.audit.journal.care import NO_CARE, Care
+from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
+from robaudit.audit.journal.journal import Journal, unit_record, unit_result
 from robaudit.audit.plan import Planned
 from robaudit.audit.samples import SampleStore
 from robaudit.engine.engine import Engine

@@ -10,8 +10,8 @@ from typing import Any
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.budget import ALWAYS
 from robaudit.audit.cascade import one_line
-from robaudit.audit.events import CheckFinished, Observer, Phase
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.events import CheckFinished, Observer, Phase
+from robaudit.audit.journal.journal import Journal, Record
 from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditInterrupted

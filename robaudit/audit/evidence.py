@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.audit.identity import sha256_file
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.result.archive import EVIDENCE, NEAREST
 from robaudit.audit.result.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
 from robaudit.audit.samples import SampleStore

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from robaudit.audit.journal import Record
+from robaudit.audit.journal.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.process import sandbox
 from robaudit.audit.request import AuditRequest

@@ -17,7 +17,7 @@ from torch import Tensor
 from robaudit.audit.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.gates import check_class_gates
 from robaudit.audit.goals import Chooser, chooser, parse_goal
-from robaudit.audit.journal import Record
+from robaudit.audit.journal.journal import Record
 from robaudit.audit.meaning import LOOKS, apply_meaning, distinct_samples, search_meaning
 from robaudit.audit.process import sandbox
 from robaudit.audit.request import AuditRequest

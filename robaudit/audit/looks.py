@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from robaudit.audit.events import Note, Observer, Phase
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.events import Note, Observer, Phase
+from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import Chunk, gate_words, look_record, settled
 from robaudit.plural import counted

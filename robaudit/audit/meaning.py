@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal import Record
+from robaudit.audit.journal.journal import Record
 from robaudit.audit.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import values_key
 from robaudit.data.source import Dataset

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from robaudit.audit.journal import Record
+from robaudit.audit.journal.journal import Record
 from robaudit.plural import counted
 from robaudit.stats.rates import lower_bound, paired_excess, paired_p
 from robaudit.target.answers import OPEN

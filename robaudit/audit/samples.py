@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.care import NO_CARE, Care
 from robaudit.audit.goals import Chooser
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.care import NO_CARE, Care
+from robaudit.audit.journal.journal import Journal, Record
 from robaudit.engine.units import Sample, case_of, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions

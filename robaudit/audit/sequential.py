@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from robaudit.audit.cascade import UNTRIED
 from robaudit.audit.gatespecs import GateSpec
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.metrics import is_sequential, parse_metric
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import document as model
 from robaudit.audit.retests import LEAST, standing_of
-from robaudit.audit.tally import Tally
 from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError

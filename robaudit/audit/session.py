@@ -20,21 +20,21 @@ from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
 from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
-from robaudit.audit.care import Care, lost_in
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
 from robaudit.audit.costs import most_of_unit
 from robaudit.audit.distances import DistanceSearch
-from robaudit.audit.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
-from robaudit.audit.journal import Journal, Record
+from robaudit.audit.journal.care import Care, lost_in
+from robaudit.audit.journal.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
+from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.looks import run_looks
 from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.sequential import Chunk, chunks, completed, restricted
-from robaudit.audit.tally import Tally
 from robaudit.audit.threats import Front, plan_fronts
 from robaudit.audit.validate import validate_loaded
 from robaudit.engine.engine import Engine

@@ -17,7 +17,7 @@ from robaudit.errors import UsageError
 from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
-    from robaudit.audit.journal import Record
+    from robaudit.audit.journal.journal import Record
 
 __all__ = ["default_folder", "folder_of", "validate", "validate_loaded"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from robaudit.audit.events import Event
+from robaudit.audit.journal.events import Event
 from robaudit.audit.process.child import Failed, unexpected
 from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
@@ -64,7 +64,7 @@ def main(
         with lock, contextlib.suppress(BrokenPipeError, OSError):
             connection.send(message)
 
-    from robaudit.audit.journal import Journal
+    from robaudit.audit.journal.journal import Journal
     from robaudit.audit.locks import locked
     from robaudit.audit.rundir import WORKER_LOCK
     from robaudit.audit.session import Session

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.audit.events import Event, Note, Observer, Plan
+from robaudit.audit.journal.events import Event, Note, Observer, Plan
 from robaudit.audit.run import run_audit
 from robaudit.audit.rundir import RESULT, command_of
 from robaudit.audit.signing import read_private

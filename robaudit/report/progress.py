@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from robaudit.attacks.cost import Cost
-from robaudit.audit.events import (
+from robaudit.audit.journal.events import (
     AttackFinished,
     AttackStarted,
     CheckFinished,

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import robaudit.audit
-from robaudit.audit import records
-from robaudit.audit.journal import Journal, unit_record, unit_result
-from robaudit.audit.records import fits
+from robaudit.audit.journal import records
+from robaudit.audit.journal.journal import Journal, unit_record, unit_result
+from robaudit.audit.journal.records import fits
 from robaudit.engine.units import Unit, UnitResult
 
 KEY = b"the user's"

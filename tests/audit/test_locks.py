@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from robaudit.audit import locks
+from robaudit.audit.journal.keys import RunKey
 from robaudit.audit.locks import HOLDER, held, locked
 from robaudit.audit.rundir import claimed
-from robaudit.audit.runkeys import RunKey
 from robaudit.errors import UsageError
 
 KEY = RunKey(b"key", "name")
@@ -98,7 +98,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from robaudit.audit.rundir import claimed
-from robaudit.audit.runkeys import RunKey
+from robaudit.audit.journal.keys import RunKey
 with claimed(Path(sys.argv[1]), "id", fresh=False, key=RunKey(b"key", "name")):
     print("held", flush=True)
     time.sleep(60)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
 
 from robaudit.audit import loading
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.meaning import LOOKS, apply_meaning, search_meaning
 from robaudit.data.open import open_dataset
 from robaudit.data.source import Dataset

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.cascade import Cascade
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.loading import load
 from robaudit.audit.profile import AttackSpec, load_profile
 from robaudit.audit.request import AuditRequest

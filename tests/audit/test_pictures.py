@@ -12,11 +12,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from run_kit import make_data, make_onnx, make_profile, make_request, predict, run_here
 
+from robaudit.audit.journal.keys import RunKey
 from robaudit.audit.result.archive import read_examples
 from robaudit.audit.result.document import Evidence, Result
 from robaudit.audit.result.pictures import MOST, eight_bit_pair, is_picture, png
 from robaudit.audit.rundir import MARKER, claimed
-from robaudit.audit.runkeys import RunKey
 from robaudit.checks.evidence import eight_bit
 from robaudit.errors import AuditError
 

@@ -25,7 +25,7 @@ from run_kit import (
 )
 from torch import Tensor, nn
 
-from robaudit.audit.events import Note
+from robaudit.audit.journal.events import Note
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from robaudit.audit.journal.keys import RunKey
 from robaudit.audit.rundir import KEPT, claimable, claimed
-from robaudit.audit.runkeys import RunKey
 from robaudit.errors import UsageError
 
 KEY = RunKey(b"key", "name")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.runkeys import key_path, run_key
+from robaudit.audit.journal.keys import key_path, run_key
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and owners")
 

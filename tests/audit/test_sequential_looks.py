@@ -12,7 +12,8 @@ import pytest
 from scipy.stats import binom
 
 from robaudit.audit.gatespecs import GateSpec, IgnoreSpec
-from robaudit.audit.journal import Journal, unit_record
+from robaudit.audit.journal.journal import Journal, unit_record
+from robaudit.audit.journal.tally import Tally
 from robaudit.audit.looks import run_looks
 from robaudit.audit.profile import Profile
 from robaudit.audit.request import AuditRequest
@@ -26,7 +27,6 @@ from robaudit.audit.sequential import (
     settled,
     validate_sequential,
 )
-from robaudit.audit.tally import Tally
 from robaudit.data.source import keyed_draw, keyed_order
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from robaudit.attacks.cost import Cost
-from robaudit.audit.events import (
+from robaudit.audit.journal.events import (
     AttackFinished,
     AttackStarted,
     CheckFinished,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from robaudit.audit.journal import Journal, Record, unit_result
+from robaudit.audit.journal.journal import Journal, Record, unit_result
 from robaudit.audit.samples import cases, counts
 from robaudit.engine.units import UnitResult, best_of, sample_of
 

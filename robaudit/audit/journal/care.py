@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from robaudit.audit.journal import Journal
+from robaudit.audit.journal.journal import Journal
 
 __all__ = ["NO_CARE", "Care", "lost_in"]
 

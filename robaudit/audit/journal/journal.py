@@ -22,8 +22,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.audit.journal.records import Record, fits
 from robaudit.audit.ownfiles import open_own
-from robaudit.audit.records import Record, fits
 from robaudit.audit.rundir import JOURNAL, POINTS
 from robaudit.engine.units import Unit, UnitResult
 

@@ -1,0 +1,1 @@
+"""What happened in a run: a typed record for each kind of event."""
