@@ -23,8 +23,8 @@ from common import Counter, attacked, correct_samples, fashion, lenet5, resnet_2
 from torch import Tensor
 
 from robaudit.attacks.base import StartingPool
+from robaudit.audit.config.profile import ThreatSpec, load_profile
 from robaudit.audit.plan import plan_attacks, threat_model
-from robaudit.audit.profile import ThreatSpec, load_profile
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target
 

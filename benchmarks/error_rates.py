@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.decisions import Outcome, decide
-from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_rate
 from robaudit.audit.result.document import EarlierTests
 from robaudit.audit.retests import figure_tested, standing_of

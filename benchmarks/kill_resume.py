@@ -33,9 +33,9 @@ import torch
 from torch import nn
 
 from robaudit.audit.build import build_result
+from robaudit.audit.config.profile import AttackSpec, Profile, list_profiles, load_profile
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.profile import AttackSpec, Profile, list_profiles, load_profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.session import Session
 
 SHAPE, CLASSES, KEY = (1, 6, 6), 4, b"benchmark"

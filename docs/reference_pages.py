@@ -10,12 +10,12 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from robaudit.attacks.registry import attack_classes
-from robaudit.audit.config import DEFAULT_EPS
-from robaudit.audit.metrics import FAMILIES
-from robaudit.audit.profile import list_profiles, profile_schema
+from robaudit.audit.config.metrics import FAMILIES
+from robaudit.audit.config.profile import list_profiles, profile_schema
+from robaudit.audit.config.resolve import DEFAULT_EPS
+from robaudit.audit.config.settings import InputSettings, Settings, hyphens
 from robaudit.audit.result.document import SCHEMA_VERSION, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
-from robaudit.audit.settings import InputSettings, Settings, hyphens
 from robaudit.checks.registry import check_classes
 from robaudit.cli.main import app
 from robaudit.report.formats import FORMATS

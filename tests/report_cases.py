@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from results import make_attack, make_result
 
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import (
     AuditFailure,
     Baseline,

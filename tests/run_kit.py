@@ -19,10 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from robaudit.audit.build import build_result
+from robaudit.audit.config.profile import CHECKS, load_profile
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.profile import CHECKS, load_profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import parse_result
 from robaudit.audit.session import Session

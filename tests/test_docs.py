@@ -18,9 +18,9 @@ from reference_pages import commands, reference_pages  # noqa: E402
 from stage import dead_links, stage, written  # noqa: E402
 
 from robaudit.attacks.registry import attack_classes  # noqa: E402
-from robaudit.audit.metrics import FAMILIES  # noqa: E402
+from robaudit.audit.config.metrics import FAMILIES  # noqa: E402
+from robaudit.audit.config.settings import InputSettings, Settings, hyphens  # noqa: E402
 from robaudit.audit.result.document import Result  # noqa: E402
-from robaudit.audit.settings import InputSettings, Settings, hyphens  # noqa: E402
 from robaudit.checks.registry import check_classes  # noqa: E402
 from robaudit.report.rules import RULES  # noqa: E402
 

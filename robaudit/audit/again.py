@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.process.child import Failed, no_answer, not_loaded, too_late
-from robaudit.audit.request import AuditRequest
 from robaudit.target.watch import AtWork
 
 __all__ = ["MOST", "Again", "Ending"]

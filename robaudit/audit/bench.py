@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import Problem, SlotAttack
 from robaudit.attacks.requests import Answer, Gradient
 from robaudit.audit.cascade import Cascade
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.distances import nearest_records
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.loading import Loaded
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import LazySamples, SampleStore, cases, counts
 from robaudit.audit.threats import Front
 from robaudit.checks.base import Breach

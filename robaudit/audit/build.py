@@ -10,14 +10,14 @@ from typing import Any
 from robaudit import METHODS, __version__
 from robaudit.audit.budget import with_budget
 from robaudit.audit.build_samples import build_samples
-from robaudit.audit.goals import parse_goal
+from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.places import elsewhere, repository_root, shown_command, shown_path, without_machine
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.limitations import limitations
-from robaudit.audit.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.plan import threat_model
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
 from robaudit.audit.sequential import completed, section

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.profile import Profile
 from robaudit.audit.distances import smallest_distances
-from robaudit.audit.goals import parse_goal
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.profile import Profile
 from robaudit.audit.result import document as model
 from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of

@@ -14,8 +14,8 @@ from robaudit.audit.result.document import Data, Result, Sample, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
+    from robaudit.audit.config.request import AuditRequest
     from robaudit.audit.journal.journal import Record
-    from robaudit.audit.request import AuditRequest
 
 __all__ = ["check_comparable", "check_loaded", "check_request", "differences", "paired"]
 

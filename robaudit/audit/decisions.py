@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from robaudit.audit.gatespecs import GateSpec
-from robaudit.audit.metrics import OF_COMPARISON, parse_metric
+from robaudit.audit.config.gatespecs import GateSpec
+from robaudit.audit.config.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
 from robaudit.audit.result.document import GateStatus, Rate, Result
 from robaudit.audit.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.loading import Loaded
 from robaudit.audit.process import sandbox
-from robaudit.audit.request import AuditRequest
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.request import AuditRequest
+from robaudit.audit.config.request import AuditRequest
 from robaudit.data.arrays import read_npz
 from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.table import Table

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.child import Confinement
-from robaudit.audit.request import AuditRequest
 from robaudit.target.confined import available_memory
 
 __all__ = ["confinement_of", "memory_allowed"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import Chunk, gate_words, look_record, settled
 from robaudit.plural import counted
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.cost import Cost
+from robaudit.audit.config.profile import Profile, list_profiles, load_profile
 from robaudit.audit.costs import most_of_sample
 from robaudit.audit.inspection import CostFacts, GradientCheck, ParityFacts, SpeedFacts
-from robaudit.audit.profile import Profile, list_profiles, load_profile
 from robaudit.audit.threats import plan_fronts
 from robaudit.errors import AuditError
 from robaudit.target.target import Target

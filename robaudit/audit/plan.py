@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import make_attack
-from robaudit.audit.goals import parse_goal
-from robaudit.audit.profile import Profile
+from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.profile import Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm

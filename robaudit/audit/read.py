@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from robaudit.audit.metrics import Metric
+from robaudit.audit.config.metrics import Metric
 from robaudit.audit.read_curve import Unreadable, at_radius, curve_area, median_distance
 from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result.derive import nearest_of

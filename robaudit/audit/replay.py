@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
+from robaudit.audit.config.places import shown_path
 from robaudit.audit.identity import sha256_file
-from robaudit.audit.places import shown_path
 from robaudit.audit.replay_evidence import Claim, evidence_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result

@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robaudit.audit.gatespecs import GateSpec, figure_of
-from robaudit.audit.metrics import OF_COMPARISON, parse_metric
+from robaudit.audit.config.gatespecs import GateSpec, figure_of
+from robaudit.audit.config.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.readings import Reading
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.stats.looks import LAST, at_share, design, error_spent

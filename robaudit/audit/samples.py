@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.goals import Chooser
+from robaudit.audit.config.goals import Chooser
 from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.engine.units import Sample, case_of, sample_of

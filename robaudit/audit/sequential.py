@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from robaudit.audit.cascade import UNTRIED
-from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.config.gatespecs import GateSpec
+from robaudit.audit.config.metrics import is_sequential, parse_metric
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.metrics import is_sequential, parse_metric
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result import document as model
 from robaudit.audit.retests import LEAST, standing_of
 from robaudit.audit.threats import single_threats

@@ -22,6 +22,7 @@ from robaudit.audit.batch import measure_batch
 from robaudit.audit.bench import SessionBench
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.costs import most_of_unit
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.evidence import write_evidence
@@ -32,7 +33,6 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.looks import run_looks
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.sequential import Chunk, chunks, completed, restricted
 from robaudit.audit.threats import Front, plan_fronts

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.audit.batch import measure_batch
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.facts import assumptions, feature_words, features
 from robaudit.audit.inspection import (
     BatchFacts,
@@ -27,7 +28,6 @@ from robaudit.audit.inspection import (
 )
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.sections.target import training_words
 from robaudit.errors import reason
 from robaudit.plural import counted

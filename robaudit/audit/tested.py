@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from robaudit.audit.config.metrics import parse_metric
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.identity import digest_of, sha256_file
-from robaudit.audit.metrics import parse_metric
 from robaudit.audit.ownfiles import read_own
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.resultfile import write_atomic
 from robaudit.audit.retests import baseline_of, figure_tested, radii_of

@@ -7,8 +7,8 @@ from typing import Any
 
 from robaudit.attacks.base import Stop
 from robaudit.attacks.registry import attack_classes, make_attack
+from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.plan import Planned, plan_attacks, threat_model
-from robaudit.audit.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 

@@ -12,8 +12,8 @@ from datetime import date
 from typing import Literal, TypeAlias
 
 from robaudit.audit.advice import of_open_gates
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.gates import counts, day_of, evaluate_gates, is_procedural
-from robaudit.audit.profile import GateSpec
 from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
     Gate,

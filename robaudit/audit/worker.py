@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.process.child import Failed, unexpected
-from robaudit.audit.request import AuditRequest
 from robaudit.errors import RobauditError
 from robaudit.target.watch import Watch
 

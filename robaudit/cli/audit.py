@@ -22,8 +22,8 @@ from robaudit.report.words import plain
 from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
-    from robaudit.audit.request import AuditRequest
-    from robaudit.audit.settings import Settings
+    from robaudit.audit.config.request import AuditRequest
+    from robaudit.audit.config.settings import Settings
 
 __all__ = ["audit_and_report"]
 

@@ -47,7 +47,7 @@ def demo(
     """Write two small Fashion-MNIST models, 500 images and a robaudit.yaml; scan both and compare."""
     import os
 
-    from robaudit.audit.config import resolve_settings
+    from robaudit.audit.config.resolve import resolve_settings
     from robaudit.audit.run import run_audit
     from robaudit.cli.request import to_request
     from robaudit.report.progress import progress

@@ -41,8 +41,8 @@ def diff(
     from typing import cast
 
     from robaudit.audit.compare import with_comparison
+    from robaudit.audit.config.gatespecs import check_contradictions, merge_gates
     from robaudit.audit.gates import compares, specs_of
-    from robaudit.audit.gatespecs import check_contradictions, merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import OnInconclusive, conclude
     from robaudit.cli.gate import choice, gates_on_line, print_gates

@@ -32,7 +32,7 @@ def explain(
 ) -> None:
     """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""
     from robaudit.attacks.registry import attack_classes
-    from robaudit.audit.goals import GOALS
+    from robaudit.audit.config.goals import GOALS
     from robaudit.checks.registry import check_classes
     from robaudit.cli.explain_attack import attack_page, loss_page
     from robaudit.errors import UsageError

@@ -13,7 +13,7 @@ from robaudit.cli.complete import formats
 from robaudit.cli.trust import Verify, trusted
 
 if TYPE_CHECKING:
-    from robaudit.audit.gatespecs import GateSpec
+    from robaudit.audit.config.gatespecs import GateSpec
     from robaudit.audit.result.document import Result
 
 __all__ = ["choice", "gate", "gates_on_line", "print_gates"]
@@ -55,8 +55,8 @@ def gate(
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.compare import with_comparison
+    from robaudit.audit.config.gatespecs import merge_gates
     from robaudit.audit.gates import check_class_gates, check_gates, specs_of
-    from robaudit.audit.gatespecs import merge_gates
     from robaudit.audit.resultfile import load_result
     from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
     from robaudit.cli.output import for_a_reader, write_json
@@ -110,7 +110,7 @@ def gates_on_line(texts: Sequence[str]) -> tuple[GateSpec, ...]:
     Raises:
         UsageError: one is none, with a suggestion.
     """
-    from robaudit.audit.gatespecs import GateSpec
+    from robaudit.audit.config.gatespecs import GateSpec
 
     return tuple(_checked(GateSpec, text, "command line") for text in texts)
 
@@ -121,8 +121,8 @@ def gates_in_file(path: Path) -> tuple[GateSpec, ...]:
     Raises:
         UsageError: it cannot be read, has none, or one is refused.
     """
-    from robaudit.audit.gatespecs import GateSpec
-    from robaudit.audit.parse import read_settings
+    from robaudit.audit.config.gatespecs import GateSpec
+    from robaudit.audit.config.yaml_file import read_settings
     from robaudit.errors import UsageError
 
     document = read_settings(path)
@@ -138,7 +138,7 @@ def gates_in_file(path: Path) -> tuple[GateSpec, ...]:
 def _checked(model: type[GateSpec], content: object, where: str) -> GateSpec:
     from pydantic import ValidationError
 
-    from robaudit.audit.parse import refuse
+    from robaudit.audit.config.yaml_file import refuse
 
     try:
         return model.model_validate(content)

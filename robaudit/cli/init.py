@@ -36,7 +36,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a robaudit.yaml that is there.")] = False,
 ) -> None:
     """Write a commented robaudit.yaml beside a model, from what the file says of itself."""
-    from robaudit.audit.config import CONFIG_NAME, resolve_settings
+    from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.process.child import in_child
     from robaudit.audit.resultfile import write_atomic

@@ -47,7 +47,7 @@ def inspect(
     """Show inputs, outputs, operators, preprocessing, gradient, parity, speed, and the cost of each profile."""
     import os
 
-    from robaudit.audit.config import resolve_settings
+    from robaudit.audit.config.resolve import resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.process.child import in_child
     from robaudit.audit.survey import survey

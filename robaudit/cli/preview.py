@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from robaudit.audit.request import AuditRequest
+    from robaudit.audit.config.request import AuditRequest
 
 __all__ = ["preview"]
 
@@ -46,9 +46,9 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
 
 def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     """What :func:`preview` prints, line by line."""
+    from robaudit.audit.config.goals import parse_goal
     from robaudit.audit.costs import most_of_sample
     from robaudit.audit.facts import assumptions, data_record, target_record
-    from robaudit.audit.goals import parse_goal
     from robaudit.audit.loading import load
     from robaudit.audit.threats import plan_fronts
     from robaudit.audit.validate import validate_loaded

@@ -12,7 +12,7 @@ from robaudit.cli.complete import profiles
 from robaudit.plural import counted
 
 if TYPE_CHECKING:
-    from robaudit.audit.profile import Profile
+    from robaudit.audit.config.profile import Profile
 
 __all__ = ["app"]
 
@@ -25,7 +25,7 @@ Names = Annotated[list[str], typer.Argument(help="Names, or YAML files; robaudit
 @app.command("list")
 def _list() -> None:
     """The built-in profiles, a line each."""
-    from robaudit.audit.profile import list_profiles
+    from robaudit.audit.config.profile import list_profiles
 
     profiles = list_profiles()
     width = max(map(len, profiles)) + 2
@@ -38,7 +38,7 @@ def _show(name: Name) -> None:
     """A profile after `extends` was resolved, as YAML."""
     import yaml
 
-    from robaudit.audit.profile import load_profile
+    from robaudit.audit.config.profile import load_profile
     from robaudit.printable import is_printable
 
     content = load_profile(name).model_dump(mode="json")
@@ -75,10 +75,10 @@ def _validate(names: Names) -> None:
 
 def _checked(name: str) -> Profile:
     """A profile, or the one that a ``robaudit.yaml`` asks for, with all that a scan refuses before it loads a model."""
-    from robaudit.audit.config import CONFIG_NAME, resolve_settings
+    from robaudit.audit.config.profile import load_profile
+    from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.gates import check_gates
     from robaudit.audit.plan import validate_attacks
-    from robaudit.audit.profile import load_profile
     from robaudit.audit.threats import attack_keys, single_threats, validate_curve
     from robaudit.errors import UsageError
 
@@ -103,6 +103,6 @@ def _checked(name: str) -> Profile:
 @app.command("schema")
 def _schema() -> None:
     """JSON Schema of profiles."""
-    from robaudit.audit.profile import profile_schema
+    from robaudit.audit.config.profile import profile_schema
 
     typer.echo(json.dumps(profile_schema(), indent=2))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robaudit.audit.config import Resolved
-    from robaudit.audit.request import AuditRequest
+    from robaudit.audit.config.request import AuditRequest
+    from robaudit.audit.config.resolve import Resolved
+    from robaudit.audit.config.settings import Settings
     from robaudit.audit.result.document import Result
-    from robaudit.audit.settings import Settings
 
 __all__ = ["read_files", "to_request"]
 
@@ -40,8 +40,8 @@ def to_request(
         UsageError: a file is missing, or cannot be what it should be.
     """
     from robaudit.audit.budget import parse_duration
-    from robaudit.audit.places import find_places
-    from robaudit.audit.request import AuditRequest
+    from robaudit.audit.config.places import find_places
+    from robaudit.audit.config.request import AuditRequest
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface

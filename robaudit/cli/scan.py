@@ -247,7 +247,7 @@ def scan(
     """Audit a model file: run the attacks of a profile, check the audit itself, report, and gate."""
     import os
 
-    from robaudit.audit.config import resolve_settings
+    from robaudit.audit.config.resolve import resolve_settings
     from robaudit.cli.output import chosen_format, config_words, say
     from robaudit.errors import UsageError
     from robaudit.report.outputs import check_output, check_outputs

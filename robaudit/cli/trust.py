@@ -31,8 +31,8 @@ def trusted(flag: Path | None) -> Trusted | None:
     Raises:
         UsageError: a file cannot be read, or is no public key.
     """
-    from robaudit.audit.config_file import find_config
-    from robaudit.audit.parse import read_settings
+    from robaudit.audit.config.discovery import find_config
+    from robaudit.audit.config.yaml_file import read_settings
     from robaudit.audit.signing import read_trusted
     from robaudit.errors import UsageError
 

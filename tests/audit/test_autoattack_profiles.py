@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from robaudit.audit.config.profile import ThreatSpec, load_profile, profile_path
 from robaudit.audit.plan import Planned, plan_attacks
-from robaudit.audit.profile import ThreatSpec, load_profile, profile_path
 
 APGD = {"steps": 100, "restarts": 1, "wide_start": False}
 SQUARE = {"queries": 5000, "p_init": 0.8, "schedule": 10000}

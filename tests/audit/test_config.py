@@ -1,6 +1,6 @@
 import pytest
 
-from robaudit.audit.config import DEFAULT_EPS, resolve_settings
+from robaudit.audit.config.resolve import DEFAULT_EPS, resolve_settings
 from robaudit.errors import UsageError
 
 FILE = """

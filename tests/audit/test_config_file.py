@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.config import resolve_settings
-from robaudit.audit.config_file import find_config
+from robaudit.audit.config.discovery import find_config
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.errors import UsageError
 from robaudit.files import MIB
 

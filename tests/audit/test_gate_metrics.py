@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from results import make_attack, make_result
 
+from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.gates import check_class_gates, check_gates, evaluate_gates
-from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.readings import of_median
 from robaudit.audit.result.curves import build_curve
 from robaudit.audit.result.document import Check, Nearest, Pairs, Sample, ThreatOutcome

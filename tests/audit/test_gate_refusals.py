@@ -8,8 +8,8 @@ import pytest
 from command_line import Command, refused
 from results import make_result, make_samples, make_stored
 
+from robaudit.audit.config.gatespecs import GateSpec, check_contradictions, parse_gate
 from robaudit.audit.gates import check_class_gates, check_gates
-from robaudit.audit.gatespecs import GateSpec, check_contradictions, parse_gate
 from robaudit.audit.verdict import conclude
 from robaudit.errors import UsageError
 
@@ -135,7 +135,7 @@ def test_flags_that_contradict_each_other_are_refused(robaudit: Command, tmp_pat
 
 
 def test_min_robust_keeps_the_other_bound_of_a_less_specific_place(tmp_path: Path) -> None:
-    from robaudit.audit.config import resolve_settings
+    from robaudit.audit.config.resolve import resolve_settings
 
     (tmp_path / "m.onnx").write_bytes(b"")
     (tmp_path / "robaudit.yaml").write_text(

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results import make_attack, make_result
 
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.gates import check_gates, coverage, evaluate_gates
-from robaudit.audit.profile import GateSpec
 from robaudit.audit.result.document import Check
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound

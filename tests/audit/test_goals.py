@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robaudit.audit.goals import Chooser, chooser, class_index, parse_goal
+from robaudit.audit.config.goals import Chooser, chooser, class_index, parse_goal
 from robaudit.errors import UsageError
 
 SCORES = arrays(np.float32, st.integers(2, 12), elements=st.floats(-8, 8, width=16))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from robaudit.audit.gatespecs import GateSpec, merge_gates, parse_gate
-from robaudit.audit.metrics import FAMILIES, parse_metric
+from robaudit.audit.config.gatespecs import GateSpec, merge_gates, parse_gate
+from robaudit.audit.config.metrics import FAMILIES, parse_metric
 from robaudit.errors import UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "gates.md"

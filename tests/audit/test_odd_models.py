@@ -18,10 +18,10 @@ from onnx import TensorProto, helper
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.cascade import Cascade
+from robaudit.audit.config.profile import AttackSpec, load_profile
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.loading import load
-from robaudit.audit.profile import AttackSpec, load_profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.threats import plan_fronts
 from robaudit.engine.engine import Engine

@@ -7,8 +7,15 @@ import textwrap
 
 import pytest
 
-from robaudit.audit.places import elsewhere, find_places, repository_path, shown_command, shown_path, without_machine
-from robaudit.audit.profile import load_profile
+from robaudit.audit.config.places import (
+    elsewhere,
+    find_places,
+    repository_path,
+    shown_command,
+    shown_path,
+    without_machine,
+)
+from robaudit.audit.config.profile import load_profile
 from robaudit.audit.result.sections.run import Place
 
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robaudit.attacks.registry import make_attack
-from robaudit.audit.plan import plan_attacks
-from robaudit.audit.profile import (
+from robaudit.audit.config.profile import (
     CHECKS,
     ThreatSpec,
     check_metric,
@@ -16,6 +15,7 @@ from robaudit.audit.profile import (
     profile_path,
     profile_schema,
 )
+from robaudit.audit.plan import plan_attacks
 from robaudit.errors import UsageError
 
 

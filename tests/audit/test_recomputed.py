@@ -16,8 +16,8 @@ from recompute import Audit, Figure, bound, pairs
 from run_kit import CLASSES, make_data, make_onnx, make_request, run_here, weights
 
 from robaudit.audit.compare import compare
+from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.gates import evaluate_gates
-from robaudit.audit.gatespecs import GateSpec
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest

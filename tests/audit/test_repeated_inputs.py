@@ -13,9 +13,9 @@ import pytest
 from run_kit import CLASSES, SHAPE, load, make_onnx, make_profile, make_request, predict, run_here, scan
 
 from robaudit.audit.comparable import differences
-from robaudit.audit.gatespecs import GateSpec
-from robaudit.audit.profile import load_profile
-from robaudit.audit.request import AuditRequest
+from robaudit.audit.config.gatespecs import GateSpec
+from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.report.markdown import render
 from robaudit.report.terminal import render_text

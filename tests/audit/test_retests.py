@@ -19,10 +19,10 @@ from results import make_attack, make_result
 from run_kit import load, make_data, make_onnx, make_profile, make_request, scan
 from scipy.stats import binom
 
-from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.config.gatespecs import GateSpec
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.readings import of_rate
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.retests import further_test, standing_of
 from robaudit.audit.rundir import FILES

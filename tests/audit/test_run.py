@@ -346,9 +346,9 @@ BESIDE = (
 def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path) -> None:
     import onnx
 
+    from robaudit.audit.config.profile import load_profile
+    from robaudit.audit.config.request import AuditRequest
     from robaudit.audit.identity import run_id_of
-    from robaudit.audit.profile import load_profile
-    from robaudit.audit.request import AuditRequest
 
     model, data, profile, _ = quick(tmp_path)
     whole, folder = onnx.load(model), tmp_path / "m"

@@ -27,10 +27,10 @@ from run_kit import (
     wait_for,
 )
 
-from robaudit.audit.config import resolve_settings
+from robaudit.audit.config.profile import GateSpec, RadiusSpec, load_profile
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.identity import run_id_of
-from robaudit.audit.profile import GateSpec, RadiusSpec, load_profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.validate import validate
 from robaudit.audit.verdict import conclude

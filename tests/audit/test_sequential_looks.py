@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from robaudit.audit.gatespecs import GateSpec, IgnoreSpec
+from robaudit.audit.config.gatespecs import GateSpec, IgnoreSpec
+from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal, unit_record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.looks import run_looks
-from robaudit.audit.profile import Profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.sequential import (
     Chunk,
     chunks,

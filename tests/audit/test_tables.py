@@ -12,10 +12,10 @@ from onnx import TensorProto
 from run_kit import make_profile, make_request, run_here
 from table_files import NAMES, RANGES, answers, write_model, write_table
 
-from robaudit.audit.config import resolve_settings
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.loading import load
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.survey import survey
 from robaudit.cli.request import to_request

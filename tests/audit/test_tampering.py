@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from run_kit import load, make_data, make_profile, make_request, make_script, outcome, records
 
-from robaudit.audit.request import AuditRequest
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result, content_digest
 from robaudit.audit.run import run_audit
 from robaudit.audit.rundir import command_of

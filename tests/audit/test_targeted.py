@@ -22,10 +22,10 @@ from run_kit import (
     weights,
 )
 
+from robaudit.audit.config.profile import GateSpec
+from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.gates import evaluate_gates
 from robaudit.audit.identity import run_id_of
-from robaudit.audit.profile import GateSpec
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError

@@ -13,11 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from results import make_result
 from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
 
-from robaudit.audit.config import resolve_settings
+from robaudit.audit.config.profile import GateSpec, load_profile
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.gates import check_gates
 from robaudit.audit.limitations import boundless
-from robaudit.audit.profile import GateSpec, load_profile
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Feature, InputSpec, Threat
 from robaudit.audit.threats import attack_keys
 from robaudit.audit.verdict import conclude

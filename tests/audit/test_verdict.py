@@ -4,8 +4,8 @@ from typing import get_args
 import pytest
 from results import make_attack, make_result
 
-from robaudit.audit.gatespecs import IgnoreSpec
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.config.gatespecs import IgnoreSpec
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import Check
 from robaudit.audit.result.sections.verdict import MEANINGS, Verdict, VerdictStatus
 from robaudit.audit.verdict import conclude

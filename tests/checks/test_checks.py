@@ -11,7 +11,7 @@ import torch
 from fake_bench import FakeBench, find, verdict
 from models import FakeFile, samples_for
 
-from robaudit.audit.profile import CHECKS
+from robaudit.audit.config.profile import CHECKS
 from robaudit.checks.base import Breach, fires
 from robaudit.checks.evidence import eight_bit
 from robaudit.checks.registry import check_classes

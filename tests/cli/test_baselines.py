@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from results import make_result, make_stored
 
-from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Sample
 from robaudit.audit.resultfile import save_result
 from robaudit.audit.verdict import conclude

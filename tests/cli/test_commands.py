@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from results import make_result, make_samples, make_stored
 
 from robaudit.attacks.registry import attack_classes
-from robaudit.audit.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.resultfile import save_result
-from robaudit.audit.settings import Settings
 from robaudit.audit.verdict import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command

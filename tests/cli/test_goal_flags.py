@@ -13,7 +13,7 @@ from PIL import Image
 from run_kit import CLASSES, INPUT, load, make_data, make_onnx, make_profile, predict
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit.config import resolve_settings
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.errors import UsageError
 
 ONE = "\n  - {id: apgd-ce, steps: 8}\n"

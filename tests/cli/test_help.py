@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from robaudit.audit.profile import list_profiles
+from robaudit.audit.config.profile import list_profiles
 from robaudit.audit.result.document import Result
 from robaudit.cli.main import app
 

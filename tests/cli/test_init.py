@@ -14,7 +14,8 @@ from model_files import FLOAT, linear_onnx, write_onnx
 from onnx import helper
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit.config import resolve_settings
+from robaudit.audit.config.resolve import resolve_settings
+from robaudit.audit.config.settings import InputSettings, Settings
 from robaudit.audit.inspection import (
     BatchFacts,
     FileFacts,
@@ -26,7 +27,6 @@ from robaudit.audit.inspection import (
     OutputFacts,
     SafetyFacts,
 )
-from robaudit.audit.settings import InputSettings, Settings
 from robaudit.report.starter import starter
 
 

@@ -12,7 +12,7 @@ import pytest
 from command_line import refused
 from results import make_result, make_samples, make_stored
 
-from robaudit.audit.gatespecs import GateSpec
+from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.signing import check_signature, read_private, read_trusted, signature
 from robaudit.audit.verdict import conclude

@@ -19,12 +19,12 @@ from command_line import ROBAUDIT
 from results import make_result, make_stored
 
 from robaudit.attacks.registry import attack_classes
-from robaudit.audit.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.replay import Replay, Replayed
-from robaudit.audit.request import AuditRequest
 from robaudit.audit.result.document import Sample
 from robaudit.audit.resultfile import load_result, save_result
-from robaudit.audit.settings import Settings
 from robaudit.audit.verdict import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete

@@ -14,7 +14,7 @@ from jsonschema import Draft4Validator
 from report_cases import cases, check_discreet, hostile_results
 from results import make_result
 
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.verdict import conclude
 from robaudit.report.sarif import render, sarif_log
 

@@ -5,7 +5,7 @@ import pytest
 from report_cases import cases
 from results import make_attack, make_result
 
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import AuditFailure, Check, Sample
 from robaudit.audit.verdict import conclude
 from robaudit.report.terminal import print_report, render_text

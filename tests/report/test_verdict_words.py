@@ -10,7 +10,7 @@ import pytest
 from report_cases import cases
 from results import make_result
 
-from robaudit.audit.profile import GateSpec
+from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.audit.verdict import conclude

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from robaudit.audit.config.profile import Profile
 from robaudit.audit.process.sandbox import Mode
-from robaudit.audit.profile import Profile
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.result.sections.run import Place
 from robaudit.target.interface import Interface

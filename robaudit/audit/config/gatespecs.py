@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from robaudit.audit.metrics import OF_NORM, Metric, parse_metric
-from robaudit.audit.specs import Spec, parse_eps
+from robaudit.audit.config.metrics import OF_NORM, Metric, parse_metric
+from robaudit.audit.config.specs import Spec, parse_eps
 from robaudit.errors import UsageError
 
 __all__ = ["GateSpec", "IgnoreSpec", "check_contradictions", "check_metric", "figure_of", "merge_gates", "parse_gate"]

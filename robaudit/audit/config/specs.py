@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from robaudit.audit.goals import parse_goal
+from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE

@@ -21,10 +21,9 @@ from pydantic import (
     model_serializer,
 )
 
-from robaudit.audit.gatespecs import GateSpec, check_metric, merge_gates
-from robaudit.audit.metrics import CHECKS
-from robaudit.audit.parse import read_settings, refuse
-from robaudit.audit.specs import (
+from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
+from robaudit.audit.config.metrics import CHECKS
+from robaudit.audit.config.specs import (
     AttackSpec,
     CurveSpec,
     DataSpec,
@@ -34,6 +33,7 @@ from robaudit.audit.specs import (
     by_name,
     parse_eps,
 )
+from robaudit.audit.config.yaml_file import read_settings, refuse
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.files import text_of
@@ -113,7 +113,7 @@ class Profile(Spec):
 
 def _folder() -> Path:
     """Where the built-in profiles lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     shipped = package / "profiles"
     return shipped if shipped.is_dir() else package.parent / "profiles"
 

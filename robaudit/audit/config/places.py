@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from robaudit.audit.gatespecs import parse_gate
-from robaudit.audit.profile import profile_path
+from robaudit.audit.config.gatespecs import parse_gate
+from robaudit.audit.config.profile import profile_path
+from robaudit.audit.config.settings import PATH_LISTS
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.settings import PATH_LISTS
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
 from robaudit.files import text_of

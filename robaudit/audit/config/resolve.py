@@ -9,11 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from robaudit.audit.config_file import ALLOWED, CONFIG_NAME, beyond, find_config
-from robaudit.audit.gatespecs import check_contradictions
-from robaudit.audit.goals import parse_goal
-from robaudit.audit.parse import read_settings, refuse
-from robaudit.audit.profile import (
+from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config
+from robaudit.audit.config.gatespecs import check_contradictions
+from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.profile import (
     CurveSpec,
     GateSpec,
     Profile,
@@ -24,8 +23,9 @@ from robaudit.audit.profile import (
     parse_eps,
     profile_path,
 )
+from robaudit.audit.config.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
+from robaudit.audit.config.yaml_file import read_settings, refuse
 from robaudit.audit.result.document import Norm
-from robaudit.audit.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean

@@ -1,0 +1,1 @@
+"""What is asked: flags, YAML, profiles, goals, metrics, gates."""
