@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.decisions import Outcome, decide
-from robaudit.audit.readings import of_rate
 from robaudit.audit.result.document import EarlierTests
-from robaudit.audit.retests import figure_tested, standing_of
+from robaudit.audit.verdict.decisions import Outcome, decide
+from robaudit.audit.verdict.readings import of_rate
+from robaudit.audit.verdict.retests import figure_tested, standing_of
 from robaudit.stats.looks import Decision, Design, design
 from robaudit.stats.looks import decide as decide_look
 from robaudit.stats.rates import lower_bound, rate, sample_size_to_decide

@@ -15,7 +15,7 @@ from PIL import Image
 from results import make_result
 
 from robaudit.audit.result.document import Evidence, Result
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 
 VOID = {"meta", "link", "br", "img"}
 

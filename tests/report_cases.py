@@ -28,7 +28,7 @@ from robaudit.audit.result.document import (
 )
 from robaudit.audit.result.sections.findings import Exemption
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.stats.rates import rate
 
 __all__ = ["HOSTILE", "cases", "check_discreet", "hostile_results"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from robaudit.audit.limitations import limitations
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import (
     Attack,
@@ -23,6 +22,7 @@ from robaudit.audit.result.document import (
     Verdict,
     WorstCase,
 )
+from robaudit.audit.verdict.limitations import limitations
 from robaudit.stats.rates import rate
 
 

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from robaudit.audit.compare import change_of, change_words
 from robaudit.audit.result.document import Comparison, PairedChange, Result
+from robaudit.audit.verdict.compare import change_of, change_words
 from robaudit.stats.looks import at_share
 from robaudit.stats.rates import CONFIDENCE
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from robaudit.audit.build import build_result, profile_record
-from robaudit.audit.compare import with_comparison
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.identity import sha256_file
@@ -25,7 +24,8 @@ from robaudit.audit.rundir import RESULT, check_apart, claimed
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.tested import begin_test, end_test, subject_of
 from robaudit.audit.validate import folder_of, validate
-from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
+from robaudit.audit.verdict.compare import with_comparison
+from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
 
 __all__ = ["run_audit"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.audit.comparable import check_loaded, check_request
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.gates import check_gates
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.plan import validate_attacks
 from robaudit.audit.sequential import validate_sequential
 from robaudit.audit.threats import attack_keys, single_threats, validate_curve
+from robaudit.audit.verdict.comparable import check_loaded, check_request
+from robaudit.audit.verdict.gates import check_gates
 from robaudit.engine.precision import Precision, check_precision
 from robaudit.errors import UsageError
 from robaudit.target.device import choose_device

@@ -17,11 +17,11 @@ from typing import Any, get_args
 
 from robaudit.audit.consistent import contradictions
 from robaudit.audit.consistent_pairs import retold
-from robaudit.audit.gates import specs_of
-from robaudit.audit.limitations import limitations
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Rate, Record, Result
-from robaudit.audit.verdict import FailOn, OnInconclusive, conclude
+from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
+from robaudit.audit.verdict.gates import specs_of
+from robaudit.audit.verdict.limitations import limitations
 from robaudit.errors import UsageError
 
 __all__ = ["verified"]

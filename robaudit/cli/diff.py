@@ -40,11 +40,11 @@ def diff(
     """Compare two audits: paired per sample, with McNemar's exact test; only the gates on the comparison count."""
     from typing import cast
 
-    from robaudit.audit.compare import with_comparison
     from robaudit.audit.config.gatespecs import check_contradictions, merge_gates
-    from robaudit.audit.gates import compares, specs_of
     from robaudit.audit.resultfile import load_result
-    from robaudit.audit.verdict import OnInconclusive, conclude
+    from robaudit.audit.verdict.compare import with_comparison
+    from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
+    from robaudit.audit.verdict.gates import compares, specs_of
     from robaudit.cli.gate import choice, gates_on_line, print_gates
     from robaudit.cli.output import say, write_json, write_lines
     from robaudit.cli.report import result_path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from robaudit.audit.gates import counts, is_procedural
 from robaudit.audit.result.document import Attack, Data, Gate, Result
+from robaudit.audit.verdict.gates import counts, is_procedural
 from robaudit.errors import UsageError
 from robaudit.plural import part_of
 from robaudit.report.words import duration, plain, rate_words

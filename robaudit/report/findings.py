@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from robaudit.audit.decisions import EVIDENCE_CHECKS
 from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
     Attack,
@@ -18,7 +17,8 @@ from robaudit.audit.result.document import (
     Result,
 )
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict import threat_phrase
+from robaudit.audit.verdict.conclusion import threat_phrase
+from robaudit.audit.verdict.decisions import EVIDENCE_CHECKS
 from robaudit.plural import part_of
 from robaudit.report.facts import gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place

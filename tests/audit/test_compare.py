@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 from results import make_attack, make_result
 
-from robaudit.audit.comparable import check_comparable, check_loaded, check_request
-from robaudit.audit.compare import compare, with_comparison
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Check, Result, Sample, Sequential, result_schema
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.comparable import check_comparable, check_loaded, check_request
+from robaudit.audit.verdict.compare import compare, with_comparison
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.data.source import keyed_order
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.comparison import comparison_text

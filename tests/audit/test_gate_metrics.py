@@ -8,11 +8,11 @@ import pytest
 from results import make_attack, make_result
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.gates import check_class_gates, check_gates, evaluate_gates
-from robaudit.audit.readings import of_median
 from robaudit.audit.result.curves import build_curve
 from robaudit.audit.result.document import Check, Nearest, Pairs, Sample, ThreatOutcome
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
+from robaudit.audit.verdict.gates import check_class_gates, check_gates, evaluate_gates
+from robaudit.audit.verdict.readings import of_median
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound
 

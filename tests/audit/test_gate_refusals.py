@@ -9,8 +9,8 @@ from command_line import Command, refused
 from results import make_result, make_samples, make_stored
 
 from robaudit.audit.config.gatespecs import GateSpec, check_contradictions, parse_gate
-from robaudit.audit.gates import check_class_gates, check_gates
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
+from robaudit.audit.verdict.gates import check_class_gates, check_gates
 from robaudit.errors import UsageError
 
 RADII = {"linf": 8 / 255}

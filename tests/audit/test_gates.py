@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from results import make_attack, make_result
 
 from robaudit.audit.config.profile import GateSpec
-from robaudit.audit.gates import check_gates, coverage, evaluate_gates
 from robaudit.audit.result.document import Check
+from robaudit.audit.verdict.gates import check_gates, coverage, evaluate_gates
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound
 

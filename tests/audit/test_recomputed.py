@@ -15,15 +15,15 @@ import pytest
 from recompute import Audit, Figure, bound, pairs
 from run_kit import CLASSES, make_data, make_onnx, make_request, run_here, weights
 
-from robaudit.audit.compare import compare
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.gates import evaluate_gates
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
+from robaudit.audit.verdict.compare import compare
+from robaudit.audit.verdict.gates import evaluate_gates
 
 RADII = {"linf": 0.03, "l2": 0.15}
 

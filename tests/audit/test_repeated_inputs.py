@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from run_kit import CLASSES, SHAPE, load, make_onnx, make_profile, make_request, predict, run_here, scan
 
-from robaudit.audit.comparable import differences
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result
+from robaudit.audit.verdict.comparable import differences
 from robaudit.report.markdown import render
 from robaudit.report.terminal import render_text
 

@@ -30,7 +30,7 @@ from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Result
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions

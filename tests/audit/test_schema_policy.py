@@ -12,7 +12,7 @@ from results import make_result, make_samples, make_stored
 
 from robaudit.audit.result.document import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
 from robaudit.audit.resultfile import load_result, parse_result
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError
 
 ROOT = Path(__file__).parents[2]

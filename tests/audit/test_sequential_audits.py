@@ -33,7 +33,7 @@ from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.identity import run_id_of
 from robaudit.audit.result.document import Result
 from robaudit.audit.validate import validate
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
 from robaudit.errors import UsageError

@@ -8,7 +8,7 @@ from robaudit.audit.config.gatespecs import IgnoreSpec
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import Check
 from robaudit.audit.result.sections.verdict import MEANINGS, Verdict, VerdictStatus
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.stats.rates import rate
 
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)

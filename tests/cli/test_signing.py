@@ -15,7 +15,7 @@ from results import make_result, make_samples, make_stored
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.signing import check_signature, read_private, read_trusted, signature
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError
 
 ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")

@@ -20,9 +20,9 @@ from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 from results import make_result
 
-from robaudit.audit.limitations import limitations
 from robaudit.audit.process import sandbox
 from robaudit.audit.process.child import Child, Confinement, in_child
+from robaudit.audit.verdict.limitations import limitations
 from robaudit.cli.confine import sandbox_mode
 from robaudit.errors import AuditError, UsageError
 

@@ -10,7 +10,7 @@ from results import make_result
 
 from robaudit.audit.result.curves import build_curve
 from robaudit.audit.result.document import Result
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.html.charts import curve_chart, drawn_points
 from robaudit.report.nearest import fitted
 from robaudit.report.terminal import render_text

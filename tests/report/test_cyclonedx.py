@@ -14,7 +14,7 @@ from report_cases import cases, check_discreet, hostile_results
 from results import make_result
 
 from robaudit.audit.result.document import Sample
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.cyclonedx import render
 from robaudit.stats.rates import rate
 

@@ -12,7 +12,7 @@ from results import make_attack, make_result
 
 from robaudit.audit.result.document import Check, Evidence, Feature, Sample
 from robaudit.audit.result.sections.sequential import Sequential
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.html import render
 from robaudit.report.html.classes import class_rows
 from robaudit.report.render import write_report

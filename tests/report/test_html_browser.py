@@ -14,7 +14,7 @@ from report_cases import FAILS, UNION, cases, make_comparison, make_curve
 from results import make_attack
 
 from robaudit.audit.result.document import AuditFailure, Feature, Result
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.html import render
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -6,7 +6,7 @@ import pytest
 from results import make_result, make_samples, make_stored
 
 from robaudit.audit.resultfile import load_result
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.outputs import check_output
 from robaudit.report.render import renderers, write_report

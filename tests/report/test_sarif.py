@@ -15,7 +15,7 @@ from report_cases import cases, check_discreet, hostile_results
 from results import make_result
 
 from robaudit.audit.config.profile import GateSpec
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.sarif import render, sarif_log
 
 CASES = cases()

@@ -7,7 +7,7 @@ from results import make_attack, make_result
 
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import AuditFailure, Check, Sample
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report.terminal import print_report, render_text
 from robaudit.report.words import count, duration, plain, size
 

@@ -13,7 +13,7 @@ from results import make_result
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.verdict import MEANINGS
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report import cyclonedx, junit, markdown, sarif, terminal
 from robaudit.report import json as plain_json
 from robaudit.report.facts import verdict_line, verdict_words

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from robaudit.audit.config.metrics import Metric
-from robaudit.audit.read_curve import Unreadable, at_radius, curve_area, median_distance
-from robaudit.audit.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.audit.result.derive import nearest_of
 from robaudit.audit.result.document import Attack, Comparison, Rate, Result, Sample
+from robaudit.audit.verdict.read_curve import Unreadable, at_radius, curve_area, median_distance
+from robaudit.audit.verdict.readings import Reading, exact, of_median, of_pairs, of_rate
 from robaudit.data.class_names import find_class
 from robaudit.stats.rates import rate
 from robaudit.threat.arrays import TOLERANCE

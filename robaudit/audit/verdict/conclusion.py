@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal, TypeAlias
 
-from robaudit.audit.advice import of_open_gates
 from robaudit.audit.config.profile import GateSpec
-from robaudit.audit.gates import counts, day_of, evaluate_gates, is_procedural
 from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
     Gate,
@@ -26,6 +24,8 @@ from robaudit.audit.result.document import (
     VerdictStatus,
 )
 from robaudit.audit.result.sections.target import training_words
+from robaudit.audit.verdict.advice import of_open_gates
+from robaudit.audit.verdict.gates import counts, day_of, evaluate_gates, is_procedural
 
 __all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
 

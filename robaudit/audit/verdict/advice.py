@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.audit.config.metrics import is_sequential
-from robaudit.audit.decisions import sure
 from robaudit.audit.result.document import Gate, Result
+from robaudit.audit.verdict.decisions import sure
 from robaudit.plural import counted
 
 __all__ = ["of_open_gates"]

@@ -8,7 +8,7 @@ from robaudit.audit.process.sandbox import NOT_OFFERED
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.target import training_words
-from robaudit.audit.verdict import NORM_SIGNS
+from robaudit.audit.verdict.conclusion import NORM_SIGNS
 from robaudit.plural import part_of
 from robaudit.threat.arrays import widest
 

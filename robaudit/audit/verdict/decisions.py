@@ -9,9 +9,9 @@ from functools import partial
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.metrics import OF_COMPARISON, parse_metric
-from robaudit.audit.readings import Reading
 from robaudit.audit.result.document import GateStatus, Rate, Result
-from robaudit.audit.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of
+from robaudit.audit.verdict.readings import Reading
+from robaudit.audit.verdict.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of
 from robaudit.stats.looks import at_share
 
 __all__ = ["EVIDENCE_CHECKS", "Outcome", "compares", "decide", "sure"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from robaudit.audit.config.gatespecs import GateSpec, figure_of
 from robaudit.audit.config.metrics import OF_COMPARISON, parse_metric
-from robaudit.audit.readings import Reading
 from robaudit.audit.result.document import EarlierTests, Result
+from robaudit.audit.verdict.readings import Reading
 from robaudit.stats.looks import LAST, at_share, design, error_spent
 
 __all__ = ["LEAST", "Further", "Standing", "baseline_of", "figure_tested", "further_test", "radii_of", "standing_of"]

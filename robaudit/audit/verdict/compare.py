@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.comparable import check_comparable, paired
 from robaudit.audit.result.document import Baseline, ChangedSample, Comparison, PairedChange, Result, Sample
 from robaudit.audit.result.sections.comparison import SampleState
+from robaudit.audit.verdict.comparable import check_comparable, paired
 from robaudit.stats.looks import at_share
 from robaudit.stats.paired import mcnemar_p, paired_interval
 from robaudit.stats.rates import CONFIDENCE, rate

@@ -6,9 +6,9 @@ import math
 
 from robaudit.audit.config.metrics import Metric
 from robaudit.audit.config.specs import parse_eps
-from robaudit.audit.readings import Reading, of_mean, of_median, of_rate
 from robaudit.audit.result.derive import smallest_in
 from robaudit.audit.result.document import Curve, Result
+from robaudit.audit.verdict.readings import Reading, of_mean, of_median, of_rate
 from robaudit.stats.rates import Rate, rate
 from robaudit.threat.arrays import TOLERANCE
 

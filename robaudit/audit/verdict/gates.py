@@ -18,10 +18,10 @@ from robaudit.audit.config.gatespecs import GateSpec, check_contradictions
 from robaudit.audit.config.metrics import OF_COMPARISON, Metric, parse_metric
 from robaudit.audit.config.specs import parse_eps
 from robaudit.audit.config.yaml_file import refuse
-from robaudit.audit.decisions import Outcome, compares, decide
-from robaudit.audit.read import read
-from robaudit.audit.read_curve import Unreadable
 from robaudit.audit.result.document import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, Result
+from robaudit.audit.verdict.decisions import Outcome, compares, decide
+from robaudit.audit.verdict.read import read
+from robaudit.audit.verdict.read_curve import Unreadable
 from robaudit.data.class_names import find_class
 from robaudit.errors import UsageError
 from robaudit.plural import part_of

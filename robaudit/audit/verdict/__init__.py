@@ -1,0 +1,1 @@
+"""From a result to gates, comparison, verdict and exit code."""
