@@ -24,8 +24,8 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import parse_result
 from robaudit.audit.session import Session
+from robaudit.audit.stored.file import parse_result
 
 SHAPE = (1, 6, 6)
 CLASSES = 4

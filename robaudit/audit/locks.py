@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from robaudit.audit.ownfiles import open_own, read_own
-from robaudit.audit.resultfile import write_atomic
+from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import AuditError, UsageError
 
 __all__ = ["HOLDER", "held", "locked"]

@@ -18,8 +18,8 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay_evidence import Claim, evidence_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import load_result
 from robaudit.audit.rundir import RESULT, model_of
+from robaudit.audit.stored.file import load_result
 from robaudit.data.ranges import Ranges
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.meaning import InputMeaning

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from robaudit.audit.signing import Trusted
+from robaudit.audit.stored.signing import Trusted
 
 __all__ = ["Answer", "ReplayRequest"]
 

@@ -19,8 +19,8 @@ from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import RESULT, check_apart, claimed
+from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.supervisor import supervise
 from robaudit.audit.tested import begin_test, end_test, subject_of
 from robaudit.audit.validate import folder_of, validate

@@ -18,7 +18,7 @@ from robaudit.audit.locks import HOLDER, held, locked
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.result.archive import EVIDENCE
 from robaudit.audit.result.pictures import FOLDER, clear_pictures
-from robaudit.audit.resultfile import write_atomic
+from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import AuditError, UsageError
 
 __all__ = [

@@ -18,8 +18,8 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.identity import digest_of, sha256_file
 from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
-from robaudit.audit.resultfile import write_atomic
 from robaudit.audit.rundir import TESTS
+from robaudit.audit.stored.file import write_atomic
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
 from robaudit.errors import AuditError
 

@@ -41,7 +41,7 @@ def diff(
     from typing import cast
 
     from robaudit.audit.config.gatespecs import check_contradictions, merge_gates
-    from robaudit.audit.resultfile import load_result
+    from robaudit.audit.stored.file import load_result
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
     from robaudit.audit.verdict.gates import compares, specs_of

@@ -55,7 +55,7 @@ def gate(
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.config.gatespecs import merge_gates
-    from robaudit.audit.resultfile import load_result
+    from robaudit.audit.stored.file import load_result
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
     from robaudit.audit.verdict.gates import check_class_gates, check_gates, specs_of

@@ -39,7 +39,7 @@ def init(
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.limits import confinement_of
     from robaudit.audit.process.child import in_child
-    from robaudit.audit.resultfile import write_atomic
+    from robaudit.audit.stored.file import write_atomic
     from robaudit.audit.survey import survey
     from robaudit.cli.confine import sandbox_mode
     from robaudit.cli.output import model_says, say

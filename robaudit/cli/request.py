@@ -145,8 +145,8 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
 
 def _baseline(settings: Settings) -> Result | None:
     """The earlier result, signed as it must be."""
-    from robaudit.audit.resultfile import load_result
-    from robaudit.audit.signing import read_trusted
+    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.signing import read_trusted
     from robaudit.cli.report import result_path
 
     keys = None if settings.verify is None else read_trusted(Path(settings.verify))

@@ -17,8 +17,8 @@ def sign(
     key: Annotated[Path, typer.Option(help="Ed25519 private key: PEM (openssl genpkey), or OpenSSH's.")],
 ) -> None:
     """Sign a result with an Ed25519 key: RESULT.sig beside it, over its exact bytes."""
-    from robaudit.audit.resultfile import load_result
-    from robaudit.audit.signing import SUFFIX
+    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.signing import SUFFIX
     from robaudit.cli.output import write_lines
     from robaudit.cli.report import result_path
     from robaudit.cli.trust import sign_file
@@ -36,8 +36,8 @@ def verify(
     ] = None,
 ) -> None:
     """Check a result's signature, and that all it says fits its samples; exit code 2 if not."""
-    from robaudit.audit.resultfile import load_result
-    from robaudit.audit.signing import check_signature
+    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.signing import check_signature
     from robaudit.cli.output import write_lines
     from robaudit.cli.report import result_path
     from robaudit.cli.trust import trusted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from robaudit.audit.signing import Trusted
+    from robaudit.audit.stored.signing import Trusted
 
 __all__ = ["Verify", "sign_file", "trusted"]
 
@@ -33,7 +33,7 @@ def trusted(flag: Path | None) -> Trusted | None:
     """
     from robaudit.audit.config.discovery import find_config
     from robaudit.audit.config.yaml_file import read_settings
-    from robaudit.audit.signing import read_trusted
+    from robaudit.audit.stored.signing import read_trusted
     from robaudit.errors import UsageError
 
     if flag is not None:
@@ -59,8 +59,8 @@ def sign_file(path: Path, key: Path) -> str:
         UsageError: the key is none, or the file cannot be read.
         AuditError: the signature cannot be written.
     """
-    from robaudit.audit.resultfile import write_atomic
-    from robaudit.audit.signing import SUFFIX, read_private, signature, signed_by
+    from robaudit.audit.stored.file import write_atomic
+    from robaudit.audit.stored.signing import SUFFIX, read_private, signature, signed_by
     from robaudit.errors import UsageError
 
     private = read_private(key)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robaudit.audit.ownfiles import strange
-from robaudit.audit.resultfile import PART
+from robaudit.audit.stored.file import PART
 from robaudit.errors import UsageError
 from robaudit.report.render import renderer_of
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import robaudit.report
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import write_atomic
+from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import UsageError
 
 __all__ = ["Renderer", "renderer_of", "renderers", "write_report"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_kit import make_data, make_onnx, make_profile, scan
 
-from robaudit.audit.resultfile import load_result
+from robaudit.audit.stored.file import load_result
 
 FGSM = "\n  - fgsm"
 

@@ -15,7 +15,7 @@ from run_kit import CLASSES, make_data, make_onnx, make_profile, make_request, m
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import save_result
+from robaudit.audit.stored.file import save_result
 
 ATTACKS = "\n  - {id: pgd, steps: 10}\n  - {id: apgd-t, steps: 8, targets: 3}\n  - {id: square, queries: 60}"
 CHECKS = "[clean, evidence, parity, determinism, batch-state, output-head, zero-gradient, unbounded]"

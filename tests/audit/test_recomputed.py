@@ -20,8 +20,8 @@ from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
+from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import compare
 from robaudit.audit.verdict.gates import evaluate_gates
 

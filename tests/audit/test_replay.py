@@ -28,8 +28,8 @@ from robaudit.audit.replay_onnx import predicted
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Result
-from robaudit.audit.resultfile import load_result, save_result
 from robaudit.audit.rundir import MARKER
+from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.replay import replay_lines, verdict

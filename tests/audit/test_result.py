@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from results import make_attack, make_result, make_samples, make_stored
 
 from robaudit.audit.result.document import Result, Sample, result_schema
-from robaudit.audit.resultfile import load_result, save_result
+from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.stats.rates import rate

@@ -11,7 +11,7 @@ import pytest
 from results import make_result, make_samples, make_stored
 
 from robaudit.audit.result.document import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
-from robaudit.audit.resultfile import load_result, parse_result
+from robaudit.audit.stored.file import load_result, parse_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError
 

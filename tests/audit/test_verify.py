@@ -14,7 +14,7 @@ from run_kit import make_data, make_onnx, make_request, run_here
 from robaudit import __version__
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Result, content_digest
-from robaudit.audit.resultfile import load_result, parse_result, save_result
+from robaudit.audit.stored.file import load_result, parse_result, save_result
 from robaudit.audit.verdict.compare import compare
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError

@@ -10,7 +10,7 @@ from results import make_result, make_stored
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Sample
-from robaudit.audit.resultfile import save_result
+from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
 
 

@@ -17,7 +17,7 @@ from results import make_result, make_samples, make_stored
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.config.settings import Settings
-from robaudit.audit.resultfile import save_result
+from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command

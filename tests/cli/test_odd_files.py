@@ -9,7 +9,7 @@ import pytest
 from command_line import refused
 from model_files import linear_onnx
 
-from robaudit.audit.resultfile import load_result
+from robaudit.audit.stored.file import load_result
 from robaudit.errors import UsageError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="NOT TESTED: no named pipes here")

@@ -14,7 +14,7 @@ import yaml
 from command_line import ROBAUDIT
 from model_files import linear_onnx, weight
 
-from robaudit.audit.resultfile import load_result
+from robaudit.audit.stored.file import load_result
 from robaudit.report.html import render as html
 from robaudit.report.markdown import render as markdown
 

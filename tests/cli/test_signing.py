@@ -13,8 +13,8 @@ from command_line import refused
 from results import make_result, make_samples, make_stored
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.resultfile import load_result, save_result
-from robaudit.audit.signing import check_signature, read_private, read_trusted, signature
+from robaudit.audit.stored.file import load_result, save_result
+from robaudit.audit.stored.signing import check_signature, read_private, read_trusted, signature
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError
 

@@ -24,7 +24,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.replay import Replay, Replayed
 from robaudit.audit.result.document import Sample
-from robaudit.audit.resultfile import load_result, save_result
+from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete

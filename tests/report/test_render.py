@@ -5,7 +5,7 @@ import stat
 import pytest
 from results import make_result, make_samples, make_stored
 
-from robaudit.audit.resultfile import load_result
+from robaudit.audit.stored.file import load_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.outputs import check_output

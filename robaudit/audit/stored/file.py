@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from robaudit.audit.result.document import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
-from robaudit.audit.signing import Trusted, check_signature
-from robaudit.audit.verify import verified
+from robaudit.audit.stored.signing import Trusted, check_signature
+from robaudit.audit.stored.verify import verified
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import open_regular
 
@@ -37,7 +37,7 @@ def parse_result(text: str | bytes, name: str) -> Result:
 
     Raises:
         UsageError: invalid or truncated JSON, a schema version that is not read, content that the schema refuses, that
-            was edited, or that does not fit its own samples (:func:`robaudit.audit.verify.verified`).
+            was edited, or that does not fit its own samples (:func:`robaudit.audit.stored.verify.verified`).
     """
     try:
         content: Any = json.loads(text, parse_constant=_no_constant)

@@ -15,10 +15,10 @@ from datetime import date
 from itertools import product
 from typing import Any, get_args
 
-from robaudit.audit.consistent import contradictions
-from robaudit.audit.consistent_pairs import retold
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Rate, Record, Result
+from robaudit.audit.stored.consistent import contradictions
+from robaudit.audit.stored.consistent_pairs import retold
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.audit.verdict.gates import specs_of
 from robaudit.audit.verdict.limitations import limitations

@@ -10,10 +10,10 @@ from typing import Any
 
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import parse_eps
-from robaudit.audit.consistent_pairs import comparison_faults
-from robaudit.audit.consistent_samples import sample_faults
 from robaudit.audit.result.derive import RAN, balls, fallen, for_the_curve, of_every, with_curve
 from robaudit.audit.result.document import Radius, Result, Threat
+from robaudit.audit.stored.consistent_pairs import comparison_faults
+from robaudit.audit.stored.consistent_samples import sample_faults
 from robaudit.errors import UsageError
 from robaudit.stats.looks import design
 from robaudit.threat.arrays import TOLERANCE

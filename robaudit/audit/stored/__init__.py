@@ -1,0 +1,1 @@
+"""Stored results: read, checked against themselves, signed."""
