@@ -24,7 +24,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.config.profile import ThreatSpec, load_profile
-from robaudit.audit.plan import plan_attacks, threat_model
+from robaudit.audit.plan.attacks import plan_attacks, threat_model
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target
 

@@ -18,8 +18,8 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.distances import nearest_records
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.loading import Loaded
+from robaudit.audit.plan.fronts import Front
 from robaudit.audit.samples import LazySamples, SampleStore, cases, counts
-from robaudit.audit.threats import Front
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.problems import problem_at

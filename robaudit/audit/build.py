@@ -16,11 +16,11 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.plan import threat_model
+from robaudit.audit.plan.attacks import threat_model
+from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
 from robaudit.audit.sequential import completed, section
-from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.checks.registry import check_classes

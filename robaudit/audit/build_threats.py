@@ -10,8 +10,8 @@ from robaudit.audit.config.profile import Profile
 from robaudit.audit.distances import smallest_distances
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
-from robaudit.audit.threats import single_threats
 from robaudit.engine.units import sample_of
 from robaudit.threat.arrays import TOLERANCE
 

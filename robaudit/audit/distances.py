@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from robaudit.audit.cascade import Attempt, Cascade
 from robaudit.audit.journal.events import AttackFinished
 from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
-from robaudit.audit.plan import Planned
+from robaudit.audit.plan.attacks import Planned
 from robaudit.engine.units import Sample, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm

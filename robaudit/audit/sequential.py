@@ -17,8 +17,8 @@ from robaudit.audit.config.metrics import is_sequential, parse_metric
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
-from robaudit.audit.threats import single_threats
 from robaudit.audit.verdict.retests import LEAST, standing_of
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError

@@ -23,7 +23,6 @@ from robaudit.audit.bench import SessionBench
 from robaudit.audit.cascade import Cascade
 from robaudit.audit.checking import run_checks
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.costs import most_of_unit
 from robaudit.audit.distances import DistanceSearch
 from robaudit.audit.evidence import write_evidence
 from robaudit.audit.facts import data_record, environment_record, target_record
@@ -33,10 +32,11 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.loading import Loaded, load
 from robaudit.audit.looks import run_looks
+from robaudit.audit.plan.costs import most_of_unit
+from robaudit.audit.plan.fronts import Front, plan_fronts
+from robaudit.audit.plan.validate import validate_loaded
 from robaudit.audit.samples import SampleStore, answer_samples
 from robaudit.audit.sequential import Chunk, chunks, completed, restricted
-from robaudit.audit.threats import Front, plan_fronts
-from robaudit.audit.validate import validate_loaded
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge

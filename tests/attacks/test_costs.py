@@ -14,9 +14,9 @@ from robaudit.attacks.base import SlotAttack, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.audit.config.profile import AttackSpec, load_profile
-from robaudit.audit.costs import most_of_sample
-from robaudit.audit.plan import plan_attacks
-from robaudit.audit.threats import plan_fronts
+from robaudit.audit.plan.attacks import plan_attacks
+from robaudit.audit.plan.costs import most_of_sample
+from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.engine.escape import PATIENCE
 from robaudit.engine.units import plan_units
 from robaudit.threat.model import Access, Goal, ThreatModel

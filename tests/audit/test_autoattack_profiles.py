@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from robaudit.audit.config.profile import ThreatSpec, load_profile, profile_path
-from robaudit.audit.plan import Planned, plan_attacks
+from robaudit.audit.plan.attacks import Planned, plan_attacks
 
 APGD = {"steps": 100, "restarts": 1, "wide_start": False}
 SQUARE = {"queries": 5000, "p_init": 0.8, "schedule": 10000}

@@ -14,7 +14,7 @@ from robaudit.audit.build import build_result
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.journal.journal import Journal, unit_record
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.plan import validate_attacks
+from robaudit.audit.plan.attacks import validate_attacks
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError

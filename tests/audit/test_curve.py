@@ -16,9 +16,9 @@ from scipy.stats import binom
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.distances import PRECISION, next_radius
+from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.result.curves import build_curve, median_with_interval
 from robaudit.audit.result.document import Result
-from robaudit.audit.threats import validate_curve
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.stats.rates import interval, median_ranks

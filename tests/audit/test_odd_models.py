@@ -22,8 +22,8 @@ from robaudit.audit.config.profile import AttackSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.loading import load
+from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.audit.samples import SampleStore, answer_samples
-from robaudit.audit.threats import plan_fronts
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge

@@ -15,7 +15,7 @@ from robaudit.audit.config.profile import (
     profile_path,
     profile_schema,
 )
-from robaudit.audit.plan import plan_attacks
+from robaudit.audit.plan.attacks import plan_attacks
 from robaudit.errors import UsageError
 
 
@@ -195,7 +195,7 @@ def test_unknown_metrics_are_refused(metric):
 
 
 def test_the_norms_that_an_attack_serves_are_listed_as_a_sentence_does(tmp_path):
-    from robaudit.audit.plan import plan_attacks
+    from robaudit.audit.plan.attacks import plan_attacks
 
     (tmp_path / "p.yaml").write_text("extends: quick\nname: p\nthreat: {norm: l0, eps: 2}\nattacks: [pgd, cw-l2]\n")
     facts = {"classes": 3, "shape": (4,), "no_gradient": None, "surrogates": 0}

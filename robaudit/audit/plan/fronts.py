@@ -8,7 +8,7 @@ from typing import Any
 from robaudit.attacks.base import Stop
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.audit.config.profile import AttackSpec, Profile
-from robaudit.audit.plan import Planned, plan_attacks, threat_model
+from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -88,7 +88,7 @@ def attack_keys(profile: Profile) -> list[str]:
 
 
 def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
-    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.plan_attacks`.
+    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.attacks.plan_attacks`.
 
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from robaudit.attacks.cost import Cost, Task
-from robaudit.audit.plan import Planned
-from robaudit.audit.threats import Front
+from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.plan.fronts import Front
 from robaudit.engine.engine import unit_budget
 from robaudit.engine.units import plan_units
 from robaudit.threat.arrays import widest

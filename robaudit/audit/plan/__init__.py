@@ -1,0 +1,1 @@
+"""What will run: attacks, threat models, costs; what refuses an audit before it starts."""
