@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from robaudit.audit.build import build_result
 from robaudit.audit.config.profile import AttackSpec, Profile, list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.outcome.build import build_result
 from robaudit.audit.session import Session
 
 SHAPE, CLASSES, KEY = (1, 6, 6), 4, b"benchmark"

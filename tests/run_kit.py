@@ -18,11 +18,11 @@ from command_line import ROBAUDIT
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from robaudit.audit.build import build_result
 from robaudit.audit.config.profile import CHECKS, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.outcome.build import build_result
 from robaudit.audit.result.document import Result
 from robaudit.audit.session import Session
 from robaudit.audit.stored.file import parse_result

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from robaudit.audit.bench import SessionBench
-from robaudit.audit.budget import ALWAYS
 from robaudit.audit.cascade import one_line
 from robaudit.audit.journal.events import CheckFinished, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.outcome.budget import ALWAYS
 from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditInterrupted

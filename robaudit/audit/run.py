@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from robaudit.audit.build import build_result, profile_record
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
+from robaudit.audit.outcome.build import build_result, profile_record
 from robaudit.audit.plan.validate import folder_of, validate
 from robaudit.audit.result.document import Result
 from robaudit.audit.rundir import RESULT, check_apart, claimed

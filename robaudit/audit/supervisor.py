@@ -12,11 +12,11 @@ from types import FrameType
 
 from robaudit.audit import worker
 from robaudit.audit.again import Again, Ending
-from robaudit.audit.budget import was_spent
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.limits import confinement_of
+from robaudit.audit.outcome.budget import was_spent
 from robaudit.audit.process.child import SIGNALS, Child, Failed
 from robaudit.errors import UsageError
 

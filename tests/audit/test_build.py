@@ -10,10 +10,10 @@ import pytest
 from results import make_attack, make_result
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
-from robaudit.audit.build import build_result
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.journal.journal import Journal, unit_record
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.outcome.build import build_result
 from robaudit.audit.plan.attacks import validate_attacks
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.engine.units import Unit, UnitResult

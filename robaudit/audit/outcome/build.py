@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from robaudit import METHODS, __version__
-from robaudit.audit.budget import with_budget
-from robaudit.audit.build_samples import build_samples
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.outcome.budget import with_budget
+from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from robaudit.audit.build_threats import breaches_of, nearest_of
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.outcome.threats import breaches_of, nearest_of
 from robaudit.audit.result import document as model
 from robaudit.audit.samples import cases, counts
 
