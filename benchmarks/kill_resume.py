@@ -36,7 +36,7 @@ from robaudit.audit.config.profile import AttackSpec, Profile, list_profiles, lo
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.outcome.build import build_result
-from robaudit.audit.session import Session
+from robaudit.audit.session.session import Session
 
 SHAPE, CLASSES, KEY = (1, 6, 6), 4, b"benchmark"
 NOISE = 1e-12

@@ -24,7 +24,7 @@ from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.outcome.build import build_result
 from robaudit.audit.result.document import Result
-from robaudit.audit.session import Session
+from robaudit.audit.session.session import Session
 from robaudit.audit.stored.file import parse_result
 
 SHAPE = (1, 6, 6)

@@ -11,9 +11,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from robaudit.audit.batch import measure_batch
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.facts import assumptions, feature_words, features
 from robaudit.audit.inspection import (
     BatchFacts,
     FileFacts,
@@ -26,9 +24,11 @@ from robaudit.audit.inspection import (
     OutputFacts,
     SafetyFacts,
 )
-from robaudit.audit.loading import Loaded, load
 from robaudit.audit.measures import check_gradient, costs, parity, speed
 from robaudit.audit.result.sections.target import training_words
+from robaudit.audit.session.batch import measure_batch
+from robaudit.audit.session.facts import assumptions, feature_words, features
+from robaudit.audit.session.loading import Loaded, load
 from robaudit.errors import reason
 from robaudit.plural import counted
 from robaudit.target.onnx_external import named_files

@@ -67,7 +67,7 @@ def main(
     from robaudit.audit.journal.journal import Journal
     from robaudit.audit.locks import locked
     from robaudit.audit.rundir import WORKER_LOCK
-    from robaudit.audit.session import Session
+    from robaudit.audit.session.session import Session
 
     try:
         with locked(folder, WORKER_LOCK, wait=1.0):

@@ -47,11 +47,11 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
 def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     """What :func:`preview` prints, line by line."""
     from robaudit.audit.config.goals import parse_goal
-    from robaudit.audit.facts import assumptions, data_record, target_record
-    from robaudit.audit.loading import load
     from robaudit.audit.plan.costs import most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
+    from robaudit.audit.session.facts import assumptions, data_record, target_record
+    from robaudit.audit.session.loading import load
     from robaudit.report.words import evaluations_words, plain
     from robaudit.stats.looks import design
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from robaudit.audit.facts import feature_words
 from robaudit.audit.result.document import Sample, Target
+from robaudit.audit.session.facts import feature_words
 from robaudit.report.words import count
 
 __all__ = ["input_details", "sample_fate"]

@@ -15,10 +15,10 @@ from run_kit import make_data, make_onnx, make_request, outcome, records, run_he
 from scipy.stats import binom
 
 from robaudit.audit.config.profile import load_profile
-from robaudit.audit.distances import PRECISION, next_radius
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.result.curves import build_curve, median_with_interval
 from robaudit.audit.result.document import Result
+from robaudit.audit.session.distances import PRECISION, next_radius
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
 from robaudit.stats.rates import interval, median_ranks

@@ -11,9 +11,9 @@ from model_files import write_onnx
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
 
-from robaudit.audit import loading
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.meaning import LOOKS, apply_meaning, search_meaning
+from robaudit.audit.session import loading
+from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, search_meaning
 from robaudit.data.open import open_dataset
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError

@@ -17,13 +17,13 @@ from onnx import TensorProto, helper
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
-from robaudit.audit.cascade import Cascade
 from robaudit.audit.config.profile import AttackSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.loading import load
 from robaudit.audit.plan.fronts import plan_fronts
-from robaudit.audit.samples import SampleStore, answer_samples
+from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.loading import load
+from robaudit.audit.session.samples import SampleStore, answer_samples
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge

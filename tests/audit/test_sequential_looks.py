@@ -16,8 +16,8 @@ from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal, unit_record
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.looks import run_looks
-from robaudit.audit.sequential import (
+from robaudit.audit.session.looks import run_looks
+from robaudit.audit.session.sequential import (
     Chunk,
     chunks,
     completed,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.audit.journal.journal import Journal, Record, unit_result
-from robaudit.audit.samples import cases, counts
+from robaudit.audit.session.samples import cases, counts
 from robaudit.engine.units import UnitResult, best_of, sample_of
 
 __all__ = ["Tally"]

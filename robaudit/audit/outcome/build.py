@@ -20,7 +20,7 @@ from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
-from robaudit.audit.sequential import completed, section
+from robaudit.audit.session.sequential import completed, section
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.checks.registry import check_classes

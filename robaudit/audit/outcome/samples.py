@@ -9,7 +9,7 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.threats import breaches_of, nearest_of
 from robaudit.audit.result import document as model
-from robaudit.audit.samples import cases, counts
+from robaudit.audit.session.samples import cases, counts
 
 __all__ = ["build_samples"]
 

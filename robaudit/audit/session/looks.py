@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.sequential import Chunk, gate_words, look_record, settled
+from robaudit.audit.session.sequential import Chunk, gate_words, look_record, settled
 from robaudit.plural import counted
 
 __all__ = ["run_looks"]

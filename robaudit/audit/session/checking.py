@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from robaudit.audit.bench import SessionBench
-from robaudit.audit.cascade import one_line
 from robaudit.audit.journal.events import CheckFinished, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.outcome.budget import ALWAYS
+from robaudit.audit.session.bench import SessionBench
+from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
 from robaudit.errors import AuditInterrupted

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import Problem, SlotAttack
 from robaudit.attacks.requests import Answer, Gradient
-from robaudit.audit.cascade import Cascade
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.distances import nearest_records
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.loading import Loaded
 from robaudit.audit.plan.fronts import Front
-from robaudit.audit.samples import LazySamples, SampleStore, cases, counts
+from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.distances import nearest_records
+from robaudit.audit.session.loading import Loaded
+from robaudit.audit.session.samples import LazySamples, SampleStore, cases, counts
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.problems import problem_at

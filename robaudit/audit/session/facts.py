@@ -12,8 +12,8 @@ import torch
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
-from robaudit.audit.loading import Loaded
 from robaudit.audit.process import sandbox
+from robaudit.audit.session.loading import Loaded
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target

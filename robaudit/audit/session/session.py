@@ -18,25 +18,25 @@ import torch
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
-from robaudit.audit.batch import measure_batch
-from robaudit.audit.bench import SessionBench
-from robaudit.audit.cascade import Cascade
-from robaudit.audit.checking import run_checks
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.distances import DistanceSearch
-from robaudit.audit.evidence import write_evidence
-from robaudit.audit.facts import data_record, environment_record, target_record
 from robaudit.audit.journal.care import Care, lost_in
 from robaudit.audit.journal.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.loading import Loaded, load
-from robaudit.audit.looks import run_looks
 from robaudit.audit.plan.costs import most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
 from robaudit.audit.plan.validate import validate_loaded
-from robaudit.audit.samples import SampleStore, answer_samples
-from robaudit.audit.sequential import Chunk, chunks, completed, restricted
+from robaudit.audit.session.batch import measure_batch
+from robaudit.audit.session.bench import SessionBench
+from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.checking import run_checks
+from robaudit.audit.session.distances import DistanceSearch
+from robaudit.audit.session.evidence import write_evidence
+from robaudit.audit.session.facts import data_record, environment_record, target_record
+from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.looks import run_looks
+from robaudit.audit.session.samples import SampleStore, answer_samples
+from robaudit.audit.session.sequential import Chunk, chunks, completed, restricted
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge

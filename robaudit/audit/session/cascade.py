@@ -11,7 +11,7 @@ from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal.journal import Journal, unit_record, unit_result
 from robaudit.audit.plan.attacks import Planned
-from robaudit.audit.samples import SampleStore
+from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.engine import Engine
 from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
 from robaudit.errors import RobauditError

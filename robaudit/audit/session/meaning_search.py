@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.audit.journal.journal import Record
-from robaudit.audit.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
+from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import values_key
 from robaudit.data.source import Dataset
 from robaudit.engine.tolerant import REFUSALS

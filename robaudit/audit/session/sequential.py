@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from robaudit.audit.cascade import UNTRIED
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.metrics import is_sequential, parse_metric
 from robaudit.audit.config.request import AuditRequest
@@ -19,6 +18,7 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
+from robaudit.audit.session.cascade import UNTRIED
 from robaudit.audit.verdict.retests import LEAST, standing_of
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError

@@ -11,10 +11,10 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from robaudit.audit.cascade import Attempt, Cascade
 from robaudit.audit.journal.events import AttackFinished
 from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
 from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.session.cascade import Attempt, Cascade
 from robaudit.engine.units import Sample, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm
