@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
 from robaudit.audit.config.places import shown_path
-from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay_evidence import Claim, evidence_of
 from robaudit.audit.replay_request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.rundir import RESULT, model_of
+from robaudit.audit.run.identity import sha256_file
+from robaudit.audit.run.rundir import RESULT, model_of
 from robaudit.audit.stored.file import load_result
 from robaudit.data.ranges import Ranges
 from robaudit.errors import AuditError, RobauditError, UsageError

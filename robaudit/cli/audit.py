@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.journal.events import Event, Note, Observer, Plan
-from robaudit.audit.run import run_audit
-from robaudit.audit.rundir import RESULT, command_of
+from robaudit.audit.run.audit import run_audit
+from robaudit.audit.run.rundir import RESULT, command_of
 from robaudit.audit.stored.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
 from robaudit.cli.trust import sign_file

@@ -48,7 +48,7 @@ def demo(
     import os
 
     from robaudit.audit.config.resolve import resolve_settings
-    from robaudit.audit.run import run_audit
+    from robaudit.audit.run.audit import run_audit
     from robaudit.cli.request import to_request
     from robaudit.report.progress import progress
 

@@ -34,10 +34,10 @@ def replay(
     verify: Verify = None,
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
-    from robaudit.audit.limits import memory_allowed
     from robaudit.audit.process.child import Confinement, in_child
     from robaudit.audit.replay import replay as replay_run
     from robaudit.audit.replay_request import ReplayRequest
+    from robaudit.audit.run.limits import memory_allowed
     from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, write_json, write_lines
     from robaudit.errors import UsageError
     from robaudit.report.replay import replay_lines

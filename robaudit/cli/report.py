@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Render a run again: to the terminal, or to files by their suffix."""
     from robaudit.audit.result.document import result_schema
-    from robaudit.audit.rundir import command_of
+    from robaudit.audit.run.rundir import command_of
     from robaudit.audit.stored.file import load_result
     from robaudit.cli.output import chosen_format, write_json
     from robaudit.errors import UsageError

@@ -116,7 +116,7 @@ def to_request(
 
 def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Path | None]]:
     """The files and folders that an audit reads, each with what it is; None where it is not given."""
-    from robaudit.audit.identity import files_beside
+    from robaudit.audit.run.identity import files_beside
     from robaudit.cli.report import result_path
 
     settings = resolved.settings

@@ -15,14 +15,14 @@ import torch
 from run_kit import load, make_data, make_profile, make_request, records, run_here, scan, start, wait_for
 from run_kit import worker_of as worker_id
 
-from robaudit.audit import supervisor
-from robaudit.audit.again import MOST, Again, Ending
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import fits
 from robaudit.audit.process.child import Confinement, in_child
-from robaudit.audit.run import run_audit
+from robaudit.audit.run import supervisor
+from robaudit.audit.run.again import MOST, Again, Ending
+from robaudit.audit.run.audit import run_audit
 from robaudit.errors import AuditError
 from robaudit.target.watch import UNWATCHED, AtWork, Watch, Watched
 

@@ -9,7 +9,7 @@ import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request
 
 from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.identity import run_id_of
+from robaudit.audit.run.identity import run_id_of
 from robaudit.errors import UsageError
 from robaudit.target.interface import Interface
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit import locks
 from robaudit.audit.journal.keys import RunKey
-from robaudit.audit.locks import HOLDER, held, locked
-from robaudit.audit.rundir import claimed
+from robaudit.audit.run import locks
+from robaudit.audit.run.locks import HOLDER, held, locked
+from robaudit.audit.run.rundir import claimed
 from robaudit.errors import UsageError
 
 KEY = RunKey(b"key", "name")
@@ -97,7 +97,7 @@ def test_the_holder_counts(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from robaudit.audit.rundir import claimed
+from robaudit.audit.run.rundir import claimed
 from robaudit.audit.journal.keys import RunKey
 with claimed(Path(sys.argv[1]), "id", fresh=False, key=RunKey(b"key", "name")):
     print("held", flush=True)

@@ -16,7 +16,7 @@ from robaudit.audit.journal.keys import RunKey
 from robaudit.audit.result.archive import read_examples
 from robaudit.audit.result.document import Evidence, Result
 from robaudit.audit.result.pictures import MOST, eight_bit_pair, is_picture, png
-from robaudit.audit.rundir import MARKER, claimed
+from robaudit.audit.run.rundir import MARKER, claimed
 from robaudit.checks.evidence import eight_bit
 from robaudit.errors import AuditError
 

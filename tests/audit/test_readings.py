@@ -29,7 +29,7 @@ from robaudit.audit.journal.events import Note
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.rundir import MARKER
+from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import save_result
 from robaudit.errors import UsageError
 from robaudit.target.interface import Interface

@@ -16,11 +16,11 @@ from recompute import Audit, Figure, bound, pairs
 from run_kit import CLASSES, make_data, make_onnx, make_request, run_here, weights
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.rundir import MARKER
+from robaudit.audit.run.identity import sha256_file
+from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import compare
 from robaudit.audit.verdict.gates import evaluate_gates

@@ -22,13 +22,13 @@ from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit.identity import sha256_file
 from robaudit.audit.replay import replay
 from robaudit.audit.replay_onnx import predicted
 from robaudit.audit.replay_request import ReplayRequest
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Result
-from robaudit.audit.rundir import MARKER
+from robaudit.audit.run.identity import sha256_file
+from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError

@@ -21,10 +21,10 @@ from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import run_id_of
 from robaudit.audit.result.document import EarlierTests, Result
-from robaudit.audit.rundir import FILES
-from robaudit.audit.tested import TESTS, begin_test, end_test, subject_of
+from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.rundir import FILES
+from robaudit.audit.run.tested import TESTS, begin_test, end_test, subject_of
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.audit.verdict.readings import of_rate
 from robaudit.audit.verdict.retests import further_test, standing_of

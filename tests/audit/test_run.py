@@ -348,7 +348,7 @@ def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path
 
     from robaudit.audit.config.profile import load_profile
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.identity import run_id_of
+    from robaudit.audit.run.identity import run_id_of
 
     model, data, profile, _ = quick(tmp_path)
     whole, folder = onnx.load(model), tmp_path / "m"

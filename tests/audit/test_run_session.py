@@ -28,9 +28,9 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.attacks.requests import Gradient
 from robaudit.attacks.whitebox.pgd import PGD
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import run_id_of
 from robaudit.audit.journal.events import Event, UnitsFinished
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.run.identity import run_id_of
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.checks.registry import check_classes
 

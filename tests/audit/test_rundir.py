@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robaudit.audit.journal.keys import RunKey
-from robaudit.audit.rundir import KEPT, claimable, claimed
+from robaudit.audit.run.rundir import KEPT, claimable, claimed
 from robaudit.errors import UsageError
 
 KEY = RunKey(b"key", "name")
@@ -107,7 +107,7 @@ def test_the_key_decides_what_is_taken_up(tmp_path: Path) -> None:
 
 
 def test_no_pipe_among_the_tests_of_others_is_waited_for_and_no_link_written(tmp_path: Path) -> None:
-    from robaudit.audit.tested import begin_test
+    from robaudit.audit.run.tested import begin_test
 
     for name in ("a", "b", "mine"):
         (tmp_path / name).mkdir()

@@ -30,9 +30,9 @@ from run_kit import (
 from robaudit.audit.config.profile import GateSpec, RadiusSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.identity import run_id_of
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine

@@ -12,8 +12,8 @@ from run_kit import load, make_data, make_profile, make_request, make_script, ou
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result, content_digest
-from robaudit.audit.run import run_audit
-from robaudit.audit.rundir import command_of
+from robaudit.audit.run.audit import run_audit
+from robaudit.audit.run.rundir import command_of
 from robaudit.errors import UsageError
 
 pytestmark = pytest.mark.slow

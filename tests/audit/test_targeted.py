@@ -24,8 +24,8 @@ from run_kit import (
 
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import run_id_of
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.verdict.gates import evaluate_gates
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError

@@ -143,5 +143,5 @@ def test_verbose_tells_of_checks_that_pass():
 
 
 def test_what_tells_of_progress_needs_no_torch():
-    told = "import sys, robaudit.report.progress, robaudit.audit.worker; sys.exit('torch' in sys.modules)"
+    told = "import sys, robaudit.report.progress, robaudit.audit.run.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", told], timeout=60, check=False).returncode == 0

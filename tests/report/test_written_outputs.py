@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robaudit.audit.rundir import KEPT, check_apart
+from robaudit.audit.run.rundir import KEPT, check_apart
 from robaudit.errors import UsageError
 from robaudit.report.outputs import check_output, check_outputs
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.journal.records import Record, fits
 from robaudit.audit.ownfiles import open_own
-from robaudit.audit.rundir import JOURNAL, POINTS
+from robaudit.audit.run.rundir import JOURNAL, POINTS
 from robaudit.engine.units import Unit, UnitResult
 
 __all__ = ["Journal", "Record", "unit_record", "unit_result"]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import run_id_of
 from robaudit.audit.plan.attacks import validate_attacks
 from robaudit.audit.plan.fronts import attack_keys, single_threats, validate_curve
+from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.session.sequential import validate_sequential
 from robaudit.audit.verdict.comparable import check_loaded, check_request
 from robaudit.audit.verdict.gates import check_gates

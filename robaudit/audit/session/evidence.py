@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.result.archive import EVIDENCE, NEAREST
 from robaudit.audit.result.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
+from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.session.samples import SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from robaudit import __version__
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.limits import confinement_of
 from robaudit.audit.process.child import in_child
+from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import walk
 from robaudit.files import open_regular
 from robaudit.target.class_names import files_with_names

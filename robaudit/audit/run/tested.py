@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import digest_of, sha256_file
 from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
-from robaudit.audit.rundir import TESTS
+from robaudit.audit.run.identity import digest_of, sha256_file
+from robaudit.audit.run.rundir import TESTS
 from robaudit.audit.stored.file import write_atomic
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
 from robaudit.errors import AuditError

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.identity import sha256_file
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
 from robaudit.audit.outcome.build import build_result, profile_record
 from robaudit.audit.plan.validate import folder_of, validate
 from robaudit.audit.result.document import Result
-from robaudit.audit.rundir import RESULT, check_apart, claimed
+from robaudit.audit.run.identity import sha256_file
+from robaudit.audit.run.rundir import RESULT, check_apart, claimed
+from robaudit.audit.run.supervisor import supervise
+from robaudit.audit.run.tested import begin_test, end_test, subject_of
 from robaudit.audit.stored.file import load_result, save_result
-from robaudit.audit.supervisor import supervise
-from robaudit.audit.tested import begin_test, end_test, subject_of
 from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError

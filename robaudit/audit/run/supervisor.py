@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from robaudit.audit import worker
-from robaudit.audit.again import Again, Ending
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.limits import confinement_of
 from robaudit.audit.outcome.budget import was_spent
 from robaudit.audit.process.child import SIGNALS, Child, Failed
+from robaudit.audit.run import worker
+from robaudit.audit.run.again import Again, Ending
+from robaudit.audit.run.limits import confinement_of
 from robaudit.errors import UsageError
 
 __all__ = ["Outcome", "supervise"]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.audit.journal.keys import RunKey, run_key
-from robaudit.audit.locks import HOLDER, held, locked
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.result.archive import EVIDENCE
 from robaudit.audit.result.pictures import FOLDER, clear_pictures
+from robaudit.audit.run.locks import HOLDER, held, locked
 from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import AuditError, UsageError
 

@@ -65,8 +65,8 @@ def main(
             connection.send(message)
 
     from robaudit.audit.journal.journal import Journal
-    from robaudit.audit.locks import locked
-    from robaudit.audit.rundir import WORKER_LOCK
+    from robaudit.audit.run.locks import locked
+    from robaudit.audit.run.rundir import WORKER_LOCK
     from robaudit.audit.session.session import Session
 
     try:

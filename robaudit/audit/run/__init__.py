@@ -1,0 +1,1 @@
+"""One run: directory, lock, supervisor, worker."""
