@@ -37,10 +37,10 @@ def init(
 ) -> None:
     """Write a commented robaudit.yaml beside a model, from what the file says of itself."""
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
+    from robaudit.audit.inspection.survey import survey
     from robaudit.audit.process.child import in_child
     from robaudit.audit.run.limits import confinement_of
     from robaudit.audit.stored.file import write_atomic
-    from robaudit.audit.survey import survey
     from robaudit.cli.confine import sandbox_mode
     from robaudit.cli.output import model_says, say
     from robaudit.cli.request import to_request

@@ -48,9 +48,9 @@ def inspect(
     import os
 
     from robaudit.audit.config.resolve import resolve_settings
+    from robaudit.audit.inspection.survey import survey
     from robaudit.audit.process.child import in_child
     from robaudit.audit.run.limits import confinement_of
-    from robaudit.audit.survey import survey
     from robaudit.cli.output import chosen_format, config_words, model_says, say, write_json, write_lines
     from robaudit.cli.request import to_request
     from robaudit.report.inspection import inspection_lines

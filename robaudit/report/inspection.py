@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from robaudit.audit.inspection import Inspection, OperatorFacts, OutputFacts
+from robaudit.audit.inspection.document import Inspection, OperatorFacts, OutputFacts
 from robaudit.report.words import duration, evaluations_words, plain, size
 
 __all__ = ["inspection_lines"]

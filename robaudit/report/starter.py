@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from robaudit import __version__
-from robaudit.audit.inspection import Inspection
+from robaudit.audit.inspection.document import Inspection
 from robaudit.report.words import plain
 
 __all__ = ["starter"]

@@ -12,8 +12,8 @@ from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
 from run_kit import CLASSES, labels_only, make_data, make_onnx, make_profile, make_request, make_script
 
-from robaudit.audit.inspection import Inspection
-from robaudit.audit.survey import survey
+from robaudit.audit.inspection.document import Inspection
+from robaudit.audit.inspection.survey import survey
 from robaudit.errors import UsageError
 from robaudit.report.inspection import inspection_lines
 from robaudit.target.interface import Interface
@@ -202,7 +202,7 @@ def test_a_fixed_input(tmp_path):
 
 
 def test_a_section_that_fails_costs_itself_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("robaudit.audit.survey.speed", lambda *_: 1 / 0)
+    monkeypatch.setattr("robaudit.audit.inspection.survey.speed", lambda *_: 1 / 0)
     found = look(make_onnx(tmp_path / "m.onnx"))
     assert found.speed is None
     assert found.unmeasured == {"speed": "division by zero"}

@@ -14,10 +14,10 @@ from table_files import NAMES, RANGES, answers, write_model, write_table
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
+from robaudit.audit.inspection.survey import survey
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.session.loading import load
-from robaudit.audit.survey import survey
 from robaudit.cli.request import to_request
 from robaudit.errors import UsageError
 

@@ -16,7 +16,7 @@ from table_files import RANGES, write_model, write_table
 
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.settings import InputSettings, Settings
-from robaudit.audit.inspection import (
+from robaudit.audit.inspection.document import (
     BatchFacts,
     FileFacts,
     GradientFacts,

@@ -12,7 +12,7 @@ from command_line import ROBAUDIT
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
 
-from robaudit.audit.inspection import Inspection
+from robaudit.audit.inspection.document import Inspection
 
 NODE = helper.make_node
 

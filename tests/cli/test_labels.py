@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 from PIL import Image
 from run_kit import make_profile, make_request
 
+from robaudit.audit.inspection.survey import survey
 from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.session.loading import load
-from robaudit.audit.survey import survey
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.inspection import (
+from robaudit.audit.inspection.document import (
     BatchFacts,
     FileFacts,
     GradientFacts,
@@ -24,7 +24,7 @@ from robaudit.audit.inspection import (
     OutputFacts,
     SafetyFacts,
 )
-from robaudit.audit.measures import check_gradient, costs, parity, speed
+from robaudit.audit.inspection.measures import check_gradient, costs, parity, speed
 from robaudit.audit.result.sections.target import training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, feature_words, features

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.profile import Profile, list_profiles, load_profile
-from robaudit.audit.inspection import CostFacts, GradientCheck, ParityFacts, SpeedFacts
+from robaudit.audit.inspection.document import CostFacts, GradientCheck, ParityFacts, SpeedFacts
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.errors import AuditError

@@ -1,0 +1,1 @@
+"""What `inspect` says of a file."""
