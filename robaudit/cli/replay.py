@@ -35,8 +35,8 @@ def replay(
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
     from robaudit.audit.process.child import Confinement, in_child
-    from robaudit.audit.replay import replay as replay_run
-    from robaudit.audit.replay_request import ReplayRequest
+    from robaudit.audit.replay.replaying import replay as replay_run
+    from robaudit.audit.replay.request import ReplayRequest
     from robaudit.audit.run.limits import memory_allowed
     from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, write_json, write_lines
     from robaudit.errors import UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from robaudit.audit.replay import Replay, Replayed
+from robaudit.audit.replay.replaying import Replay, Replayed
 from robaudit.plural import counted
 from robaudit.report.words import number, plain
 

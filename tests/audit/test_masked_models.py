@@ -12,8 +12,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import CLASSES, make_data, make_onnx, make_profile, make_request, make_script, run_here
 
-from robaudit.audit.replay import replay
-from robaudit.audit.replay_request import ReplayRequest
+from robaudit.audit.replay.replaying import replay
+from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.file import save_result
 

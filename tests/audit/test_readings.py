@@ -26,8 +26,8 @@ from run_kit import (
 from torch import Tensor, nn
 
 from robaudit.audit.journal.events import Note
-from robaudit.audit.replay import replay
-from robaudit.audit.replay_request import ReplayRequest
+from robaudit.audit.replay.replaying import replay
+from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import save_result

@@ -16,8 +16,8 @@ from recompute import Audit, Figure, bound, pairs
 from run_kit import CLASSES, make_data, make_onnx, make_request, run_here, weights
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.replay import replay
-from robaudit.audit.replay_request import ReplayRequest
+from robaudit.audit.replay.replaying import replay
+from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.run.rundir import MARKER

@@ -22,9 +22,9 @@ from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
-from robaudit.audit.replay import replay
-from robaudit.audit.replay_onnx import predicted
-from robaudit.audit.replay_request import ReplayRequest
+from robaudit.audit.replay.onnx_judge import predicted
+from robaudit.audit.replay.replaying import replay
+from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.identity import sha256_file

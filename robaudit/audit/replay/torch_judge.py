@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.audit.process import sandbox
-from robaudit.audit.replay_request import Answer, ReplayRequest
+from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.interface import Interface

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
 from robaudit.audit.config.places import shown_path
-from robaudit.audit.replay_evidence import Claim, evidence_of
-from robaudit.audit.replay_request import Answer, ReplayRequest
+from robaudit.audit.replay.evidence import Claim, evidence_of
+from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.run.rundir import RESULT, model_of
@@ -261,9 +261,9 @@ def _judge(
     request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool, watch: Watch
 ) -> tuple[Answer, str]:
     if model_format(path) != "onnx":
-        from robaudit.audit.replay_torch import torch_judge  # torch is what runs such a file
+        from robaudit.audit.replay.torch_judge import torch_judge  # torch is what runs such a file
 
         return torch_judge(request, result, path, meaning, watch)
-    from robaudit.audit.replay_onnx import onnx_judge  # the report of a replay needs no runtime
+    from robaudit.audit.replay.onnx_judge import onnx_judge  # the report of a replay needs no runtime
 
     return onnx_judge(request, result, path, meaning, same=same, watch=watch)

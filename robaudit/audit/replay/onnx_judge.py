@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robaudit.audit.replay_request import Answer, ReplayRequest
+from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
 from robaudit.target.answers import OPEN, predictions

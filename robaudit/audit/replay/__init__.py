@@ -1,0 +1,1 @@
+"""The evidence asked again, of the file alone."""
