@@ -41,7 +41,7 @@ def earlier(error: float, tests: int = 1, figure: str = FIGURE, allowed: float =
 
 @cache
 def benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "error_rates.py"
+    path = Path(__file__).parents[3] / "benchmarks" / "error_rates.py"
     spec = importlib.util.spec_from_file_location("error_rates", path)
     assert spec is not None
     assert spec.loader is not None

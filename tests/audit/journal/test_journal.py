@@ -219,7 +219,9 @@ def test_records_of_other_kinds_are_typed_too(record: Any) -> None:
 
 def test_every_kind_that_is_written_is_read_back() -> None:
     source = Path(robaudit.audit.__file__).parent
-    written = {kind for path in source.glob("*.py") for kind in re.findall(r'"kind": "(\w+)"', path.read_text("utf-8"))}
+    written = {
+        kind for path in source.rglob("*.py") for kind in re.findall(r'"kind": "(\w+)"', path.read_text("utf-8"))
+    }
     assert {"unit", "clean", "lost", "result"} <= written
 
     def known(kind: str) -> bool:

@@ -10,7 +10,7 @@ from robaudit.audit.config.gatespecs import GateSpec, merge_gates, parse_gate
 from robaudit.audit.config.metrics import FAMILIES, parse_metric
 from robaudit.errors import UsageError
 
-DOCS = Path(__file__).parents[2] / "docs" / "gates.md"
+DOCS = Path(__file__).parents[3] / "docs" / "gates.md"
 
 
 def fill(pattern):

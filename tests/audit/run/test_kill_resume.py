@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/kill_resume.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks/kill_resume.py"
 
 
 @pytest.mark.slow

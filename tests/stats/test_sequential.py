@@ -184,7 +184,7 @@ def test_what_the_docstring_says() -> None:
 
 
 def test_the_table_of_the_documentation() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "sequential.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "sequential.md").read_text("utf-8")
     rows = [line.strip("| \n").split("|") for line in text.splitlines() if re.match(r"\| \d+ % ", line)]
     bounds = boundaries(design(500), 0.5)
     assert f"looks at {', '.join(map(str, bounds.plan.sizes))})" in text
