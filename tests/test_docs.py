@@ -138,3 +138,15 @@ def test_ci_the_makefile_and_the_workflow_take_their_checks_from_one_place() -> 
 def test_an_unknown_check_is_refused() -> None:
     done = subprocess.run([ROOT / ".ci" / "checks", "nothing"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "there is no check called nothing\n")
+
+
+def test_the_first_screen_of_the_readme_has_the_commands_and_a_picture() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    first = readme.split("\n## ")[0]
+    assert len(first.splitlines()) <= 30
+    assert first.count("```sh") == 2
+    picture = re.search(r"!\[[^\]]+\]\(([^)]+)\)", first)
+    assert picture is not None
+    drawn = (ROOT / picture[1]).read_text("utf-8")
+    assert "Worst" in drawn
+    assert not re.search(r"/(tmp|home|root|work)/|@import|@font-face|<image|<script", drawn)
