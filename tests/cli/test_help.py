@@ -24,7 +24,7 @@ OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
 OTHER_PROGRAMS = {
     *("-m", "-c", "-e", "-n"),  # python, pip and pytest in the README's commands
     *("--autoattack", "--files", "--kind", "--threads"),  # benchmarks
-    *("--build-arg", "--gpus", "--rm", "--user", "-t", "-v"),  # docker
+    *("--build-arg", "--gpus", "--rm", "--user", "-g", "-t", "-u", "-v"),  # docker and id
     *("-D", "-s"),  # zip and ssh-keygen
 }
 SECONDS = 0.4
