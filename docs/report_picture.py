@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from robaudit.audit.resultfile import load_result
+from robaudit.audit.stored.file import load_result
 from robaudit.report.terminal import render_text
 
 __all__ = ["picture"]

@@ -20,7 +20,7 @@ from results import make_result, make_samples, make_stored
 
 import robaudit.checks
 import robaudit.report
-from robaudit.audit.verdict import conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
