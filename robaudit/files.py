@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
-from robaudit.errors import UsageError
+from robaudit.errors import AuditError, UsageError
 
-__all__ = ["MIB", "READ_FLAGS", "afford", "available_memory", "open_regular", "read_regular", "regular", "text_of"]
+__all__ = [
+    "MIB",
+    "PART",
+    "READ_FLAGS",
+    "afford",
+    "available_memory",
+    "digest_of",
+    "open_regular",
+    "read_regular",
+    "regular",
+    "sha256_file",
+    "text_of",
+    "write_atomic",
+]
 
+PART = ".robaudit-part-"
+"""Begins the name of a file that is being written."""
 MIB = 2**20
 READ_FLAGS = (
     os.O_RDONLY
@@ -109,3 +128,38 @@ def available_memory() -> int | None:
         with contextlib.suppress(OSError, ValueError):  # "max": no limit
             found.append(max(int(Path(limit).read_text()) - int(Path(used).read_text()), 0))
     return min(found, default=None)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of a JSON value, the same for every order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text so that a reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        AuditError: the file cannot be written.
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=PART)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise AuditError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error

@@ -40,11 +40,11 @@ def init(
     from robaudit.audit.inspection.survey import survey
     from robaudit.audit.process.child import in_child
     from robaudit.audit.run.limits import confinement_of
-    from robaudit.audit.stored.file import write_atomic
     from robaudit.cli.confine import sandbox_mode
     from robaudit.cli.output import model_says, say
     from robaudit.cli.request import to_request
     from robaudit.errors import UsageError
+    from robaudit.files import write_atomic
     from robaudit.report.starter import starter
     from robaudit.target.sniff import model_format
 

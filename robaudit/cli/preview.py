@@ -29,8 +29,9 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
         UsageError: as the audit itself would; nothing is printed then.
         AuditError: likewise.
     """
-    from robaudit.audit.plan.validate import folder_of, validate
+    from robaudit.audit.plan.validate import validate
     from robaudit.audit.process.child import in_child
+    from robaudit.audit.run.identity import folder_of
     from robaudit.audit.run.limits import confinement_of
     from robaudit.audit.run.rundir import check_apart, claimable
     from robaudit.cli.output import model_says, write_lines

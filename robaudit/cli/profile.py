@@ -77,8 +77,9 @@ def _checked(name: str) -> Profile:
     """A profile, or the one that a ``robaudit.yaml`` asks for, with all that a scan refuses before it loads a model."""
     from robaudit.audit.config.profile import load_profile
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
+    from robaudit.audit.config.threats import attack_keys, single_threats
     from robaudit.audit.plan.attacks import validate_attacks
-    from robaudit.audit.plan.fronts import attack_keys, single_threats, validate_curve
+    from robaudit.audit.plan.fronts import validate_curve
     from robaudit.audit.verdict.gates import check_gates
     from robaudit.errors import UsageError
 

@@ -39,9 +39,9 @@ def to_request(
     Raises:
         UsageError: a file is missing, or cannot be what it should be.
     """
+    from robaudit.audit.config.duration import parse_duration
     from robaudit.audit.config.places import find_places
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.outcome.budget import parse_duration
     from robaudit.data.open import check_source
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface

@@ -59,9 +59,9 @@ def sign_file(path: Path, key: Path) -> str:
         UsageError: the key is none, or the file cannot be read.
         AuditError: the signature cannot be written.
     """
-    from robaudit.audit.stored.file import write_atomic
     from robaudit.audit.stored.signing import SUFFIX, read_private, signature, signed_by
     from robaudit.errors import UsageError
+    from robaudit.files import write_atomic
 
     private = read_private(key)
     try:

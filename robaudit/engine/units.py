@@ -24,6 +24,7 @@ __all__ = [
     "best_of",
     "by_rank",
     "case_of",
+    "cases",
     "in_cohorts",
     "loaded",
     "plan_units",
@@ -201,3 +202,15 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
 
 def _nearness(result: UnitResult) -> tuple[float, Unit]:
     return math.inf if result.distance is None else result.distance, result.unit
+
+
+def cases(index: int, goals: Sequence[int] | None) -> dict[int, int]:
+    """What is attacked of a sample: the class to reach, -1 for any, by number of the case.
+
+    One case has the sample's own number; of several each has one of its own (:func:`case_of`).
+    """
+    if goals is None:
+        return {index: -1}
+    if len(goals) == 1:
+        return {index: goals[0]}
+    return {case_of(index, goal): goal for goal in goals}

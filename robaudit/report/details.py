@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.audit.result.document import Sample, Target
-from robaudit.audit.session.facts import feature_words
+from robaudit.audit.result.sections.target import feature_words
 from robaudit.report.words import count
 
 __all__ = ["input_details", "sample_fate"]

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robaudit.audit.ownfiles import strange
-from robaudit.audit.stored.file import PART
 from robaudit.errors import UsageError
+from robaudit.files import PART
 from robaudit.report.render import renderer_of
 
 __all__ = ["check_output", "check_outputs"]

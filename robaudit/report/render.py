@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 import robaudit.report
 from robaudit.audit.result.document import Result
-from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import UsageError
+from robaudit.files import write_atomic
 
 __all__ = ["Renderer", "renderer_of", "renderers", "write_report"]
 

@@ -19,11 +19,11 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import compare
 from robaudit.audit.verdict.gates import evaluate_gates
+from robaudit.files import sha256_file
 
 RADII = {"linf": 0.03, "l2": 0.15}
 

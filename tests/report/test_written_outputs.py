@@ -56,7 +56,7 @@ def test_what_cannot_be_replaced_is_refused(tmp_path: Path, make: str) -> None:
 
 
 def test_the_longest_name_that_the_system_takes_is_written(tmp_path: Path) -> None:
-    from robaudit.audit.stored.file import write_atomic
+    from robaudit.files import write_atomic
 
     target = tmp_path / ("r" * 250 + ".json")
     check_output(target)

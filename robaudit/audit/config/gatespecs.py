@@ -22,7 +22,16 @@ from robaudit.audit.config.metrics import OF_NORM, Metric, parse_metric
 from robaudit.audit.config.specs import Spec, parse_eps
 from robaudit.errors import UsageError
 
-__all__ = ["GateSpec", "IgnoreSpec", "check_contradictions", "check_metric", "figure_of", "merge_gates", "parse_gate"]
+__all__ = [
+    "GateSpec",
+    "IgnoreSpec",
+    "check_contradictions",
+    "check_metric",
+    "figure_of",
+    "gate_words",
+    "merge_gates",
+    "parse_gate",
+]
 
 EXPRESSION = re.compile(r"\s*(.+?)\s*(>=|≥|<=|≤)\s*([-+.\deE]+)\s*(%?)\s*")
 PERCENT = re.compile(r"\s*([-+.\deE]+)\s*%\s*")
@@ -226,3 +235,10 @@ def merge_gates(base: Sequence[GateSpec], extra: Sequence[GateSpec]) -> tuple[Ga
     """The base's gates, each replaced by the extra one on the same metric, then the other extra ones."""
     replaced = {parse_metric(gate.metric).canonical for gate in extra}
     return (*(gate for gate in base if parse_metric(gate.metric).canonical not in replaced), *extra)
+
+
+def gate_words(gate: Mapping[str, Any]) -> str:
+    """A gate with its bounds."""
+    bounds = f" ≥ {gate['min']:g}" if gate["min"] is not None else ""
+    bounds += f" ≤ {gate['max']:g}" if gate["max"] is not None else ""
+    return f"{gate['metric']}{bounds}"

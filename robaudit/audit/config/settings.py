@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainValidator
 
+from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.outcome.budget import parse_duration
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.target.rule import parse_rule

@@ -25,9 +25,9 @@ from robaudit.audit.inspection.document import (
     SafetyFacts,
 )
 from robaudit.audit.inspection.measures import check_gradient, costs, parity, speed
-from robaudit.audit.result.sections.target import training_words
+from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
-from robaudit.audit.session.facts import assumptions, feature_words, features
+from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.errors import reason
 from robaudit.plural import counted

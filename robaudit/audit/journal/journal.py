@@ -22,12 +22,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.records import Record, fits
+from robaudit.audit.journal.records import JOURNAL, POINTS, Record, fits
 from robaudit.audit.ownfiles import open_own
-from robaudit.audit.run.rundir import JOURNAL, POINTS
 from robaudit.engine.units import Unit, UnitResult
 
 __all__ = ["Journal", "Record", "unit_record", "unit_result"]
+
 
 LONGEST = 2**28
 """Bytes of a line; that of the data names every sample."""

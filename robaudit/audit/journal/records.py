@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-__all__ = ["ADAPTER", "Record", "fits"]
+__all__ = ["ADAPTER", "JOURNAL", "POINTS", "Record", "fits"]
+
+JOURNAL, POINTS = "journal.jsonl", "points.bin"
 
 Record = dict[str, Any]
 

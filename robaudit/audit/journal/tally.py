@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.audit.journal.journal import Journal, Record, unit_result
-from robaudit.audit.session.samples import cases, counts
-from robaudit.engine.units import UnitResult, best_of, sample_of
+from robaudit.engine.units import UnitResult, best_of, cases, sample_of
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "counts"]
 
 
 class Tally:
@@ -121,3 +120,12 @@ def _outcome(planned: Record, recorded: Record | None, began: bool) -> Record:
     if began:
         return {"status": "partial", "reason": "the worker ended during it", "seconds": 0.0}
     return {"status": "not run", "reason": "the audit ended before it", "seconds": 0.0}
+
+
+def counts(clean: Record) -> bool:
+    """Whether a drawn sample is in the denominator of every rate.
+
+    Each is, but one that the data gives no label. One without an answer, as its input cannot be read or the model's
+    output names no class, is not answered correctly.
+    """
+    return clean["error"] is None or not clean.get("unlabelled", False)

@@ -11,16 +11,17 @@ from robaudit import METHODS, __version__
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.looks import completed
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.budget import with_budget
 from robaudit.audit.outcome.samples import build_samples
+from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
-from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
-from robaudit.audit.session.sequential import completed, section
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.checks.registry import check_classes

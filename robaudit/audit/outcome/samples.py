@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.journal.tally import Tally
+from robaudit.audit.journal.tally import Tally, counts
 from robaudit.audit.outcome.threats import breaches_of, nearest_of
 from robaudit.audit.result import document as model
-from robaudit.audit.session.samples import cases, counts
+from robaudit.engine.units import cases
 
 __all__ = ["build_samples"]
 

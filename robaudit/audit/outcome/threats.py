@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.threats import single_threats
+from robaudit.audit.journal.distances import smallest_distances
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.plan.fronts import single_threats
 from robaudit.audit.result import document as model
-from robaudit.audit.session.distances import smallest_distances
 from robaudit.engine.units import sample_of
 from robaudit.threat.arrays import TOLERANCE
 

@@ -8,11 +8,12 @@ from typing import Any
 from robaudit.attacks.base import Stop
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.audit.config.threats import single_threats
 from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["CURVE", "Front", "attack_keys", "plan_fronts", "single_threats", "validate_curve"]
+__all__ = ["CURVE", "Front", "plan_fronts", "validate_curve"]
 
 CURVE = "curve/"
 """Begins the keys of attacks that run for the curve."""
@@ -69,22 +70,6 @@ class Front:
             phases[self.search.key] = "bisection"
         records = [p.record() | {"norm": str(self.threat.norm)} for p in self.attacks()]
         return [r | ({"phase": phases[r["id"]]} if r["id"] in phases else {}) for r in records]
-
-
-def single_threats(profile: Profile, norm: str | None = None) -> list[Profile]:
-    """The profile once for each of its threat models, with that one alone; of one norm if told."""
-    main = profile.threat
-    if not main.also:
-        return [profile]
-    balls = [(main.norm, main.eps), *((other.norm, other.eps) for other in main.also)]
-    threats = [main.model_copy(update={"norm": n, "eps": eps, "also": ()}) for n, eps in balls]
-    return [profile.model_copy(update={"threat": t}) for t in threats if norm in (None, t.norm)]
-
-
-def attack_keys(profile: Profile) -> list[str]:
-    """Names of the cascade's attacks as gates know them."""
-    prefixes = [f"{part.threat.norm}/" for part in single_threats(profile)] if profile.threat.also else [""]
-    return [prefix + spec.id for prefix in prefixes for spec in profile.attacks]
 
 
 def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:

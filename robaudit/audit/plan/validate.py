@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
-from robaudit.audit.plan.fronts import attack_keys, single_threats, validate_curve
-from robaudit.audit.run.identity import run_id_of
-from robaudit.audit.session.sequential import validate_sequential
+from robaudit.audit.plan.fronts import validate_curve
+from robaudit.audit.plan.sequential import validate_sequential
 from robaudit.audit.verdict.comparable import check_loaded, check_request
 from robaudit.audit.verdict.gates import check_gates
 from robaudit.engine.precision import Precision, check_precision
-from robaudit.errors import UsageError
 from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
     from robaudit.audit.journal.journal import Record
 
-__all__ = ["default_folder", "folder_of", "validate", "validate_loaded"]
+__all__ = ["validate", "validate_loaded"]
 
 
 def validate(request: AuditRequest) -> None:
@@ -60,25 +58,3 @@ def validate_loaded(request: AuditRequest, target: Record, data: Record) -> None
     """
     if request.baseline is not None:
         check_loaded(request.baseline, request, target, data)
-
-
-def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, str]:
-    """The run directory, by default ``.robaudit/MODEL-DIGEST``, and the run's id.
-
-    Raises:
-        UsageError: a file of the audit cannot be read, or the default is a link.
-    """
-    run_id = run_id_of(request)
-    return folder or default_folder(request.model, run_id), run_id
-
-
-def default_folder(model: Path, run_id: str) -> Path:
-    """The run directory of an audit that names none, in the working directory.
-
-    Raises:
-        UsageError: it is a link, which may have come with somebody else's files.
-    """
-    folder = Path(".robaudit") / f"{model.stem}-{run_id[:12]}"
-    if folder.is_symlink():
-        raise UsageError(f"the run directory {folder} is a link; name it with --run-dir if it is yours")
-    return folder

@@ -17,11 +17,11 @@ from robaudit.audit.config.places import shown_path
 from robaudit.audit.replay.evidence import Claim, evidence_of
 from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.run.rundir import RESULT, model_of
 from robaudit.audit.stored.file import load_result
 from robaudit.data.ranges import Ranges
 from robaudit.errors import AuditError, RobauditError, UsageError
+from robaudit.files import sha256_file
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format

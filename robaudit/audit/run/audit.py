@@ -17,9 +17,9 @@ from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
 from robaudit.audit.outcome.build import build_result, profile_record
-from robaudit.audit.plan.validate import folder_of, validate
+from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import sha256_file
+from robaudit.audit.run.identity import folder_of
 from robaudit.audit.run.rundir import RESULT, check_apart, claimed
 from robaudit.audit.run.supervisor import supervise
 from robaudit.audit.run.tested import begin_test, end_test, subject_of
@@ -27,6 +27,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
+from robaudit.files import sha256_file
 
 __all__ = ["run_audit"]
 

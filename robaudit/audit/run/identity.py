@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from robaudit import __version__
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.child import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import walk
-from robaudit.files import open_regular
+from robaudit.errors import UsageError
+from robaudit.files import digest_of, sha256_file
 from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
 
-__all__ = ["digest_of", "files_beside", "run_id_of", "sha256_file"]
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
-
-
-def digest_of(content: Any) -> str:
-    """SHA-256 of a JSON value, the same for every order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+__all__ = ["default_folder", "files_beside", "folder_of", "run_id_of"]
 
 
 def run_id_of(request: AuditRequest) -> str:
@@ -126,3 +113,25 @@ def _data_digest(path: Path | None) -> str | None:
     files = [] if found is None else sorted(found.files + found.others)
     folders = [] if found is None else found.classes
     return digest_of([folders, [[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]])
+
+
+def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, str]:
+    """The run directory, by default ``.robaudit/MODEL-DIGEST``, and the run's id.
+
+    Raises:
+        UsageError: a file of the audit cannot be read, or the default is a link.
+    """
+    run_id = run_id_of(request)
+    return folder or default_folder(request.model, run_id), run_id
+
+
+def default_folder(model: Path, run_id: str) -> Path:
+    """The run directory of an audit that names none, in the working directory.
+
+    Raises:
+        UsageError: it is a link, which may have come with somebody else's files.
+    """
+    folder = Path(".robaudit") / f"{model.stem}-{run_id[:12]}"
+    if folder.is_symlink():
+        raise UsageError(f"the run directory {folder} is a link; name it with --run-dir if it is yours")
+    return folder

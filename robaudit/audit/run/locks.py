@@ -20,8 +20,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from robaudit.audit.ownfiles import open_own, read_own
-from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import AuditError, UsageError
+from robaudit.files import write_atomic
 
 __all__ = ["HOLDER", "held", "locked"]
 

@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.audit.journal.keys import RunKey, run_key
+from robaudit.audit.journal.records import JOURNAL, POINTS
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.result.archive import EVIDENCE
 from robaudit.audit.result.pictures import FOLDER, clear_pictures
 from robaudit.audit.run.locks import HOLDER, held, locked
-from robaudit.audit.stored.file import write_atomic
 from robaudit.errors import AuditError, UsageError
+from robaudit.files import write_atomic
 
 __all__ = [
-    "JOURNAL",
     "KEPT",
     "MARKER",
-    "POINTS",
     "RESULT",
     "TESTS",
     "WORKER_LOCK",
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 RESULT = "result.json"
-JOURNAL, POINTS = "journal.jsonl", "points.bin"
 MARKER = "robaudit-run.json"
 TESTS = "tests.json"
 RUN_LOCK, WORKER_LOCK = "run.lock", "worker.lock"

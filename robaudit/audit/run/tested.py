@@ -17,11 +17,10 @@ from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
-from robaudit.audit.run.identity import digest_of, sha256_file
 from robaudit.audit.run.rundir import TESTS
-from robaudit.audit.stored.file import write_atomic
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
 from robaudit.errors import AuditError
+from robaudit.files import digest_of, sha256_file, write_atomic
 
 __all__ = ["TESTS", "begin_test", "end_test", "subject_of"]
 

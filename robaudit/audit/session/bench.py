@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import Problem, SlotAttack
 from robaudit.attacks.requests import Answer, Gradient
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.distances import nearest_records
 from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.cascade import Cascade
-from robaudit.audit.session.distances import nearest_records
 from robaudit.audit.session.loading import Loaded
-from robaudit.audit.session.samples import LazySamples, SampleStore, cases, counts
+from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
-from robaudit.engine.units import Sample, UnitResult, best_of, plan_units, sample_of
+from robaudit.engine.units import Sample, UnitResult, best_of, cases, plan_units, sample_of
 from robaudit.errors import AuditInterrupted
 from robaudit.target.watch import Watch
 from robaudit.threat.losses import Loss, dlr, margin

@@ -10,6 +10,7 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal.journal import Journal, unit_record, unit_result
+from robaudit.audit.journal.looks import UNTRIED
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.engine import Engine
@@ -17,10 +18,9 @@ from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_uni
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["UNTRIED", "Attempt", "Cascade", "one_line"]
+__all__ = ["Attempt", "Cascade", "one_line"]
 
 EVENT_SECONDS = 0.2
-UNTRIED = "it could not be carried out on any sample"
 
 
 class Cascade:

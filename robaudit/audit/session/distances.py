@@ -8,89 +8,23 @@ on its own distances alone, so that no outcome depends on the batch, the order o
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from robaudit.audit.journal.distances import smallest_distances, verified_distance
 from robaudit.audit.journal.events import AttackFinished
-from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
+from robaudit.audit.journal.journal import Record, unit_record, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.cascade import Attempt, Cascade
-from robaudit.engine.units import Sample, Unit, UnitResult, plan_units, sample_of
+from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
 from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm
 
-__all__ = ["DistanceSearch", "nearest_records", "next_radius", "smallest_distances"]
+__all__ = ["DistanceSearch", "next_radius"]
 
 PRECISION = 0.02
 """A bracket this narrow, as a share of the distance, is not searched further."""
 SHARES = (1 - PRECISION, 0.9, 0.7, 0.5)
 """First radius tried, as a share of the distance, and those after one, two and more successes below."""
-
-
-def smallest_distances(journal: Journal, keys: frozenset[str], eps: float) -> dict[int, tuple[float, str]]:
-    """The smallest verified distance of each sample that has one, and the attack that found it first.
-
-    Args:
-        journal: holds the units.
-        keys: attacks of one norm.
-        eps: radius of the threat model; no success within it is told as lying outside.
-    """
-    found: dict[int, tuple[float, str]] = {}
-    for distance, record in _verified(journal, keys, eps):
-        if distance < found.get(record["sample"], (math.inf, ""))[0]:
-            found[record["sample"]] = distance, record["attack"]
-    return found
-
-
-def nearest_records(journal: Journal, keys: Collection[str], eps: float) -> dict[int, Record]:
-    """The unit of the smallest verified distance of each sample, with the point that it found.
-
-    Args:
-        journal: holds the units.
-        keys: attacks of one norm.
-        eps: radius of the threat model.
-    """
-    found: dict[int, tuple[float, Record]] = {}
-    for distance, record in _verified(journal, frozenset(keys), eps):
-        sample = sample_of(record["sample"])
-        known = found.get(sample)
-        nearer = known is None or distance < known[0]
-        if nearer or (known is not None and distance == known[0] and "point" not in known[1]):
-            found[sample] = distance, record
-    return {sample: record for sample, (_, record) in sorted(found.items()) if "point" in record}
-
-
-def _verified(journal: Journal, keys: frozenset[str], eps: float) -> Iterator[tuple[float, Record]]:
-    """The units whose adversarial examples count at their distance."""
-    records = [record for record in journal.of("unit") if record["attack"] in keys]
-    winners = _winners(records)
-    for record in records:
-        if "verified" in record or winners.get((record["attack"], record["sample"])) is record:
-            distance = verified_distance(record, eps)
-            if distance is not None:
-                yield distance, record
-
-
-def _winners(records: Iterable[Record]) -> dict[tuple[str, int], Record]:
-    """The lowest successful unit of each attack of the cascade on each sample.
-
-    Whether a higher one came to its end before it was released depends on the batch size.
-    """
-    found: dict[tuple[str, int], Record] = {}
-    for record in records:
-        if record["success"] and "verified" not in record:
-            key = record["attack"], record["sample"]
-            found[key] = min(found.get(key, record), record, key=lambda r: (r["restart"], r["target"]))
-    return found
-
-
-def verified_distance(record: Record, eps: float) -> float | None:
-    """Distance of the unit's adversarial example, None where it found none that counts at any radius."""
-    if not record.get("verified", record["success"]):
-        return None
-    # the judge's radius is that of the search's float type: a rounding above eps
-    distance: float = record["distance"]
-    return min(distance, eps + TOLERANCE) if record["success"] else distance
 
 
 def next_radius(distance: float | None, floor: float, successes: int, *, start: float, most: float) -> float | None:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.result.archive import EVIDENCE, NEAREST
 from robaudit.audit.result.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
-from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.session.samples import SampleStore
 from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of
+from robaudit.files import sha256_file
 
 __all__ = ["write_evidence"]
 

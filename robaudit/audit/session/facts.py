@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,7 +17,7 @@ from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
-__all__ = ["assumptions", "data_record", "environment_record", "feature_words", "features", "target_record"]
+__all__ = ["assumptions", "data_record", "environment_record", "features", "target_record"]
 
 PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow")
 
@@ -76,13 +75,6 @@ def features(spec: InputSpec) -> list[dict[str, Any]]:
         return []
     rows = zip(ranges.names, ranges.low, ranges.high, ranges.immutable, ranges.integer, strict=True)
     return [dict(zip(("name", "low", "high", "immutable", "integer"), row, strict=True)) for row in rows]
-
-
-def feature_words(feature: Mapping[str, Any]) -> tuple[str, str]:
-    """A feature's range, and what else is known, such as ``[0, 120]`` and ``whole numbers, immutable``."""
-    words = ["whole numbers"] if feature["integer"] else []
-    words += ["immutable"] if feature["immutable"] else ["constant"] if feature["low"] == feature["high"] else []
-    return f"[{feature['low']:g}, {feature['high']:g}]", ", ".join(words)
 
 
 def output_records(target: Target) -> list[Record]:

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.audit.config.goals import Chooser, chooser, parse_goal
+from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.process import sandbox
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
+from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning
 from robaudit.audit.verdict.gates import check_class_gates
 from robaudit.data.distinct import DistinctDraw

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from robaudit.audit.config.gatespecs import gate_words
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.session.sequential import Chunk, gate_words, look_record, settled
+from robaudit.audit.journal.looks import settled
+from robaudit.audit.session.sequential import Chunk, look_record
 from robaudit.plural import counted
 
 __all__ = ["run_looks"]

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.config.goals import Chooser
 from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.engine.units import Sample, case_of, sample_of
+from robaudit.audit.session.goal_choice import Chooser
+from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.watch import UNWATCHED, Watch
 
-__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "cases", "content_digest", "counts"]
+__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "content_digest"]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -70,30 +70,9 @@ class CleanAnswer:
         return self.prediction == self.label
 
 
-def cases(index: int, goals: Sequence[int] | None) -> dict[int, int]:
-    """What is attacked of a sample: the class to reach, -1 for any, by number of the case.
-
-    One case has the sample's own number; of several each has one of its own (:func:`case_of`).
-    """
-    if goals is None:
-        return {index: -1}
-    if len(goals) == 1:
-        return {index: goals[0]}
-    return {case_of(index, goal): goal for goal in goals}
-
-
 def content_digest(u: NDArray[Any]) -> str:
     """Digest of a sample's content, which keys its random numbers whatever its place in the data."""
     return hashlib.blake2b(np.ascontiguousarray(u).tobytes(), digest_size=16).hexdigest()
-
-
-def counts(clean: Record) -> bool:
-    """Whether a drawn sample is in the denominator of every rate.
-
-    Each is, but one that the data gives no label. One without an answer, as its input cannot be read or the model's
-    output names no class, is not answered correctly.
-    """
-    return clean["error"] is None or not clean.get("unlabelled", False)
 
 
 class SampleStore:

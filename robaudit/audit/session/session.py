@@ -22,6 +22,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import Care, lost_in
 from robaudit.audit.journal.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.looks import completed, restricted
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.plan.costs import most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
@@ -36,7 +37,7 @@ from robaudit.audit.session.facts import data_record, environment_record, target
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.samples import SampleStore, answer_samples
-from robaudit.audit.session.sequential import Chunk, chunks, completed, restricted
+from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.judge import Judge

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +13,10 @@ from pydantic import ValidationError
 from robaudit.audit.result.document import OLDEST_READ, SCHEMA_VERSION, Result, content_digest
 from robaudit.audit.stored.signing import Trusted, check_signature
 from robaudit.audit.stored.verify import verified
-from robaudit.errors import AuditError, UsageError
-from robaudit.files import open_regular
+from robaudit.errors import UsageError
+from robaudit.files import open_regular, write_atomic
 
-__all__ = ["PART", "load_result", "parse_result", "save_result", "write_atomic"]
-
-
-PART = ".robaudit-part-"
-"""Begins the name of a file that is being written."""
+__all__ = ["load_result", "parse_result", "save_result"]
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -101,30 +96,6 @@ def load_result(path: str | os.PathLike[str], trusted: Trusted | None = None) ->
     if trusted is not None:
         check_signature(text, Path(path), trusted)
     return parse_result(text, str(path))
-
-
-def write_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text so that a reader sees the old file or the whole new one, never a part.
-
-    Raises:
-        AuditError: the file cannot be written.
-    """
-    target = Path(path)
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=PART)
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise AuditError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
 
 
 def save_result(result: Result, path: str | os.PathLike[str]) -> None:

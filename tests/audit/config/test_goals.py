@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robaudit.audit.config.goals import Chooser, chooser, class_index, parse_goal
+from robaudit.audit.config.goals import class_index, parse_goal
+from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.errors import UsageError
 
 SCORES = arrays(np.float32, st.integers(2, 12), elements=st.floats(-8, 8, width=16))

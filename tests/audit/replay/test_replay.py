@@ -27,11 +27,11 @@ from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import sha256_file
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
+from robaudit.files import sha256_file
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head

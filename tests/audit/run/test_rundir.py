@@ -123,7 +123,7 @@ def test_no_pipe_among_the_tests_of_others_is_waited_for_and_no_link_written(tmp
 
 def test_the_default_run_directory_is_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a repository may hold one that leads elsewhere; whoever wants one names it."""
-    from robaudit.audit.plan.validate import default_folder
+    from robaudit.audit.run.identity import default_folder
 
     monkeypatch.chdir(tmp_path)
     folder = default_folder(Path("m.onnx"), "0123456789abcdef")

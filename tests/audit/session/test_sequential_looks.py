@@ -15,18 +15,12 @@ from robaudit.audit.config.gatespecs import GateSpec, IgnoreSpec
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal, unit_record
+from robaudit.audit.journal.looks import completed, recorded, settled
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.outcome.stopping import section
+from robaudit.audit.plan.sequential import sequential_gates, validate_sequential
 from robaudit.audit.session.looks import run_looks
-from robaudit.audit.session.sequential import (
-    Chunk,
-    chunks,
-    completed,
-    recorded,
-    section,
-    sequential_gates,
-    settled,
-    validate_sequential,
-)
+from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.data.source import keyed_draw, keyed_order
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_kit import load, make_data, make_onnx, make_profile, make_request, outcome, run_here, scan
 
-from robaudit.audit.outcome.budget import parse_duration
+from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.result.document import Result
 from robaudit.audit.session.cascade import Cascade
 from robaudit.errors import UsageError

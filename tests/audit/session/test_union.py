@@ -16,7 +16,7 @@ from run_kit import make_data, make_onnx, make_request, outcome, records, run_he
 from robaudit.audit.config.profile import GateSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.plan.fronts import attack_keys
+from robaudit.audit.config.threats import attack_keys
 from robaudit.audit.result.document import Feature, InputSpec, Threat
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.audit.verdict.gates import check_gates

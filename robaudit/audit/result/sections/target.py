@@ -3,23 +3,14 @@
 # ruff: noqa: RUF012 (pydantic copies defaults)
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import FiniteFloat
 
 from robaudit.audit.result.sections.base import Free, Number, Record
 
-__all__ = [
-    "Data",
-    "Feature",
-    "Gradient",
-    "InputSpec",
-    "Output",
-    "Reading",
-    "Target",
-    "training_words",
-]
+__all__ = ["Data", "Feature", "Gradient", "InputSpec", "Output", "Reading", "Target", "feature_words", "training_words"]
 
 NAMED = 4
 
@@ -200,3 +191,10 @@ class Data(Record):
     """Where the order of the classes comes from; says so where it is assumed."""
     notes: tuple[str, ...] = ()
     """What was done to the data, and samples left out."""
+
+
+def feature_words(feature: Mapping[str, Any]) -> tuple[str, str]:
+    """A feature's range, and what else is known, such as ``[0, 120]`` and ``whole numbers, immutable``."""
+    words = ["whole numbers"] if feature["integer"] else []
+    words += ["immutable"] if feature["immutable"] else ["constant"] if feature["low"] == feature["high"] else []
+    return f"[{feature['low']:g}, {feature['high']:g}]", ", ".join(words)
