@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
 from reference_pages import commands, reference_pages  # noqa: E402
+from report_picture import picture  # noqa: E402
 from stage import dead_links, stage, written  # noqa: E402
 
 from robaudit.attacks.registry import attack_classes  # noqa: E402
@@ -150,3 +151,12 @@ def test_the_first_screen_of_the_readme_has_the_commands_and_a_picture() -> None
     drawn = (ROOT / picture[1]).read_text("utf-8")
     assert "Worst" in drawn
     assert not re.search(r"/(tmp|home|root|work)/|@import|@font-face|<image|<script", drawn)
+
+
+def test_the_picture_is_made_from_a_result() -> None:
+    drawn = picture(ROOT / "tests" / "schemas" / "results" / "1.4.json").replace("&#160;", " ")
+    assert drawn.startswith("<svg")
+    assert "at most" in drawn
+    assert "35.0%" in drawn
+    assert "Reproduce" not in drawn
+    assert "@font-face" not in drawn

@@ -98,6 +98,7 @@ def test_a_derived_field_that_a_later_minor_added_is_derived_for_an_older_result
         ("1.3", "scan again, or use the robaudit that wrote it"),
         ("0.9", "scan again"),
         ("1.5.1", "scan again"),
+        ("1.04", "scan again"),
         (1.5, "scan again"),
         (None, "schema version None"),
         ("١.٥", "scan again"),

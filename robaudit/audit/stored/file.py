@@ -67,7 +67,7 @@ def _is_older(version: object, name: str) -> bool:
     Raises:
         UsageError: it is of a version that is not read, with what to do.
     """
-    match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", version) if isinstance(version, str) else None
+    match = re.fullmatch(r"([1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})", version) if isinstance(version, str) else None
     given = (int(match[1]), int(match[2])) if match is not None else (0, 0)
     oldest, own = (tuple(int(part) for part in text.split(".")) for text in (OLDEST_READ, SCHEMA_VERSION))
     if oldest <= given <= own:
