@@ -1,7 +1,7 @@
 """The journal: everything that an audit has finished, one JSON record a line, points in a file beside it.
 
 Appending is all that ever happens to it, so a killed process leaves at worst one torn last line, which is
-dropped on reading. A later record of the same thing replaces an earlier one.
+dropped on reading. A later record of the same thing replaces an earlier one; a retry takes back what lost samples cost.
 
 Each line ends with a seal, a keyed digest of the line and of the seal before it. What was edited, inserted, removed or
 moved is therefore found, and the journal counts as far as it is as it was written: the state of the audit at a moment
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.journal.records import JOURNAL, POINTS, Record, fits
 from robaudit.audit.ownfiles import open_own
-from robaudit.engine.units import Unit, UnitResult
+from robaudit.engine.units import Unit, UnitResult, sample_of
 
 __all__ = ["Journal", "Record", "unit_record", "unit_result"]
 
@@ -90,7 +90,7 @@ class Journal:
                     break
                 good += len(line)
                 number += 1
-                self.records.append(record)
+                self._add(record)
                 self._last = _seal_of(line)
         finally:
             if blob is not None:
@@ -173,6 +173,11 @@ class Journal:
         if point is not None:
             self.points[len(self.points)] = point
             record = {**record, "point": {**record["point"], "memory": len(self.points) - 1}}
+        self._add(record)
+
+    def _add(self, record: Record) -> None:
+        if record["kind"] == "retry":
+            self.records = _kept(self.records, record)
         self.records.append(record)
 
     def _write_point(self, point: NDArray[Any]) -> Record:
@@ -209,6 +214,23 @@ class Journal:
     def keyed(self, kind: str, key: str) -> dict[Any, Record]:
         """The newest record of a kind for each value of a field."""
         return {record[key]: record for record in self.of(kind)}
+
+
+def _kept(records: list[Record], retry: Record) -> list[Record]:
+    """The records that count beside a retry: none that says of its samples that they are lost, or is of its checks."""
+    lost = {record["sample"]: record["message"] for record in records if record["kind"] == "lost"}
+    lost = {sample: lost[sample] for sample in retry["samples"] if sample in lost}
+
+    def counts(record: Record) -> bool:
+        kind = record["kind"]
+        if kind == "lost":
+            return record["sample"] not in lost
+        if kind in ("clean", "unit"):
+            sample = record["index"] if kind == "clean" else sample_of(record["sample"])
+            return record["error"] is None or record["error"] != lost.get(sample)
+        return kind != "check" or record["id"] not in retry["checks"]
+
+    return [record for record in records if counts(record)]
 
 
 def _body(line: bytes) -> bytes:

@@ -108,6 +108,8 @@ class Check(_Record):
     seconds: float
     measured: dict[str, Any] = Field(default_factory=dict)
     failed: str = ""
+    unanswered: bool = False
+    limit: float | None = None
 
 
 class LookGate(_Record):
@@ -166,12 +168,21 @@ class Meaning(_Record):
 
 
 class Lost(_Record):
-    """A sample that the model hung or crashed on."""
+    """A sample that the model hung or crashed on; of a hang the seconds that a forward call might take."""
 
     kind: Literal["lost"]
     sample: Count
     name: str
     message: str
+    limit: float | None = None
+
+
+class Retry(_Record):
+    """Lost samples that are asked again, and checks that are carried out again: what is said of them counts no more."""
+
+    kind: Literal["retry"]
+    samples: list[Count]
+    checks: list[str]
 
 
 class Session(_Record):
@@ -227,7 +238,7 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Evidence
+_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Retry | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 

@@ -12,7 +12,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.process.child import Failed, no_answer, not_loaded, too_late
-from robaudit.target.watch import AtWork
+from robaudit.target.watch import BACKWARD, AtWork
 
 __all__ = ["MOST", "Again", "Ending"]
 
@@ -46,6 +46,11 @@ class Ending:
     how: str = ""
     killed_from_outside: bool = False
     at_work: AtWork = field(default_factory=AtWork)
+
+    @property
+    def forward_limit(self) -> float | None:
+        """Of a call that took too long, the seconds that a forward call might take then."""
+        return self.at_work.limit / (BACKWARD if self.at_work.backward else 1) if self.hung else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ class Again:
             if sample in known:
                 return f"{why}, again"
             told = why if blames else f"{why} {at_work.words}"
-            journal.append({"kind": "lost", "sample": sample, "name": at_work.names[0], "message": told})
+            record = {"kind": "lost", "sample": sample, "name": at_work.names[0], "message": told}
+            journal.append({**record, "limit": ending.forward_limit})
             return replace(
                 next_, note=f"{told}; the audit goes on without that sample", suspects=self.suspects - samples
             )
@@ -101,7 +107,8 @@ class Again:
             )
         if blames and at_work.part:  # a check: nothing else of an audit has a part that can be skipped
             failed = f"the check could not be carried out: {why}"
-            journal.append({"kind": "check", "id": at_work.part, "failed": failed, "seconds": 0.0, "unanswered": True})
+            record = {"kind": "check", "id": at_work.part, "failed": failed, "seconds": 0.0, "unanswered": True}
+            journal.append({**record, "limit": ending.forward_limit})
             return replace(next_, note=f"{why}; the audit goes on without that check")
         if not ending.loaded and not ending.killed_from_outside:
             return self._not_loaded(ending, request)

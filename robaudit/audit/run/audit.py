@@ -13,6 +13,7 @@ from pathlib import Path
 
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.care import retried
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
@@ -73,7 +74,10 @@ def run_audit(
     with claimed(folder, run_id, fresh=fresh, key=key, kept=kept) as discarded:
         journal = _journal(folder, key, discarded, warn)
         request = replace(request, earlier=begin_test(folder, run_id, subject_of(request)))
-        finished = _finished(folder, run_id, journal, warn)
+        again = retried(journal, request)
+        if again is not None:
+            warn(f"{folder}: {again}")
+        finished = None if again is not None else _finished(folder, run_id, journal, warn)
         if finished is None:
             result, journal = _audit(request, folder, run_id, journal, observer)
         else:
