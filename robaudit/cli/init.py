@@ -33,12 +33,14 @@ def init(
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
     fresh_state: Annotated[bool, typer.Option("--fresh-state", help="As in scan.")] = False,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
+    load_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 300.0,
+    call_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 60.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a robaudit.yaml that is there.")] = False,
 ) -> None:
     """Write a commented robaudit.yaml beside a model, from what the file says of itself."""
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.inspection.survey import survey
-    from robaudit.audit.process.child import in_child
+    from robaudit.audit.process.persist import persistently
     from robaudit.audit.run.limits import confinement_of
     from robaudit.cli.confine import sandbox_mode
     from robaudit.cli.output import model_says, say
@@ -75,9 +77,14 @@ def init(
         "fixed": input,
     }
     resolved = resolve_settings(flags, os.environ, model)
-    process = {"custom_ops": custom_ops, "sandbox": sandbox_mode(None, trust_model=trust_model)}
+    process = {
+        "custom_ops": custom_ops,
+        "sandbox": sandbox_mode(None, trust_model=trust_model),
+        "load_timeout": load_timeout,
+        "call_timeout": call_timeout,
+    }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says, watched=True)
+    found = persistently(survey, request, confinement=confinement_of(request), about=model, told=model_says)
 
     def beside(file: Path | str | None) -> str | None:
         return None if file is None else os.path.relpath(file, path.parent)

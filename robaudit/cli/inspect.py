@@ -36,7 +36,7 @@ def inspect(
     trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
     fresh_state: Annotated[bool, typer.Option("--fresh-state", help="As in scan.")] = False,
     sandbox: Sandbox = None,
-    load_timeout: Annotated[float, typer.Option(help="Seconds for all of it; 0: no limit.", min=0)] = 300.0,
+    load_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 300.0,
     call_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 60.0,
     memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
     custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
@@ -49,7 +49,7 @@ def inspect(
 
     from robaudit.audit.config.resolve import resolve_settings
     from robaudit.audit.inspection.survey import survey
-    from robaudit.audit.process.child import in_child
+    from robaudit.audit.process.persist import persistently
     from robaudit.audit.run.limits import confinement_of
     from robaudit.cli.output import chosen_format, config_words, model_says, say, write_json, write_lines
     from robaudit.cli.request import to_request
@@ -84,7 +84,7 @@ def inspect(
         "custom_ops": custom_ops,
     }
     request = to_request(model, resolved, trust_model=trust_model, command="", process=process)
-    found = in_child(survey, request, confinement=confinement_of(request), about=model, told=model_says, watched=True)
+    found = persistently(survey, request, confinement=confinement_of(request), about=model, told=model_says)
     if resolved.config_file is not None:
         say(config_words(resolved.config_file))
     if format == "json":

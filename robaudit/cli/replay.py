@@ -33,8 +33,10 @@ def replay(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
     verify: Verify = None,
 ) -> None:
-    """Check that every stored adversarial example still fools the file; exit code 1 if one does not."""
-    from robaudit.audit.process.child import Confinement, in_child
+    """Check that every stored adversarial example still fools the file; exit code 1 if one does not, 3 if the file does
+    not answer."""
+    from robaudit.audit.process.child import Confinement
+    from robaudit.audit.process.persist import persistently
     from robaudit.audit.replay.replaying import replay as replay_run
     from robaudit.audit.replay.request import ReplayRequest
     from robaudit.audit.run.limits import memory_allowed
@@ -65,10 +67,10 @@ def replay(
         gpu=device == "cuda",
         sandbox=sandbox_mode(sandbox, trust_model=trust_model),
     )
-    found = in_child(replay_run, request, confinement=confinement, about=model or run, told=model_says, watched=True)
+    found = persistently(replay_run, request, confinement=confinement, about=model or run, told=model_says)
     with for_a_reader():
         if format == "json":
             write_json(found.model_dump(mode="json"))
         else:
             write_lines(replay_lines(found, every=verbose, width=columns()))
-    raise typer.Exit(0 if found.holds else 1)
+    raise typer.Exit(found.exit_code)

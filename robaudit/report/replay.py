@@ -42,6 +42,9 @@ def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
         yield from _listed([_cells(found, row) for row in (rows if every else rows[:SHOWN])], width)
         if not every and len(rows) > SHOWN:
             yield f"and {len(rows) - SHOWN} more (--verbose lists all)"
+    for row in found.examples:
+        if row.reason is not None:
+            yield f"  - {plain(row.sample)}, {plain(row.attack)}: {plain(row.reason)}"
     yield ""
     yield verdict(found)
 

@@ -25,12 +25,15 @@ from robaudit.audit.inspection.document import (
     SafetyFacts,
 )
 from robaudit.audit.inspection.measures import check_gradient, costs, parity, speed
+from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.samples import ask_alone
 from robaudit.errors import reason
 from robaudit.plural import counted
+from robaudit.target.gradient import GradientStatus
 from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
@@ -43,20 +46,31 @@ SAMPLES = 8
 T = TypeVar("T")
 
 
-def survey(request: AuditRequest, watch: Watch = UNWATCHED) -> Inspection:
+def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UNWATCHED) -> Inspection:
     """Look at a file without attacking it; a section that cannot be measured costs itself alone.
+
+    Args:
+        request: the file, and how it is read.
+        given_up: what is not tried again, as the model hung or crashed on it.
+        watch: told of each call of the model.
 
     Raises:
         UsageError: the file or the data cannot be used.
     """
     with watch.about("it was loaded"):
-        loaded = load(request, inspecting=True, watch=watch)
+        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples)
     target = loaded.target
+    with watch.about("it was looked at", part="each sample alone"):
+        ask_alone([target], loaded.data, given_up.suspects, watch)
     unmeasured: dict[str, str] = {}
 
     def tried(name: str, run: Callable[[], T]) -> T | None:
+        if name in given_up.parts:
+            unmeasured[name] = given_up.parts[name]
+            return None
         try:
-            with watch.about(f"it was looked at ({name.replace('_', ' ')})", loaded.measured_on()):
+            doing = f"it was looked at ({name.replace('_', ' ')})"
+            with watch.about(doing, loaded.measured_on(), part=name):
                 return run()
         except Exception as error:  # odd files break runtimes in their own ways
             unmeasured[name] = reason(error)
@@ -69,6 +83,8 @@ def survey(request: AuditRequest, watch: Watch = UNWATCHED) -> Inspection:
     target.notes += [note for note in (target.undecided, target.disputed) if note is not None]
     few = points[:SAMPLES]
     tried("gradient", target.calibrate)
+    if (why := given_up.parts.get("gradient")) is not None:
+        target.gradient = GradientStatus(False, f"unavailable: {why}", "none")
     best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1
     times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
@@ -113,7 +129,7 @@ def survey(request: AuditRequest, watch: Watch = UNWATCHED) -> Inspection:
         gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
-        notes=(*target.notes, *([] if request.data is None else loaded.data.notes)),
+        notes=(*given_up.samples.values(), *target.notes, *([] if request.data is None else loaded.data.notes)),
         unmeasured=unmeasured,
     )
 

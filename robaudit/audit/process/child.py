@@ -38,6 +38,7 @@ __all__ = [
     "Answered",
     "Child",
     "Confinement",
+    "CutOffError",
     "Failed",
     "deferred",
     "in_child",
@@ -104,6 +105,15 @@ class Failed:
 
     message: str
     usage: bool
+
+
+class CutOffError(AuditError):
+    """A process hung or crashed; ``why`` in words, and ``at_work``: what it was at."""
+
+    def __init__(self, about: object, why: str, at_work: AtWork) -> None:
+        super().__init__(f"{about}: {why}")
+        self.why = why
+        self.at_work = at_work
 
 
 @dataclass(frozen=True)
@@ -302,34 +312,41 @@ def in_child(
 
     Args:
         function: found by name; ``arguments`` and what it returns are picklable.
-        confinement: for the process; its time is that of the whole call.
+        confinement: for the process; its time is that of the whole call, or until the function begins a part that can
+            be skipped.
         about: the file that it is about, for errors.
         told: of each line that the process prints, cleaned and cut.
         watched: the function calls a model, and takes a ``watch`` that it tells of that.
 
     Raises:
         UsageError: the function raised it.
+        CutOffError: it crashed, or the model hung, at something that the watch was told of.
         AuditError: it failed otherwise, crashed, or took more time or memory than it may.
     """
     child = Child(_answer, (function, arguments, watched), confinement)
+    begun = False
     try:
         while not child.connection.poll(0.05):
             child.watch()
             for line in child.said.lines():
                 told(line)
-            if child.late():
+            begun = begun or bool(child.pulse.at_work().part)
+            if child.late() and not begun:
                 child.process.kill()
-                raise AuditError(too_late(about, confinement.seconds or 0))
+                raise AuditError(too_late(about, confinement.seconds or 0, child.pulse.at_work()))
             if child.pulse.overdue:
                 child.process.kill()
-                raise AuditError(f"{about}: {no_answer(child.pulse.at_work())}")
+                at_work = child.pulse.at_work()
+                raise CutOffError(about, no_answer(at_work), at_work)
             if not child.process.is_alive() and not child.connection.poll(0):
                 raise EOFError
         message = child.connection.recv()
     except (EOFError, OSError) as error:
         child.process.join()
-        at_work = child.pulse.at_work()
-        raise AuditError(not_loaded(about, child.ended(), at_work)) from error
+        at_work, how = child.pulse.at_work(), child.ended()
+        if begun or at_work.samples:
+            raise CutOffError(about, f"{how} {at_work.words}".strip(), at_work) from error
+        raise AuditError(not_loaded(about, how, at_work)) from error
     finally:
         child.close()
         for line in child.said.rest():
@@ -340,9 +357,12 @@ def in_child(
     return value
 
 
-def too_late(about: object, seconds: float) -> str:
-    """The sentence for a file whose loading was cut off."""
-    return f"{about} was not loaded and run once within {seconds:g} s; give it more with --load-timeout SECONDS"
+def too_late(about: object, seconds: float, at_work: AtWork | None = None) -> str:
+    """The sentence for a file whose loading was cut off, amid what is known of ``at_work``."""
+    late = f"{about} was not loaded and run once within {seconds:g} s"
+    if at_work is not None and at_work.words and at_work.calling:
+        late += f" (it did not answer {at_work.words})"
+    return f"{late}; give it more with --load-timeout SECONDS"
 
 
 def no_answer(at_work: AtWork) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
 from robaudit.audit.config.places import shown_path
+from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.replay.evidence import Claim, evidence_of
 from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
@@ -32,7 +34,9 @@ __all__ = ["Replay", "Replayed", "replay"]
 
 ROUNDING = 1e-6
 """Relative difference of two measurements of a distance that the audit's float type explains."""
-ReplayStatus: TypeAlias = Literal["fools", "no longer fools", "outside", "original wrong", "other distance"]
+ReplayStatus: TypeAlias = Literal[
+    "fools", "no longer fools", "outside", "original wrong", "other distance", "not answered"
+]
 
 
 class _Record(BaseModel):
@@ -68,7 +72,10 @@ class Replayed(_Record):
     """What the file answers to it now; null where its answer names no class."""
     status: ReplayStatus
     """fools; no longer fools; outside (of its ball or of the box, or a feature moved that must stay); original wrong
-    (the file misses the original, so that the example shows nothing); other distance (than the result tells)."""
+    (the file misses the original, so that the example shows nothing); other distance (than the result tells); not
+    answered (the file refuses the example or its original, or hangs or crashes on them)."""
+    reason: str | None = None
+    """Why it is not answered; null where it is."""
 
 
 class Replay(_Record):
@@ -104,9 +111,21 @@ class Replay(_Record):
         """Whether every example still fools the file."""
         return self.fooled == self.count
 
+    @property
+    def exit_code(self) -> int:
+        """0 if it holds, 3 if all that is wrong is that the file does not answer, else 1."""
+        if self.holds:
+            return 0
+        return 3 if all(row.status in ("fools", "not answered") for row in self.examples) else 1
 
-def replay(request: ReplayRequest, watch: Watch = UNWATCHED) -> Replay:
+
+def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = UNWATCHED) -> Replay:
     """Ask the file about each stored example and its original, one input at a time, and measure the distances again.
+
+    Args:
+        request: the run and the file.
+        given_up: samples that are not asked, as the model hung or crashed on them.
+        watch: told of each call of the model.
 
     Raises:
         UsageError: the result, or a file that the user names, cannot be used.
@@ -126,15 +145,13 @@ def replay(request: ReplayRequest, watch: Watch = UNWATCHED) -> Replay:
             answer, judge = _judge(request, result, path, meaning, same=same, watch=watch)
         names = {sample.index: sample.id for sample in result.samples}
         watch.call_samples(names.__getitem__)
-        try:
-            for claim in claims:
-                index = claim.example.index
-                with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
-                    rows.append(_replayed(claim, names[index], meaning, answer))
-        except UsageError:
-            raise
-        except RobauditError as error:
-            raise UsageError(f"{path} does not answer as the audit asked: {error}") from error
+        for claim in claims:
+            index, why = claim.example.index, given_up.samples.get(claim.example.index)
+            with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
+                rows.append(_replayed(claim, names[index], meaning, answer if why is None else _silent(why)))
+        refused = [row.reason for row in rows if row.index not in given_up.samples]
+        if refused and None not in refused:
+            raise UsageError(f"{path} does not answer as the audit asked: {refused[0]}")
     return Replay(
         version=__version__,
         run=result.run.id,
@@ -231,10 +248,18 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
     example, attack = claim.example, claim.attack
     radius = math.inf if claim.nearest else attack.eps
     inside, size = admissible(attack.norm, radius, example.original, example.adversarial, meaning.fixed)
-    original, prediction = answer(example.original), answer(example.adversarial)
+    original = prediction = reason = None
+    try:
+        original, prediction = answer(example.original), answer(example.adversarial)
+    except UsageError:
+        raise
+    except RobauditError as error:
+        reason = str(error)
     wrong = prediction == example.target if example.target is not None else prediction not in (example.label, None)
     status: ReplayStatus = "fools" if wrong else "no longer fools"
-    if not inside:
+    if reason is not None:
+        status = "not answered"
+    elif not inside:
         status = "outside"
     elif original != example.label:
         status = "original wrong"
@@ -254,7 +279,17 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
         recorded=example.prediction,
         prediction=prediction,
         status=status,
+        reason=reason,
     )
+
+
+def _silent(why: str) -> Answer:
+    """The answers of a file to a sample that it is not asked about again."""
+
+    def answer(point: NDArray[Any]) -> int | None:
+        raise AuditError(why)
+
+    return answer
 
 
 def _judge(

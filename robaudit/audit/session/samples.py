@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, overload
 
@@ -18,9 +19,11 @@ from robaudit.audit.session.goal_choice import Chooser
 from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
+from robaudit.target.gradient import mixed_gradient
+from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
 
-__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "content_digest"]
+__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -232,3 +235,21 @@ def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | 
         if len(points) == 1:
             return [f"the model cannot answer it: {reason(error)}"]
     return [answer for point in points for answer in _scores(target, [point])]
+
+
+def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int], watch: Watch) -> None:
+    """Ask for each of the samples of which one hung or crashed the model, so that the watch names it.
+
+    Args:
+        models: the target, of which scores are asked too, and the surrogates.
+        data: the samples.
+        suspects: their indices.
+        watch: told of the samples; what the answers are is of no matter.
+    """
+    for index in sorted(suspects):
+        with watch.about("", [index]), contextlib.suppress(Exception):
+            u = torch.from_numpy(data.load(index))[None].to(models[0].device)
+            models[0].scores(u.to(models[0].dtype), alone=True)
+            for model in models:
+                if model.gradient.available:
+                    mixed_gradient(u.to(model.dtype, copy=True).requires_grad_(), model.logits)

@@ -36,7 +36,7 @@ from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, target_record
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
-from robaudit.audit.session.samples import SampleStore, answer_samples
+from robaudit.audit.session.samples import SampleStore, answer_samples, ask_alone
 from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
@@ -46,7 +46,6 @@ from robaudit.engine.precision import Precision
 from robaudit.engine.tolerant import REFUSALS, Refusals, TolerantFile, TolerantModel
 from robaudit.errors import UsageError
 from robaudit.plural import counted
-from robaudit.target.gradient import mixed_gradient
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.random import key_of
@@ -141,7 +140,7 @@ class Session:
         with self.watch.about("it was loaded"):
             loaded = load(self.request, known, told, watch=self.watch, lost=self.care.lost)
         self.observer(Phase("measuring"))
-        self._try_suspects(loaded)
+        ask_alone([loaded.target, *loaded.surrogates], loaded.data, self.care.suspects, self.watch)
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
         for meaning in loaded.meanings:
             if meaning["model"] not in known:
@@ -182,17 +181,6 @@ class Session:
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
         self.journal.append({"kind": "evidence", **evidence})
-
-    def _try_suspects(self, loaded: Loaded) -> None:
-        """Ask for each sample alone that may be the one which ended the worker before this one."""
-        target = loaded.target
-        for index in sorted(self.care.suspects):
-            with self.watch.about("", [index]), contextlib.suppress(Exception):
-                u = torch.from_numpy(loaded.data.load(index))[None].to(target.device, target.dtype)
-                target.scores(u, alone=True)
-                for model in (target, *loaded.surrogates):
-                    if model.gradient.available:
-                        mixed_gradient(u.to(model.dtype).requires_grad_(), model.logits)
 
     def _cascades(
         self, loaded: Loaded, fronts: list[Front], store: SampleStore, engine: Engine, journal: Journal
