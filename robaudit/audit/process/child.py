@@ -361,7 +361,7 @@ def too_late(about: object, seconds: float, at_work: AtWork | None = None) -> st
     """The sentence for a file whose loading was cut off, amid what is known of ``at_work``."""
     late = f"{about} was not loaded and run once within {seconds:g} s"
     if at_work is not None and at_work.words and at_work.calling:
-        late += f" (it did not answer {at_work.words})"
+        late += f" (it did not answer, {at_work.words})"
     return f"{late}; give it more with --load-timeout SECONDS"
 
 

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, run_here
 from table_files import RANGES, write_model, write_table
 
+from robaudit.audit.process.persist import GivenUp
 from robaudit.audit.replay.onnx_judge import predicted
 from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
@@ -222,6 +223,54 @@ def test_a_model_of_another_shape_is_refused(run, tmp_path) -> None:
         replay(ReplayRequest(run, model=other))
     with pytest.raises(UsageError, match="there is no model"):
         replay(ReplayRequest(run, model=tmp_path / "none.onnx"))
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_an_example_that_is_not_answered_costs_itself(run, tmp_path, given_up) -> None:
+    """One on which the model hung in a process before this one, or that it refuses."""
+    whole = replay(ReplayRequest(run))
+    with np.load(run / "evidence.npz") as evidence:
+        index, value = int(evidence["index"][1]), float(evidence["original"][1].flat[0])
+    if given_up:
+        found = replay(ReplayRequest(run), GivenUp({index: "it hangs"}))
+    else:
+        found = replay(ReplayRequest(run, model=refusing(run.parent / "m.onnx", tmp_path / "r.onnx", value)))
+    silent = [row for row in found.examples if row.status == "not answered"]
+    assert [(row.index, row.original, row.prediction) for row in silent] == [(index, None, None)]
+    assert ("it hangs" if given_up else "Gather") in str(silent[0].reason)
+    assert (found.fooled, found.exit_code, found.holds) == (whole.count - 1, 3, False)
+    assert [row.status for row in whole.examples] == ["fools"] * whole.count
+    lines = "\n".join(replay_lines(found))
+    assert "1 of" in verdict(found)
+    assert "1 not answered" in verdict(found)
+    assert str(silent[0].reason)[:20] in lines
+    worse = found.model_copy(update={"examples": (*found.examples, silent[0].model_copy(update={"status": "outside"}))})
+    assert worse.exit_code == 1
+
+
+def refusing(path: Path, to: Path, value: float) -> Path:
+    """A model that raises where the first feature of an input is a value: it gathers from beyond an end there."""
+    model = onnx.load(path)
+    graph, first = model.graph, model.graph.node[0]
+    for name, array in {"v": np.float32(value), "at": np.array([0], np.int64), "far": np.int64(9)}.items():
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["all"]),
+        helper.make_node("Gather", ["all", "at"], ["column"], axis=1),
+        helper.make_node("Equal", ["column", "v"], ["same"]),
+        helper.make_node("Cast", ["same"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["number", "far"], ["place"]),
+        helper.make_node("Gather", ["v1", "place"], ["beyond"], name="Gather_beyond"),
+        helper.make_node("ReduceSum", ["beyond"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["x", "nothing"], ["checked"]),
+    ]
+    graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "v1"))
+    first.input[0] = "checked"
+    own = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *own])
+    onnx.save(model, to)
+    return to
 
 
 @settings(deadline=None)
