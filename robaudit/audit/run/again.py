@@ -6,16 +6,20 @@ alone, else those asked together are suspects, each of which the next worker ask
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records import Record
 from robaudit.audit.process.child import Failed, no_answer, not_loaded, too_late
 from robaudit.target.watch import BACKWARD, AtWork
 
-__all__ = ["MOST", "Again", "Ending"]
+__all__ = ["MOST", "Again", "Ending", "retried"]
 
+NAMED = 8
+"""Most samples that are named."""
 MOST = 10
 """Workers started again in one audit."""
 
@@ -126,3 +130,31 @@ class Again:
         if ending.hung:
             return f"{about}: {no_answer(ending.at_work)}"
         return not_loaded(about, ending.how, ending.at_work)
+
+
+def retried(journal: Journal, request: AuditRequest) -> str | None:
+    """Take back what a call of the model cost that took too long, where ``--call-timeout`` allows more than it had.
+
+    All else that was finished counts as before. A sequential audit keeps what its looks were decided on.
+
+    Returns:
+        What is asked again, in a sentence, which goes into the journal too; None where nothing is.
+    """
+    allowed = request.call_timeout or math.inf
+    if request.until_decided:
+        return None
+    samples = {r["sample"]: r["name"] for r in journal.of("lost") if _had_less(r, allowed)}
+    checks = [name for name, r in journal.keyed("check", "id").items() if r.get("unanswered") and _had_less(r, allowed)]
+    if not samples and not checks:
+        return None
+    names = list(samples.values())[:NAMED] + (["…"] if len(samples) > NAMED else []) + [f"check {c}" for c in checks]
+    if samples:  # any check may have missed them
+        checks = [id for id, r in journal.keyed("check", "id").items() if not r.get("unanswered") or id in checks]
+    journal.append({"kind": "retry", "samples": list(samples), "checks": checks})
+    message = f"--call-timeout allows more than before: tried again where the model did not answer ({', '.join(names)})"
+    journal.append({"kind": "note", "message": message})
+    return message
+
+
+def _had_less(record: Record, seconds: float) -> bool:
+    return record.get("limit") is not None and record["limit"] < seconds

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.care import retried
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
 from robaudit.audit.outcome.build import build_result, profile_record
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.again import retried
 from robaudit.audit.run.identity import folder_of
 from robaudit.audit.run.rundir import RESULT, check_apart, claimed
 from robaudit.audit.run.supervisor import supervise

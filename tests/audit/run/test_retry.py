@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request, outcome, run_here
 
-from robaudit.audit.journal.care import lost_in, retried
+from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import fits
-from robaudit.audit.run.again import Again, Ending
+from robaudit.audit.run.again import Again, Ending, retried
 from robaudit.audit.run.audit import run_audit
 from robaudit.target.watch import AtWork
 
