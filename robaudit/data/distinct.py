@@ -1,6 +1,7 @@
 """Draws distinct inputs: the copies of one input answer, and fall, together, so that they are the evidence of one.
 
-Copies are found among what is read for the draw, however large the data; nothing else is read for it.
+Copies are found among what is read for the draw, however large the data; nothing else is read for it, and no more than
+:data:`PATIENCE` samples after the last that was new.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from robaudit.data.source import Dataset, keyed_order
 from robaudit.errors import UnreadableSampleError
 from robaudit.plural import counted
 
-__all__ = ["DistinctDraw", "values_key"]
+__all__ = ["PATIENCE", "DistinctDraw", "values_key"]
+
+PATIENCE = 10_000
+"""Samples in a row without a new input after which no more is read. In a random order fewer than one sample in 1,000
+then holds one that was not seen, but for a chance of 5e-5.
+"""
 
 
 def values_key(values: NDArray[Any]) -> bytes:
@@ -49,6 +55,7 @@ class DistinctDraw:
         self._first: dict[bytes, int] = {}
         self._disputed: set[bytes] = set()
         self._exhausted = False
+        self._in_vain = 0
         self._copies: list[int] = []
         self.repeats = 0
         """Samples passed over so far, as copies of one before them in the order."""
@@ -59,8 +66,10 @@ class DistinctDraw:
         return len(self._disputed)
 
     def first(self, count: int) -> list[int]:
-        """The first ``count`` samples in the keyed order, fewer where the data hold no more distinct inputs."""
-        while len(self._found) < count:
+        """The first ``count`` samples in the keyed order, fewer where the data hold, or seem to hold, no more distinct
+        inputs.
+        """
+        while len(self._found) < count and self._in_vain < PATIENCE:
             index = next(self._rest, None)
             if index is None:
                 self._exhausted = True
@@ -73,9 +82,11 @@ class DistinctDraw:
         known = index if key is None else self._first.setdefault(key, index)
         if known == index:
             self._found.append(index)
+            self._in_vain = 0
             return
         assert key is not None
         self.repeats += 1
+        self._in_vain += 1
         if self._labels is not None and self._labels[index] != self._labels[known]:
             self._disputed.add(key)
         else:
@@ -108,7 +119,13 @@ class DistinctDraw:
             f"{counted(self.repeats, 'sample', 'repeats an input/repeat inputs')} drawn before, which is no further "
             "evidence: each distinct input is attacked once, and counts once in robust accuracy and in every interval"
         )
-        if self._exhausted:
+        if not self._exhausted and self._in_vain >= PATIENCE:
+            told += (
+                f"; no more of the {len(self._data):,} samples were looked at, as the last {PATIENCE:,} brought no new "
+                f"input: {counted(len(self._found), 'distinct input')} {'was' if len(self._found) == 1 else 'were'} "
+                f"found, and {asked:,} were asked for"
+            )
+        elif self._exhausted:
             told += f"; the data hold {counted(len(self._found), 'distinct input')}, and {asked} were asked for"
         found = [told]
         if self.contradictions:

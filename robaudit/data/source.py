@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,21 +77,23 @@ class Dataset(ABC):
 
         A few from its beginning show as many classes as they can, however rare; the data's own order does not matter.
         """
-        keyed = sorted(range(len(self)), key=lambda i: (_rank("spread", seed, self.ids[i]), i))
+        ranks = _ranks("spread", seed, self.ids)
         if self.labels is None:
-            return keyed
-        seen: Counter[int] = Counter()
-        turns = []
-        for index in keyed:
-            label = int(self.labels[index])
-            turns.append((label < 0, seen[label], index))
-            seen[label] += 1
-        order = sorted(range(len(keyed)), key=lambda place: (turns[place][:2], place))
-        return [keyed[place] for place in order]
+            order: list[int] = np.argsort(ranks, kind="stable").tolist()
+            return order
+        keyed = np.lexsort((ranks, self.labels))  # stable: each class by itself, in the keyed order
+        labels = self.labels[keyed]
+        begins = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]) if len(labels) else keyed
+        turns = np.arange(len(labels)) - np.repeat(begins, np.diff(np.r_[begins, len(labels)]))
+        order = keyed[np.lexsort((keyed, ranks[keyed], turns, labels < 0))].tolist()
+        return order
 
 
-def _rank(*parts: object) -> bytes:
-    return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+def _ranks(purpose: str, seed: int, names: Iterable[object]) -> NDArray[np.uint64]:
+    """[N] keyed hash of each name."""
+    start = f"{purpose}/{seed}/"
+    digests = b"".join(hashlib.blake2b(f"{start}{name}".encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
@@ -102,6 +103,8 @@ def keyed_draw(size: int, count: int | None, seed: int) -> list[int]:
     return sorted(keyed_order(range(size), seed)[:count])
 
 
-def keyed_order(indices: Iterable[int], seed: int) -> list[int]:
+def keyed_order(indices: Sequence[int], seed: int) -> list[int]:
     """Indices by their keyed hash: a random order that looks at nothing else."""
-    return sorted(indices, key=lambda index: _rank("draw", seed, index))
+    places = np.argsort(_ranks("draw", seed, indices), kind="stable")
+    order: list[int] = np.asarray(indices, dtype=np.int64)[places].tolist()
+    return order

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +122,50 @@ def test_rows_of_a_table_are_told_apart_by_their_features(tmp_path: Path) -> Non
     found, draw = drawn(data, 7)
     # (1, 2) with a label, (1, 2) without one, (2, 1), and the row that lacks a value
     assert (len(found), draw.repeats, draw.contradictions) == (4, 3, 1)
+
+
+def test_the_draw_ends_where_none_is_new_for_long_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robaudit.data.distinct.PATIENCE", 50)
+    data = arrays(np.tile(np.array([[0.25], [0.75]], np.float32), (5000, 1)))
+    found, draw = drawn(data, 20)
+    assert len(found) == 2
+    assert data.loaded < 100
+    assert draw.repeats == data.loaded - 2 == sum(draw.copies(10_000).values())
+    [note] = draw.notes(20)
+    assert note.endswith(
+        "; no more of the 10,000 samples were looked at, as the last 50 brought no new input: 2 distinct inputs were "
+        "found, and 20 were asked for"
+    )
+    assert draw.first(30) == found  # a larger draw stops at the same place
+    assert data.loaded == draw.repeats + 2
+
+
+def test_a_new_input_lets_the_draw_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robaudit.data.distinct.PATIENCE", 50)
+    x = np.zeros((400, 1), np.float32)
+    order = keyed_order(range(400), 0)
+    x[order[::40]] = np.linspace(0.1, 1.0, 10, dtype=np.float32)[:, None]  # every 40th is new
+    found, draw = drawn(arrays(x), 400)
+    assert len(found) == 11
+    assert draw.notes(400)[0].endswith("the data hold 11 distinct inputs, and 400 were asked for")
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_orders_are_those_of_hashes_one_by_one(labelled: bool) -> None:
+    rng = np.random.default_rng(1)
+    data = arrays(rng.random((60, 1), dtype=np.float32), rng.integers(-1, 3, 60).tolist() if labelled else None)
+
+    def rank(*parts: object) -> tuple[bytes, int]:
+        return hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), int(str(parts[-1]))
+
+    assert keyed_order(range(60), 7) == sorted(range(60), key=lambda i: rank("draw", 7, i))
+    keyed = sorted(range(60), key=lambda i: rank("spread", 7, data.ids[i]))
+    if data.labels is not None:
+        seen: Counter[int] = Counter()
+        turns = {}
+        for index in keyed:
+            label = int(data.labels[index])
+            turns[index] = (label < 0, seen[label])
+            seen[label] += 1
+        keyed.sort(key=turns.__getitem__)
+    assert data.spread(7) == keyed

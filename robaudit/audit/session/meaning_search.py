@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
-from robaudit.data.distinct import values_key
+from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
 from robaudit.engine.tolerant import REFUSALS
 from robaudit.errors import UnreadableSampleError
@@ -160,15 +160,23 @@ def search_meaning(
 
 
 def distinct_samples(data: Dataset, order: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Indices and samples [*shape] that can be read, each content once: a copy is no further evidence."""
+    """Indices and samples [*shape] that can be read, each content once: a copy is no further evidence.
+
+    It ends where none was new for long.
+    """
     seen: set[bytes] = set()
+    in_vain = 0
     for index in order:
+        if in_vain >= PATIENCE:
+            return
+        in_vain += 1
         try:
             point = data.load(index)
         except UnreadableSampleError:
             continue
         if (key := values_key(point)) not in seen:
             seen.add(key)
+            in_vain = 0
             yield index, point
 
 
