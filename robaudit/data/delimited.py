@@ -11,10 +11,11 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from robaudit.data.numbers import few
 from robaudit.errors import UsageError
 from robaudit.files import afford, open_regular
 
@@ -44,6 +45,10 @@ LONGEST = 2**17
 """Characters of a cell that are kept; no number and no name has as many."""
 LOOKED_AT = 1000
 """Rows that decide the delimiter."""
+NAMED = 3
+"""Broken lines that notes name."""
+OPENED = re.compile(r' *"')
+QUOTED = re.compile(r' *"(?:[^"]|"")*"')
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Sheet:
         digest: SHA-256 of the file.
         comment: cells of the last comment line before the first row, which may be the header; None without one.
         notes: what is worth saying of how it was read.
+        broken: what is wrong in lines that are no rows, as the end of a sentence, by their number; few are so.
     """
 
     path: Path
@@ -65,6 +71,14 @@ class Sheet:
     digest: str
     comment: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    broken: Mapping[int, str] = field(default_factory=dict)
+
+    def broken_notes(self) -> list[str]:
+        """Sentences about the lines that are no rows; none where all are."""
+        first = list(self.broken.items())[:NAMED]
+        more = len(self.broken) - len(first)
+        told = [f"line {line} of {self.path.name} is skipped: it {flaw}" for line, flaw in first]
+        return [*told, f"and {more} more such lines of {self.path.name}"] if more else told
 
 
 def composed(text: str) -> str:
@@ -123,14 +137,14 @@ def read_sheet(path: Path, what: str = "table") -> Sheet:
     text, assumed = decode(plain, path)
     text, start, comment, named = _opening(composed(text))
     delimiter = named or _delimiter(text, path)
-    try:
-        rows = _parse(text, delimiter, start)
-    except csv.Error as error:
-        raise UsageError(f"the {what} {path} cannot be read: {error}") from error
+    rows, broken = _parse(text, delimiter, start)
+    if broken and (not few(len(broken), len(rows) + len(broken)) or min(broken) < rows[0][0]):
+        line, flaw = next(iter(broken.items()))
+        raise UsageError(f"the {what} {path} cannot be read: line {line} {flaw}")
     if not rows:
         raise UsageError(f"the {what} {path} holds nothing")
     header = None if comment is None else tuple(cell.strip() for cell in comment.lstrip("# ").split(delimiter))
-    return Sheet(path, rows, delimiter, digest, header, () if assumed is None else (assumed,))
+    return Sheet(path, rows, delimiter, digest, header, () if assumed is None else (assumed,), broken)
 
 
 def check_size(path: Path) -> None:
@@ -183,24 +197,53 @@ def _opening(text: str) -> tuple[str, int, str | None, str | None]:
 
 def _parse(
     text: str, delimiter: str, start: int = 1, most: int | None = None
-) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    """Rows that hold anything, each with its line, without columns that hold nothing at the end."""
-    # spaces before a cell are dropped, so that a quotation mark behind them still begins one
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    found, line = [], start
+) -> tuple[tuple[tuple[int, tuple[str, ...]], ...], dict[int, str]]:
+    """(rows that hold anything, each with its line, without columns that hold nothing at the end; flaws of lines).
+
+    A quotation mark that is not closed as it should be costs its line alone: the next line begins a row again.
+    """
+    lines = list(io.StringIO(text, newline=""))
+    found: list[tuple[int, tuple[str, ...]]] = []
+    broken: dict[int, str] = {}
     limit = csv.field_size_limit(max(len(text), 1))  # memory holds it all; one long cell shall cost its row alone
     try:
-        for row in reader:
-            cells = tuple(cell.strip()[:LONGEST] for cell in row)
-            if any(cells):
-                found.append((line, cells))
-            line = start + reader.line_num
-            if most is not None and len(found) >= most:
-                break
+        at = 0
+        while at < len(lines) and (most is None or len(found) < most):
+            begin = at
+            # spaces before a cell are dropped, so that a quotation mark behind them still begins one
+            reader = csv.reader(
+                (lines[i] for i in range(at, len(lines))), delimiter=delimiter, strict=True, skipinitialspace=True
+            )
+            try:
+                for row in reader:
+                    cells = tuple(cell.strip()[:LONGEST] for cell in row)
+                    if any(cells):
+                        found.append((start + at, cells))
+                    at = begin + reader.line_num
+                    if most is not None and len(found) >= most:
+                        break
+            except csv.Error as error:
+                broken[start + at] = _flaw(lines[at], delimiter) or f"cannot be read ({error})"
+                at += 1
     finally:
         csv.field_size_limit(limit)
     width = max((len(_stripped(cells)) for _, cells in found), default=0)
-    return tuple((line, cells[:width]) for line, cells in found)
+    return tuple((line, cells[:width]) for line, cells in found), broken
+
+
+def _flaw(line: str, delimiter: str) -> str | None:
+    """What is wrong with the quotation marks of a line, as the end of a sentence."""
+    at, cell = 0, 1
+    while True:
+        whole = QUOTED.match(line, at)
+        if whole is None and OPENED.match(line, at):
+            return f"opens a quotation mark in column {cell} that is not closed"
+        end = line.find(delimiter, at) if whole is None else whole.end()
+        if whole is not None and line[end:].strip("\r\n") and line[end] != delimiter:
+            return f"goes on behind the closing quotation mark of column {cell}"
+        if end < 0 or end >= len(line):
+            return None
+        at, cell = end + 1, cell + 1
 
 
 def _stripped(cells: Sequence[str]) -> Sequence[str]:
@@ -224,10 +267,7 @@ def _regular(text: str, delimiter: str) -> float:
 
     R leaves the name of its first column out, so that the first row may have one cell less.
     """
-    try:
-        widths = [len(cells) for _, cells in _parse(text, delimiter, most=LOOKED_AT)]
-    except csv.Error:
-        return 0.0
+    widths = [len(cells) for _, cells in _parse(text, delimiter, most=LOOKED_AT)[0]]
     if not widths or widths[0] < 2:
         return 0.0
     usual, count = Counter(widths[1:] or widths).most_common(1)[0]

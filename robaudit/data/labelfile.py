@@ -67,7 +67,7 @@ def read_label_file(
     """
     sheet = read_sheet(path, "labels file")
     header, rows = _split(sheet, index, column)
-    found = LabelFile(notes=list(sheet.notes))
+    found = LabelFile(notes=[*sheet.notes, *sheet.broken_notes()])
     kept = [row for row in rows if not row[1][0].startswith("#") or any(map(index.looks, row[1]))]
     if len(kept) < len(rows):
         found.notes.append(f"comment lines of {path.name} that were skipped: {len(rows) - len(kept)}")

@@ -147,66 +147,74 @@ def read_ranges(path: Path) -> Ranges:
     rows = _from_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else _from_csv(path)
     if not rows:
         raise UsageError(f"{path} holds no range")
-    names = [name for name, _ in rows]
+    names = [name for _, name, _ in rows]
     twice = first_twice(names)
     if twice is not None:
         raise UsageError(f"{path} gives the range of {twice!r} twice")
-    found = [_row(name, content, path) for name, content in rows]
+    found = [_row(*row) for row in rows]
     low, high, immutable, integer = zip(*found, strict=True)
     return Ranges(tuple(names), low, high, immutable, integer)
 
 
-def _from_csv(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    lines = [cells for _, cells in read_sheet(path, "ranges").rows]
-    header = [cell.lower() for cell in lines[0]]
+def _from_csv(path: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(place in the file, name of the feature, content) of each range."""
+    sheet = read_sheet(path, "ranges")
+    if sheet.broken:  # a range that is not read would be taken from the data
+        line, flaw = next(iter(sheet.broken.items()))
+        raise UsageError(f"the ranges {path} cannot be read: line {line} {flaw}")
+    header = [cell.lower() for cell in sheet.rows[0][1]]
     unknown = next((cell for cell in header if cell not in COLUMNS), None)
     if unknown is not None or not {"name", "low", "high"} <= set(header):
         what = f"not {unknown!r}" if unknown is not None else f"and it has {', '.join(header) or 'none'}"
         raise UsageError(f"{path} must have the columns name,low,high and may have immutable,integer, {what}")
-    rows: list[tuple[str, Mapping[str, Any]]] = []
-    decimals = (cell for line in lines[1:] for cell in line[1:] if "," in cell or "." in cell)
+    rows: list[tuple[str, str, Mapping[str, Any]]] = []
+    decimals = (cell for _, cells in sheet.rows[1:] for cell in cells[1:] if "," in cell or "." in cell)
     style = style_of(decimals, str(path))
-    for line in lines[1:]:
-        row: dict[str, Any] = dict(zip(header, line, strict=False))
-        if len(line) > len(header) or not row.get("name"):
-            raise UsageError(f"{','.join(line)!r} in {path} is no row of {','.join(header)}")
+    for at, cells in sheet.rows[1:]:
+        place = f"line {at} of {path}"
+        row: dict[str, Any] = dict(zip(header, cells, strict=False))
+        if len(cells) > len(header) or not row.get("name"):
+            raise UsageError(f"{place}: {','.join(cells)!r} is no row of {','.join(header)}")
         for key in ("low", "high"):
             number = as_number(row.get(key, ""), style)
             row[key] = row.get(key, "") if number is None or math.isnan(number) else number
-        rows.append((row.pop("name"), row))
+        rows.append((place, row.pop("name"), row))
     return rows
 
 
-def _from_yaml(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    content = read_yaml(path, MOST).content
+def _from_yaml(path: Path) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """As :func:`_from_csv`."""
+    document = read_yaml(path, MOST)
+    content = document.content
     if not isinstance(content, dict):
         raise UsageError(f"{path} must map the name of each feature to [low, high]")
-    rows: list[tuple[str, Mapping[str, Any]]] = []
+    rows: list[tuple[str, str, Mapping[str, Any]]] = []
     for name, value in content.items():
         if isinstance(value, list) and len(value) == 2:
             value = {"low": value[0], "high": value[1]}
         if not isinstance(value, dict) or not set(value) <= set(COLUMNS[1:]):
-            raise UsageError(f"{name!r} in {path} must be [low, high], or low, high, immutable and integer")
-        rows.append((str(name), value))
+            place = document.where((name,))
+            raise UsageError(f"{place}: {name} must be [low, high], or low, high, immutable and integer")
+        rows.append((document.where((name,)), str(name), value))
     return rows
 
 
-def _row(name: str, content: Mapping[str, Any], path: Path) -> tuple[float, float, bool, bool]:
+def _row(place: str, name: str, content: Mapping[str, Any]) -> tuple[float, float, bool, bool]:
     ends = []
     for key in ("low", "high"):
         try:
             ends.append(float(content[key]))
         except (KeyError, TypeError, ValueError):
-            raise UsageError(f"{key} of {name!r} in {path} must be a number, not {content.get(key, '')!r}") from None
+            raise UsageError(f"{place}: {key} of {name!r} must be a number, not {content.get(key, '')!r}") from None
     low, high = ends
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise UsageError(f"the range [{low:g}, {high:g}] of {name!r} in {path} must be finite, low first")
+        raise UsageError(f"{place}: the range [{low:g}, {high:g}] of {name!r} must be finite, low first")
     flags = {}
     for key in ("immutable", "integer"):
         text = str(content.get(key, "")).strip().lower()
         if text not in YES | NO:
-            raise UsageError(f"{key} of {name!r} in {path} must be yes or no, not {content[key]!r}")
+            raise UsageError(f"{place}: {key} of {name!r} must be yes or no, not {content[key]!r}")
         flags[key] = (YES | NO)[text]
     if flags["integer"] and not (low.is_integer() and high.is_integer()):
-        raise UsageError(f"the range [{low:g}, {high:g}] of {name!r} in {path} must end on whole numbers")
+        raise UsageError(f"{place}: the range [{low:g}, {high:g}] of {name!r} must end on whole numbers")
     return low, high, flags["immutable"], flags["integer"]

@@ -78,15 +78,15 @@ class Dataset(ABC):
         A few from its beginning show as many classes as they can, however rare; the data's own order does not matter.
         """
         ranks = _ranks("spread", seed, self.ids)
+        order: list[int] = np.argsort(ranks, kind="stable").tolist()
         if self.labels is None:
-            order: list[int] = np.argsort(ranks, kind="stable").tolist()
             return order
         keyed = np.lexsort((ranks, self.labels))  # stable: each class by itself, in the keyed order
         labels = self.labels[keyed]
         begins = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]) if len(labels) else keyed
         turns = np.arange(len(labels)) - np.repeat(begins, np.diff(np.r_[begins, len(labels)]))
-        order = keyed[np.lexsort((keyed, ranks[keyed], turns, labels < 0))].tolist()
-        return order
+        in_turn: NDArray[np.intp] = keyed[np.lexsort((keyed, ranks[keyed], turns, labels < 0))]
+        return list(map(int, in_turn))
 
 
 def _ranks(purpose: str, seed: int, names: Iterable[object]) -> NDArray[np.uint64]:

@@ -90,7 +90,7 @@ def read_table(
     """
     sheet = read_sheet(path, "table")
     header, rows, skipped = _split(sheet)
-    rows, problems = _even(rows, header, path)
+    rows, problems = _even(rows, header, sheet)
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     places = list(range(len(header)))
     notes = [*sheet.notes, *skipped]
@@ -165,9 +165,9 @@ def _is_data(header: Sequence[str]) -> bool:
 
 
 def _even(
-    rows: list[tuple[int, tuple[str, ...]]], header: Sequence[str], path: Path
+    rows: list[tuple[int, tuple[str, ...]]], header: Sequence[str], sheet: Sheet
 ) -> tuple[list[tuple[int, tuple[str, ...]]], dict[int, str]]:
-    """(rows as long as the header, those that are not: why).
+    """(rows as long as the header, broken lines among them; those that are not: why).
 
     Raises:
         UsageError: many are not.
@@ -177,9 +177,13 @@ def _even(
     bad = {i: len(cells) for i, (_, cells) in enumerate(trimmed) if len(cells) != width}
     if bad and not few(len(bad), len(rows)):
         first, count = next(iter(bad.items()))
-        raise UsageError(f"line {rows[first][0]} of {path} has {count} cells, and the header {width}")
-    even = [(line, ("",) * width if i in bad else cells) for i, (line, cells) in enumerate(trimmed)]
-    return even, {i: f"has {count} cells, and the header {width}" for i, count in bad.items()}
+        raise UsageError(f"line {rows[first][0]} of {sheet.path} has {count} cells, and the header {width}")
+    reasons = dict(sheet.broken)
+    reasons.update((rows[i][0], f"has {count} cells, and the header {width}") for i, count in bad.items())
+    empty: tuple[str, ...] = ()
+    lines = sorted([*trimmed, *((line, empty) for line in sheet.broken)])
+    even = [(line, ("",) * width if line in reasons else cells) for line, cells in lines]
+    return even, {i: reasons[line] for i, (line, _) in enumerate(even) if line in reasons}
 
 
 def _label(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from robaudit.data.delimited import _parse
 from robaudit.data.images import open_folder
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
@@ -287,3 +289,36 @@ def test_the_flag_that_names_the_only_possible_column_is_told(photos, header, ce
     with pytest.raises(UsageError) as caught:
         read(photos, f"{header}\n{rows}")
     assert str(caught.value).endswith(f"is known to hold the labels; name it with {flag}")
+
+
+@pytest.mark.parametrize(
+    ("row", "flaw"),
+    [
+        ('i2.png,"2', "opens a quotation mark in column 2 that is not closed"),
+        ('"i2.png,2', "opens a quotation mark in column 1 that is not closed"),
+        ('i2.png, "2" x', "goes on behind the closing quotation mark of column 2"),
+    ],
+)
+def test_broken_quotation_marks_cost_their_line_alone(photos: Path, row: str, flaw: str) -> None:
+    data = read(photos, PLAIN.replace("i2.png,2", row))
+    assert found(data) == {name: label for name, label in EXPECTED.items() if name != "i2.png"}
+    assert f"line 4 of labels.csv is skipped: it {flaw}" in data.notes
+    assert "1 of 6 images in the folder is not named by labels.csv and not used" in data.notes
+
+
+def test_a_cell_may_still_go_over_lines(photos: Path) -> None:
+    data = read(photos, "file,label,remark\n" + "".join(f'i{i}.png,{i % 3},"a\n""b"", c"\n' for i in range(6)))
+    assert found(data) == EXPECTED
+
+
+def test_a_header_with_broken_quotation_marks_is_refused(photos: Path) -> None:
+    with pytest.raises(UsageError, match=r"line 1 opens a quotation mark in column 2 that is not closed"):
+        read(photos, PLAIN.replace("file,label", 'file,"label'))
+
+
+def test_many_broken_lines_are_read_in_time_that_grows_with_them_alone() -> None:
+    lines = [f'a{i},"b' for i in range(20_000)]
+    began = time.process_time()
+    rows, broken = _parse("\n".join(["x,y", *lines]), ",")
+    assert (len(rows), len(broken)) == (1, 20_000)
+    assert time.process_time() - began < 5

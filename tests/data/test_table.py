@@ -193,16 +193,22 @@ def test_ranges_from_a_file(tmp_path):
         ("r.csv", "name,low,high,max\na,1,2,3\n", "not 'max'"),
         ("r.csv", "name,low,high\n", "holds no range"),
         ("r.csv", "name,low,high\na,1,2,3\n", "is no row of name,low,high"),
-        ("r.csv", "name,low,high\na,x,2\n", "low of 'a' in .* must be a number, not 'x'"),
-        ("r.csv", "name,low,high\na,1\n", "high of 'a' in .* must be a number"),
+        ("r.csv", "name,low,high\na,x,2\n", "line 2 of .*r.csv: low of 'a' must be a number, not 'x'"),
+        ("r.csv", "name,low,high\na,1\n", "line 2 of .*r.csv: high of 'a' must be a number"),
         ("r.csv", "name,low,high\na,3,2\n", "must be finite, low first"),
         ("r.csv", "name,low,high\na,0,inf\n", "must be finite, low first"),
         ("r.csv", "name,low,high\na,0,1\na,0,1\n", "range of 'a' twice"),
         ("r.csv", "name,low,high,integer\na,0.5,1,yes\n", "must end on whole numbers"),
         ("r.csv", "name,low,high,immutable\na,0,1,maybe\n", "must be yes or no, not 'maybe'"),
         ("r.yaml", "[1, 2]", "must map the name"),
-        ("r.yaml", "a: [1, 2, 3]", r"'a' in .* must be \[low, high\]"),
-        ("r.yaml", "a: {low: 1, max: 2}", r"'a' in .* must be \[low, high\]"),
+        ("r.yaml", "b: [0, 1]\na: [1, 2, 3]", r"line 2 of .*r.yaml: a must be \[low, high\]"),
+        ("r.yaml", "a: {low: 1, max: 2}", r"line 1 of .*r.yaml: a must be \[low, high\]"),
+        (
+            "r.yaml",
+            "b: [0, 1]\n\na: [3, 2]",
+            r"line 3 of .*r.yaml: the range \[3, 2\] of 'a' must be finite, low first",
+        ),
+        ("r.csv", 'name,low,high\nb,0,1\nc,0,1\n"a,1,2\nd,1,2\ne,1,2\n', "line 4 opens a quotation mark in column 1"),
         ("r.yaml", "a: [", "not valid YAML: line 1"),
     ],
 )
@@ -414,3 +420,32 @@ def test_the_only_column_of_words_is_told_where_none_is_known_to_hold_labels(tmp
         read_table(write(tmp_path, "a,b,Klasse\n1,2,ja\n3,4,nein\n"))
     with pytest.raises(UsageError, match=r"name it with --label-column \(columns: a, b, Klasse\), or"):
         read_table(write(tmp_path, "a,b,Klasse\n1,2,0\n3,4,1\n"))
+
+
+ROWS = [f"{20 + i},{1000 * i},{i % 2}" for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('24,"4000,0', "opens a quotation mark in column 2 that is not closed"),
+        ('24,"4000"0,0', "goes on behind the closing quotation mark of column 2"),
+    ],
+)
+def test_a_row_with_broken_quotation_marks_costs_itself_alone(tmp_path: Path, row: str, reason: str) -> None:
+    rows = [*ROWS[:4], row, *ROWS[5:]]
+    data = opened(write(tmp_path, "\n".join(["age,income,target", *rows, ""])))
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 0, 1, -1, 1, 0, 1, 0, 1, 0, 1]
+    assert data.ids[4] == "t.csv:6"
+    with pytest.raises(UnreadableSampleError, match=reason):
+        data.load(4)
+    np.testing.assert_allclose(data.load(5), [5 / 11, 5 / 11])
+
+
+def test_many_rows_with_broken_quotation_marks_mean_another_dialect(tmp_path: Path) -> None:
+    rows = [f'{row}"x' if i % 2 else f'"{row}' for i, row in enumerate(ROWS)]
+    with pytest.raises(
+        UsageError, match=r"the table .*t.csv cannot be read: line 2 opens a quotation mark in column 1"
+    ):
+        read_table(write(tmp_path, "\n".join(["age,income,target", *rows, ""])))
