@@ -16,9 +16,22 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["attack_classes", "make_attack"]
+__all__ = ["ParameterError", "attack_classes", "make_attack"]
 
 ENTRY_POINT = "robaudit.attacks"
+
+
+class ParameterError(UsageError):
+    """A parameter that an attack does not have, or a value that it does not take.
+
+    Args:
+        message: one sentence.
+        parameter: its name.
+    """
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 @functools.cache
@@ -50,7 +63,8 @@ def make_attack(id: str, parameters: dict[str, Any]) -> SlotAttack[Any]:
     """An attack with its parameters checked.
 
     Raises:
-        UsageError: unknown attack or parameter, or a value out of range, in one sentence.
+        UsageError: unknown attack, in one sentence.
+        ParameterError: unknown parameter, or a value out of range.
     """
     classes = attack_classes()
     if id not in classes:
@@ -59,10 +73,15 @@ def make_attack(id: str, parameters: dict[str, Any]) -> SlotAttack[Any]:
     names = list(inspect.signature(cls).parameters)
     for name in parameters:
         if name not in names:
-            raise UsageError(f"attack {id!r} has no parameter {name!r}{did_you_mean(name, names)}")
+            raise ParameterError(f"attack {id!r} has no parameter {name!r}{did_you_mean(name, names)}", name)
     try:
-        return cls(**parameters)
+        attack = cls(**parameters)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"attack {id!r}, parameter {where!r}: {first['msg']}") from error
+        parameter = str(next(iter(first["loc"]), ""))
+        raise ParameterError(f"attack {id!r}, parameter {where!r}: {first['msg']}", parameter) from error
+    for name, value in parameters.items():
+        if isinstance(value, bool) and not isinstance(getattr(attack, name), bool):  # pydantic takes true as 1
+            raise ParameterError(f"attack {id!r}, parameter {name!r}: {str(value).lower()} is no number", name)
+    return attack

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import (
     JsonValue,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
@@ -58,6 +58,10 @@ __all__ = [
 ]
 
 
+LONGEST = 20
+"""Profiles of which each extends the next."""
+
+
 class Profile(Spec):
     """A profile of ``robaudit scan``."""
 
@@ -77,6 +81,7 @@ class Profile(Spec):
     """Checks by name with their settings; a list of names is taken too."""
     gates: tuple[GateSpec, ...] = ()
     """Gates; one on the same metric replaces the base's."""
+    _documents: tuple[Document, ...] = PrivateAttr(default=())
 
     @field_validator("checks", mode="before")
     @classmethod
@@ -104,6 +109,20 @@ class Profile(Spec):
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         return content if self.curve is not None else {k: v for k, v in content.items() if k != "curve"}
+
+    def where(self, *location: str | int) -> str:
+        """How a message begins that is about a place in the profile: the file and line that say it, and the keys.
+
+        Args:
+            location: keys and places that lead to it, such as ``"attacks", 0, "steps"``.
+        """
+        path = ".".join(map(str, location))
+        holder = location[: next((i for i, key in enumerate(location) if isinstance(key, int)), len(location))]
+        for keys in (holder, holder[:1]):
+            for document in self._documents:
+                if keys in document.lines:
+                    return f"{document.where(location)}: {path}: "
+        return f"{path}: "
 
     def digest(self) -> str:
         """SHA-256 of the content, the same for every way to write it."""
@@ -164,52 +183,50 @@ def _validated(content: dict[str, Any], where: str | Document) -> Profile:
 
 
 def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
-    if Path(os.path.realpath(path)) in chain:
-        names = " -> ".join(link.stem for link in (*chain, path))
-        raise UsageError(f"{path}: profiles extend each other in a circle ({names})")
     document = read_settings(path)
     content = {"name": text_of(path.stem), **document.content}
     own = _validated(content, document)
+    own._documents = (document,)
     if own.extends is None:
         return own
-    base_path, _ = profile_path(own.extends, path.parent)
-    base = _load(base_path, (*chain, Path(os.path.realpath(path))))
+    chain = (*chain, Path(os.path.realpath(path)))
+    try:
+        base_path, _ = profile_path(own.extends, path.parent)
+        if Path(os.path.realpath(base_path)) in chain:
+            names = " -> ".join(link.stem for link in (*chain, base_path))
+            raise UsageError(f"profiles extend each other in a circle ({names})")
+        if len(chain) >= LONGEST:
+            raise UsageError(f"more than {LONGEST} profiles extend each other")
+    except UsageError as error:
+        raise UsageError(f"{document.where(('extends',))}: extends: {error}") from error
+    base = _load(base_path, chain)
     norm = content.get("threat", {}).get("norm", base.threat.norm)
     if norm != base.threat.norm and "eps" not in content["threat"]:
-        raise UsageError(f"{path}: threat.norm differs from that of {own.extends!r}, so threat.eps must be given")
+        raise UsageError(
+            f"{own.where('threat', 'norm')}it differs from that of {own.extends!r}, so threat.eps must be given"
+        )
     layer = own.model_dump(mode="json", exclude_unset=True)
     if "curve" in own.model_fields_set and own.curve is None:
         layer["curve"] = None
     merged = _merge(base.model_dump(mode="json"), layer)
     merged["gates"] = [gate.model_dump() for gate in merge_gates(base.gates, own.gates)]
-    return _validated(merged, str(path))
+    profile = _validated(merged, str(path))
+    profile._documents = (document, *base._documents)
+    return profile
 
 
-def load_profile(
-    name_or_path: str,
-    base: Path | None = None,
-    validate_attack: Callable[[str, dict[str, Any]], object] | None = None,
-) -> Profile:
+def load_profile(name_or_path: str, base: Path | None = None) -> Profile:
     """A profile with everything that it extends.
 
     Args:
         name_or_path: a built-in name, or the path of a YAML file.
         base: folder that a relative path starts from; default the working directory.
-        validate_attack: called with each attack's id and parameters; raises UsageError to refuse it.
 
     Raises:
         UsageError: no such profile, or its content is refused: the file, the key, and a suggestion.
     """
     path, _ = profile_path(name_or_path, base)
-    profile = _load(path, ())
-    if validate_attack is not None:
-        for index, attack in enumerate(profile.attacks):
-            try:
-                for norm in (profile.threat.norm, *attack.by_norm):
-                    validate_attack(attack.id, attack.parameters(norm))
-            except UsageError as error:
-                raise UsageError(f"{path}: attacks.{index}: {error}") from error
-    return profile
+    return _load(path, ())
 
 
 def profile_schema() -> dict[str, Any]:

@@ -6,10 +6,20 @@ import os
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PlainValidator,
+    field_validator,
+)
 
 from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
+from robaudit.audit.config.yaml_file import no_switch
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.target.rule import parse_rule
@@ -122,6 +132,7 @@ class _Keys(BaseModel):
         alias_generator=hyphens,
         populate_by_name=True,
     )
+    _numbers = field_validator("*", mode="wrap")(no_switch)
 
 
 class InputSettings(_Keys):

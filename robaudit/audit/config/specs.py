@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.yaml_file import no_switch
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
@@ -72,6 +73,7 @@ class Spec(BaseModel):
     """A part of a profile: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    _numbers = field_validator("*", mode="wrap")(no_switch)
 
 
 class _Ball(Spec):
@@ -164,6 +166,7 @@ class AttackSpec(BaseModel):
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
     eot: int = Field(default=1, ge=1)
     """Draws of a random model that are averaged in every gradient (expectation over transformation)."""
+    _numbers = field_validator("*", mode="wrap")(no_switch)
 
     def parameters(self, norm: str) -> dict[str, Any]:
         """Parameters as they were written, for a threat model in ``norm``."""

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler
 
 from robaudit.documents import Document, read_yaml
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["read_settings", "refuse"]
+__all__ = ["no_switch", "read_settings", "refuse"]
 
 
 def read_settings(path: Path) -> Document:
@@ -25,6 +25,18 @@ def read_settings(path: Path) -> Document:
     if not isinstance(document.content, dict):
         raise UsageError(f"{path} must hold a map of settings")
     return document
+
+
+def no_switch(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A validator around that of a field: ``yes`` and ``true`` are no number, which pydantic would take them for.
+
+    Raises:
+        ValueError: one is given for a number.
+    """
+    found = check(value)
+    if isinstance(value, bool) and isinstance(found, int | float) and not isinstance(found, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return found
 
 
 def refuse(error: ValidationError, where: str | Document, model: type[BaseModel]) -> UsageError:

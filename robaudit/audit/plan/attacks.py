@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.registry import make_attack
+from robaudit.attacks.registry import ParameterError, make_attack
 from robaudit.audit.config.goals import parse_goal
-from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
-__all__ = ["Planned", "plan_attacks", "threat_model", "validate_attacks"]
+__all__ = ["Planned", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,36 @@ def validate_attacks(profile: Profile) -> None:
     """Check every attack's name and parameters, and that no check has settings.
 
     Raises:
-        UsageError: unknown attack or parameter, or a value out of range.
+        UsageError: unknown attack or parameter, or a value out of range: the file and line, and the key.
     """
-    for spec in profile.attacks:
-        for norm in (profile.threat.norm, *spec.by_norm):
-            make_attack(spec.id, spec.parameters(norm))
+    for place, spec in enumerate(profile.attacks):
+        validate_attack(profile, spec, profile.threat.norm, "attacks", place)
     for name, settings in profile.checks.items():
-        if settings:
-            raise UsageError(f"the check {name!r} has no setting {next(iter(settings))!r}")
+        for setting in settings:
+            raise UsageError(f"{profile.where('checks', name)}the check {name!r} has no setting {setting!r}")
+
+
+def validate_attack(profile: Profile, spec: AttackSpec, norm: str, *location: str | int) -> None:
+    """Check an attack's name and parameters, in the threat model's norm and in those that have parameters of their own.
+
+    Args:
+        profile: names it.
+        spec: of the attack.
+        norm: of the threat model.
+        location: keys and places that lead to it in the profile.
+
+    Raises:
+        UsageError: as :func:`validate_attacks`.
+    """
+    for one in (norm, *spec.by_norm):
+        try:
+            make_attack(spec.id, spec.parameters(one))
+        except ParameterError as error:
+            own = any(name == one and error.parameter in values for name, values in spec.by_norm.items())
+            keys = ("by_norm", one, error.parameter) if own else (error.parameter,)
+            raise UsageError(f"{profile.where(*location, *keys)}{error}") from error
+        except UsageError as error:
+            raise UsageError(f"{profile.where(*location)}{error}") from error
 
 
 def _all(norms: Iterable[str]) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robaudit.attacks.base import Stop
-from robaudit.attacks.registry import attack_classes, make_attack
+from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model
+from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model, validate_attack
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -136,12 +136,16 @@ def validate_curve(profile: Profile) -> None:
     """
     if profile.curve is None:
         return
-    for spec in (*profile.curve.attacks, *([profile.curve.search] if profile.curve.search else [])):
+    specs: list[tuple[AttackSpec, tuple[str | int, ...]]] = [
+        (spec, ("curve", "attacks", place)) for place, spec in enumerate(profile.curve.attacks)
+    ]
+    if profile.curve.search is not None:
+        specs.append((profile.curve.search, ("curve", "search")))
+    for spec, location in specs:
         for part in single_threats(profile):
-            make_attack(spec.id, spec.parameters(part.threat.norm))
-    known = attack_classes()
-    for spec in profile.curve.attacks:
-        if known[spec.id].stop is not Stop.RUN_ON:
-            raise UsageError(f"curve.attacks: {spec.id} has a fixed radius and seeks no smallest distance")
-    if profile.curve.search is not None and known[profile.curve.search.id].stop is Stop.RUN_ON:
-        raise UsageError(f"curve.search: {profile.curve.search.id} has no fixed radius, which the bisection needs")
+            validate_attack(profile, spec, part.threat.norm, *location)
+        runs_on = attack_classes()[spec.id].stop is Stop.RUN_ON
+        if location[1] == "attacks" and not runs_on:
+            raise UsageError(f"{profile.where(*location)}{spec.id} has a fixed radius and seeks no smallest distance")
+        if location[1] == "search" and runs_on:
+            raise UsageError(f"{profile.where(*location)}{spec.id} has no fixed radius, which the bisection needs")

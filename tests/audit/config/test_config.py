@@ -162,3 +162,10 @@ def test_domain_and_classes_can_be_lists(tmp_path, model):
     settings = resolve_settings({}, {}, model).settings
     assert settings.classes == ("cat", "dog")
     assert settings.input.domain == (0, 255)
+
+
+@pytest.mark.parametrize("key", ["samples", "seed", "min-robust", "clean-accuracy"])
+def test_a_switch_is_no_number(tmp_path: Path, key: str) -> None:
+    (tmp_path / CONFIG_NAME).write_text(f"eps: 0.1\n{key}: yes\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"line 2 of .*robaudit.yaml: {key}: true is no number"):
+        resolve_settings({}, {}, tmp_path / "m.onnx")

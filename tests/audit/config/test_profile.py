@@ -4,7 +4,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robaudit.attacks.registry import make_attack
 from robaudit.audit.config.profile import (
     CHECKS,
     ThreatSpec,
@@ -21,7 +20,7 @@ from robaudit.errors import UsageError
 
 @pytest.mark.parametrize("name", ["quick", "ci", "standard", "thorough"])
 def test_built_in_profiles_load_and_gate_the_audit_alone(name):
-    profile = load_profile(name, validate_attack=make_attack)
+    profile = load_profile(name)
     assert profile.name == name
     assert profile.description
     assert profile.threat.radius == pytest.approx(8 / 255)
@@ -98,7 +97,7 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("attacks: [{id: pgd, by_norm: {l2: {step: 3}}}]", "no parameter 'step'; did you mean 'steps'"),
         (
             "attacks: [{id: pgd, step: 3}]",
-            "attacks.0: attack 'pgd' has no parameter 'step'; did you mean 'steps'",
+            r"line 1 of .*own.yaml: attacks.0.step: attack 'pgd' has no parameter 'step'; did you mean 'steps'",
         ),
         ("data: {samples: 0}", "data.samples"),
         ("- a", "must hold a map"),
@@ -106,20 +105,36 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("a: [", "not valid YAML"),
         ("extends: quik", "unknown profile 'quik'; did you mean 'quick'"),
         ("extends: no.yaml", "does not exist"),
-        ("extends: own.yaml", "in a circle"),
-        ("extends: quick\nthreat: {norm: l2}", "threat.eps must be given"),
+        ("name: a\nextends: own.yaml", r"line 2 of .*own.yaml: extends: .* in a circle"),
+        ("name: a\nextends: no.yaml", r"line 2 of .*own.yaml: extends: the profile file .* does not exist"),
+        ("extends: quick\nthreat:\n  norm: l2", r"line 3 of .*own.yaml: threat.norm: .* threat.eps must be given"),
+        ("attacks:\n- pgd\n- {id: fgsm,\n   a: 1}", r"line 4 of .*own.yaml: attacks.1.a: attack 'fgsm' has no"),
+        (
+            "attacks:\n- id: pgd\n  steps: yes",
+            r"line 3 of .*own.yaml: attacks.0.steps: attack 'pgd', parameter 'steps': true is no",
+        ),
+        ("attacks:\n- pgd\n- pgdd", r"line 3 of .*own.yaml: attacks.1: unknown attack 'pgdd'"),
+        (
+            "attacks:\n- id: pgd\n  steps: 3\n  by_norm:\n    l2:\n      steps: 0",
+            r"line 6 of .*own.yaml: attacks.0.by_norm.l2.steps: attack 'pgd', parameter 'steps'",
+        ),
+        ("data:\n  samples: yes", r"line 2 of .*own.yaml: data.samples: true is no number"),
+        ("attacks:\n- {id: pgd, eot: on}", r"line 2 of .*own.yaml: attacks.0.eot: true is no number"),
+        ("gates:\n- metric: robust_accuracy\n  min: true", r"line 3 of .*own.yaml: gates.0.min: true is no number"),
+        ("checks:\n- parity\n- {id: clean, least: 1}", r"line 1 of .*own.yaml: checks.clean: the check 'clean' has no"),
+        ("checks:\n  parity:\n  clean: {least: 1}", r"line 3 of .*own.yaml: checks.clean: the check 'clean' has no"),
     ],
 )
 def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, words):
     path = _write(tmp_path / "own.yaml", text)
     with pytest.raises(UsageError, match=words) as caught:
-        load_profile(path, validate_attack=make_attack)
+        validate_attacks(load_profile(path))
     assert "\n" not in str(caught.value)
 
 
 def test_an_attack_may_be_kept_for_some_norms(tmp_path):
     text = "extends: quick\nattacks: [{id: pgd, norms: [l2, l1]}, pgd]\n"
-    profile = load_profile(_write(tmp_path / "own.yaml", text), validate_attack=make_attack)
+    profile = load_profile(_write(tmp_path / "own.yaml", text))
     assert profile.model_dump(mode="json")["attacks"] == [{"id": "pgd", "norms": ["l2", "l1"]}, {"id": "pgd"}]
     for norm, status in (("linf", "skipped"), ("l2", "ready")):
         threat = ThreatSpec(norm=norm, eps="0.5")
@@ -134,7 +149,7 @@ def test_an_attack_may_be_kept_for_some_norms(tmp_path):
 
 def test_parameters_may_differ_by_norm(tmp_path):
     text = "extends: quick\nattacks: [pgd, {id: pgd, steps: 7, loss: margin, by_norm: {l2: {steps: 9}}}]\n"
-    profile = load_profile(_write(tmp_path / "own.yaml", text), validate_attack=make_attack)
+    profile = load_profile(_write(tmp_path / "own.yaml", text))
     plain, own = profile.attacks
     assert plain.parameters("l2") == {}
     assert own.parameters("linf") == {"steps": 7, "loss": "margin"}
@@ -152,6 +167,23 @@ def test_parameters_may_differ_by_norm(tmp_path):
         for norm in ("linf", "l2")
     ]
     assert planned == [7, 9]
+
+
+def test_the_line_of_a_parameter_is_that_of_the_file_that_gives_it(tmp_path):
+    _write(tmp_path / "base.yaml", "attacks:\n- {id: pgd, stepz: 3}\nchecks: [parity]\n")
+    path = _write(tmp_path / "own.yaml", "\n\nextends: base.yaml\nchecks: {clean: {}}\n")
+    with pytest.raises(UsageError, match=r"^line 2 of .*base.yaml: attacks.0.stepz: "):
+        validate_attacks(load_profile(path))
+    _write(tmp_path / "own.yaml", "\n\nextends: base.yaml\nattacks: [{id: pgd, stepz: 3}]\n")
+    with pytest.raises(UsageError, match=r"^line 4 of .*own.yaml: attacks.0.stepz: "):
+        validate_attacks(load_profile(path))
+
+
+def test_a_long_chain_is_refused(tmp_path):
+    for i in range(300):
+        _write(tmp_path / f"{i}.yaml", f"extends: {i + 1}.yaml")
+    with pytest.raises(UsageError, match=r"line 1 of .*19.yaml: extends: more than 20 profiles extend each other"):
+        load_profile(str(tmp_path / "0.yaml"))
 
 
 def test_a_long_circle_is_found(tmp_path):

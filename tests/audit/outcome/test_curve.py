@@ -278,10 +278,10 @@ def test_a_profile_takes_the_curve_of_its_base_or_drops_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("curve", "message"),
     [
-        ("{attacks: [pgd]}", "pgd has a fixed radius"),
-        ("{search: {id: fmn}}", "fmn has no fixed radius"),
-        ("{attacks: [{id: fmn, stepz: 3}]}", "stepz"),
-        ("{attacks: [fnm]}", "fnm"),
+        ("{attacks: [pgd]}", r"line \d+ of .*p.yaml: curve.attacks.0: pgd has a fixed radius"),
+        ("{search: {id: fmn}}", r"line \d+ of .*p.yaml: curve.search: fmn has no fixed radius"),
+        ("{attacks: [{id: fmn, stepz: 3}]}", r"line \d+ of .*p.yaml: curve.attacks.0.stepz: attack 'fmn' has no"),
+        ("{attacks: [fnm]}", r"line \d+ of .*p.yaml: curve.attacks.0: unknown attack 'fnm'"),
     ],
 )
 def test_attacks_that_cannot_play_their_part_are_refused(tmp_path: Path, curve: str, message: str) -> None:
