@@ -165,7 +165,7 @@ def test_domain_and_classes_can_be_lists(tmp_path, model):
 
 
 @pytest.mark.parametrize("key", ["samples", "seed", "min-robust", "clean-accuracy"])
-def test_a_switch_is_no_number(tmp_path: Path, key: str) -> None:
-    (tmp_path / CONFIG_NAME).write_text(f"eps: 0.1\n{key}: yes\n", encoding="utf-8")
+def test_a_switch_is_no_number(tmp_path, key):
+    (tmp_path / "robaudit.yaml").write_text(f"eps: 0.1\n{key}: yes\n", encoding="utf-8")
     with pytest.raises(UsageError, match=rf"line 2 of .*robaudit.yaml: {key}: true is no number"):
         resolve_settings({}, {}, tmp_path / "m.onnx")
