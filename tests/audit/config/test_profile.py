@@ -14,7 +14,7 @@ from robaudit.audit.config.profile import (
     profile_path,
     profile_schema,
 )
-from robaudit.audit.plan.attacks import plan_attacks
+from robaudit.audit.plan.attacks import plan_attacks, validate_attacks
 from robaudit.errors import UsageError
 
 
