@@ -15,7 +15,7 @@ from robaudit.audit.stored.file import load_result, parse_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import UsageError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STORED = sorted((ROOT / "tests" / "schemas" / "results").glob("*.json"))
 """A result that an audit wrote with each older version, by that version."""
 
