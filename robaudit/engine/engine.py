@@ -70,6 +70,21 @@ class Engine:
         self.watch = watch
         self.refusals = refusals or Refusals()
 
+    @property
+    def classes(self) -> int:
+        """Classes of the target."""
+        return self.evaluator.target.num_classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample in u-space."""
+        return tuple(self.pool.points.shape[1:])
+
+    @property
+    def shrunk_to(self) -> int | None:
+        """Rows of one model call where memory ran out for as many as were asked for, else None."""
+        return self.evaluator.micro_batch if self.evaluator.halvings else None
+
     def singly(self) -> Engine:
         """The same with one unit in flight."""
         return Engine(self.evaluator, self.judge, 1, self.seed, self.pool, self.watch, self.refusals)
@@ -144,7 +159,7 @@ class Engine:
         return int(max(1, min(64, MAX_POINT_BYTES // self._point_bytes())))
 
     def _point_bytes(self) -> int:
-        return max(1, math.prod(self.pool.points.shape[1:])) * self.pool.points.element_size()
+        return max(1, math.prod(self.shape)) * self.pool.points.element_size()
 
     def _slots_of(self, attack: SlotAttack[Any]) -> int:
         """Slots in flight; fewer for attacks on labels, which ask for many points at once."""

@@ -13,6 +13,8 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import ParameterError, make_attack
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.engine.executor import Job
+from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -43,6 +45,10 @@ class Planned:
         """Resolved parameters."""
         values: dict[str, Any] = TypeAdapter(type(self.attack)).dump_python(self.attack, mode="json")
         return values if self.eot == 1 else values | {"eot": self.eot}
+
+    def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
+        """What an executor is to run."""
+        return Job(self.attack, threat, units, self.key, self.eot)
 
     def record(self) -> dict[str, Any]:
         """What a report says of it before it ran."""

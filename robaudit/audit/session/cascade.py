@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from dataclasses import replace
 
-from robaudit.attacks.base import SlotAttack
-from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal.journal import Journal, unit_record, unit_result
 from robaudit.audit.journal.looks import UNTRIED
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
-from robaudit.engine.engine import Engine
-from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
+from robaudit.engine.executor import Executor
+from robaudit.engine.units import Unit, UnitResult, sample_of
 from robaudit.errors import RobauditError
 from robaudit.threat.model import ThreatModel
 
@@ -29,36 +27,33 @@ class Cascade:
     Args:
         plan: attacks in order.
         threat: the threat model.
-        seed: of all random numbers.
         store: the samples.
-        engine: runs units.
+        executor: runs the attacks.
         journal: takes every finished unit, and holds those of earlier sessions.
         observer: told of progress.
         stop: True ends the cascade early; attacks that it did not come to have no record.
-        care: samples that the model does not answer, and those that are to be asked alone.
+        lost: samples that the model does not answer; whether an attack could be carried out is decided on the others.
     """
 
     def __init__(
         self,
         plan: list[Planned],
         threat: ThreatModel,
-        seed: int,
         store: SampleStore,
-        engine: Engine,
+        executor: Executor,
         journal: Journal,
         observer: Observer,
         stop: Callable[[], bool],
-        care: Care = NO_CARE,
+        lost: Collection[int] = (),
     ) -> None:
         self.plan = plan
         self.threat = threat
-        self.seed = seed
         self.store = store
-        self.engine = engine
+        self.executor = executor
         self.journal = journal
         self.observer = observer
         self.stop = stop
-        self.care = care
+        self.lost = lost
         self.broken_by: dict[int, str] = {}
         self._earlier: dict[str, dict[Unit, UnitResult]] = {}
         for record in journal.of("unit"):
@@ -69,11 +64,7 @@ class Cascade:
         """Units of an attack if no sample falls before."""
         if planned.status != "ready":
             return 0
-        return sum(1 for _ in self._units(planned.attack, self.store.standing()))
-
-    def _units(self, attack: SlotAttack[Any], samples: list[int]) -> list[Unit]:
-        classes = self.engine.evaluator.target.num_classes
-        return list(plan_units(attack, self.threat.goal, samples, classes))
+        return len(self.executor.units(planned.attack, self.threat, self.store.standing()))
 
     def run(self) -> None:
         """All attacks in order."""
@@ -89,65 +80,25 @@ class Cascade:
     def _attack(self, planned: Planned) -> None:
         standing = self.store.standing(self.broken_by.__contains__)
         stand = set(standing)
-        units = self._units(planned.attack, standing)
+        units = self.executor.units(planned.attack, self.threat, standing)
         earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in stand}
         attempt = Attempt(planned, len(units), self.journal, self.observer)
         for result in earlier.values():
             attempt.count(result)
 
+        job = replace(planned.job(self.threat, units), won=dict(attempt.won), finished=frozenset(earlier))
+
         def run() -> bool:
-            return self.execute(planned, self.threat, units, attempt.take, won=attempt.won, finished=earlier)
+            return self.executor.run(job, self.store, attempt.take)
 
         attempt.carry_out(run, self.asked(standing))
         before = self._left()
         self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
         attempt.close(before - self._left(), self._left())
 
-    def execute(
-        self,
-        planned: Planned,
-        threat: ThreatModel,
-        units: Sequence[Unit],
-        sink: Sink,
-        *,
-        source: SampleSource | None = None,
-        won: dict[int, Unit] | None = None,
-        finished: Collection[Unit] = (),
-    ) -> bool:
-        """Run units of an attack as :meth:`Engine.run` does, with care."""
-        done = set(finished)
-
-        def take(result: UnitResult) -> None:
-            done.add(result.unit)
-            sink(result)
-
-        def run(engine: Engine, some: Sequence[Unit]) -> bool:
-            return engine.run(
-                planned.attack,
-                threat,
-                some,
-                source or self.store,
-                take,
-                stop=self.stop,
-                won=won,
-                key=planned.key,
-                draws=planned.eot,
-                finished=done,
-            )
-
-        for unit in units:
-            error = self.care.lost.get(sample_of(unit.sample))
-            if error is not None and unit not in done:
-                take(UnitResult(unit, False, error=error))
-        left = [unit for unit in units if sample_of(unit.sample) not in self.care.lost]
-        suspects = [unit for unit in left if sample_of(unit.sample) in self.care.suspects]
-        if suspects and not planned.attack.cohort_size and not run(self.engine.singly(), suspects):
-            return False
-        return run(self.engine, left)
-
     def asked(self, cases: Sequence[int]) -> list[int]:
         """Cases without those whose sample the model does not answer."""
-        return [case for case in cases if sample_of(case) not in self.care.lost]
+        return [case for case in cases if sample_of(case) not in self.lost]
 
     def _left(self) -> int:
         """Samples that no attack broke; with several goals, in none of their cases."""

@@ -15,7 +15,7 @@ from robaudit.audit.journal.events import AttackFinished
 from robaudit.audit.journal.journal import Record, unit_record, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.cascade import Attempt, Cascade
-from robaudit.engine.units import Sample, Unit, UnitResult, plan_units
+from robaudit.engine.units import Unit, UnitResult
 from robaudit.threat.arrays import TOLERANCE, widest
 from robaudit.threat.norms import Norm
 
@@ -63,8 +63,7 @@ class DistanceSearch:
         self.search = search
         self.rounds = rounds
         self.samples = cascade.asked(cascade.store.standing())
-        shape = cascade.engine.pool.points.shape[1:]
-        self.most = widest(cascade.threat.norm, math.prod(shape))
+        self.most = widest(cascade.threat.norm, math.prod(cascade.executor.shape))
         keys = [p.key for p in (*cascade.plan, *minimal, *([search] if search else []))]
         known = smallest_distances(cascade.journal, frozenset(keys), cascade.threat.eps)
         self._nearest = {case: distance for case, (distance, _) in known.items()}
@@ -85,9 +84,8 @@ class DistanceSearch:
             else:
                 self._seek(planned)
 
-    def _units(self, planned: Planned, samples: list[int]) -> list[Unit]:
-        classes = self.cascade.engine.evaluator.target.num_classes
-        return list(plan_units(planned.attack, self.cascade.threat.goal, samples, classes))
+    def _units(self, planned: Planned, samples: list[int]) -> tuple[Unit, ...]:
+        return self.cascade.executor.units(planned.attack, self.cascade.threat, samples)
 
     def _seek(self, planned: Planned) -> None:
         """One minimal-norm attack, with the whole box to move in."""
@@ -99,8 +97,10 @@ class DistanceSearch:
             attempt.count(unit_result(record))
         threat = replace(cascade.threat, eps=self.most, minimal=True)
 
+        job = replace(planned.job(threat, units), finished=frozenset(earlier))
+
         def run() -> bool:
-            return cascade.execute(planned, threat, units, attempt.take, finished=earlier)
+            return cascade.executor.run(job, cascade.store, attempt.take)
 
         attempt.carry_out(run, self.samples)
         attempt.settle()
@@ -133,7 +133,8 @@ class DistanceSearch:
             radius = bracket.next(cascade.threat.eps, self.most, whole)
             if radius is not None:
                 radii[sample] = radius
-        units = [replace(unit, restart=number) for unit in self._units(planned, list(radii)) if unit.restart == 0]
+        first = (unit for unit in self._units(planned, list(radii)) if unit.restart == 0)
+        units = tuple(replace(unit, restart=number) for unit in first)
         earlier = {
             unit: record
             for unit, record in self._records.get(planned.key, {}).items()
@@ -147,11 +148,9 @@ class DistanceSearch:
             record = attempt.take_at(result, radii[result.unit.sample])
             brackets[result.unit.sample].told(verified_distance(record, cascade.threat.eps))
 
-        def source(sample: int) -> Sample:
-            return replace(cascade.store(sample), eps=radii[sample])
-
-        threat = replace(cascade.threat, minimal=True)
-        complete = cascade.execute(planned, threat, units, sink, source=source, finished=earlier)
+        job = planned.job(replace(cascade.threat, minimal=True), units)
+        job = replace(job, radii=radii, finished=frozenset(earlier))
+        complete = cascade.executor.run(job, cascade.store, sink)
         for sample, radius in radii.items():
             brackets[sample].settle(radius)
         return complete

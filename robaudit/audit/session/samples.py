@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.care import NO_CARE, Care
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.session.goal_choice import Chooser
+from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions

@@ -19,7 +19,7 @@ import torch
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.care import Care, lost_in
+from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed, restricted
@@ -38,8 +38,10 @@ from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.samples import SampleStore, answer_samples, ask_alone
 from robaudit.audit.session.sequential import Chunk, chunks
+from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.executor import Executor, LocalExecutor
 from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision
@@ -161,36 +163,38 @@ class Session:
         if first is None or not store.answers or (self.stop() and not begun) or self._told_to_stop():
             return
         engine = self._engine(loaded, store, first)
+        executor = LocalExecutor(engine, self.stop, self.care)
         if looks is not None and begin is not None:
             run_looks(
                 self.request,
                 itertools.chain([begin], looks),
                 self.journal,
-                lambda chunk: self._attack_chunk(chunk, loaded, fronts, engine),
+                lambda chunk: self._attack_chunk(chunk, loaded, fronts, executor),
                 self.observer,
                 self.stop,
             )
-            store, cascades = self._after_looks(loaded, fronts, engine)
+            store, cascades = self._after_looks(loaded, fronts, executor)
         else:
-            cascades = self._cascades(loaded, fronts, store, engine, self.journal)
+            cascades = self._cascades(loaded, fronts, store, executor, self.journal)
             self._attack(loaded, fronts, cascades, len(drawn))
-        if engine.evaluator.halvings:
-            self._note(f"memory ran out; the batch ended at {engine.evaluator.micro_batch}")
-        bench = SessionBench(self.request, loaded, store, engine, fronts, cascades)
+        if engine.shrunk_to is not None:
+            self._note(f"memory ran out; the batch ended at {engine.shrunk_to}")
+        bench = SessionBench(self.request, loaded, store, engine, executor, fronts, cascades)
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
         self.journal.append({"kind": "evidence", **evidence})
 
     def _cascades(
-        self, loaded: Loaded, fronts: list[Front], store: SampleStore, engine: Engine, journal: Journal
+        self, loaded: Loaded, fronts: list[Front], store: SampleStore, executor: Executor, journal: Journal
     ) -> list[Cascade]:
         """A cascade for each front."""
         cascades = []
         for front in fronts:
             threat = replace(front.threat, fixed=loaded.target.spec.fixed)
-            arguments = (self.request.seed, store, engine, journal, self.observer, self.stop, self.care)
-            cascades.append(Cascade(front.plan, threat, *arguments))
+            cascades.append(
+                Cascade(front.plan, threat, store, executor, journal, self.observer, self.stop, self.care.lost)
+            )
         return cascades
 
     def _attack(self, loaded: Loaded, fronts: list[Front], cascades: list[Cascade], samples: int) -> None:
@@ -209,19 +213,21 @@ class Session:
             if not self.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
 
-    def _attack_chunk(self, chunk: Chunk, loaded: Loaded, fronts: list[Front], engine: Engine) -> None:
+    def _attack_chunk(self, chunk: Chunk, loaded: Loaded, fronts: list[Front], executor: Executor) -> None:
         """All attacks on the samples that a look adds."""
         self._answer(loaded, chunk.indices)
         if not self.stop():
             store = SampleStore(loaded.data, restricted(self.journal, chunk.indices))
-            cascades = self._cascades(loaded, fronts, store, engine, self.journal)
+            cascades = self._cascades(loaded, fronts, store, executor, self.journal)
             self._attack(loaded, fronts, cascades, len(chunk.indices))
 
-    def _after_looks(self, loaded: Loaded, fronts: list[Front], engine: Engine) -> tuple[SampleStore, list[Cascade]]:
+    def _after_looks(
+        self, loaded: Loaded, fronts: list[Front], executor: Executor
+    ) -> tuple[SampleStore, list[Cascade]]:
         """The samples of all looks, and cascades that know what fell in them."""
         journal = completed(self.journal)
         store = SampleStore(loaded.data, journal)
-        cascades = self._cascades(loaded, fronts, store, engine, journal)
+        cascades = self._cascades(loaded, fronts, store, executor, journal)
         tally = Tally(journal, journal.keyed("clean", "index"))
         for cascade in cascades:
             if (found := tally.fronts.get(str(cascade.threat.norm))) is not None:

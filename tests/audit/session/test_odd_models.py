@@ -26,6 +26,7 @@ from robaudit.audit.session.loading import load
 from robaudit.audit.session.samples import SampleStore, answer_samples
 from robaudit.engine.engine import Engine
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.judge import Judge
 from robaudit.threat.model import Access
 
@@ -242,7 +243,7 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         found = Journal(tmp_path / attack)
         (tmp_path / attack).mkdir()
         threat_model = replace(front.threat, fixed=target.spec.fixed)
-        Cascade(front.plan, threat_model, 0, store, engine, found, lambda _: None, lambda: False).run()
+        Cascade(front.plan, threat_model, store, LocalExecutor(engine), found, lambda _: None, lambda: False).run()
         record = found.last("attack", id=attack)
         assert record is not None
         assert (record["status"], record["reason"]) == ("done", None), attack

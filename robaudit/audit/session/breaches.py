@@ -1,0 +1,81 @@
+"""What was broken, with the points that broke it: for the checks of evidence, and for the evidence itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robaudit.audit.journal.distances import nearest_records
+from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.plan.fronts import Front
+from robaudit.audit.session.cascade import Cascade
+from robaudit.checks.base import Breach
+from robaudit.engine.units import sample_of
+from robaudit.threat.model import Access
+
+__all__ = ["breaches", "nearest"]
+
+
+def breaches(fronts: Sequence[Front], cascades: Sequence[Cascade]) -> list[Breach]:
+    """Everything that was broken, in data order; a sample once for each threat model.
+
+    Args:
+        fronts: the threat models.
+        cascades: of each front, in the same order.
+    """
+    access = {p.key: p.attack.access for front in fronts for p in front.attacks()}
+    winners: dict[tuple[int, int, int], Record] = {}
+    for record in cascades[0].journal.of("unit"):
+        for place, cascade in enumerate(cascades if record["success"] else ()):
+            case = record["sample"]
+            if cascade.broken_by.get(case) == record["attack"]:
+                key = (sample_of(case), case, place)
+                winners[key] = min(winners.get(key, record), record, key=_precedence)
+    return [
+        _breach(record, access[record["attack"]], cascades[place])
+        for (_, _, place), record in sorted(winners.items(), key=lambda item: item[0])
+    ]
+
+
+def nearest(fronts: Sequence[Front], cascades: Sequence[Cascade], correct: Sequence[int]) -> list[Breach]:
+    """The nearest verified adversarial example of each sample in each norm, in data order.
+
+    Args:
+        fronts: the threat models.
+        cascades: of each front, in the same order.
+        correct: samples answered correctly; the others have none.
+    """
+    found: list[tuple[int, int, Breach]] = []
+    known = set(correct)
+    for place, (front, cascade) in enumerate(zip(fronts, cascades, strict=True)):
+        access = {p.key: p.attack.access for p in front.attacks()}
+        for sample, record in nearest_records(cascade.journal, access, cascade.threat.eps).items():
+            if sample in known:
+                found.append((sample, place, _breach(record, access[record["attack"]], cascade)))
+    return [breach for _, _, breach in sorted(found, key=lambda entry: entry[:2])]
+
+
+def _breach(record: Record, access: Access, cascade: Cascade) -> Breach:
+    return Breach(
+        record["sample"],
+        record["attack"],
+        access,
+        record["prediction"],
+        record["distance"],
+        functools.partial(_point, cascade.journal, record),
+        cascade.threat,
+    )
+
+
+def _precedence(record: Record) -> tuple[float, int, int]:
+    """Of an attack's successes on a sample the lowest unit's comes first, of the curve's attacks the nearest."""
+    return record["distance"] if "verified" in record else 0.0, record["restart"], record["target"]
+
+
+def _point(journal: Journal, record: Record) -> NDArray[Any]:
+    point = journal.point(record)
+    assert point is not None
+    return point

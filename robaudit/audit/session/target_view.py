@@ -1,0 +1,61 @@
+"""The target as checks see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from robaudit.audit.session.loading import Loaded
+
+__all__ = ["TargetView"]
+
+
+@dataclass(frozen=True)
+class TargetView:
+    """A loaded target; see :class:`robaudit.checks.base.MeasuredTarget`."""
+
+    loaded: Loaded
+    fresh_state: bool = False
+
+    @property
+    def head_kind(self) -> str:
+        return str(self.loaded.target.head.kind)
+
+    @property
+    def opposite(self) -> str:
+        return self.loaded.target.head.opposite
+
+    @property
+    def head_peeled(self) -> bool:
+        return bool(self.loaded.target.head.peeled)
+
+    @property
+    def has_gradient(self) -> bool:
+        return bool(self.loaded.target.gradient.available)
+
+    @property
+    def is_its_own_twin(self) -> bool:
+        return bool(self.loaded.target.format != "onnx")
+
+    @property
+    def eight_bit(self) -> bool:
+        return bool(self.loaded.target.spec.kind == "image")
+
+    def repeat_deviation(self) -> float:
+        return float(self.loaded.target.repeat_deviation)
+
+    def keeps_state(self) -> bool | None:
+        return self.loaded.target.keeps_state
+
+    def batch_deviation(self) -> float | None:
+        deviation = self.loaded.target.batch_deviation
+        return None if deviation is None else float(deviation)
+
+    def parity(self, points: NDArray[Any]) -> tuple[int, float, float, float | None]:
+        target = self.loaded.target
+        u = torch.from_numpy(points).to(target.device, target.dtype)
+        found = target.parity(u, noise=True)
+        return found.n, found.argmax_agreement, found.relative_difference, found.noise
