@@ -13,6 +13,7 @@ from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
 from robaudit.engine.units import Sample
 from robaudit.target.answers import OPEN, predictions
 from robaudit.threat.arrays import TOLERANCE
+from robaudit.threat.goals import reached
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Evidence", "eight_bit"]
@@ -108,9 +109,7 @@ def _confidence(kind: str, scores: NDArray[Any]) -> float | None:
 
 
 def _fools(prediction: int, sample: Sample) -> bool:
-    if sample.target >= 0:
-        return prediction == sample.target
-    return prediction not in (sample.label, OPEN)
+    return bool(reached(prediction, sample.label, sample.target))
 
 
 def _admissible(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> bool:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from robaudit.engine.models import AuditedFile
 from robaudit.target.answers import predictions
-from robaudit.threat.model import ThreatModel, goal_reached
+from robaudit.threat.goals import reached
+from robaudit.threat.model import ThreatModel
 
 __all__ = ["Judge", "Verdicts"]
 
@@ -74,5 +75,5 @@ class Judge:
         admissible, size = threat.admissible(origin, points, eps)
         scores = self.target.scores(points, alone=True)
         prediction = predictions(scores).to(label.device)
-        fooled = goal_reached(prediction, label, target) & (prediction >= 0)
+        fooled = reached(prediction, label, target)
         return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

@@ -10,8 +10,8 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Labels, Request, Scores
 from robaudit.target.answers import predictions
+from robaudit.threat.goals import reached
 from robaudit.threat.masked import floored
-from robaudit.threat.model import goal_reached
 
 __all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
 
@@ -108,9 +108,8 @@ def spread(
         out[rows.wanted] = flat
         return out
 
-    reached = goal_reached(labels, rows.of(problem.label), rows.of(problem.goal))
-    reached &= labels >= 0  # an answer that names no class reaches nothing
-    fooled, predicted = placed(reached), placed(labels, -1)
+    fooled = placed(reached(labels, rows.of(problem.label), rows.of(problem.goal)))
+    predicted = placed(labels, -1)
     assert fooled is not None
     assert predicted is not None
     return Answer(

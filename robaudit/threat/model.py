@@ -11,7 +11,7 @@ from torch import Tensor
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm, distance
 
-__all__ = ["Access", "Goal", "ThreatModel", "goal_reached"]
+__all__ = ["Access", "Goal", "ThreatModel"]
 
 
 class Access(enum.StrEnum):
@@ -80,14 +80,3 @@ class ThreatModel:
             moved = (flat[:, places] - origin.double().flatten(1)[:, places]).abs()
             inside &= moved.amax(1) <= TOLERANCE
         return inside & (size <= radius + TOLERANCE), size
-
-
-def goal_reached(prediction: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Whether predictions fool: the target class where one is set (target ≥ 0), else any class but the label.
-
-    Args:
-        prediction: [...] predicted classes.
-        label: [...] reference classes.
-        target: [...] classes to reach, or -1.
-    """
-    return torch.where(target >= 0, prediction == target, prediction != label)

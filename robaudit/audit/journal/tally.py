@@ -9,6 +9,7 @@ from typing import Any
 
 from robaudit.audit.journal.journal import Journal, Record, unit_result
 from robaudit.engine.units import UnitResult, best_of, cases, sample_of
+from robaudit.threat.goals import is_right
 
 __all__ = ["Tally", "counts"]
 
@@ -32,7 +33,7 @@ class Tally:
 
     def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
         self.drawn = sum(map(counts, clean.values()))
-        self.correct = [i for i, r in clean.items() if r["error"] is None and r["prediction"] == r["label"]]
+        self.correct = [i for i, r in clean.items() if r["error"] is None and is_right(r["prediction"], r["label"])]
         self.left_out = Counter(str(r["left_out"]) for r in clean.values() if r.get("left_out") is not None)
         self.audited = self.drawn - self.left_out.total()
         sought = {case for i in self.correct for case in cases(i, clean[i].get("goals"))}

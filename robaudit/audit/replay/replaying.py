@@ -29,6 +29,7 @@ from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format
 from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.arrays import TOLERANCE, admissible
+from robaudit.threat.goals import reached
 
 __all__ = ["Replay", "Replayed", "replay"]
 
@@ -255,7 +256,8 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
         raise
     except RobauditError as error:
         reason = str(error)
-    wrong = prediction == example.target if example.target is not None else prediction not in (example.label, None)
+    goal = -1 if example.target is None else example.target
+    wrong = bool(reached(-1 if prediction is None else prediction, example.label, goal))
     status: ReplayStatus = "fools" if wrong else "no longer fools"
     if reason is not None:
         status = "not answered"

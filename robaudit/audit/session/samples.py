@@ -22,6 +22,7 @@ from robaudit.target.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.gradient import mixed_gradient
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.threat.goals import is_right
 
 __all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
 
@@ -70,7 +71,7 @@ class CleanAnswer:
     @property
     def correct(self) -> bool:
         """Whether it is the reference class."""
-        return self.prediction == self.label
+        return bool(is_right(self.prediction, self.label))
 
 
 def content_digest(u: NDArray[Any]) -> str:
