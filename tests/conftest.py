@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -64,8 +65,15 @@ def robaudit(monkeypatch, capfd) -> Command:
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
+        handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        hook = sys.unraisablehook
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main()
+        finally:
+            sys.unraisablehook = hook
+            for number, handler in handled.items():
+                signal.signal(number, handler)
         return Outcome(int(caught.value.code or 0), *capfd.readouterr())
 
     return run

@@ -1,130 +1,79 @@
-"""The command line. Each command is a file; nothing heavy is imported before a command runs."""
+"""The entry point of the ``robaudit`` command: little is imported before it knows what an interrupt means.
+
+An audit handles interrupts itself while its worker is at work (:mod:`robaudit.audit.supervisor`). Before, after and
+in every other command, the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) ends what is done, and the second
+ends the process at once. Once the exit code is known, none changes it.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import errno
 import os
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Any
 
-import typer
+__all__ = ["main"]
 
-from robaudit import __version__
-from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
-from robaudit.errors import RobauditError
-from robaudit.report.nearest import adapt
-from robaudit.streams import hold_standard
-
-__all__ = ["app", "main"]
-
-COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
-"""Base of what the parser raises; newer versions of typer carry click inside them, so click is not imported."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What is wrong with a path itself, wherever it is used first."""
-
-app = typer.Typer(
-    name="robaudit",
-    help="Audit how easily a finished ONNX or TorchScript classifier is fooled, and whether the answer can be trusted.",
-    epilog="Exit codes: 0 no gate failed, or none decides, 1 a gate failed, 2 usage, 3 audit incomplete or invalid, "
-    "4 inconclusive at this sample size, 130 interrupted.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+FAILED, INTERRUPTED = 3, 130
+ALWAYS = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (*ALWAYS, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"robaudit {__version__}")
-        raise typer.Exit
+class _Interrupts:
+    """What a signal does, as a handler."""
 
+    def __init__(self) -> None:
+        self.count = 0
+        self.code: int | None = None
 
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.code is not None or self.count > 1:
+            os._exit(INTERRUPTED if self.code is None else self.code)
+        raise KeyboardInterrupt
 
+    def lost(self, about: Any) -> None:
+        """As ``sys.unraisablehook``: an interrupt in a place that cannot pass it on is one all the same."""
+        if issubclass(about.exc_type, KeyboardInterrupt):
+            os._exit(INTERRUPTED if self.code is None else self.code)
+        sys.__unraisablehook__(about)
 
-app.command("scan")(scan.scan)
-app.command("inspect")(inspect.inspect)
-app.command("init")(init.init)
-app.command("report")(report.report)
-app.command("gate")(gate.gate)
-app.command("diff")(diff.diff)
-app.command("replay")(replay.replay)
-app.command("sign")(sign.sign)
-app.command("verify")(sign.verify)
-app.command("explain")(explain.explain)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.add_typer(profile.app, name="profile")
+    def install(self) -> None:
+        """Handle the signals; SIGHUP as it is where the caller ignores it (``nohup``)."""
+        sys.unraisablehook = self.lost
+        with contextlib.suppress(ValueError):  # not the main thread
+            for signum in HANDLED:
+                if signum in ALWAYS or signal.getsignal(signum) is not signal.SIG_IGN:
+                    signal.signal(signum, self)
+            atexit.register(self._ignore)  # runs last, as it comes first; the interpreter would restore the defaults
+
+    def _ignore(self) -> None:
+        for signum in HANDLED:
+            if signal.getsignal(signum) is self:
+                signal.signal(signum, signal.SIG_IGN)
 
 
 def main() -> None:
-    """Entry point of the ``robaudit`` command: errors become one sentence and an exit code, never a traceback."""
-    # Threads that spin while they wait make small models ten times slower where other programs use the processors.
-    # The runtime reads this once, before torch is imported; workers inherit it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Else the processes that are started would import whatever lies beside a model in the working directory.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    hold_standard()
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller: what is written there is for nobody
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
-    adapt(sys.stdout, sys.stderr)
+    """Run the command line, and exit with its code."""
+    interrupts = _Interrupts()
+    interrupts.install()
     try:
-        code = app(standalone_mode=False)
-        sys.stdout.flush()
-    except RobauditError as error:
-        _say(str(error))
-        code = error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    except SystemExit as error:  # the parser's own: completion, or 1 for a closed pipe, which is our code for a gate
-        code = 3 if error.code == 1 else error.code
-    except OSError as error:
-        code = _unwritable(error)
-    except Exception as error:
-        code = _unexpected(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        from robaudit.cli.app import run
 
-
-def _unwritable(error: OSError) -> int:
-    """A reader that left early hears nothing; a sentence tells of a full disk, or of a path that can be none."""
-    if not isinstance(error, BrokenPipeError):
-        if error.filename is not None and error.errno in NO_PATH:
-            _say(f"{str(error.filename)[:80]!r} cannot be used: {error.strerror}")
-            return 2
-        if error.filename is not None or error.errno not in FULL:
-            return _unexpected(error)
-        _say(f"the output cannot be written: {error.strerror}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it is flushed again at exit
-    return 3
-
-
-def _unexpected(error: Exception) -> int:
-    """A usage error of the parser is 2; a command without arguments has shown its help. Anything else is ours: 3."""
-    if isinstance(error, COMMAND_LINE_ERROR):
-        if message := error.format_message():  # type: ignore[attr-defined]
-            _say(f"{message.rstrip('.')}; see --help")
-        return 2
-    _say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it")
-    return 3
-
-
-def _say(message: str) -> None:
-    from robaudit.report.words import plain
-
-    with contextlib.suppress(OSError):  # the exit code tells it all the same
-        sys.stderr.write(f"robaudit: error: {plain(message, 2000)}\n")
+        code = run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception:
+        if not interrupts.count:  # else the interrupt of an import, as another error
+            raise
+        code = INTERRUPTED
+    if interrupts.count and code == FAILED:  # it came as another error
+        code = INTERRUPTED
+    interrupts.code = code
+    sys.exit(code)
 
 
 if __name__ == "__main__":

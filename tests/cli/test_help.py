@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from robaudit.audit.config.profile import list_profiles
 from robaudit.audit.result.document import Result
-from robaudit.cli.main import app
+from robaudit.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from robaudit.checks.registry import check_classes
-from robaudit.cli.main import app
+from robaudit.cli.app import app
 from robaudit.report.rules import CHECK_RULES, RULES
 from robaudit.report.taxonomy import MITIGATIONS, TAXONOMIES, taxa_of_access, taxonomy_of
 

@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ask an audit to stop; the last one that the terminal is gone."""
 LOAD_SECONDS = 300.0
 CALL_SECONDS = 60.0
 FOLDERS = ("TMPDIR", "TEMP", "TMP", "CUDA_CACHE_PATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
@@ -125,7 +126,7 @@ class Answered:
 
 def _enter(confinement: Confinement, task: bytes, connection: Connection, printed: Connection) -> None:
     """Entry point of the process: confine it, then unpickle and run ``function(connection, watch, *arguments)``."""
-    # Ctrl-C goes to the whole group; the parent decides.
+    # Ctrl-C, and the end of a terminal, go to the whole group; the parent decides.
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     _print_into(printed)

@@ -26,6 +26,8 @@ PATIENCE = 60.0
 """Seconds that a worker told to stop has for it."""
 GRACE, GRACE_SHARE = 60.0, 0.1
 """Seconds after the time budget, or a share of it, in which an audit ends what is begun, and writes its evidence."""
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that count even where the caller ignores them."""
 STALL = 10.0
 """Seconds that a call may take after the time budget, unless calls usually take as long."""
 
@@ -36,7 +38,7 @@ class Outcome:
 
     Args:
         journal: everything finished, of this and earlier sessions.
-        interrupted: by Ctrl-C or SIGTERM.
+        interrupted: by Ctrl-C, SIGTERM or SIGHUP.
         failure: why the audit could not be completed, or None.
     """
 
@@ -46,7 +48,7 @@ class Outcome:
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM: the first asks the worker to stop, the second ends it at once."""
+    """Ctrl-C, SIGTERM and SIGHUP: the first asks the worker to stop, the second ends it at once."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,7 +58,8 @@ class _Interrupts:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        previous = {s: signal.signal(s, self) for s in SIGNALS}
+        wanted = [s for s in SIGNALS if s in STOPPING or signal.getsignal(s) is not signal.SIG_IGN]  # ``nohup``
+        previous = {s: signal.signal(s, self) for s in wanted}
         try:
             yield
         finally:

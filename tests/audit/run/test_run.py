@@ -136,7 +136,7 @@ def test_a_killed_audit_takes_its_worker_along_and_is_taken_up_again(case: Case,
     assert load(run).run.started == first[: len("2025-01-01T00:00:00.000")] + first[-6:]
 
 
-@pytest.mark.parametrize(("name", "signum"), [("int", signal.SIGINT), ("term", signal.SIGTERM)])
+@pytest.mark.parametrize(("name", "signum"), [("int", signal.SIGINT), ("term", signal.SIGTERM), ("hup", signal.SIGHUP)])
 def test_an_interrupt_reports_what_is_done(case: Case, whole: Path, name: str, signum: signal.Signals) -> None:
     run = case.folder / name
     process = start(*case.command(run))
@@ -170,6 +170,21 @@ def test_a_second_interrupt_ends_at_once(case: Case) -> None:
     assert process.returncode == 130, stderr
     assert not Path(f"/proc/{worker}").exists()
     assert load(run).run.interrupted
+
+
+def test_a_hangup_that_the_caller_ignores_stops_nothing(case: Case, whole: Path) -> None:
+    run = case.folder / "nohup"
+    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    try:
+        process = start(*case.command(run))
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    worker_of(process)
+    wait_for(lambda: units(run) >= 3)
+    os.killpg(process.pid, signal.SIGHUP)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert_equal_and_nothing_twice(run, whole)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.4])
