@@ -1,6 +1,6 @@
 """The entry point of the ``robaudit`` command: little is imported before it knows what an interrupt means.
 
-An audit handles interrupts itself while its worker is at work (:mod:`robaudit.audit.supervisor`). Before, after and
+An audit handles interrupts itself while its worker is at work (:mod:`robaudit.audit.run.supervisor`). Before, after and
 in every other command, the first Ctrl-C, SIGTERM or SIGHUP (the terminal is gone) ends what is done, and the second
 ends the process at once. Once the exit code is known, none changes it.
 """

@@ -231,6 +231,14 @@ class Evidence(_Record):
     nearest: Count
 
 
+class Tests(_Record):
+    """The tests that were there before this audit, and of what."""
+
+    kind: Literal["tests"]
+    of: str
+    before: list[dict[str, Any]]
+
+
 class Sealed(_Record):
     """A result file was written, with this SHA-256."""
 
@@ -239,7 +247,7 @@ class Sealed(_Record):
 
 
 _Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Retry | Evidence
-_Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Sealed
+_Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 
 

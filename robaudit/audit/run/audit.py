@@ -23,7 +23,7 @@ from robaudit.audit.run.again import retried
 from robaudit.audit.run.identity import folder_of
 from robaudit.audit.run.rundir import RESULT, check_apart, claimed
 from robaudit.audit.run.supervisor import supervise
-from robaudit.audit.run.tested import begin_test, end_test, subject_of
+from robaudit.audit.run.tested import Begun, begin_test, end_test, keep_test, subject_of
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
@@ -73,13 +73,16 @@ def run_audit(
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
     with claimed(folder, run_id, fresh=fresh, key=key, kept=kept) as discarded:
         journal = _journal(folder, key, discarded, warn)
-        request = replace(request, earlier=begin_test(folder, run_id, subject_of(request)))
+        begun = begin_test(folder, run_id, subject_of(request), journal)
+        for sentence in begun.told:
+            warn(sentence)
+        request = replace(request, earlier=begun.before)
         again = retried(journal, request)
         if again is not None:
             warn(f"{folder}: {again}")
         finished = None if again is not None else _finished(folder, run_id, journal, warn)
         if finished is None:
-            result, journal = _audit(request, folder, run_id, journal, observer)
+            result, journal = _audit(request, folder, run_id, journal, observer, begun)
         else:
             result = _shown_again(finished, request)
         # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
@@ -95,7 +98,7 @@ def run_audit(
         except AuditError:
             _keep(decided(result), folder, journal)  # the audit itself is none the worse
             raise
-        end_test(folder, run_id, result)
+        end_test(folder, run_id, begun, result)
         try:
             _keep(result, folder, journal)
         except AuditError as error:
@@ -142,12 +145,13 @@ def cannot_be_written(why: str) -> str:
 
 
 def _audit(
-    request: AuditRequest, folder: Path, run_id: str, journal: Journal, observer: Observer
+    request: AuditRequest, folder: Path, run_id: str, journal: Journal, observer: Observer, begun: Begun
 ) -> tuple[Result, Journal]:
     begin, start = datetime.now(UTC), time.perf_counter()
     resumed = any(True for _ in journal.of("session"))
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
+    keep_test(begun, journal)
     if journal.records:
         journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
     failure = outcome.failure

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey
 from robaudit.audit.run.rundir import KEPT, claimable, claimed
 from robaudit.errors import UsageError
@@ -116,7 +117,10 @@ def test_no_pipe_among_the_tests_of_others_is_waited_for_and_no_link_written(tmp
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (tmp_path / "mine/tests.json").symlink_to(victim)
-    assert begin_test(tmp_path / "mine", "id", "subject") == ()
+    begun = begin_test(tmp_path / "mine", "id", "subject", Journal(None))
+    assert begun.before == ()
+    assert all("is damaged" in sentence for sentence in begun.told)
+    assert len(begun.told) == 3
     assert victim.read_text() == "mine"
     assert json.loads((tmp_path / "mine/tests.json").read_text())[0]["run"] == "id"
 

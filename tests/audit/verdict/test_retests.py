@@ -21,10 +21,12 @@ from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.keys import run_key
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.identity import run_id_of
 from robaudit.audit.run.rundir import FILES
-from robaudit.audit.run.tested import TESTS, begin_test, end_test, subject_of
+from robaudit.audit.run.tested import TESTS, Begun, begin_test, end_test, keep_test, subject_of
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.audit.verdict.readings import of_rate
 from robaudit.audit.verdict.retests import further_test, standing_of
@@ -164,9 +166,10 @@ def audited(folder: Path, request: AuditRequest, result: Result) -> tuple[Earlie
     """An audit as its run directory sees it."""
     folder.mkdir(parents=True, exist_ok=True)
     run = run_id_of(request)
-    before = begin_test(folder, run, subject_of(request))
-    end_test(folder, run, result)
-    return before
+    run_key(run)  # makes the user's, as an audit does
+    begun = begin_test(folder, run, subject_of(request), Journal(None))
+    end_test(folder, run, begun, result)
+    return begun.before
 
 
 def test_run_directories_tell_of_tests(
@@ -207,6 +210,94 @@ def test_a_damaged_file_and_gates_that_were_not_judged_tell_of_no_test(
     assert audited(tmp_path / "b", replace(request_of, seed=1), withheld) == ()
     assert json.loads((tmp_path / "b" / TESTS).read_text())[0]["gates"] == {}
     assert TESTS not in FILES  # --fresh discards an audit, and not that it tested something
+
+
+class Pair:
+    """Two audits of one model in run directories side by side, the second with a journal."""
+
+    def __init__(self, folder: Path, request: AuditRequest) -> None:
+        self.first, self.second = folder / "first", folder / "second"
+        self.request = replace(request, seed=1)
+        self.of, self.run = subject_of(self.request), run_id_of(self.request)
+        audited(self.first, request, conclude(make_result(k=41), [ROBUST]))
+        self.second.mkdir()
+        self.journal = Journal(self.second, key=b"key")
+        self.journal.append({"kind": "note", "message": "begun"})
+        begun = self.begin(kept=False)
+        assert begun.told == ()
+        self.before = begun.before
+        assert [tests.tests for tests in self.before] == [1]
+        keep_test(begun, self.journal)
+        self.path = self.second / TESTS
+
+    def begin(self, *, kept: bool) -> Begun:
+        journal = Journal(self.second if kept else None, key=b"key")
+        assert journal.load() is None
+        return begin_test(self.second, self.run, self.of, journal)
+
+
+@pytest.fixture
+def tested(tmp_path: Path, request_of: AuditRequest, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    monkeypatch.chdir(tmp_path)
+    return Pair(tmp_path / "runs", request_of)
+
+
+def edited(path: Path, **changes: object) -> None:
+    [entry] = json.loads(path.read_text())
+    path.write_text(json.dumps([{**entry, **changes}]))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_edited_account_of_earlier_tests_is_not_believed(tested: Pair, kept: bool) -> None:
+    edited(tested.path, before=[])
+    begun = tested.begin(kept=kept)
+    assert begun.before == tested.before
+    [told] = begun.told
+    assert f"{tested.path} was changed since it was written" in told
+    assert ("made again from the journal" if kept else "counted again") in told
+    again = tested.begin(kept=kept)
+    assert (again.before, again.told) == (tested.before, ())
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_text("[{}]"), Path.unlink])
+def test_the_journal_remembers_earlier_tests(tested: Pair, harm) -> None:
+    harm(tested.path)
+    (tested.first / TESTS).unlink()
+    begun = tested.begin(kept=True)
+    assert begun.before == tested.before
+    [told] = begun.told
+    assert "made again from the journal" in told
+    assert json.loads(tested.path.read_text())[0]["before"] == [t.model_dump(mode="json") for t in tested.before]
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted", "words"),
+    [
+        ({"gates": {}}, 0, "may not tell of all"),
+        ({"of": "another"}, 0, "may not tell of all"),
+        ({"seal": "ä"}, 1, "count as they stand"),
+        ({"gates": {FIGURE: [-1.0, 0.05]}}, 0, "is damaged"),  # would give back what others spent
+        ({"gates": {FIGURE: [float("nan"), 0.05]}}, 0, "is damaged"),
+        ({"before": [{"figure": FIGURE, "tests": 1, "error": -0.05, "allowed": 0.05}]}, 0, "is damaged"),
+    ],
+)
+def test_an_edited_account_of_other_tests_is_told(tested: Pair, changes, counted: int, words: str) -> None:
+    edited(tested.first / TESTS, **changes)
+    tested.path.unlink()
+    begun = tested.begin(kept=False)
+    assert sum(tests.tests for tests in begun.before) == counted
+    [told] = begun.told
+    assert str(tested.first / TESTS) in told
+    assert words in told
+
+
+def test_accounts_of_another_user_count_and_are_told(tested: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tested.first / "another"))
+    tested.path.unlink()
+    begun = tested.begin(kept=False)
+    assert begun.before == tested.before
+    [told] = begun.told
+    assert "written by another user or on another machine" in told
 
 
 def test_a_second_seed_is_counted_by_the_command(tmp_path: Path) -> None:
