@@ -73,7 +73,7 @@ def run_audit(
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
     with claimed(folder, run_id, fresh=fresh, key=key, kept=kept) as discarded:
         journal = _journal(folder, key, discarded, warn)
-        begun = begin_test(folder, run_id, subject_of(request), journal)
+        begun = begin_test(folder, run_id, subject_of(request), journal, foreign=discarded is not None)
         for sentence in begun.told:
             warn(sentence)
         request = replace(request, earlier=begun.before)

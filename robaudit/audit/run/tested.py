@@ -83,7 +83,7 @@ class Begun:
     told: tuple[str, ...] = ()
 
 
-def begin_test(folder: Path, run_id: str, subject: str, journal: Journal) -> Begun:
+def begin_test(folder: Path, run_id: str, subject: str, journal: Journal, *, foreign: bool = False) -> Begun:
     """The tests that were there before an audit: those known when it was begun first, however often it is taken up.
 
     Args:
@@ -91,6 +91,7 @@ def begin_test(folder: Path, run_id: str, subject: str, journal: Journal) -> Beg
         run_id: of the audit.
         subject: what it tests.
         journal: of the audit, which is believed before any other file.
+        foreign: the whole directory was written with another key, and that is said.
     """
     path = folder / TESTS
     entries, damage = _entries(path)
@@ -98,7 +99,7 @@ def begin_test(folder: Path, run_id: str, subject: str, journal: Journal) -> Beg
     kept, known = journal.last("tests", of=subject), mine.get(run_id)
     told = [] if damage is None else [damage]
     if known is not None and not known["sealed"]:
-        told.append(f"{path} {CHANGED}")
+        told += [] if foreign else [f"{path} {CHANGED}"]
         known = None
     if kept is not None:
         before = tuple(EarlierTests.model_validate(tests) for tests in kept["before"])
