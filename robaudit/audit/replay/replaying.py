@@ -249,6 +249,7 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
     example, attack = claim.example, claim.attack
     radius = math.inf if claim.nearest else attack.eps
     inside, size = admissible(attack.norm, radius, example.original, example.adversarial, meaning.fixed)
+    inside &= admissible(attack.norm, 0.0, example.original, example.original)[0]  # it lies in the box itself
     original = prediction = reason = None
     try:
         original, prediction = answer(example.original), answer(example.adversarial)

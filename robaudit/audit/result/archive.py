@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Evidence
 from robaudit.errors import AuditError
+from robaudit.files import MIB, afford, open_regular
 
 __all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]
 
@@ -22,6 +24,10 @@ NEAREST = "nearest_"
 
 LARGEST_ROW = 2**30
 """Bytes that one row may take."""
+LONGEST_NAME = 1024
+"""Characters of an attack's name."""
+KINDS = {"original": "f", "adversarial": "f", "confidence": "f", "attack": "U"}
+"""Kinds of the arrays' types, as NumPy names them; the others are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +66,47 @@ def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "")
         AuditError: it is missing, not the one that the result names, or damaged.
     """
     path = folder / (evidence.path or "")
-    if evidence.path is None or not path.is_file():
+    if evidence.path is not None and (Path(evidence.path).is_absolute() or ".." in Path(evidence.path).parts):
+        raise AuditError(f"the result names evidence outside of its own folder ({evidence.path}); refused")
+    try:
+        there = evidence.path is not None and path.is_file()
+    except (OSError, ValueError):  # no path that there can be
+        there = False
+    if not there:
         raise AuditError(f"the archive {evidence.path or 'of the evidence'} is not beside the result")
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != evidence.sha256:
-            raise AuditError(f"the archive {evidence.path} has another SHA-256 than the result names: it was changed")
-        with zipfile.ZipFile(path) as archive:
-            columns = {name: _rows(archive, prefix + name, most) for name in _names(archive, prefix)}
+        with open_regular(path) as file:
+            digest = hashlib.sha256()
+            while part := file.read(MIB):
+                digest.update(part)
+            if digest.hexdigest() != evidence.sha256:
+                raise AuditError(
+                    f"the archive {evidence.path} has another SHA-256 than the result names: it was changed"
+                )
+            with zipfile.ZipFile(file) as archive:
+                columns = {name: _rows(archive, prefix, name, most) for name in _names(archive, prefix)}
         return _examples(columns) if columns else []
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
-        raise AuditError(f"the archive {evidence.path} cannot be read: {error}") from error
+    except AuditError:
+        raise
+    except Exception as error:  # of the readers of the archive, its compression and its arrays, each their own
+        why = str(error) or type(error).__name__
+        raise AuditError(f"the archive {evidence.path} cannot be read: {why}") from error
 
 
 def _names(archive: zipfile.ZipFile, prefix: str) -> list[str]:
     known = ("original", "adversarial", "index", "label", "prediction", "attack", "target", "confidence")
-    return [name for name in known if f"{prefix}{name}.npy" in archive.namelist()]
+    entries = archive.namelist()
+    if len(entries) != len(set(entries)):
+        raise ValueError("it holds two arrays of one name")
+    return [name for name in known if f"{prefix}{name}.npy" in entries]
 
 
 def _examples(columns: dict[str, NDArray[Any]]) -> list[Example]:
     found = []
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("its arrays differ in length")
+    if columns["original"].shape != columns["adversarial"].shape:
+        raise ValueError("originals and adversarial examples differ in shape")
     for row in range(len(columns["original"])):
         shares = tuple(map(float, columns["confidence"][row])) if "confidence" in columns else ()
         found.append(
@@ -98,18 +124,24 @@ def _examples(columns: dict[str, NDArray[Any]]) -> list[Example]:
     return found
 
 
-def _rows(archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
+def _rows(archive: zipfile.ZipFile, prefix: str, name: str, most: int) -> NDArray[Any]:
     """The first rows of an array; the rest is not unpacked."""
-    with archive.open(f"{name}.npy") as file:
+    with archive.open(f"{prefix}{name}.npy") as file:
         shape, fortran, dtype = _header(file)
-        if fortran or dtype.hasobject or not shape:
-            raise ValueError(f"{name} is no plain array")
+        if fortran or dtype.kind not in KINDS.get(name, "iu") or not shape or min(shape) < 0:
+            raise ValueError(f"{name} is no plain array of what it should hold")
+        if name not in ("original", "adversarial") and shape[1:] != ((2,) if name == "confidence" else ()):
+            raise ValueError(f"{name} is no plain array of what it should hold")
+        if dtype.kind == "U" and dtype.itemsize > 4 * LONGEST_NAME:
+            raise ValueError(f"{name} holds texts of {dtype.itemsize // 4} characters")
         count = min(shape[0], most)
-        row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
+        row = math.prod(shape[1:]) * dtype.itemsize
         if row > LARGEST_ROW:
             raise ValueError(f"a row of {name} has {row} bytes")
-        data = file.read(count * row)
-        return np.frombuffer(data, dtype=dtype).reshape(count, *shape[1:])
+        if row * count > (size := archive.getinfo(f"{prefix}{name}.npy").file_size):
+            raise ValueError(f"{name} has {row * count} bytes, and {size} are there")
+        afford(2 * row * count, f"{name} of the evidence")
+        return np.frombuffer(file.read(count * row), dtype=dtype).reshape(count, *shape[1:])
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -93,6 +93,10 @@ def gallery(result: Result, folder: Path | None) -> Gallery:
         if folder is None:
             raise AuditError(f"the archive {result.evidence.path} is not beside the result")
         examples = read_examples(folder, result.evidence, MOST)
+        if not examples:
+            raise AuditError(f"the archive {result.evidence.path} holds none")
+        if not all(np.isfinite(point).all() for e in examples for point in (e.original, e.adversarial)):
+            raise AuditError(f"the archive {result.evidence.path} holds values that are no numbers")
     except AuditError as error:
         return Gallery(kept=kept, missing=f"{kept} adversarial examples were kept, and none is shown: {error}.")
     spec = result.target.input

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
 import shutil
 import subprocess
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import sha256_file
+from robaudit.report.render import renderers
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head
@@ -490,3 +494,103 @@ def test_a_module_with_a_label_output_is_replayed(tmp_path):
     run = audited(tmp_path, tmp_path / "m.pt", attacks="\n  - {id: fgsm}\n")
     assert load_result(run / "result.json").target.reading.turned
     assert replay(ReplayRequest(run)).holds
+
+
+def with_bytes(run: Path, **entries: bytes) -> None:
+    """Arrays of the archive as other bytes; the result names what is there then."""
+    path = run / "evidence.npz"
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    kept |= {f"{name}.npy": content for name, content in entries.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+    named(run)
+
+
+def named(run: Path) -> None:
+    result = load_result(run / "result.json")
+    evidence = result.evidence.model_copy(update={"sha256": sha256_file(run / "evidence.npz")})
+    save_result(result.model_copy(update={"evidence": evidence}), run / "result.json")
+
+
+def header(shape: tuple[int, ...], dtype: str, data: bytes = b"") -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array_header_2_0(content, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return content.getvalue() + data
+
+
+def as_type(name: str, dtype: str):
+    return lambda run: tampered(run, **{name: np.load(run / "evidence.npz")[name].astype(dtype)})
+
+
+def twice(run: Path) -> None:
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(run / "evidence.npz", "a") as archive:
+        archive.writestr("label.npy", archive.read("label.npy"))
+    named(run)
+
+
+def damaged(run: Path) -> None:
+    """Compressed bytes that are none."""
+    with_bytes(run)
+    path = run / "evidence.npz"
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("adversarial.npy").header_offset + 60
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    named(run)
+
+
+def with_nan(run: Path) -> None:
+    points = np.load(run / "evidence.npz")["adversarial"].copy()
+    points[0, 0, 0, 0] = np.nan
+    tampered(run, adversarial=points)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        twice,
+        damaged,
+        as_type("original", "U8"),
+        as_type("adversarial", "c16"),
+        as_type("index", "f8"),
+        as_type("label", "O"),
+        as_type("attack", "U2000"),
+        lambda run: with_bytes(run, original=header((9, 2**40), "<f4")),
+        lambda run: with_bytes(run, original=header((-1, 3), "<f4", bytes(12))),
+        lambda run: with_bytes(run, index=header((10**6,), "|V1000")),
+        lambda run: with_bytes(run, index=b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535),
+        lambda run: with_bytes(run, label=b""),
+    ],
+)
+def test_a_hostile_archive_is_refused_in_a_sentence(run, harm) -> None:
+    harm(run)
+    with pytest.raises(AuditError, match=r"^the archive evidence.npz cannot be read: \S"):
+        replay(ReplayRequest(run))
+    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    assert "none is shown" in page
+
+
+def test_values_that_are_no_numbers_are_no_picture(run) -> None:
+    with_nan(run)
+    assert replay(ReplayRequest(run)).examples[0].status == "outside"
+    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    assert "holds values that are no numbers" in page
+
+
+def test_an_original_outside_of_the_box_shows_nothing(run) -> None:
+    kept = np.load(run / "evidence.npz")
+    original, adversarial = kept["original"].copy(), kept["adversarial"].copy()
+    place = np.unravel_index(np.argmin(adversarial[0]), adversarial[0].shape)
+    adversarial[(0, *place)] = 0.0
+    original[(0, *place)] = -0.05
+    tampered(run, original=original, adversarial=adversarial)
+    assert replay(ReplayRequest(run)).examples[0].status == "outside"
+
+
+def test_no_report_reads_evidence_outside_of_the_run(run) -> None:
+    edited(run / "result.json", '"path": "evidence.npz"', f'"path": "{run}/evidence.npz"')
+    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    assert "outside of its own folder" in page
