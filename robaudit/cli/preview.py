@@ -38,7 +38,7 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
 
     validate(request)
     folder, run_id = folder_of(request, folder)
-    check_apart(folder, reports)
+    check_apart(folder, reports, request.data)
     claimable(folder, run_id, fresh=fresh)
     confinement = confinement_of(request)
     about = request.model

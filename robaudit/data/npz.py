@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.errors import UsageError
 from robaudit.files import afford, open_regular
 
 __all__ = ["Arrays", "open_arrays", "read_npy"]
@@ -23,6 +26,9 @@ class Arrays:
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
         self._members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        if len(self._members) < len(archive.namelist()):  # which one counts would depend on the reader
+            names = Counter(name.removesuffix(".npy") for name in archive.namelist())
+            raise ValueError(f"it holds two arrays named {next(n for n, count in names.items() if count > 1)!r:.60}")
 
     @property
     def files(self) -> list[str]:
@@ -47,13 +53,18 @@ class Arrays:
 
         Raises:
             KeyError: there is no such array.
-            UsageError: memory does not hold it.
+            UsageError: memory does not hold it, or it holds texts that are none.
             ValueError: it is none, or holds Python objects, which are code.
         """
         with self._archive.open(self._members[name]) as file:
             _check(file, f"the array {name} of {self._path}")
         with self._archive.open(self._members[name]) as file:
-            return _read(file)
+            array = _read(file)
+        if array.dtype.kind == "U" and array.dtype.itemsize and array.size:
+            code = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+            if int(array.ravel().view(code).max()) > sys.maxunicode:
+                raise UsageError(f"the array {name} of {self._path} holds numbers that stand for no character")
+        return array
 
 
 @contextlib.contextmanager
@@ -62,7 +73,7 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
 
     Raises:
         UsageError: it is no ordinary file.
-        OSError, zipfile.BadZipFile: it cannot be read, or is no archive.
+        OSError, zipfile.BadZipFile, ValueError: it cannot be read, is no archive, or has two arrays of one name.
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         yield Arrays(archive, path)

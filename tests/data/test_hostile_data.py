@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import time
+import warnings
 import zipfile
 
 import numpy as np
@@ -224,3 +226,37 @@ def test_a_pipe_is_no_data(tmp_path, name):
         check_source(path)
     with pytest.raises(UsageError, match="no ordinary file"):
         {"x.npz": read_npz, "x.npy": read_npy}.get(name, read_sheet)(path)
+
+
+def zipped(path, **members):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def stored(array):
+    raw = io.BytesIO()
+    np.lib.format.write_array(raw, array)
+    return raw.getvalue()
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_texts_of_impossible_characters_are_refused(tmp_path, order):
+    text = np.zeros(3, f"{order}U1")
+    text.view(f"{order}u4")[:] = [97, 0x7FFFFFFF, 98]
+    path = zipped(tmp_path / "a.npz", **{"x.npy": stored(np.zeros((3, 4), np.uint8)), "y.npy": stored(text)})
+    with pytest.raises(UsageError, match=r"the array y of .*a.npz holds numbers that stand for no character"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize("second", ["x", "x.npy"])
+def test_an_archive_with_two_arrays_of_one_name_is_refused(tmp_path, second):
+    path = tmp_path / "a.npz"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("x.npy", stored(np.zeros((3, 4), np.uint8)))
+            file.writestr(second, stored(np.ones((3, 4), np.uint8)))
+    with pytest.raises(UsageError, match=r"a.npz is no readable .npz archive: it holds two arrays named 'x'"):
+        read_npz(path)

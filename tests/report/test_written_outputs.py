@@ -105,3 +105,16 @@ def test_scan_refuses_before_anything_is_loaded(robaudit, tmp_path: Path) -> Non
         done = robaudit("scan", model, "--data", tmp_path / "d.npz", *more)
         assert (done.code, words in done.err) == (2, True), done.err
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_directory_among_the_images_is_refused(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "cat").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(images / "cat")
+    for folder in (images, images / "cat", images / "cat" / "run", tmp_path / "link"):
+        with pytest.raises(UsageError, match=r"lies in the data .* which it would change"):
+            check_apart(folder, [], images)
+    check_apart(tmp_path / "run", [], images)
+    check_apart(images / ".robaudit" / "run", [], images)  # what is hidden is no image
+    (tmp_path / "d.npz").write_bytes(b"")
+    check_apart(tmp_path, [], tmp_path / "d.npz")

@@ -153,7 +153,10 @@ def _from_file(path: Path) -> dict[str, Any]:
                     f"may not have anything written; use --{hyphens(name)}"
                 )
     if "profile" in given:
-        found, built_in = profile_path(given["profile"], folder)
+        try:
+            found, built_in = profile_path(given["profile"], folder)
+        except UsageError as error:
+            raise UsageError(f"{document.where(('profile',))}: profile: {error}") from error
         given["profile"] = given["profile"] if built_in else str(found)
     return given
 

@@ -40,6 +40,7 @@ def validate(request: AuditRequest) -> None:
         radii=radii,
         curve=profile.curve is not None,
         baseline=request.baseline is not None,
+        places=request.places,
     )
     if request.baseline is not None:
         check_request(request.baseline, request)

@@ -66,7 +66,7 @@ def run_audit(
     """
     validate(request)
     folder, run_id = folder_of(request, folder)
-    check_apart(folder, reports)
+    check_apart(folder, reports, request.data)
     key = run_key(run_id)
     if key.problem is not None:
         warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")

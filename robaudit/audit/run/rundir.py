@@ -101,12 +101,25 @@ def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
             pass
 
 
-def check_apart(folder: Path, reports: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse reports that would replace what the run directory keeps for itself.
+def check_apart(folder: Path, reports: Iterable[str | os.PathLike[str]], data: Path | None = None) -> None:
+    """Refuse reports that would replace what the run directory keeps for itself, and a run directory among the data.
+
+    Args:
+        folder: the run directory.
+        reports: files that will be written.
+        data: folder of images, which would gain the pictures that the run directory keeps, or a file; None: not given.
 
     Raises:
-        UsageError: one has the name of such a file there.
+        UsageError: a report has the name of such a file there, or the directory lies in the data.
     """
+    if data is not None and data.is_dir():
+        place, images = Path(os.path.realpath(folder)), Path(os.path.realpath(data))
+        inside = place.is_relative_to(images)
+        if inside and not any(part.startswith(".") for part in place.relative_to(images).parts):
+            raise UsageError(
+                f"the run directory {folder} lies in the data {data}, which it would change; choose another with "
+                "--run-dir"
+            )
     for path in map(Path, reports):
         if path.name in KEPT and path.parent.resolve() == folder.resolve():
             raise UsageError(f"the report {str(path)!r} would replace the run directory's own file; name it otherwise")

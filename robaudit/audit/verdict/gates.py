@@ -19,6 +19,7 @@ from robaudit.audit.config.metrics import OF_COMPARISON, Metric, parse_metric
 from robaudit.audit.config.specs import parse_eps
 from robaudit.audit.config.yaml_file import refuse
 from robaudit.audit.result.document import INCOMPLETE_STATUSES, Attack, Check, Exemption, Gate, Result
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.decisions import Outcome, compares, decide
 from robaudit.audit.verdict.read import read
 from robaudit.audit.verdict.read_curve import Unreadable
@@ -60,6 +61,7 @@ def check_gates(
     radii: Mapping[str, float] | None = None,
     curve: bool = True,
     baseline: bool = True,
+    places: Mapping[str, Place] | None = None,
 ) -> None:
     """Refuse gates that contradict each other, or name attacks, checks or norms that the profile does not have.
 
@@ -71,25 +73,32 @@ def check_gates(
         radii: of the threat models by norm, the main one first, at which no curve is needed.
         curve: whether the curve is searched.
         baseline: whether there is one.
+        places: lines that asked for gates, by ``gates.METRIC``.
 
     Raises:
-        UsageError: the gate, with a suggestion.
+        UsageError: the gate, with a suggestion, and the file and line that ask for it where they are known.
     """
     check_contradictions(gates, radii)
+
+    def refused(gate: GateSpec, why: str) -> UsageError:
+        place = (places or {}).get(f"gates.{gate.metric}")
+        at = "" if place is None else f"line {place.line} of {place.file}: "
+        return UsageError(f"{at}the gate on {gate.metric!r}{why}")
+
     known: dict[str, Collection[str]] = {"attack": attacks, "check": checks}
     for gate in gates:
         metric = parse_metric(gate.metric)
         if metric.norm is not None and norms and metric.norm not in norms:
-            raise UsageError(f"the gate on {gate.metric!r}: the profile attacks in {', '.join(norms)} alone")
+            raise refused(gate, f": the profile attacks in {', '.join(norms)} alone")
         options, subject = known.get(metric.head), metric.subject or ""
         if options is not None and subject not in options:
             hint = did_you_mean(subject, options)
-            raise UsageError(f"the gate on {gate.metric!r}: the profile has no {metric.head} {subject!r}{hint}")
+            raise refused(gate, f": the profile has no {metric.head} {subject!r}{hint}")
         of_curve = metric.name in ("median_distance", "curve_area") and metric.subject is None
         if not curve and (of_curve or _elsewhere(metric, radii)):
-            raise UsageError(f"the gate on {gate.metric!r} needs the robustness curve: give --curve")
+            raise refused(gate, " needs the robustness curve: give --curve")
         if not baseline and metric.name in OF_COMPARISON:
-            raise UsageError(f"the gate on {gate.metric!r} needs an earlier result: give --baseline RESULT.json")
+            raise refused(gate, " needs an earlier result: give --baseline RESULT.json")
 
 
 def _elsewhere(metric: Metric, radii: Mapping[str, float] | None) -> bool:

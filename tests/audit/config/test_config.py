@@ -169,3 +169,9 @@ def test_a_switch_is_no_number(tmp_path, key):
     (tmp_path / "robaudit.yaml").write_text(f"eps: 0.1\n{key}: yes\n", encoding="utf-8")
     with pytest.raises(UsageError, match=rf"line 2 of .*robaudit.yaml: {key}: true is no number"):
         resolve_settings({}, {}, tmp_path / "m.onnx")
+
+
+def test_an_unknown_profile_is_told_with_its_line(tmp_path):
+    (tmp_path / "robaudit.yaml").write_text("eps: 0.1\nprofile: quik\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"line 2 of .*robaudit.yaml: profile: unknown profile 'quik'; did you mean"):
+        resolve_settings({}, {}, tmp_path / "m.onnx")

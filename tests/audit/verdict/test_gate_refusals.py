@@ -9,6 +9,7 @@ from command_line import Command, refused
 from results import make_result, make_samples, make_stored
 
 from robaudit.audit.config.gatespecs import GateSpec, check_contradictions, parse_gate
+from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.audit.verdict.gates import check_class_gates, check_gates
 from robaudit.errors import UsageError
@@ -144,3 +145,10 @@ def test_min_robust_keeps_the_other_bound_of_a_less_specific_place(tmp_path: Pat
     found = resolve_settings({"min_robust": 0.7}, {}, tmp_path / "m.onnx").profile.gates
     kept = [(g.min, g.max, g.level) for g in found if g.metric == "robust_accuracy"]
     assert kept == [(None, 0.9, "warn"), (0.7, None, "error")]
+
+
+def test_a_refused_gate_is_told_with_the_line_that_asks_for_it() -> None:
+    gate = GateSpec.model_validate("attack.pgdd.robust_accuracy>=0.5")
+    places = {"gates.attack.pgdd.robust_accuracy": Place(file="robaudit.yaml", line=7)}
+    with pytest.raises(UsageError, match=r"^line 7 of robaudit.yaml: the gate on .* the profile has no attack 'pgdd'"):
+        check_gates([gate], ["pgd"], [], places=places)
