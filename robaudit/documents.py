@@ -103,14 +103,14 @@ def _fail(at: Any, problem: str) -> NoReturn:
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
-def compose_yaml(path: Path, most: int = MOST) -> yaml.Node | None:
-    """The node of a whole YAML file; None of an empty one.
+def compose_yaml(path: Path, most: int = MOST, raw: bytes | None = None) -> yaml.Node | None:
+    """The node of a whole YAML file; None of an empty one. ``raw``: its bytes, where they were read already.
 
     Raises:
         UsageError: it cannot be read, is too large or too deep, is no YAML, or has aliases, tags or several documents.
     """
     try:
-        raw = read_regular(path, most)
+        raw = read_regular(path, most) if raw is None else raw
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
@@ -138,17 +138,18 @@ def compose_yaml(path: Path, most: int = MOST) -> yaml.Node | None:
             loader.dispose()
 
 
-def read_yaml(path: Path, most: int = MOST) -> Document:
+def read_yaml(path: Path, most: int = MOST, raw: bytes | None = None) -> Document:
     """What a YAML file holds; an empty file is an empty map.
 
     Args:
         path: of the file.
         most: bytes that it may have.
+        raw: its bytes, where they were read already.
 
     Raises:
         UsageError: as :func:`compose_yaml`; a key is given twice, or a number is none that can be used.
     """
-    node = compose_yaml(path, most)
+    node = compose_yaml(path, most, raw)
     lines: dict[tuple[str | int, ...], int] = {}
     try:
         content = {} if node is None else _value(node, (), lines)

@@ -7,6 +7,7 @@ import re
 __all__ = [
     "AuditError",
     "AuditInterrupted",
+    "ChangedFileError",
     "RobauditError",
     "UnreadableSampleError",
     "UnsupportedOperatorError",
@@ -39,6 +40,10 @@ class AuditInterrupted(AuditError):  # noqa: N818
     """The audit was stopped by the user or the system (exit 130)."""
 
     exit_code = 130
+
+
+class ChangedFileError(AuditError):
+    """A file is not what it was when it was looked at: what was checked would not be what is used (exit 3)."""
 
 
 class UnsupportedOperatorError(RobauditError):

@@ -1,4 +1,7 @@
-"""Reads files that nobody vouches for: ordinary files alone, without waiting for a pipe, no more than was expected."""
+"""Reads files that nobody vouches for: ordinary files alone, without waiting for a pipe, no more than was expected.
+
+A file that changes while it is read is an error, and so is one that is no longer what an audit is named by.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,41 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
-from robaudit.errors import AuditError, UsageError
+from robaudit.errors import AuditError, ChangedFileError, UsageError
 
 __all__ = [
     "MIB",
     "PART",
     "READ_FLAGS",
+    "FileState",
     "afford",
     "available_memory",
+    "check_known",
     "digest_of",
+    "held_to",
+    "is_settled",
     "open_regular",
     "read_regular",
     "regular",
     "sha256_file",
+    "sha256_of",
+    "state_of",
+    "steady",
     "text_of",
     "write_atomic",
 ]
+
+FileState: TypeAlias = tuple[int, ...]
+"""Device, inode, size, and when content and inode were changed last, in nanoseconds."""
+TICK = 50_000_000
+"""Nanoseconds in which two changes may get the same time."""
 
 PART = ".robaudit-part-"
 """Begins the name of a file that is being written."""
@@ -43,16 +61,134 @@ READ_FLAGS = (
 """Without blocking, so that a pipe in place of a file is seen and not waited for."""
 
 
+@dataclass
+class _Known:
+    """What files must hold; ``seen``: the state in which each was found to hold it."""
+
+    digests: Mapping[str, str | None]
+    seen: dict[str, FileState] = field(default_factory=dict)
+
+
+_KNOWN: ContextVar[_Known | None] = ContextVar("known", default=None)
+
+
 @contextlib.contextmanager
-def open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open an ordinary file, whatever links lead to it.
+def held_to(digests: Mapping[str, str | None]) -> Iterator[None]:
+    """While this lasts, files are opened only if they are still what they were.
+
+    Args:
+        digests: SHA-256 by full path; None where there was no file. Of other files nothing is known.
+    """
+    outer = _KNOWN.get()
+    token = _KNOWN.set(_Known(digests) if outer is None else _Known({**outer.digests, **digests}))
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def check_known(path: str | os.PathLike[str], sha256: str) -> None:
+    """Refuse what was read of a file that must hold something else.
+
+    Raises:
+        ChangedFileError: its SHA-256 is not the one that it is held to.
+    """
+    known, name = _KNOWN.get(), os.path.abspath(path)
+    if known is None or known.digests.get(name, sha256) == sha256:
+        return
+    was = "was not there" if known.digests[name] is None else "was another file (its SHA-256 differs)"
+    raise ChangedFileError(f"{text_of(path)} {was} when the audit began; it is not used: run the command again")
+
+
+def _check_opened(file: IO[bytes], path: str | os.PathLike[str]) -> None:
+    """As :func:`check_known`; a file in the state in which it was checked is not read again."""
+    known, name = _KNOWN.get(), os.path.abspath(path)
+    if known is None or name not in known.digests:
+        return
+    state, now = state_of(file), time.time_ns()
+    if known.seen.get(name) == state:
+        return
+    check_known(path, sha256_of(file))
+    if is_settled(state, now) and state_of(file) == state:
+        known.seen[name] = state
+
+
+def sha256_of(file: IO[bytes], path: str | os.PathLike[str] | None = None) -> str:
+    """SHA-256 of an open file's whole content, hexadecimal; it is left at its beginning.
+
+    Args:
+        file: open.
+        path: that it was opened by, where :func:`open_regular` may have found the digest already.
+    """
+    known = None if path is None else _KNOWN.get()
+    if known is not None and path is not None:
+        name = os.path.abspath(path)
+        if known.seen.get(name) == state_of(file) and (checked := known.digests[name]) is not None:
+            return checked
+    file.seek(0)
+    digest = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+    file.seek(0)
+    return digest
+
+
+def state_of(file: IO[bytes]) -> FileState:
+    """What tells, without reading, that an open file was changed: nobody can set back when its inode was."""
+    about = os.fstat(file.fileno())
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def is_settled(state: FileState, now: int) -> bool:
+    """Whether a change from ``now`` on (nanoseconds of the system's clock) would show in the state."""
+    return max(state[3:]) < now - TICK
+
+
+@contextlib.contextmanager
+def steady(file: IO[bytes], path: str | os.PathLike[str], before: FileState | None = None) -> Iterator[None]:
+    """Read an open file that must not change meanwhile.
+
+    Args:
+        file: open.
+        path: of it.
+        before: its state when it was opened; None: as it is now.
+
+    Raises:
+        ChangedFileError: it did, so that its parts may not fit each other.
+    """
+    before = before or state_of(file)
+    try:
+        yield
+    except Exception as error:
+        if not file.closed and state_of(file) != before:
+            raise _changed(path) from error
+        raise
+    if state_of(file) != before:
+        raise _changed(path)
+
+
+def _changed(path: str | os.PathLike[str]) -> ChangedFileError:
+    return ChangedFileError(f"{text_of(path)} was changed while it was read; run the command again once it is whole")
+
+
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str], *, peek: bool = False) -> Iterator[IO[bytes]]:
+    """Open an ordinary file, whatever links lead to it, which must not change while it is open.
+
+    Args:
+        path: of it.
+        peek: what is read decides nothing that is not found again, or checked, by who reads the file in earnest.
 
     Raises:
         UsageError: it is a pipe, a device or anything else that is no file.
+        ChangedFileError: it changes, or is not what it is held to (:func:`held_to`).
         OSError: it cannot be opened.
     """
     with regular(os.open(path, READ_FLAGS), path) as file:
-        yield file
+        if peek:
+            yield file
+            return
+        with steady(file, path):
+            _check_opened(file, path)
+            yield file
 
 
 def regular(descriptor: int, name: object) -> IO[bytes]:
@@ -133,7 +269,7 @@ def available_memory() -> int | None:
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with open_regular(path) as file:
-        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+        return sha256_of(file, path)
 
 
 def digest_of(content: Any) -> str:

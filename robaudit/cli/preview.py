@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robaudit.plural import part_of
@@ -37,9 +38,10 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
     from robaudit.cli.output import model_says, write_lines
 
     validate(request)
-    folder, run_id = folder_of(request, folder)
+    folder, identity = folder_of(request, folder)
+    request = replace(request, files=identity.files)
     check_apart(folder, reports, request.data)
-    claimable(folder, run_id, fresh=fresh)
+    claimable(folder, identity.run_id, fresh=fresh)
     confinement = confinement_of(request)
     about = request.model
     write_lines(in_child(outline, request, confinement=confinement, about=about, told=model_says, watched=True))
@@ -53,10 +55,12 @@ def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     from robaudit.audit.plan.validate import validate_loaded
     from robaudit.audit.session.facts import assumptions, data_record, target_record
     from robaudit.audit.session.loading import load
+    from robaudit.files import held_to
     from robaudit.report.words import evaluations_words, plain
     from robaudit.stats.looks import design
 
-    loaded = load(request, watch=watch)
+    with held_to(request.files):
+        loaded = load(request, watch=watch)
     target, profile = loaded.target, request.profile
     with watch.about("its gradient was tried"):
         target.calibrate()

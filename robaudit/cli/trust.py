@@ -31,8 +31,7 @@ def trusted(flag: Path | None) -> Trusted | None:
     Raises:
         UsageError: a file cannot be read, or is no public key.
     """
-    from robaudit.audit.config.discovery import find_config
-    from robaudit.audit.config.yaml_file import read_settings
+    from robaudit.audit.config.discovery import find_config, read_config
     from robaudit.audit.stored.signing import read_trusted
     from robaudit.errors import UsageError
 
@@ -43,7 +42,7 @@ def trusted(flag: Path | None) -> Trusted | None:
     config = find_config(Path.cwd() / "result")
     if config is None:
         return None
-    document = read_settings(config)
+    document = read_config(config)
     said = document.content.get("verify")
     if said is None:
         return None

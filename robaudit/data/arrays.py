@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +12,7 @@ from robaudit.data.label_arrays import array_labels, label_texts, lost_note
 from robaudit.data.npz import Arrays, open_arrays
 from robaudit.data.numbers import whole
 from robaudit.data.source import Dataset
-from robaudit.errors import UnreadableSampleError, UsageError
-from robaudit.files import open_regular
+from robaudit.errors import RobauditError, UnreadableSampleError, UsageError
 
 __all__ = ["ArrayDataset", "open_npz", "peek_classes", "peek_npz", "read_npz"]
 
@@ -154,7 +151,8 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
             if "y" in archive and archive.shape("y")[:1] not in ((), x.shape[:1]):
                 raise UsageError(f"{path} holds {len(x)} samples and {archive.shape('y')[0]} labels")
             y = _labels(archive, path) if "y" in archive else None
-    except UsageError:
+            digest = archive.digest()
+    except RobauditError:
         raise
     except FileNotFoundError as error:
         raise UsageError(f"there is no data file {path}") from error
@@ -163,8 +161,7 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
         raise UsageError(f"{path} is no readable .npz archive: {reason}") from error
     if x.ndim < 2 or len(x) == 0:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
-    with open_regular(path) as opened:
-        return x, y, hashlib.file_digest(cast(io.BufferedReader, opened), "sha256").hexdigest()
+    return x, y, digest
 
 
 def _labels(archive: Arrays, path: Path) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from robaudit.data.numbers import few
 from robaudit.errors import UsageError
@@ -154,8 +155,13 @@ def check_size(path: Path) -> None:
         UsageError: it is so large, or no ordinary file.
         OSError: it cannot be opened.
     """
-    with open_regular(path) as file:
-        afford(GROWTH * file.seek(0, os.SEEK_END), f"the text of {path}")
+    with open_regular(path, peek=True) as file:
+        _afford(file, path)
+
+
+def _afford(file: IO[bytes], path: Path) -> None:
+    afford(GROWTH * file.seek(0, os.SEEK_END), f"the text of {path}")
+    file.seek(0)
 
 
 def _content(path: Path) -> tuple[bytes, str]:
@@ -165,8 +171,8 @@ def _content(path: Path) -> tuple[bytes, str]:
         UsageError: it is no ordinary file, or its rows would not fit into memory.
         OSError, EOFError, zlib.error: it cannot be read.
     """
-    check_size(path)
     with open_regular(path) as file:
+        _afford(file, path)
         raw = file.read()
     digest = hashlib.sha256(raw).hexdigest()
     if not raw.startswith(b"\x1f\x8b"):

@@ -14,8 +14,10 @@ from robaudit.data.delimited import composed
 from robaudit.errors import UsageError
 from robaudit.files import text_of
 
-__all__ = ["SPLITS", "FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
+__all__ = ["LABELS", "SPLITS", "FileIndex", "Folder", "formats", "image_suffixes", "relative", "walk"]
 
+LABELS = "labels.csv"
+"""File in a folder that holds its labels."""
 NO_PICTURES = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 """Formats that Pillow knows and that are programs, films or fields of numbers, or that it hands to another program."""
 HIDDEN = frozenset({"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"})

@@ -7,22 +7,22 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from numpy.typing import NDArray
 
-from robaudit.data.folder import FileIndex, Folder, relative, walk
+from robaudit.data.folder import LABELS, FileIndex, Folder, relative, walk
 from robaudit.data.label_arrays import lost_note
 from robaudit.data.labelfile import LabelFile, read_label_file
 from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.pixels import MODES, read_header, read_pixels
 from robaudit.data.source import Dataset
-from robaudit.errors import UnreadableSampleError, UsageError
-from robaudit.files import MIB, open_regular, text_of
+from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
+from robaudit.files import MIB, open_regular, sha256_of, text_of
 from robaudit.plural import part_of
 
 __all__ = ["ImageDataset", "bundled_dataset", "common_size", "labels_file", "open_folder"]
@@ -45,10 +45,12 @@ class ImageDataset(Dataset):
         shape: tuple[int, int, int],
         crop: float,
         interpolation: str,
+        digests: Sequence[bytes | None] = (),
         **fields: Any,
     ) -> None:
         super().__init__(**fields)
         self._files = files
+        self._digests = digests
         self._shape = shape
         self._crop = crop
         self._interpolation = interpolation
@@ -58,10 +60,13 @@ class ImageDataset(Dataset):
 
         Raises:
             UnreadableSampleError: the file is missing or damaged.
+            ChangedFileError: it is not what it was when the data were opened.
         """
         try:
-            with _opened(self._files[index]) as file:
-                return read_pixels(file, self._shape, self._crop, self._interpolation)
+            content = self._content(index)
+            return read_pixels(io.BytesIO(content), self._shape, self._crop, self._interpolation)
+        except ChangedFileError:
+            raise
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
             raise UnreadableSampleError(f"the image {self.ids[index]} cannot be read: {reason}") from error
@@ -69,10 +74,25 @@ class ImageDataset(Dataset):
     def stored(self, index: int) -> bytes | None:
         """The file's bytes, where there is one that can be opened."""
         try:
-            with _opened(self._files[index]) as file:
-                return file.read()
+            return self._content(index)
         except (OSError, UsageError):
             return None
+
+    def _content(self, index: int) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            ChangedFileError: they are not those that the data's digest is of.
+        """
+        with _opened(self._files[index]) as file:
+            content = file.read()
+        was = self._digests[index] if self._digests else None
+        if was is not None and hashlib.sha256(content).digest() != was:
+            raise ChangedFileError(
+                f"the image {self.ids[index]} was changed since the audit began (its SHA-256 differs); run the command "
+                "again"
+            )
+        return content
 
 
 @contextlib.contextmanager
@@ -151,18 +171,19 @@ def open_folder(
         resolved = _folder_labels(found, class_names, num_classes, notes)
     ids = [relative(path, folder) for path in files]
     problems = {} if resolved is None else resolved.problems
-    digest, told_of_images = _survey(files, ids, size, crop, interpolation)
+    digests, told_of_images = _survey(files, size, crop, interpolation)
     notes += [*lost_note(problems, ids), *told_of_images, *([] if resolved is None else resolved.notes)]
     return ImageDataset(
         files,
         size,
         crop,
         interpolation,
+        digests,
         source=str(folder),
         kind="image folder",
         ids=ids,
         labels=None if resolved is None else resolved.index,
-        digest=digest,
+        digest=_digest(ids, digests),
         class_names=class_names if resolved is None else resolved.names,
         class_order=None if resolved is None else resolved.order,
         notes=notes,
@@ -176,7 +197,7 @@ def labels_file(folder: Path, labels: Path | None) -> Path | None:
     Raises:
         UsageError: there is none of that name, or it is no ordinary file.
     """
-    path = labels if labels is not None else folder / "labels.csv"
+    path = labels if labels is not None else folder / LABELS
     if path.is_file():
         return path
     if os.path.lexists(path):
@@ -214,25 +235,30 @@ def _folder_labels(
     return resolve_labels(names, declared=class_names, num_classes=num_classes, where=str(found.path), empty=empty)
 
 
-def _survey(
-    files: list[Path], ids: list[str], shape: tuple[int, int, int], crop: float, interpolation: str
-) -> tuple[str, list[str]]:
-    """Digest over names and contents, and what will be done to the images, in sentences.
-
-    A file that cannot be read counts as empty.
-    """
+def _digest(ids: Sequence[str], digests: Sequence[bytes | None]) -> str:
+    """SHA-256 over names and contents; a file that cannot be read counts as such."""
     total = hashlib.sha256()
+    for name, content in zip(ids, digests, strict=True):
+        total.update(name.encode() + b"\0" + (b"unreadable" if content is None else content))
+    return total.hexdigest()
+
+
+def _survey(
+    files: list[Path], shape: tuple[int, int, int], crop: float, interpolation: str
+) -> tuple[list[bytes | None], list[str]]:
+    """SHA-256 of each file, None where it cannot be read; and what will be done to the images, in sentences."""
+    digests: list[bytes | None] = []
     resized, frames, clear, modes = 0, 0, 0, Counter[str]()
     wanted = MODES[shape[0]]
-    for path, name in zip(files, ids, strict=True):
-        total.update(name.encode() + b"\0")
+    for path in files:
         try:
             with _opened(path) as file:
-                total.update(hashlib.file_digest(cast(io.BufferedReader, file), "sha256").digest())
+                digest = bytes.fromhex(sha256_of(file))
                 header = read_header(file)
         except (OSError, UsageError):
-            total.update(b"unreadable")
+            digests.append(None)
             continue
+        digests.append(digest)
         if header is None:
             continue
         resized += header.size != (shape[2], shape[1])
@@ -261,7 +287,7 @@ def _survey(
             f"{part_of(resized, len(files), 'image', 'was/were')} resized ({interpolation}) and cut to the centre "
             f"{shape[1]}x{shape[2]} (crop {crop:g}) before the attack"
         )
-    return total.hexdigest(), notes
+    return digests, notes
 
 
 def common_size(folder: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
-from robaudit.files import afford, open_regular
+from robaudit.files import afford, open_regular, sha256_of
 
 __all__ = ["Arrays", "open_arrays", "read_npy"]
 
@@ -23,8 +23,8 @@ __all__ = ["Arrays", "open_arrays", "read_npy"]
 class Arrays:
     """The arrays of an ``.npz`` by name, each read when it is asked for."""
 
-    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
-        self._archive, self._path = archive, path
+    def __init__(self, archive: zipfile.ZipFile, path: Path, file: IO[bytes]) -> None:
+        self._archive, self._path, self._file = archive, path, file
         self._members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         if len(self._members) < len(archive.namelist()):  # which one counts would depend on the reader
             names = Counter(name.removesuffix(".npy") for name in archive.namelist())
@@ -34,6 +34,10 @@ class Arrays:
     def files(self) -> list[str]:
         """The names."""
         return list(self._members)
+
+    def digest(self) -> str:
+        """SHA-256 of the file that the arrays are read from."""
+        return sha256_of(self._file, self._path)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -76,7 +80,7 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
         OSError, zipfile.BadZipFile, ValueError: it cannot be read, is no archive, or has two arrays of one name.
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        yield Arrays(archive, path)
+        yield Arrays(archive, path, file)
 
 
 def read_npy(path: Path) -> NDArray[Any]:

@@ -5,29 +5,53 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Self
 
 from robaudit.errors import UsageError
-from robaudit.files import READ_FLAGS, available_memory, open_regular, regular
+from robaudit.files import (
+    READ_FLAGS,
+    FileState,
+    available_memory,
+    check_known,
+    open_regular,
+    regular,
+    sha256_of,
+    state_of,
+    steady,
+)
 
-__all__ = ["available_memory", "open_regular", "opened_within", "read_within"]
+__all__ = ["Neighbours", "available_memory", "open_regular", "opened_within"]
 
 _STEPWISE = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
-def read_within(model: Path, location: str, offset: int, length: int | None) -> bytes:
-    """Bytes of a file that a model names, which must lie in the model's folder.
+class Neighbours:
+    """The files that a model names, each opened once; to be closed.
 
     Args:
-        model: the file that names it.
-        location: relative path, as written in the model.
-        offset, length: the part to read; None reads to the end.
-
-    Raises:
-        UsageError: it is missing, too short, outside of the folder, or reached through a symbolic link.
+        model: the file that names them.
     """
-    try:
-        with opened_within(model, location) as file:
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self._opened: dict[str, tuple[IO[bytes], FileState]] = {}
+
+    def read(self, location: str, offset: int, length: int | None) -> bytes:
+        """Bytes of a file, which must lie in the model's folder.
+
+        Args:
+            location: relative path, as written in the model.
+            offset, length: the part to read; None reads to the end.
+
+        Raises:
+            UsageError: it is missing, too short, outside of the folder, or reached through a symbolic link.
+        """
+        model = self._model
+        try:
+            if location not in self._opened:
+                opened = opened_within(model, location)
+                self._opened[location] = opened, state_of(opened)
+            file = self._opened[location][0]
             size = file.seek(0, os.SEEK_END)
             if offset + (length or 0) > size:
                 raise UsageError(
@@ -36,14 +60,35 @@ def read_within(model: Path, location: str, offset: int, length: int | None) -> 
                 )
             file.seek(offset)
             return file.read(-1 if length is None else length)
-    except FileNotFoundError as error:
-        raise UsageError(f"{model} needs its external data {location!r} beside it, which is missing") from error
-    except OSError as error:
-        raise UsageError(f"the external data of {model}, {location!r}, cannot be read: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise UsageError(f"{model} needs its external data {location!r} beside it, which is missing") from error
+        except OSError as error:
+            raise UsageError(f"the external data of {model}, {location!r}, cannot be read: {error.strerror}") from error
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file that was read, by its name in the model.
+
+        Raises:
+            ChangedFileError: one was changed since it was opened, or is not what the audit began with.
+        """
+        found = {}
+        for location, (file, before) in self._opened.items():
+            path = self._model.parent / location
+            with steady(file, path, before):
+                found[location] = sha256_of(file)
+            check_known(path, found[location])
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _ in self._opened.values():
+            file.close()
 
 
 def opened_within(model: Path, location: str) -> IO[bytes]:
-    """Open a file that a model names; see :func:`read_within`.
+    """Open a file that a model names; see :meth:`Neighbours.read`.
 
     Raises:
         UsageError: it may not be read.

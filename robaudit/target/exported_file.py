@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.bounds import Interval, bounds, exported_steps
 from robaudit.target.discover import FileInput
+from robaudit.target.held import HeldFile
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice
 from robaudit.target.peel import Tail
@@ -34,7 +35,7 @@ class ExportedFile(TorchScriptFile):
     """Runs an exported program: used as :class:`TorchScriptFile` is.
 
     Args:
-        path: of the archive.
+        held: the archive, which is kept open, so that it can be loaded again.
         program: loaded, on the device.
         device: that it runs on.
         reload: loads the program again as a module, without what its calls have left in it.
@@ -44,7 +45,7 @@ class ExportedFile(TorchScriptFile):
 
     def __init__(
         self,
-        path: Path,
+        held: HeldFile,
         program: torch.export.ExportedProgram,
         device: torch.device,
         reload: Callable[[], Any] | None = None,
@@ -52,7 +53,7 @@ class ExportedFile(TorchScriptFile):
         module: Any = program.module()
         for parameter in module.parameters():
             parameter.requires_grad_(False)
-        super().__init__(path, module, device, weights=[*module.parameters(), *module.buffers()], reload=reload)
+        super().__init__(held, module, device, weights=[*module.parameters(), *module.buffers()], reload=reload)
         self.training = exported_training(program)
         self.program = program
         self.batch: int | None = None
@@ -164,8 +165,10 @@ def _fitted(argument: Argument, declared: Any, count: int) -> Any:
     return value.expand(shape) if value.numel() == 1 else value
 
 
-def _program(path: Path, device: torch.device) -> torch.export.ExportedProgram:
-    program: torch.export.ExportedProgram = move_to_device_pass(torch.export.load(path), device)
+def _program(held: HeldFile, device: torch.device) -> torch.export.ExportedProgram:
+    with held.unchanged():
+        held.file.seek(0)
+        program: torch.export.ExportedProgram = move_to_device_pass(torch.export.load(held.file), device)
     return program
 
 
@@ -180,11 +183,14 @@ def open_exported(path: Path, device: torch.device, *, trust: bool) -> ExportedF
             f"{path} is a torch.export archive (.pt2), which can run any command when it is loaded; give --trust-model "
             "if you trust its author, or export the model to ONNX"
         )
-    if not any("/models/" in name and name.endswith(".json") for name in zipfile.ZipFile(path).namelist()):
+    held = HeldFile(path)
+    if not any("/models/" in name and name.endswith(".json") for name in zipfile.ZipFile(held.file).namelist()):
         raise UsageError(f"{path} is a .pt2 package without an exported program; save one with torch.export.save")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ExportedFile(path, _program(path, device), device, lambda: _program(path, device).module())
+            return ExportedFile(held, _program(held, device), device, lambda: _program(held, device).module())
+    except RobauditError:
+        raise
     except Exception as error:  # its parsers raise many types
         raise UsageError(f"{path} cannot be loaded as a torch.export archive: {last_line(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from robaudit.documents import parse_json
 
@@ -16,13 +17,13 @@ FEW = 32
 """Texts that are read."""
 
 
-def extra_files(path: Path) -> dict[str, str]:
+def extra_files(file: Path | IO[bytes]) -> dict[str, str]:
     """What an archive says of itself, by key: the keys of a JSON table, such as Ultralytics' ``config.txt``; else a
     text by its name without suffix. Empty where there is nothing, or it cannot be read.
     """
     found: dict[str, str] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if _is_extra(entry)]
             for entry in entries[:FEW]:
                 text = archive.read(entry).decode("utf-8-sig")

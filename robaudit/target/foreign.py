@@ -21,6 +21,10 @@ CHECKPOINT = (
     "a pickled state_dict or module, not TorchScript; export the model with torch.jit.script or torch.jit.trace and "
     "save it with torch.jit.save, or export it to ONNX"
 )
+MOBILE = (
+    "a module for PyTorch's lite interpreter, which no longer holds what it was made from; give the TorchScript file, "
+    "saved with torch.jit.save, or export the model to ONNX"
+)
 DATA = "data and not a model; give it with --data"
 
 MAGIC: tuple[tuple[bytes, int, str], ...] = (
@@ -30,7 +34,10 @@ MAGIC: tuple[tuple[bytes, int, str], ...] = (
     (b"GGUF", 0, "GGUF, weights of a language model; robaudit audits classifiers of images and tables"),
     (b"ftrt", 0, f"a TensorRT engine, which runs on one kind of GPU alone; {SOURCE}"),
     (b"ptrt", 0, f"a TensorRT engine, which runs on one kind of GPU alone; {SOURCE}"),
-    (b"\x80\x02\x8a\x0al\xfc\x9c", 0, CHECKPOINT),
+    (b"PTMF", 4, MOBILE),
+    (b"\x8a\x0al\xfc\x9c", 2, CHECKPOINT),  # the number that torch.save begins with, in pickles of any version
+    (b"\x8a\x0al\xfc\x9c", 11, CHECKPOINT),
+    *((name + b"\0", 0, CHECKPOINT) for name in (b"sys_info", b"pickle", b"tensors", b"storages")),  # in a tar archive
     *((bytes([0x80, version]), 0, PICKLE) for version in (2, 3, 4, 5)),
     (b"ZF", 0, PICKLE),
     (b"\x93NUMPY", 0, f"a NumPy array: {DATA} as .npz"),
@@ -107,6 +114,8 @@ def of_name(path: Path) -> str | None:
 def of_zip(names: Sequence[str]) -> str:
     """What a zip archive is that holds no TorchScript, by the names of its entries."""
     last = [name.rpartition("/")[2] for name in names]
+    if "bytecode.pkl" in last:
+        return MOBILE
     if any(name == "data.pkl" for name in last):
         return CHECKPOINT
     if "model.weights.h5" in last or {"config.json", "metadata.json"} <= set(names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,8 +94,6 @@ def load_target(
     overrides, interface = overrides or SpecOverrides(), interface or Interface()
     where = choose_device(device)
     kind = model_format(path)
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     file: OnnxFile | TorchScriptFile
     if kind == "exported":
         exported = open_exported(path, where, trust=trust_model)
@@ -107,7 +104,7 @@ def load_target(
             path, exported.declared_input(interface.fixed, interface.input), exported.metadata, overrides, sample_shape
         )
         exported.probe(spec.to_file(torch.zeros(1, *spec.shape)))
-        return Target(path, digest, exported, spec, settle(exported, spec, interface, where), where)
+        return Target(path, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
         file = open_torchscript(path, where, trust=trust_model, confined=confined)
         file.watch = watch
@@ -136,7 +133,7 @@ def load_target(
             if spec.provenance.get("scale") == "integer type":
                 spec = replace(spec, scale=float(max(1, file.vocabulary - 1)))
             file.no_gradient = f"unavailable: the input {given.name} holds tokens, which are looked up in a table"
-    return Target(path, digest, file, spec, settle(file, spec, interface, where), where)
+    return Target(path, file, spec, settle(file, spec, interface, where), where)
 
 
 def _torchscript_spec(

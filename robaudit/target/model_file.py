@@ -37,6 +37,9 @@ class ModelFile(Protocol):
     """A loaded file; x has the file's layout and units."""
 
     path: Path
+    sha256: str
+    size: int
+    external: dict[str, str]
     format: str
     metadata: dict[str, str]
     no_gradient: str | None

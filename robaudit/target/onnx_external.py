@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 from pathlib import Path
-from typing import cast
 
 from robaudit.errors import UsageError
-from robaudit.files import open_regular
+from robaudit.files import open_regular, sha256_of, steady
 from robaudit.target.confined import opened_within
 from robaudit.target.sniff import PROTOBUF
 
@@ -25,11 +22,9 @@ def may_have_weights_elsewhere(path: Path) -> bool:
 
     False for a file that cannot be a model: it is too large, or cannot be read.
     """
-    if path.suffix.lower() != ".onnx":
-        return False
     try:
-        with open_regular(path) as file:
-            if file.seek(0, os.SEEK_END) > PROTOBUF:
+        with open_regular(path, peek=True) as file:
+            if file.read(2) == b"PK" or file.seek(0, os.SEEK_END) > PROTOBUF:  # a zip archive, or too large
                 return False
             file.seek(0)
             tail = b""
@@ -69,8 +64,8 @@ def digests(path: Path) -> dict[str, str]:
     found = {}
     for location in named_files(path):
         try:
-            with opened_within(path, location) as file:
-                found[location] = hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
+            with opened_within(path, location) as file, steady(file, path.parent / location):
+                found[location] = sha256_of(file)
         except (UsageError, OSError):
             continue
     return found

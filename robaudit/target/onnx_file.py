@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import UnsupportedOperatorError, UsageError, reason
+from robaudit.errors import ChangedFileError, RobauditError, UnsupportedOperatorError, UsageError, reason
 from robaudit.target.backward import watched
 from robaudit.target.bounds import Interval, bounds, onnx_steps
 from robaudit.target.decisions import class_values, label_tail, label_values
@@ -52,6 +52,7 @@ class OnnxFile:
 
     def __init__(self, source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> None:
         self.path = source.path
+        self.sha256, self.size, self.external = source.sha256, source.size, source.external
         try:
             self.wiring = Wiring(source.model)
         except Exception as error:  # the library raises its own types
@@ -221,8 +222,18 @@ class OnnxFile:
     def fresh(self) -> OnnxFile:
         """The same file, loaded into a session of its own."""
         other = copy.copy(self)
-        other.session = _session(read_onnx(self.path), self.device, self._custom_ops)
+        other.session = _session(self._again(), self.device, self._custom_ops)
         return other
+
+    def _again(self) -> OnnxSource:
+        """The file read again: its bytes are not kept, for they would take its weights' memory once more."""
+        source = read_onnx(self.path)
+        if (source.sha256, source.external) != (self.sha256, self.external):
+            raise ChangedFileError(
+                f"{self.path}, or a file that it keeps weights in, was changed since it was loaded; run the command "
+                "again"
+            )
+        return source
 
     def start_afresh(self) -> None:
         """Answer every call with a session of its own, in which the generators of random operators begin again."""
@@ -238,10 +249,11 @@ class OnnxFile:
         judge = self.session
         try:
             if self._plain is None:
-                source = read_onnx(self.path)
-                self._plain = _session(source, torch.device("cpu"), self._custom_ops, optimised=False)
+                self._plain = _session(self._again(), torch.device("cpu"), self._custom_ops, optimised=False)
             self.session = self._plain
             return self.run(x, width=width)
+        except ChangedFileError:
+            raise
         except Exception:  # it only measures; whatever ails it, the judge is another session
             return None
         finally:
@@ -298,7 +310,7 @@ def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = (
     source = read_onnx(path)
     try:
         return OnnxFile(source, device, custom_ops)
-    except UsageError:
+    except RobauditError:
         raise
     except Exception as error:
         raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error

@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError, reason
+from robaudit.files import open_regular
 from robaudit.target.inputs import FixedInput
 from robaudit.target.onnx_source import OnnxSource
 
@@ -55,7 +56,8 @@ def start(
     options.intra_op_num_threads = threads
     onnxruntime.set_default_logger_severity(4)
     for library in custom_ops:
-        options.register_custom_ops_library(str(library))
+        with open_regular(library):  # it is still the one that the run is named by, and stays it meanwhile
+            options.register_custom_ops_library(str(library))
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": cuda, "use_tf32": 0}))

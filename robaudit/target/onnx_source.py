@@ -6,6 +6,7 @@ itself, from the working directory when it is given bytes: it therefore gets a m
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from robaudit.errors import UsageError
-from robaudit.target.confined import available_memory, open_regular, read_within
+from robaudit.errors import RobauditError, UsageError
+from robaudit.files import check_known, steady
+from robaudit.target.confined import Neighbours, available_memory, open_regular
 from robaudit.target.foreign import of_name
 from robaudit.target.onnx_nesting import check_nesting
 from robaudit.target.sniff import PROTOBUF
@@ -61,14 +63,20 @@ class OnnxSource:
 
     Args:
         path: of the file.
+        sha256: of the bytes that were parsed.
         model: parsed, with all its weights.
         content: what ONNX Runtime parses; it names no files.
+        size: bytes of the file.
+        external: SHA-256 of each file that weights were read from, by its name in the model.
         weights: initialisers that ``content`` leaves out because they do not fit into one protobuf message.
     """
 
     path: Path
+    sha256: str
     model: onnx.ModelProto
     content: bytes = field(repr=False)
+    size: int
+    external: dict[str, str] = field(default_factory=dict)
     weights: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def session(self, options: onnxruntime.SessionOptions, providers: list[Any]) -> onnxruntime.InferenceSession:
@@ -95,7 +103,8 @@ def read_onnx(path: Path) -> OnnxSource:
     Raises:
         UsageError: it is no ONNX model, is too large or too deep, or wants weights that are missing or elsewhere.
     """
-    content = _content(path)
+    content, sha256 = _content(path)
+    size = len(content)
     model = parse(path, content)
     outer: list[onnx.TensorProto] = []
     inner: list[onnx.TensorProto] = []
@@ -105,8 +114,8 @@ def read_onnx(path: Path) -> OnnxSource:
         else:  # the walk begins with the graph's own initialisers
             (outer if place < len(model.graph.initializer) else inner).append(tensor)
     if not outer and not inner:
-        return OnnxSource(path, model, content)
-    found = _external(path, [*inner, *outer], len(content))
+        return OnnxSource(path, sha256, model, content, size)
+    found, digests = _external(path, [*inner, *outer], size)
     for tensor, data in zip(inner, found, strict=False):
         _embed(tensor, data)
     weights: dict[str, NDArray[Any]] = {}
@@ -115,7 +124,8 @@ def read_onnx(path: Path) -> OnnxSource:
         weights = {t.name: _array(path, t, data) for t, data in zip(outer, found[len(inner) :], strict=True)}
     for tensor, data in zip(outer, found[len(inner) :], strict=True):
         _embed(tensor, data)
-    return OnnxSource(path, model, content if weights else model.SerializeToString(), weights)
+    content = content if weights else model.SerializeToString()
+    return OnnxSource(path, sha256, model, content, size, digests, weights)
 
 
 def parse(path: Path, content: bytes | None = None) -> onnx.ModelProto:
@@ -125,8 +135,8 @@ def parse(path: Path, content: bytes | None = None) -> onnx.ModelProto:
         UsageError: it is no such model.
     """
     try:
-        model: onnx.ModelProto = onnx.ModelProto.FromString(_content(path) if content is None else content)
-    except UsageError:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(_content(path)[0] if content is None else content)
+    except RobauditError:
         raise
     except Exception as error:  # protobuf's own types differ between its implementations
         raise UsageError(f"{path} is {of_name(path) or NO_MODEL + ', or is truncated; export it again'}") from error
@@ -141,9 +151,10 @@ def _elsewhere(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> tuple[bytes, str]:
+    """The bytes of a file, read once, and their SHA-256."""
     try:
-        with open_regular(path) as file:
+        with open_regular(path, peek=True) as file, steady(file, path):
             size = file.seek(0, 2)
             file.seek(0)
             if size > PROTOBUF:
@@ -152,9 +163,12 @@ def _content(path: Path) -> bytes:
                     "data"
                 )
             _afford(path, size)
-            return file.read()
+            content = file.read(size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    check_known(path, sha256)
+    return content, sha256
 
 
 def _afford(path: Path, size: int) -> None:
@@ -218,19 +232,20 @@ def _check_held(path: Path, tensor: onnx.TensorProto) -> None:
         raise UsageError(f"{path} lacks data of its tensor {tensor.name!r} of shape {shape}; export the model again")
 
 
-def _external(path: Path, tensors: list[onnx.TensorProto], size: int) -> list[bytes]:
-    """The bytes of each tensor, all from files in the model's folder."""
+def _external(path: Path, tensors: list[onnx.TensorProto], size: int) -> tuple[list[bytes], dict[str, str]]:
+    """(the bytes of each tensor, all from files in the model's folder; SHA-256 of those files)."""
     places = [(tensor, {e.key: e.value for e in tensor.external_data}) for tensor in tensors]
     wanted = [_extent(path, tensor, place) for tensor, place in places]
     _afford(path, size + sum(length or 0 for _, length in wanted))
     found = []
-    for (tensor, place), (offset, length) in zip(places, wanted, strict=True):
-        found.append(read_within(path, place.get("location", ""), offset, length))
-        bits = BITS.get(tensor.data_type)
-        if bits is not None and len(found[-1]) < (_count(path, tensor.name, tensor.dims) * bits + 7) // 8:
-            shape = "x".join(map(str, tensor.dims))
-            raise UsageError(f"{path} keeps fewer data for its tensor {tensor.name!r} than its shape {shape} needs")
-    return found
+    with Neighbours(path) as files:
+        for (tensor, place), (offset, length) in zip(places, wanted, strict=True):
+            found.append(files.read(place.get("location", ""), offset, length))
+            bits = BITS.get(tensor.data_type)
+            if bits is not None and len(found[-1]) < (_count(path, tensor.name, tensor.dims) * bits + 7) // 8:
+                shape = "x".join(map(str, tensor.dims))
+                raise UsageError(f"{path} keeps fewer data for its tensor {tensor.name!r} than its shape {shape} needs")
+        return found, files.digests()
 
 
 def _extent(path: Path, tensor: onnx.TensorProto, place: dict[str, str]) -> tuple[int, int | None]:

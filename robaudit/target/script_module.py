@@ -14,6 +14,7 @@ from robaudit.errors import RobauditError, UsageError
 from robaudit.target.backward import watched
 from robaudit.target.bounds import Interval, bounds, script_steps
 from robaudit.target.extras import extra_files
+from robaudit.target.held import HeldFile
 from robaudit.target.inputs import DeclaredInput
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
@@ -39,7 +40,7 @@ class TorchScriptFile:
     """Runs a TorchScript module: ``choose_input``, ``probe``, ``choose_output`` and ``import_twin`` come before.
 
     Args:
-        path: of the archive.
+        held: the archive, which is kept open, so that it can be loaded again.
         module: as it was loaded.
         device: that it runs on.
         weights: parameters and buffers; None: found in the module.
@@ -52,16 +53,19 @@ class TorchScriptFile:
 
     def __init__(
         self,
-        path: Path,
+        held: HeldFile,
         module: torch.jit.ScriptModule,
         device: torch.device,
         weights: list[Tensor] | None = None,
         reload: Callable[[], Any] | None = None,
     ) -> None:
-        self.path = path
+        self.path = held.path
+        self.sha256, self.size = held.sha256, held.size
+        self.external: dict[str, str] = {}
         self.module = module
         self.device = device
-        self.metadata = extra_files(path)
+        with held.unchanged():
+            self.metadata = extra_files(held.file)
         self.no_gradient: str | None = None
         self.weights = held_weights(module) if weights is None else weights
         floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
@@ -309,7 +313,7 @@ class TorchScriptFile:
                 state.restore()
 
 
-def last_line(error: Exception) -> str:
+def last_line(error: Exception | str) -> str:
     """The last line of an error, where TorchScript says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

@@ -7,19 +7,19 @@ the file without a gap, and every number that stands in two places is the same i
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import torch
 
 from robaudit.errors import UsageError
-from robaudit.target.confined import open_regular
+from robaudit.target.held import HeldFile
 
-__all__ = ["Entry", "Records", "plain_archive"]
+__all__ = ["Entry", "Records", "plain_archive", "version_words"]
 
 LOCAL, CENTRAL, DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 END, END64, LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
@@ -57,13 +57,13 @@ class Records:
     """Records of a TorchScript archive as PyTorch's own reader gives them.
 
     Args:
-        path: of the archive.
+        held: the archive.
         entries: by the name of the record, without the archive's folder.
     """
 
-    def __init__(self, path: Path, entries: Mapping[str, Entry]) -> None:
-        self.path, self.entries = path, entries
-        self._reader: Any = self._asked(torch._C.PyTorchFileReader, str(path))
+    def __init__(self, held: HeldFile, entries: Mapping[str, Entry]) -> None:
+        self.path, self.entries, self._words = held.path, entries, held.words
+        self._reader: Any = self._asked(torch._C.PyTorchFileReader, held.loadable)
 
     def read(self, name: str) -> bytes:
         """A record of code or structure.
@@ -96,26 +96,42 @@ class Records:
         except MemoryError:
             raise
         except Exception as error:  # of its standard library too, and where its text quotes bytes that are no text
-            line = str(error).strip().partition("\n")[0][:200]
-            raise UsageError(f"{self.path} is a damaged zip archive ({line}); export the model again") from error
+            line = self._words(error).strip().partition("\n")[0][:200]
+            what = version_words(str(error)) or f"is a damaged zip archive ({line}); export the model again"
+            raise UsageError(f"{self.path} {what}") from error
 
 
-def plain_archive(path: Path) -> Records:
+def version_words(error: str) -> str | None:
+    """What is wrong with the version of an archive that PyTorch does not read; None where it says something else."""
+    if re.search(r'Couldn.t parse the version|hasRecord\("version"\)|^stoull', error):
+        return "does not state the version of its format as PyTorch writes it; export the model again"
+    found = re.search(r"with version (-?\d+), but the (minimum|maximum) supported version for reading is (\d+)", error)
+    if found is None:
+        return None
+    new = found[2] == "maximum"
+    return (
+        f"is of version {found[1]} of PyTorch's archive format, and PyTorch {torch.__version__} reads versions "
+        f"{'up to' if new else 'from'} {found[3]}{'' if new else ' on'}; "
+        f"{'install a newer PyTorch' if new else 'export the model again'}"
+    )
+
+
+def plain_archive(held: HeldFile) -> Records:
     """The records of an archive that every parser reads alike.
 
     Raises:
         UsageError: it can be read in more than one way, or is damaged.
     """
+    path = held.path
     try:
-        with open_regular(path) as file:
-            entries = _entries(file)
+        entries = _entries(held.file)
         folders = {entry.name.partition("/")[0] for entry in entries}
         if len(folders) != 1 or any("/" not in entry.name for entry in entries):
             raise _OddError("its entries do not lie in one folder")
         names = [entry.name.partition("/")[2] for entry in entries]
         if len({name.lower() for name in names}) != len(names):  # PyTorch finds entries whatever their case
             raise _OddError("it holds two entries of the same name")
-        records = Records(path, dict(zip(names, entries, strict=True)))
+        records = Records(held, dict(zip(names, entries, strict=True)))
         records.agree()
     except _OddError as error:
         raise UsageError(

@@ -26,7 +26,7 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
     if path.is_dir():
         raise UsageError(f"{path} is {of_folder(path)}")
     try:
-        with open_regular(path) as file:
+        with open_regular(path, peek=True) as file:
             head = file.read(HEAD)
             size = file.seek(0, os.SEEK_END)
     except FileNotFoundError as error:

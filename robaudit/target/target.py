@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import AuditError, UsageError
+from robaudit.errors import AuditError, ChangedFileError, UsageError
 from robaudit.target.answers import is_decided, predictions
 from robaudit.target.gradient import GradientStatus, tried_gradient
 from robaudit.target.head import Head
@@ -37,7 +37,6 @@ class Target:
 
     Args:
         path: of the file.
-        sha256: of its content.
         file: loaded.
         spec: what its input means.
         readout: which output is read, and what it means.
@@ -47,7 +46,6 @@ class Target:
     def __init__(
         self,
         path: Path,
-        sha256: str,
         file: ModelFile,
         spec: InputSpec,
         readout: Readout,
@@ -55,7 +53,7 @@ class Target:
     ) -> None:
         self.path = path
         self.name = path.name
-        self.sha256 = sha256
+        self.sha256 = file.sha256
         self.file = file
         self.format = file.format
         self.spec = spec
@@ -276,6 +274,8 @@ class Target:
         """Whether the file keeps a state between calls; None where that was not found out."""
         try:
             return keeps_state(self.file, self.spec.to_file(u), self.spec.batch or 1, self.head.scores, size)
+        except ChangedFileError:
+            raise
         except Exception as error:  # loading again may fail in many ways, and costs the reason alone
             self.notes.append(f"the file could not be loaded again ({' '.join(str(error).split())[:120]})")
             return None

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 import torch
 
-from robaudit.errors import UsageError
+from robaudit.errors import RobauditError, UsageError
 from robaudit.files import afford
 from robaudit.target.foreign import of_zip
+from robaudit.target.held import HeldFile
 from robaudit.target.script_code import CodeError, check_code
 from robaudit.target.script_graph import operator_kinds
 from robaudit.target.script_module import TorchScriptFile, last_line
@@ -19,7 +20,7 @@ from robaudit.target.script_operators import is_allowed
 from robaudit.target.script_pickle import check_structure
 from robaudit.target.script_types import Types, check_objects
 from robaudit.target.script_uses import doubtful_at_load, doubtful_use
-from robaudit.target.script_zip import plain_archive
+from robaudit.target.script_zip import plain_archive, version_words
 from robaudit.target.training import script_training
 
 __all__ = ["open_torchscript"]
@@ -31,25 +32,35 @@ def open_torchscript(path: Path, device: torch.device, *, trust: bool, confined:
     Raises:
         UsageError: it is no TorchScript archive, or its code is not known to be harmless and not trusted.
     """
-    _check_kind(path)
+    held = HeldFile(path)
 
     def load() -> Any:
-        if not trust:  # each time: what lies at the path may be another file by now
-            _check_records(path)
-        return _loaded(path, device, trust=trust, confined=confined)
+        with held.unchanged():
+            return _loaded(held, device, trust=trust, confined=confined)
 
     try:
+        with held.unchanged():
+            _check_kind(held)
+            if not trust:
+                _check_records(held)
         module = load()
-    except UsageError:
+    except RobauditError:
         raise
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded as TorchScript: {last_line(error)}") from error
+        raise UsageError(
+            f"{path} {version_words(str(error)) or f'cannot be loaded as TorchScript: {_why(held.words(error))}'}"
+        ) from error
     if not module._c._has_method("forward"):
         raise UsageError(f"{path} holds a module without a forward function; export the whole classifier")
-    return TorchScriptFile(path, module, device, reload=load)
+    return TorchScriptFile(held, module, device, reload=load)
 
 
-def _loaded(path: Path, device: torch.device, *, trust: bool, confined: bool) -> Any:
+def _why(text: str) -> str:
+    """The last line of an error, where TorchScript says what is wrong, without its advice."""
+    return last_line(text).partition(". This is an internal miniz error")[0]
+
+
+def _loaded(held: HeldFile, device: torch.device, *, trust: bool, confined: bool) -> Any:
     """The module as a deployment that loads the file has it.
 
     Evaluation mode is switched on only where it changes no answer, so that the module can be frozen.
@@ -59,9 +70,9 @@ def _loaded(path: Path, device: torch.device, *, trust: bool, confined: bool) ->
     wrap: Any = torch.jit._recursive.wrap_cpp_module
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        module: Any = wrap(load(unit, str(path), device, {}, False))
+        module: Any = wrap(load(unit, held.loadable, device, {}, False))
     if not trust:
-        _check_compiled(path, unit, module, confined=confined)
+        _check_compiled(held.path, unit, module, confined=confined)
     if not script_training(module):
         module.eval()
     _move_constants(module, device)
@@ -82,10 +93,11 @@ def _move_constants(module: torch.jit.ScriptModule, device: torch.device) -> Non
                         node.s_("value", str(device))
 
 
-def _check_kind(path: Path) -> None:
+def _check_kind(held: HeldFile) -> None:
     """Refuse a zip archive that holds no code, or more than memory does; what exactly it holds is looked at later."""
+    path = held.path
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(held.file) as archive:
             names, size = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
     except Exception as error:  # a damaged archive may break zipfile anywhere
         raise UsageError(f"{path} is a damaged zip archive ({last_line(error)}); export the model again") from error
@@ -94,13 +106,14 @@ def _check_kind(path: Path) -> None:
     afford(size, f"what {path} holds, unpacked,")
 
 
-def _check_records(path: Path) -> None:
+def _check_records(held: HeldFile) -> None:
     """Look at code and structure as PyTorch will read them, before anything of them is run.
 
     Raises:
         UsageError: they may do more than compute.
     """
-    records = plain_archive(path)
+    path = held.path
+    records = plain_archive(held)
     try:
         trees = check_code({_module(name): records.read(name) for name in records.entries if _is_code(name)})
         early = doubtful_at_load(trees)

@@ -14,7 +14,7 @@ from PIL import Image
 from run_kit import make_profile, make_request
 
 from robaudit.audit.inspection.survey import survey
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.audit.session.loading import load
 
 
@@ -80,10 +80,10 @@ def test_a_linked_folder_is_part_of_what_a_run_is_known_by(place: Path) -> None:
     for c in range(3):
         (place / "split" / str(c)).symlink_to(place / "pool" / str(c))
     asked = request(place, "split")
-    before = run_id_of(asked)
+    before = identity_of(asked).run_id
     assert load(asked).data.labels.tolist() == [0, 1, 2]
     Image.new("RGB", (4, 4), (9, 99, 9)).save(place / "pool" / "1" / "b.png")
-    assert run_id_of(asked) != before
+    assert identity_of(asked).run_id != before
 
 
 def test_inspect_tells_what_was_made_of_the_data(place: Path) -> None:

@@ -10,9 +10,13 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from robaudit.audit.config.yaml_file import read_settings
+from robaudit.documents import MOST as LARGEST
+from robaudit.documents import Document
 from robaudit.errors import UsageError
+from robaudit.files import open_regular
 
-__all__ = ["ALLOWED", "CONFIG_NAME", "beyond", "find_config"]
+__all__ = ["ALLOWED", "CONFIG_NAME", "beyond", "find_config", "read_config"]
 
 CONFIG_NAME = "robaudit.yaml"
 ALLOWED = "ROBAUDIT_SAFE_DIRECTORY"
@@ -49,9 +53,27 @@ def _upward(model: Path) -> Iterator[Path]:
             return
 
 
-def _check(path: Path, environment: Mapping[str, str]) -> None:
+def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Document:
+    """The settings of a file that was found; whose it is is asked of the very file that is read.
+
+    Raises:
+        UsageError: it cannot be read, is another user's, or is no map of settings.
+    """
     try:
-        owners = {path.lstat().st_uid, path.stat().st_uid}
+        with open_regular(path) as file:
+            _check(path, os.environ if environment is None else environment, os.fstat(file.fileno()))
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(raw) > LARGEST:
+        raise UsageError(f"{path} is larger than the {LARGEST // 1024} kB that such a file may have; refused")
+    return read_settings(path, raw)
+
+
+def _check(path: Path, environment: Mapping[str, str], opened: os.stat_result | None = None) -> None:
+    """Refuse a file of another user, or a link of one; ``opened``: of the file that the path led to."""
+    try:
+        owners = {path.lstat().st_uid, (opened or path.stat()).st_uid}
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +53,8 @@ class AuditRequest:
         profile_source: built-in, or the profile's file.
         baseline: earlier result to compare with.
         earlier: tests of the same model on the same data, for which the gates allow.
+        files: SHA-256 by full path of the files that the run is named by; None of one that was not there. An audit
+            reads them only if they are still the same.
         places: lines that asked for gates, attacks and checks (see ``places.py``), for the record.
     """
 
@@ -91,3 +94,4 @@ class AuditRequest:
     baseline: Result | None = None
     earlier: tuple[EarlierTests, ...] = ()
     places: dict[str, Place] = field(default_factory=dict)
+    files: Mapping[str, str | None] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config
+from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config, read_config
 from robaudit.audit.config.gatespecs import check_contradictions
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import (
@@ -24,7 +24,7 @@ from robaudit.audit.config.profile import (
     profile_path,
 )
 from robaudit.audit.config.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
-from robaudit.audit.config.yaml_file import read_settings, refuse
+from robaudit.audit.config.yaml_file import refuse
 from robaudit.audit.result.document import Norm
 from robaudit.documents import Document
 from robaudit.errors import UsageError
@@ -124,8 +124,8 @@ def _variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    document = read_settings(path)
+def _from_file(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    document = read_config(path, environment)
     given = _validate(document.content, document)
     folder = path.parent
 
@@ -256,7 +256,7 @@ def resolve_settings(
     """
     file = find_config(Path(model), environment)
     levels = {
-        "file": _from_file(file) if file else {},
+        "file": _from_file(file, environment) if file else {},
         "environment": _from_environment(environment),
         "flag": _from_flags(flags),
     }

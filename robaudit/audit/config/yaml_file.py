@@ -15,13 +15,13 @@ from robaudit.suggest import did_you_mean
 __all__ = ["no_switch", "read_settings", "refuse"]
 
 
-def read_settings(path: Path) -> Document:
-    """A YAML file of settings, such as a profile: a map.
+def read_settings(path: Path, raw: bytes | None = None) -> Document:
+    """A YAML file of settings, such as a profile: a map; ``raw``: its bytes, where they were read already.
 
     Raises:
         UsageError: as :func:`read_yaml`; it is no map.
     """
-    document = read_yaml(path)
+    document = read_yaml(path, raw=raw)
     if not isinstance(document.content, dict):
         raise UsageError(f"{path} must hold a map of settings")
     return document

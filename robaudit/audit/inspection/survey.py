@@ -31,10 +31,9 @@ from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.samples import ask_alone
-from robaudit.errors import reason
+from robaudit.errors import ChangedFileError, reason
 from robaudit.plural import counted
 from robaudit.target.gradient import GradientStatus
-from robaudit.target.onnx_external import named_files
 from robaudit.target.onnx_file import OnnxFile
 from robaudit.target.operators import foreign_domains, operator_uses, parameters
 from robaudit.target.target import Target
@@ -72,6 +71,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
             doing = f"it was looked at ({name.replace('_', ' ')})"
             with watch.about(doing, loaded.measured_on(), part=name):
                 return run()
+        except ChangedFileError:
+            raise
         except Exception as error:  # odd files break runtimes in their own ways
             unmeasured[name] = reason(error)
             return None
@@ -151,7 +152,7 @@ def _file(request: AuditRequest, target: Target) -> FileFacts:
     return FileFacts(
         path=str(request.model),
         sha256=target.sha256,
-        bytes=request.model.stat().st_size,
+        bytes=target.file.size,
         format=target.format,
         opsets={} if model is None else {o.domain or "ai.onnx": int(o.version) for o in model.opset_import},
         ir_version=None if model is None else int(model.ir_version),
@@ -173,7 +174,7 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
         code = "none: the file is data"
         if request.custom_ops:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
-        external = tuple(Path(name).name for name in named_files(request.model))
+        external = tuple(Path(name).name for name in sorted(target.file.external))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
     if request.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")

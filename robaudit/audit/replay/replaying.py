@@ -7,6 +7,8 @@ each attack, the output that was judged.
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,8 +24,8 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import RESULT, model_of
 from robaudit.audit.stored.file import load_result
 from robaudit.data.ranges import Ranges
-from robaudit.errors import AuditError, RobauditError, UsageError
-from robaudit.files import sha256_file
+from robaudit.errors import AuditError, ChangedFileError, RobauditError, UsageError
+from robaudit.files import held_to, sha256_file
 from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format
@@ -137,28 +139,19 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     )
     result = load_result(file, request.trusted)
     claims = evidence_of(folder, result, kept=file.name == RESULT)
-    path, digest, same = _model(request.model, folder, result)
+    asked = _model(request.model, folder, result)
     meaning = _meaning(result, claims[0].example.original.shape) if claims else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
-        with watch.about("it was loaded"):
-            answer, judge = _judge(request, result, path, meaning, same=same, watch=watch)
-        names = {sample.index: sample.id for sample in result.samples}
-        watch.call_samples(names.__getitem__)
-        for claim in claims:
-            index, why = claim.example.index, given_up.samples.get(claim.example.index)
-            with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
-                rows.append(_replayed(claim, names[index], meaning, answer if why is None else _silent(why)))
-        refused = [row.reason for row in rows if row.index not in given_up.samples]
-        if refused and None not in refused:
-            raise UsageError(f"{path} does not answer as the audit asked: {refused[0]}")
+        with held_to(asked.files):
+            rows, judge = _ask(request, result, asked, meaning, claims, given_up, watch)
     return Replay(
         version=__version__,
         run=result.run.id,
-        model=shown_path(path),
-        sha256=digest,
-        same_model=same,
+        model=shown_path(asked.path),
+        sha256=asked.sha256,
+        same_model=asked.same,
         judge=judge,
         evidence=result.evidence.path or "",
         evidence_sha256=result.evidence.sha256 or "",
@@ -169,34 +162,87 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     )
 
 
-def _model(named: Path | None, folder: Path, result: Result) -> tuple[Path, str, bool]:
-    """The file to ask, its digest, and whether it is the audited one with its weights: the one that the user names,
-    else the audited one where it is still found."""
+@dataclass(frozen=True)
+class _Asked:
+    """The file to ask.
+
+    Args:
+        path, sha256: of it.
+        weights: SHA-256 of the files that it keeps weights in, by its names for them.
+        same: whether all of them are what the audit had.
+    """
+
+    path: Path
+    sha256: str
+    weights: dict[str, str]
+    same: bool = False
+
+    @property
+    def files(self) -> dict[str, str | None]:
+        """SHA-256 by full path."""
+        weights = {os.path.abspath(self.path.parent / name): digest for name, digest in self.weights.items()}
+        return {**weights, os.path.abspath(self.path): self.sha256}
+
+
+def _ask(
+    request: ReplayRequest,
+    result: Result,
+    asked: _Asked,
+    meaning: InputMeaning,
+    claims: list[Claim],
+    given_up: GivenUp,
+    watch: Watch,
+) -> tuple[list[Replayed], str]:
+    """(every example asked again, the runtime that answered)."""
+    with watch.about("it was loaded"):
+        answer, judge = _judge(request, result, asked.path, meaning, same=asked.same, watch=watch)
+    names = {sample.index: sample.id for sample in result.samples}
+    watch.call_samples(names.__getitem__)
+    rows = []
+    for claim in claims:
+        index, why = claim.example.index, given_up.samples.get(claim.example.index)
+        with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
+            rows.append(_replayed(claim, names[index], meaning, answer if why is None else _silent(why)))
+    refused = [row.reason for row in rows if row.index not in given_up.samples]
+    if refused and None not in refused:
+        raise UsageError(f"{asked.path} does not answer as the audit asked: {refused[0]}")
+    return rows, judge
+
+
+def _model(named: Path | None, folder: Path, result: Result) -> _Asked:
+    """The one that the user names, else the audited one where it is still found."""
     if named is not None:
         if not named.is_file():
             raise UsageError(f"there is no model {named}")
-        digest = sha256_file(named)
-        return named, digest, digest == result.target.sha256 and _changed_weights(named, result) is None
+        asked = _looked_at(named, result)
+        return replace(asked, same=asked.sha256 == result.target.sha256 and _changed_weights(asked, result) is None)
     kept = model_of(folder, result.run.id)
     known = [path for path in (Path(result.target.file), kept) if path is not None]
-    found = [(path, sha256_file(path)) for path in known if path.is_file()]
+    found = [_looked_at(path, result) for path in known if path.is_file()]
     if not found:
         raise AuditError(f"the audited model {result.target.file} is not here; name it with --model FILE")
     changed: list[str] = []
-    for path, digest in found:
-        if digest != result.target.sha256:
-            changed.append(f"{path} was changed since the audit (its SHA-256 differs)")
-        elif (other := _changed_weights(path, result)) is not None:
-            changed.append(f"{other}, which {path} keeps weights in, was changed since the audit or is not here")
+    for asked in found:
+        if asked.sha256 != result.target.sha256:
+            changed.append(f"{asked.path} was changed since the audit (its SHA-256 differs)")
+        elif (other := _changed_weights(asked, result)) is not None:
+            changed.append(f"{other}, which {asked.path} keeps weights in, was changed since the audit or is not here")
         else:
-            return path, digest, True
-    raise AuditError(f"{changed[-1]}; --model {found[-1][0]} replays the evidence on it all the same")
+            return replace(asked, same=True)
+    raise AuditError(f"{changed[-1]}; --model {found[-1].path} replays the evidence on it all the same")
 
 
-def _changed_weights(path: Path, result: Result) -> str | None:
+def _looked_at(path: Path, result: Result) -> _Asked:
+    asked = _Asked(path, sha256_file(path), {})
+    if not result.target.external and not may_have_weights_elsewhere(path):
+        return asked
+    with held_to(asked.files):
+        return replace(asked, weights=digests(path))
+
+
+def _changed_weights(asked: _Asked, result: Result) -> str | None:
     """The first file of weights that is not what it was in the audit, or None."""
-    before = result.target.external
-    now = digests(path) if before or may_have_weights_elsewhere(path) else {}
+    before, now = result.target.external, asked.weights
     return next((name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)), None)
 
 
@@ -253,7 +299,7 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
     original = prediction = reason = None
     try:
         original, prediction = answer(example.original), answer(example.adversarial)
-    except UsageError:
+    except (UsageError, ChangedFileError):
         raise
     except RobauditError as error:
         reason = str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import zipfile
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Evidence
 from robaudit.errors import AuditError
-from robaudit.files import MIB, afford, open_regular
+from robaudit.files import afford, open_regular, sha256_of
 
 __all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]
 
@@ -76,10 +75,7 @@ def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "")
         raise AuditError(f"the archive {evidence.path or 'of the evidence'} is not beside the result")
     try:
         with open_regular(path) as file:
-            digest = hashlib.sha256()
-            while part := file.read(MIB):
-                digest.update(part)
-            if digest.hexdigest() != evidence.sha256:
+            if sha256_of(file) != evidence.sha256:
                 raise AuditError(
                     f"the archive {evidence.path} has another SHA-256 than the result names: it was changed"
                 )

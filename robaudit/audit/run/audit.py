@@ -24,11 +24,11 @@ from robaudit.audit.run.identity import folder_of
 from robaudit.audit.run.rundir import RESULT, check_apart, claimed
 from robaudit.audit.run.supervisor import supervise
 from robaudit.audit.run.tested import Begun, begin_test, end_test, keep_test, subject_of
-from robaudit.audit.stored.file import load_result, save_result
+from robaudit.audit.stored.file import parse_result, read_result, save_result
 from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
-from robaudit.files import sha256_file
+from robaudit.files import held_to, sha256_file
 
 __all__ = ["run_audit"]
 
@@ -65,13 +65,15 @@ def run_audit(
             comparable with the baseline.
     """
     validate(request)
-    folder, run_id = folder_of(request, folder)
+    folder, identity = folder_of(request, folder)
+    run_id, request = identity.run_id, replace(request, files=identity.files)
     check_apart(folder, reports, request.data)
     key = run_key(run_id)
     if key.problem is not None:
         warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
-    with claimed(folder, run_id, fresh=fresh, key=key, kept=kept) as discarded:
+    taken = claimed(folder, run_id, fresh=fresh, key=key, kept=kept)
+    with held_to(identity.files), taken as discarded:
         journal = _journal(folder, key, discarded, warn)
         begun = begin_test(folder, run_id, subject_of(request), journal, foreign=discarded is not None)
         for sentence in begun.told:
@@ -198,11 +200,12 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
         return None
     written = {record["sha256"] for record in journal.of("result")}
     try:
-        if sha256_file(path) not in written:
+        text = read_result(path)
+        if hashlib.sha256(text).hexdigest() not in written:
             if written:  # else the session that began to write one did not end
                 warn(f"{path} is not as this audit wrote it; it is made again from the journal")
             return None
-        result = load_result(path)
+        result = parse_result(text, str(path))
     except (UsageError, OSError) as error:
         warn(f"{error}; made again from the journal")
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +13,64 @@ from robaudit import __version__
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.child import in_child
 from robaudit.audit.run.limits import confinement_of
-from robaudit.data.folder import walk
+from robaudit.data.folder import LABELS, walk
 from robaudit.errors import UsageError
 from robaudit.files import digest_of, sha256_file
 from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
 
-__all__ = ["default_folder", "files_beside", "folder_of", "run_id_of"]
+__all__ = ["Identity", "default_folder", "files_beside", "folder_of", "identity_of"]
 
 
-def run_id_of(request: AuditRequest) -> str:
-    """Digest of file, data, resolved profile, seed and version: what decides the outcome, and nothing else."""
-    return digest_of(
+@dataclass
+class Identity:
+    """What names a run.
+
+    Args:
+        files: SHA-256 of each file that was looked at, by its full path; None of one that was not there.
+        run_id: digest of what decides the outcome.
+    """
+
+    files: dict[str, str | None] = field(default_factory=dict)
+    run_id: str = ""
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of a file, which an audit of this run must find to be the same."""
+        found = sha256_file(path)
+        self.files[os.path.abspath(path)] = found
+        return found
+
+
+def identity_of(request: AuditRequest) -> Identity:
+    """Of file, data, resolved profile, seed and version: what decides the outcome, and nothing else."""
+    known = Identity()
+    known.run_id = digest_of(
         {
             "version": __version__,
-            "model": _model_digest(request, request.model),
-            "data": _data_digest(request.data),
-            "labels": _data_digest(request.labels),
+            "model": _model_digest(known, request, request.model),
+            "data": _data_digest(known, request.data),
+            "labels": _data_digest(known, request.labels),
             "label column": request.label_column,
             "target column": request.target_column,
-            "feature ranges": _data_digest(request.feature_ranges),
+            "feature ranges": _data_digest(known, request.feature_ranges),
             "reference": request.reference,
             "classes": request.classes,
-            "surrogates": [_model_digest(request, path) for path in request.surrogates],
-            "stand-in": None if request.stand_in is None else _model_digest(request, request.stand_in),
+            "surrogates": [_model_digest(known, request, path) for path in request.surrogates],
+            "stand-in": None if request.stand_in is None else _model_digest(known, request, request.stand_in),
             "input": request.input_values,
-            "interface": [request.interface.output, request.interface.input, _fixed(request.interface.fixed)],
+            "interface": [request.interface.output, request.interface.input, _fixed(known, request.interface.fixed)],
             "reading": [str(request.interface.rule), request.interface.fresh_state],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
             "plug-ins": _plug_ins(request),
-            "custom operators": [sha256_file(path) for path in request.custom_ops],
+            "custom operators": [known.digest(path) for path in request.custom_ops],
             "seed": request.seed,
             "declared": request.declared_accuracy,
         }
         | ({} if request.search_precision == "float32" else {"search precision": request.search_precision})
         | _stopping(request)
     )
+    return known
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
@@ -70,24 +92,30 @@ def _stopping(request: AuditRequest) -> dict[str, Any]:
     return {"until decided": [gate.model_dump(mode="json") for gate in request.profile.gates]}
 
 
-def _fixed(values: Mapping[str, str]) -> dict[str, Any]:
+def _fixed(known: Identity, values: Mapping[str, str]) -> dict[str, Any]:
     """Values of fixed inputs; of a file its content."""
     return {
-        name: sha256_file(Path(os.path.expanduser(text))) if Path(os.path.expanduser(text)).is_file() else text
+        name: known.digest(Path(os.path.expanduser(text))) if Path(os.path.expanduser(text)).is_file() else text
         for name, text in values.items()
     }
 
 
-def _model_digest(request: AuditRequest, path: Path) -> Any:
+def _model_digest(known: Identity, request: AuditRequest, path: Path) -> Any:
     """Of the model, the weights that it keeps in other files, and what is written beside it about its input and its
     classes."""
     if not path.is_file():
         return str(path)
-    readable = [file for file in files_beside(path) if file.is_file() and os.access(file, os.R_OK)]
-    others = {_from(path.parent, file): sha256_file(file) for file in readable}
+    digest, others = known.digest(path), {}
+    for file in files_beside(path):
+        if file.is_file() and os.access(file, os.R_OK):
+            others[_from(path.parent, file)] = known.digest(file)
+        elif not os.path.lexists(file):
+            known.files.setdefault(os.path.abspath(file), None)
     if may_have_weights_elsewhere(path):
-        others |= in_child(digests, path, confinement=confinement_of(request), about=path)
-    return [sha256_file(path), others]
+        weights = in_child(digests, path, confinement=confinement_of(request), about=path)
+        known.files |= {os.path.abspath(path.parent / name): found for name, found in weights.items()}
+        others |= weights
+    return [digest, others]
 
 
 def files_beside(model: Path) -> list[Path]:
@@ -100,29 +128,35 @@ def _from(folder: Path, file: Path) -> str:
     return Path(os.path.relpath(file, folder)).as_posix()
 
 
-def _data_digest(path: Path | None) -> str | None:
-    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow).
+def _data_digest(known: Identity, path: Path | None) -> str | None:
+    """Of a file its content; of a folder the names, sizes and times of its files (reading all would be slow; the audit
+    itself does, and compares when it is taken up), and the content of its labels.
 
     Links are followed as the data's reader follows them.
     """
     if path is None:
         return None
     if path.is_file():
-        return sha256_file(path)
+        return known.digest(path)
     found = walk(path) if path.is_dir() else None
     files = [] if found is None else sorted(found.files + found.others)
     folders = [] if found is None else found.classes
-    return digest_of([folders, [[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]])
+    labels = path / LABELS
+    told = [known.digest(labels)] if labels.is_file() else []
+    if not os.path.lexists(labels):
+        known.files[os.path.abspath(labels)] = None
+    times = [[str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    return digest_of([folders, *told, times])
 
 
-def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, str]:
-    """The run directory, by default ``.robaudit/MODEL-DIGEST``, and the run's id.
+def folder_of(request: AuditRequest, folder: Path | None) -> tuple[Path, Identity]:
+    """The run directory, by default ``.robaudit/MODEL-DIGEST``, and what names the run.
 
     Raises:
         UsageError: a file of the audit cannot be read, or the default is a link.
     """
-    run_id = run_id_of(request)
-    return folder or default_folder(request.model, run_id), run_id
+    identity = identity_of(request)
+    return folder or default_folder(request.model, identity.run_id), identity
 
 
 def default_folder(model: Path, run_id: str) -> Path:

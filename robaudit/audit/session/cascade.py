@@ -13,7 +13,7 @@ from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.executor import Executor
 from robaudit.engine.units import Unit, UnitResult, sample_of
-from robaudit.errors import RobauditError
+from robaudit.errors import ChangedFileError, RobauditError
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Attempt", "Cascade", "one_line"]
@@ -152,6 +152,8 @@ class Attempt:
                 self._outcome = "partial", "the audit was interrupted"
             elif tried and not self.won and set(tried) <= self._lost.keys():  # what it could not try is not robust
                 self._outcome = "failed", f"{UNTRIED}: {self._lost[tried[0]]}"
+        except ChangedFileError:
+            raise
         except Exception as error:  # one failing attack costs that attack alone
             self._outcome = "failed", one_line(error)
             self.observer(Note(f"the attack {self.planned.key} failed: {self._outcome[1]}", "error"))

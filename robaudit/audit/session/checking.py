@@ -14,7 +14,7 @@ from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
 from robaudit.checks.registry import check_classes
-from robaudit.errors import AuditInterrupted
+from robaudit.errors import AuditInterrupted, ChangedFileError
 
 __all__ = ["run_checks"]
 
@@ -58,6 +58,8 @@ def run_checks(
             observer(CheckFinished(name, finding.status, finding.message))
         except AuditInterrupted:
             continue
+        except ChangedFileError:
+            raise
         except Exception as error:  # it costs that check alone
             record["failed"] = f"the check could not be carried out: {one_line(error)}"
             observer(CheckFinished(name, "fail", record["failed"]))

@@ -13,7 +13,6 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.process import sandbox
 from robaudit.audit.session.loading import Loaded
-from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
@@ -30,8 +29,8 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
         "kind": "target",
         "file": str(request.model),
         "sha256": target.sha256,
-        "external": digests(request.model) if may_have_weights_elsewhere(request.model) else {},
-        "bytes": request.model.stat().st_size,
+        "external": dict(target.file.external),
+        "bytes": target.file.size,
         "format": target.format,
         "details": {**target.facts, "notes": list(target.notes)},
         "input": {

@@ -29,7 +29,7 @@ from robaudit.data.open import open_dataset, peek_classes, peek_shape
 from robaudit.data.source import Dataset
 from robaudit.data.table import NoLabelColumnError, Table, is_table, read_table
 from robaudit.data.targets import read_targets
-from robaudit.errors import RobauditError, UsageError
+from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.target.discover import FreeSizeError
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
@@ -285,7 +285,7 @@ def _other(request: AuditRequest, path: Path, target: Target, what: str, watch: 
                 watch=watch,
                 confined=not sandbox.is_free(),
             )
-    except UsageError:
+    except (UsageError, ChangedFileError):
         raise
     except RobauditError as error:
         raise UsageError(f"the {what} {path} cannot be loaded: {error}") from error

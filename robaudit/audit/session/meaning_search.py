@@ -21,7 +21,7 @@ from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, me
 from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
 from robaudit.engine.tolerant import REFUSALS
-from robaudit.errors import UnreadableSampleError
+from robaudit.errors import ChangedFileError, UnreadableSampleError
 from robaudit.plural import counted
 from robaudit.stats.rates import paired_p
 from robaudit.target.answers import predictions
@@ -74,6 +74,8 @@ class _Search:
                         one.head = target.found_head(u) if head.single else head
                 target.head = one.head
                 scores = self._alone(indices, u)
+            except ChangedFileError:
+                raise
             except REFUSALS:
                 one.fails = True
                 continue
@@ -90,6 +92,8 @@ class _Search:
             try:
                 with self.watch.about(MEANING, [index]):
                     found.append(self.target.scores(row[None], alone=True))
+            except ChangedFileError:
+                raise
             except REFUSALS as error:
                 found.append(None)
                 refusal = error

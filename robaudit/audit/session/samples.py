@@ -17,7 +17,7 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.session.goal_choice import Chooser
 from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.units import Sample, cases, sample_of
-from robaudit.errors import UnreadableSampleError, reason
+from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.gradient import mixed_gradient
 from robaudit.target.target import Target
@@ -232,6 +232,8 @@ def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | 
     try:
         u = torch.from_numpy(np.stack(points)).to(target.device, target.dtype)
         return list(target.scores(u).cpu().numpy())
+    except ChangedFileError:
+        raise
     except Exception as error:  # runtimes raise their own types
         if len(points) == 1:
             return [f"the model cannot answer it: {reason(error)}"]

@@ -46,7 +46,8 @@ from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
 from robaudit.engine.precision import Precision
 from robaudit.engine.tolerant import REFUSALS, Refusals, TolerantFile, TolerantModel
-from robaudit.errors import UsageError
+from robaudit.errors import ChangedFileError, UsageError
+from robaudit.files import held_to
 from robaudit.plural import counted
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
@@ -128,9 +129,10 @@ class Session:
 
         Raises:
             UsageError: the input is refused before the audit.
-            AuditError: it cannot go on.
+            AuditError: it cannot go on, such as where a file is no longer the one that the run is named by.
         """
-        self._run()
+        with held_to(self.request.files):
+            self._run()
         if self._cut_short:
             self.journal.append({"kind": "budget", "seconds": self.request.time_budget})
             self.observer(Note("the time budget was spent; what is finished is kept", "warning"))
@@ -141,6 +143,7 @@ class Session:
         told = lambda text: self.observer(Phase("searching", text))  # noqa: E731
         with self.watch.about("it was loaded"):
             loaded = load(self.request, known, told, watch=self.watch, lost=self.care.lost)
+        self._check_data(loaded)
         self.observer(Phase("measuring"))
         ask_alone([loaded.target, *loaded.surrogates], loaded.data, self.care.suspects, self.watch)
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
@@ -184,6 +187,19 @@ class Session:
         self.observer(Phase("evidence"))
         evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
         self.journal.append({"kind": "evidence", **evidence})
+
+    def _check_data(self, loaded: Loaded) -> None:
+        """Refuse data that are not those of the workers and sessions before this one, whose answers count.
+
+        Raises:
+            ChangedFileError: their content differs.
+        """
+        before = self.journal.last("data")
+        if before is not None and before["sha256"] != loaded.data.digest:
+            raise ChangedFileError(
+                f"{before['source']} was changed since this audit began (its SHA-256 differs); what is finished is of "
+                "the data as they were: --fresh begins again"
+            )
 
     def _cascades(
         self, loaded: Loaded, fronts: list[Front], store: SampleStore, executor: Executor, journal: Journal
@@ -250,6 +266,8 @@ class Session:
         first = 0
         try:
             loaded.target.measure(points)
+        except ChangedFileError:
+            raise
         except REFUSALS:
             answered = _answered(loaded.target, points)
             if not answered or len(answered) == len(points):

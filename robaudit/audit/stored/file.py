@@ -16,7 +16,7 @@ from robaudit.audit.stored.verify import verified
 from robaudit.errors import UsageError
 from robaudit.files import open_regular, write_atomic
 
-__all__ = ["load_result", "parse_result", "save_result"]
+__all__ = ["load_result", "parse_result", "read_result", "save_result"]
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -88,14 +88,23 @@ def load_result(path: str | os.PathLike[str], trusted: Trusted | None = None) ->
         UsageError: it cannot be read, is not signed by one of the keys, or is not a result that :func:`parse_result`
             takes.
     """
-    try:
-        with open_regular(path) as file:
-            text = file.read()
-    except OSError as error:
-        raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
+    text = read_result(path)
     if trusted is not None:
         check_signature(text, Path(path), trusted)
     return parse_result(text, str(path))
+
+
+def read_result(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a result file, which are what is checked and what is believed.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
 
 
 def save_result(result: Result, path: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request
 
 from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.errors import UsageError
 from robaudit.target.interface import Interface
 
@@ -65,7 +65,7 @@ def test_another_value_is_another_audit(tmp_path):
     )
 
     def run_id(**interface: object) -> str:
-        return run_id_of(make_request(model, data, profile, interface=Interface(**interface)))
+        return identity_of(make_request(model, data, profile, interface=Interface(**interface))).run_id
 
     np.save(tmp_path / "v.npy", np.zeros(2))
     first = run_id(fixed={"s": str(tmp_path / "v.npy")})

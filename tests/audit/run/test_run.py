@@ -363,7 +363,7 @@ def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path
 
     from robaudit.audit.config.profile import load_profile
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.run.identity import run_id_of
+    from robaudit.audit.run.identity import identity_of
 
     model, data, profile, _ = quick(tmp_path)
     whole, folder = onnx.load(model), tmp_path / "m"
@@ -371,7 +371,7 @@ def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path
     onnx.save(whole, folder / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
 
     def run_id() -> str:
-        return run_id_of(AuditRequest(model=folder / "e.onnx", data=data, profile=load_profile(str(profile))))
+        return identity_of(AuditRequest(model=folder / "e.onnx", data=data, profile=load_profile(str(profile)))).run_id
 
     seen = [run_id()]
     for name, text in BESIDE:  # that it is there counts, and what it says

@@ -30,7 +30,7 @@ from robaudit.attacks.whitebox.pgd import PGD
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event, UnitsFinished
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.checks.registry import check_classes
 
@@ -355,7 +355,7 @@ def test_a_stand_in_gives_white_box_a_gradient(tmp_path: Path) -> None:
     assert fgsm.broken > 0
     assert result.target.gradient.method == "stand-in"
     assert result.target.gradient.source == "the stand-in plain.onnx"
-    assert run_id_of(audit) != run_id_of(dataclasses.replace(audit, stand_in=plain))
+    assert identity_of(audit).run_id != identity_of(dataclasses.replace(audit, stand_in=plain)).run_id
 
 
 def test_an_operator_that_the_importer_lacks_leaves_black_box(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
@@ -233,9 +233,9 @@ def test_an_attack_that_fails_at_one_look_is_told_and_tried_again(
 
 
 def test_what_names_the_run(asked: Callable[..., AuditRequest]) -> None:
-    fixed = {run_id_of(asked(gate, until_decided=False)) for gate in (LOW, NEAR)}
+    fixed = {identity_of(asked(gate, until_decided=False)).run_id for gate in (LOW, NEAR)}
     assert len(fixed) == 1  # gates do not decide what is measured
-    assert len({run_id_of(asked(gate)) for gate in (LOW, NEAR)} | fixed) == 3  # here they do
+    assert len({identity_of(asked(gate)).run_id for gate in (LOW, NEAR)} | fixed) == 3  # here they do
 
 
 def test_the_preview_says_when_it_looks(asked: Callable[..., AuditRequest]) -> None:

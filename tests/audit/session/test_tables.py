@@ -16,7 +16,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.inspection.survey import survey
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.audit.session.loading import load
 from robaudit.cli.request import to_request
 from robaudit.errors import UsageError
@@ -128,9 +128,9 @@ def test_a_torchscript_file(folder):
 
 def test_ranges_and_label_column_name_the_run(folder):
     ids = {
-        run_id_of(request(folder)),
-        run_id_of(request(folder, feature_ranges=folder / "r.csv")),
-        run_id_of(request(folder, label_column="label")),
+        identity_of(request(folder)).run_id,
+        identity_of(request(folder, feature_ranges=folder / "r.csv")).run_id,
+        identity_of(request(folder, label_column="label")).run_id,
     }
     assert len(ids) == 3
 

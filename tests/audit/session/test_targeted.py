@@ -25,7 +25,7 @@ from run_kit import (
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.audit.verdict.gates import evaluate_gates
 from robaudit.engine.units import sample_of
 from robaudit.errors import UsageError
@@ -152,7 +152,7 @@ def test_goals_do_not_depend_on_the_order_of_the_data(tmp_path: Path) -> None:
 
 def test_runs_differ_by_goal(tmp_path: Path) -> None:
     goals = ("untargeted", "random", "class:1", "class:2", "every", "every:2")
-    assert len({run_id_of(ask(tmp_path, goal)) for goal in goals}) == len(goals)
+    assert len({identity_of(ask(tmp_path, goal)).run_id for goal in goals}) == len(goals)
 
 
 def test_the_records_of_several_goals_name_their_samples(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import run_key
 from robaudit.audit.result.document import EarlierTests, Result
-from robaudit.audit.run.identity import run_id_of
+from robaudit.audit.run.identity import identity_of
 from robaudit.audit.run.rundir import FILES
 from robaudit.audit.run.tested import TESTS, Begun, begin_test, end_test, keep_test, subject_of
 from robaudit.audit.verdict.conclusion import conclude
@@ -165,7 +165,7 @@ def request_of(tmp_path: Path) -> AuditRequest:
 def audited(folder: Path, request: AuditRequest, result: Result) -> tuple[EarlierTests, ...]:
     """An audit as its run directory sees it."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = run_id_of(request)
+    run = identity_of(request).run_id
     run_key(run)  # makes the user's, as an audit does
     begun = begin_test(folder, run, subject_of(request), Journal(None))
     end_test(folder, run, begun, result)
@@ -218,7 +218,7 @@ class Pair:
     def __init__(self, folder: Path, request: AuditRequest) -> None:
         self.first, self.second = folder / "first", folder / "second"
         self.request = replace(request, seed=1)
-        self.of, self.run = subject_of(self.request), run_id_of(self.request)
+        self.of, self.run = subject_of(self.request), identity_of(self.request).run_id
         audited(self.first, request, conclude(make_result(k=41), [ROBUST]))
         self.second.mkdir()
         self.journal = Journal(self.second, key=b"key")
