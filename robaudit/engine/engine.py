@@ -20,7 +20,7 @@ from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
-from robaudit.engine.standin import not_finite, stood_in
+from robaudit.engine.standin import stood_in
 from robaudit.engine.tolerant import Refusals
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
 from robaudit.target.watch import UNWATCHED, Watch
@@ -206,7 +206,7 @@ class Engine:
     def _advance(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         with self.watch.about(f"{self._key} ran", [sample_of(unit.sample) for unit in pool.units]):
-            self.refusals.last = None
+            self.refusals.last, self.refusals.doing = None, self._key
             return self._advanced(pool, attack, threat, emit)
 
     def _advanced(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
@@ -242,17 +242,13 @@ class Engine:
     ) -> tuple[Answer, Tensor]:
         """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.
 
-        What the model refuses ends the unit.
+        A point that the model refuses is one without a class.
         """
 
         def ask(request: Request) -> Answer:
             return self.evaluator.answer(request, problem, attack.access, account, self._budget, self._draws)
 
-        answer = ask(request)
-        if self.refusals.last:
-            lost = not_finite(answer)
-        else:
-            answer, lost = stood_in(request, answer, problem, account, self._budget, ask)
+        answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
         return answer, lost.reshape(len(problem), -1).any(1)
 
     def _confirm(
@@ -293,7 +289,8 @@ class Engine:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
         why = self.refusals.last
         told = NOT_FINITE if why is None else f"the model cannot answer a point tried: {why}"
-        errors = dict.fromkeys((2 * pool.account.lost > pool.account.asked).nonzero()[:, 0].tolist(), MOSTLY)
+        mostly = f"{MOSTLY}, or refused: {self.refusals.why}" if self.refusals.counts[self._key] else MOSTLY
+        errors = dict.fromkeys((2 * pool.account.lost > pool.account.asked).nonzero()[:, 0].tolist(), mostly)
         errors |= dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():

@@ -17,8 +17,8 @@ from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
 from robaudit.engine.rows import Account, flatten, spread
 from robaudit.engine.slopes import Slopes, logits_of
-from robaudit.engine.tolerant import out_of_memory
-from robaudit.errors import AuditError
+from robaudit.engine.tolerant import REFUSALS, Refusals, out_of_memory
+from robaudit.errors import AuditError, UsageError
 from robaudit.threat.model import Access
 
 __all__ = ["Evaluator"]
@@ -34,6 +34,7 @@ class Evaluator:
         surrogates: the model behind ``ModelRef.SURROGATES``.
         micro_batch: most rows of one model call; halved when memory runs out.
         precision: that the differentiable models run in.
+        refusals: told of backward passes that raise.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Evaluator:
         micro_batch: int,
         surrogates: Differentiable | None = None,
         precision: Precision = Precision.FLOAT32,
+        refusals: Refusals | None = None,
     ) -> None:
         self.target = target
         self.surrogates = surrogates
         self.micro_batch = micro_batch
         self.precision = precision
+        self.refusals = refusals or Refusals()
         self.halvings = 0
 
     def answer(
@@ -109,7 +112,7 @@ class Evaluator:
         model = self._model(request.model)
         if careful:
             model = Careful(model)
-        slopes = Slopes(model, problem, rows, account, draws, self.precision, self._each)
+        slopes = Slopes(model, problem, rows, account, draws, self.precision, self._each, self.refusals)
         if isinstance(request, Jacobian):
             answer = slopes.jacobian(request)
             assert answer.steep is not None
@@ -139,7 +142,7 @@ class Evaluator:
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _each(self, points: Tensor, run: Callable[[Tensor, slice], T]) -> list[T]:
-        """Run over micro-batches; out of memory halves them and goes on."""
+        """Run over micro-batches; out of memory halves them and goes on, and what fails otherwise is run row by row."""
         if points.shape[0] == 0:
             raise AuditError("the attack asked for no point at all")
         results: list[T] = []
@@ -148,7 +151,14 @@ class Evaluator:
             part = slice(start, min(start + self.micro_batch, points.shape[0]))
             try:
                 results.append(run(points[part], part))
-            except RuntimeError as error:
+            except (AuditError, UsageError):
+                raise
+            except REFUSALS as error:
+                if not out_of_memory(error) and part.stop - part.start > 1:
+                    ones = [slice(i, i + 1) for i in range(part.start, part.stop)]
+                    results += [run(points[one], one) for one in ones]
+                    start = part.stop
+                    continue
                 if self.micro_batch == 1 or not out_of_memory(error):
                     raise
                 self.micro_batch = max(1, self.micro_batch // 2)

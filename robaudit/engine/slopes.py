@@ -17,6 +17,7 @@ from robaudit.engine.models import Differentiable
 from robaudit.engine.precision import Precision, searching
 from robaudit.engine.rivals import Escape, steepness, towards
 from robaudit.engine.rows import Account, Rows, spread
+from robaudit.engine.tolerant import REFUSALS, Refusals
 from robaudit.threat.losses import dlr
 from robaudit.threat.masked import is_masked
 
@@ -49,6 +50,7 @@ class Slopes:
         draws: of a random model, averaged at every point.
         precision: that the model runs in.
         each: runs over micro-batches.
+        refusals: told of backward passes that raise.
     """
 
     model: Differentiable
@@ -58,6 +60,7 @@ class Slopes:
     draws: int
     precision: Precision
     each: Each
+    refusals: Refusals
 
     @property
     def slot(self) -> Tensor:
@@ -84,7 +87,7 @@ class Slopes:
             with torch.enable_grad(), searching(self.precision, points.device):
                 logits = self.model.logits(points).to(points.dtype)
                 value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
-                weight, gradient = torch.autograd.grad(value.sum(), (logits, points))
+                weight, gradient = self._slopes(value.sum(), (logits, points), len(points))
             if fixed is not None:  # no step may be spent where nothing moves
                 gradient = gradient.masked_fill(fixed[part], 0.0)
             # convolutions return other strides, which would slow every later step down
@@ -118,7 +121,7 @@ class Slopes:
 
             def slope(weights: Tensor) -> Tensor:
                 shares = repeated(weights, draws) / draws
-                (gradient,) = torch.autograd.grad(logits, points, shares, retain_graph=True)
+                (gradient,) = self._slopes(logits, (points,), len(points), shares, retain=True)
                 return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
 
             clean = averaged(logits.detach(), draws)
@@ -170,7 +173,7 @@ class Slopes:
                     rows = rows - logits.gather(1, base[part][:, None])
                 totals = rows.sum(0).unbind()
                 grads = [
-                    torch.autograd.grad(total, points, retain_graph=c + 1 < len(totals))[0]
+                    self._slopes(total, (points,), len(points), retain=c + 1 < len(totals))[0]
                     for c, total in enumerate(totals)
                 ]
             jacobian = torch.stack(grads, 1)
@@ -183,6 +186,22 @@ class Slopes:
         asked = self._asked()
         named, off, jacobian = escape_rows(asked, logits, request.classes[slot], request.base[slot], jacobian)
         return logits, jacobian, request.classes.index_copy(0, slot, named), request.base.index_copy(0, slot, off)
+
+    def _slopes(
+        self, of: Tensor, by: tuple[Tensor, ...], rows: int, shares: Tensor | None = None, *, retain: bool = False
+    ) -> tuple[Tensor, ...]:
+        """The gradients of a backward pass; NaN where one of a single row raises, as a point without a slope has it.
+
+        Raises:
+            RuntimeError: it raises for several rows, each of which is to be tried alone.
+        """
+        try:
+            return torch.autograd.grad(of, by, shares, retain_graph=retain)
+        except REFUSALS as error:
+            if rows > 1:
+                raise
+            self.refusals.add(error)
+            return tuple(torch.full_like(values, torch.nan) for values in by)
 
     def _ratios(self, request: Gradient) -> Tensor | None:
         """[N] bool: the rows that climb the difference-of-logits ratio; None: no row does."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,9 +21,23 @@ REFUSALS = (RobauditError, SCRIPT_ERROR, RuntimeError, ValueError, ArithmeticErr
 
 @dataclass
 class Refusals:
-    """The reason of the last refusal, or None."""
+    """What the models refused: evaluations that raised, each of which is an answer that names no class.
+
+    Args:
+        last: why, in the step at work; None: nothing was refused in it.
+        doing: what the models are asked for.
+        counts: evaluations refused, by what they were for; ``why``: the reason of the last of them.
+    """
 
     last: str | None = None
+    doing: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    why: str = ""
+
+    def add(self, error: Exception) -> None:
+        """One more."""
+        self.last = self.why = reason(error)
+        self.counts[self.doing] += 1
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -64,7 +79,7 @@ class TolerantModel:
                 if out_of_memory(error) and not alone:
                     raise
                 return torch.cat([self._each(u[i : i + 1], run) for i in range(len(u))])
-            self._refusals.last = reason(error)
+            self._refusals.add(error)
             return torch.full((1, self._classes), torch.nan, dtype=u.dtype, device=u.device) + 0 * u.sum()
 
 

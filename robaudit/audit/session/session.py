@@ -182,6 +182,7 @@ class Session:
             self._attack(loaded, fronts, cascades, len(drawn))
         if engine.shrunk_to is not None:
             self._note(f"memory ran out; the batch ended at {engine.shrunk_to}")
+        self._tell_refusals(engine.refusals)
         bench = SessionBench(self.request, loaded, store, engine, executor, fronts, cascades)
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
@@ -249,6 +250,15 @@ class Session:
             if (found := tally.fronts.get(str(cascade.threat.norm))) is not None:
                 cascade.broken_by.update(found.reached)
         return store, cascades
+
+    def _tell_refusals(self, refusals: Refusals) -> None:
+        """What the models refused in this session; a point that is refused fools nobody."""
+        if refusals.counts:
+            each = ", ".join(f"{key} {count}" for key, count in refusals.counts.items())
+            self._note(
+                f"the model failed on {counted(refusals.counts.total(), 'evaluation')} of points that attacks tried "
+                f"({each}), which count as points that do not fool it: {refusals.why}"
+            )
 
     def _note(self, message: str) -> None:
         self.journal.append({"kind": "note", "message": message})
@@ -331,7 +341,7 @@ class Session:
         refusals = Refusals()
         target = TolerantFile(loaded.target, refusals)
         others = None if surrogates is None else TolerantModel(surrogates, target.num_classes, refusals)
-        evaluator = Evaluator(target, batch, others, precision)
+        evaluator = Evaluator(target, batch, others, precision, refusals)
         judge = Judge(target)
         return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store), self.watch, refusals)
 
