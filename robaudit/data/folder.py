@@ -25,6 +25,8 @@ HIDDEN = frozenset({"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "syste
 SPLITS = frozenset(
     {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout", "trainval"}
 )
+DEEPEST = 64
+"""Levels of folders within each other."""
 LISTED = 8
 """Most suffixes, files or folders in a note."""
 
@@ -40,6 +42,7 @@ class Folder:
         others: files that cannot be read as images, and are not hidden.
         skipped: number of files of each suffix among them, without those that are known to be no images.
         broken: links that lead nowhere or back, and folders that cannot be entered.
+        deep: folders too deep in others to be entered.
         hidden: files with the suffix of an image whose names begin with a dot; not the ``._`` files that macOS leaves.
     """
 
@@ -49,6 +52,7 @@ class Folder:
     others: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    deep: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +67,8 @@ class Folder:
             notes.append(f"files skipped because they cannot be read as images: {self.skipped_words()}")
         if self.broken:
             notes.append(f"links and folders skipped because they lead nowhere, or back: {_listed(self.broken)}")
+        if self.deep:
+            notes.append(f"folders skipped because they lie more than {DEEPEST} deep: {_listed(self.deep)}")
         if self.hidden:
             notes.append(f"images skipped because their names begin with a dot: {_listed(self.hidden)}")
         return notes
@@ -121,14 +127,14 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
     suffixes = image_suffixes()
     known = {os.path.realpath(path) for path in apart}
     for path in _entries(folder, found):
-        if path.is_dir():
+        if os.path.isdir(path):  # False where it cannot be told
             found.classes.append(text_of(path.name))
             seen = {os.path.realpath(folder)}
-            files = list(_visit(path, seen, found))
+            files = list(_visit(path, seen, found, 1))
         else:
             files = [path]
         for file in files:
-            if not file.is_file():
+            if not os.path.isfile(file):
                 found.broken.append(relative(file, folder))
             elif file.suffix.lower() in suffixes:
                 found.files.append(file)
@@ -139,16 +145,19 @@ def walk(folder: Path, apart: Sequence[Path] = ()) -> Folder:
     return found
 
 
-def _visit(folder: Path, seen: set[str], found: Folder) -> Iterator[Path]:
+def _visit(folder: Path, seen: set[str], found: Folder, depth: int) -> Iterator[Path]:
     """Files below a folder; each real folder once."""
+    if depth > DEEPEST:
+        found.deep.append(relative(folder, found.path))
+        return
     real = os.path.realpath(folder)
     if real in seen:
         found.broken.append(relative(folder, found.path))
         return
     seen.add(real)
     for path in _entries(folder, found):
-        if path.is_dir():
-            yield from _visit(path, seen, found)
+        if os.path.isdir(path):
+            yield from _visit(path, seen, found, depth + 1)
         else:
             yield path
 
@@ -162,7 +171,7 @@ def _entries(folder: Path, found: Folder) -> list[Path]:
         return []
     suffixes = image_suffixes()
     dotted = [p for p in paths if p.name.startswith(".") and not p.name.startswith("._")]
-    found.hidden += [relative(p, found.path) for p in dotted if p.suffix.lower() in suffixes and p.is_file()]
+    found.hidden += [relative(p, found.path) for p in dotted if p.suffix.lower() in suffixes and os.path.isfile(p)]
     return [p for p in paths if not p.name.startswith((".", "__MACOSX")) and p.name.casefold() not in HIDDEN]
 
 

@@ -260,3 +260,28 @@ def test_an_archive_with_two_arrays_of_one_name_is_refused(tmp_path, second):
             file.writestr(second, stored(np.ones((3, 4), np.uint8)))
     with pytest.raises(UsageError, match=r"a.npz is no readable .npz archive: it holds two arrays named 'x'"):
         read_npz(path)
+
+
+def test_folders_too_deep_are_skipped_and_told(folder):
+    below = folder / "a"
+    for _ in range(100):
+        below = below / "deep"
+    below.mkdir(parents=True)
+    picture(below / "1.png")
+    picture(folder / "a" / "deep" / "2.png")
+    data = opened(folder)
+    assert list(data.ids) == ["a/0.png", "a/deep/2.png", "b/0.png"]
+    assert any(
+        note.startswith("folders skipped because they lie more than 64 deep: a/deep/deep") for note in data.notes
+    )
+
+
+def test_what_nobody_may_look_at_costs_itself_alone(folder, monkeypatch):
+    def stat(self, **_):
+        if "closed" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        return os.stat(self)
+
+    (folder / "a" / "closed").symlink_to(folder / "b")
+    monkeypatch.setattr("pathlib.Path.stat", stat)  # as in a folder that may not be searched
+    assert set(opened(folder).ids) >= {"a/0.png", "b/0.png"}
