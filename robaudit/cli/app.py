@@ -23,8 +23,8 @@ COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)
-"""What is wrong with a path itself, wherever it is used first."""
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
+"""What is wrong with a path itself, such as a folder on the way that may not be searched, wherever it is used first."""
 
 app = typer.Typer(
     name="robaudit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from command_line import ROBAUDIT, refused
 from jsonschema import Draft202012Validator
+from model_files import linear_onnx
 from results import make_result, make_samples, make_stored
 
 from robaudit.attacks.registry import attack_classes
@@ -77,6 +79,28 @@ def test_our_own_failure_is_three_and_no_traceback(robaudit, monkeypatch) -> Non
     told = robaudit("explain")
     assert told.code == 3
     assert told.err == "robaudit: error: unexpected ZeroDivisionError: division by zero; please report it\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect", "closed/m.onnx"), ("report", "closed/run"), ("scan", "m.onnx", "--data", "closed/d.npz")]
+)
+def test_a_path_in_a_folder_that_may_not_be_searched_is_refused(
+    robaudit, monkeypatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    linear_onnx(tmp_path / "m.onnx")
+    monkeypatch.chdir(tmp_path)
+    stat = Path.stat
+
+    def closed(self: Path, **options: bool) -> os.stat_result:
+        if "closed" in self.parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    told = robaudit(*arguments)
+    assert told.code == 2
+    assert told.err.startswith("robaudit: error: 'closed/")
+    assert told.err.endswith("' cannot be used: Permission denied\n")
 
 
 def test_interrupt_is_130(robaudit, monkeypatch) -> None:
