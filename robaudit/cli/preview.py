@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.plural import part_of
 from robaudit.target.watch import UNWATCHED, Watch
 
@@ -31,7 +32,7 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
         AuditError: likewise.
     """
     from robaudit.audit.plan.validate import validate
-    from robaudit.audit.process.child import in_child
+    from robaudit.audit.process.persist import persistently
     from robaudit.audit.run.identity import folder_of
     from robaudit.audit.run.limits import confinement_of
     from robaudit.audit.run.rundir import check_apart, claimable
@@ -42,14 +43,15 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
     request = replace(request, files=identity.files)
     check_apart(folder, reports, request.data)
     claimable(folder, identity.run_id, fresh=fresh)
-    confinement = confinement_of(request)
-    about = request.model
-    write_lines(in_child(outline, request, confinement=confinement, about=about, told=model_says, watched=True))
+    write_lines(
+        persistently(outline, request, confinement=confinement_of(request), about=request.model, told=model_says)
+    )
 
 
-def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
+def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UNWATCHED) -> list[str]:
     """What :func:`preview` prints, line by line."""
     from robaudit.audit.config.goals import parse_goal
+    from robaudit.audit.plan.auxiliary import given_up_names
     from robaudit.audit.plan.costs import most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
@@ -59,8 +61,9 @@ def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
     from robaudit.report.words import evaluations_words, plain
     from robaudit.stats.looks import design
 
+    unusable = given_up_names(request, given_up.auxiliary)
     with held_to(request.files):
-        loaded = load(request, watch=watch)
+        loaded = load(request, watch=watch, lost=given_up.samples, unusable=unusable)
     target, profile = loaded.target, request.profile
     with watch.about("its gradient was tried"):
         target.calibrate()
@@ -71,6 +74,7 @@ def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
         shape=target.spec.shape,
         no_gradient=None if target.gradient.available else target.gradient.reason,
         surrogates=len(loaded.surrogates),
+        misfits=loaded.misfits,
         no_scores=target.no_scores,
     )
     lines: list[str] = []
@@ -84,6 +88,8 @@ def outline(request: AuditRequest, watch: Watch = UNWATCHED) -> list[str]:
         lines.append(f"looks    at {sizes} samples, until the gates are decided")
     for note in (*loaded.data.notes, *loaded.draw.notes(loaded.asked)):
         lines.append(f"         {plain(note)}")
+    for problem in loaded.problems.values():
+        lines.append(f"unused   {plain(problem)}")
     for sentence in assumptions(target):
         lines.append(f"assumed  {sentence}")
     goal = parse_goal(threat.goal)

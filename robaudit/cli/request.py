@@ -46,7 +46,7 @@ def to_request(
     from robaudit.data.table import is_table
     from robaudit.target.interface import Interface
     from robaudit.target.rule import parse_rule
-    from robaudit.target.sniff import model_format
+    from robaudit.target.sniff import check_file, model_format
 
     settings = resolved.settings
     values = settings.input.model_dump(exclude_none=True)
@@ -69,8 +69,9 @@ def to_request(
     limits = {name: value for name, value in (process or {}).items() if value is not None}
     limits["custom_ops"] = tuple(_library(path) for path in limits.get("custom_ops", ()))
     beside = (*settings.surrogates, *([] if settings.stand_in is None else [settings.stand_in]))
-    for path in (model, *map(Path, beside)):
-        model_format(path)
+    model_format(model)
+    for path in map(Path, beside):  # what is in it costs the attacks that need it alone
+        check_file(path)
     if data is not None:
         check_source(data)
     stability = settings.labels == "model"

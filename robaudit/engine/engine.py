@@ -23,7 +23,7 @@ from robaudit.engine.rows import Account, over_points
 from robaudit.engine.standin import stood_in
 from robaudit.engine.tolerant import Refusals
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.watch import RUNNING, UNWATCHED, Watch
 from robaudit.threat.model import Access, Goal, ThreatModel
 
 __all__ = ["Engine", "unit_budget"]
@@ -205,7 +205,7 @@ class Engine:
 
     def _advance(self, pool: Pool, attack: SlotAttack[Any], threat: ThreatModel, emit: Sink) -> tuple[Pool, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
-        with self.watch.about(f"{self._key} ran", [sample_of(unit.sample) for unit in pool.units]):
+        with self.watch.about(f"{self._key}{RUNNING}", [sample_of(unit.sample) for unit in pool.units]):
             self.refusals.last, self.refusals.doing = None, self._key
             return self._advanced(pool, attack, threat, emit)
 
@@ -288,7 +288,8 @@ class Engine:
     ) -> None:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
         why = self.refusals.last
-        told = NOT_FINITE if why is None else f"the model cannot answer a point tried: {why}"
+        who = "a surrogate or the model" if attack.access is Access.TRANSFER else "the model"
+        told = NOT_FINITE if why is None else f"{who} cannot answer a point tried: {why}"
         mostly = f"{MOSTLY}, or refused: {self.refusals.why}" if self.refusals.counts[self._key] else MOSTLY
         errors = dict.fromkeys((2 * pool.account.lost > pool.account.asked).nonzero()[:, 0].tolist(), mostly)
         errors |= dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)

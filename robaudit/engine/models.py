@@ -8,15 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from robaudit.target.attributed import Differentiable
+
 __all__ = ["AuditedFile", "Differentiable", "Ensemble"]
-
-
-class Differentiable(Protocol):
-    """A model with an input gradient: the target's torch twin, or a surrogate."""
-
-    def logits(self, u: Tensor) -> Tensor:
-        """[N, *shape] in u-space to [N, K], differentiable."""
-        ...
 
 
 class AuditedFile(Differentiable, Protocol):

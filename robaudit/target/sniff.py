@@ -11,7 +11,7 @@ from robaudit.errors import UsageError
 from robaudit.target.confined import open_regular
 from robaudit.target.foreign import HEAD, of_content, of_folder
 
-__all__ = ["PROTOBUF", "model_format"]
+__all__ = ["PROTOBUF", "check_file", "model_format"]
 
 PROTOBUF = 2**31 - 1
 """Bytes that one protobuf message, and so an ONNX file, can have."""
@@ -23,16 +23,7 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
     Raises:
         UsageError: there is no such file, or it cannot be a model that robaudit reads.
     """
-    if path.is_dir():
-        raise UsageError(f"{path} is {of_folder(path)}")
-    try:
-        with open_regular(path, peek=True) as file:
-            head = file.read(HEAD)
-            size = file.seek(0, os.SEEK_END)
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no file {path}") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    head, size = check_file(path)
     if not head:
         raise UsageError(f"{path} is empty; export the model again")
     if head.startswith(b"PK"):
@@ -46,6 +37,23 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
             f"{path} has {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most; export it with external data"
         )
     return "onnx"
+
+
+def check_file(path: Path) -> tuple[bytes, int]:
+    """The first bytes of a file, and its size.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is {of_folder(path)}")
+    try:
+        with open_regular(path, peek=True) as file:
+            return file.read(HEAD), file.seek(0, os.SEEK_END)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _is_zip(path: Path) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robaudit.errors import AuditError, ChangedFileError, UsageError
 from robaudit.target.answers import is_decided, predictions
+from robaudit.target.attributed import Differentiable
 from robaudit.target.gradient import GradientStatus, tried_gradient
 from robaudit.target.head import Head
 from robaudit.target.model_file import ModelFile
@@ -60,6 +61,8 @@ class Target:
         self.device = device
         self.dtype = torch.float64 if spec.dtype == "float64" else torch.float32
         self.stand_in: Target | None = None
+        self._path: Differentiable | None = None
+        self._no_gradient: str | None = None
         self._read_as(readout)
         self.batch_invariant: bool | None = None
         self.batch_deviation: float | None = None
@@ -81,7 +84,7 @@ class Target:
         self._overruled, self._declared = readout.overruled, readout.declared
         if self.stand_in is not None:
             return
-        reason = self.file.no_gradient
+        reason = self._no_gradient or self.file.no_gradient
         self.gradient = GradientStatus(reason is None, reason, "exact" if reason is None else "none")
 
     @property
@@ -147,18 +150,28 @@ class Target:
         """
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
-        if self.stand_in is None:
+        if self._path is None:
             return self.head.logits(self._answer(u))
-        path = self.stand_in.logits(u)
+        path = self._path.logits(u)
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
 
-    def use_stand_in(self, other: Target) -> None:
+    def use_no_gradient(self, reason: str) -> None:
+        """Take no gradient, as the one that was wanted cannot be had."""
+        self.stand_in = self._path = None
+        self._no_gradient = reason
+        self.gradient = GradientStatus(False, reason, "none")
+
+    def use_stand_in(self, other: Target, path: Differentiable | None = None) -> None:
         """Take the gradient of another model at every point, for the values of the file.
 
         Backward pass differentiable approximation, for a file whose own gradient is missing or of no use (Athalye,
         Carlini, Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.2).
+
+        Args:
+            other: the model; it is measured and made ready by the caller.
+            path: what is asked in its place; default itself.
 
         Raises:
             UsageError: it takes other inputs or tells other classes, or has no gradient.
@@ -171,7 +184,7 @@ class Target:
                 raise UsageError(f"the stand-in {other.name} has {its} {what} and the model {own}; they must be equal")
         if not other.gradient.available:
             raise UsageError(f"the stand-in {other.name} has no gradient ({other.gradient.reason})")
-        self.stand_in = other
+        self.stand_in, self._path = other, path or other
         self.gradient = GradientStatus(True, None, "stand-in")
 
     def _answer(self, u: Tensor) -> Tensor:
@@ -187,7 +200,6 @@ class Target:
     def calibrate(self) -> None:
         """Make the twin ready for batches; a twin that cannot run, or has no gradient, leaves black box alone."""
         if self.stand_in is not None:
-            self.stand_in.calibrate()
             self.gradient = replace(self.stand_in.gradient, method="stand-in")
         if self.stand_in is not None or not self.gradient.available:
             return

@@ -14,18 +14,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["BACKWARD", "UNWATCHED", "AtWork", "Watch", "Watched"]
+__all__ = ["BACKWARD", "RUNNING", "UNWATCHED", "AtWork", "Watch", "Watched"]
 
 SIZE = 1 << 16
 HEAD = struct.Struct("<QddQQ")
 """Number of the last change, seconds that the call at work may take and usually takes (both 0: none), whether it is a
 backward pass, bytes of text."""
+AUXILIARY = 32
+"""Bytes of the key of an auxiliary model, between head and text."""
+START = HEAD.size + AUXILIARY
 NAMED, LONGEST = 8, 200
 """Most samples that are named, and characters of a name."""
-ROOM = (SIZE - 8000 - HEAD.size) // 24
+ROOM = (SIZE - 8000 - START) // 24
 """Most samples that are told."""
 PATIENCE = 20.0
 """How many times as long as usual a call may take: a slow model is no model that hangs."""
@@ -34,6 +37,8 @@ BACKWARD = 5
 operations (Griewank, Walther 2008, "Evaluating Derivatives", section 4.6), or its own :data:`PATIENCE`."""
 LONG = 3.0
 """Seconds that nobody who wants to stop waits for a call that usually takes less."""
+RUNNING = " ran"
+"""Follows the key of an attack where a process tells that it is at work."""
 RECENT = 9
 """Calls of which the usual time is the median."""
 
@@ -58,6 +63,8 @@ class Watch:
         self._back: tuple[float, int, deque[float]] | None = None
         self._number = self._deep = 0
         self._text = b""
+        self.blamed = ""
+        """Key of the auxiliary model at work; empty: the one under audit."""
         self._name: Callable[[int], str] = lambda index: f"number {index}"
 
     def call_samples(self, name: Callable[[int], str]) -> None:
@@ -77,7 +84,7 @@ class Watch:
         if self._memory is None:
             yield
             return
-        before = self._text
+        before, at_work = self._text, self.blamed
         known = sorted(set(samples))[:ROOM]
         names = [self._name(index)[:LONGEST] for index in known[:NAMED]]
         self._say(json.dumps([doing[:200], names, known, part[:200]]).encode())
@@ -85,6 +92,27 @@ class Watch:
             yield
         finally:
             self._say(before)
+            self.blame(at_work)
+
+    @contextmanager
+    def auxiliary(self, key: str) -> Iterator[None]:
+        """What follows is the work of an auxiliary model, such as a surrogate, and not of the one under audit.
+
+        Args:
+            key: of it, in ASCII.
+        """
+        before = self.blamed
+        self.blame(key)
+        try:
+            yield
+        finally:
+            self.blame(before)
+
+    def blame(self, key: str) -> None:
+        """From here on an auxiliary model is at work; empty: the one under audit."""
+        if self._memory is not None and key != self.blamed:
+            self._memory[HEAD.size : START] = key.encode()[:AUXILIARY].ljust(AUXILIARY, b"\0")
+        self.blamed = key
 
     @contextmanager
     def call(self, rows: int, kind: object) -> Iterator[None]:
@@ -151,7 +179,7 @@ class Watch:
     def _say(self, text: bytes) -> None:
         assert self._memory is not None
         self._text, self._back = text, None
-        self._memory[HEAD.size : HEAD.size + len(text)] = text
+        self._memory[START : START + len(text)] = text
         self._tell(0.0, 0.0)
 
 
@@ -175,6 +203,7 @@ class AtWork:
         calling: a call of a model was at work.
         backward: it was a backward pass.
         part: name of the part of the work that can be skipped; empty: none.
+        auxiliary: key of the auxiliary model that was at work; empty: the model under audit.
     """
 
     doing: str = ""
@@ -184,6 +213,7 @@ class AtWork:
     calling: bool = False
     backward: bool = False
     part: str = ""
+    auxiliary: str = ""
 
     @property
     def words(self) -> str:
@@ -234,13 +264,18 @@ class Watched:
     def at_work(self) -> AtWork:
         """What the process is at, or was when it ended."""
         _, limit, _, backward, size = HEAD.unpack_from(self._memory)
-        text = bytes(self._memory[HEAD.size : HEAD.size + min(size, SIZE - HEAD.size)])
-        call = {"limit": float(limit), "calling": limit > 0, "backward": limit > 0 and bool(backward)}
+        text = bytes(self._memory[START : START + min(size, SIZE - START)])
+        back = limit > 0 and bool(backward)
+        known = AtWork(limit=float(limit), calling=limit > 0, backward=back, auxiliary=self._auxiliary())
         try:
             doing, names, samples, part = json.loads(text)
-            return AtWork(str(doing), tuple(map(str, names)), tuple(map(int, samples)), part=str(part), **call)
+            named = tuple(map(str, names)), tuple(map(int, samples))
+            return replace(known, doing=str(doing), names=named[0], samples=named[1], part=str(part))
         except (ValueError, TypeError):  # none was named, or the process was killed amid writing
-            return AtWork(**call)
+            return known
+
+    def _auxiliary(self) -> str:
+        return bytes(self._memory[HEAD.size : START]).rstrip(b"\0").decode("ascii", "replace")
 
     def close(self) -> None:
         """Give the memory back."""

@@ -25,6 +25,7 @@ from robaudit.audit.inspection.document import (
     SafetyFacts,
 )
 from robaudit.audit.inspection.measures import check_gradient, costs, parity, speed
+from robaudit.audit.plan.auxiliary import given_up_names
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
@@ -57,7 +58,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         UsageError: the file or the data cannot be used.
     """
     with watch.about("it was loaded"):
-        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples)
+        unusable = given_up_names(request, given_up.auxiliary)
+        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable)
     target = loaded.target
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone([target], loaded.data, given_up.suspects, watch)

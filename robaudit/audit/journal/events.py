@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from robaudit.attacks.cost import Cost
 
 __all__ = [
+    "LOADING",
     "AttackFinished",
     "AttackStarted",
     "CheckFinished",
@@ -27,6 +28,10 @@ __all__ = [
     "UnitsFinished",
     "silent",
 ]
+
+
+LOADING = "loading"
+"""The phase in which a model is loaded, of which there is one for each."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,21 @@ class Retry(_Record):
     checks: list[str]
 
 
+class Auxiliary(_Record):
+    """Whether a model beside the one under audit can be used; the newest of each key counts.
+
+    ``ended``: it ended a process, under those ``limits``, while that ``attack`` ran.
+    """
+
+    kind: Literal["auxiliary"]
+    key: str
+    name: str
+    problem: str | None
+    ended: bool = False
+    limits: list[float | str | None] = Field(default_factory=list)
+    attack: str | None = None
+
+
 class Session(_Record):
     """A session had loaded the model."""
 
@@ -246,7 +261,7 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Retry | Evidence
+_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 

@@ -12,6 +12,7 @@ from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.threats import single_threats
+from robaudit.audit.journal.auxiliary import problems_in
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed
@@ -252,6 +253,8 @@ def _errors(
     found = []
     if failure is not None:
         found.append(model.AuditFailure(where="worker", message=failure))
+    for key, problem in problems_in(journal).items():
+        found.append(model.AuditFailure(where=key.rpartition(" ")[0], message=problem))
     lost = lost_in(journal)
     for record in journal.of("lost"):
         found.append(model.AuditFailure(where="model", message=record["message"], sample=record["name"]))

@@ -29,7 +29,7 @@ class Planned:
     Args:
         key: its id; a second one with the same id is ``id#2``.
         attack: the update rule with its parameters.
-        status: ``ready``, or why it will not run: ``skipped`` (does not apply) or ``unavailable``.
+        status: ``ready``, or why it will not run: ``skipped`` (does not apply), ``unavailable``, or ``failed`` before.
         reason: one sentence where it is not ready.
         eot: draws of a random model that are averaged in every gradient.
     """

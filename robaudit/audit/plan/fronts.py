@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +63,11 @@ class Front:
     def attacks(self) -> list[Planned]:
         """All attacks in order."""
         return [*self.plan, *self.minimal, *([self.search] if self.search else [])]
+
+    def renewed(self, change: Callable[[Planned], Planned]) -> Front:
+        """The same with each attack changed."""
+        search = None if self.search is None else change(self.search)
+        return replace(self, plan=list(map(change, self.plan)), minimal=list(map(change, self.minimal)), search=search)
 
     def records(self) -> list[dict[str, Any]]:
         """What a report says of the attacks before they ran, in order."""

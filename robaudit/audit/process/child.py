@@ -228,6 +228,10 @@ class Child:
         printed.close()
         self.said = Said(listening)
 
+    def begin_loading(self) -> None:
+        """Another model is being loaded, which has the whole time for that."""
+        self._started = time.monotonic()
+
     def late(self) -> bool:
         """Whether its time for loading is over."""
         seconds = self.confinement.seconds
@@ -334,7 +338,10 @@ def in_child(
             begun = begun or bool(child.pulse.at_work().part)
             if child.late() and not begun:
                 child.process.kill()
-                raise AuditError(too_late(about, confinement.seconds or 0, child.pulse.at_work()))
+                at_work, seconds = child.pulse.at_work(), confinement.seconds or 0
+                if at_work.auxiliary:
+                    raise CutOffError(about, too_late("it", seconds), at_work)
+                raise AuditError(too_late(about, seconds, at_work))
             if child.pulse.overdue:
                 child.process.kill()
                 at_work = child.pulse.at_work()
@@ -345,7 +352,7 @@ def in_child(
     except (EOFError, OSError) as error:
         child.process.join()
         at_work, how = child.pulse.at_work(), child.ended()
-        if begun or at_work.samples:
+        if begun or at_work.samples or at_work.auxiliary:
             raise CutOffError(about, f"{how} {at_work.words}".strip(), at_work) from error
         raise AuditError(not_loaded(about, how, at_work)) from error
     finally:
@@ -366,13 +373,13 @@ def too_late(about: object, seconds: float, at_work: AtWork | None = None) -> st
     return f"{late}; give it more with --load-timeout SECONDS"
 
 
-def no_answer(at_work: AtWork) -> str:
-    """The sentence for a call of the model that was cut off."""
+def no_answer(at_work: AtWork, who: str = "the model") -> str:
+    """The sentence for a call of a model that was cut off."""
     where = f" {at_work.words}" if at_work.words else ""
     if at_work.backward:
-        told = f"the model's gradient was not computed within {at_work.limit:.3g} s{where}"
+        told = f"the gradient of {who} was not computed within {at_work.limit:.3g} s{where}"
         return f"{told} ({BACKWARD} times --call-timeout SECONDS, which allows more)"
-    return f"the model did not answer within {at_work.limit:.3g} s{where} (--call-timeout SECONDS allows more)"
+    return f"{who} did not answer within {at_work.limit:.3g} s{where} (--call-timeout SECONDS allows more)"
 
 
 def not_loaded(about: object, how: str, at_work: AtWork) -> str:

@@ -28,15 +28,18 @@ class GivenUp:
     Args:
         samples: that the model hangs or crashes on, by index, with the sentence that says so.
         suspects: one of these is such a sample.
-        parts: of the work, likewise.
+        parts: of the work, likewise; ``auxiliary``: models beside the one looked at, by their keys.
     """
 
     samples: Mapping[int, str] = field(default_factory=dict)
     suspects: frozenset[int] = frozenset()
     parts: Mapping[str, str] = field(default_factory=dict)
+    auxiliary: Mapping[str, str] = field(default_factory=dict)
 
     def after(self, at_work: AtWork, why: str) -> GivenUp | None:
         """With what a process was at that ended on it; None where nothing can be spared."""
+        if at_work.auxiliary and at_work.auxiliary not in self.auxiliary:
+            return replace(self, auxiliary={**self.auxiliary, at_work.auxiliary: why})
         samples = frozenset(at_work.samples) - self.samples.keys()
         if len(samples) == 1:
             (sample,) = samples

@@ -14,6 +14,7 @@ from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import Record
 from robaudit.audit.process.child import Failed, no_answer, not_loaded, too_late
+from robaudit.audit.run.auxiliary import blamed, ended_by
 from robaudit.target.watch import BACKWARD, AtWork
 
 __all__ = ["MOST", "Again", "Ending", "retried"]
@@ -65,7 +66,8 @@ class Again:
         note: why again; ``unsolved``: why, where it is not known yet which sample it was.
         halved: with half the batch, as one before it was killed, likely for its memory.
         suspects: samples of which one hung or crashed the worker before it.
-        count: workers before it.
+        count: workers before it, those that an auxiliary model ended left out.
+        without: auxiliary models that ended one before it.
     """
 
     note: str = ""
@@ -73,6 +75,7 @@ class Again:
     halved: bool = False
     suspects: frozenset[int] = frozenset()
     count: int = 0
+    without: frozenset[str] = frozenset()
 
     def after(self, ending: Ending, request: AuditRequest, journal: Journal) -> Again | str:
         """How the next one is started after this one ended; why none is started.
@@ -87,6 +90,14 @@ class Again:
         elif ending.crashed and at_work.words:
             why = f"{ending.how} {at_work.words}"
         samples = frozenset(at_work.samples)
+        if self._blames_auxiliary(ending) and (auxiliary := blamed(at_work, request)) is not None:
+            record = ended_by(auxiliary, ending, request)
+            if journal.failure is not None or auxiliary.key in self.without:
+                return str(record["problem"])
+            journal.append(record)
+            note = f"{record['problem']}; the audit goes on without it"
+            # each costs itself once, so that they need no other limit
+            return replace(self, note=note, halved=False, without=self.without | {auxiliary.key})
         known = lost_in(journal)
         next_ = replace(self, count=self.count + 1, unsolved=None)
         if self.count >= MOST:
@@ -123,13 +134,20 @@ class Again:
         note = f"{why}; it was started once more with half the batch"
         return replace(next_, note=note, halved=True, suspects=samples if ending.too_large else frozenset())
 
+    def _blames_auxiliary(self, ending: Ending) -> bool:
+        """Whether the model at work ended the process; one that took much memory has another try with half the batch,
+        where a batch was at work."""
+        memory = ending.too_large or ending.killed_from_outside
+        if memory and (self.halved or (ending.too_large and not ending.loaded)):
+            return True
+        return ending.late or ending.hung or ending.crashed
+
     def _not_loaded(self, ending: Ending, request: AuditRequest) -> str:
-        about = f"{request.model}" + (" or a surrogate" if request.surrogates else "")
         if ending.late:
-            return too_late(about, request.load_timeout)
+            return too_late(request.model, request.load_timeout)
         if ending.hung:
-            return f"{about}: {no_answer(ending.at_work)}"
-        return not_loaded(about, ending.how, ending.at_work)
+            return f"{request.model}: {no_answer(ending.at_work)}"
+        return not_loaded(request.model, ending.how, ending.at_work)
 
 
 def retried(journal: Journal, request: AuditRequest) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.auxiliary import ROLES
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
@@ -210,9 +211,15 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
         warn(f"{error}; made again from the journal")
         return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
+    beside = [error for error in result.errors if error.where in ROLES]
     again_checks = [error for error in result.errors if error.where.startswith("check ")]
     unfinished = (
-        result.run.interrupted or result.run.budget_spent or result.run.failed is not None or again or again_checks
+        result.run.interrupted
+        or result.run.budget_spent
+        or result.run.failed is not None
+        or again
+        or again_checks
+        or beside
     )
     if unfinished or result.run.id != run_id:
         return None

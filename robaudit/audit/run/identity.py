@@ -14,11 +14,12 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.child import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
-from robaudit.errors import UsageError
+from robaudit.errors import RobauditError, UsageError
 from robaudit.files import digest_of, sha256_file
 from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
+from robaudit.target.sniff import model_format
 
 __all__ = ["Identity", "default_folder", "files_beside", "folder_of", "identity_of"]
 
@@ -56,8 +57,8 @@ def identity_of(request: AuditRequest) -> Identity:
             "feature ranges": _data_digest(known, request.feature_ranges),
             "reference": request.reference,
             "classes": request.classes,
-            "surrogates": [_model_digest(known, request, path) for path in request.surrogates],
-            "stand-in": None if request.stand_in is None else _model_digest(known, request, request.stand_in),
+            "surrogates": [_auxiliary_digest(known, request, path) for path in request.surrogates],
+            "stand-in": None if request.stand_in is None else _auxiliary_digest(known, request, request.stand_in),
             "input": request.input_values,
             "interface": [request.interface.output, request.interface.input, _fixed(known, request.interface.fixed)],
             "reading": [str(request.interface.rule), request.interface.fresh_state],
@@ -116,6 +117,16 @@ def _model_digest(known: Identity, request: AuditRequest, path: Path) -> Any:
         known.files |= {os.path.abspath(path.parent / name): found for name, found in weights.items()}
         others |= weights
     return [digest, others]
+
+
+def _auxiliary_digest(known: Identity, request: AuditRequest, path: Path) -> Any:
+    """The same of a model beside the one under audit; of one that cannot be looked at, its size and time."""
+    try:
+        model_format(path)
+        return _model_digest(known, request, path)
+    except RobauditError:  # the audit says why
+        found = path.stat()
+        return [str(path), found.st_size, found.st_mtime_ns]
 
 
 def files_beside(model: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.events import Finished, ModelOutput, Note, Observer, Phase
+from robaudit.audit.journal.events import LOADING, Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.outcome.budget import was_spent
 from robaudit.audit.process.child import SIGNALS, Child, Failed
@@ -176,7 +176,9 @@ def _follow(
         elif isinstance(message, Failed):
             ending.failed = message
         else:
-            ending.loaded |= isinstance(message, Phase) and message.name != "loading"
+            if isinstance(message, Phase) and message.name == LOADING:
+                child.begin_loading()
+            ending.loaded |= isinstance(message, Phase) and message.name != LOADING
             observer(message)
     process.join(PATIENCE)
     if process.is_alive():

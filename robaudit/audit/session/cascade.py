@@ -74,8 +74,7 @@ class Cascade:
             if planned.status == "ready":
                 self._attack(planned)
             else:
-                left = self._left()
-                self.observer(AttackFinished(planned.key, planned.status, 0, 0, left, planned.reason or ""))
+                self._recall(planned)
 
     def _attack(self, planned: Planned) -> None:
         standing = self.store.standing(self.broken_by.__contains__)
@@ -95,6 +94,16 @@ class Cascade:
         before = self._left()
         self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
         attempt.close(before - self._left(), self._left())
+
+    def _recall(self, planned: Planned) -> None:
+        """An attack that does not run, or no further than it came: what it broke before counts."""
+        stand, before = set(self.store.standing(self.broken_by.__contains__)), self._left()
+        units = self._earlier.get(planned.key, {}).values()
+        won = [result.unit.sample for result in units if result.success and result.unit.sample in stand]
+        self.broken_by.update(dict.fromkeys(won, planned.key))
+        left = self._left()
+        counts = len(set(won)), before - left, left
+        self.observer(AttackFinished(planned.key, planned.status, *counts, planned.reason or ""))
 
     def asked(self, cases: Sequence[int]) -> list[int]:
         """Cases without those whose sample the model does not answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -16,8 +17,11 @@ from torch import Tensor
 
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
 from robaudit.audit.journal.journal import Record
+from robaudit.audit.plan.auxiliary import Auxiliary, auxiliaries
 from robaudit.audit.process import sandbox
+from robaudit.audit.process.child import unexpected
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning
@@ -26,10 +30,13 @@ from robaudit.data.distinct import DistinctDraw
 from robaudit.data.images import bundled_dataset, common_size
 from robaudit.data.noise import noise_dataset
 from robaudit.data.open import open_dataset, peek_classes, peek_shape
+from robaudit.data.ranges import Ranges
 from robaudit.data.source import Dataset
 from robaudit.data.table import NoLabelColumnError, Table, is_table, read_table
 from robaudit.data.targets import read_targets
+from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
+from robaudit.target.attributed import Attributed
 from robaudit.target.discover import FreeSizeError
 from robaudit.target.interface import Interface
 from robaudit.target.load import load_target
@@ -37,10 +44,34 @@ from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Beside", "Loaded", "load", "measure_beside"]
 
 MEASURED = LOOKS[0]
 """Samples that models are measured on; those of the search's first look, so that both find the same."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A loaded auxiliary model.
+
+    Args:
+        auxiliary: which one it is.
+        target: the same loaded.
+        watch: told that it is at work, by those who ask it by other ways than ``attributed``.
+    """
+
+    auxiliary: Auxiliary
+    target: Target
+    watch: Watch
+
+    @property
+    def attributed(self) -> Differentiable:
+        """As an attack asks it."""
+        return Attributed(self.target, self.watch, self.auxiliary.key)
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """What follows is its work."""
+        return self.watch.auxiliary(self.auxiliary.key)
 
 
 @dataclass(frozen=True)
@@ -54,7 +85,7 @@ class Loaded:
         drawn: indices of those audited, in data order; where the audit may end early, and to look at a file alone, of
             those asked for, equal inputs among them.
         reference: labels, or the model's own answers.
-        surrogates: models for transfer attacks; ``surrogate_problems``: why some cannot serve.
+        beside: surrogates, and a stand-in, that can be used; ``problems``: why others cannot, by their keys.
         meanings: what a search found that their inputs mean, a record a model.
         goals: decides the classes that each sample is to be made to answer; None: any wrong one.
         order: all indices, the classes in turn; the target is measured on the first.
@@ -66,11 +97,28 @@ class Loaded:
     asked: int
     drawn: list[int]
     reference: Literal["labels", "model"]
-    surrogates: list[Target]
-    surrogate_problems: list[str]
+    beside: list[Beside]
+    problems: dict[str, str]
     meanings: list[Record] = field(default_factory=list)
     goals: Chooser | None = None
     order: list[int] = field(default_factory=list)
+
+    @property
+    def surrogates(self) -> list[Differentiable]:
+        """The models for transfer attacks."""
+        return [other.attributed for other in self.beside if other.auxiliary.role == SURROGATE]
+
+    @property
+    def misfits(self) -> list[str]:
+        """Why surrogates cannot be used."""
+        return [problem for key, problem in self.problems.items() if key.startswith(SURROGATE)]
+
+    def drop(self, other: Beside, problem: str) -> None:
+        """Go on without an auxiliary model."""
+        self.beside.remove(other)
+        self.problems[other.auxiliary.key] = problem
+        if other.auxiliary.role == STAND_IN:
+            self.target.use_no_gradient(problem)
 
     def measured(self) -> Tensor | None:
         """[N, *shape] the samples that models are measured on, on the target's device; None where none can be read."""
@@ -95,6 +143,8 @@ def load(
     inspecting: bool = False,
     watch: Watch = UNWATCHED,
     lost: Collection[int] = (),
+    unusable: Mapping[str, str] | None = None,
+    loading: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
     """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
 
@@ -105,9 +155,11 @@ def load(
         inspecting: nothing will be attacked, so that token models load, and noise stands in for missing data.
         watch: told of each call of a model.
         lost: samples that the model does not answer, which it is not measured on.
+        unusable: auxiliary models that are not to be loaded, by their keys, and why.
+        loading: told the name of each auxiliary model before it is loaded.
 
     Raises:
-        UsageError: any of it cannot be used, in one sentence.
+        UsageError: the target, the data, or what is said of them cannot be used, in one sentence.
     """
     overrides = SpecOverrides(request.input_values, request.input_sources)
     table, unlabelled = _table(request)
@@ -155,20 +207,52 @@ def load(
     drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
     goals = None if inspecting else _goals(request, target, data, table)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
-    surrogates, problems = _surrogates(request, target, watch)
-    stand_ins = [] if request.stand_in is None else [_other(request, request.stand_in, target, "stand-in", watch)]
-    for model in (*surrogates, *stand_ins):
-        model.spec = ranged(request, model.spec, ranges)
-    for model in stand_ins:
-        target.use_stand_in(model)
-    meanings = []
     order = [index for index in data.spread(request.seed) if index not in lost]
-    for model in (target, *surrogates, *stand_ins) if reference == "labels" else ():
+    loaded = Loaded(target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order)
+    for auxiliary in auxiliaries(request):
+        if inspecting and auxiliary.role == SURROGATE:  # nothing is attacked
+            continue
+        if auxiliary.key not in loaded.problems:
+            loading(auxiliary.path.name)
+            _load_beside(request, auxiliary, loaded, ranges, watch)
+        if auxiliary.role == STAND_IN and auxiliary.key in loaded.problems:
+            target.use_no_gradient(loaded.problems[auxiliary.key])
+
+    def search(model: Target) -> None:
         meaning = (known or {}).get(model.sha256) or search_meaning(model, data, order, told, watch)
         if meaning is not None:
             apply_meaning(model, meaning)
-            meanings.append(meaning)
-    return Loaded(target, data, draw, asked, drawn, reference, surrogates, problems, meanings, goals, order)
+            loaded.meanings.append(meaning)
+
+    if reference == "labels":
+        search(target)
+        for other in list(loaded.beside):
+            _guarded(loaded, other, search)
+    return loaded
+
+
+def measure_beside(loaded: Loaded, points: Tensor) -> None:
+    """Measure and calibrate the auxiliary models on samples [N, *shape] in u-space; one that fails is dropped."""
+
+    def measure(model: Target) -> None:
+        model.measure(points.to(model.dtype))
+        model.calibrate()
+        if not model.gradient.available:
+            raise UsageError(f"it has no gradient ({model.gradient.reason})")
+
+    for other in list(loaded.beside):
+        _guarded(loaded, other, measure)
+
+
+def _guarded(loaded: Loaded, other: Beside, run: Callable[[Target], None]) -> None:
+    """Do something with an auxiliary model, which is dropped where it fails."""
+    try:
+        with other.at_work():
+            run(other.target)
+    except ChangedFileError:
+        raise
+    except Exception as error:  # odd files break runtimes in their own ways
+        loaded.drop(other, _problem_of(other.auxiliary, error))
 
 
 def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | None) -> Chooser | None:
@@ -255,51 +339,49 @@ def _data(
     return data, "labels" if request.reference == "labels" and data.labels is not None else "model"
 
 
-def _surrogates(request: AuditRequest, target: Target, watch: Watch) -> tuple[list[Target], list[str]]:
-    """Surrogates that fit the target, and why others do not."""
-    found: list[Target] = []
-    problems: list[str] = []
-    for path in request.surrogates:
-        surrogate = _other(request, path, target, "surrogate", watch)
-        if surrogate.gradient.available:
-            surrogate.calibrate()
-        problem = _misfit(path, surrogate, target)
-        if problem:
-            problems.append(problem)
-        else:
-            found.append(surrogate)
-    return found, problems
-
-
-def _other(request: AuditRequest, path: Path, target: Target, what: str, watch: Watch) -> Target:
-    """A model beside the target, read with its own metadata, else with the target's input spec."""
+def _load_beside(
+    request: AuditRequest, auxiliary: Auxiliary, loaded: Loaded, ranges: Ranges | None, watch: Watch
+) -> None:
+    """Load an auxiliary model; one that fails, or does not fit the target, is a problem of its own."""
+    target = loaded.target
     try:
-        with watch.about(f"the {what} {path.name} was loaded"):
-            return load_target(
-                path,
-                overrides=SpecOverrides(request.input_values, request.input_sources),
-                device=request.device,
-                sample_shape=target.spec.shape,
-                trust_model=request.trust_model,
-                custom_ops=request.custom_ops,
-                watch=watch,
-                confined=not sandbox.is_free(),
-            )
-    except (UsageError, ChangedFileError):
+        with watch.auxiliary(auxiliary.key):
+            other = _other(request, auxiliary.path, target, watch)
+            if other.num_classes != target.num_classes or other.spec.shape != target.spec.shape:
+                raise UsageError(f"it takes {_words(other)} classes and the model {_words(target)}; they must be equal")
+            if other.gradient.available:
+                other.calibrate()
+            if not other.gradient.available:
+                raise UsageError(f"it has no gradient ({other.gradient.reason})")
+            other.spec = ranged(request, other.spec, ranges)
+        found = Beside(auxiliary, other, watch)
+        if auxiliary.role == STAND_IN:
+            target.use_stand_in(other, found.attributed)
+        loaded.beside.append(found)
+    except ChangedFileError:
         raise
-    except RobauditError as error:
-        raise UsageError(f"the {what} {path} cannot be loaded: {error}") from error
+    except Exception as error:  # odd files break runtimes in their own ways
+        loaded.problems[auxiliary.key] = _problem_of(auxiliary, error)
 
 
-def _misfit(path: Path, surrogate: Target, target: Target) -> str | None:
-    if surrogate.num_classes != target.num_classes or surrogate.spec.shape != target.spec.shape:
-        return (
-            f"the surrogate {path.name} takes {_words(surrogate)} classes and the target {_words(target)}; "
-            "it is left out"
-        )
-    if not surrogate.gradient.available:
-        return f"the surrogate {path.name} has no gradient ({surrogate.gradient.reason}); it is left out"
-    return None
+def _other(request: AuditRequest, path: Path, target: Target, watch: Watch) -> Target:
+    """A model beside the target, read with its own metadata, else with the target's input spec."""
+    return load_target(
+        path,
+        overrides=SpecOverrides(request.input_values, request.input_sources),
+        device=request.device,
+        sample_shape=target.spec.shape,
+        trust_model=request.trust_model,
+        custom_ops=request.custom_ops,
+        watch=watch,
+        confined=not sandbox.is_free(),
+    )
+
+
+def _problem_of(auxiliary: Auxiliary, error: Exception) -> str:
+    """Why it cannot be used, as a sentence, where it raised an error."""
+    text = str(error) if isinstance(error, RobauditError) else unexpected(error).message
+    return f"{auxiliary.name} cannot be used: {text}"
 
 
 def _words(target: Target) -> str:

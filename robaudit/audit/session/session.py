@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
-from robaudit.audit.journal.events import Note, Observer, Phase, Plan, PlannedAttack, SampleError
+from robaudit.audit.journal.events import LOADING, Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed, restricted
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.plan.auxiliary import as_it_ended, auxiliaries, unusable
 from robaudit.audit.plan.costs import most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
 from robaudit.audit.plan.validate import validate_loaded
@@ -34,7 +36,7 @@ from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, target_record
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loading import Loaded, load, measure_beside
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.samples import SampleStore, answer_samples, ask_alone
 from robaudit.audit.session.sequential import Chunk, chunks
@@ -138,14 +140,22 @@ class Session:
             self.observer(Note("the time budget was spent; what is finished is kept", "warning"))
 
     def _run(self) -> None:
-        self.observer(Phase("loading", self.request.model.name))
+        self.observer(Phase(LOADING, self.request.model.name))
         known = self.journal.keyed("meaning", "model")
         told = lambda text: self.observer(Phase("searching", text))  # noqa: E731
         with self.watch.about("it was loaded"):
-            loaded = load(self.request, known, told, watch=self.watch, lost=self.care.lost)
+            loaded = load(
+                self.request,
+                known,
+                told,
+                watch=self.watch,
+                lost=self.care.lost,
+                unusable=unusable(self.journal, self.request),
+                loading=lambda name: self.observer(Phase(LOADING, name)),
+            )
         self._check_data(loaded)
         self.observer(Phase("measuring"))
-        ask_alone([loaded.target, *loaded.surrogates], loaded.data, self.care.suspects, self.watch)
+        ask_alone([loaded.target], loaded.data, self.care.suspects, self.watch)
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
         for meaning in loaded.meanings:
             if meaning["model"] not in known:
@@ -153,6 +163,7 @@ class Session:
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
         first = self._measure(loaded)
+        self._tell_auxiliary(loaded)
         facts = target_record(self.request, loaded)
         self.journal.append(facts)
         validate_loaded(self.request, facts, data_record(self.request, loaded))
@@ -286,29 +297,34 @@ class Session:
             loaded.target.measure(points)
         if loaded.target.undecided is not None:
             raise UsageError(loaded.target.undecided)
-        if (stand_in := loaded.target.stand_in) is not None:
-            stand_in.measure(points.to(stand_in.dtype))
+        measure_beside(loaded, points)
         if loaded.target.gradient.available:
             loaded.target.calibrate()
-        for surrogate in loaded.surrogates:
-            surrogate.measure(points.to(surrogate.dtype))
-            surrogate.calibrate()
         return loaded.measured_on()[first], points[0]
+
+    def _tell_auxiliary(self, loaded: Loaded) -> None:
+        """Journal which auxiliary models can be used, where that is news."""
+        for auxiliary in auxiliaries(self.request):
+            problem = loaded.problems.get(auxiliary.key)
+            known = self.journal.last("auxiliary", key=auxiliary.key) or {"problem": None}
+            if known["problem"] != problem:
+                self.journal.append(auxiliary.record(problem))
+                if problem is not None:
+                    self.observer(Note(f"{problem}; the audit goes on without it", "warning"))
 
     def _plan(self, loaded: Loaded) -> list[Front]:
         """All attacks; journaled before it runs, so that what it never came to is reported."""
         gradient = loaded.target.gradient
-        for reason in loaded.surrogate_problems:
-            self._note(reason)
         fronts = plan_fronts(
             self.request.profile,
             classes=loaded.target.num_classes,
             shape=loaded.target.spec.shape,
             no_gradient=None if gradient.available else gradient.reason,
             surrogates=len(loaded.surrogates),
-            misfits=loaded.surrogate_problems,
+            misfits=loaded.misfits,
             no_scores=loaded.target.no_scores,
         )
+        fronts = [front.renewed(partial(as_it_ended, self.journal)) for front in fronts]
         self.journal.append({"kind": "plan", "attacks": [record for front in fronts for record in front.records()]})
         return fronts
 

@@ -389,7 +389,7 @@ def test_a_surrogate_that_does_not_fit_is_left_out_and_named(tmp_path: Path, aud
     profile = make_profile(tmp_path / "p.yaml", TRANSFER)
     request = make_request(audit.model, audit.data, profile, surrogates=(bare,))
     result = run_here(request, tmp_path / "run")
-    assert any("bare.onnx" in note and "left out" in note for note in result.run.notes)
+    assert any(error.where == "surrogate" and "bare.onnx" in error.message for error in result.errors)
     assert result.attacks[0].status == "unavailable"
     assert "bare.onnx" in (result.attacks[0].reason or "")
     none = run_here(make_request(audit.model, audit.data, profile), tmp_path / "none")
