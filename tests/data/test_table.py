@@ -449,3 +449,20 @@ def test_many_rows_with_broken_quotation_marks_mean_another_dialect(tmp_path: Pa
         UsageError, match=r"the table .*t.csv cannot be read: line 2 opens a quotation mark in column 1"
     ):
         read_table(write(tmp_path, "\n".join(["age,income,target", *rows, ""])))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_null_in_a_cell_costs_its_row_alone(tmp_path: Path, early: bool) -> None:
+    rows = ROWS if early else [*ROWS * 400]
+    place = 4 if early else len(rows) - 1
+    rows = [*rows[:place], rows[place].replace(",", "\0,", 1), *rows[place + 1 :]]
+    table = read_table(write(tmp_path, "\n".join(["age,income,target", *rows, ""])))
+    assert len(table.lines) == len(rows)
+    assert list(table.problems) == [place]
+    assert "which is no number" in table.problems[place]
+
+
+def test_what_is_mostly_nulls_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(PLAIN.encode() + b"\0" * 20)
+    with pytest.raises(UsageError, match="it is no text"):
+        read_table(tmp_path / "t.csv")
