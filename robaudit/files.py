@@ -6,6 +6,7 @@ A file that changes while it is read is an error, and so is one that is no longe
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -182,7 +183,11 @@ def open_regular(path: str | os.PathLike[str], *, peek: bool = False) -> Iterato
         ChangedFileError: it changes, or is not what it is held to (:func:`held_to`).
         OSError: it cannot be opened.
     """
-    with regular(os.open(path, READ_FLAGS), path) as file:
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+    except ValueError as error:  # a null in the name
+        raise OSError(errno.EINVAL, "no file has such a name", os.fspath(path)) from error
+    with regular(descriptor, path) as file:
         if peek:
             yield file
             return

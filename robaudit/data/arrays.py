@@ -20,6 +20,8 @@ SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
 MOST_LABELS = 2**24
 """Labels that are looked at to count classes before anything else is known."""
+NAMED = 12
+"""Arrays named in a message."""
 CHUNK = 2**24
 """Values looked at together, to bound the memory of it."""
 
@@ -146,7 +148,9 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
     try:
         with open_arrays(path) as archive:
             if "x" not in archive:
-                raise UsageError(f"{path} has no array x (it holds: {', '.join(archive.files) or 'nothing'})")
+                more = ", ..." if len(archive.files) > NAMED else ""
+                held = ", ".join(name[:60] for name in archive.files[:NAMED]) or "nothing"
+                raise UsageError(f"{path} has no array x (it holds: {held}{more})")
             x = archive["x"]
             if "y" in archive and archive.shape("y")[:1] not in ((), x.shape[:1]):
                 raise UsageError(f"{path} holds {len(x)} samples and {archive.shape('y')[0]} labels")

@@ -322,3 +322,11 @@ def test_many_broken_lines_are_read_in_time_that_grows_with_them_alone() -> None
     rows, broken = _parse("\n".join(["x,y", *lines]), ",")
     assert (len(rows), len(broken)) == (1, 20_000)
     assert time.process_time() - began < 5
+
+
+def test_a_null_in_the_name_of_an_image_costs_that_image_alone(photos: Path) -> None:
+    data = read(photos, PLAIN.replace("i2.png", "i2\0.png"))
+    assert len(data) == 6
+    lost = next(i for i, name in enumerate(data.ids) if "\0" in name)
+    with pytest.raises(UnreadableSampleError, match="no file has such a name"):
+        data.load(lost)
