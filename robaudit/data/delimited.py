@@ -101,7 +101,8 @@ def decode(raw: bytes, path: Path) -> tuple[str, str | None]:
         even, odd = raw[:4096:2].count(0), raw[1:4096:2].count(0)
         most = 0.4 * min(len(raw) // 2, 2048)
         encoding = "utf-16-le" if odd > max(4 * even, most) else "utf-16-be" if even > max(4 * odd, most) else None
-        if encoding is None and raw[:4096].count(0) > max(1, len(raw[:4096]) // 100):  # a few cost their cells
+        few_nulls = b"\0" not in raw[:16] and raw[:4096].count(0) <= max(1, len(raw[:4096]) // 100)
+        if encoding is None and not few_nulls:  # a few cost their cells alone
             raise UsageError(f"{path} cannot be read: it is no text; save it as CSV in UTF-8")
     try:
         text = raw.decode(encoding or "utf-8")
