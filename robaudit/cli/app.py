@@ -12,7 +12,7 @@ import typer
 
 from robaudit import __version__
 from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
-from robaudit.errors import RobauditError
+from robaudit.errors import RobauditError, UsageError
 from robaudit.report.nearest import adapt
 from robaudit.streams import hold_standard
 
@@ -85,6 +85,7 @@ def run() -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
     adapt(sys.stdout, sys.stderr)
     try:
+        _look_around()
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except RobauditError as error:
@@ -99,6 +100,18 @@ def run() -> int:
     except Exception as error:
         code = _unexpected(error)
     return code if isinstance(code, int) else 0
+
+
+def _look_around() -> None:
+    """Paths are relative to a working directory that is there.
+
+    Raises:
+        UsageError: it was removed.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("the working directory is not there any more; change into one that is") from error
 
 
 def _unwritable(error: OSError) -> int:

@@ -234,7 +234,8 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         with path.open("w+b") as file:
-            file.truncate(SIZE)
+            file.write(bytes(SIZE))  # takes the room: on a full disk a page that is not there yet ends the process
+            file.flush()
             self._memory = mmap.mmap(file.fileno(), SIZE)
         self._number = 0
         self._last = time.monotonic()

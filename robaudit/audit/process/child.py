@@ -206,9 +206,18 @@ class Child:
     """
 
     def __init__(self, function: Callable[..., None], arguments: tuple[Any, ...], confinement: Confinement) -> None:
-        self.confinement = replace(confinement, scratch=tempfile.mkdtemp(prefix="robaudit-"))
+        scratch = ""
+        try:
+            scratch = tempfile.mkdtemp(prefix="robaudit-")
+            self.confinement = replace(confinement, scratch=scratch)
+            self.pulse = Watched(self.confinement.pulse)
+        except OSError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            why = error.strerror or error
+            raise UsageError(
+                f"temporary files cannot be written ({why}); name a folder for them with TMPDIR"
+            ) from error
         self.too_large = False
-        self.pulse = Watched(self.confinement.pulse)
         self._started = time.monotonic()
         context = multiprocessing.get_context("spawn")
         hold_standard()  # the pipes that follow must not be among them
