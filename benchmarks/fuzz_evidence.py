@@ -435,6 +435,7 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, default=None, help="number of one edit")
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which no edit is made")
     parser.add_argument("--slow", type=float, default=10.0)
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="robaudit-fuzz-"))
@@ -447,6 +448,8 @@ def main() -> int:
     surprises, longest, begun = 0, 0.0, time.monotonic()
     weights = [weight for _, weight in EDITS.values()]
     for number in [options.only] if options.only is not None else range(options.edits):
+        if time.monotonic() - begun > options.limit:
+            break
         rng = random.Random(f"{options.seed} {number}")
         name, kind = rng.choice(list(AUDITS)), rng.choices(list(EDITS), weights)[0]
         folder = root / "edited"
