@@ -327,7 +327,7 @@ def in_child(
     Args:
         function: found by name; ``arguments`` and what it returns are picklable.
         confinement: for the process; its time is that of the whole call, or until the function begins a part that can
-            be skipped.
+            be skipped, or asks samples.
         about: the file that it is about, for errors.
         told: of each line that the process prints, cleaned and cut.
         watched: the function calls a model, and takes a ``watch`` that it tells of that.
@@ -344,7 +344,8 @@ def in_child(
             child.watch()
             for line in child.said.lines():
                 told(line)
-            begun = begun or bool(child.pulse.at_work().part)
+            at_work = child.pulse.at_work()
+            begun = begun or bool(at_work.part or at_work.samples)
             if child.late() and not begun:
                 child.process.kill()
                 at_work, seconds = child.pulse.at_work(), confinement.seconds or 0
