@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
 from robaudit.engine.models import AuditedFile
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
@@ -91,15 +91,10 @@ def attacked(
     """Each sample's result of an attack, by its index; ``model`` is searched in the target's place."""
     found: dict[int, list[UnitResult]] = {}
     pool = pool or empty_pool(torch.empty(1, *target.spec.shape))
-    engine = Engine(Evaluator(model or target, batch), Judge(target), batch, seed, pool)
-    engine.run(
-        attack,
-        threat,
-        plan_units(attack, threat.goal, list(samples), target.num_classes),
-        samples.__getitem__,
-        lambda result: found.setdefault(result.unit.sample, []).append(result),
-        draws=draws,
-    )
+    engine = Engine(Oracle(model or target), batch, seed, pool)
+    units = tuple(plan_units(attack, threat.goal, list(samples), target.num_classes))
+    job = Job(attack, threat, units, attack.id, draws)
+    engine.run(job, samples.__getitem__, lambda result: found.setdefault(result.unit.sample, []).append(result))
     return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
 
@@ -129,7 +124,7 @@ class Counter(nn.Module):
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """[N, *shape] in u-space to the file's scores."""
-        self.forwards += u.shape[0]
+        self.forwards += 0 if alone else u.shape[0]  # alone asks the judge, which is no attack's cost
         return self.target.scores(u, alone=alone)
 
     def _backward(self, gradient: Tensor) -> None:

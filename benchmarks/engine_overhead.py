@@ -21,8 +21,8 @@ from torch import Tensor
 
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import UnitResult, plan_units
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
@@ -67,10 +67,10 @@ def main() -> None:
                 engine_times, bare_times = [], []
                 for _ in range(options.repeats):
                     found: list[UnitResult] = []
-                    engine = Engine(Evaluator(target, batch), Judge(target), batch, 0, empty_pool(x))
-                    units = plan_units(attack, Goal.UNTARGETED, chosen, target.num_classes)
+                    engine = Engine(Oracle(target), batch, 0, empty_pool(x))
+                    units = tuple(plan_units(attack, Goal.UNTARGETED, chosen, target.num_classes))
                     start = clock()
-                    engine.run(attack, threat, units, samples.__getitem__, found.append)
+                    engine.run(Job(attack, threat, units, name), samples.__getitem__, found.append)
                     engine_times.append(clock() - start)
                     calls = sum(r.backwards for r in found) // batch
                     points = x[:batch].clone()

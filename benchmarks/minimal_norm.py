@@ -27,8 +27,8 @@ from torch import Tensor
 import robaudit
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, plan_units
 from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
@@ -61,16 +61,11 @@ def ours(target: Target, samples: list[Sample], norm: Norm, name: str, parameter
     by_index = {s.index: s for s in samples}
     found: dict[int, list[UnitResult]] = {i: [] for i in by_index}
     pool = empty_pool(torch.from_numpy(np.stack([s.u for s in samples])))
-    engine = Engine(Evaluator(target, 64), Judge(target), 64, 0, pool)
+    engine = Engine(Oracle(target), 64, 0, pool)
     attack = make_attack(name, parameters)
-    units = plan_units(attack, Goal.UNTARGETED, list(by_index), target.num_classes)
-    engine.run(
-        attack,
-        ThreatModel(norm, 1e9, minimal=True),
-        units,
-        by_index.__getitem__,
-        lambda r: found[r.unit.sample].append(r),
-    )
+    units = tuple(plan_units(attack, Goal.UNTARGETED, list(by_index), target.num_classes))
+    job = Job(attack, ThreatModel(norm, 1e9, minimal=True), units, name)
+    engine.run(job, by_index.__getitem__, lambda r: found[r.unit.sample].append(r))
     best = [min((r.distance for r in rs if r.distance is not None), default=np.inf) for rs in found.values()]
     return np.array(best)
 

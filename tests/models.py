@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
@@ -43,6 +43,9 @@ class FakeFile:
         self.score_rows += u.shape[0]
         with torch.no_grad():
             return self.module(u)
+
+    def answered(self, u: Tensor) -> Tensor:
+        return self.scores(u)
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         return u
@@ -186,14 +189,9 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Evaluator(target, micro_batch, surrogates), Judge(target), slots, seed, starts)
+    engine = Engine(Oracle(target, surrogates), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
-    engine.run(
-        attack,
-        threat,
-        plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes),
-        by_index.__getitem__,
-        lambda r: results.setdefault(r.unit.sample, []).append(r),
-        draws=draws,
-    )
+    units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
+    job = Job(attack, threat, units, attack.id, draws)
+    engine.run(job, by_index.__getitem__, lambda r: results.setdefault(r.unit.sample, []).append(r))
     return {index: best_of(found, minimal=threat.minimal) for index, found in results.items()}

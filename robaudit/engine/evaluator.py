@@ -12,12 +12,12 @@ from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.beside import beside
 from robaudit.engine.careful import Careful
-from robaudit.engine.models import AuditedFile, Differentiable
+from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
+from robaudit.engine.refusals import REFUSALS, out_of_memory
 from robaudit.engine.rows import Account, flatten, spread
 from robaudit.engine.slopes import Slopes, logits_of
-from robaudit.engine.tolerant import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
 from robaudit.threat.model import Access
 
@@ -27,29 +27,23 @@ T = TypeVar("T")
 
 
 class Evaluator:
-    """The only place where a model is called on behalf of an attack.
+    """Answers the requests of attacks.
 
     Args:
-        target: the file under audit.
-        surrogates: the model behind ``ModelRef.SURROGATES``.
+        oracle: asks the models.
         micro_batch: most rows of one model call; halved when memory runs out.
         precision: that the differentiable models run in.
-        refusals: told of backward passes that raise.
     """
 
     def __init__(
         self,
-        target: AuditedFile,
+        oracle: Oracle,
         micro_batch: int,
-        surrogates: Differentiable | None = None,
         precision: Precision = Precision.FLOAT32,
-        refusals: Refusals | None = None,
     ) -> None:
-        self.target = target
-        self.surrogates = surrogates
+        self._oracle = oracle
         self.micro_batch = micro_batch
         self.precision = precision
-        self.refusals = refusals or Refusals()
         self.halvings = 0
 
     def answer(
@@ -104,15 +98,15 @@ class Evaluator:
         rows = flatten(request, problem, account, budget)
         if isinstance(request, Scores | Labels):
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
-            scores = self._chunks(rows.points, lambda x, _: self.target.scores(x))
+            scores = self._chunks(rows.points, lambda x, _: self._oracle.ask(x, Purpose.SEARCH).scores)
             return spread(problem, rows, scores, labels_alone=isinstance(request, Labels)), True
         each = rows.wanted.numel() // len(problem)
         count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
         account.forwards += count
-        model = self._model(request.model)
+        model = self._oracle.differentiable(request.model)
         if careful:
             model = Careful(model)
-        slopes = Slopes(model, problem, rows, account, draws, self.precision, self._each, self.refusals)
+        slopes = Slopes(model, problem, rows, account, draws, self.precision, self._each, self._oracle.refusals)
         if isinstance(request, Jacobian):
             answer = slopes.jacobian(request)
             assert answer.steep is not None
@@ -129,13 +123,6 @@ class Evaluator:
         model_ok = (request.model is ModelRef.SURROGATES) == (access is Access.TRANSFER)
         if not known or access not in request.access or not model_ok:
             raise AuditError(f"a {type(request).__name__} request to the {request.model} is outside {access} access")
-
-    def _model(self, ref: ModelRef) -> Differentiable:
-        if ref is ModelRef.TARGET:
-            return self.target
-        if self.surrogates is None:
-            raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
-        return self.surrogates
 
     def _chunks(self, points: Tensor, run: Callable[[Tensor, slice], Tensor]) -> Tensor:
         results = self._each(points, run)

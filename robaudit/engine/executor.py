@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.engine import Engine
-from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
+from robaudit.engine.job import Job
+from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["Executor", "Job", "LocalExecutor"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be run; picklable.
-
-    Args:
-        attack: the update rule with its parameters.
-        threat: norm, radius and goal.
-        units: lowest rank first; a success of a unit drops the sample's later ones, unless the smallest distance is
-            sought.
-        key: name that keys the random numbers.
-        draws: of a random model that every differentiable request averages.
-        radii: a radius of its own for each of these cases, as a fraction of the domain's width.
-        any_wrong: any wrong class counts, whatever class a sample is to be made to answer.
-        won: units that succeeded in an earlier session, by sample.
-        finished: those of the units that an earlier session carried to their end.
-    """
-
-    attack: SlotAttack[Any]
-    threat: ThreatModel
-    units: tuple[Unit, ...]
-    key: str
-    draws: int = 1
-    radii: Mapping[int, float] = field(default_factory=dict)
-    any_wrong: bool = False
-    won: Mapping[int, Unit] = field(default_factory=dict)
-    finished: Collection[Unit] = ()
-
-    def sample(self, sample: Sample) -> Sample:
-        """A sample as the job sees it: with its own radius and goal."""
-        if self.any_wrong:
-            sample = replace(sample, target=-1)
-        radius = self.radii.get(sample.index)
-        return sample if radius is None else replace(sample, eps=radius)
+__all__ = ["Executor", "LocalExecutor"]
 
 
 class Executor(Protocol):
@@ -113,31 +79,8 @@ class LocalExecutor:
                 take(UnitResult(unit, False, error=error))
         left = tuple(unit for unit in job.units if sample_of(unit.sample) not in self._care.lost)
         suspects = tuple(unit for unit in left if sample_of(unit.sample) in self._care.suspects)
-        if job.attack.cohort_size:
-            suspects = ()
-        singly = self._engine.singly()
-        return self._run(singly, job, suspects, samples, take, done) and self._run(
-            self._engine, job, left, samples, take, done
-        )
-
-    def _run(
-        self,
-        engine: Engine,
-        job: Job,
-        units: tuple[Unit, ...],
-        samples: SampleSource,
-        sink: Sink,
-        done: Collection[Unit],
-    ) -> bool:
-        return engine.run(
-            job.attack,
-            job.threat,
-            units,
-            lambda case: job.sample(samples(case)),
-            sink,
-            stop=self._stop,
-            won=dict(job.won),
-            key=job.key,
-            draws=job.draws,
-            finished=done,
-        )
+        if suspects and not job.attack.cohort_size:
+            alone = replace(job, units=suspects, finished=done)
+            if not self._engine.singly().run(alone, samples, take, self._stop):
+                return False
+        return self._engine.run(replace(job, units=left, finished=done), samples, take, self._stop)

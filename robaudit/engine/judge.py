@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from robaudit.engine.models import AuditedFile
-from robaudit.target.answers import predictions
+from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.threat.goals import reached
 from robaudit.threat.model import ThreatModel
 
@@ -46,11 +45,11 @@ class Judge:
     """Judges candidates on the file.
 
     Args:
-        target: the file, asked one input at a time: a point on the decision boundary may fool in a batch alone.
+        oracle: asks the file, one input at a time: a point on the decision boundary may fool in a batch alone.
     """
 
-    def __init__(self, target: AuditedFile) -> None:
-        self.target = target
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
 
     def __call__(
         self,
@@ -71,9 +70,9 @@ class Judge:
             target: [S] classes to reach, or -1.
             eps: [S] radius of each.
         """
-        points = self.target.snap(candidate, origin)
+        points = self._oracle.snap(candidate, origin)
         admissible, size = threat.admissible(origin, points, eps)
-        scores = self.target.scores(points, alone=True)
-        prediction = predictions(scores).to(label.device)
-        fooled = reached(prediction, label, target)
+        reply = self._oracle.ask(points, Purpose.JUDGE, alone=True)
+        prediction = reply.label.to(label.device)
+        fooled = reached(prediction, label, target, reply.rejected)
         return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

@@ -20,6 +20,10 @@ class AuditedFile(Differentiable, Protocol):
     device: torch.device
     dtype: torch.dtype
 
+    def answered(self, u: Tensor) -> Tensor:
+        """The clean answers [N, K] that attacks start from: scores, or what ranks the classes of a label."""
+        ...
+
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """[N, *shape] in u-space to [N, K], by the shipped file; ``alone``: one input a run."""
         ...

@@ -37,7 +37,7 @@ def largest_slopes(engine: Engine, threat: ThreatModel, loss: Loss, samples: Seq
     largest = []
     for start in range(0, len(samples), CHUNK):
         part = samples[start : start + CHUNK]
-        problem = problem_at(part, threat, engine.evaluator.target, engine.pool)
+        problem = problem_at(part, threat, engine.oracle, engine.pool)
         account = Account.empty(len(problem), problem.x.device)  # what a check costs is billed to no attack
         ask = functools.partial(
             engine.evaluator.answer, problem=problem, access=Access.WHITE_BOX, account=account, budget=None

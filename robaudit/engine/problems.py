@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, StartingPool
-from robaudit.engine.models import AuditedFile
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, Unit
 from robaudit.threat.model import Access, ThreatModel
 
@@ -23,7 +23,7 @@ def problem_of(
     keys: list[int],
     attack: SlotAttack[Any],
     threat: ThreatModel,
-    target: AuditedFile,
+    oracle: Oracle,
     max_points: int,
     pool: StartingPool,
 ) -> Problem:
@@ -34,12 +34,12 @@ def problem_of(
         keys: of their random numbers.
         attack: sees the clean scores where its access allows it.
         threat: the threat model.
-        target: that is attacked.
+        oracle: asks the target.
         max_points: most points that one request may hold for a slot.
         pool: samples to start from.
     """
-    device = target.device
-    plain = problem_at([s for _, s in fresh], threat, target, pool)
+    device = oracle.device
+    plain = problem_at([s for _, s in fresh], threat, oracle, pool)
     aims = [_ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh]
     sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
     return dataclasses.replace(
@@ -52,16 +52,16 @@ def problem_of(
     )
 
 
-def problem_at(samples: Sequence[Sample], threat: ThreatModel, target: AuditedFile, pool: StartingPool) -> Problem:
+def problem_at(samples: Sequence[Sample], threat: ThreatModel, oracle: Oracle, pool: StartingPool) -> Problem:
     """Samples with nothing tried yet, aiming at their goals: the first restart, one point a request, no randomness.
 
     Args:
         samples: at least one.
         threat: the threat model.
-        target: that is attacked.
+        oracle: asks the target.
         pool: samples to start from.
     """
-    device, dtype = target.device, target.dtype
+    device, dtype = oracle.device, oracle.dtype
     x = torch.from_numpy(np.stack([s.u for s in samples])).to(device=device, dtype=dtype)
     clean = torch.from_numpy(np.stack([s.clean for s in samples])).to(device=device, dtype=dtype)
     goal = _integers([s.target for s in samples], device)
@@ -75,7 +75,7 @@ def problem_at(samples: Sequence[Sample], threat: ThreatModel, target: AuditedFi
         keys=torch.zeros_like(goal),
         clean=clean,
         norm=threat.norm,
-        classes=target.num_classes,
+        classes=oracle.classes,
         max_points=1,
         pool=pool,
         fixed=threat.mask(x),

@@ -15,9 +15,9 @@ from robaudit.attacks.requests import Answer, Gradient, Jacobian
 from robaudit.engine.escape import Asked, escape_gradient, escape_rows, unusual
 from robaudit.engine.models import Differentiable
 from robaudit.engine.precision import Precision, searching
+from robaudit.engine.refusals import REFUSALS, Refusals
 from robaudit.engine.rivals import Escape, steepness, towards
 from robaudit.engine.rows import Account, Rows, spread
-from robaudit.engine.tolerant import REFUSALS, Refusals
 from robaudit.threat.losses import dlr
 from robaudit.threat.masked import is_masked
 

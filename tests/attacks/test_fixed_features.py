@@ -15,6 +15,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.engine.judge import Judge
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
@@ -143,7 +144,7 @@ def test_the_judge_refuses_a_point_that_moves_one() -> None:
     label = torch.full((2,), (sample.label + 1) % 4)  # so that the file's own answer counts as fooled
     goal, eps = torch.full((2,), -1), torch.full((2,), 0.1)
     for fixed, accepted in ((FIXED, [True, False]), ((), [True, True])):
-        verdicts = Judge(target)(ThreatModel(Norm.LINF, 0.1, fixed=fixed), origin, away, label, goal, eps)
+        verdicts = Judge(Oracle(target))(ThreatModel(Norm.LINF, 0.1, fixed=fixed), origin, away, label, goal, eps)
         assert verdicts.fooled.tolist() == [True, True]
         assert verdicts.success.tolist() == accepted
 

@@ -12,6 +12,7 @@ from problems import problem_of
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.rows import Account
 from robaudit.threat.losses import LOSSES
 from robaudit.threat.model import Access
@@ -58,7 +59,7 @@ def at_middle(target: FakeFile, count: int, norm: Norm = Norm.L2, **changes) -> 
 
 def ask(target: FakeFile, problem: Problem, request, micro_batch: int = 64) -> tuple[Answer, Account]:
     account = Account.empty(len(problem), target.device)
-    answer = Evaluator(target, micro_batch).answer(request, problem, Access.WHITE_BOX, account, None)
+    answer = Evaluator(Oracle(target), micro_batch).answer(request, problem, Access.WHITE_BOX, account, None)
     return answer, account
 
 

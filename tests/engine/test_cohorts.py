@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from models import FakeFile, attack_all, network, samples_for
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Unit, UnitResult, in_cohorts, plan_units
 from robaudit.errors import UnreadableSampleError
 from robaudit.threat.model import Goal, ThreatModel
@@ -31,22 +33,17 @@ class Session:
         self.target, self.attack = target, attack
         self.by_index = {s.index: s for s in samples}
         pool = StartingPool(torch.zeros(0, *target.shape), torch.zeros(0, dtype=torch.int64))
-        self.engine = Engine(Evaluator(target, 64), Judge(target), 3, 0, pool)
-        self.units = list(plan_units(attack, Goal.UNTARGETED, [s.index for s in samples], target.num_classes))
+        self.engine = Engine(Oracle(target), 3, 0, pool, micro_batch=64)
+        units = tuple(plan_units(attack, Goal.UNTARGETED, [s.index for s in samples], target.num_classes))
+        self.job = Job(attack, THREAT, units, attack.id)
 
     def run(self, rows: float = float("inf"), earlier: list[UnitResult] | None = None) -> tuple[bool, list[UnitResult]]:
         found: list[UnitResult] = []
         start = self.target.forward_rows
         won = {r.unit.sample: r.unit for r in reversed(earlier or []) if r.success}
+        job = dataclasses.replace(self.job, won=won, finished={r.unit for r in earlier or []})
         complete = self.engine.run(
-            self.attack,
-            THREAT,
-            self.units,
-            self.by_index.__getitem__,
-            found.append,
-            stop=lambda: self.target.forward_rows - start >= rows,
-            won=won,
-            finished={r.unit for r in earlier or []},
+            job, self.by_index.__getitem__, found.append, lambda: self.target.forward_rows - start >= rows
         )
         return complete, found
 
@@ -156,7 +153,7 @@ def test_a_member_without_a_finite_answer_or_a_sample_costs_itself_alone() -> No
         return load(index)
 
     found: list[UnitResult] = []
-    session.engine.run(session.attack, THREAT, session.units, unreadable, found.append)
+    session.engine.run(session.job, unreadable, found.append)
     errors = {r.unit.sample: r.error for r in found}
     assert len(found) == 6
     assert errors.pop(gone) == f"sample {gone} is gone"

@@ -138,19 +138,14 @@ def test_an_unreadable_sample_costs_itself_alone() -> None:
 
     from robaudit.attacks.base import StartingPool
     from robaudit.engine.engine import Engine
-    from robaudit.engine.evaluator import Evaluator
-    from robaudit.engine.judge import Judge
+    from robaudit.engine.job import Job
+    from robaudit.engine.oracle import Oracle
 
     pool = StartingPool(torch.zeros(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64))
-    engine = Engine(Evaluator(target, 4), Judge(target), 4, 0, pool)
+    engine = Engine(Oracle(target), 4, 0, pool)
     found: list[UnitResult] = []
-    engine.run(
-        make_attack("fgsm", {}),
-        ThreatModel(Norm.LINF, 0.01),
-        [Unit(0, 0, i) for i in range(6)],
-        load,
-        found.append,
-    )
+    units = tuple(Unit(0, 0, i) for i in range(6))
+    engine.run(Job(make_attack("fgsm", {}), ThreatModel(Norm.LINF, 0.01), units, "fgsm"), load, found.append)
     assert len(found) == 6
     assert [r.error for r in found if r.unit.sample == 2] == ["sample 2 is gone"]
 

@@ -13,9 +13,9 @@ from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.executor import Job, LocalExecutor
-from robaudit.engine.judge import Judge
+from robaudit.engine.executor import LocalExecutor
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -26,7 +26,7 @@ THREAT = ThreatModel(Norm.LINF, 0.9)
 
 def executor(target: FakeFile, *, care: Care | None = None, slots: int = 4, stop: bool = False) -> LocalExecutor:
     pool = StartingPool(torch.zeros(0, *target.shape), torch.zeros(0, dtype=torch.int64))
-    engine = Engine(Evaluator(target, 8), Judge(target), slots, 7, pool)
+    engine = Engine(Oracle(target), slots, 7, pool, micro_batch=8)
     return LocalExecutor(engine, lambda: stop, care or Care())
 
 

@@ -10,13 +10,14 @@ from problems import problem_of
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Jacobian
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.rows import Account
 from robaudit.threat.model import Access
 
 
 def ask(target: FakeFile, problem: Problem, micro_batch: int = 64, **request):
     account = Account.empty(len(problem), target.device)
-    answer = Evaluator(target, micro_batch).answer(
+    answer = Evaluator(Oracle(target), micro_batch).answer(
         Jacobian(problem.x, **request), problem, Access.WHITE_BOX, account, None
     )
     return answer, account

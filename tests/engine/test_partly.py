@@ -9,6 +9,7 @@ from problems import problem_of
 
 from robaudit.attacks.requests import Gradient
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.rows import Account
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Access
@@ -20,7 +21,7 @@ def test_plain_points_get_logits_and_loss_at_no_backward(draws: int) -> None:
     problem = problem_of(target, 4)
     points = torch.rand(4, 3, *target.shape, dtype=target.dtype)
     whole, partly = (
-        Evaluator(target, 64).answer(
+        Evaluator(Oracle(target), 64).answer(
             Gradient(points, loss=margin, plain=plain), problem, Access.WHITE_BOX, account, None, draws
         )
         for plain, account in ((0, Account.empty(4, target.device)), (2, Account.empty(4, target.device)))
@@ -42,7 +43,7 @@ def test_each_slot_is_billed_for_what_it_asked() -> None:
     rows = torch.ones(4, 3, dtype=torch.bool)
     rows[1, 0] = False
     request = Gradient(points, rows, loss=margin, plain=1)
-    answer = Evaluator(target, 64).answer(request, problem, Access.WHITE_BOX, account, None)
+    answer = Evaluator(Oracle(target), 64).answer(request, problem, Access.WHITE_BOX, account, None)
     assert account.forwards.tolist() == [3, 2, 3, 3]
     assert account.backwards.tolist() == [2, 2, 2, 2]
     assert torch.equal(answer.answered, rows)

@@ -7,8 +7,8 @@ from models import FakeFile, network, samples_for
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.precision import Precision, check_precision, searching
 from robaudit.engine.units import plan_units
 from robaudit.errors import UsageError
@@ -47,20 +47,13 @@ def broken(precision: Precision) -> tuple[Watched, set[int]]:
     target.judged.clear()
     target.tf32.clear()
     found: set[int] = set()
-    engine = Engine(
-        Evaluator(target, 8, precision=precision),
-        Judge(target),
-        8,
-        0,
-        StartingPool(torch.zeros(0, 1, 6, 6), torch.zeros(0).long()),
-    )
+    pool = StartingPool(torch.zeros(0, 1, 6, 6), torch.zeros(0).long())
+    engine = Engine(Oracle(target), 8, 0, pool, precision=precision)
     attack = make_attack("pgd", {"steps": 10})
     by_index = {s.index: s for s in samples}
-    units = plan_units(attack, Goal.UNTARGETED, list(by_index), 5)
+    units = tuple(plan_units(attack, Goal.UNTARGETED, list(by_index), 5))
     engine.run(
-        attack,
-        ThreatModel(Norm.LINF, 0.05),
-        units,
+        Job(attack, ThreatModel(Norm.LINF, 0.05), units, "pgd"),
         by_index.__getitem__,
         lambda result: found.add(result.unit.sample) if result.success else None,
     )

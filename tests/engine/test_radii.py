@@ -13,8 +13,8 @@ from models import FakeFile, Linear, attack_all, linear, samples_for
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
-from robaudit.engine.judge import Judge
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, Unit, UnitResult, best_of, plan_units
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -66,12 +66,13 @@ def test_a_search_for_the_smallest_distance_releases_no_unit(
     name: str, parameters: dict, norm: Norm, optimum: float | None, slots: int
 ) -> None:
     target, sample = _likelier_is_farther()
-    engine = Engine(Evaluator(target, 8), Judge(target), slots, 0, StartingPool(torch.zeros(0, 12), torch.zeros(0)))
+    engine = Engine(Oracle(target), slots, 0, StartingPool(torch.zeros(0, 12), torch.zeros(0)), micro_batch=8)
     attack = make_attack(name, parameters)
     units = list(plan_units(attack, Goal.UNTARGETED, [0], 4))
     found: list[UnitResult] = []
     threat = ThreatModel(norm, 12.0 if norm is Norm.L0 else 0.8, minimal=True)
-    assert engine.run(attack, threat, units, lambda _: sample, found.append, won={0: Unit(0, 0, 0)})
+    job = Job(attack, threat, tuple(units), name, won={0: Unit(0, 0, 0)})
+    assert engine.run(job, lambda _: sample, found.append)
     assert sorted(r.unit for r in found) == units
     assert sum(r.success for r in found) >= 2
     best = best_of(found, minimal=True)
@@ -87,12 +88,11 @@ def test_a_search_for_the_smallest_distance_releases_no_unit(
 def test_elsewhere_a_success_of_an_earlier_session_releases_the_later_units() -> None:
     target, sample = _likelier_is_farther()
     attack = make_attack("fab-t", {"targets": 3, "steps": 10})
-    engine = Engine(Evaluator(target, 8), Judge(target), 4, 0, StartingPool(torch.zeros(0, 12), torch.zeros(0)))
+    engine = Engine(Oracle(target), 4, 0, StartingPool(torch.zeros(0, 12), torch.zeros(0)), micro_batch=8)
     found: list[UnitResult] = []
-    units = [Unit(0, target, 0) for target in (1, 2)]
-    assert engine.run(
-        attack, ThreatModel(Norm.LINF, 0.5), units, lambda _: sample, found.append, won={0: Unit(0, 0, 0)}
-    )
+    units = (Unit(0, 1, 0), Unit(0, 2, 0))
+    job = Job(attack, ThreatModel(Norm.LINF, 0.5), units, "fab-t", won={0: Unit(0, 0, 0)})
+    assert engine.run(job, lambda _: sample, found.append)
     assert found == []
 
 

@@ -32,6 +32,7 @@ from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.samples import ask_alone
+from robaudit.engine.oracle import Oracle
 from robaudit.errors import ChangedFileError, reason
 from robaudit.plural import counted
 from robaudit.target.gradient import GradientStatus
@@ -88,7 +89,9 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     tried("gradient", target.calibrate)
     if (why := given_up.parts.get("gradient")) is not None:
         target.gradient = GradientStatus(False, f"unavailable: {why}", "none")
-    best = tried("batch size", lambda: measure_batch(target, points[0], gradient=target.gradient.available)) or 1
+    best = (
+        tried("batch size", lambda: measure_batch(Oracle(target), points[0], gradient=target.gradient.available)) or 1
+    )
     times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
         file=_file(request, target),

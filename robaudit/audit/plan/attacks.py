@@ -13,7 +13,7 @@ from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.registry import ParameterError, make_attack
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
-from robaudit.engine.executor import Job
+from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel

@@ -7,7 +7,7 @@ import math
 from robaudit.attacks.cost import Cost, Task
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.fronts import Front
-from robaudit.engine.engine import unit_budget
+from robaudit.engine.job import unit_budget
 from robaudit.engine.units import plan_units
 from robaudit.threat.arrays import widest
 from robaudit.threat.model import Access, Goal

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from robaudit.engine.models import AuditedFile
+from robaudit.engine.oracle import Oracle, Purpose
 
 __all__ = ["measure_batch"]
 
@@ -19,11 +19,11 @@ ROW_BYTES = 512 * 2**20
 """Most memory of the inputs alone."""
 
 
-def measure_batch(target: AuditedFile, sample: torch.Tensor, *, gradient: bool) -> int:
+def measure_batch(oracle: Oracle, sample: torch.Tensor, *, gradient: bool) -> int:
     """Double the batch as long as that pays.
 
     Args:
-        target: the model.
+        oracle: asks the model.
         sample: [*shape] in u-space.
         gradient: measure forward and backward of the twin, else scores of the file.
 
@@ -33,12 +33,12 @@ def measure_batch(target: AuditedFile, sample: torch.Tensor, *, gradient: bool) 
     best, best_cost = 1, float("inf")
     limit = max(1, ROW_BYTES // max(1, sample.numel() * sample.element_size()))
     end = time.perf_counter() + SECONDS
-    for size in SIZES_GPU if target.device.type == "cuda" else SIZES_CPU:
+    for size in SIZES_GPU if oracle.device.type == "cuda" else SIZES_CPU:
         if size > limit:
             break
-        batch = sample.expand(size, *sample.shape).to(target.device).contiguous()
+        batch = sample.expand(size, *sample.shape).to(oracle.device).contiguous()
         try:
-            cost = min(_cost(target, batch, gradient) for _ in range(3)) / size
+            cost = min(_cost(oracle, batch, gradient) for _ in range(3)) / size
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break
@@ -50,14 +50,14 @@ def measure_batch(target: AuditedFile, sample: torch.Tensor, *, gradient: bool) 
     return best
 
 
-def _cost(target: AuditedFile, batch: torch.Tensor, gradient: bool) -> float:
+def _cost(oracle: Oracle, batch: torch.Tensor, gradient: bool) -> float:
     start = time.perf_counter()
     if gradient:
         points = batch.detach().requires_grad_()
         with torch.enable_grad():
-            torch.autograd.grad(target.logits(points).sum(), points)
-        if target.device.type == "cuda":
-            torch.cuda.synchronize(target.device)
+            torch.autograd.grad(oracle.differentiable().logits(points).sum(), points)
+        if oracle.device.type == "cuda":
+            torch.cuda.synchronize(oracle.device)
     else:
-        target.scores(batch)
+        oracle.ask(batch, Purpose.MEASURE)
     return time.perf_counter() - start

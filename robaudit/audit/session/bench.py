@@ -21,7 +21,9 @@ from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
-from robaudit.engine.executor import Executor, Job
+from robaudit.engine.executor import Executor
+from robaudit.engine.job import Job
+from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes
 from robaudit.engine.units import Sample, UnitResult, best_of, cases
 from robaudit.errors import AuditInterrupted
@@ -142,7 +144,7 @@ class SessionBench:
         """[N, *shape] in u-space to [N, K] scores of the file."""
         target = self._loaded.target
         u = torch.from_numpy(np.array(points)).to(target.device, target.dtype)
-        scores: NDArray[Any] = target.scores(u, alone=alone).cpu().numpy()
+        scores: NDArray[Any] = self._engine.oracle.ask(u, Purpose.CHECK, alone=alone).scores.cpu().numpy()
         return scores
 
     def breaches(self) -> Sequence[Breach]:

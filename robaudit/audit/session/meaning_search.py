@@ -20,7 +20,8 @@ from robaudit.audit.journal.journal import Record
 from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
-from robaudit.engine.tolerant import REFUSALS
+from robaudit.engine.oracle import Oracle, Purpose
+from robaudit.engine.refusals import REFUSALS
 from robaudit.errors import ChangedFileError, UnreadableSampleError
 from robaudit.plural import counted
 from robaudit.stats.rates import paired_p
@@ -88,10 +89,11 @@ class _Search:
         """One at a time, so that it is known which one the file does not answer."""
         found: list[torch.Tensor | None] = []
         refusal: Exception | None = None
+        oracle = Oracle(self.target)
         for index, row in zip(indices, u, strict=True):
             try:
                 with self.watch.about(MEANING, [index]):
-                    found.append(self.target.scores(row[None], alone=True))
+                    found.append(oracle.ask(row[None], Purpose.MEASURE, alone=True).scores)
             except ChangedFileError:
                 raise
             except REFUSALS as error:

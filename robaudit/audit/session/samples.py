@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.session.goal_choice import Chooser
 from robaudit.engine.care import NO_CARE, Care
+from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
 from robaudit.target.answers import NO_CLASS, OPEN, predictions
@@ -42,17 +43,6 @@ class NamedSource(Source, Protocol):
 
     ids: Sequence[str]
     labels: NDArray[np.int64] | None
-
-
-class Scoring(Protocol):
-    """The file under audit."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-    def scores(self, u: torch.Tensor) -> torch.Tensor:
-        """[N, *shape] in u-space to [N, K]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -162,7 +152,7 @@ class LazySamples(Sequence[Sample]):
 
 
 def answer_samples(
-    target: Scoring,
+    oracle: Oracle,
     data: NamedSource,
     indices: Sequence[int],
     *,
@@ -175,7 +165,7 @@ def answer_samples(
     """Ask the file for samples; one that cannot be read or answered costs itself alone.
 
     Args:
-        target: the file.
+        oracle: asks the file.
         data: the samples.
         indices: of those asked.
         own_reference: the file's own answer is the reference class.
@@ -202,7 +192,7 @@ def answer_samples(
             except UnreadableSampleError as error:
                 errors[index] = str(error)
         with watch.about("it was asked for its clean answers", list(found)):
-            answers = dict(zip(found, _scores(target, list(found.values())), strict=True))
+            answers = dict(zip(found, _scores(oracle, list(found.values())), strict=True))
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])
@@ -225,19 +215,19 @@ def answer_samples(
             yield record, answer
 
 
-def _scores(target: Scoring, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:
+def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:
     """Scores of each point, or why there are none."""
     if not points:
         return []
     try:
-        u = torch.from_numpy(np.stack(points)).to(target.device, target.dtype)
-        return list(target.scores(u).cpu().numpy())
+        u = torch.from_numpy(np.stack(points)).to(oracle.device, oracle.dtype)
+        return list(oracle.ask(u, Purpose.CLEAN).scores.cpu().numpy())
     except ChangedFileError:
         raise
     except Exception as error:  # runtimes raise their own types
         if len(points) == 1:
             return [f"the model cannot answer it: {reason(error)}"]
-    return [answer for point in points for answer in _scores(target, [point])]
+    return [answer for point in points for answer in _scores(oracle, [point])]
 
 
 def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int], watch: Watch) -> None:
@@ -252,7 +242,7 @@ def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int],
     for index in sorted(suspects):
         with watch.about("", [index]), contextlib.suppress(Exception):
             u = torch.from_numpy(data.load(index))[None].to(models[0].device)
-            models[0].scores(u.to(models[0].dtype), alone=True)
+            Oracle(models[0]).ask(u.to(models[0].dtype), Purpose.MEASURE, alone=True)
             for model in models:
                 if model.gradient.available:
                     mixed_gradient(u.to(model.dtype, copy=True).requires_grad_(), model.logits)

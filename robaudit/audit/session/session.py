@@ -5,7 +5,6 @@ Everything it learns goes into the journal; the report is built from the journal
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -14,10 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from robaudit.attacks.base import StartingPool
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
@@ -36,48 +33,27 @@ from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, target_record
-from robaudit.audit.session.loading import Loaded, load, measure_beside
+from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
+from robaudit.audit.session.preparing import measure, starting_pool
 from robaudit.audit.session.samples import SampleStore, answer_samples, ask_alone
 from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.executor import Executor, LocalExecutor
-from robaudit.engine.judge import Judge
 from robaudit.engine.models import Ensemble
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.precision import Precision
-from robaudit.engine.tolerant import REFUSALS, Refusals, TolerantFile, TolerantModel
-from robaudit.errors import ChangedFileError, UsageError
+from robaudit.engine.refusals import Refusals
+from robaudit.errors import ChangedFileError
 from robaudit.files import held_to
 from robaudit.plural import counted
-from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
-from robaudit.threat.random import key_of
 
 __all__ = ["Session"]
 
 CHUNK = 32
 """Samples loaded at once for their clean answers."""
-POOL = 24
-"""Samples that attacks may start from."""
-
-
-def _answered(target: Target, points: torch.Tensor) -> list[int]:
-    """Places of those points that the file answers."""
-    found = []
-    for place, row in enumerate(points):
-        with contextlib.suppress(*REFUSALS):
-            target.scores(row[None], alone=True)
-            found.append(place)
-    return found
-
-
-class _Answers:
-    """The target as clean answers are asked of it."""
-
-    def __init__(self, target: Target) -> None:
-        self.device, self.dtype, self.scores = target.device, target.dtype, target.answered
 
 
 class Session:
@@ -162,8 +138,10 @@ class Session:
                 self.journal.append(meaning)
         self.journal.append(environment_record(loaded.target))
         self.journal.append(data_record(self.request, loaded))
-        first = self._measure(loaded)
+        first = measure(loaded, self.watch)
         self._tell_auxiliary(loaded)
+        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
+        oracle = Oracle(loaded.target, surrogates)
         facts = target_record(self.request, loaded)
         self.journal.append(facts)
         validate_loaded(self.request, facts, data_record(self.request, loaded))
@@ -171,19 +149,19 @@ class Session:
         looks = chunks(loaded.draw, loaded.asked) if self.request.until_decided else None
         begin = next(looks) if looks is not None else None
         drawn = loaded.drawn if begin is None else begin.indices
-        self._answer(loaded, drawn)
+        self._answer(loaded, oracle, drawn)
         store = SampleStore(loaded.data, self.journal if begin is None else restricted(self.journal, drawn))
         begun = self.journal.last("unit") is not None
         if first is None or not store.answers or (self.stop() and not begun) or self._told_to_stop():
             return
-        engine = self._engine(loaded, store, first)
+        engine = self._engine(loaded, oracle, store, first)
         executor = LocalExecutor(engine, self.stop, self.care)
         if looks is not None and begin is not None:
             run_looks(
                 self.request,
                 itertools.chain([begin], looks),
                 self.journal,
-                lambda chunk: self._attack_chunk(chunk, loaded, fronts, executor),
+                lambda chunk: self._attack_chunk(chunk, loaded, oracle, fronts, executor),
                 self.observer,
                 self.stop,
             )
@@ -193,7 +171,7 @@ class Session:
             self._attack(loaded, fronts, cascades, len(drawn))
         if engine.shrunk_to is not None:
             self._note(f"memory ran out; the batch ended at {engine.shrunk_to}")
-        self._tell_refusals(engine.refusals)
+        self._tell_refusals(oracle.refusals)
         bench = SessionBench(self.request, loaded, store, engine, executor, fronts, cascades)
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
@@ -241,9 +219,11 @@ class Session:
             if not self.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
 
-    def _attack_chunk(self, chunk: Chunk, loaded: Loaded, fronts: list[Front], executor: Executor) -> None:
+    def _attack_chunk(
+        self, chunk: Chunk, loaded: Loaded, oracle: Oracle, fronts: list[Front], executor: Executor
+    ) -> None:
         """All attacks on the samples that a look adds."""
-        self._answer(loaded, chunk.indices)
+        self._answer(loaded, oracle, chunk.indices)
         if not self.stop():
             store = SampleStore(loaded.data, restricted(self.journal, chunk.indices))
             cascades = self._cascades(loaded, fronts, store, executor, self.journal)
@@ -275,33 +255,6 @@ class Session:
         self.journal.append({"kind": "note", "message": message})
         self.observer(Note(message, "warning"))
 
-    def _measure(self, loaded: Loaded) -> tuple[int, torch.Tensor] | None:
-        """Batch invariance, determinism and the kind of the output, on real samples; returns one of them, by index."""
-        points = loaded.measured()
-        if points is None:
-            return None
-        with self.watch.about("it was measured", loaded.measured_on()):
-            return self._measured(loaded, points)
-
-    def _measured(self, loaded: Loaded, points: torch.Tensor) -> tuple[int, torch.Tensor]:
-        first = 0
-        try:
-            loaded.target.measure(points)
-        except ChangedFileError:
-            raise
-        except REFUSALS:
-            answered = _answered(loaded.target, points)
-            if not answered or len(answered) == len(points):
-                raise
-            first, points = answered[0], points[answered]  # one that the model refuses costs itself alone
-            loaded.target.measure(points)
-        if loaded.target.undecided is not None:
-            raise UsageError(loaded.target.undecided)
-        measure_beside(loaded, points)
-        if loaded.target.gradient.available:
-            loaded.target.calibrate()
-        return loaded.measured_on()[first], points[0]
-
     def _tell_auxiliary(self, loaded: Loaded) -> None:
         """Journal which auxiliary models can be used, where that is news."""
         for auxiliary in auxiliaries(self.request):
@@ -328,12 +281,12 @@ class Session:
         self.journal.append({"kind": "plan", "attacks": [record for front in fronts for record in front.records()]})
         return fronts
 
-    def _answer(self, loaded: Loaded, indices: list[int]) -> None:
+    def _answer(self, loaded: Loaded, oracle: Oracle, indices: list[int]) -> None:
         """The file's clean answers to those samples that have none yet."""
         self.observer(Phase("clean answers", counted(len(indices), "sample")))
         known = self.journal.keyed("clean", "index")
         for record, scores in answer_samples(
-            _Answers(loaded.target),
+            oracle,
             loaded.data,
             [index for index in indices if index not in known],
             own_reference=loaded.reference == "model",
@@ -348,20 +301,21 @@ class Session:
             if self.stop():
                 return
 
-    def _engine(self, loaded: Loaded, store: SampleStore, first: tuple[int, torch.Tensor]) -> Engine:
-        batch = self._batch(loaded, first)
-        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
+    def _engine(self, loaded: Loaded, oracle: Oracle, store: SampleStore, first: tuple[int, torch.Tensor]) -> Engine:
+        batch = self._batch(loaded, oracle, first)
         precision = Precision(self.request.search_precision)
         if precision is not Precision.FLOAT32:
             self._note(f"searches ran in {precision}; successes were judged at the file's own precision")
-        refusals = Refusals()
-        target = TolerantFile(loaded.target, refusals)
-        others = None if surrogates is None else TolerantModel(surrogates, target.num_classes, refusals)
-        evaluator = Evaluator(target, batch, others, precision, refusals)
-        judge = Judge(target)
-        return Engine(evaluator, judge, batch, self.request.seed, self._pool(loaded, store), self.watch, refusals)
+        return Engine(
+            oracle,
+            batch,
+            self.request.seed,
+            starting_pool(oracle, store),
+            precision=precision,
+            watch=self.watch,
+        )
 
-    def _batch(self, loaded: Loaded, first: tuple[int, torch.Tensor]) -> int:
+    def _batch(self, loaded: Loaded, oracle: Oracle, first: tuple[int, torch.Tensor]) -> int:
         """Rows of one model call; half of the last choice after a killed worker."""
         batch = self.request.batch_size
         if self.restarted:
@@ -371,14 +325,6 @@ class Session:
             self.observer(Phase("choosing the batch size"))
             index, point = first
             with self.watch.about("its batch size was chosen", [index]):
-                batch = measure_batch(loaded.target, point, gradient=loaded.target.gradient.available)
+                batch = measure_batch(oracle, point, gradient=loaded.target.gradient.available)
         self.journal.append({"kind": "batch", "size": batch})
         return batch
-
-    def _pool(self, loaded: Loaded, store: SampleStore) -> StartingPool:
-        """Samples to start from, chosen and ordered by content so that the data's order does not matter."""
-        ordered = sorted(store.answers.values(), key=lambda a: (key_of("pool", a.digest), a.index))[:POOL]
-        target = loaded.target
-        points = torch.from_numpy(np.stack([store(a.index).u for a in ordered])).to(target.device, target.dtype)
-        labels = torch.tensor([a.label for a in ordered], dtype=torch.int64, device=target.device)
-        return StartingPool(points, labels)

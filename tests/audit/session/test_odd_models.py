@@ -25,9 +25,8 @@ from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.loading import load
 from robaudit.audit.session.samples import SampleStore, answer_samples
 from robaudit.engine.engine import Engine
-from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.executor import LocalExecutor
-from robaudit.engine.judge import Judge
+from robaudit.engine.oracle import Oracle
 from robaudit.threat.model import Access
 
 COUNT = 3
@@ -215,12 +214,12 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
     target.calibrate()
     journal = Journal(tmp_path)
     journal.load()
-    for record, scores in answer_samples(target, loaded.data, loaded.drawn, own_reference=False, batch=8):
+    for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, own_reference=False, batch=8):
         journal.append(record, scores)
     store = SampleStore(loaded.data, journal)
     assert len(store.standing()) == COUNT
     labels = torch.tensor([store.answers[i].label for i in range(COUNT)])
-    engine = Engine(Evaluator(target, 16), Judge(target), 16, 0, StartingPool(points, labels))
+    engine = Engine(Oracle(target), 16, 0, StartingPool(points, labels))
     width = kind.high - kind.low
     for attack, turn in zip(WHITE_BOX, itertools.count(sorted(KINDS).index(name))):
         norms = sorted(map(str, attack_classes()[attack].norms))

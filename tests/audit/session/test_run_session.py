@@ -206,11 +206,12 @@ def test_an_input_and_an_output_that_are_no_number_count_alike(tmp_path: Path, l
 def test_a_model_that_refuses_one_input_costs_that_sample(tmp_path: Path, audit: AuditRequest) -> None:
     from robaudit.audit.session.samples import answer_samples
     from robaudit.data.open import open_dataset
+    from robaudit.engine.oracle import Oracle
 
     class Picky:
-        device, dtype = torch.device("cpu"), torch.float32
+        device, dtype, num_classes = torch.device("cpu"), torch.float32, 4
 
-        def scores(self, u: torch.Tensor) -> torch.Tensor:
+        def answered(self, u: torch.Tensor) -> torch.Tensor:
             if bool((u[:, 0, 0, 0] > limit).any()):
                 raise RuntimeError("too bright")
             return torch.eye(4)[torch.zeros(len(u), dtype=torch.int64)]
@@ -228,7 +229,7 @@ def test_a_model_that_refuses_one_input_costs_that_sample(tmp_path: Path, audit:
         class_names=None,
         labels=None,
     )
-    found = list(answer_samples(Picky(), data, range(16), own_reference=False, batch=5))
+    found = list(answer_samples(Oracle(Picky()), data, range(16), own_reference=False, batch=5))
     bad = [record for record, _ in found if record["error"]]
     assert [record["index"] for record in bad] == [int(x[:, 0, 0, 0].argmax())]
     assert "too bright" in bad[0]["error"]

@@ -1,0 +1,149 @@
+"""The only caller of a model on behalf of an audit: what is asked, what for, how often, and what is refused."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.requests import ModelRef
+from robaudit.engine.models import AuditedFile, Differentiable
+from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
+from robaudit.errors import AuditError, UsageError
+from robaudit.target.answers import predictions
+
+__all__ = ["Oracle", "Purpose", "Reply"]
+
+
+class Purpose(enum.StrEnum):
+    """What the file is asked for."""
+
+    CLEAN = "clean"
+    """Its answers to the samples as they are, which the attacks start from."""
+    MEASURE = "measure"
+    """What its inputs and outputs mean, and how fast it is."""
+    SEARCH = "search"
+    """The queries of an attack."""
+    JUDGE = "judge"
+    """Whether a candidate fools."""
+    CHECK = "check"
+    """Whether the audit itself is sound."""
+
+
+TOLERANT = frozenset({Purpose.SEARCH, Purpose.JUDGE})
+"""Where an input that the file refuses has an answer without a class, and costs itself alone."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the file says of inputs.
+
+    Args:
+        scores: [N, K] at file precision; NaN where the file says so, or refuses the input.
+        rejected: [N] bool, inputs that a detector rejects; None: there is no detector.
+    """
+
+    scores: Tensor
+    rejected: Tensor | None = None
+
+    @property
+    def label(self) -> Tensor:
+        """[N] int64 classes, -1 where an answer names none."""
+        return predictions(self.scores)
+
+
+class Oracle:
+    """Asks the file, and the models whose gradients an attack may take; all in u-space.
+
+    ``asked`` counts the inputs that the file was shown, by what for.
+
+    Args:
+        file: under audit.
+        surrogates: the model behind ``ModelRef.SURROGATES``.
+    """
+
+    def __init__(self, file: AuditedFile, surrogates: Differentiable | None = None) -> None:
+        self.classes = file.num_classes
+        self.device, self.dtype = file.device, file.dtype
+        self.refusals = Refusals()
+        self.asked: Counter[Purpose] = Counter()
+        self._file = file
+        self._models = {ModelRef.TARGET: _Tolerant(file, self.classes, self.refusals)}
+        if surrogates is not None:
+            self._models[ModelRef.SURROGATES] = _Tolerant(surrogates, self.classes, self.refusals)
+
+    def ask(self, u: Tensor, purpose: Purpose, *, alone: bool = False) -> Reply:
+        """Ask the file.
+
+        Args:
+            u: [N, *shape].
+            purpose: what for. Clean answers of a file that returns labels are ranked by its twin where it has one.
+            alone: one input a run.
+
+        Raises:
+            OutOfMemoryError: memory does not suffice for so many at once; the caller asks for fewer.
+            Exception: as the runtime raises it, where the purpose does not allow for inputs that the file refuses.
+        """
+        self.asked[purpose] += len(u)
+        if purpose is Purpose.CLEAN:
+            return Reply(self._file.answered(u))
+        if purpose not in TOLERANT:
+            return Reply(self._file.scores(u, alone=alone))
+
+        def scores(part: Tensor) -> Tensor:
+            return self._file.scores(part, alone=alone)
+
+        return Reply(_each(u, scores, self.classes, self.refusals, alone=alone))
+
+    def differentiable(self, model: ModelRef = ModelRef.TARGET) -> Differentiable:
+        """A model whose gradient may be taken; its logits are NaN where it refuses an input.
+
+        Raises:
+            AuditError: there is no surrogate.
+        """
+        if model not in self._models:
+            raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
+        return self._models[model]
+
+    def snap(self, u: Tensor, origin: Tensor) -> Tensor:
+        """The nearest inputs that the file's input type can hold, rounded towards the origin."""
+        return self._file.snap(u, origin)
+
+
+@dataclass(frozen=True)
+class _Tolerant:
+    """A model whose logits are NaN where it refuses an input, which costs that input alone."""
+
+    model: Differentiable
+    classes: int
+    refusals: Refusals
+
+    def logits(self, u: Tensor) -> Tensor:
+        """[N, *shape] to [N, K], differentiable."""
+        return _each(u, self.model.logits, self.classes, self.refusals)
+
+
+def _each(
+    u: Tensor, run: Callable[[Tensor], Tensor], classes: int, refusals: Refusals, *, alone: bool = False
+) -> Tensor:
+    """All inputs together, or each alone where that fails.
+
+    Raises:
+        OutOfMemoryError: memory does not suffice for several; the caller asks for fewer.
+        AuditError: it is not the input's fault.
+    """
+    try:
+        return run(u)
+    except (AuditError, UsageError):
+        raise
+    except REFUSALS as error:
+        if len(u) > 1:
+            if out_of_memory(error) and not alone:
+                raise
+            return torch.cat([_each(u[i : i + 1], run, classes, refusals) for i in range(len(u))])
+        refusals.add(error)
+        return torch.full((1, classes), torch.nan, dtype=u.dtype, device=u.device) + 0 * u.sum()

@@ -1,0 +1,284 @@
+"""One job at work: refill, ask, judge, update, cull. The one loop that runs every slot attack."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, StartingPool, Stop
+from robaudit.attacks.requests import Answer, Request
+from robaudit.engine.cohorts import Cohorts
+from robaudit.engine.escape import twin_by_rounding
+from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.job import Job
+from robaudit.engine.judge import Judge, Verdicts
+from robaudit.engine.oracle import Oracle
+from robaudit.engine.pool import Pool, judged_result, result_of
+from robaudit.engine.problems import problem_of
+from robaudit.engine.rows import Account, over_points
+from robaudit.engine.standin import stood_in
+from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
+from robaudit.target.watch import RUNNING, Watch
+from robaudit.threat.model import Access
+
+__all__ = ["Means", "Run"]
+
+MAX_POINT_BYTES = 16 * 2**20
+"""Most memory of a slot's points in one request."""
+MAX_REQUEST_BYTES = 256 * 2**20
+"""Most memory of all points in one request of an attack that asks for many at once."""
+PUSHES = (1.0003, 1.003, 1.03, 1.1, 1.3, 1.7, 2.5, 4.0, 8.0, 16.0, 32.0)
+"""How much further from the sample a minimal-norm attack's best point is tried where the file denies it: a little for
+what the twin rounds otherwise, more for whole-numbered features, which the judge rounds towards the sample."""
+NOT_FINITE = "the model's output or gradient is not finite at a point tried"
+MOSTLY = "the model's output or gradient is not finite at most of the points tried"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What runs work with.
+
+    Args:
+        oracle: asks the models.
+        evaluator: answers requests.
+        judge: confirms successes on the file.
+        slots: units in flight at once.
+        seed: of all keyed random numbers.
+        pool: samples that attacks may start from.
+        watch: told which samples are asked.
+    """
+
+    oracle: Oracle
+    evaluator: Evaluator
+    judge: Judge
+    slots: int
+    seed: int
+    pool: StartingPool
+    watch: Watch
+
+
+class Run:
+    """A job at work.
+
+    Args:
+        means: what it works with.
+        job: what is to be run.
+        samples: loads a sample as the job sees it.
+        sink: called once for every unit that finished.
+        stop: asked between steps.
+    """
+
+    def __init__(self, means: Means, job: Job, samples: SampleSource, sink: Sink, stop: Callable[[], bool]) -> None:
+        self._means = means
+        self._job = job
+        self._attack = job.attack
+        self._samples = samples
+        self._sink = sink
+        self._stop = stop
+        # where a sibling may come nearer, none is released
+        self._won = {} if job.threat.minimal else dict(job.won)
+        self._refusals = means.oracle.refusals
+        self._budget = job.budget
+        points = means.pool.points
+        size = max(1, math.prod(points.shape[1:])) * points.element_size()
+        # of the sample's size alone, so that no draw depends on the batch
+        self._max_points = int(max(1, min(64, MAX_POINT_BYTES // size)))
+        self._width = means.slots
+        if job.attack.access is Access.LABELS:  # they ask for many points at once
+            self._width = max(1, min(means.slots, MAX_REQUEST_BYTES // (self._max_points * size)))
+
+    def carry_out(self) -> bool:
+        """Run all units; whether each was carried to its end."""
+        if self._attack.cohort_size:
+            cohorts = Cohorts(self._attack.cohort_size, self._samples, self._start, self._advance, self._stop)
+            return cohorts.run(self._job.units, self._emit, self._won, self._job.finished)
+        pending = deque(unit for unit in self._job.units if unit not in self._job.finished)
+        siblings = self._attack.unit_restarts * max(self._attack.unit_targets, 1) > 1
+        pool: Pool | None = None
+        while pool is not None or pending:
+            if self._stop():
+                return False
+            pool = self._refill(pool, pending)
+            if pool is None:
+                continue
+            pool = self._step(pool)
+            if pool is not None and siblings:
+                pool = self._release(pool)
+        return True
+
+    def _emit(self, result: UnitResult) -> None:
+        if result.success and not self._job.threat.minimal:
+            best = self._won.get(result.unit.sample)
+            self._won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
+        self._sink(result)
+
+    def _refill(self, pool: Pool | None, pending: deque[Unit]) -> Pool | None:
+        """Fill free slots with the next units whose sample still stands."""
+        free = self._width - (len(pool.units) if pool else 0)
+        fresh: list[tuple[Unit, Sample]] = []
+        while pending and len(fresh) < free:
+            unit = pending.popleft()
+            if still_standing(unit, self._won):
+                fresh += loaded([unit], self._samples, self._emit)
+        if not fresh:
+            return pool
+        new = self._start(fresh)
+        return new if pool is None else pool.join(new)
+
+    def _start(self, fresh: list[tuple[Unit, Sample]]) -> Pool:
+        means, attack = self._means, self._attack
+        keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
+        problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
+        account = Account.empty(len(fresh), problem.x.device)
+        return Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
+
+    def _step(self, pool: Pool) -> Pool | None:
+        """One request, its answer, the judge, the update; emits and removes what finished."""
+        pool, gone = self._advance(pool, self._emit)
+        if not bool(gone.any()):
+            return pool
+        return None if bool(gone.all()) else pool.take(~gone)
+
+    def _advance(self, pool: Pool, emit: Sink) -> tuple[Pool, Tensor]:
+        """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
+        key = self._job.key
+        with self._means.watch.about(f"{key}{RUNNING}", [sample_of(unit.sample) for unit in pool.units]):
+            self._refusals.last, self._refusals.doing = None, key
+            return self._advanced(pool, emit)
+
+    def _advanced(self, pool: Pool, emit: Sink) -> tuple[Pool, Tensor]:
+        attack, problem, account = self._attack, pool.problem, pool.account
+        request = attack.query(problem, pool.state)
+        answer, broken = self._answer(request, problem, account)
+        answer = self._counting(request, problem, answer)
+        accepted = torch.zeros_like(broken)
+        if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
+            answer, accepted = self._confirm(pool, answer, emit)
+        state = attack.update(problem, pool.state, answer)
+        pool = Pool(pool.units, problem, state, account)
+        finished = attack.done(problem, state) & ~accepted
+        if self._budget is not None:
+            finished |= (account.queries >= self._budget) & ~accepted
+        broken &= ~accepted
+        finished |= broken
+        if problem.ended is not None:
+            finished &= ~problem.ended
+        if bool(finished.any()):
+            self._finish(pool, finished, broken, emit)
+        return pool, finished | accepted
+
+    def _answer(self, request: Request, problem: Problem, account: Account) -> tuple[Answer, Tensor]:
+        """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.
+
+        A point that the model refuses is one without a class.
+        """
+        job = self._job
+
+        def ask(request: Request) -> Answer:
+            return self._means.evaluator.answer(request, problem, job.attack.access, account, self._budget, job.draws)
+
+        answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
+        return answer, lost.reshape(len(problem), -1).any(1)
+
+    def _counting(self, request: Request, problem: Problem, answer: Answer) -> Answer:
+        """The answer with ``fooled`` where it counts: at candidates, beyond rounding, of members still searched."""
+        fooled = answer.fooled
+        if request.candidates is not None:
+            fooled = fooled & over_points(request.candidates, fooled)
+            answer = dataclasses.replace(answer, fooled=fooled)
+        # nobody asks the file before the end of an attack that runs on
+        if self._attack.stop is Stop.RUN_ON and (doubtful := twin_by_rounding(problem, answer)) is not None:
+            fooled = fooled & ~doubtful
+        if problem.ended is not None:
+            fooled = fooled & ~over_points(problem.ended, fooled)
+        return answer if fooled is answer.fooled else dataclasses.replace(answer, fooled=fooled)
+
+    def _confirm(self, pool: Pool, answer: Answer, emit: Sink) -> tuple[Answer, Tensor]:
+        """Show each slot's first fooled point to the judge; denied ones become ``refused``."""
+        problem = pool.problem
+        fooled = answer.fooled.reshape(len(problem), -1)
+        accepted = torch.zeros(len(problem), dtype=torch.bool, device=fooled.device)
+        slots = fooled.any(1).nonzero()[:, 0]
+        first = fooled.int().argmax(1)[slots]
+        candidates = answer.points.reshape(len(problem), -1, *problem.shape)[slots, first]
+        verdicts = self._judge(pool, slots, candidates)
+        pool.account.refused[slots] += (~verdicts.success).long()
+        accepted[slots] = verdicts.success
+        for row, slot in enumerate(slots.tolist()):
+            if verdicts.success[row]:
+                emit(judged_result(pool, slot, verdicts, row))
+        refused = fooled & ~accepted[:, None]
+        confirmed = (fooled & accepted[:, None]).reshape(answer.fooled.shape)
+        denied = refused.reshape(answer.fooled.shape)
+        return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
+
+    def _finish(self, pool: Pool, finished: Tensor, broken: Tensor, emit: Sink) -> None:
+        """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
+        attack, errors = self._attack, self._errors(pool, broken)
+        if attack.stop is Stop.FIRST_SUCCESS:
+            for i in finished.nonzero()[:, 0].tolist():
+                emit(result_of(pool, i, False, error=errors.get(i)))
+            return
+        points, none = attack.best(pool.problem, pool.state)
+        none = none | ~points.flatten(1).isfinite().all(1)
+        for i in (finished & none).nonzero()[:, 0].tolist():
+            emit(result_of(pool, i, False, error=errors.get(i)))
+        slots = (finished & ~none).nonzero()[:, 0]
+        if slots.numel() == 0:
+            return
+        transfer = attack.access is Access.TRANSFER
+        if transfer:  # the one candidate shown to the target is a label query
+            pool.account.queries[slots] += 1
+        verdicts = self._judge(pool, slots, points[slots])
+        if attack.access is Access.WHITE_BOX:
+            verdicts = self._pushed(pool, slots, points[slots], verdicts)
+        if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
+            pool.account.refused[slots] += (~verdicts.fooled).long()
+        for row, slot in enumerate(slots.tolist()):
+            emit(judged_result(pool, slot, verdicts, row, errors.get(slot)))
+
+    def _errors(self, pool: Pool, broken: Tensor) -> dict[int, str]:
+        """Why slots came to nothing, where it is no merit of the model."""
+        refusals, account = self._refusals, pool.account
+        who = "a surrogate or the model" if self._attack.access is Access.TRANSFER else "the model"
+        told = NOT_FINITE if refusals.last is None else f"{who} cannot answer a point tried: {refusals.last}"
+        mostly = f"{MOSTLY}, or refused: {refusals.why}" if refusals.counts[self._job.key] else MOSTLY
+        errors = dict.fromkeys((2 * account.lost > account.asked).nonzero()[:, 0].tolist(), mostly)
+        return errors | dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
+
+    def _judge(self, pool: Pool, slots: Tensor, candidates: Tensor) -> Verdicts:
+        problem = pool.problem
+        verdicts = self._means.judge(
+            self._job.threat,
+            problem.x[slots],
+            candidates,
+            problem.label[slots],
+            problem.goal[slots],
+            problem.eps[slots],
+        )
+        pool.account.judged[slots] += 1
+        return verdicts
+
+    def _pushed(self, pool: Pool, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
+        """Where the file denies a point on the twin's boundary, try a little further out."""
+        for factor in PUSHES:
+            rows = (~verdicts.fooled).nonzero()[:, 0]
+            if rows.numel() == 0:
+                break
+            part = pool.problem.take(slots[rows])
+            further = part.clip(part.x + (points[rows] - part.x) * factor)
+            verdicts = verdicts.replaced(rows, self._judge(pool, slots[rows], further))
+        return verdicts
+
+    def _release(self, pool: Pool) -> Pool | None:
+        """Drop the higher siblings of successful units."""
+        keep = torch.tensor([unit.sample not in self._won or unit < self._won[unit.sample] for unit in pool.units])
+        if bool(keep.all()):
+            return pool
+        return pool.take(keep.to(pool.problem.x.device)) if bool(keep.any()) else None
