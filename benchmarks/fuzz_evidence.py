@@ -48,7 +48,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import RobauditError
-from robaudit.report.render import renderers
+from robaudit.report.registry import formats
 from robaudit.report.replay import replay_lines
 
 SHAPE, CLASSES, SLACK = (1, 6, 6), 4, 1e-5
@@ -415,9 +415,9 @@ def tried(run: Path, base: Path, session: onnxruntime.InferenceSession, reports:
         result = load_result(run / "result.json")
     except RobauditError:
         return status, counts
-    for render in renderers().values() if reports else ():
+    for format in formats().values() if reports else ():
         try:
-            render(result, run=run) if "run" in render.__code__.co_varnames[:2] else render(result)
+            format.render(result, run if format.evidence else None)
         except RobauditError:
             counts["a report refused"] += 1
     for other in (base, run / "result.json"):

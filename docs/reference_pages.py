@@ -17,8 +17,8 @@ from robaudit.audit.config.settings import InputSettings, Settings, hyphens
 from robaudit.audit.result.document import SCHEMA_VERSION, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.checks.registry import check_classes
-from robaudit.cli.main import app
-from robaudit.report.formats import FORMATS
+from robaudit.cli.app import app
+from robaudit.report.registry import formats
 from robaudit.report.rules import CHECK_RULES, RULES
 
 __all__ = ["commands", "reference_pages"]
@@ -269,12 +269,17 @@ def _gate_keys() -> str:
 
 
 def _formats() -> str:
+    rows = (
+        (", ".join(f"`{suffix}`" for suffix in found.suffixes), cell(found.name), cell(found.help))
+        for found in dict.fromkeys(formats().values())
+    )
     return "\n\n".join(
         [
             "# Report formats",
-            "`-o FILE` of `robaudit scan` and `robaudit report` picks the format by the file's suffix. "
+            "`-o FILE` of `robaudit scan`, `report` and `diff` picks the format by the file's suffix. "
             "[What each holds](../reports.md).",
-            table(("Suffix", "What it is"), ((f"`{suffix}`", cell(text)) for suffix, text in FORMATS.items())),
+            table(("Suffix", "Format", "What it is"), rows),
+            "An installed package may bring others: [adding a report format](../adding-a-report-format.md).",
         ]
     )
 

@@ -282,8 +282,8 @@ def digest_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def write_atomic(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text so that a reader sees the old file or the whole new one, never a part.
+def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that a reader sees the old file or the whole new one, never a part.
 
     Raises:
         AuditError: the file cannot be written.
@@ -293,7 +293,7 @@ def write_atomic(path: str | os.PathLike[str], text: str) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=PART)
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)

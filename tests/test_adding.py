@@ -1,4 +1,4 @@
-"""The complete examples of docs/adding-a-*.md, run exactly as they stand; that of an attack is in test_plugin.py."""
+"""The complete examples of docs/adding-a-*.md, run as they stand; packages: test_plugin.py, test_*_packages.py."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "checks"))
 
 from fake_bench import FakeBench
-from results import make_result, make_samples, make_stored
 
 import robaudit.checks
-import robaudit.report
-from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
-from robaudit.report.render import renderers, write_report
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,22 +58,6 @@ def test_the_documented_check_is_found_measures_and_judges(beside) -> None:
     assert (many.status, many.threshold) == ("pass", 30)
 
 
-def test_the_documented_format_is_found_by_its_suffix(beside, tmp_path: Path) -> None:
-    beside(robaudit.report, "prometheus", example("a-report-format"))
-    result = conclude(make_stored(make_result(samples=make_samples(41, 100))), [])
-    renderers.cache_clear()
-    try:
-        write_report(result, tmp_path / "audit.prom")
-    finally:
-        renderers.cache_clear()
-    digest = result.target.sha256
-    assert (tmp_path / "audit.prom").read_text().splitlines() == [
-        f'robaudit_clean_accuracy{{sha256="{digest}"}} 0.93',
-        f'robaudit_robust_accuracy_at_most{{sha256="{digest}"}} 0.41',
-        f'robaudit_exit_code{{sha256="{digest}"}} 0',
-    ]
-
-
 def test_the_documented_source_is_read(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_loader("npy_folder", loader=None)
     assert spec is not None
@@ -100,7 +80,7 @@ def test_the_documented_source_is_read(tmp_path: Path) -> None:
         del sys.modules["npy_folder"]
 
 
-@pytest.mark.parametrize("kind", ["a-check", "a-report-format", "a-data-source"])
+@pytest.mark.parametrize("kind", ["a-check", "a-data-source"])
 def test_places_that_a_page_names_are_there(kind: str) -> None:
     text = (ROOT / "docs" / f"adding-{kind}.md").read_text("utf-8")
     names = re.findall(r"`([A-Z_]+|[a-z]+_[a-z]+)` (?:in|of) `(robaudit/[\w/]+\.py)`", text)

@@ -44,10 +44,10 @@ def directions(incomplete: str) -> list[str]:
 
 def reports(incomplete: str) -> list[str]:
     """A report's name with each suffix that there is."""
-    from robaudit.report.formats import FORMATS
+    from robaudit.report.registry import suffixes
 
     stem = incomplete.split(".")[0] if not incomplete.startswith(".") else ""
-    return _starting([f"{stem or 'report'}{suffix}" for suffix in FORMATS], incomplete)
+    return _starting([f"{stem or 'report'}{suffix}" for suffix in suffixes()], incomplete)
 
 
 def _starting(names: list[str], incomplete: str) -> list[str]:

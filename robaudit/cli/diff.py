@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.trust import Verify, trusted
-from robaudit.report.formats import SUFFIX_LIST
+from robaudit.report.registry import suffixes
 
 __all__ = ["diff"]
 
@@ -32,7 +32,7 @@ def diff(
     output: Annotated[
         list[Path] | None,
         typer.Option(
-            "--output", "-o", help=f"Report of the new audit with the comparison ({SUFFIX_LIST}); repeatable."
+            "--output", "-o", help=f"Report of the new audit with the comparison ({', '.join(suffixes())}); repeatable."
         ),
     ] = None,
     verify: Verify = None,

@@ -11,7 +11,7 @@ import typer
 
 from robaudit.cli.complete import formats
 from robaudit.cli.trust import Verify, trusted
-from robaudit.report.formats import SUFFIX_LIST
+from robaudit.report.registry import suffixes
 
 __all__ = ["report", "result_path"]
 
@@ -19,7 +19,7 @@ __all__ = ["report", "result_path"]
 def report(
     run: Annotated[Path | None, typer.Argument(help="Run directory, or a result's JSON.")] = None,
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.")
+        list[Path] | None, typer.Option("--output", "-o", help=f"Report file ({', '.join(suffixes())}); repeatable.")
     ] = None,
     format: Annotated[
         str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)

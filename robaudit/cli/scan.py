@@ -13,7 +13,7 @@ import typer
 from robaudit.cli.complete import directions, formats, norms, profiles, reports
 from robaudit.cli.confine import FLAG, HELP, sandbox_mode
 from robaudit.cli.request import read_files, to_request
-from robaudit.report.formats import SUFFIX_LIST
+from robaudit.report.registry import suffixes
 
 __all__ = ["scan"]
 
@@ -104,7 +104,9 @@ def scan(
     ] = None,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", help=f"Report file ({SUFFIX_LIST}); repeatable.", autocompletion=reports),
+        typer.Option(
+            "--output", "-o", help=f"Report file ({', '.join(suffixes())}); repeatable.", autocompletion=reports
+        ),
     ] = None,
     mean: Annotated[
         str | None, typer.Option(help="Mean per channel, subtracted after --scale.", rich_help_panel=INPUT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from robaudit.audit.result.document import Attack, Curve, CurvePoint, Output, Ra
 from robaudit.audit.verdict.conclusion import NORM_SIGNS, ball, threat_phrase
 from robaudit.plural import counted
 from robaudit.printable import json_text
+from robaudit.report.base import Format
 from robaudit.report.curve import listed_points
 from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
@@ -23,16 +24,14 @@ from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
 from robaudit.stats.rates import rate as rate_of
 
-__all__ = ["SUFFIXES", "bill", "render"]
-
-SUFFIXES = (".cdx.json",)
+__all__ = ["FORMAT", "bill", "render"]
 
 SPACE = uuid.UUID("0e9d3f5c-7c0b-5e59-8f36-0c1f5c2f7d21")
 """Name space of serial numbers: the same run has the same one."""
 LISTED_CLASSES = 100
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """The bill as JSON text."""
     return json_text(bill(result))
 
@@ -238,3 +237,11 @@ def _limitations(result: Result) -> Iterator[str]:
         yield _text(notice)
     yield from (_text(f"Assumed: {assumption}") for assumption in result.target.assumed)
     yield from (_text(limit) for limit in result.limitations)
+
+
+FORMAT = Format(
+    name="CycloneDX",
+    suffixes=(".cdx.json",),
+    help="CycloneDX 1.6, a machine-learning model card",
+    render=render,
+)

@@ -10,21 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from robaudit.audit.result.document import Attack, Check, Gate, Result
 from robaudit.plural import part_of
+from robaudit.report.base import Format
 from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import CHECK_RULES
 from robaudit.report.words import plain, short_rate
 
-__all__ = ["SUFFIXES", "render"]
-
-SUFFIXES = (".xml",)
+__all__ = ["FORMAT", "render"]
 
 Outcome: TypeAlias = Literal["pass", "failure", "error", "skipped"]
 
@@ -43,7 +43,7 @@ class _Case:
     output: str = ""
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """The suites audit, gates, attacks and checks."""
     suites = {
         "audit": [_audit(result)],
@@ -159,3 +159,11 @@ def _check(check: Check) -> _Case:
     kind = f"{CHECK_RULES.get(check.id, '')} {check.status}".strip()
     output = f"{warning}{check.message}"
     return _Case(check.id, outcomes.get(check.status, "pass"), kind, check.message, output=output)
+
+
+FORMAT = Format(
+    name="JUnit",
+    suffixes=(".xml",),
+    help="JUnit, a test case for each gate, attack and check",
+    render=render,
+)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from robaudit.audit.result.document import Attack, Result
 from robaudit.printable import printable
+from robaudit.report.base import Format
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
@@ -42,9 +44,7 @@ from robaudit.report.words import (
     threat_words,
 )
 
-__all__ = ["SUFFIXES", "escaped", "render"]
-
-SUFFIXES = (".md",)
+__all__ = ["FORMAT", "escaped", "render"]
 
 SPECIAL = re.compile(r"[\\`*_\[\]|~#!<>$&@]|:(?=//)|(?<=[wW]{3})\.|^[-+=]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)")
 """What Markdown or one of its readers acts on: markup, addresses that become links without any, lists and rules."""
@@ -67,7 +67,7 @@ SIGNS = {
 LISTED_CHANGED = 20
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """The summary, ended by a newline."""
     parts = [
         *_head(result),
@@ -277,3 +277,11 @@ def _catalogues(result: Result) -> str:
         entries = [taxon.id for taxon in taxonomy.taxa if taxon.id in ids]
         told += [f"{taxonomy.name} {taxonomy.version}: {', '.join(entries)}"] if entries else []
     return escaped("; ".join(told)) or "-"
+
+
+FORMAT = Format(
+    name="Markdown",
+    suffixes=(".md",),
+    help="Markdown, such as the job summary of a CI service",
+    render=render,
+)

@@ -11,7 +11,7 @@ from pathlib import Path
 from robaudit.audit.ownfiles import strange
 from robaudit.errors import UsageError
 from robaudit.files import PART
-from robaudit.report.render import renderer_of
+from robaudit.report.registry import format_of
 
 __all__ = ["check_output", "check_outputs"]
 
@@ -27,7 +27,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
             there that a report may not replace.
     """
     target = Path(path)
-    renderer_of(target)
+    format_of(target)
     folder = target.parent
     if not folder.is_dir():
         raise UsageError(f"the folder {str(folder)!r} of the report {target.name!r} does not exist")

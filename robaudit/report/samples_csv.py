@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from pathlib import Path
 from typing import TypeAlias
 
 from robaudit.audit.result.document import Result, Sample
 from robaudit.printable import printable
+from robaudit.report.base import Format
 from robaudit.report.paths import relative_path, without_folders
 
-__all__ = ["COLUMNS", "SUFFIXES", "render"]
-
-SUFFIXES = (".csv",)
+__all__ = ["COLUMNS", "FORMAT", "render"]
 
 Cell: TypeAlias = str | int | float | None
 
@@ -47,7 +47,7 @@ RUNS = re.compile(rf'(?:^|(?<=[{SPLITS}]))(?=[\s"]*[{re.escape(SIGNS)}])')
 """Where a cell would run. Where the comma is the decimal mark, spreadsheets split at semicolons, within a cell too."""
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """A header and a row a sample, in data order; of several norms also how it fell in each."""
     norms = [norm for norm in NORMS if any(outcome.norm == norm for outcome in result.threats)]
     buffer = io.StringIO()
@@ -106,3 +106,11 @@ def _cell(value: Cell) -> str:
         return repr(value)
     text = printable(" ".join(without_folders(value).split()))
     return RUNS.sub("'", text)  # what spreadsheets take as "this is text"; nothing before a sign hides it from them
+
+
+FORMAT = Format(
+    name="CSV",
+    suffixes=(".csv",),
+    help="a row for each sample",
+    render=render,
+)

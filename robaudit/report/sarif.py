@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import threat_phrase
 from robaudit.printable import json_text
+from robaudit.report.base import Format
 from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
@@ -25,9 +27,7 @@ from robaudit.report.rules import RULES, Rule
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
 from robaudit.report.words import plain
 
-__all__ = ["SUFFIXES", "render", "sarif_log"]
-
-SUFFIXES = (".sarif", ".sarif.json")
+__all__ = ["FORMAT", "render", "sarif_log"]
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT, RUN = "%SRCROOT%", "%RUNDIR%"
@@ -35,7 +35,7 @@ SPACE = uuid.UUID("6a0f7a8e-3a1b-5f0c-9d57-2f3a1f6a4b10")
 """Name space of the GUIDs: equal content has equal ones."""
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """The log with one run."""
     return json_text(sarif_log(result))
 
@@ -260,3 +260,11 @@ def _properties(result: Result) -> dict[str, Any]:
         "worstCase": None if rate is None else {"estimate": rate.estimate, "low": rate.low, "high": rate.high},
         "limitations": [_text(limit) for limit in result.limitations],
     }
+
+
+FORMAT = Format(
+    name="SARIF",
+    suffixes=(".sarif", ".sarif.json"),
+    help="SARIF 2.1.0, for code scanning",
+    render=render,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 from robaudit.audit.result.document import Check, Gate, Result
 from robaudit.printable import printable
 from robaudit.report.attack_table import attack_table
+from robaudit.report.base import Format
 from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
@@ -43,12 +45,10 @@ from robaudit.report.words import (
     threat_words,
 )
 
-__all__ = ["SUFFIXES", "print_report", "render", "render_text"]
-
-SUFFIXES = (".txt",)
+__all__ = ["FORMAT", "print_report", "render", "render_text"]
 
 
-def render(result: Result) -> str:
+def render(result: Result, run: Path | None = None) -> str:
     """The report as plain text, 80 columns wide."""
     return render_text(result)
 
@@ -227,3 +227,11 @@ def _foot(console: Console, result: Result, command: str | None) -> None:
     if command is None:
         console.print(indented(styled(where_words(result), "dim")))
     console.print(Text(f"  {printable(command or run.command)}"), soft_wrap=True)
+
+
+FORMAT = Format(
+    name="text",
+    suffixes=(".txt",),
+    help="as on a terminal",
+    render=render,
+)

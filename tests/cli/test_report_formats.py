@@ -18,8 +18,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft4Validator
 from table_files import RANGES, write_model, write_table
 
-from robaudit.report.formats import FORMATS
+from robaudit.report.registry import suffixes
 
+FORMATS = suffixes()
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 PROFILE = """

@@ -28,7 +28,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete
-from robaudit.report.formats import FORMATS
+from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -237,7 +237,7 @@ def test_completion_knows_what_there_is() -> None:
     assert set(complete.profiles("")) == set(list_profiles())
     assert complete.checks_and_attacks("apgd-c") == ["apgd-ce"]
     assert complete.formats("j") == ["json"]
-    assert set(complete.reports("")) == {f"report{suffix}" for suffix in FORMATS}
+    assert set(complete.reports("")) == {f"report{suffix}" for suffix in suffixes()}
     assert complete.reports("out.sarif.") == ["out.sarif.json"]
     assert complete.norms("l") == ["linf", "l2", "l1", "l0"]
     assert complete.directions("w") == ["warn"]

@@ -9,7 +9,7 @@ from robaudit.audit.stored.file import load_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.report.outputs import check_output
-from robaudit.report.render import renderers, write_report
+from robaudit.report.render import write_report
 
 
 @pytest.fixture
@@ -23,7 +23,6 @@ def test_the_suffix_picks_the_format(result, tmp_path):
     assert load_result(tmp_path / "r.json") == result
     assert "Verdict: MEASURED (no gate on the model), exit code 0" in (tmp_path / "r.TXT").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.5"
-    assert set(renderers()) >= {".json", ".txt"}
 
 
 @pytest.mark.parametrize("name", ["r.doc", "r", "json"])

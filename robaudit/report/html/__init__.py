@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from robaudit.audit.result.document import Result
+from robaudit.report.base import Format
 
-__all__ = ["SUFFIXES", "render"]
-
-SUFFIXES = (".html",)
+__all__ = ["FORMAT", "render"]
 
 
 def render(result: Result, run: Path | None = None) -> str:
@@ -21,3 +20,12 @@ def render(result: Result, run: Path | None = None) -> str:
     from robaudit.report.html.page import page
 
     return page(result, run)
+
+
+FORMAT = Format(
+    name="HTML",
+    suffixes=(".html",),
+    help="one page that loads nothing, with charts and pictures; prints well",
+    render=render,
+    evidence=True,
+)

@@ -36,7 +36,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import sha256_file
-from robaudit.report.render import renderers
+from robaudit.report.html import render
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head
@@ -569,14 +569,14 @@ def test_a_hostile_archive_is_refused_in_a_sentence(run, harm) -> None:
     harm(run)
     with pytest.raises(AuditError, match=r"^the archive evidence.npz cannot be read: \S"):
         replay(ReplayRequest(run))
-    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    page = render(load_result(run / "result.json"), run=run)
     assert "none is shown" in page
 
 
 def test_values_that_are_no_numbers_are_no_picture(run) -> None:
     with_nan(run)
     assert replay(ReplayRequest(run)).examples[0].status == "outside"
-    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    page = render(load_result(run / "result.json"), run=run)
     assert "holds values that are no numbers" in page
 
 
@@ -592,5 +592,5 @@ def test_an_original_outside_of_the_box_shows_nothing(run) -> None:
 
 def test_no_report_reads_evidence_outside_of_the_run(run) -> None:
     edited(run / "result.json", '"path": "evidence.npz"', f'"path": "{run}/evidence.npz"')
-    page = renderers()[".html"](load_result(run / "result.json"), run=run)
+    page = render(load_result(run / "result.json"), run=run)
     assert "outside of its own folder" in page
