@@ -100,8 +100,12 @@ def audit_and_report(
                 unwritten.append(str(error))
         if key is not None:
             for written in files:
-                if written.suffix.lower() == ".json" and written.is_file():
-                    say(f"signed {written} by {sign_file(written, key)}")
+                if written.suffix.lower() != ".json" or not written.is_file():
+                    continue
+                try:
+                    say(f"signed {written} by {sign_file(written, key, result.to_json())}")
+                except AuditError as error:
+                    unwritten.append(str(error))
         if unwritten:
             raise AuditError("; ".join(unwritten))
     if not quiet:

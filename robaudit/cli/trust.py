@@ -51,15 +51,21 @@ def trusted(flag: Path | None) -> Trusted | None:
     return read_trusted(config.parent / os.path.expanduser(said))
 
 
-def sign_file(path: Path, key: Path) -> str:
+def sign_file(path: Path, key: Path, wrote: str | None = None) -> str:
     """Write the signature of a file beside it; returns the key's fingerprint.
+
+    Args:
+        path: of the file.
+        key: private key.
+        wrote: what this process has written there, so that nothing else is signed; None: what it holds is signed.
 
     Raises:
         UsageError: the key is none, or the file cannot be read.
+        ChangedFileError: it holds something else than was written.
         AuditError: the signature cannot be written.
     """
     from robaudit.audit.stored.signing import SUFFIX, read_private, signature, signed_by
-    from robaudit.errors import UsageError
+    from robaudit.errors import ChangedFileError, UsageError
     from robaudit.files import write_atomic
 
     private = read_private(key)
@@ -67,5 +73,7 @@ def sign_file(path: Path, key: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
+    if wrote is not None and content != wrote.encode():
+        raise ChangedFileError(f"{str(path)!r} was changed after it was written, and is not signed")
     write_atomic(path.with_name(path.name + SUFFIX), signature(content, private))
     return signed_by(private)

@@ -16,7 +16,8 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.stored.signing import check_signature, read_private, read_trusted, signature
 from robaudit.audit.verdict.conclusion import conclude
-from robaudit.errors import UsageError
+from robaudit.cli.trust import sign_file
+from robaudit.errors import ChangedFileError, UsageError
 
 ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
 serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
@@ -101,6 +102,19 @@ def test_what_contradicts_itself_is_not_signed(robaudit, result, keys) -> None:
     result.write_text(json.dumps(content))
     refused(robaudit("sign", result, "--key", keys[0]), "result.json")
     assert not result.with_name("result.json.sig").exists()
+
+
+def test_what_was_exchanged_after_it_was_written_is_not_signed(tmp_path) -> None:
+    private, _ = write_keys(tmp_path, "own")
+    path = tmp_path / "r.json"
+    result = make_result(samples=make_samples(2, 4))
+    save_result(result, path)
+    assert sign_file(path, private, result.to_json()).startswith("SHA256:")
+    path.write_text(result.to_json().replace("[", "[ ", 1))
+    path.with_name("r.json.sig").unlink()
+    with pytest.raises(ChangedFileError, match="changed after it was written"):
+        sign_file(path, private, result.to_json())
+    assert not path.with_name("r.json.sig").exists()
 
 
 def test_a_configuration_or_a_variable_demands_the_signature(robaudit, result, keys, tmp_path, monkeypatch) -> None:
