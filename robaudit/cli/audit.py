@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from robaudit.audit.journal.events import Event, Note, Observer, Plan
 from robaudit.audit.run.audit import run_audit
-from robaudit.audit.run.rundir import RESULT, command_of
+from robaudit.audit.run.rundir import command_of
 from robaudit.audit.stored.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
-from robaudit.cli.trust import sign_file
-from robaudit.errors import AuditError
+from robaudit.report.deliver import deliver
 from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
-from robaudit.report.render import write_report
 from robaudit.report.terminal import print_report
 from robaudit.report.words import plain
 from robaudit.target.device import choose_device
@@ -90,24 +88,7 @@ def audit_and_report(
             else:
                 print_report(result, sys.stdout, samples=verbose, command=command_of(folder, result.run.id))
     finally:  # a stdout that takes nothing costs no report
-        unwritten, files = [], [folder / RESULT]
-        for path in settings.output:
-            try:
-                write_report(result, path, folder)
-                say(f"wrote {path}")
-                files.append(Path(path))
-            except AuditError as error:  # costs no other report
-                unwritten.append(str(error))
-        if key is not None:
-            for written in files:
-                if written.suffix.lower() != ".json" or not written.is_file():
-                    continue
-                try:
-                    say(f"signed {written} by {sign_file(written, key, result.to_json())}")
-                except AuditError as error:
-                    unwritten.append(str(error))
-        if unwritten:
-            raise AuditError("; ".join(unwritten))
+        deliver(result, folder, settings.output, key, say)
     if not quiet:
         say(f"run directory: {folder}")
     return result.verdict.exit_code

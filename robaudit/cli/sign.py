@@ -19,9 +19,9 @@ def sign(
     """Sign a result with an Ed25519 key: RESULT.sig beside it, over its exact bytes."""
     from robaudit.audit.stored.file import load_result
     from robaudit.audit.stored.signing import SUFFIX
+    from robaudit.audit.stored.trust import sign_file
     from robaudit.cli.output import write_lines
     from robaudit.cli.report import result_path
-    from robaudit.cli.trust import sign_file
 
     path = result_path(result)
     load_result(path)  # nothing is signed that contradicts itself

@@ -35,7 +35,7 @@ def rendered(format: Format, result: Result, run: Path | None = None) -> bytes:
         raise AuditError(f"the {format.name} report cannot be made: unexpected {what}; please report it") from error
 
 
-def write_report(result: Result, path: str | os.PathLike[str], run: Path | None = None) -> None:
+def write_report(result: Result, path: str | os.PathLike[str], run: Path | None = None) -> bytes:
     """Render a result into a file, whole or not at all.
 
     Args:
@@ -43,9 +43,14 @@ def write_report(result: Result, path: str | os.PathLike[str], run: Path | None 
         path: whose suffix names the format.
         run: the folder that holds the result and its evidence, or None.
 
+    Returns:
+        What was written.
+
     Raises:
         UsageError: no format has this suffix.
         AuditError: the format fails, or the file cannot be written.
     """
     target = Path(path)
-    write_atomic(target, rendered(format_of(target), result, run))
+    content = rendered(format_of(target), result, run)
+    write_atomic(target, content)
+    return content

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import parent_process
+from multiprocessing import parent_process, spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -95,6 +95,11 @@ class Confinement:
         """Where the process says which call of the model is at work."""
         return Path(self.scratch) / "pulse"
 
+
+OWN_VARIABLES = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONSAFEPATH": "1"}
+"""Of the processes that are started. Threads that spin while they wait make small models ten times slower where other
+programs use the processors; a safe path does not import whatever lies beside a model in the working directory."""
+_STARTING = threading.RLock()
 
 NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "failed to map segment")
 """How torch, the system and its loader of libraries say that there is no memory."""
@@ -228,7 +233,12 @@ class Child:
             target=_enter, args=(self.confinement, task, theirs, printed), name="robaudit-worker"
         )
         try:
-            with deferred():
+            if multiprocessing.current_process().daemon:
+                raise AuditError(
+                    "a model is loaded in a process of its own, which the worker of a multiprocessing.Pool may not "
+                    "start; use threads, or concurrent.futures.ProcessPoolExecutor"
+                )
+            with deferred(), started_apart():
                 self.process.start()
         except BaseException:
             self.close()
@@ -312,6 +322,36 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextlib.contextmanager
+def started_apart() -> Iterator[None]:
+    """A process that this thread starts meanwhile does not run the caller's script again, as ``spawn`` would.
+
+    It needs nothing of a script or notebook, which may have no ``if __name__ == "__main__"``, and may take long. Nor
+    does it import what lies in the working directory. All of it is for robaudit's own command too, whose variables
+    are set already.
+    """
+    caller, original = threading.get_ident(), spawn.get_preparation_data
+
+    def prepared(name: str) -> dict[str, Any]:
+        data = original(name)
+        if threading.get_ident() == caller:
+            for key in ("init_main_from_name", "init_main_from_path"):
+                data.pop(key, None)
+        return data
+
+    with _STARTING:
+        before = {name: os.environ.get(name) for name in OWN_VARIABLES}
+        spawn.get_preparation_data = prepared
+        os.environ.update({name: before[name] or value for name, value in OWN_VARIABLES.items()})
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = original
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
 
 
 def in_child(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PrivateAttr
 
 from robaudit.audit.result.sections.base import (
     INCOMPLETE_STATUSES,
@@ -158,6 +159,49 @@ class Result(Record):
     """SHA-256 of everything else: a guard against accidents, such as a truncated copy or an editor's slip. Who can edit
     the file can write a new one, so that it proves nothing of who wrote it; a signature does. In a file always; see
     :func:`content_digest`."""
+
+    _run_directory: Path | None = PrivateAttr(default=None)
+
+    @property
+    def run_directory(self) -> Path | None:
+        """The folder with the journal, the evidence and this result, where :func:`robaudit.audit` or
+        :func:`robaudit.load_result` found it; else None. No part of the result, and not in its JSON."""
+        return self._run_directory
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line would exit with: 0 no gate failed, 1 one did, 3 incomplete or invalid, 4 undecided."""
+        return self.verdict.exit_code
+
+    @property
+    def clean_accuracy(self) -> Rate | None:
+        """Share of the samples that are answered correctly without an attack; None in stability mode."""
+        return self.clean.accuracy
+
+    @property
+    def robust_accuracy(self) -> Rate | None:
+        """Share of the samples that are answered correctly, and that no attack broke: an upper bound on the truth.
+        None where the headline is withheld or not final, or the metric is stability: ``verdict`` says why."""
+        return self.worst_case.robust_accuracy
+
+    @property
+    def broken(self) -> tuple[Sample, ...]:
+        """The samples that an attack broke, in data order."""
+        return tuple(sample for sample in self.samples if sample.broken_by is not None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and self.__dict__ == other.__dict__  # wherever each was found
+
+    def __repr__(self) -> str:
+        return f"<Result {self.verdict.word}, exit code {self.exit_code}: {self.verdict.headline}>"
+
+    __str__ = __repr__
+
+    def found_in(self, folder: Path) -> Result:
+        """The same result, which knows its run directory."""
+        found = self.model_copy()
+        found._run_directory = folder
+        return found
 
     def to_json(self) -> str:
         """The result as JSON text, indented by 2, ended by a newline."""

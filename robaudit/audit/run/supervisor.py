@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -58,8 +59,10 @@ class _Interrupts:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
+        """Handle the signals meanwhile; only the main thread can: an audit in another one goes on to its end."""
+        main = threading.current_thread() is threading.main_thread()
         wanted = [s for s in SIGNALS if s in STOPPING or signal.getsignal(s) is not signal.SIG_IGN]  # ``nohup``
-        previous = {s: signal.signal(s, self) for s in wanted}
+        previous = {s: signal.signal(s, self) for s in (wanted if main else ())}
         try:
             yield
         finally:
