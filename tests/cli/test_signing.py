@@ -15,8 +15,8 @@ from results import make_result, make_samples, make_stored
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.stored.signing import check_signature, read_private, read_trusted, signature
+from robaudit.audit.stored.trust import sign_file
 from robaudit.audit.verdict.conclusion import conclude
-from robaudit.cli.trust import sign_file
 from robaudit.errors import ChangedFileError, UsageError
 
 ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
@@ -109,11 +109,11 @@ def test_what_was_exchanged_after_it_was_written_is_not_signed(tmp_path) -> None
     path = tmp_path / "r.json"
     result = make_result(samples=make_samples(2, 4))
     save_result(result, path)
-    assert sign_file(path, private, result.to_json()).startswith("SHA256:")
+    assert sign_file(path, private, result.to_json().encode()).startswith("SHA256:")
     path.write_text(result.to_json().replace("[", "[ ", 1))
     path.with_name("r.json.sig").unlink()
     with pytest.raises(ChangedFileError, match="changed after it was written"):
-        sign_file(path, private, result.to_json())
+        sign_file(path, private, result.to_json().encode())
     assert not path.with_name("r.json.sig").exists()
 
 
