@@ -83,7 +83,6 @@ class HopSkipJump(SlotAttack[State]):
     gamma: Positive = 0.01
 
     def init(self, problem: Problem) -> State:
-        """Look for a starting point."""
         zero, none = problem.full(0), torch.zeros_like(problem.x)
         count = zero.long()
         return State(
@@ -163,7 +162,6 @@ class HopSkipJump(SlotAttack[State]):
         return problem.clip(state.edge[:, None] + unit * per_slot(radius, unit))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Advance each slot by its own phase."""
         several = answer.fooled.dim() == 2
         fooled = answer.fooled[:, 0] if several else answer.fooled
         point = answer.points[:, 0] if several else answer.points
@@ -279,7 +277,6 @@ class HopSkipJump(SlotAttack[State]):
         return (state.phase == STRANDED) | problem.settled(state.best_distance)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The closest fooling point."""
         return state.best, state.best_distance.isinf()
 
 

@@ -87,7 +87,6 @@ class Square(SlotAttack[State]):
         return State(start, start, worst, worst, clean, problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The scores of the proposal."""
         return Scores(state.proposal)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:

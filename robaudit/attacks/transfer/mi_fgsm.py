@@ -8,9 +8,8 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import attack_parameters
-from robaudit.attacks.requests import Gradient, ModelRef, Request
+from robaudit.attacks.requests import ModelRef
 from robaudit.attacks.whitebox.mi_fgsm import MIFGSM, State
-from robaudit.threat.losses import loss_named
 from robaudit.threat.model import Access
 
 __all__ = ["TransferMIFGSM"]
@@ -32,20 +31,16 @@ class TransferMIFGSM(MIFGSM):
 
     id = "transfer-mi-fgsm"
     access = Access.TRANSFER
+    model = ModelRef.SURROGATES
     stop = Stop.RUN_ON
 
     def most(self, task: Task) -> Cost:
         """A gradient of the surrogates a step, and the one candidate that the target is shown."""
         return Cost(self.steps, self.steps, 1)
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The surrogates' gradient where the slot stands."""
-        return Gradient(state.point, model=ModelRef.SURROGATES, loss=loss_named(self.loss))
-
     def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last step."""
+        """After the last step, whose point the surrogates need not see."""
         return state.step >= self.steps
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The last iterate."""
         return state.point, torch.zeros_like(state.step, dtype=torch.bool)

@@ -69,7 +69,6 @@ class _APGD(SlotAttack[State | SparseState]):
         return loss_named(self.maximised)
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss to maximise."""
         return {self.maximised: self.loss_function()}
 
     @property
@@ -117,7 +116,6 @@ class _APGD(SlotAttack[State | SparseState]):
         return self._dense(problem, state, answer)
 
     def done(self, problem: Problem, state: State | SparseState) -> Tensor:
-        """After the last iterate was seen."""
         return state.step >= (self._schedule.answers if isinstance(state, SparseState) else self.steps + 1)
 
     def _dense(self, problem: Problem, state: State, answer: Answer) -> State:
@@ -193,11 +191,9 @@ class APGDCE(_APGD):
 
     @property
     def maximised(self) -> str:
-        """The loss that was chosen."""
         return self.loss
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """Some losses need more classes."""
         return loss_unsuited(self.loss, classes)
 
 
@@ -224,7 +220,6 @@ class APGDDLR(_APGD):
 
     @property
     def maximised(self) -> str:
-        """The DLR loss."""
         return "dlr"
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
@@ -257,12 +252,10 @@ class APGDT(_APGD):
 
     @property
     def unit_targets(self) -> int:
-        """One unit a class."""
         return self.targets
 
     @property
     def maximised(self) -> str:
-        """The targeted DLR loss."""
         return "dlr-targeted"
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from robaudit.attacks.aims import least_likely
-from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.cost import Cost, Task
+from robaudit.attacks.base import Problem
+from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.requests import Answer, Gradient, Request
-from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
-from robaudit.threat.model import Access
+from robaudit.attacks.requests import Answer
+from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm
 
 __all__ = ["BIM", "ILCM"]
@@ -24,16 +19,8 @@ LEVEL = 1 / 255
 """One of the steps of an 8-bit image, in which the paper counts."""
 
 
-@dataclass
-class State(Slots):
-    """The current iterate and the number of answers seen."""
-
-    point: Tensor
-    step: Tensor
-
-
 @attack_parameters
-class BIM(SlotAttack[State]):
+class BIM(GradientStep[Iterate]):
     """Sign steps of one 8-bit level from the sample itself, each clipped to the ball and the box.
 
     Source: Kurakin, Goodfellow, Bengio 2017, "Adversarial Examples in the Physical World", section 2.2. Their rule for
@@ -48,46 +35,25 @@ class BIM(SlotAttack[State]):
     """
 
     id = "bim"
-    access = Access.WHITE_BOX
     norms = frozenset({Norm.LINF})
 
     steps: Count | None = None
     step_length: Positive = LEVEL
     loss: LossName = "ce"
 
-    def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss that was chosen."""
-        return {self.loss: loss_named(self.loss)}
-
-    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """Some losses need more classes."""
-        return loss_unsuited(self.loss, classes)
-
-    def most(self, task: Task) -> Cost:
-        """A gradient a step and one more."""
-        count = task.eps / self.step_length
-        return Cost.gradients(1 + (self.steps or max(1, math.ceil(min(count + 4, 1.25 * count)))))
-
-    def init(self, problem: Problem) -> State:
-        """Start at the sample."""
-        return State(problem.x, problem.full(0).long())
-
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient where the slot stands."""
-        return Gradient(state.point, loss=loss_named(self.loss))
-
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Step and clip."""
-        assert answer.gradient is not None
-        return State(problem.project(state.point + answer.gradient.sign() * self.step_length), state.step + 1)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last iterate was seen."""
+    def steps_within(self, eps: Tensor) -> Tensor | int:
         if self.steps is not None:
-            return state.step > self.steps
-        count = problem.eps.double() / self.step_length
+            return self.steps
+        count = eps.double() / self.step_length
         most = torch.minimum(count + 4, 1.25 * count) - 1e-6  # 1.25 · 4 levels are 5 steps, whatever the rounding
-        return state.step > most.ceil().clamp_min(1)
+        return most.ceil().clamp_min(1)
+
+    def init(self, problem: Problem) -> Iterate:
+        return Iterate.at(problem.x)
+
+    def update(self, problem: Problem, state: Iterate, answer: Answer) -> Iterate:
+        assert answer.gradient is not None
+        return Iterate(problem.project(state.point + answer.gradient.sign() * self.step_length), state.step + 1)
 
 
 @attack_parameters
@@ -106,6 +72,5 @@ class ILCM(BIM):
 
     id = "ilcm"
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of the least likely class's loss."""
-        return Gradient(state.point, loss=loss_named(self.loss), target=least_likely(problem))
+    def aim(self, problem: Problem) -> Tensor:
+        return least_likely(problem)

@@ -87,7 +87,6 @@ class CWL2(PenaltyAttack[Search]):
         return Search(free, free, Adam.fresh(problem), c, zero, problem.full(float("inf")), zero.bool())
 
     def point(self, problem: Problem, search: Search) -> Tensor:
-        """In the box."""
         return to_box(search.free)
 
     def advance(self, problem: Problem, search: Search, seen: Seen) -> Search:
@@ -114,5 +113,4 @@ class CWL2(PenaltyAttack[Search]):
         )
 
     def over(self, problem: Problem, search: Search) -> Tensor:
-        """After the last c."""
         return search.c.tried >= self.searches

@@ -95,7 +95,6 @@ class CWLInf(PenaltyAttack[Search]):
         return Search(free, free, Adam.fresh(problem), one, one, one * torch.inf, one * self.decrease, zero, zero)
 
     def point(self, problem: Problem, search: Search) -> Tensor:
-        """In the box."""
         return to_box(search.free)
 
     def advance(self, problem: Problem, search: Search, seen: Seen) -> Search:

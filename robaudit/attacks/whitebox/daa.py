@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.cost import Cost, Task
+from robaudit.attacks.base import Problem
+from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.units import followed, unit_of
-from robaudit.threat.losses import Loss, loss_named
-from robaudit.threat.model import Access, Goal
+from robaudit.threat.losses import loss_named
+from robaudit.threat.model import Goal
 from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["DAA"]
@@ -29,20 +28,15 @@ USUAL = (1.0, 512.0)
 
 
 @dataclass
-class State(Slots):
-    """The iterate, the loss's gradient at the last point that was asked about, and the number of answers seen.
+class State(Iterate):
+    """With the gradient at the last point that was asked about, and what the logits count, as the first one tells."""
 
-    ``unit`` is what the logits count, as the first point tells.
-    """
-
-    point: Tensor
     gradient: Tensor
-    step: Tensor
     unit: Tensor
 
 
 @attack_parameters
-class DAA(SlotAttack[State]):
+class DAA(GradientStep[State]):
     """Sign steps from a random start, shared by the samples of a cohort: their distribution is to be adversarial.
 
     Ascends the mean loss plus the divergence of the perturbed samples' distribution from the data's, by one of two
@@ -71,7 +65,6 @@ class DAA(SlotAttack[State]):
     """
 
     id = "daa"
-    access = Access.WHITE_BOX
     norms = frozenset({Norm.LINF})
     goals = frozenset({Goal.UNTARGETED})
 
@@ -85,21 +78,14 @@ class DAA(SlotAttack[State]):
 
     @property
     def cohort_size(self) -> int:
-        """As asked for."""
         return self.cohort
 
-    def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss that was chosen."""
-        return {self.loss: loss_named(self.loss)}
-
-    def most(self, task: Task) -> Cost:
-        """A gradient a step and one more."""
-        return Cost.gradients(self.steps + 1)
+    def steps_within(self, eps: Tensor) -> int:
+        return self.steps
 
     def init(self, problem: Problem) -> State:
-        """A random point of the ball."""
         point = random_start(problem)
-        return State(point, torch.zeros_like(point), problem.full(0).long(), problem.full(math.nan))
+        return State(point, problem.full(0).long(), torch.zeros_like(point), problem.full(math.nan))
 
     def query(self, problem: Problem, state: State) -> Request:
         """The gradient where the members that still stand are."""
@@ -122,11 +108,7 @@ class DAA(SlotAttack[State]):
         if problem.fixed is not None:
             direction = direction.masked_fill(problem.fixed, 0)
         moved = problem.project(state.point + direction * per_slot(problem.eps * self.step_size, direction))
-        return State(select(moving, moved, state.point), gradient, state.step + 1, unit)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last iterate was seen."""
-        return state.step > self.steps
+        return State(select(moving, moved, state.point), state.step + 1, gradient, unit)
 
 
 def _squares(points: Tensor) -> Tensor:

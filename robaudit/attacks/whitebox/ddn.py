@@ -64,7 +64,6 @@ class DDN(MinimalNormAttack[State]):
         return {"log-odds": log_odds}
 
     def init(self, problem: Problem) -> State:
-        """Start at the sample."""
         norm = problem.full(self.first_norm, torch.float64)
         spare = normalise(Norm.L2, problem.draws.normal("flat", 0, problem.shape).to(problem.x.dtype))
         return State(problem.x, problem.full(0).long(), Smallest.none(problem), norm, spare)

@@ -99,12 +99,10 @@ class DeepFool(SlotAttack[State]):
         return Cost(self.steps + 1, (self.steps + 1) * min(self.candidates, task.classes - 1))
 
     def init(self, problem: Problem) -> State:
-        """Start at the sample."""
         nowhere = torch.zeros_like(problem.label, dtype=torch.bool)
         return State(problem.x, nowhere, problem.full(0).long(), Smallest.none(problem))
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The candidates' boundaries where the slot stands."""
         return Jacobian(state.point, classes=rivals(problem, self.candidates), base=problem.label)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
@@ -125,5 +123,4 @@ class DeepFool(SlotAttack[State]):
         return state.smallest.found | state.stuck | (state.step > self.steps)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The fooling point."""
         return state.smallest.point, ~state.smallest.found

@@ -148,7 +148,6 @@ class EAD(PenaltyAttack[Search]):
         )
 
     def over(self, problem: Problem, search: Search) -> Tensor:
-        """After the last c."""
         return search.c.tried >= self.searches
 
     def keep(self, problem: Problem, smallest: Smallest, seen: Seen) -> Smallest:

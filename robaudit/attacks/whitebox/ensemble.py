@@ -165,7 +165,6 @@ class Ensemble(SlotAttack[State]):
     restarts: Count = 1
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """Those of its rungs."""
         losses = _losses(classes)
         return {rung.loss: losses[rung.loss] for rung in self.ladder}
 
@@ -207,7 +206,6 @@ class Ensemble(SlotAttack[State]):
         return torch.where(place >= 0, state.aims.gather(1, place.clamp_min(0)[:, None])[:, 0], -1)
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of each slot's present loss."""
         table = self._table(state)
         aim = self._aim(state, table.place[state.stage])
         aim = torch.where(problem.goal >= 0, problem.goal, aim)

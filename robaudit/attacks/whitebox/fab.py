@@ -93,7 +93,6 @@ class _FAB(SlotAttack[State]):
         return Jacobian(state.point, classes=self.classes(problem), base=state.base, slopes=slopes)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Each slot goes from its own phase to the next."""
         assert answer.logits is not None
         sample, trial, search = (state.phase == p for p in (SAMPLE, TRIAL, SEARCH))
         fooled = answer.fooled & (trial | search)
@@ -173,7 +172,6 @@ class _FAB(SlotAttack[State]):
         return ((state.phase == SEARCH) & over) | problem.settled(state.smallest.distance)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The nearest fooling point."""
         return state.smallest.point, ~state.smallest.found
 
 
@@ -223,11 +221,9 @@ class FABT(_FAB):
 
     @property
     def unit_targets(self) -> int:
-        """One unit a class."""
         return self.targets
 
     def classes(self, problem: Problem) -> Tensor:
-        """The unit's own."""
         return problem.target[:, None]
 
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from robaudit.attacks.aims import least_likely
-from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.cost import Cost, Task
+from robaudit.attacks.base import Problem
+from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
-from robaudit.attacks.requests import Answer, Gradient, Request
+from robaudit.attacks.requests import Answer
 from robaudit.attacks.steps import farthest_step
-from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
-from robaudit.threat.model import Access
+from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm, per_slot
 
 __all__ = ["FGSM", "FGSMLL", "RFGSM"]
 
 
-@dataclass
-class State(Slots):
-    """The current point and the number of answers seen."""
-
-    point: Tensor
-    step: Tensor
-
-
 @attack_parameters
-class FGSM(SlotAttack[State]):
+class FGSM(GradientStep[Iterate]):
     """One step of length ε along the sign of the gradient (L∞), the gradient (L2) or its steepest features (L1).
 
     The L1 step is the point of the ball and the box that a linear loss sends the sample to: the features of the
@@ -45,39 +33,19 @@ class FGSM(SlotAttack[State]):
     """
 
     id = "fgsm"
-    access = Access.WHITE_BOX
     norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     loss: LossName = "ce"
 
-    def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss that was chosen."""
-        return {self.loss: loss_named(self.loss)}
+    def steps_within(self, eps: Tensor) -> int:
+        return 1
 
-    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """Some losses need more classes."""
-        return loss_unsuited(self.loss, classes)
+    def init(self, problem: Problem) -> Iterate:
+        return Iterate.at(problem.x)
 
-    def most(self, task: Task) -> Cost:
-        """The step, and the point that it leads to."""
-        return Cost.gradients(2)
-
-    def init(self, problem: Problem) -> State:
-        """Start at the sample."""
-        return State(problem.x, problem.full(0).long())
-
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient where the slot stands."""
-        return Gradient(state.point, loss=loss_named(self.loss))
-
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Take the step."""
+    def update(self, problem: Problem, state: Iterate, answer: Answer) -> Iterate:
         assert answer.gradient is not None
-        return State(farthest_step(problem, answer.gradient), state.step + 1)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the final point was seen."""
-        return state.step >= 2
+        return Iterate(farthest_step(problem, answer.gradient), state.step + 1)
 
 
 @attack_parameters
@@ -94,13 +62,12 @@ class FGSMLL(FGSM):
 
     id = "fgsm-ll"
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of the least likely class's loss."""
-        return Gradient(state.point, loss=loss_named(self.loss), target=least_likely(problem))
+    def aim(self, problem: Problem) -> Tensor:
+        return least_likely(problem)
 
 
 @attack_parameters
-class RFGSM(SlotAttack[State]):
+class RFGSM(GradientStep[Iterate]):
     """A random step of length α along signs, then one of length ε - α along the sign of the gradient.
 
     The random step leaves the place around the sample where a defense may have bent the gradient. Source: Tramèr,
@@ -114,42 +81,23 @@ class RFGSM(SlotAttack[State]):
     """
 
     id = "r-fgsm"
-    access = Access.WHITE_BOX
     norms = frozenset({Norm.LINF})
 
     alpha: Fraction = 0.5
     restarts: Count = 1
     loss: LossName = "ce"
 
-    def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss that was chosen."""
-        return {self.loss: loss_named(self.loss)}
+    def steps_within(self, eps: Tensor) -> int:
+        return 1
 
-    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """Some losses need more classes."""
-        return loss_unsuited(self.loss, classes)
-
-    def most(self, task: Task) -> Cost:
-        """The step, and the point that it leads to."""
-        return Cost.gradients(2)
-
-    def init(self, problem: Problem) -> State:
-        """The random step."""
+    def init(self, problem: Problem) -> Iterate:
         sign = problem.draws.sign("start", 0, problem.shape).to(problem.x.dtype)
         point = problem.project(problem.x + sign * per_slot(self.alpha * problem.eps, problem.x))
-        return State(point, problem.full(0).long())
+        return Iterate.at(point)
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient where the slot stands."""
-        return Gradient(state.point, loss=loss_named(self.loss))
-
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+    def update(self, problem: Problem, state: Iterate, answer: Answer) -> Iterate:
         """Take the second step, once."""
         assert answer.gradient is not None
         length = torch.where(state.step == 0, (1 - self.alpha) * problem.eps, 0)
         moved = state.point + answer.gradient.sign() * per_slot(length, state.point)
-        return State(problem.project(moved), state.step + 1)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the final point was seen."""
-        return state.step >= 2
+        return Iterate(problem.project(moved), state.step + 1)

@@ -73,7 +73,6 @@ class FMN(MinimalNormAttack[State]):
         return State(problem.x, problem.full(0).long(), Smallest.none(problem), radius)
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of the logit difference where the slot stands."""
         return Gradient(state.point, loss=loss_named("margin"))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:

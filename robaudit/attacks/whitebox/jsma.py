@@ -110,7 +110,6 @@ class JSMA(SlotAttack[State]):
 
     @property
     def unit_targets(self) -> int:
-        """One unit a class."""
         return self.targets
 
     def most(self, task: Task) -> Cost:
@@ -122,7 +121,6 @@ class JSMA(SlotAttack[State]):
         return Cost(steps, steps * (2 if self.saliency == "others" else 1))
 
     def init(self, problem: Problem) -> State:
-        """Start at the sample."""
         nowhere = torch.zeros_like(problem.label, dtype=torch.bool)
         return State(problem.x, nowhere, problem.full(0).long(), Smallest.none(problem))
 
@@ -197,5 +195,4 @@ class JSMA(SlotAttack[State]):
         return most if problem.minimal else torch.minimum(most, problem.eps)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The fooling point."""
         return state.smallest.point, ~state.smallest.found

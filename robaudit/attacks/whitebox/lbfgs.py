@@ -125,7 +125,6 @@ class LBFGS(PenaltyAttack[Search]):
 
     @property
     def unit_targets(self) -> int:
-        """One unit a class."""
         return self.targets
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
@@ -133,7 +132,6 @@ class LBFGS(PenaltyAttack[Search]):
         return {"ce-targeted": targeted_cross_entropy}
 
     def objective(self) -> Loss:
-        """The cross-entropy of the target."""
         return cross_entropy
 
     def descents(self) -> int:
@@ -148,7 +146,6 @@ class LBFGS(PenaltyAttack[Search]):
         return Search(x, zero, none, none, zero, x, memory, c, zero.long(), zero.bool())
 
     def point(self, problem: Problem, search: Search) -> Tensor:
-        """The point of the line search."""
         return search.trial
 
     def advance(self, problem: Problem, search: Search, seen: Seen) -> Search:
@@ -200,7 +197,6 @@ class LBFGS(PenaltyAttack[Search]):
         return select(plain, steepest, direction), torch.where(plain, short, 1.0)
 
     def over(self, problem: Problem, search: Search) -> Tensor:
-        """After the last c."""
         return search.c.tried >= self.searches
 
 

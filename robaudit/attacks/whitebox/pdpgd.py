@@ -92,7 +92,6 @@ class PDPGD(MinimalNormAttack[State]):
         return State(problem.x, begin, none, zeros, zeros, dual, dual.sigmoid(), problem.full(math.nan))
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of the logit difference where the slot stands."""
         return Gradient(state.point, loss=loss_named("margin"))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.cost import Cost, Task
+from robaudit.attacks.base import Problem
+from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.requests import Answer, Gradient, Request
+from robaudit.attacks.requests import Answer
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import steepest_step
-from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
-from robaudit.threat.model import Access
+from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["PGD"]
@@ -26,16 +23,8 @@ TARGETS = 9
 """Classes tried where a loss needs one and none is asked for, as AutoAttack does."""
 
 
-@dataclass
-class State(Slots):
-    """The current iterate and the number of answers seen."""
-
-    point: Tensor
-    step: Tensor
-
-
 @attack_parameters
-class PGD(SlotAttack[State]):
+class PGD(GradientStep[Iterate]):
     """Steepest-ascent steps, each projected back into the ball and the box.
 
     Source: Madry, Makelov, Schmidt, Tsipras, Vladu 2018, "Towards Deep Learning Models Resistant to
@@ -60,7 +49,6 @@ class PGD(SlotAttack[State]):
     """
 
     id = "pgd"
-    access = Access.WHITE_BOX
     norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     steps: Count = 40
@@ -74,44 +62,25 @@ class PGD(SlotAttack[State]):
 
     @property
     def unit_targets(self) -> int:
-        """One unit a class."""
         needed = TARGETS if self.loss == "dlr-targeted" else 0
         return self.targets or needed
 
-    def climbs(self, classes: int) -> Mapping[str, Loss]:
-        """The loss that was chosen."""
-        return {self.loss: loss_named(self.loss)}
+    def steps_within(self, eps: Tensor) -> int:
+        return self.steps
 
-    def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
-        """Some losses need more classes."""
-        return loss_unsuited(self.loss, classes)
-
-    def most(self, task: Task) -> Cost:
-        """A gradient a step and one more."""
-        return Cost.gradients(self.steps + 1)
-
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Iterate:
         """A random point of the ball, or the sample itself."""
         point = random_start(problem)
         spread = problem.norm is not Norm.L1 if self.random_start is None else self.random_start
         if not spread:
             point = select(problem.restart == 0, problem.x, point)
-        return State(point, problem.full(0).long())
+        return Iterate.at(point)
 
-    def query(self, problem: Problem, state: State) -> Request:
-        """The gradient where the slot stands."""
-        return Gradient(state.point, loss=loss_named(self.loss))
-
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
-        """Step and project."""
+    def update(self, problem: Problem, state: Iterate, answer: Answer) -> Iterate:
         assert answer.gradient is not None
         length = problem.eps * (self.step_size or 2.5 / self.steps)
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
         direction = steepest_step(problem, answer.gradient, state.point, self.density)
         moved = torch.addcmul(state.point, direction, per_slot(length, direction))
-        return State(problem.project(moved), state.step + 1)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last iterate was seen."""
-        return state.step > self.steps
+        return Iterate(problem.project(moved), state.step + 1)

@@ -61,13 +61,11 @@ class SigmaZero(MinimalNormAttack[State]):
     threshold_rate: Positive = 0.01
 
     def init(self, problem: Problem) -> State:
-        """Start at the sample."""
         zeros = torch.zeros_like(problem.x)
         threshold = problem.full(self.first_threshold, torch.float64)
         return State(problem.x, problem.full(0).long(), Smallest.none(problem), zeros, zeros, threshold)
 
     def query(self, problem: Problem, state: State) -> Request:
-        """The gradient of the logit difference where the slot stands."""
         return Gradient(state.point, loss=loss_named("margin"))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:

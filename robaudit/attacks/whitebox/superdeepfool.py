@@ -85,7 +85,6 @@ class SuperDeepFool(SlotAttack[State]):
         return Cost(self.steps + self.search, self.steps * min(self.candidates, task.classes - 1))
 
     def init(self, problem: Problem) -> State:
-        """Start at the sample."""
         zero, no = problem.full(0).long(), torch.zeros_like(problem.label, dtype=torch.bool)
         return State(
             point=problem.x,
@@ -155,5 +154,4 @@ class SuperDeepFool(SlotAttack[State]):
         return (state.ended & over) | problem.settled(state.smallest.distance)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The nearest fooling point."""
         return state.smallest.point, ~state.smallest.found
