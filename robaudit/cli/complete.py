@@ -18,7 +18,7 @@ def _ids(package: str) -> set[str]:
 
 def checks_and_attacks(incomplete: str) -> list[str]:
     """What ``explain`` explains."""
-    return _starting(sorted(_ids("attacks") | _ids("checks") | {"goal", "loss"}), incomplete)
+    return _starting(sorted(_ids("attacks") | _ids("checks") | _ids("defenses") | {"goal", "loss"}), incomplete)
 
 
 def profiles(incomplete: str) -> list[str]:

@@ -25,7 +25,7 @@ def explain(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An attack, a check, a rule such as RA001, loss or goal; without it, all are listed.",
+            help="An attack, a check, a defense, a rule such as RA001, loss or goal; without it, all are listed.",
             autocompletion=checks_and_attacks,
         ),
     ] = None,
@@ -34,18 +34,21 @@ def explain(
     from robaudit.attacks.registry import attack_classes
     from robaudit.audit.config.goals import GOALS
     from robaudit.checks.registry import check_classes
-    from robaudit.cli.explain_attack import attack_page, loss_page
+    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page
+    from robaudit.defenses.registry import defense_classes
     from robaudit.errors import UsageError
     from robaudit.report.rules import CHECK_RULES, RULES
     from robaudit.suggest import did_you_mean
     from robaudit.threat.losses import LOSSES
 
-    attacks, checks = attack_classes(), check_classes()
+    attacks, checks, defenses = attack_classes(), check_classes(), defense_classes()
     if id is None:
         for name, cls in sorted(attacks.items()):
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
         for name, check in sorted(checks.items()):
             typer.echo(f"{name:<18}check: {_first_line(check)}")
+        for name, defense in sorted(defenses.items()):
+            typer.echo(f"{name:<18}defense: {_first_line(defense)}")
         for rule in RULES.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
@@ -57,6 +60,8 @@ def explain(
         typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
         if id in CHECK_RULES:
             typer.echo(f"\nIn reports: rule {CHECK_RULES[id]}")
+    elif id in defenses:
+        typer.echo(defense_page(defenses[id]))
     elif id.upper() in RULES:
         _rule(RULES[id.upper()])
     elif id == "loss":
@@ -67,7 +72,9 @@ def explain(
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *RULES, 'loss', 'goal'])}")
+        raise UsageError(
+            f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *defenses, *RULES, 'loss', 'goal'])}"
+        )
 
 
 def _first_line(cls: type) -> str:

@@ -8,7 +8,7 @@ import re
 import typing
 from typing import Any
 
-__all__ = ["attack_page", "loss_page", "parameter_texts"]
+__all__ = ["attack_page", "defense_page", "loss_page", "parameter_texts"]
 
 ENDS = {
     "first success": "ends at its first success within eps",
@@ -34,16 +34,29 @@ def attack_page(cls: Any) -> str:
         body.strip(),
         "",
     ]
+    lines += _parameters(cls, "as a profile sets them")
+    if cls.access is Access.WHITE_BOX:
+        lines += ["", EOT]
+    return "\n".join(lines)
+
+
+def defense_page(cls: Any) -> str:
+    """All that a user needs to know of a defense."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    lines = [f"{cls.id}: defense, in front of the model (--defense {cls.id})", "", body.strip(), ""]
+    lines += _parameters(cls, f"as in --defense {cls.id}:NAME=VALUE,NAME=VALUE")
+    return "\n".join(lines)
+
+
+def _parameters(cls: Any, where: str) -> list[str]:
     texts = parameter_texts(cls)
-    lines.append("Parameters, as a profile sets them:" if texts else "Parameters: none")
+    lines = [f"Parameters, {where}:" if texts else "Parameters: none"]
     hints = typing.get_type_hints(cls, include_extras=True)
     for name, parameter in inspect.signature(cls).parameters.items():
         default = "" if parameter.default is inspect.Parameter.empty else f" = {_told(parameter.default)}"
         lines.append(f"    {name}{default}{_choices(hints.get(name))}")
         lines += [f"        {line}" for line in texts.get(name, [])]
-    if cls.access is Access.WHITE_BOX:
-        lines += ["", EOT]
-    return "\n".join(lines)
+    return lines
 
 
 def parameter_texts(cls: Any) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ __all__ = [
     "applied_attacks",
     "attack_notes",
     "day_words",
+    "defense_words",
     "drawn_words",
     "error_lines",
     "evidence_words",
@@ -55,6 +56,13 @@ def output_words(result: Result) -> str:
         f"; input {plain(name, 40)} fixed at {plain(value, 40)}" for name, value in target.fixed_inputs.items()
     )
     return f"{plain(chosen.name, 60)}: {text}{why}{fixed}"
+
+
+def defense_words(result: Result) -> str | None:
+    """What stands in front of the file, or None."""
+    if result.defense is None:
+        return None
+    return f"{result.defense.words}, in front of the file, which the attacker knows. {result.defense.summary}"
 
 
 def gradient_words(result: Result) -> str:

@@ -17,6 +17,7 @@ from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
     attack_notes,
+    defense_words,
     drawn_words,
     error_lines,
     evidence_words,
@@ -126,6 +127,8 @@ def _head(result: Result) -> list[str]:
     rate = worst.robust_accuracy or worst.stability
     shown = withheld_words(result)
     rows = [["Threat", escaped(threat_words(result.threat_model, result.data), 1000)]]
+    if (defended := defense_words(result)) is not None:
+        rows.append(["Defense", escaped(defended, 1000)])
     if result.clean.accuracy is not None:
         rows.append(["Clean accuracy", escaped(rate_words(result.clean.accuracy))])
     if rate is not None:

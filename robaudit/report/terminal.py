@@ -20,6 +20,7 @@ from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.facts import (
     UPPER_BOUND,
+    defense_words,
     drawn_words,
     error_lines,
     evidence_words,
@@ -135,6 +136,7 @@ def _top(console: Console, result: Result) -> None:
         ("File", f"{target.format}, {size(target.bytes)}, sha256 {target.sha256}"),
         ("Input", input_words(target.input)),
         ("Output", output_words(result)),
+        *([("Defense", defended)] if (defended := defense_words(result)) is not None else []),
         ("Gradient", gradient_words(result)),
         (
             "Data",

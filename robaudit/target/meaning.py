@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.ranges import Ranges
 
-__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "InputMeaning"]
+if TYPE_CHECKING:  # replays of ONNX files do without torch
+    from torch import Tensor
+
+__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "InputMeaning", "Wrapper"]
 
 ASSUMED = "assumed"
 """Begins the provenance of a field that is written nowhere."""
@@ -20,6 +23,22 @@ DEFAULT_WITH = "default with"
 NEARLY = 1e-5
 """A feature of whole numbers is one where it is so close, as a share of its range."""
 INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
+
+
+class Wrapper(Protocol):
+    """A defense in front of a file; see :class:`robaudit.defenses.base.Defense`."""
+
+    def shown(self, u: NDArray[Any]) -> NDArray[Any]:
+        """What the file is shown of [N, *shape] in u-space."""
+        ...
+
+    def forward(self, u: Tensor) -> Tensor:
+        """The same of a tensor."""
+        ...
+
+    def backward_path(self, u: Tensor) -> Tensor:
+        """A differentiable stand-in for it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,7 @@ class InputMeaning:
         scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
         channels: order in the file, rgb or bgr.
         crop, interpolation: how image files are cut to the shape.
+        defense: in front of the file, on points of u-space; None: there is none.
         provenance: where each field was found; where it was not, ``assumed``, with a colon if more is to say.
     """
 
@@ -58,6 +78,7 @@ class InputMeaning:
     channels: Literal["rgb", "bgr"] = "rgb"
     crop: float = 0.875
     interpolation: str = "bicubic"
+    defense: Wrapper | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,6 +108,8 @@ class InputMeaning:
         The same steps as ``InputSpec.to_file``, which a test holds it to: each is one correctly rounded operation.
         """
         x = np.asarray(u, dtype=self.precision)
+        if self.defense is not None:
+            x = self.defense.shown(x)
         if self.ranges is not None:
             x = self._own_units(self.ranges, x)
         elif (self.lo, self.hi) != (0.0, 1.0):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.data.ranges import Ranges
-from robaudit.target.meaning import ASSUMED, NEARLY, InputMeaning
+from robaudit.target.meaning import ASSUMED, NEARLY, InputMeaning, Wrapper
 
 __all__ = ["InputSpec", "SpecOverrides"]
 
@@ -38,6 +38,8 @@ class InputSpec(InputMeaning):
 
         Mean and std are in RGB order, whatever order the file takes.
         """
+        if self.defense is not None:
+            u = _behind(self.defense, u)
         x = u
         if self.ranges is not None:
             x = self._in_ranges(self.ranges, u)
@@ -118,6 +120,16 @@ class InputSpec(InputMeaning):
         if self.integer or ranges is None:
             return snapped
         return torch.where(self._integers(ranges, u.device), snapped, u)
+
+
+def _behind(defense: Wrapper, u: Tensor) -> Tensor:
+    """What the file is shown of points, with the gradient of the defense's differentiable stand-in."""
+    with torch.no_grad():
+        shown = defense.forward(u)
+    if not (u.requires_grad and torch.is_grad_enabled()):
+        return shown
+    path = defense.backward_path(u)
+    return shown + (path - path.detach())
 
 
 @functools.lru_cache(maxsize=64)

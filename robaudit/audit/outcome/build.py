@@ -96,6 +96,7 @@ def build_result(
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=_target(target),
+        defense=None if target.get("defense") is None else model.Defended.model_validate(target["defense"]),
         data=_data(request, data, tally),
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=profile_record(request),
@@ -117,15 +118,15 @@ def build_result(
     return conclude(draft, request.profile.gates, on_inconclusive)
 
 
-def _fields(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in DERIVED}
+def _fields(record: Record, *others: str) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in (*DERIVED, *others)}
 
 
 def _target(target: Record) -> model.Target:
     given = target["input"]
     origins = without_machine(given["provenance"], repository_root(Path()))
     told = {"file": shown_path(target["file"]), "input": {**given, "provenance": origins}}
-    return model.Target(**{**_fields(target), **told})
+    return model.Target(**{**_fields(target, "defense"), **told})
 
 
 def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:

@@ -24,6 +24,7 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import RESULT, model_of
 from robaudit.audit.stored.file import load_result
 from robaudit.data.ranges import Ranges
+from robaudit.defenses.registry import make_defense
 from robaudit.errors import AuditError, ChangedFileError, RobauditError, UsageError
 from robaudit.files import held_to, sha256_file
 from robaudit.target.meaning import InputMeaning
@@ -288,6 +289,7 @@ def _meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
         mean=spec.mean or (),
         std=spec.std or (),
         channels="bgr" if spec.channels == "bgr" else "rgb",
+        defense=None if result.defense is None else make_defense(result.defense.id, result.defense.parameters),
     )
 
 

@@ -43,7 +43,7 @@ from robaudit.audit.result.sections.findings import (
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
-from robaudit.audit.result.sections.target import Data, Feature, Gradient, InputSpec, Output, Reading, Target
+from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.result.sections.threat import Radius, Threat, ThreatOutcome
 from robaudit.audit.result.sections.verdict import Verdict, VerdictStatus
 from robaudit.printable import json_text
@@ -64,6 +64,7 @@ __all__ = [
     "Curve",
     "CurvePoint",
     "Data",
+    "Defended",
     "EarlierTests",
     "Environment",
     "Evidence",
@@ -107,7 +108,7 @@ SCHEMA_VERSION = "1.5"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
-ON_REQUEST = ("curves", "threats", "comparison", "sequential", "earlier")
+ON_REQUEST = ("defense", "curves", "threats", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -126,6 +127,8 @@ class Result(Record):
     run: Run
     verdict: Verdict
     target: Target
+    defense: Defended | None = None
+    """What stands in front of the file; left out where nothing does."""
     data: Data
     threat_model: Threat
     profile: ProfileRecord

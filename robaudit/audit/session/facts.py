@@ -13,6 +13,8 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.process import sandbox
 from robaudit.audit.session.loading import Loaded
+from robaudit.defenses.base import Defense
+from robaudit.defenses.registry import parameters_of, words_of
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
@@ -25,7 +27,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
     """What the file is, as :class:`robaudit.audit.result.document.Target` fields."""
     target = loaded.target
     spec = target.spec
-    return {
+    return ({"defense": defense_record(spec.defense)} if isinstance(spec.defense, Defense) else {}) | {
         "kind": "target",
         "file": str(request.model),
         "sha256": target.sha256,
@@ -132,6 +134,18 @@ def assumptions(target: Target) -> list[str]:
     sentences = [f"{', '.join(fields)} of the input found nowhere and assumed (give {flags})"]
     search = target.facts.get("input search")
     return sentences if search is None else [*sentences, str(search["sentence"])]
+
+
+def defense_record(defense: Defense) -> Record:
+    """What stands in front of the file, as :class:`robaudit.audit.result.document.Defended` fields."""
+    parameters = parameters_of(defense)
+    summary = (type(defense).__doc__ or defense.id).strip().split(". ")[0].rstrip(".")
+    return {
+        "id": defense.id,
+        "parameters": parameters,
+        "words": words_of(defense.id, parameters),
+        "summary": " ".join(summary.split()),
+    }
 
 
 def data_record(request: AuditRequest, loaded: Loaded) -> Record:

@@ -125,6 +125,7 @@ def differences(base: Result, new: Result) -> Iterator[str]:
     elif new.data.reference == "labels" and any(_relabelled(*pair) for pair in pairs):
         yield "the data differ: samples have other labels"
     yield from _of_input(base, new.target)
+    yield from _of_defense(base, None if new.defense is None else new.defense.words)
     threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text"}) for r in (base, new)]
     for other in (other for threat in threats for other in threat["also"]):
         del other["eps_text"]  # 0.5 and 1/2 are the same
@@ -175,6 +176,12 @@ def _of_input(base: Result, target: Target) -> Iterator[str]:
     for name in OF_INPUT:
         if theirs[name] != mine[name]:
             yield f"the input spec differs: {name} was {_short(theirs[name])} and is {_short(mine[name])}"
+
+
+def _of_defense(base: Result, words: str | None) -> Iterator[str]:
+    before = None if base.defense is None else base.defense.words
+    if before != words:
+        yield f"the defense differs: it was {before or 'none'} and is {words or 'none'}"
 
 
 def _short(value: Any) -> str:

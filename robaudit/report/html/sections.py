@@ -11,6 +11,7 @@ from robaudit.audit.result.document import Attack, Gate, Result
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
+    defense_words,
     drawn_words,
     evidence_words,
     gate_words,
@@ -208,6 +209,7 @@ def provenance(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
         ("SHA-256", target.sha256),
         ("Input", input_words(target.input)),
         ("Output", output_words(result)),
+        *([("Defense", defended)] if (defended := defense_words(result)) is not None else []),
         ("Gradient", gradient_words(result)),
     ]
     if target.batch_invariant is not None:

@@ -10,7 +10,18 @@ from pydantic import FiniteFloat
 
 from robaudit.audit.result.sections.base import Free, Number, Record
 
-__all__ = ["Data", "Feature", "Gradient", "InputSpec", "Output", "Reading", "Target", "feature_words", "training_words"]
+__all__ = [
+    "Data",
+    "Defended",
+    "Feature",
+    "Gradient",
+    "InputSpec",
+    "Output",
+    "Reading",
+    "Target",
+    "feature_words",
+    "training_words",
+]
 
 NAMED = 4
 
@@ -152,6 +163,19 @@ class Target(Record):
     """Whether what calls leave behind in the model was undone before each, so that each answer is the first one."""
     assumed: tuple[str, ...] = ()
     """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
+
+
+class Defended(Record):
+    """The defense in front of the file: all answers and gradients are those of both together."""
+
+    id: str
+    """Name of the defense."""
+    parameters: Free = {}
+    """Its parameters, defaults among them."""
+    words: str
+    """As the setting names it, such as bits:depth=3."""
+    summary: str
+    """What it does, in one sentence."""
 
 
 def training_words(parts: Sequence[str]) -> str:

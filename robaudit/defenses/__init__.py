@@ -1,0 +1,1 @@
+"""Defenses around a target: one file a defense."""

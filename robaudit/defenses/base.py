@@ -1,0 +1,51 @@
+"""The contract of a defense that changes what a model is shown.
+
+A defended target is a target: every attack, check and gate works on it unchanged. The ball is measured before the
+defense, where the attacker is; the judge asks the file behind it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # replays of ONNX files do without torch
+    from torch import Tensor
+
+__all__ = ["Defense"]
+
+
+class Defense(ABC):
+    """A defense. A subclass is a frozen pydantic dataclass whose fields are its parameters.
+
+    Class attributes:
+        id: name in settings and reports.
+    """
+
+    id: ClassVar[str]
+
+    def unsuited(self, shape: tuple[int, ...]) -> str | None:
+        """Why it does not apply to samples of this shape, or None."""
+        return None
+
+    @abstractmethod
+    def shown(self, u: NDArray[Any]) -> NDArray[Any]:
+        """What the model is shown of [N, *shape] in u-space, each row by itself: the defense itself, in NumPy.
+
+        It is the one definition: the file is asked, and evidence is replayed, with it.
+        """
+
+    def forward(self, u: Tensor) -> Tensor:
+        """:meth:`shown` of a tensor, to the bit; to be overridden where torch does it without leaving a GPU."""
+        return u.new_tensor(self.shown(u.detach().cpu().numpy()))
+
+    def backward_path(self, u: Tensor) -> Tensor:
+        """A differentiable stand-in for :meth:`shown`, [N, *shape] to [N, *shape]; the identity unless told.
+
+        The gradient is taken through it, at the very values that :meth:`shown` gives: backward pass differentiable
+        approximation (Athalye, Carlini, Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section
+        4.1.2).
+        """
+        return u
