@@ -63,7 +63,7 @@ def onnx_judge(
     reading = result.target.reading
     known = [given.name for given in session.get_outputs()]
     wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
-    needed = [*(reading.columns or ([wanted] if len(known) > 1 else [])), *([reading.label] if reading.label else [])]
+    needed = [*(reading.columns or ([wanted] if len(known) > 1 else [])), *([reading.label] if reading.label is not None else [])]
     for name in needed:
         if name not in known:
             raise UsageError(f"{path} has no output {name!r}, which the audit judged (it has {', '.join(known)})")
@@ -75,7 +75,7 @@ def onnx_judge(
 
     def answer(point: NDArray[Any]) -> int | None:
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
-        asked = [*outputs, *([reading.label] if reading.label else [])]
+        asked = [*outputs, *([reading.label] if reading.label is not None else [])]
         asked_of = begin(read_onnx(path)) if result.target.fresh_state else session
         with watch.call(width, "file"):
             results = dict(zip(asked, ask(asked_of, asked, attacked.name, row, others), strict=True))

@@ -221,6 +221,16 @@ def test_evidence_outside_of_the_run_is_refused(run) -> None:
         replay(ReplayRequest(run))
 
 
+@pytest.mark.parametrize("name", ["", "other"])
+def test_a_label_output_that_the_file_lacks_is_refused(run, name) -> None:
+    content = json.loads((run / "result.json").read_text())
+    content["target"]["reading"]["label"] = name
+    del content["digest"]
+    save_result(Result.model_validate(content), run / "result.json")
+    with pytest.raises(UsageError, match=f"has no output '{name}'"):
+        replay(ReplayRequest(run))
+
+
 def test_a_model_of_another_shape_is_refused(run, tmp_path) -> None:
     other = linear_onnx(tmp_path / "o.onnx", classes=4)
     with pytest.raises(UsageError, match="does not answer as the audit asked"):
