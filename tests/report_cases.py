@@ -151,7 +151,7 @@ def _check(status: str) -> tuple[Check, ...]:
 
 
 def _incomplete(status: str) -> dict[str, Any]:
-    reason = "unavailable: the file has no gradient, see /home/secret/m.onnx" if status != "done" else None
+    reason = "the file has no gradient, see /home/secret/m.onnx" if status != "done" else None
     missing = make_attack(
         "apgd-ce", status=status, reason=reason, attempted=0, broken=0, newly_broken=0, rate_alone=None
     )

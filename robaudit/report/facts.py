@@ -69,7 +69,7 @@ def gradient_words(result: Result) -> str:
     """Whether there is a gradient, by what, and what it leaves out."""
     gradient = result.target.gradient
     if not gradient.available:
-        return f"unavailable: {(gradient.reason or 'no reason given').removeprefix('unavailable: ')}"
+        return f"unavailable: {gradient.reason or 'no reason given'}"
     text = "available" + (f", by {gradient.source}" if gradient.source else "")
     if gradient.before:
         text += f"; taken before {gradient.before[-1]} at the end of the file"
@@ -88,7 +88,7 @@ def applied_attacks(result: Result) -> list[Attack]:
 def attack_notes(result: Result) -> list[str]:
     """Why attacks did not run to their end, and candidates that the judge refused."""
     return [
-        f"{attack.id} {attack.status}" + (f": {attack.reason.removeprefix('unavailable: ')}" if attack.reason else "")
+        f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else "")
         for attack in result.attacks
         if attack.status != "done"
     ] + [

@@ -200,7 +200,7 @@ def _attack(result: Result, attack: Attack) -> Finding:
 
 
 def _missing(result: Result, attack: Attack) -> Finding:
-    why = (attack.reason or "").removeprefix("unavailable: ")
+    why = attack.reason or ""
     return Finding(
         RULES["RA021"],
         f"attack {attack.id} in {attack.norm}",

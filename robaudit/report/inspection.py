@@ -138,7 +138,7 @@ def _nodes(operator: OperatorFacts) -> str:
 def _gradient(found: Inspection) -> list[tuple[str, str]]:
     gradient, check = found.gradient, found.gradient_check
     if not gradient.available:
-        return [("available", f"no: {(gradient.reason or '').removeprefix('unavailable: ')}")]
+        return [("available", f"no: {gradient.reason or ''}")]
     rows = [("available", f"yes, {gradient.method}")]
     rows += [("without derivative", cut) for cut in gradient.cuts]
     if check is not None:

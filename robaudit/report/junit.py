@@ -144,7 +144,7 @@ def _gate(result: Result, gate: Gate) -> _Case:
 def _attack(result: Result, attack: Attack) -> _Case:
     outcomes: dict[str, Outcome] = {"done": "pass", "skipped": "skipped", "unavailable": "skipped"}
     name = f"{attack.id} in {attack.norm}" if result.threats else attack.id
-    why = (attack.reason or "").removeprefix("unavailable: ")
+    why = attack.reason or ""
     told = f"{attack.status}: {why}" if why else attack.status
     standing = attack.cumulative_robust_accuracy
     figures = f"{part_of(attack.broken, attack.attempted, 'sample')} broken"

@@ -28,7 +28,7 @@ from robaudit.target.training import exported_training
 __all__ = ["ExportedFile", "open_exported"]
 
 USER_OUTPUT = OutputKind.USER_OUTPUT
-WHOLE_NUMBERS = "unavailable: the file takes whole numbers, and no gradient of torch passes into them"
+WHOLE_NUMBERS = "the file takes whole numbers, and no gradient of torch passes into them"
 
 
 class ExportedFile(TorchScriptFile):

@@ -56,7 +56,7 @@ def tried_gradient(
         gradient = mixed_gradient(points, logits)
     except Exception as error:  # torch raises many types for a graph that does not run
         reason = " ".join(str(error).split())[:200]
-        return GradientStatus(False, f"unavailable: the torch twin does not run ({reason})", "none")
+        return GradientStatus(False, f"the torch twin does not run ({reason})", "none")
     twin, cutting = file.twin, file.cutting
     cuts = [] if twin is None else twin.cuts
     status = replace(
@@ -73,7 +73,7 @@ def tried_gradient(
         return status
     ends = [f"{cut.op} ({cut.node})" for cut in cuts if cut.ends] or list(cutting)
     where = f" ({', '.join(ends[:3])})" if ends else ""
-    return replace(status, available=False, reason=f"unavailable: {lack}{where}", method="none")
+    return replace(status, available=False, reason=f"{lack}{where}", method="none")
 
 
 def mixed_gradient(points: Tensor, logits: Callable[[Tensor], Tensor]) -> Tensor | None:

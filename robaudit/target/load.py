@@ -132,7 +132,7 @@ def load_target(
         if file.vocabulary is not None:
             if spec.provenance.get("scale") == "integer type":
                 spec = replace(spec, scale=float(max(1, file.vocabulary - 1)))
-            file.no_gradient = f"unavailable: the input {given.name} holds tokens, which are looked up in a table"
+            file.no_gradient = f"the input {given.name} holds tokens, which are looked up in a table"
     return Target(path, file, spec, settle(file, spec, interface, where), where)
 
 

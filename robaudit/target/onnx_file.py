@@ -189,9 +189,9 @@ class OnnxFile:
             if self.fixed and (self.input.shape[0] or 1) > 1:
                 self.twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
         except UnsupportedOperatorError as error:
-            self.no_gradient = f"unavailable: {error.operator}"
+            self.no_gradient = error.operator
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
-            self.no_gradient = f"unavailable: {reason(error)}"
+            self.no_gradient = reason(error)
         self.no_gradient = earlier or self.no_gradient
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:

@@ -35,7 +35,7 @@ PROOF = 0.02
 """Largest difference between the file and its peeled twin, over the largest score; half precision needs it."""
 AGREEMENT = 0.75
 """Least share of probes on which they agree: one may lie where a last bit decides."""
-NO_TWIN = "unavailable: the file returns labels only, and what they are decided on was not found in it"
+NO_TWIN = "the file returns labels only, and what they are decided on was not found in it"
 READINGS = ((False, True), (True, False), (True, True))
 """Of the numbers that a label is decided on: (one for each pair of classes, the smallest wins)."""
 SHARES = ("softmax", "log-softmax", "sigmoid-share")
@@ -146,7 +146,7 @@ def settle(
     head = replace(head, tail=tail)
     if tail.peeled and answer is not None and (head := _best(head, answer, raw)).tail is None:
         if labelled:
-            file.no_gradient = NO_TWIN if judge is None else f"unavailable: {OVERRULED}"
+            file.no_gradient = NO_TWIN if judge is None else OVERRULED
         else:
             file.import_twin(Tail(JOINED if choice.columns else choice.output.name))
     if beside:

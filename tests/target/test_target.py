@@ -194,7 +194,7 @@ def test_an_unknown_operator_leaves_the_scores(tmp_path):
     )
     target, u = ready(path)
     assert not target.gradient.available
-    assert target.gradient.reason == "unavailable: RandomNormalLike-17"
+    assert target.gradient.reason == "RandomNormalLike-17"
     assert target.scores(u).shape == (6, 5)
     with pytest.raises(AuditError, match="has no gradient"):
         target.logits(u)
@@ -206,7 +206,7 @@ def test_a_graph_that_breaks_the_importer_leaves_the_scores(tmp_path, monkeypatc
 
     monkeypatch.setattr("robaudit.target.onnx_file.import_onnx", broken)
     target, u = ready(linear_onnx(tmp_path / "m.onnx"))
-    assert target.gradient.reason == "unavailable: 'axis'"
+    assert target.gradient.reason == "'axis'"
     assert target.scores(u).shape == (6, 5)
 
 

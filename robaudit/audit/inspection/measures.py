@@ -38,7 +38,7 @@ def parity(target: Target, points: Tensor) -> ParityFacts:
     if target.format != "onnx":
         raise AuditError("the file's own module is differentiated: there is no twin to compare")
     if target.file.twin is None:
-        raise AuditError(f"there is no twin ({(target.gradient.reason or '').removeprefix('unavailable: ')})")
+        raise AuditError(f"there is no twin ({target.gradient.reason or ''})")
     found = target.parity(points, noise=True)
     difference = found.relative_difference if math.isfinite(found.relative_difference) else None
     return ParityFacts(
@@ -59,7 +59,7 @@ def check_gradient(target: Target, points: Tensor) -> GradientCheck:
         AuditError: there is no gradient, or the file's answers do not tell the margin.
     """
     if not target.gradient.available:
-        raise AuditError((target.gradient.reason or "there is no gradient").removeprefix("unavailable: "))
+        raise AuditError(target.gradient.reason or "there is no gradient")
     if target.head.kind == "labels":
         raise AuditError("the file returns labels only, which have no differences")
     if target.spec.integer:
@@ -196,7 +196,5 @@ def _cost(profile: Profile, target: Target, available: int, times: SpeedFacts) -
         backwards=known.backwards,
         queries=known.queries,
         unknown=tuple(key for key, cost in ready.items() if cost is None),
-        unavailable={
-            p.key: (p.reason or "").removeprefix("unavailable: ") for _, p in plan if p.status == "unavailable"
-        },
+        unavailable={p.key: p.reason or "" for _, p in plan if p.status == "unavailable"},
     )

@@ -88,7 +88,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     few = points[:SAMPLES]
     tried("gradient", target.calibrate)
     if (why := given_up.parts.get("gradient")) is not None:
-        target.gradient = GradientStatus(False, f"unavailable: {why}", "none")
+        target.gradient = GradientStatus(False, why, "none")
     best = (
         tried("batch size", lambda: measure_batch(Oracle(target), points[0], gradient=target.gradient.available)) or 1
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from robaudit.audit.journal.causes import Cause
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.engine.units import sample_of
 
-__all__ = ["UNTRIED", "completed", "restricted", "settled"]
+__all__ = ["completed", "restricted", "settled"]
 
-UNTRIED = "it could not be carried out on any sample"
 
 SEVERITY = ("done", "partial", "failed")
 
@@ -26,7 +26,7 @@ def settled(journal: Journal) -> list[Record]:
     """The looks that need not be taken again: those before the first with an attack that failed."""
     found: list[Record] = []
     for record in recorded(journal):
-        if any(status != "done" for status, _ in record["attacks"].values()):
+        if any(status != "done" for status, *_ in record["attacks"].values()):
             break
         found.append(record)
     return found
@@ -74,7 +74,7 @@ def _attacks(journal: Journal, kept: Journal, looks: Sequence[Record]) -> list[R
     for key, last in journal.keyed("attack", "id").items():
         outcomes = [look["attacks"][key] for look in looks if key in look["attacks"]]
         # where a look left it a few samples alone, none of which it could be carried out on, that is theirs to tell
-        outcomes = [o for o in outcomes if not (key in tried and (o[1] or "").startswith(UNTRIED))] or [["done", None]]
-        status, reason = max(outcomes, key=lambda outcome: SEVERITY.index(outcome[0]))
-        found.append({**last, "status": status, "reason": reason})
+        outcomes = [o for o in outcomes if not (key in tried and o[2] == Cause.UNTRIED)] or [["done", None, None]]
+        status, reason, cause = max(outcomes, key=lambda outcome: SEVERITY.index(outcome[0]))
+        found.append({**last, "status": status, "reason": reason, "cause": cause})
     return found

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from robaudit.audit.journal.causes import Cause
+
 __all__ = ["ADAPTER", "JOURNAL", "POINTS", "Record", "fits"]
 
 JOURNAL, POINTS = "journal.jsonl", "points.bin"
@@ -78,6 +80,7 @@ class Attack(_Record):
     status: Outcome
     reason: str | None
     seconds: float
+    cause: Cause | None = None
 
 
 class Planned(_Record):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Journal, Record, unit_result
 from robaudit.engine.units import UnitResult, best_of, cases, sample_of
 from robaudit.threat.goals import is_right
@@ -115,12 +116,13 @@ def _merged(found: Sequence[UnitResult]) -> UnitResult:
 
 def _outcome(planned: Record, recorded: Record | None, began: bool) -> Record:
     if planned["status"] != "ready":
-        return {"seconds": 0.0}
+        return {"seconds": 0.0, "cause": None}
     if recorded is not None:
-        return {name: recorded[name] for name in ("status", "reason", "seconds")}
-    if began:
-        return {"status": "partial", "reason": "the worker ended during it", "seconds": 0.0}
-    return {"status": "not run", "reason": "the audit ended before it", "seconds": 0.0}
+        cause = recorded.get("cause")
+        told = {name: recorded[name] for name in ("status", "reason", "seconds")}
+        return {**told, "cause": None if cause is None else Cause(cause)}
+    status, cause = ("partial", Cause.WORKER) if began else ("not run", Cause.ENDED)
+    return {"status": status, "reason": sentence(cause), "cause": cause, "seconds": 0.0}
 
 
 def counts(clean: Record) -> bool:

@@ -12,8 +12,6 @@ __all__ = ["ALWAYS", "was_spent", "with_budget"]
 
 ALWAYS = ("clean", "evidence")
 """Checks that are carried out after the time is over too: without them nothing that was found could be told."""
-HALTED = ("the audit was interrupted", "the audit ended before it")
-SPENT = "the time budget was spent"
 
 
 def was_spent(journal: Journal) -> bool:
@@ -38,12 +36,4 @@ def with_budget(draft: Result, seconds: float | None, journal: Journal) -> Resul
     run = draft.run.model_copy(
         update={"time_budget": seconds, "budget_spent": spent, "reproducible": draft.run.reproducible and not spent}
     )
-    if not spent:
-        return draft.model_copy(update={"run": run})
-    attacks = tuple(
-        attack.model_copy(update={"reason": SPENT}) if attack.reason in HALTED else attack for attack in draft.attacks
-    )
-    checks = tuple(
-        check.model_copy(update={"message": SPENT}) if check.message in HALTED else check for check in draft.checks
-    )
-    return draft.model_copy(update={"run": run, "attacks": attacks, "checks": checks})
+    return draft.model_copy(update={"run": run})

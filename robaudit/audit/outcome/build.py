@@ -14,10 +14,11 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.auxiliary import problems_in
 from robaudit.audit.journal.care import lost_in
+from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.outcome.budget import with_budget
+from robaudit.audit.outcome.budget import was_spent, with_budget
 from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
@@ -75,7 +76,8 @@ def build_result(
     clean = journal.keyed("clean", "index")
     tally = Tally(journal, clean)
     stability = data["reference"] == "model"
-    checks = _checks(request, journal)
+    spent = request.time_budget is not None and was_spent(journal)
+    checks = _checks(request, journal, spent)
     draft = model.Result(
         tool=model.Tool(version=__version__, methods=METHODS),
         run=model.Run(
@@ -105,7 +107,7 @@ def build_result(
         worst_case=model.WorstCase(
             metric="stability" if stability else "robust_accuracy", upper_bound_observed=UNKNOWN
         ),
-        attacks=tuple(_attack(request, tally, record) for record in tally.attacks),
+        attacks=tuple(_attack(request, tally, record, spent) for record in tally.attacks),
         sequential=sequential,
         earlier=request.earlier,
         checks=checks,
@@ -139,9 +141,9 @@ def _data(request: AuditRequest, data: Record, tally: Tally) -> model.Data:
     return model.Data(kind=data["data_kind"], **{**_fields(data), **told})
 
 
-def _attack(request: AuditRequest, tally: Tally, record: Record) -> model.Attack:
+def _attack(request: AuditRequest, tally: Tally, record: Record, spent: bool) -> model.Attack:
     """What an attack was tried on and spent; what it broke and left standing, the samples tell."""
-    key = record["id"]
+    key, cause = record["id"], record["cause"]
     threat = threat_model(single_threats(request.profile, record.get("norm"))[0])
     results = tally.best[key]
     tried, reached = tally.pairs[key]
@@ -152,7 +154,7 @@ def _attack(request: AuditRequest, tally: Tally, record: Record) -> model.Attack
         name=record["name"],
         access=record["access"],
         status=record["status"],
-        reason=record["reason"],
+        reason=sentence(cause, spent=spent) if cause is not None and cause.halted else record["reason"],
         parameters=record["parameters"],
         norm=threat.norm.value,
         eps=threat.eps,
@@ -211,13 +213,13 @@ def profile_record(request: AuditRequest) -> model.ProfileRecord:
     )
 
 
-def _checks(request: AuditRequest, journal: Journal) -> tuple[model.Check, ...]:
+def _checks(request: AuditRequest, journal: Journal, spent: bool) -> tuple[model.Check, ...]:
     found = []
     records = journal.keyed("check", "id")
     for name in request.profile.checks:
         record = records.get(name)
         if record is None:
-            found.append(model.Check(id=name, status="skipped", message="the audit ended before it"))
+            found.append(model.Check(id=name, status="skipped", message=sentence(Cause.ENDED, spent=spent)))
         elif "failed" in record:
             found.append(model.Check(id=name, status="fail", message=record["failed"]))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from robaudit.audit.config.profile import Profile
+from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.tally import Tally, counts
 from robaudit.audit.outcome.threats import breaches_of, nearest_of
@@ -36,7 +37,7 @@ def build_samples(
         sought = cases(index, record.get("goals")) if record else {}
         results = [best[index] for best in tally.best.values() if index in best]
         error = (
-            "the audit ended before it"
+            sentence(Cause.ENDED)
             if record is None
             else record["error"] or next((r.error for r in results if r.error), None)
         )

@@ -63,7 +63,10 @@ def onnx_judge(
     reading = result.target.reading
     known = [given.name for given in session.get_outputs()]
     wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
-    needed = [*(reading.columns or ([wanted] if len(known) > 1 else [])), *([reading.label] if reading.label is not None else [])]
+    needed = [
+        *(reading.columns or ([wanted] if len(known) > 1 else [])),
+        *([reading.label] if reading.label is not None else []),
+    ]
     for name in needed:
         if name not in known:
             raise UsageError(f"{path} has no output {name!r}, which the audit judged (it has {', '.join(known)})")

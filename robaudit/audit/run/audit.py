@@ -212,7 +212,7 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
         return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
     beside = [error for error in result.errors if error.where in ROLES]
-    again_checks = [error for error in result.errors if error.where.startswith("check ")]
+    again_checks = [record for record in journal.keyed("check", "id").values() if "failed" in record]
     unfinished = (
         result.run.interrupted
         or result.run.budget_spent

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.fronts import Front
@@ -128,7 +129,7 @@ class SessionBench:
         units = self._executor.units(attack, threat, [sample.index for sample in samples])
         job = Job(attack, threat, units, f"check/{attack.id}", any_wrong=threat.goal is Goal.UNTARGETED)
         if not self._executor.run(job, self._store, lambda r: found.setdefault(r.unit.sample, []).append(r)):
-            raise AuditInterrupted("the audit was interrupted")
+            raise AuditInterrupted(sentence(Cause.INTERRUPTED))
         return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
-from robaudit.audit.journal.journal import Journal, unit_record, unit_result
-from robaudit.audit.journal.looks import UNTRIED
+from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.executor import Executor
@@ -133,7 +133,7 @@ class Attempt:
         self.observer = observer
         self.won: dict[int, Unit] = {}
         self._lost: dict[int, str] = {}
-        self._outcome: tuple[str, str | None] = ("done", None)
+        self._outcome: tuple[str, str | None, Cause | None] = ("done", None, None)
         self._progress = _Progress(planned.key, units, observer)
         known = journal.last("attack", id=planned.key)
         self._before = known["seconds"] if known else 0.0
@@ -158,22 +158,21 @@ class Attempt:
         """Run the units of the samples ``tried``; ``run`` says whether all came to their end."""
         try:
             if not run():
-                self._outcome = "partial", "the audit was interrupted"
+                self._outcome = "partial", sentence(Cause.INTERRUPTED), Cause.INTERRUPTED
             elif tried and not self.won and set(tried) <= self._lost.keys():  # what it could not try is not robust
-                self._outcome = "failed", f"{UNTRIED}: {self._lost[tried[0]]}"
+                self._outcome = "failed", f"{sentence(Cause.UNTRIED)}: {self._lost[tried[0]]}", Cause.UNTRIED
         except ChangedFileError:
             raise
         except Exception as error:  # one failing attack costs that attack alone
-            self._outcome = "failed", one_line(error)
+            self._outcome = "failed", one_line(error), None
             self.observer(Note(f"the attack {self.planned.key} failed: {self._outcome[1]}", "error"))
 
     def close(self, newly: int, left: int) -> None:
         """Journal and tell what became of the attack, which newly broke so many samples and left so many standing."""
-        status, reason = self._outcome
+        status, reason, cause = self._outcome
         seconds = self._before + time.perf_counter() - self._start
-        self.journal.append(
-            {"kind": "attack", "id": self.planned.key, "status": status, "reason": reason, "seconds": seconds}
-        )
+        outcome: Record = {"status": status, "reason": reason, "cause": cause, "seconds": seconds}
+        self.journal.append({"kind": "attack", "id": self.planned.key, **outcome})
         self.observer(AttackFinished(self.planned.key, status, len(self.won), newly, left, reason or ""))
 
 

@@ -126,7 +126,7 @@ def _incomplete(draft: Result) -> list[str]:
     reasons += [error.message for error in draft.errors if error.where == "model"]
     for attack in draft.attacks:
         if attack.status in INCOMPLETE_STATUSES:
-            why = (attack.reason or "").removeprefix("unavailable: ")
+            why = attack.reason or ""
             reasons.append(f"{attack.id} {attack.status}" + (f": {why}" if why else ""))
     ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
     for where, access in (("surrogate", "transfer"), ("stand-in", "white-box")):  # what ran had fewer than were given

@@ -227,9 +227,9 @@ def test_a_look_with_a_failed_attack_is_told_and_taken_again() -> None:
 def test_an_attack_is_not_failed_for_a_look_that_left_it_a_few_hopeless_samples() -> None:
     audit = Audit(population(0.9, 60, np.random.default_rng(3))).run()
     looks = recorded(audit.journal)
-    looks[0]["attacks"]["a"] = ["failed", "it could not be carried out on any sample: its size"]
+    looks[0]["attacks"]["a"] = ["failed", "it could not be carried out on any sample: its size", "untried"]
     assert completed(audit.journal).last("attack", id="a")["status"] == "done"
-    looks[0]["attacks"]["a"] = ["failed", "out of memory"]
+    looks[0]["attacks"]["a"] = ["failed", "out of memory", None]
     assert completed(audit.journal).last("attack", id="a")["status"] == "failed"
 
 
