@@ -123,7 +123,9 @@ def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: in
         "indices": chunk.indices,
         "passed": chunk.passed,
         "attacks": {
-            r["id"]: [r["status"], r["reason"], r.get("cause")] for r in journal.records[begun:] if r["kind"] == "attack"
+            r["id"]: [r["status"], r["reason"], r.get("cause")]
+            for r in journal.records[begun:]
+            if r["kind"] == "attack"
         },
         "gates": gates,
         "stopped": "decided" if decided else "exhausted" if chunk.number == chunk.last else None,
