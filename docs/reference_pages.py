@@ -10,10 +10,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from robaudit.attacks.registry import attack_classes
+from robaudit.audit.config.declaring import GATES, LIMIT, Apart, Setting, hyphens
 from robaudit.audit.config.metrics import FAMILIES
 from robaudit.audit.config.profile import list_profiles, profile_schema
 from robaudit.audit.config.resolve import DEFAULT_EPS
-from robaudit.audit.config.settings import InputSettings, Settings, hyphens
+from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.result.document import SCHEMA_VERSION, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.checks.registry import check_classes
@@ -30,7 +31,6 @@ ACCESS = {
     "labels": "Black box: labels for any input",
 }
 PARAMETER = re.compile(r"^    (\w+)(?: = (.*?))?(?: \(of (.*)\))?$")
-OF_THE_COMMAND_LINE = ("--load-timeout", "--call-timeout", "--memory-limit", "--custom-ops", "--trust-model")
 
 
 def commands() -> dict[str, Any]:
@@ -122,36 +122,47 @@ def _option(parameter: Any) -> str:
 
 
 def _settings() -> str:
-    flags = {name for p in commands()["scan"].params for name in (*p.opts, *p.secondary_opts)}
-    rows = []
-    for name, field in Settings.model_fields.items():
-        if name != "input":
-            rows.append(_setting(hyphens(name), f"ROBAUDIT_{name.upper()}", field))
-    inner = [
-        _setting(f"input: {{{hyphens(name)}: …}}", f"ROBAUDIT_{name.upper()}", field)
-        for name, field in InputSettings.model_fields.items()
-    ]
-    only = ", ".join(f"`{flag}`" for flag in OF_THE_COMMAND_LINE if flag in flags)
+    head = ("Key", "Variable", "Default", "Meaning")
+    listed = [each for each in SETTINGS.values() if not each.alone]
+    limits = [each for each in SETTINGS.values() if each.alone == LIMIT]
+    only = ", ".join(f"`{name}`" for each in limits for flag in each.flags for name in flag.split("/"))
     radii = ", ".join(f"{norm} {eps}" for norm, eps in DEFAULT_EPS.items())
     return "\n\n".join(
         [
             "# Settings keys",
             "Keys of `robaudit.yaml`, each with its variable. [Which file counts, and what it may do](../settings.md). "
-            f"What lifts a limit is an option of the command line alone: {only}, `--sandbox` and `--no-sandbox`.",
+            f"What lifts a limit is an option of the command line alone: {only}.",
             "The profile's threat model and samples stand where none is set. Where a norm is chosen and no radius with "
             f"it, the radius is: {radii}.",
-            table(("Key", "Variable", "Default", "Meaning"), rows),
+            table(head, (_setting(each, hyphens(each.name)) for each in listed if not each.inside)),
             "## What the input means",
-            table(("Key", "Variable", "Default", "Meaning"), inner),
+            table(
+                head,
+                (_setting(each, f"{each.inside}: {{{hyphens(each.name)}: …}}") for each in listed if each.inside),
+            ),
+            "## What names a run",
+            "A run goes on where it ended if all that decides its outcome is the same. Beside the model, the profile, "
+            "the version of robaudit and the code of attacks of your own, these settings do; of a file its content. "
+            "Settings of the threat model count as part of the profile, and gates only with `until-decided`.",
+            ", ".join(
+                f"`{hyphens(each.name)}`"
+                for each in SETTINGS.values()
+                if each.identity != GATES and not isinstance(each.identity, Apart)
+            ),
+            "These do not, for:",
+            table(("Setting", "Reason"), ((f"`{hyphens(n)}`", cell(e.identity.why)) for n, e in _apart())),
         ]
     )
 
 
-def _setting(key: str, variable: str, field: Any) -> tuple[str, ...]:
-    default = field.get_default(call_default_factory=True)
-    words = str(default).lower() if isinstance(default, bool) else default
-    told = "" if default is None or default == () else f"`{words}`"
-    return f"`{key}`", f"`{variable}`", told, cell(field.description or "")
+def _apart() -> Iterator[tuple[str, Any]]:
+    return ((name, each) for name, each in SETTINGS.items() if isinstance(each.identity, Apart))
+
+
+def _setting(each: Setting, key: str) -> tuple[str, ...]:
+    words = str(each.default).lower() if isinstance(each.default, bool) else each.default
+    told = "" if each.default is None or each.default == () else f"`{words}`"
+    return f"`{key}`", f"`{each.environment}`" if each.environment else "", told, cell(each.meaning or each.help)
 
 
 def _profiles() -> str:

@@ -19,8 +19,9 @@ from report_picture import picture  # noqa: E402
 from stage import dead_links, stage, written  # noqa: E402
 
 from robaudit.attacks.registry import attack_classes  # noqa: E402
+from robaudit.audit.config.declaring import LIMIT, Apart, hyphens  # noqa: E402
 from robaudit.audit.config.metrics import FAMILIES  # noqa: E402
-from robaudit.audit.config.settings import InputSettings, Settings, hyphens  # noqa: E402
+from robaudit.audit.config.settings import SETTINGS  # noqa: E402
 from robaudit.audit.result.document import Result  # noqa: E402
 from robaudit.checks.registry import check_classes  # noqa: E402
 from robaudit.report.rules import RULES  # noqa: E402
@@ -63,11 +64,21 @@ def test_the_reference_has_every_command_and_option_and_no_other(pages) -> None:
 
 
 def test_the_reference_has_every_key_of_the_settings(pages) -> None:
-    listed = rows(pages["settings-keys"])
-    top = {hyphens(name) for name in Settings.model_fields} - {"input"}
-    inner = {f"input: {{{hyphens(name)}: …}}" for name in InputSettings.model_fields}
-    assert set(listed) == top | inner
+    page = pages["settings-keys"]
+    listed = rows(page.split("## What names a run")[0])
+    keys = [each for each in SETTINGS.values() if not each.alone]
+    written = [f"{e.inside}: {{{hyphens(e.name)}: …}}" if e.inside else hyphens(e.name) for e in keys]
+    assert sorted(listed) == sorted(written)
+    assert all(page.count(f"\n| `{key}` | `ROBAUDIT_") == 1 for key in written if key != "gates")
+    reasons = rows(page.split("## What names a run")[1])
+    assert set(reasons) == {hyphens(each.name) for each in SETTINGS.values() if isinstance(each.identity, Apart)}
     assert listed["on-inconclusive"][:2] == ["`ROBAUDIT_ON_INCONCLUSIVE`", "`fail`"]
+
+
+def test_docs_say_what_a_settings_file_may_not_do() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8").split("It cannot lift")[1].split("\n- ")[0]
+    limits = {each.flags[0].split("/")[-1] for each in SETTINGS.values() if each.alone == LIMIT}
+    assert set(re.findall(r"`(--[^`]*)`", text)) == limits
 
 
 def test_each_attack_stands_under_its_access_with_its_parameters(pages) -> None:

@@ -34,19 +34,18 @@ def audit_and_report(
     quiet: bool,
     live: bool,
     verbose: bool,
-    fresh: bool,
     config: str | None = None,
 ) -> int:
     """Run the audit, and report it as asked.
 
     Args:
         request: what to audit.
-        settings: the run directory, the report files, and what decides the exit code.
+        settings: the run directory and whether what it holds counts, the report files, and what decides the exit
+            code.
         as_json: stdout gets the result as JSON.
         quiet: stdout gets the verdict on one line, stderr no progress.
         live: show progress.
         verbose: show more progress; list every sample.
-        fresh: discard what the run directory holds.
         config: the ``robaudit.yaml`` that counts, which is told unless ``quiet``.
 
     Returns:
@@ -67,7 +66,7 @@ def audit_and_report(
             request,
             folder,
             told,
-            fresh=fresh,
+            fresh=settings.fresh,
             on_inconclusive=settings.on_inconclusive,
             fail_on=settings.fail_on,
             warn=_warn,

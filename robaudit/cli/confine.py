@@ -1,43 +1,23 @@
-"""The flag of every command that loads a model: whether it is kept in a sandbox."""
+"""What commands that load a model say of the sandbox that it is kept in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robaudit.audit.process.sandbox import Mode
+    from robaudit.audit.config.settings import Settings
 
-__all__ = ["FLAG", "HELP", "Sandbox", "sandbox_mode"]
-
-FLAG = "--sandbox/--no-sandbox"
-HELP = (
-    "Run the model without network and without write access outside of the run directory (Linux). Default: where the "
-    "system can do it, unless --trust-model; --sandbox: refuse where it cannot."
-)
-Sandbox: TypeAlias = Annotated[
-    bool | None, typer.Option(FLAG, help="As in scan; nothing can be written at all.", show_default=False)
-]
+__all__ = ["warn_unconfined"]
 
 
-def sandbox_mode(asked: bool | None, *, trust_model: bool) -> Mode:
-    """What the flags ask for; a line on stderr where the default cannot be had.
-
-    Args:
-        asked: --sandbox, --no-sandbox, or neither.
-        trust_model: the user vouches for the file.
-    """
-    from robaudit.audit.process.sandbox import missing
+def warn_unconfined(settings: Settings) -> None:
+    """A line on stderr where the default, a sandbox, cannot be had."""
+    from robaudit.audit.process.sandbox import missing, mode_of
     from robaudit.cli.output import say
 
-    if asked is not None:
-        return "required" if asked else "off"
-    if trust_model:
-        return "off"
-    if (reason := missing()) is not None:
+    offered = mode_of(settings.sandbox, trust_model=settings.trust_model) == "offered"
+    if offered and (reason := missing()) is not None:
         say(
             f"robaudit: warning: {reason}; the model is loaded without a sandbox, where it could write files and use "
             "the network (--no-sandbox: say no more of it)"
         )
-    return "offered"

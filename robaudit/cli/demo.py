@@ -48,8 +48,8 @@ def demo(
     import os
 
     from robaudit.audit.config.resolve import resolve_settings
+    from robaudit.audit.run.asking import request_of
     from robaudit.audit.run.audit import run_audit
-    from robaudit.cli.request import to_request
     from robaudit.report.progress import progress
 
     _write(folder)
@@ -58,7 +58,7 @@ def demo(
     for name in FILES[:2]:
         model = folder / name
         resolved = resolve_settings({}, os.environ, model)
-        request = to_request(model, resolved, trust_model=False, command=shlex.join(["robaudit", "scan", str(model)]))
+        request = request_of(model, resolved, shlex.join(["robaudit", "scan", str(model)]))
         with progress(sys.stderr, enabled=not no_progress, verbose=False) as observer:
             result, run = run_audit(request, folder / ".robaudit" / model.stem, observer, fresh=True)
         results.append((run, result))

@@ -41,13 +41,12 @@ def diff(
     from typing import cast
 
     from robaudit.audit.config.gatespecs import check_contradictions, merge_gates
-    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
     from robaudit.audit.verdict.gates import compares, specs_of
     from robaudit.cli.gate import choice, gates_on_line, print_gates
     from robaudit.cli.output import say, write_json, write_lines
-    from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
     from robaudit.report.comparison import comparison_text
     from robaudit.report.outputs import check_outputs

@@ -55,12 +55,11 @@ def gate(
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
     from robaudit.audit.config.gatespecs import merge_gates
-    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
     from robaudit.audit.verdict.gates import check_class_gates, check_gates, specs_of
     from robaudit.cli.output import for_a_reader, write_json
-    from robaudit.cli.report import result_path
     from robaudit.errors import UsageError
 
     choice("format", format, "text", "json")

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from robaudit.cli.complete import formats
-from robaudit.cli.confine import Sandbox, sandbox_mode
+from robaudit.cli.confine import warn_unconfined
+from robaudit.cli.settings import NOTHING, Given, takes_settings
 from robaudit.cli.trust import Verify, trusted
 
 __all__ = ["replay"]
 
 
+@takes_settings("replay")
 def replay(
     run: Annotated[Path, typer.Argument(help="Run directory, or a result's JSON with the evidence beside it.")],
     model: Annotated[
@@ -24,19 +26,17 @@ def replay(
         typer.Option(metavar="NAME=VALUE", help="Value of an input that is not attacked. Default: the audit's."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    trust_model: Annotated[bool, typer.Option("--trust-model", help="As in scan.")] = False,
-    sandbox: Sandbox = None,
-    call_timeout: Annotated[float, typer.Option(help="As in scan.", min=0)] = 60.0,
-    memory_limit: Annotated[float | None, typer.Option(help="As in scan.", min=0.1)] = None,
-    custom_ops: Annotated[list[Path] | None, typer.Option(help="As in scan.")] = None,
+    given: Given = NOTHING,
     format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
     verify: Verify = None,
 ) -> None:
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not, 3 if the file does
     not answer."""
+    from robaudit.audit.config.resolve import settings_of_flags
     from robaudit.audit.process.child import Confinement
     from robaudit.audit.process.persist import persistently
+    from robaudit.audit.process.sandbox import mode_of
     from robaudit.audit.replay.replaying import replay as replay_run
     from robaudit.audit.replay.request import ReplayRequest
     from robaudit.audit.run.limits import memory_allowed
@@ -51,21 +51,23 @@ def replay(
     for name, sign, _ in pairs:
         if not sign or not name.strip():
             raise UsageError(f"--input is NAME=VALUE, not {name!r}")
+    settings = settings_of_flags(given)
+    warn_unconfined(settings)
     request = ReplayRequest(
         run=run,
         model=model,
         inputs={name.strip(): text.strip() for name, _, text in pairs},
         device=device,
-        trust_model=trust_model,
-        custom_ops=tuple(custom_ops or ()),
+        trust_model=settings.trust_model,
+        custom_ops=tuple(map(Path, settings.custom_ops)),
         trusted=trusted(verify),
     )
     confinement = Confinement(
         seconds=None,
-        call=call_timeout or None,
-        memory=memory_allowed(memory_limit),
+        call=settings.call_timeout or None,
+        memory=memory_allowed(settings.memory_limit),
         gpu=device == "cuda",
-        sandbox=sandbox_mode(sandbox, trust_model=trust_model),
+        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
     )
     found = persistently(replay_run, request, confinement=confinement, about=model or run, told=model_says)
     with for_a_reader():

@@ -13,7 +13,7 @@ from robaudit.cli.complete import formats
 from robaudit.cli.trust import Verify, trusted
 from robaudit.report.registry import suffixes
 
-__all__ = ["report", "result_path"]
+__all__ = ["report"]
 
 
 def report(
@@ -30,7 +30,7 @@ def report(
     """Render a run again: to the terminal, or to files by their suffix."""
     from robaudit.audit.result.document import result_schema
     from robaudit.audit.run.rundir import command_of
-    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.file import load_result, result_path
     from robaudit.cli.output import chosen_format, write_json
     from robaudit.errors import UsageError
     from robaudit.report.outputs import check_outputs
@@ -52,8 +52,3 @@ def report(
         write_json(json.loads(result.to_json()))
     elif not output:
         print_report(result, sys.stdout, command=command_of(source.parent, result.run.id))
-
-
-def result_path(run: Path) -> Path:
-    """The result file of a run directory, or the file itself."""
-    return run / "result.json" if run.is_dir() else run

@@ -17,11 +17,10 @@ def sign(
     key: Annotated[Path, typer.Option(help="Ed25519 private key: PEM (openssl genpkey), or OpenSSH's.")],
 ) -> None:
     """Sign a result with an Ed25519 key: RESULT.sig beside it, over its exact bytes."""
-    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.stored.signing import SUFFIX
     from robaudit.audit.stored.trust import sign_file
     from robaudit.cli.output import write_lines
-    from robaudit.cli.report import result_path
 
     path = result_path(result)
     load_result(path)  # nothing is signed that contradicts itself
@@ -36,10 +35,9 @@ def verify(
     ] = None,
 ) -> None:
     """Check a result's signature, and that all it says fits its samples; exit code 2 if not."""
-    from robaudit.audit.stored.file import load_result
+    from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.stored.signing import check_signature
     from robaudit.cli.output import write_lines
-    from robaudit.cli.report import result_path
     from robaudit.cli.trust import trusted
     from robaudit.errors import UsageError
 

@@ -17,8 +17,8 @@ from model_files import linear_onnx
 from results import make_result, make_samples, make_stored
 
 from robaudit.attacks.registry import attack_classes
+from robaudit.audit.config.keys import FileKeys
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
-from robaudit.audit.config.settings import Settings
 from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
@@ -265,8 +265,8 @@ def test_demo_config_is_what_a_scan_reads() -> None:
 
     given = yaml.safe_load(CONFIG)
     uncommented = CONFIG.replace("# input", "input").replace("#   ", "  ").replace("# min-robust", "min-robust")
-    Settings.model_validate(given)
-    assert Settings.model_validate(yaml.safe_load(uncommented)).min_robust == 0.6
+    FileKeys.model_validate(given)
+    assert FileKeys.model_validate(yaml.safe_load(uncommented)).min_robust == 0.6
 
 
 @pytest.mark.slow

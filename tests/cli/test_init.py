@@ -14,8 +14,9 @@ from model_files import FLOAT, linear_onnx, write_onnx
 from onnx import helper
 from table_files import RANGES, write_model, write_table
 
+from robaudit.audit.config.keys import FileKeys
 from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.config.settings import InputSettings, Settings
+from robaudit.audit.config.settings import SETTINGS, Settings
 from robaudit.audit.inspection.document import (
     BatchFacts,
     FileFacts,
@@ -50,11 +51,11 @@ def test_what_was_assumed_is_left_to_be_confirmed(robaudit, tmp_path) -> None:
     text = (tmp_path / "robaudit.yaml").read_text()
     assert "  # mean: [0.0]  # assumed" in text
     assert "# data: path/to/data" in text
-    assert settings("m.onnx").input == InputSettings()
+    assert all(vars(settings("m.onnx"))[each.name] is None for each in SETTINGS.values() if each.inside)
     # what is commented out is valid too, once the comment signs are gone
     lines = text.splitlines()
     full = "\n".join(line.replace("# ", "", 1) if "# assumed" in line or "away too" in line else line for line in lines)
-    given = Settings.model_validate(yaml.safe_load(full)).input
+    given = FileKeys.model_validate(yaml.safe_load(full)).input
     assert (given.layout, given.mean, given.std, given.domain) == ("nchw", (0.0,), (1.0,), (0.0, 1.0))
     assert robaudit("scan", "m.onnx", "--dry-run")[0] == 0
 

@@ -163,7 +163,7 @@ def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch)
     request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu")
     settings = Settings(output=[tmp_path / "a.md", tmp_path / "b.csv"])
     with pytest.raises(OSError, match="No space"):
-        audit.audit_and_report(request, settings, as_json=False, quiet=True, live=False, verbose=False, fresh=False)
+        audit.audit_and_report(request, settings, as_json=False, quiet=True, live=False, verbose=False)
     assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.csv"}
 
 

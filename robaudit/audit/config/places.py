@@ -12,7 +12,7 @@ import yaml
 
 from robaudit.audit.config.gatespecs import parse_gate
 from robaudit.audit.config.profile import profile_path
-from robaudit.audit.config.settings import PATH_LISTS
+from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.result.sections.run import Place
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
@@ -29,7 +29,7 @@ __all__ = [
     "without_machine",
 ]
 
-LISTS = tuple(f"ROBAUDIT_{name.upper()}" for name in PATH_LISTS)
+LISTS = tuple(each.environment for each in SETTINGS.values() if each.paths)
 """Variables with several paths."""
 
 

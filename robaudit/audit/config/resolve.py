@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from robaudit.audit.config.declaring import PREFIX, Read, Setting, Written, hyphens
 from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config, read_config
 from robaudit.audit.config.gatespecs import check_contradictions
-from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.keys import validated
 from robaudit.audit.config.profile import (
     CurveSpec,
     GateSpec,
@@ -23,91 +23,68 @@ from robaudit.audit.config.profile import (
     parse_eps,
     profile_path,
 )
-from robaudit.audit.config.settings import DEFAULT_PROFILE, PATH_LISTS, InputSettings, Settings, hyphens
-from robaudit.audit.config.yaml_file import refuse
+from robaudit.audit.config.settings import DEFAULT_PROFILE, SETTINGS, Settings
 from robaudit.audit.result.document import Norm
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings"]
+__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags"]
 
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}
 """Radius where a norm was chosen and no radius with it."""
 
-PREFIX = "ROBAUDIT_"
 OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_", ALLOWED)
 SHORT_GATES = (("robust_accuracy", "min_robust", "min"), ("regression", "non_inferiority_margin", "max"))
 """Gates with a setting of their own: metric, setting and bound."""
-INPUT_KEYS = ("mean", "std", "scale", "layout", "channels", "resize", "crop", "interpolation", "domain", "fixed")
-PATH_KEYS = frozenset(
-    {"data", "labels", "feature_ranges", "classes", "surrogates", "stand_in", "output", "run_dir"}
-    | {"baseline", "sign", "verify"}
-)
-WRITTEN = frozenset({"output", "run_dir"})
-"""Those that are written; in a file they stay in its folder, for it may come with a model from anywhere."""
 
 
-class Resolved(BaseModel):
-    """Settings and profile of a run, and where each setting came from."""
+@dataclass(frozen=True)
+class Resolved:
+    """Settings and profile of a run, and where each setting came from.
 
-    model_config = ConfigDict(frozen=True)
+    Args:
+        settings: with ``gates`` complete (profile, file, min-robust).
+        profile: with threat, samples and gates as the settings have them.
+        profile_source: ``built-in``, or the path of the profile's file.
+        sources: origin by key (``input.mean`` where nested): a flag, a variable, a file, a profile, or ``default``.
+        eps_default: whether nobody chose the radius.
+        config_file: the ``robaudit.yaml`` that was read.
+    """
 
     settings: Settings
-    """The settings; ``gates`` is complete (profile, file, min-robust)."""
     profile: Profile
-    """The profile with threat, samples and gates as the settings have them."""
     profile_source: str
-    """``built-in``, or the path of the profile's file."""
     sources: dict[str, str]
-    """Origin by key (``input.mean`` where nested): a flag, a variable, a file, a profile, or ``default``."""
     eps_default: bool
-    """Whether nobody chose the radius."""
     config_file: str | None
-    """The ``robaudit.yaml`` that was read."""
-
-
-def _validate(content: dict[str, Any], where: str | Document) -> dict[str, Any]:
-    """The given keys alone, validated, by field name; ``input.*`` flattened."""
-    try:
-        settings = Settings.model_validate(content)
-    except ValidationError as error:
-        raise refuse(error, where, Settings) from error
-    for name, check in (("eps", lambda text: parse_eps(text, "any")), ("goal", parse_goal)):
-        try:
-            if name in settings.model_fields_set:
-                check(getattr(settings, name))
-        except UsageError as error:
-            place = where.where((name,)) if isinstance(where, Document) else where
-            raise UsageError(f"{place}: {error}") from error
-    given = {name: getattr(settings, name) for name in settings.model_fields_set if name != "input"}
-    for name in settings.input.model_fields_set:
-        given[f"input.{name}"] = getattr(settings.input, name)
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags or variables by name, those of the input put under ``input``."""
+    """Flags or variables by name, those of a map within it."""
     content: dict[str, Any] = {}
     for name, value in flat.items():
-        if name in INPUT_KEYS:
-            content.setdefault("input", {})[name] = value
-        else:
-            content[name] = value
+        inside = SETTINGS[name].inside if name in SETTINGS else ""
+        (content.setdefault(inside, {}) if inside else content)[name] = value
     return content
 
 
 def _from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in flags.items() if value is not None and value not in ((), [])}
-    if isinstance(given.get("input"), Mapping):
-        given.update(given.pop("input"))
-    return _validate(_nested(given), "command line")
+    return validated(_nested(given), "command line", alone=True)
+
+
+def settings_of_flags(flags: Mapping[str, Any]) -> Settings:
+    """Settings that flags alone give, for commands that read no file.
+
+    Raises:
+        UsageError: a value of the wrong type or out of range.
+    """
+    return Settings(**_from_flags(flags))
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {_variable(name): name for name in (*Settings.model_fields, *INPUT_KEYS)}
-    for structured in ("input", "gates"):
-        del known[_variable(structured)]
+    known = {each.environment: each for each in SETTINGS.values() if each.environment is not None}
     given: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith(PREFIX) or variable.startswith(OWN_VARIABLES):
@@ -115,50 +92,53 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if variable not in known:
             raise UsageError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
         if text:
-            name = known[variable]
-            given[name] = text.split(os.pathsep) if name in PATH_LISTS else text
-    return _validate(_nested(given), "environment")
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.upper()
+            each = known[variable]
+            given[each.name] = text.split(os.pathsep) if each.paths else text
+    return validated(_nested(given), "environment")
 
 
 def _from_file(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     document = read_config(path, environment)
-    given = _validate(document.content, document)
-    folder = path.parent
-
-    def absolute(text: str) -> str:
-        return str(folder / os.path.expanduser(text))
-
-    for name in PATH_KEYS & given.keys():
-        value = given[name]
-        if name == "labels" and value == "model":
-            continue
-        if isinstance(value, str):
-            given[name] = absolute(value)
-        elif name != "classes":
-            given[name] = tuple(absolute(text) for text in value)
-    if "input.fixed" in given:
-        given["input.fixed"] = {
-            name: absolute(text) if text.lower().endswith((".npy", ".npz")) else text
-            for name, text in given["input.fixed"].items()
+    given = validated(document.content, document)
+    for name in given:
+        given[name] = _from_folder(SETTINGS[name], given[name], document, path.parent)
+    if "fixed" in given:
+        given["fixed"] = {
+            name: _absolute(text, path.parent) if text.lower().endswith((".npy", ".npz")) else text
+            for name, text in given["fixed"].items()
         }
-    for name in WRITTEN & given.keys():
-        for target in [given[name]] if isinstance(given[name], str) else given[name]:
-            if beyond(target, folder):
-                raise UsageError(
-                    f"{document.where((name,))}: {hyphens(name)}: {target} lies outside of the file's folder, where it "
-                    f"may not have anything written; use --{hyphens(name)}"
-                )
     if "profile" in given:
         try:
-            found, built_in = profile_path(given["profile"], folder)
+            found, built_in = profile_path(given["profile"], path.parent)
         except UsageError as error:
             raise UsageError(f"{document.where(('profile',))}: profile: {error}") from error
         given["profile"] = given["profile"] if built_in else str(found)
     return given
+
+
+def _absolute(text: str, folder: Path) -> str:
+    return str(folder / os.path.expanduser(text))
+
+
+def _from_folder(each: Setting, value: Any, document: Document, folder: Path) -> Any:
+    """A value of a file; of paths, from the file's folder.
+
+    Raises:
+        UsageError: a path that is written leads out of the folder.
+    """
+    if each.path is None or (isinstance(each.path, Read) and value in each.path.words):
+        return value
+    if not isinstance(value, str) and not each.paths:  # a list in place of a path
+        return value
+    texts = [_absolute(text, folder) for text in ([value] if isinstance(value, str) else value)]
+    key = hyphens(each.name)
+    for target in texts if isinstance(each.path, Written) else ():
+        if beyond(target, folder):
+            raise UsageError(
+                f"{document.where((each.name,))}: {key}: {target} lies outside of the file's folder, where it "
+                f"may not have anything written; use --{key}"
+            )
+    return texts[0] if isinstance(value, str) else tuple(texts)
 
 
 def _as_specific_as_the_profile(levels: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -202,10 +182,9 @@ def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
 
 
 def _origin(level: str, name: str, file: Path | None) -> str:
-    key = name.removeprefix("input.")
-    if level == "flag":
-        return f"flag --{'input' if key == 'fixed' else hyphens(key)}"
-    return f"environment {_variable(key)}" if level == "environment" else str(file)
+    if level == "file":
+        return str(file)
+    return f"flag {SETTINGS[name].option}" if level == "flag" else f"environment {SETTINGS[name].environment}"
 
 
 def _balls(
@@ -260,29 +239,18 @@ def resolve_settings(
         "environment": _from_environment(environment),
         "flag": _from_flags(flags),
     }
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for level, given in levels.items():
-        for name, value in given.items():
-            values[name], sources[name] = value, _origin(level, name, file)
-
+    values = {name: value for given in levels.values() for name, value in given.items()}
+    origins = {name: _origin(level, name, file) for level, given in levels.items() for name in given}
     profile = load_profile(values.get("profile", DEFAULT_PROFILE))
     path, built_in = profile_path(values.get("profile", DEFAULT_PROFILE))
     origin = f"profile {profile.name}"
     norm, eps, eps_origin, also = _balls(profile, levels, file)
-    values |= {"norm": norm, "eps": eps, "goal": values.get("goal", profile.threat.goal)}
-    sources |= {"norm": sources.get("norm", origin), "eps": eps_origin, "goal": sources.get("goal", origin)}
-
-    if "samples" not in values and profile.data.samples is not None:
-        values["samples"], sources["samples"] = profile.data.samples, origin
-    values["gates"] = _gates(profile, levels, values)
-    sources.setdefault("gates", origin)
-
-    inputs = {name: values.pop(f"input.{name}") for name in INPUT_KEYS if f"input.{name}" in values}
-    settings = Settings(**values, input=InputSettings(**inputs))
-    for name in Settings.model_fields:
-        if name != "input":
-            sources.setdefault(name, "default")
+    of_profile: dict[str, Any] = {"norm": profile.threat.norm, "eps": eps, "goal": profile.threat.goal, "gates": ()}
+    if profile.data.samples is not None:
+        of_profile["samples"] = profile.data.samples
+    origins = dict.fromkeys(of_profile, origin) | origins | {"eps": eps_origin}
+    values = of_profile | values | {"norm": norm, "eps": eps, "gates": _gates(profile, levels, values)}
+    settings = Settings(**values)
     threat = ThreatSpec(norm=norm, eps=eps, goal=settings.goal, queries=profile.threat.queries, also=also)
     return Resolved(
         settings=settings,
@@ -295,7 +263,13 @@ def resolve_settings(
             }
         ),
         profile_source="built-in" if built_in else str(path),
-        sources=sources,
+        sources=_sources(origins),
         eps_default=eps_origin == "default" or (eps_origin == origin and built_in),
         config_file=str(file) if file else None,
     )
+
+
+def _sources(origins: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting came from, in the order of the declarations; of a map those that were given alone."""
+    told = [each for each in SETTINGS.values() if not each.alone and (not each.inside or each.name in origins)]
+    return {each.origin_key: origins.get(each.name, "default") for each in told}

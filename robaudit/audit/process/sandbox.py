@@ -26,6 +26,7 @@ __all__ = [
     "is_free",
     "landlock_version",
     "missing",
+    "mode_of",
     "state",
 ]
 
@@ -87,6 +88,13 @@ def landlock_version() -> int:
         return 0
     version: int = _libc().syscall(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     return max(version, 0)
+
+
+def mode_of(asked: bool | None, *, trust_model: bool) -> Mode:
+    """The mode that a user asked for: as said, else free for a file that the user trusts."""
+    if asked is not None:
+        return "required" if asked else "off"
+    return "off" if trust_model else "offered"
 
 
 def missing() -> str | None:

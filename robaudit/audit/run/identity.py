@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
+from robaudit.audit.config.declaring import ALWAYS
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.process.child import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
@@ -44,34 +46,46 @@ class Identity:
 
 
 def identity_of(request: AuditRequest) -> Identity:
-    """Of file, data, resolved profile, seed and version: what decides the outcome, and nothing else."""
+    """Of what decides the outcome, and nothing else: version, model, resolved profile, plug-ins, and what each setting
+    declares (``Setting.identity``)."""
     known = Identity()
     known.run_id = digest_of(
         {
             "version": __version__,
             "model": _model_digest(known, request, request.model),
-            "data": _data_digest(known, request.data),
-            "labels": _data_digest(known, request.labels),
-            "label column": request.label_column,
-            "target column": request.target_column,
-            "feature ranges": _data_digest(known, request.feature_ranges),
-            "reference": request.reference,
-            "classes": request.classes,
-            "surrogates": [_auxiliary_digest(known, request, path) for path in request.surrogates],
-            "stand-in": None if request.stand_in is None else _auxiliary_digest(known, request, request.stand_in),
-            "input": request.input_values,
-            "interface": [request.interface.output, request.interface.input, _fixed(known, request.interface.fixed)],
-            "reading": [str(request.interface.rule), request.interface.fresh_state],
             "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
             "plug-ins": _plug_ins(request),
-            "custom operators": [known.digest(path) for path in request.custom_ops],
-            "seed": request.seed,
-            "declared": request.declared_accuracy,
         }
-        | ({} if request.search_precision == "float32" else {"search precision": request.search_precision})
-        | _stopping(request)
+        | _of_settings(known, request)
     )
     return known
+
+
+def _of_settings(known: Identity, request: AuditRequest) -> dict[str, Any]:
+    """The entries that settings declare; those that share one are put together by key or position."""
+    found: dict[str, Any] = {}
+    shared: dict[str, dict[str | int | None, Any]] = {}
+    for part in (part for each in SETTINGS.values() for part in each.parts):
+        value = part.of(request)
+        counts = part.unless is ALWAYS or value != part.unless
+        entries = {part.within: _read(known, request, value, part.read)} if counts else {}
+        if part.within is None:
+            found |= {part.label: entries[None]} if counts else {}
+        else:
+            shared[part.label] = shared.get(part.label, {}) | entries
+    for label, entries in shared.items():
+        positions = sorted(place for place in entries if isinstance(place, int))
+        found[label] = [entries[place] for place in positions] if positions else entries
+    return found
+
+
+def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
+    """A value as it counts: of files their content."""
+    if isinstance(value, tuple) and how in ("file", "model"):
+        return [_read(known, request, each, how) for each in value]
+    if how == "model":
+        return None if value is None else _auxiliary_digest(known, request, value)
+    return _data_digest(known, value) if how == "file" else _fixed(known, value) if how == "inputs" else value
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
@@ -84,13 +98,6 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     ours = f"{__name__.partition('.')[0]}."
     foreign = {id: known[id] for id in sorted(ids & known.keys()) if not known[id].__module__.startswith(ours)}
     return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in foreign.items()}
-
-
-def _stopping(request: AuditRequest) -> dict[str, Any]:
-    """The gates, where they decide how many samples are audited."""
-    if not request.until_decided:
-        return {}
-    return {"until decided": [gate.model_dump(mode="json") for gate in request.profile.gates]}
 
 
 def _fixed(known: Identity, values: Mapping[str, str]) -> dict[str, Any]:

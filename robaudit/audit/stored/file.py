@@ -16,7 +16,7 @@ from robaudit.audit.stored.verify import verified
 from robaudit.errors import UsageError
 from robaudit.files import open_regular, write_atomic
 
-__all__ = ["load_result", "parse_result", "read_result", "save_result"]
+__all__ = ["load_result", "parse_result", "read_result", "result_path", "save_result"]
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -105,6 +105,11 @@ def read_result(path: str | os.PathLike[str]) -> bytes:
             return file.read()
     except OSError as error:
         raise UsageError(f"the result {str(path)!r} cannot be read: {error.strerror or error}") from error
+
+
+def result_path(run: Path) -> Path:
+    """The result file of a run directory, or the file itself."""
+    return run / "result.json" if run.is_dir() else run
 
 
 def save_result(result: Result, path: str | os.PathLike[str]) -> None:

@@ -52,7 +52,7 @@ def test_the_nearest_file_is_read_and_its_paths_start_there(config, model):
     assert settings.classes == str(config / "names.txt")
     assert settings.surrogates == (str(config / "a.onnx"),)
     assert settings.output == (str(config / "r.json"),)
-    assert (settings.batch_size, settings.input.mean, settings.input.std) == (8, (0.1, 0.2, 0.3), (0.5,))
+    assert (settings.batch_size, settings.mean, settings.std) == (8, (0.1, 0.2, 0.3), (0.5,))
     assert (resolved.profile.name, resolved.profile.threat.norm, resolved.profile.threat.eps) == (
         "ci",
         "l2",
@@ -81,9 +81,9 @@ def test_flags_win_over_environment_over_file_over_profile(config, model):
     settings, sources = resolved.settings, resolved.sources
     assert (settings.batch_size, sources["batch_size"]) == (32, "flag --batch-size")
     assert (settings.seed, sources["seed"]) == (4, "environment ROBAUDIT_SEED")
-    assert (settings.input.mean, sources["input.mean"]) == ((0, 0, 0), "environment ROBAUDIT_MEAN")
-    assert (settings.input.std, sources["input.std"]) == ((1, 1, 1), "flag --std")
-    assert (settings.input.layout, sources["input.layout"]) == ("nchw", str(config / "robaudit.yaml"))
+    assert (settings.mean, sources["input.mean"]) == ((0, 0, 0), "environment ROBAUDIT_MEAN")
+    assert (settings.std, sources["input.std"]) == ((1, 1, 1), "flag --std")
+    assert (settings.layout, sources["input.layout"]) == ("nchw", str(config / "robaudit.yaml"))
     assert (settings.samples, sources["samples"]) == (300, "profile ci")
     assert settings.surrogates == (str(config / "a.onnx"),)
 
@@ -161,7 +161,7 @@ def test_domain_and_classes_can_be_lists(tmp_path, model):
     (tmp_path / "robaudit.yaml").write_text("classes: [cat, dog]\ninput: {domain: [0, 255]}")
     settings = resolve_settings({}, {}, model).settings
     assert settings.classes == ("cat", "dog")
-    assert settings.input.domain == (0, 255)
+    assert settings.domain == (0, 255)
 
 
 @pytest.mark.parametrize("key", ["samples", "seed", "min-robust", "clean-accuracy"])

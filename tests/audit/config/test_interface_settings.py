@@ -22,7 +22,7 @@ def resolved(tmp_path: Path, yaml: str = "", environment: dict[str, str] | None 
 def test_a_file_says_what_inputs_hold(tmp_path):
     yaml = "input: {fixed: {sr: 16000, state: zeros, mask: [1, 0, 1], flag: true, h: h.npy}}\noutput-name: probs\n"
     found = resolved(tmp_path, yaml + "input-name: audio\n")
-    assert found.settings.input.fixed == {
+    assert found.settings.fixed == {
         "sr": "16000",
         "state": "zeros",
         "mask": "1,0,1",
@@ -37,9 +37,9 @@ def test_flags_go_before_variables_and_those_before_the_file(tmp_path):
     variables = {"ROBAUDIT_OUTPUT_NAME": "b", "ROBAUDIT_FIXED": "x=2;y=1,2"}
     assert resolved(tmp_path, yaml).settings.output_name == "a"
     told = resolved(tmp_path, yaml, variables)
-    assert (told.settings.output_name, told.settings.input.fixed) == ("b", {"x": "2", "y": "1,2"})
+    assert (told.settings.output_name, told.settings.fixed) == ("b", {"x": "2", "y": "1,2"})
     told = resolved(tmp_path, yaml, variables, output_name="c", fixed=["x=a=b"])
-    assert (told.settings.output_name, told.settings.input.fixed) == ("c", {"x": "a=b"})
+    assert (told.settings.output_name, told.settings.fixed) == ("c", {"x": "a=b"})
     assert told.sources["input.fixed"] == "flag --input"
 
 

@@ -16,9 +16,9 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.inspection.survey import survey
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.asking import request_of
 from robaudit.audit.run.identity import identity_of
 from robaudit.audit.session.loading import load
-from robaudit.cli.request import to_request
 from robaudit.errors import UsageError
 
 ATTACKS = "\n  - {id: apgd-ce, steps: 8}\n"
@@ -66,7 +66,7 @@ def test_files_beside_the_model_are_found(folder):
     (folder / "t.csv").rename(folder / "m.data.csv")
     (folder / "r.csv").rename(folder / "m.ranges.csv")
     resolved = resolve_settings({}, {}, folder / "m.onnx")
-    loaded = load(to_request(folder / "m.onnx", resolved, trust_model=False, command=""))
+    loaded = load(request_of(folder / "m.onnx", resolved))
     assert loaded.data.source == str(folder / "m.data.csv")
     assert loaded.target.spec.assumed == ()
     assert loaded.target.spec.provenance["domain"] == "sidecar file"

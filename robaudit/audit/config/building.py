@@ -1,0 +1,176 @@
+"""From resolved settings to what an audit is asked to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from robaudit.audit.config.duration import parse_duration
+from robaudit.audit.config.keys import record_of
+from robaudit.audit.config.places import find_places
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.resolve import Resolved
+from robaudit.audit.config.settings import SETTINGS, Settings
+from robaudit.audit.config.settings_of_inputs import INPUT
+from robaudit.audit.process.sandbox import mode_of
+from robaudit.audit.result.document import Result
+from robaudit.data.delimited import decode
+from robaudit.data.open import check_source
+from robaudit.data.table import is_table
+from robaudit.errors import UsageError
+from robaudit.files import read_regular
+from robaudit.target.class_names import names_in
+from robaudit.target.interface import Interface
+from robaudit.target.rule import parse_rule
+from robaudit.target.sniff import check_file, model_format
+
+__all__ = ["build_request"]
+
+LARGEST = 2**24
+"""Bytes of a file with class names."""
+OF_THE_INPUT = [name for name, each in SETTINGS.items() if each.inside == INPUT and name != "fixed"]
+
+
+def build_request(
+    model: Path, resolved: Resolved, *, command: str = "", baseline: Result | None = None
+) -> AuditRequest:
+    """The audit that resolved settings describe; looks for a sidecar file where no data is named.
+
+    Args:
+        model: the file under audit.
+        resolved: settings and where each came from.
+        command: for the record.
+        baseline: the earlier result that the settings name.
+
+    Raises:
+        UsageError: a file is missing, or cannot be what it should be.
+    """
+    settings = resolved.settings
+    libraries = tuple(_library(Path(path)) for path in settings.custom_ops)
+    model_format(model)
+    for path in (*_paths(settings.surrogates), *_paths(settings.stand_in)):
+        check_file(path)  # what is in it costs the attacks that need it alone
+    request = _with_data(
+        AuditRequest(
+            model=model,
+            profile=resolved.profile,
+            seed=settings.seed,
+            label_column=settings.label_column,
+            target_column=settings.target_column,
+            classes=_classes(settings.classes),
+            surrogates=_paths(settings.surrogates),
+            stand_in=_path(settings.stand_in),
+            interface=_interface(settings),
+            declared_accuracy=settings.clean_accuracy,
+            until_decided=settings.until_decided,
+            eps_default=resolved.eps_default,
+            baseline=baseline,
+        ),
+        resolved,
+    )
+    return dataclasses.replace(
+        _confined(_running(request, settings), settings, libraries),
+        settings=record_of(settings),
+        command=command,
+        profile_source=resolved.profile_source,
+        places=find_places(
+            model,
+            _path(resolved.config_file),
+            None if resolved.profile_source == "built-in" else resolved.profile_source,
+            request.sources,
+        ),
+    )
+
+
+def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
+    """With data, labels and ranges, those beside the model where none are named, and what was said of the input."""
+    settings, sources = resolved.settings, dict(resolved.sources)
+    said = {name: value for name in OF_THE_INPUT if (value := vars(settings)[name]) is not None}
+    data, ranges = _path(settings.data), _path(settings.feature_ranges)
+    if data is None and (data := _beside(request.model, "data", ("npz", "csv", "tsv"))) is not None:
+        sources["data"] = "sidecar file"
+    if ranges is None and data is not None and is_table(data) and "domain" not in said:
+        ranges = _beside(request.model, "ranges", ("csv", "yaml"))
+        sources |= {} if ranges is None else {"feature_ranges": "sidecar file"}
+    if data is not None:
+        check_source(data)
+    stability = settings.labels == "model"
+    return dataclasses.replace(
+        request,
+        data=data,
+        labels=None if stability else _path(settings.labels),
+        feature_ranges=ranges,
+        reference="model" if stability or data is None else "labels",
+        input_values=said,
+        input_sources={name: sources[SETTINGS[name].origin_key] for name in said},
+        sources=sources,
+    )
+
+
+def _running(request: AuditRequest, settings: Settings) -> AuditRequest:
+    """With how it runs."""
+    return dataclasses.replace(
+        request,
+        device=settings.device,
+        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
+        compile=settings.compile,
+        search_precision=settings.search_precision,
+    )
+
+
+def _confined(request: AuditRequest, settings: Settings, libraries: tuple[Path, ...]) -> AuditRequest:
+    """With what the process that loads the model may do."""
+    return dataclasses.replace(
+        request,
+        trust_model=settings.trust_model,
+        load_timeout=settings.load_timeout,
+        call_timeout=settings.call_timeout,
+        memory_limit=settings.memory_limit,
+        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
+        custom_ops=libraries,
+    )
+
+
+def _interface(settings: Settings) -> Interface:
+    return Interface(
+        settings.output_name,
+        settings.input_name,
+        settings.fixed or {},
+        rule=None if settings.decision is None else parse_rule(settings.decision),
+        fresh_state=settings.fresh_state,
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _paths(texts: str | tuple[str, ...] | None) -> tuple[Path, ...]:
+    return tuple(map(Path, [texts] if isinstance(texts, str) else texts or ()))
+
+
+def _library(path: Path) -> Path:
+    if not path.is_file():
+        raise UsageError(f"there is no library of custom operators {path}")
+    return path.resolve()
+
+
+def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
+    """A file named after the model, such as MODEL.data.npz, in its folder."""
+    paths = (model.with_name(f"{model.stem}.{what}.{suffix}") for suffix in suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _classes(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Names as they are given, or those in a file."""
+    if not isinstance(value, str):
+        return value
+    path = Path(value)
+    try:
+        text = decode(read_regular(path, LARGEST), path)[0]
+    except OSError as error:
+        raise UsageError(f"the class names in {value} cannot be read: {error}") from error
+    if not (names := names_in(text)):
+        raise UsageError(f"{value} holds no class names; write one a line, in the order of the model's outputs")
+    return tuple(names)

@@ -1,0 +1,59 @@
+"""What an audit is asked to do and which files it reads, for the command line and for calls."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from robaudit.audit.config.building import build_request
+from robaudit.audit.config.declaring import Read
+from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.resolve import Resolved
+from robaudit.audit.config.settings import SETTINGS, Settings
+from robaudit.audit.result.document import Result
+from robaudit.audit.run.identity import files_beside
+from robaudit.audit.stored.file import load_result, result_path
+from robaudit.audit.stored.signing import read_trusted
+
+__all__ = ["read_files", "request_of"]
+
+
+def request_of(model: Path, resolved: Resolved, command: str = "") -> AuditRequest:
+    """The audit that resolved settings describe, with the earlier result that they name.
+
+    Args:
+        model: the file under audit.
+        resolved: settings and where each came from (:func:`robaudit.audit.config.resolve.resolve_settings`).
+        command: for the record.
+
+    Raises:
+        UsageError: a file is missing, or cannot be what it should be.
+    """
+    return build_request(model, resolved, command=command, baseline=_baseline(resolved.settings))
+
+
+def _baseline(settings: Settings) -> Result | None:
+    """The earlier result, signed as it must be."""
+    keys = None if settings.verify is None else read_trusted(Path(settings.verify))
+    return None if settings.baseline is None else load_result(result_path(Path(settings.baseline)), keys)
+
+
+def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Path | None]]:
+    """The files and folders that an audit reads, each with what it is; None where it is not given."""
+    settings = resolved.settings
+    found: list[tuple[str, Path | None]] = [
+        ("the model", request.model),
+        ("the data", request.data),
+        ("the ranges of the features", request.feature_ranges),
+        ("the settings", None if resolved.config_file is None else Path(resolved.config_file)),
+        ("the profile", Path(resolved.profile_source)),
+        ("the baseline", None if settings.baseline is None else result_path(Path(settings.baseline))),
+    ]
+    for name, each in SETTINGS.items():
+        value = vars(settings)[name]
+        if isinstance(each.path, Read) and value not in each.path.words:
+            texts = value if each.paths else [value] if isinstance(value, str) else []
+            found += [(each.path.called, Path(text)) for text in texts]
+    found += [("what is written about the model", path) for path in files_beside(request.model)]
+    found += [("the value of an input", Path(os.path.expanduser(text))) for text in request.interface.fixed.values()]
+    return found
