@@ -26,6 +26,7 @@ __all__ = [
     "MIB",
     "PART",
     "READ_FLAGS",
+    "UNREAD",
     "FileState",
     "afford",
     "available_memory",
@@ -46,6 +47,8 @@ __all__ = [
 
 FileState: TypeAlias = tuple[int, ...]
 """Device, inode, size, and when content and inode were changed last, in nanoseconds."""
+UNREAD = "unread"
+"""In place of the SHA-256 of a file that was there and could not be read."""
 TICK = 50_000_000
 """Nanoseconds in which two changes may get the same time."""
 
@@ -78,7 +81,8 @@ def held_to(digests: Mapping[str, str | None]) -> Iterator[None]:
     """While this lasts, files are opened only if they are still what they were.
 
     Args:
-        digests: SHA-256 by full path; None where there was no file. Of other files nothing is known.
+        digests: SHA-256 by full path; None where there was no file, ``UNREAD`` where it could not be read. Of other
+            files nothing is known.
     """
     outer = _KNOWN.get()
     token = _KNOWN.set(_Known(digests) if outer is None else _Known({**outer.digests, **digests}))
@@ -97,7 +101,8 @@ def check_known(path: str | os.PathLike[str], sha256: str) -> None:
     known, name = _KNOWN.get(), os.path.abspath(path)
     if known is None or known.digests.get(name, sha256) == sha256:
         return
-    was = "was not there" if known.digests[name] is None else "was another file (its SHA-256 differs)"
+    was = {None: "was not there", UNREAD: "could not be read"}.get(known.digests[name])
+    was = was or "was another file (its SHA-256 differs)"
     raise ChangedFileError(f"{text_of(path)} {was} when the audit began; it is not used: run the command again")
 
 
@@ -171,15 +176,16 @@ def _changed(path: str | os.PathLike[str]) -> ChangedFileError:
 
 
 @contextlib.contextmanager
-def open_regular(path: str | os.PathLike[str], *, peek: bool = False) -> Iterator[IO[bytes]]:
+def open_regular(path: str | os.PathLike[str], *, peek: bool = False, most: int | None = None) -> Iterator[IO[bytes]]:
     """Open an ordinary file, whatever links lead to it, which must not change while it is open.
 
     Args:
         path: of it.
         peek: what is read decides nothing that is not found again, or checked, by who reads the file in earnest.
+        most: bytes that it may have; None: no limit.
 
     Raises:
-        UsageError: it is a pipe, a device or anything else that is no file.
+        UsageError: it is a pipe, a device or anything else that is no file, or larger.
         ChangedFileError: it changes, or is not what it is held to (:func:`held_to`).
         OSError: it cannot be opened.
     """
@@ -188,6 +194,8 @@ def open_regular(path: str | os.PathLike[str], *, peek: bool = False) -> Iterato
     except ValueError as error:  # a null in the name
         raise OSError(errno.EINVAL, "no file has such a name", os.fspath(path)) from error
     with regular(descriptor, path) as file:
+        if most is not None and os.fstat(descriptor).st_size > most:  # before its digest is taken, which reads it whole
+            raise _too_large(path, most)
         if peek:
             yield file
             return
@@ -221,12 +229,16 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
         UsageError: it is no ordinary file, or larger.
         OSError: it cannot be read.
     """
-    with open_regular(path) as file:
+    with open_regular(path, most=most) as file:
         content = file.read(most + 1)
-    if len(content) > most:
-        size = f"{most / MIB:.0f} MB" if most >= MIB else f"{most / 1024:.0f} kB"
-        raise UsageError(f"{path} is larger than the {size} that such a file may have; refused")
+    if len(content) > most:  # as those of the system, which tell no size
+        raise _too_large(path, most)
     return content
+
+
+def _too_large(path: str | os.PathLike[str], most: int) -> UsageError:
+    size = f"{most / MIB:.0f} MB" if most >= MIB else f"{most / 1024:.0f} kB"
+    return UsageError(f"{text_of(path)} is larger than the {size} that such a file may have; refused")
 
 
 def text_of(path: str | os.PathLike[str]) -> str:
@@ -271,9 +283,14 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    with open_regular(path) as file:
+def sha256_file(path: Path, most: int | None = None) -> str:
+    """SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        UsageError: it is no ordinary file, or has more bytes than ``most``.
+        OSError: it cannot be read.
+    """
+    with open_regular(path, most=most) as file:
         return sha256_of(file, path)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.documents import parse_json
-from robaudit.errors import UsageError
-from robaudit.files import read_regular
+from robaudit.target.beside import read_beside
 
 __all__ = ["ClassNames", "declared_names", "files_with_names", "names_in"]
 
@@ -27,7 +26,9 @@ LISTS = (
 """Files beside a model that hold nothing else; also with the model's own name before it, as in ``MODEL.labels.txt``."""
 MOST = 2**20
 """Bytes of names that are read."""
-NUMBERED = re.compile(r"(\d+)[\s:,=]+(\S.*)")
+LARGEST = 1e18
+"""Number that is a name."""
+NUMBERED = re.compile(r"(\d{1,9})[\s:,=]+(\S.*)")
 SYNSET = re.compile(r"(n\d{8})\s+\S")
 
 
@@ -92,7 +93,7 @@ def _found(path: Path, metadata: Mapping[str, str]) -> Iterator[tuple[str, list[
         if key in folded and (names := names_in(folded[key])):
             yield f"metadata ({key})", names
     for folder, shown in ((path.parent, ""), (path.parent.absolute().parent, "../")):
-        content = _read(folder / "config.json")
+        content = read_beside(folder / "config.json", MOST)
         values: Any = _value(content) if content is not None else None
         if isinstance(values, dict):
             nested = values.get("pretrained_cfg")
@@ -101,17 +102,9 @@ def _found(path: Path, metadata: Mapping[str, str]) -> Iterator[tuple[str, list[
                     if key in table and (names := _names(table[key])):
                         yield f"{shown}config.json ({key})", names
     for name in _lists(path):
-        content = _read(path.parent / name)
+        content = read_beside(path.parent / name, MOST)
         if content is not None and (names := names_in(content)):
             yield f"file {name}", names
-
-
-def _read(path: Path) -> str | None:
-    """A text beside the model; None where there is none."""
-    try:
-        return read_regular(path, MOST).decode("utf-8-sig")
-    except (OSError, ValueError, UsageError):
-        return None
 
 
 def _value(text: str) -> Any:
@@ -153,21 +146,22 @@ def _names(value: Any) -> list[str] | None:
     if isinstance(value, str):
         return names_in(value) if value.strip() else None
     if isinstance(value, Mapping):
-        return _from_table(value)
+        return _from_table(list(value.items()))
     if not isinstance(value, Sequence) or not value:
         return None
     if all(isinstance(v, Mapping) and "name" in v for v in value):
         if all("id" in v for v in value):
-            return _from_table({v["id"]: v["name"] for v in value})
+            return _from_table([(v["id"], v["name"]) for v in value])
         value = [v["name"] for v in value]
-    return [str(v) for v in value] if all(isinstance(v, str | int | float) for v in value) else None
+    names = [_word(v) for v in value]
+    return None if None in names else [name for name in names if name is not None]
 
 
-def _from_table(table: Mapping[Any, Any]) -> list[str] | None:
-    """Names in the order of their numbers, which are the keys, else the values; a number left out is a name itself."""
+def _from_table(table: Sequence[tuple[Any, Any]]) -> list[str] | None:
+    """Names in the order of their numbers, first or last in each row; a number left out is a name itself."""
     ways = [
-        {index: _name(v) for key, v in table.items() if (index := _index(key)) is not None},
-        {index: _name(key) for key, v in table.items() if (index := _index(v)) is not None},
+        {index: _name(v) for key, v in table if (index := _index(key)) is not None},
+        {index: _name(key) for key, v in table if (index := _index(v)) is not None},
     ]
     whole = [way for way in ways if way and len(way) == len(table) and None not in way.values()]
     # {"1": 0, "2": 1} numbers classes that are called by numbers: no class is left out then
@@ -190,4 +184,11 @@ def _name(value: Any) -> str | None:
     """One class; of a list, such as ``["n01440764", "tench"]``, the first."""
     if isinstance(value, list | tuple) and value:
         value = value[0]
-    return str(value) if isinstance(value, str | int | float) else None
+    return _word(value)
+
+
+def _word(value: Any) -> str | None:
+    """A text, or a number of no more digits than a name can have; None for anything else."""
+    if isinstance(value, int | float):
+        return str(value) if abs(value) < LARGEST else None
+    return value if isinstance(value, str) else None

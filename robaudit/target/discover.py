@@ -89,7 +89,7 @@ def find_spec(
         values["channels"] = "rgb"
     if layout == "none":
         provenance["layout"] = "shape"
-    _check_channels(values, shape, layout)
+    _check_values(values, provenance, shape, layout)
     lo, hi = values["domain"]
     return InputSpec(
         name=given.name,
@@ -202,18 +202,21 @@ def _words(shape: tuple[int | None, ...]) -> str:
     return "x".join("?" if d is None else str(d) for d in shape)
 
 
-def _check_channels(values: dict[str, Any], shape: tuple[int, ...], layout: str) -> None:
+def _check_values(values: dict[str, Any], provenance: dict[str, str], shape: tuple[int, ...], layout: str) -> None:
+    def named(name: str) -> str:
+        return f"--{name}" if provenance[name] == "flag" else f"the {name} ({provenance[name]})"
+
     for name in ("mean", "std"):
         count = len(values[name])
         if count not in (0, 1, shape[0]):
             kind = "features" if layout == "none" else "channels"
-            raise UsageError(f"--{name} has {count} values for an input of {shape[0]} {kind}")
+            raise UsageError(f"{named(name)} has {count} values for an input of {shape[0]} {kind}")
         if not all(map(math.isfinite, values[name])):
-            raise UsageError(f"--{name} must hold finite numbers")
+            raise UsageError(f"{named(name)} must hold finite numbers")
     if any(v <= 0 for v in values["std"]):
-        raise UsageError("--std must hold numbers above 0")
+        raise UsageError(f"{named('std')} must hold numbers above 0")
     if values["scale"] == 0 or not math.isfinite(values["scale"]):
-        raise UsageError(f"the scale must be a finite number other than 0, not {values['scale']:g}")
+        raise UsageError(f"{named('scale')} must be a finite number other than 0, not {values['scale']:g}")
     low, high = values["domain"]
     if not (low < high and math.isfinite(low) and math.isfinite(high)):
-        raise UsageError(f"the domain {low:g},{high:g} must be LOW,HIGH, finite, with LOW below HIGH")
+        raise UsageError(f"{named('domain')} {low:g},{high:g} must be LOW,HIGH, finite, with LOW below HIGH")

@@ -19,6 +19,8 @@ def shortened(value: Any) -> str:
         text = repr(value)
     except ValueError:  # a number of thousands of digits
         return "of thousands of digits"
+    except RecursionError:
+        return "that is nested too deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -27,11 +29,17 @@ def _numbers(value: Any) -> tuple[float, ...]:
         value = [part for part in value.split(",") if part.strip()]
     if isinstance(value, int | float):
         value = [value]
-    return tuple(float(v) for v in value)
+    return tuple(_number(v) for v in value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):  # which Python takes for 0 and 1
+        raise ValueError
+    return float(value)
 
 
 def _share(value: Any) -> float:
-    share = float(value)
+    share = _number(value)
     if not 0 < share <= 1:
         raise ValueError
     return share
@@ -48,7 +56,7 @@ def _size(value: Any) -> tuple[int, int] | None:
         return None
     if isinstance(value, int):
         value = [value]
-    sizes = [int(v) for v in value]
+    sizes = [int(_number(v)) for v in value]
     if len(sizes) not in (1, 2) or min(sizes) < 1 or max(sizes) > LARGEST:
         raise ValueError
     return (sizes[0], sizes[-1])
@@ -64,7 +72,7 @@ def checked(values: dict[str, Any], where: str) -> dict[str, Any]:
         "mean": _numbers,
         "std": _numbers,
         "domain": _numbers,
-        "scale": float,
+        "scale": _number,
         "crop": _share,
         "resize": _size,
     }

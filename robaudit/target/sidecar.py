@@ -9,7 +9,7 @@ from typing import Any
 
 from robaudit.documents import parse_json
 from robaudit.errors import UsageError
-from robaudit.files import MIB, read_regular
+from robaudit.target.beside import read_beside
 from robaudit.target.fields import checked, shortened
 
 __all__ = [
@@ -24,8 +24,6 @@ __all__ = [
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 """Files of transformers beside a model."""
 
-MOST = 16 * MIB
-"""Bytes of a file beside the model; names of many classes take a few."""
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which ``preprocessor_config.json`` uses."""
 WHOLE = 384
@@ -66,8 +64,8 @@ def from_ultralytics(metadata: Mapping[str, str]) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     """A file beside the model; one that is no JSON map says nothing."""
     try:
-        content = parse_json(read_regular(path, MOST).decode("utf-8-sig"))
-    except (OSError, ValueError, UsageError):
+        content = parse_json(read_beside(path) or "")
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -76,7 +74,7 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std.
 
     Raises:
-        UsageError: it gives a factor that is no number.
+        UsageError: it gives a factor that is no number, or a switch that is none.
     """
     content = _json(path)
     if path.name == "processor_config.json":  # where newer versions of transformers keep it
@@ -84,20 +82,20 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     said = {"image_mean", "do_normalize", "do_rescale", "rescale_factor"}
     if not isinstance(content, dict) or not said & content.keys():
         return {}
-    factor = content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1.0
+    factor = content.get("rescale_factor", 1 / 255) if _switch(path, content, "do_rescale", True) else 1.0
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not abs(factor) < 1e9:
         raise UsageError(f"rescale_factor {shortened(factor)} in {path.name} cannot be understood")
     found: dict[str, Any] = {}
-    if "image_mean" in content or not content.get("do_normalize"):
+    if "image_mean" in content or not _switch(path, content, "do_normalize", False):
         found["scale"] = 255.0 * factor
     # else the numbers are defaults of a class that the file does not hold: nothing is known
-    if content.get("do_normalize", True) and "image_mean" in content:
+    if _switch(path, content, "do_normalize", True) and "image_mean" in content:
         found["mean"] = content["image_mean"]
         found["std"] = content.get("image_std", ())
-    if content.get("do_flip_channel_order"):
+    if _switch(path, content, "do_flip_channel_order", False):
         found["channels"] = "bgr"
     size, crop = content.get("size"), content.get("crop_size")
-    cropped = bool(content.get("do_center_crop")) and crop is not None
+    cropped = _switch(path, content, "do_center_crop", False) and crop is not None
     wanted = checked({"resize": crop if cropped else size}, path.name)
     resized = checked({"resize": size}, path.name)
     if wanted and resized:
@@ -106,12 +104,26 @@ def from_huggingface(path: Path) -> dict[str, Any]:
         found["crop"] = min(share, 1.0)
         if content.get("crop_pct") is not None and min(wanted["resize"]) < WHOLE:
             found["crop"] = content["crop_pct"]
-    if isinstance(how := content.get("resample"), int) and how in RESAMPLE:
+    if isinstance(how := content.get("resample"), int) and not isinstance(how, bool) and how in RESAMPLE:
         found["interpolation"] = RESAMPLE[how]
     found = checked(found, path.name)
-    if content.get("rescale_offset") and "scale" in found:  # 1 is subtracted before the normalisation
+    if _switch(path, content, "rescale_offset", False) and "scale" in found:  # 1 is subtracted before the normalisation
         found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
     return found
+
+
+def _switch(path: Path, content: Mapping[str, Any], name: str, default: bool) -> bool:
+    """Whether a step is taken.
+
+    Raises:
+        UsageError: neither true nor false is said, as with ``"false"``, which would count as true.
+    """
+    value = content.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} {shortened(value)} in {path.name} cannot be understood: it is true or false")
+    return value
 
 
 def from_timm(path: Path, *, strict: bool = False) -> dict[str, Any]:

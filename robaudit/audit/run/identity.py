@@ -17,7 +17,8 @@ from robaudit.audit.process.child import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
 from robaudit.errors import RobauditError, UsageError
-from robaudit.files import digest_of, sha256_file
+from robaudit.files import UNREAD, digest_of, sha256_file
+from robaudit.target.beside import MOST
 from robaudit.target.class_names import files_with_names
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sidecar import files_with_meaning
@@ -31,7 +32,8 @@ class Identity:
     """What names a run.
 
     Args:
-        files: SHA-256 of each file that was looked at, by its full path; None of one that was not there.
+        files: SHA-256 of each file that was looked at, by its full path; None of one that was not there, ``UNREAD`` of
+            one that cannot be read and need not be.
         run_id: digest of what decides the outcome.
     """
 
@@ -42,6 +44,19 @@ class Identity:
         """SHA-256 of a file, which an audit of this run must find to be the same."""
         found = sha256_file(path)
         self.files[os.path.abspath(path)] = found
+        return found
+
+    def digest_beside(self, path: Path) -> str | None:
+        """The same of a file beside a model; None of one that is not there, or cannot be read and so says nothing."""
+        try:
+            found = sha256_file(path, MOST)
+        except (OSError, UsageError):
+            found = None
+        state = UNREAD if found is None and os.path.lexists(path) else found
+        if state is None:
+            self.files.setdefault(os.path.abspath(path), None)
+        else:
+            self.files[os.path.abspath(path)] = state
         return found
 
 
@@ -115,10 +130,8 @@ def _model_digest(known: Identity, request: AuditRequest, path: Path) -> Any:
         return str(path)
     digest, others = known.digest(path), {}
     for file in files_beside(path):
-        if file.is_file() and os.access(file, os.R_OK):
-            others[_from(path.parent, file)] = known.digest(file)
-        elif not os.path.lexists(file):
-            known.files.setdefault(os.path.abspath(file), None)
+        if (found := known.digest_beside(file)) is not None:
+            others[_from(path.parent, file)] = found
     if may_have_weights_elsewhere(path):
         weights = in_child(digests, path, confinement=confinement_of(request), about=path)
         known.files |= {os.path.abspath(path.parent / name): found for name, found in weights.items()}
