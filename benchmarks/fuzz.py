@@ -30,7 +30,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from robaudit.audit.process.child import Child, Confinement, unexpected
+from robaudit.audit.process.child import Child
+from robaudit.audit.process.confinement import Confinement
+from robaudit.audit.process.messages import unexpected
 
 KINDS = ("onnx bytes", "onnx structure", "torchscript bytes", "torchscript entries", "torchscript structure")
 WEIGHTS = (3, 5, 1, 1, 0)

@@ -54,7 +54,9 @@ def no_settings(monkeypatch) -> None:
 @pytest.fixture
 def no_child(monkeypatch) -> None:
     """Models are loaded in this process, not in one of their own, whose start takes seconds."""
-    monkeypatch.setattr("robaudit.audit.process.child.in_child", lambda function, *arguments, **_: function(*arguments))
+    monkeypatch.setattr(
+        "robaudit.audit.process.calling.in_child", lambda function, *arguments, **_: function(*arguments)
+    )
 
 
 @pytest.fixture

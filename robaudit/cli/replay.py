@@ -34,7 +34,7 @@ def replay(
     """Check that every stored adversarial example still fools the file; exit code 1 if one does not, 3 if the file does
     not answer."""
     from robaudit.audit.config.resolve import settings_of_flags
-    from robaudit.audit.process.child import Confinement
+    from robaudit.audit.process.confinement import Confinement
     from robaudit.audit.process.persist import persistently
     from robaudit.audit.process.sandbox import mode_of
     from robaudit.audit.replay.replaying import replay as replay_run

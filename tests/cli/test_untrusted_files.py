@@ -21,7 +21,9 @@ from onnx import TensorProto, helper
 from results import make_result
 
 from robaudit.audit.process import sandbox
-from robaudit.audit.process.child import Child, Confinement, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.child import Child
+from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.cli.confine import sandbox_mode
 from robaudit.errors import AuditError, UsageError

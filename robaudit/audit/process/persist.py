@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from robaudit.audit.process.child import Confinement, CutOffError, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.confinement import Confinement
+from robaudit.audit.process.messages import CutOffError
 from robaudit.target.watch import AtWork
 
 __all__ = ["NOTHING", "GivenUp", "persistently"]

@@ -13,7 +13,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import Record
-from robaudit.audit.process.child import Failed, no_answer, not_loaded, too_late
+from robaudit.audit.process.messages import Failed, no_answer, not_loaded, too_late
 from robaudit.audit.run.auxiliary import blamed, ended_by
 from robaudit.target.watch import BACKWARD, AtWork
 

@@ -13,7 +13,7 @@ from robaudit import __version__
 from robaudit.audit.config.declaring import ALWAYS
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import SETTINGS
-from robaudit.audit.process.child import in_child
+from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
 from robaudit.errors import RobauditError, UsageError

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.process.child import Confinement
+from robaudit.audit.process.confinement import Confinement
 from robaudit.target.confined import available_memory
 
 __all__ = ["confinement_of", "memory_allowed"]

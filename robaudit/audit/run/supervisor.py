@@ -15,7 +15,9 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import LOADING, Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.outcome.budget import was_spent
-from robaudit.audit.process.child import SIGNALS, Child, Failed
+from robaudit.audit.process.child import Child
+from robaudit.audit.process.messages import Failed
+from robaudit.audit.process.starting import SIGNALS
 from robaudit.audit.run import worker
 from robaudit.audit.run.again import Again, Ending
 from robaudit.audit.run.limits import confinement_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
-from robaudit.audit.process.child import Failed, unexpected
+from robaudit.audit.process.messages import Failed, unexpected
 from robaudit.errors import RobauditError
 from robaudit.target.watch import Watch
 

@@ -21,7 +21,7 @@ from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.plan.auxiliary import Auxiliary, auxiliaries
 from robaudit.audit.process import sandbox
-from robaudit.audit.process.child import unexpected
+from robaudit.audit.process.messages import unexpected
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning

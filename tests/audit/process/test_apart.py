@@ -11,13 +11,15 @@ from multiprocessing import spawn
 
 import pytest
 
-from robaudit.audit.process.child import Confinement, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.confinement import Confinement
 from robaudit.errors import AuditError
 
 SCRIPT = """
 import os
 print("begun", flush=True)
-from robaudit.audit.process.child import Confinement, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.confinement import Confinement
 print(in_child(os.path.basename, "folder/name", confinement=Confinement(), about="it"))
 print({name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "OMP_WAIT_POLICY")})
 """

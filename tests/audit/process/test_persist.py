@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.process.child import Confinement, CutOffError
+from robaudit.audit.process.confinement import Confinement
+from robaudit.audit.process.messages import CutOffError
 from robaudit.audit.process.persist import NOTHING, GivenUp, persistently
 from robaudit.errors import AuditError
 from robaudit.target.watch import UNWATCHED, AtWork, Watch

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import Command, refused
 
-from robaudit.audit.process.child import Child, Confinement
+from robaudit.audit.process.child import Child
+from robaudit.audit.process.confinement import Confinement
 from robaudit.errors import UsageError
 from robaudit.target.watch import Watched
 

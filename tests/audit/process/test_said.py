@@ -9,7 +9,8 @@ from multiprocessing import Pipe
 
 import pytest
 
-from robaudit.audit.process.child import Confinement, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.said import FIRST, LAST, WIDTH, Said
 from robaudit.errors import AuditError
 

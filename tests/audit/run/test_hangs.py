@@ -19,7 +19,8 @@ from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import fits
-from robaudit.audit.process.child import Confinement, in_child
+from robaudit.audit.process.calling import in_child
+from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.run import supervisor
 from robaudit.audit.run.again import MOST, Again, Ending
 from robaudit.audit.run.audit import run_audit
