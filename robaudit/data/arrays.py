@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,16 @@ from numpy.typing import NDArray
 from robaudit.data.label_arrays import array_labels, label_texts, lost_note
 from robaudit.data.npz import Arrays, open_arrays
 from robaudit.data.numbers import whole
+from robaudit.data.ranges import Ranges
+from robaudit.data.reader import Fit, Reader, Source, Wanted
 from robaudit.data.source import Dataset
+from robaudit.data.table import Table
+from robaudit.data.tabular import open_table
+from robaudit.data.targets import array_targets
 from robaudit.errors import RobauditError, UnreadableSampleError, UsageError
+from robaudit.plural import counted
 
-__all__ = ["ArrayDataset", "open_npz", "peek_classes", "peek_npz", "read_npz"]
+__all__ = ["ArrayDataset", "ArrayReader", "ArraySource", "canonical", "classes_in", "read_npz"]
 
 SLACK = 1e-6
 """How far outside of the domain values may lie, over its width; they are clipped."""
@@ -54,13 +62,66 @@ class ArrayDataset(Dataset):
         return np.ascontiguousarray(self._x[index]).tobytes()
 
 
-def peek_npz(path: Path) -> tuple[int, ...] | None:
-    """Canonical shape of a sample, from the header alone; None where it is no readable archive."""
-    try:
-        with open_arrays(path) as archive:
-            shape = archive.shape("x")[1:]
-    except Exception:  # opening it in earnest says what is wrong
-        return None
+class ArrayReader(Reader):
+    """``.npz`` archives."""
+
+    name = "an .npz archive with x and y"
+    suffixes = (".npz",)
+
+    def check(self, path: Path) -> None:
+        """Refuse a file that is no archive."""
+        if not zipfile.is_zipfile(path):
+            raise UsageError(f"{path} is no readable .npz archive: it is no zip file")
+
+    def open(self, path: Path, wanted: Wanted) -> ArraySource:
+        """Read the arrays, once."""
+        if wanted.labels is not None:
+            raise UsageError(f"--labels {wanted.labels} is for image folders; put the labels of {path} into it as y")
+        return ArraySource(path, *read_npz(path), wanted.labelled)
+
+
+class ArraySource(Source):
+    """Arrays in memory, as they are stored."""
+
+    ranged = True
+    labels_go = "as y"
+
+    def __init__(self, path: Path, x: NDArray[Any], y: NDArray[Any] | None, digest: str, labelled: bool = True) -> None:
+        self._path, self._y, self._digest, self._labelled = path, y, digest, labelled
+        self.values = x
+        self.shape = canonical(x.shape[1:])
+        self.classes = classes_in(y, str(path))
+
+    def samples(self, fit: Fit) -> Dataset:
+        """The samples, in their ranges where each feature has its own."""
+        assert self.values is not None
+        if fit.ranges is None:
+            return array_dataset(self._path, self.values, self._y if self._labelled else None, self._digest, fit)
+        table = self._table(self.values, fit.ranges)
+        labels = None
+        if self._y is not None and self._labelled:
+            where = f"y of {self._path}"
+            declared, count = fit.class_names, fit.num_classes
+            labels = array_labels(self._y, len(self._y), declared=declared, num_classes=count, where=where)
+        return open_table(table, fit, labelled=self._labelled, labels=labels)
+
+    def _table(self, x: NDArray[Any], ranges: Ranges) -> Table:
+        """Arrays as a table whose columns are in the order of the ranges."""
+        if x.ndim != 2 or x.shape[1] != len(ranges):
+            words = "x".join(map(str, x.shape[1:]))
+            raise UsageError(f"x in {self._path} holds samples of {words}, and there are {len(ranges)} ranges")
+        if self._y is not None and (self._y.ndim == 0 or len(self._y) != len(x)):
+            raise UsageError(f"{self._path} holds {counted(len(x), 'sample')} and {counted(self._y.size, 'label')}")
+        lines = tuple(range(len(x)))
+        return Table(self._path, ranges.names, x.astype("float64"), None, lines, self._digest, "row")
+
+    def targets(self, ids: Sequence[str]) -> tuple[str, ...] | None:
+        """The array ``target``."""
+        return array_targets(self._path, len(ids))
+
+
+def canonical(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a sample as models take it: images with the channels first."""
     if len(shape) == 2:
         return (1, *shape)
     if len(shape) == 3 and shape[0] not in (1, 3, 4) and shape[2] in (1, 3, 4):
@@ -68,65 +129,54 @@ def peek_npz(path: Path) -> tuple[int, ...] | None:
     return shape
 
 
-def peek_classes(path: Path) -> int | None:
-    """The number of classes that the labels of an archive tell: columns of one-hot labels, else one more than the
-    largest number; None where it has none, or is not readable.
+def classes_in(y: NDArray[Any] | None, where: str) -> int | None:
+    """The number of classes that labels tell: columns of one-hot labels, else one more than the largest number; None
+    where that is no number of classes.
     """
+    if y is None or y.ndim == 0 or len(y) > MOST_LABELS:
+        return None
     try:
-        with open_arrays(path) as archive:
-            if archive.shape("y")[0] > MOST_LABELS:
-                return None
-            y = archive["y"]
         if y.ndim == 2 and y.shape[1] > 1:
             return int(y.shape[1])
-        numbers = [whole(text) for text in set(label_texts(y, len(y), str(path))) if text]
-        return max((number for number in numbers if number is not None), default=0) + 1
-    except Exception:  # opening it in earnest says what is wrong
+        numbers = [whole(text) for text in set(label_texts(y, len(y), where)) if text]
+    except UsageError:  # resolving them says what is wrong
         return None
+    count = max((number for number in numbers if number is not None), default=0) + 1
+    return None if count < 2 else count
 
 
-def open_npz(
-    path: Path,
-    *,
-    shape: tuple[int, ...],
-    lo: float,
-    hi: float,
-    num_classes: int | None,
-    class_names: list[str] | None = None,
-    labelled: bool = True,
-) -> Dataset:
-    """Open an archive; the arrays are held in memory as they are stored.
+def array_dataset(path: Path, x: NDArray[Any], y: NDArray[Any] | None, digest: str, fit: Fit) -> Dataset:
+    """The samples of arrays.
 
     Args:
-        path: of the ``.npz``.
-        shape: canonical shape that the model takes.
-        lo, hi: the domain, in which floats must lie; uint8 means 0 to 255.
-        num_classes: of the model.
-        class_names: declared, in the order of the model's outputs.
-        labelled: read the labels, if there are any.
+        path: of the archive.
+        x: samples as they are stored; uint8 means 0 to 255, other numbers lie in the domain.
+        y: labels; None: there are none, or none are wanted.
+        digest: of the archive.
+        fit: what they have to fit.
 
     Raises:
-        UsageError: no such archive, the wrong shape, values outside of the domain, or labels that do not fit.
+        UsageError: the wrong shape, values outside of the domain, or labels that do not fit.
     """
-    x, y, digest = read_npz(path)
     notes: list[str] = []
-    x = _fit(path, x, shape, notes)
+    x = _fit(path, x, fit.shape, notes)
     if x.dtype != np.uint8:
         if x.dtype.kind not in "fiu":
             raise UsageError(f"x in {path} has type {x.dtype}; it must hold numbers")
-        _check_range(path, x, lo, hi)
+        _check_range(path, x, fit.lo, fit.hi)
     ids = [f"{path.name}[{i}]" for i in range(len(x))]
     problems: dict[int, str] = {}
-    index, names, order = None, class_names, "declared" if class_names else None
-    if y is not None and labelled:
-        labels = array_labels(y, len(x), declared=class_names, num_classes=num_classes, where=f"y of {path}")
+    index, names, order = None, fit.class_names, "declared" if fit.class_names else None
+    if y is not None:
+        declared, count = fit.class_names, fit.num_classes
+        labels = array_labels(y, len(x), declared=declared, num_classes=count, where=f"y of {path}")
         index, names, order = labels.index, labels.names, labels.order
         problems = labels.problems
         notes += [*lost_note(problems, ids), *labels.notes]
     return ArrayDataset(
         x,
-        lo,
-        hi,
+        fit.lo,
+        fit.hi,
         source=str(path),
         kind="array",
         ids=ids,

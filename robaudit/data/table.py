@@ -14,7 +14,7 @@ from robaudit.data.delimited import Sheet, read_sheet
 from robaudit.data.numbers import Style, as_number, few, is_missing, style_of
 from robaudit.errors import UsageError
 
-__all__ = ["NoLabelColumnError", "Table", "is_table", "read_table"]
+__all__ = ["NoLabelColumnError", "Table", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 BOOLEANS = {"true": "1", "false": "0"}
@@ -61,11 +61,6 @@ class Table:
 
 class NoLabelColumnError(UsageError):
     """No column of a table is known to hold labels: it may have another name, or there are no labels."""
-
-
-def is_table(path: Path) -> bool:
-    """Whether a path's suffix is a table's."""
-    return path.name.lower().endswith(SUFFIXES)
 
 
 def read_table(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.columns import listed
+from robaudit.data.delimited import check_size
 from robaudit.data.label_arrays import lost_note
 from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.ranges import Ranges
+from robaudit.data.reader import Fit, Reader, Source, Wanted
 from robaudit.data.source import Dataset
-from robaudit.data.table import Table
+from robaudit.data.table import SUFFIXES, NoLabelColumnError, Table, read_table
 from robaudit.errors import UnreadableSampleError, UsageError
 from robaudit.plural import counted, part_of
 
-__all__ = ["TableDataset", "open_table"]
+__all__ = ["TableDataset", "TableReader", "TableSource", "open_table"]
 
 
 class TableDataset(Dataset):
@@ -55,33 +59,69 @@ class TableDataset(Dataset):
         return row + bytes([index in self.problems])
 
 
-def open_table(
-    table: Table,
-    *,
-    shape: tuple[int, ...],
-    lo: float,
-    hi: float,
-    ranges: Ranges | None,
-    num_classes: int | None,
-    class_names: list[str] | None,
-    labelled: bool = True,
-    labels: Labels | None = None,
-) -> Dataset:
+class TableReader(Reader):
+    """Tables."""
+
+    name = "a table (.csv, .tsv)"
+    suffixes = SUFFIXES
+    columns = True
+    tabular = True
+
+    def check(self, path: Path) -> None:
+        """Refuse a table that is too large."""
+        check_size(path)
+
+    def open(self, path: Path, wanted: Wanted) -> TableSource:
+        """Read the table whole; where no column is known to hold labels, all are features, with that doubt."""
+        if wanted.labels is not None:
+            raise UsageError(
+                f"--labels {wanted.labels} is for image folders; put the labels of {path} into it as a column"
+            )
+        read = partial(
+            read_table, path, wanted.label_column, target_column=wanted.target_column, declared=wanted.classes
+        )
+        try:
+            return TableSource(read(labelled=wanted.labelled), wanted.labelled)
+        except NoLabelColumnError as error:
+            try:
+                return TableSource(read(labelled=False), wanted.labelled, error)
+            except UsageError:
+                raise error from None  # a column that holds no numbers: the labels, by another name
+
+
+class TableSource(Source):
+    """A table that was read. Readers of other files that hold tables return one too."""
+
+    ranged = True
+    labels_go = "in a column, named with --label-column"
+
+    def __init__(self, table: Table, labelled: bool = True, doubt: UsageError | None = None) -> None:
+        self.table, self.doubt, self._labelled, self._table = table, doubt, labelled, table
+        self.shape = (len(table.names),)
+
+    def samples(self, fit: Fit) -> Dataset:
+        """The rows."""
+        return open_table(self._table.fitted(fit.shape), fit, labelled=self._labelled)
+
+    def targets(self, ids: Sequence[str]) -> tuple[str, ...] | None:
+        """The column of them."""
+        del ids
+        return self._table.targets
+
+
+def open_table(table: Table, fit: Fit, *, labelled: bool = True, labels: Labels | None = None) -> Dataset:
     """The samples of a table.
 
     Args:
         table: as read.
-        shape: of a sample, as the model takes it.
-        lo, hi: range of every feature where ``ranges`` is None.
-        ranges: of each feature, in the table's order.
-        num_classes: of the model.
-        class_names: declared, in the order of the model's outputs.
+        fit: what they have to fit; without ranges its domain is every feature's.
         labelled: use the labels, if there are any.
         labels: of the rows, where they are no column of the table.
 
     Raises:
         UsageError: the table does not fit the model, many values lie outside of their ranges, or labels do not fit.
     """
+    shape, ranges, class_names = fit.shape, fit.ranges, fit.class_names
     count = len(table.names)
     if shape != (count,):
         words = "x".join(map(str, shape))
@@ -90,12 +130,12 @@ def open_table(
             f"and the model takes {words}; keep the model's own columns and that of the labels (--label-column)"
         )
     if ranges is None:
-        same = (lo,) * count, (hi,) * count
+        same = (fit.lo,) * count, (fit.hi,) * count
         ranges = Ranges(table.names, *same, (False,) * count, (False,) * count)
     outside = ranges.check(table.values, table.row)
     if labels is None and labelled and table.labels is not None:
         where = f"the label column of {table.path}"
-        labels = resolve_labels(table.labels, declared=class_names, num_classes=num_classes, where=where)
+        labels = resolve_labels(table.labels, declared=class_names, num_classes=fit.num_classes, where=where)
     if not labelled:
         labels = None
     problems = outside if labels is None else outside | labels.problems

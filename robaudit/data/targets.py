@@ -14,49 +14,42 @@ from robaudit.data.label_arrays import label_texts
 from robaudit.data.labelfile import TARGET, read_label_file
 from robaudit.data.npz import open_arrays
 from robaudit.data.numbers import is_missing, whole
-from robaudit.data.table import Table
 from robaudit.errors import UsageError
 
-__all__ = ["read_targets"]
+__all__ = ["array_targets", "folder_targets"]
 
 
-def read_targets(
-    source: Path,
-    labels: Path | None,
-    table: Table | None,
-    ids: Sequence[str],
-    *,
-    label_column: str | None = None,
-    target_column: str | None = None,
+def folder_targets(
+    folder: Path, ids: Sequence[str], labels: Path | None, *, label_column: str | None, target_column: str | None
 ) -> tuple[str, ...] | None:
-    """Name or number of the class to reach for each sample, empty where there is none; None where the data has none.
+    """Name or number of the class to reach for each image, empty where there is none; None where the data has none.
 
     Args:
-        source: image folder, table or ``.npz``, where a number below 0 is none.
-        labels: CSV of file,label,target for a folder; default its ``labels.csv``.
-        table: the source, where it is a table.
+        folder: of images.
         ids: names of the samples, in the order of the data.
+        labels: CSV of file,label,target; default the folder's ``labels.csv``.
         label_column, target_column: names of columns of the CSV; default found by their names.
+
+    Raises:
+        UsageError: not readable.
+    """
+    path = labels_file(folder, labels)
+    if path is None:
+        return None
+    index = FileIndex(folder, walk(folder).files, path.parent)
+    told = read_label_file(path, index, column=label_column, target_column=target_column, targets=True)
+    if told.targets is None:
+        return None
+    found = {relative(file, folder): target for file, target in zip(told.files, told.targets, strict=True)}
+    return tuple(found.get(name, "") for name in ids)
+
+
+def array_targets(path: Path, count: int) -> tuple[str, ...] | None:
+    """The same of an ``.npz`` of so many samples, where a number below 0 is none.
 
     Raises:
         UsageError: not one for each sample, or not readable.
     """
-    if table is not None:
-        return table.targets
-    if not source.is_dir():
-        return _from_npz(source, len(ids))
-    path = labels_file(source, labels)
-    if path is None:
-        return None
-    index = FileIndex(source, walk(source).files, path.parent)
-    told = read_label_file(path, index, column=label_column, target_column=target_column, targets=True)
-    if told.targets is None:
-        return None
-    found = {relative(file, source): target for file, target in zip(told.files, told.targets, strict=True)}
-    return tuple(found.get(name, "") for name in ids)
-
-
-def _from_npz(path: Path, count: int) -> tuple[str, ...] | None:
     try:
         with open_arrays(path) as archive:
             if TARGET not in archive:

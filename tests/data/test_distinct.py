@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_kit import open_dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from robaudit.data.arrays import ArrayDataset, open_npz
+from robaudit.data.arrays import ArrayDataset
 from robaudit.data.distinct import DistinctDraw, values_key
 from robaudit.data.images import open_folder
+from robaudit.data.reader import Fit
 from robaudit.data.source import Dataset, keyed_draw, keyed_order
 from robaudit.data.table import read_table
 from robaudit.data.tabular import open_table
@@ -97,7 +99,7 @@ def test_copies_of_what_cannot_be_read_are_one_sample_too(tmp_path: Path) -> Non
     x = np.random.default_rng(0).random((6, 2)).astype(np.float32)
     x[[1, 3, 5]] = [np.nan, 0.5]
     np.savez(tmp_path / "d.npz", x=x)
-    data = open_npz(tmp_path / "d.npz", shape=(2,), lo=0, hi=1, num_classes=None)
+    data = open_dataset(tmp_path / "d.npz", shape=(2,))
     found, draw = drawn(data, 6)
     assert (len(found), draw.repeats) == (4, 2)
 
@@ -118,7 +120,7 @@ def test_copies_of_what_cannot_be_read_are_one_sample_too(tmp_path: Path) -> Non
 def test_rows_of_a_table_are_told_apart_by_their_features(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,label\n1,2,0\n1,2,1\n1,2,\n1,2,\n2,1,0\n,1,0\n,1,0\n")
     table = read_table(tmp_path / "d.csv", label_column="label")
-    data = open_table(table, shape=(2,), lo=0, hi=2, ranges=None, num_classes=2, class_names=None)
+    data = open_table(table, Fit((2,), 0, 2, num_classes=2))
     found, draw = drawn(data, 7)
     # (1, 2) with a label, (1, 2) without one, (2, 1), and the row that lacks a value
     assert (len(found), draw.repeats, draw.contradictions) == (4, 3, 1)

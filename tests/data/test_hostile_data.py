@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 import robaudit.files
-from robaudit.data.arrays import peek_classes, peek_npz, read_npz
+from robaudit.data.arrays import read_npz
 from robaudit.data.delimited import read_sheet
 from robaudit.data.images import common_size, open_folder
 from robaudit.data.labels import resolve_labels
 from robaudit.data.npz import read_npy
 from robaudit.data.numbers import whole
-from robaudit.data.open import check_source
 from robaudit.data.ranges import observed_ranges, read_ranges
+from robaudit.data.registry import check_source
 from robaudit.data.table import read_table
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -195,11 +195,9 @@ def test_arrays_that_memory_does_not_hold_are_refused_before_they_are_taken(tmp_
         path = archive(tmp_path / "x.npz", x=(shape, "<f4"))
         with pytest.raises(UsageError, match=r"the array x of .* would take about .* GB of memory"):
             read_npz(path)
-        assert peek_npz(path) == shape[1:]
     path = archive(tmp_path / "y.npz", x=((5, 2), "<f4"), y=((2**30,), "|i1"))
     with pytest.raises(UsageError, match="holds 5 samples and 1073741824 labels"):
         read_npz(path)
-    assert peek_classes(path) is None
     with zipfile.ZipFile(path) as opened, opened.open("y.npy") as member:
         (tmp_path / "y.npy").write_bytes(member.read())
     with pytest.raises(UsageError, match="would take about"):

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_kit import open_dataset
 
-from robaudit.data.open import check_source, open_dataset
 from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
+from robaudit.data.reader import Fit
+from robaudit.data.registry import check_source, reader_of
 from robaudit.data.source import Dataset
-from robaudit.data.table import is_table, read_table
+from robaudit.data.table import read_table
 from robaudit.data.tabular import open_table
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -25,10 +27,11 @@ def write(folder: Path, text: str = PLAIN, name: str = "t.csv") -> Path:
 
 
 def opened(path: Path, ranges: Ranges | None = None, **options: Any) -> Dataset:
-    table = read_table(path, options.pop("label_column", None), labelled=options.get("labelled", True))
+    labelled = options.pop("labelled", True)
+    table = read_table(path, options.pop("label_column", None), labelled=labelled)
     found = ranges or observed_ranges(table.names, table.values, str(path))
     defaults: dict[str, Any] = {"shape": (len(table.names),), "num_classes": 2, "class_names": None}
-    return open_table(table, lo=0.0, hi=1.0, ranges=found, **(defaults | options))
+    return open_table(table, Fit(ranges=found, **(defaults | options)), labelled=labelled)
 
 
 def test_each_feature_is_scaled_by_its_own_range(tmp_path):
@@ -60,7 +63,7 @@ def test_dialects(tmp_path, name, text):
 def test_a_compressed_table(tmp_path):
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(PLAIN.encode()))
-    assert is_table(path)
+    assert reader_of(path).tabular
     check_source(path)
     assert read_table(path).values.tolist() == [[20, 1000], [40, 3000], [60, 2000]]
     path.write_bytes(gzip.compress(PLAIN.encode())[:-9])

@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robaudit.data.reader import Wanted
+from robaudit.data.registry import open_source
 from robaudit.data.table import read_table
-from robaudit.data.targets import read_targets
 from robaudit.errors import UsageError
 
 TABLE = "age,aim,income,label\n20,b,1000,a\n40,,3000,b\n60,NaN,2000,a\n"
 
 
+def targets(path, ids, **wanted):
+    return open_source(path, Wanted(**wanted)).targets(ids)
+
+
 def archived(tmp_path, target, count=3):
     path = tmp_path / "d.npz"
     np.savez(path, x=np.zeros((count, 2)), **({} if target is None else {"target": target}))
-    return read_targets(path, None, None, [str(i) for i in range(count)])
+    return targets(path, [str(i) for i in range(count)])
 
 
 def test_an_archive_holds_numbers_or_names(tmp_path):
@@ -46,16 +51,16 @@ def test_a_third_column_of_the_labels(tmp_path):
     rows = "file,label,target\n./b.png,1,cat\na.png,0\nsub/c.png,1,\n"
     (tmp_path / "labels.csv").write_text(rows)
     ids = ["a.png", "b.png", "sub/c.png", "d.png"]
-    assert read_targets(tmp_path, None, None, ids) == ("", "cat", "", "")
+    assert targets(tmp_path, ids) == ("", "cat", "", "")
     (tmp_path / "own.csv").write_text("file,label,target\na.png,0,1\n")
-    assert read_targets(tmp_path, tmp_path / "own.csv", None, ids) == ("1", "", "", "")
+    assert targets(tmp_path, ids, labels=tmp_path / "own.csv") == ("1", "", "", "")
     (tmp_path / "labels.csv").write_text("file,label,weight\na.png,0,1\n")
-    assert read_targets(tmp_path, None, None, ids) is None
+    assert targets(tmp_path, ids) is None
     (tmp_path / "labels.csv").write_text("file,label,target\na.png,0,1\na.png,0,2\n")
     with pytest.raises(UsageError, match="two targets, '1' and '2'"):
-        read_targets(tmp_path, None, None, ids)
+        targets(tmp_path, ids)
     (tmp_path / "labels.csv").unlink()
-    assert read_targets(tmp_path, None, None, ids) is None
+    assert targets(tmp_path, ids) is None
 
 
 def test_a_column_of_a_table_is_no_feature(tmp_path):
@@ -65,7 +70,7 @@ def test_a_column_of_a_table_is_no_feature(tmp_path):
     assert table.names == ("age", "income")
     assert table.labels == ("a", "b", "a")
     assert table.values.tolist() == [[20, 1000], [40, 3000], [60, 2000]]
-    assert read_targets(path, None, table, ["1", "2", "3"]) == ("b", "", "")
+    assert targets(path, ["1", "2", "3"], target_column="aim") == ("b", "", "")
     with pytest.raises(UsageError, match="no column 'am'; did you mean 'aim'"):
         read_table(path, target_column="am")
     with pytest.raises(UsageError, match="cannot hold both"):

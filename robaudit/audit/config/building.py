@@ -15,8 +15,7 @@ from robaudit.audit.config.settings_of_inputs import INPUT
 from robaudit.audit.process.sandbox import mode_of
 from robaudit.audit.result.document import Result
 from robaudit.data.delimited import decode
-from robaudit.data.open import check_source
-from robaudit.data.table import is_table
+from robaudit.data.registry import check_source, is_ours, readers
 from robaudit.errors import UsageError
 from robaudit.files import read_regular
 from robaudit.target.class_names import names_in
@@ -87,13 +86,12 @@ def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
     settings, sources = resolved.settings, dict(resolved.sources)
     said = {name: value for name in OF_THE_INPUT if (value := vars(settings)[name]) is not None}
     data, ranges = _path(settings.data), _path(settings.feature_ranges)
-    if data is None and (data := _beside(request.model, "data", ("npz", "csv", "tsv"))) is not None:
+    if data is None and (data := _beside(request.model, "data", _suffixes())) is not None:
         sources["data"] = "sidecar file"
-    if ranges is None and data is not None and is_table(data) and "domain" not in said:
-        ranges = _beside(request.model, "ranges", ("csv", "yaml"))
+    reader = None if data is None else check_source(data)
+    if ranges is None and reader is not None and reader.tabular and "domain" not in said:
+        ranges = _beside(request.model, "ranges", (".csv", ".yaml"))
         sources |= {} if ranges is None else {"feature_ranges": "sidecar file"}
-    if data is not None:
-        check_source(data)
     stability = settings.labels == "model"
     return dataclasses.replace(
         request,
@@ -156,9 +154,15 @@ def _library(path: Path) -> Path:
     return path.resolve()
 
 
+def _suffixes() -> tuple[str, ...]:
+    """Of files with data that may lie beside a model; where there are several, the first counts."""
+    others = (suffix for reader in readers() if not is_ours(reader) for suffix in reader.suffixes)
+    return (".npz", ".csv", ".tsv", *others)
+
+
 def _beside(model: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:
     """A file named after the model, such as MODEL.data.npz, in its folder."""
-    paths = (model.with_name(f"{model.stem}.{what}.{suffix}") for suffix in suffixes)
+    paths = (model.with_name(f"{model.stem}.{what}{suffix}") for suffix in suffixes)
     return next((path for path in paths if path.is_file()), None)
 
 

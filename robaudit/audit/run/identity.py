@@ -16,6 +16,7 @@ from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
+from robaudit.data.registry import is_ours, reader_of
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
 from robaudit.target.beside import MOST
@@ -104,7 +105,7 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of the profile's attacks that are not ours, which the version does not tell."""
+    """Source of the profile's attacks, and of what reads the data, that are not ours, which the version does not tell."""
     from robaudit.attacks.registry import attack_classes  # loads torch, which whoever wants a file's digest may lack
 
     profile, known = request.profile, attack_classes()
@@ -112,7 +113,11 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     ids = {spec.id for spec in (*profile.attacks, *curve) if spec is not None}
     ours = f"{__name__.partition('.')[0]}."
     foreign = {id: known[id] for id in sorted(ids & known.keys()) if not known[id].__module__.startswith(ours)}
-    return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in foreign.items()}
+    classes: dict[str, type] = dict(foreign)
+    reader = None if request.data is None else reader_of(request.data)
+    if reader is not None and not is_ours(reader):
+        classes["data"] = type(reader)
+    return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in classes.items()}
 
 
 def _fixed(known: Identity, values: Mapping[str, str]) -> dict[str, Any]:

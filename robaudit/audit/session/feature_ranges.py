@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.data.arrays import read_npz
 from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
+from robaudit.data.reader import Source
 from robaudit.data.table import Table
 from robaudit.errors import UsageError
 from robaudit.target.meaning import ASSUMED, DEFAULT_WITH
@@ -21,17 +20,20 @@ from robaudit.target.spec import InputSpec
 __all__ = ["check_free", "feature_ranges", "ranged"]
 
 
-def feature_ranges(request: AuditRequest, table: Table | None, spec: InputSpec) -> Ranges | None:
-    """Of each feature: as declared, else as observed, unless one domain for all was declared."""
+def feature_ranges(request: AuditRequest, source: Source | None, table: Table | None, spec: InputSpec) -> Ranges | None:
+    """Of each feature: as declared, else as observed, unless one domain for all was declared; ``table``: the source's
+    rows, with the columns that the model takes."""
     if request.feature_ranges is not None:
         if "domain" in request.input_values:
             raise UsageError("--domain gives one range to all features and --feature-ranges each its own; give one")
-        if spec.kind != "vector" or request.data is None:
+        if spec.kind != "vector" or source is None:
             raise UsageError("--feature-ranges is for tables; give --data FILE.csv")
+        if not source.ranged:
+            raise UsageError(f"--feature-ranges is for tables, and {request.data} is none")
         ranges = read_ranges(request.feature_ranges)
         if table is None and len(ranges) == math.prod(spec.shape):
             return _whole(ranges, spec)  # arrays have no names: in the order of the file
-        names, values, where = _columns(request.data, table, request.feature_ranges, ranges)
+        names, values, where = _columns(request, source, table, ranges)
         return _whole(ranges.ordered(names, where, observed_ranges(names, values, where)), spec)
     declared = not spec.provenance.get("domain", ASSUMED).startswith((ASSUMED, DEFAULT_WITH))
     if table is None or spec.kind != "vector" or declared:
@@ -40,7 +42,7 @@ def feature_ranges(request: AuditRequest, table: Table | None, spec: InputSpec) 
 
 
 def _columns(
-    data: Path, table: Table | None, path: Path, ranges: Ranges
+    request: AuditRequest, source: Source, table: Table | None, ranges: Ranges
 ) -> tuple[Sequence[str], NDArray[np.float64], str]:
     """Names and values [N, F] of the features, and where they are; those of arrays are called by their places from 0.
 
@@ -49,14 +51,15 @@ def _columns(
     """
     if table is not None:
         return table.names, table.values, str(table.path)
-    x = read_npz(data)[0]
+    x = np.zeros((0, 0)) if source.values is None else source.values
     names = tuple(map(str, range(x.shape[1] if x.ndim == 2 else 0)))
     if not set(ranges.names) <= set(names):
         raise UsageError(
-            f"{path} has {len(ranges)} ranges, and {data} holds samples of {'x'.join(map(str, x.shape[1:]))} features "
-            "without names; give a range to every feature in order, or name some by their places from 0, or give a CSV"
+            f"{request.feature_ranges} has {len(ranges)} ranges, and {request.data} holds samples of "
+            f"{'x'.join(map(str, x.shape[1:]))} features without names; give a range to every feature in order, or "
+            "name some by their places from 0, or give a CSV"
         )
-    return names, x.astype(np.float64), str(data)
+    return names, x.astype(np.float64), str(request.data)
 
 
 def _whole(ranges: Ranges, spec: InputSpec) -> Ranges:

@@ -27,13 +27,12 @@ from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning
 from robaudit.audit.verdict.gates import check_class_gates
 from robaudit.data.distinct import DistinctDraw
-from robaudit.data.images import bundled_dataset, common_size
+from robaudit.data.images import bundled_dataset
 from robaudit.data.noise import noise_dataset
-from robaudit.data.open import open_dataset, peek_classes, peek_shape
 from robaudit.data.ranges import Ranges
+from robaudit.data.reader import Fit, Source, Wanted
+from robaudit.data.registry import open_source, reader_of
 from robaudit.data.source import Dataset
-from robaudit.data.table import NoLabelColumnError, Table, is_table, read_table
-from robaudit.data.targets import read_targets
 from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.target.attributed import Attributed
@@ -162,14 +161,15 @@ def load(
         UsageError: the target, the data, or what is said of them cannot be used, in one sentence.
     """
     overrides = SpecOverrides(request.input_values, request.input_sources)
-    table, unlabelled = _table(request)
-    shape = peek_shape(request.data) if request.data is not None else None
-    shape = (len(table.names),) if table is not None else shape
+    source = _source(request)
+    table = None if source is None else source.table
+    unlabelled = None if source is None else source.doubt
+    shape = None if source is None else source.shape
     opened = partial(
         load_target,
         request.model,
         overrides=overrides,
-        interface=_interface(request),
+        interface=_interface(request, source),
         device=request.device,
         tokens=inspecting or table is not None or request.feature_ranges is not None,
         trust_model=request.trust_model,
@@ -180,7 +180,7 @@ def load(
     try:
         target = opened(sample_shape=shape)
     except FreeSizeError:
-        size = common_size(request.data) if request.data is not None and request.data.is_dir() else None
+        size = None if source is None else source.size()
         if size is None:
             raise
         values, sources = {**overrides.values, "resize": size}, {**overrides.sources, "resize": "data"}
@@ -194,18 +194,18 @@ def load(
     table = table if table is None else table.fitted(target.spec.shape)
     if unlabelled is not None and table is not None and target.spec.shape != (len(table.names),):
         raise unlabelled  # one column too many, which may be the labels
-    ranges = feature_ranges(request, table, target.spec)
+    ranges = feature_ranges(request, source, table, target.spec)
     target.spec = ranged(request, target.spec, ranges)
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     if not inspecting:
         check_free(target.spec)
-    data, reference = _data(request, target, table, inspecting)
+    data, reference = _data(request, target, source, inspecting)
     watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
     draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
     lazily = inspecting or request.until_decided
     drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
-    goals = None if inspecting else _goals(request, target, data, table)
+    goals = None if inspecting else _goals(request, target, data, source)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
     order = [index for index in data.spread(request.seed) if index not in lost]
     loaded = Loaded(target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order)
@@ -255,12 +255,9 @@ def _guarded(loaded: Loaded, other: Beside, run: Callable[[Target], None]) -> No
         loaded.drop(other, _problem_of(other.auxiliary, error))
 
 
-def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | None) -> Chooser | None:
+def _goals(request: AuditRequest, target: Target, data: Dataset, source: Source | None) -> Chooser | None:
     goal = parse_goal(request.profile.threat.goal)
-    given = None
-    if goal.kind == "given" and request.data is not None:
-        columns = {"label_column": request.label_column, "target_column": request.target_column}
-        given = read_targets(request.data, request.labels, table, data.ids, **columns)
+    given = source.targets(data.ids) if goal.kind == "given" and source is not None else None
     return chooser(
         goal,
         seed=request.seed,
@@ -271,43 +268,38 @@ def _goals(request: AuditRequest, target: Target, data: Dataset, table: Table | 
     )
 
 
-def _table(request: AuditRequest) -> tuple[Table | None, NoLabelColumnError | None]:
-    """The data, where that is a table; and that no column of it is known to hold labels, so that all are features."""
-    if request.data is not None and is_table(request.data):
-        read = partial(
-            read_table,
-            request.data,
-            request.label_column,
-            target_column=request.target_column,
-            declared=request.classes,
-        )
-        try:
-            return read(labelled=request.reference == "labels"), None
-        except NoLabelColumnError as error:
-            try:
-                return read(labelled=False), error
-            except UsageError:
-                raise error from None  # a column that holds no numbers: the labels, by another name
+def _source(request: AuditRequest) -> Source | None:
+    """The data, opened; None where none is named."""
+    reader = None if request.data is None else reader_of(request.data)
     for flag, column in (("--label-column", request.label_column), ("--target-column", request.target_column)):
-        if column is not None and (request.data is None or not request.data.is_dir()):
+        if column is not None and (reader is None or not reader.columns):
             raise UsageError(
                 f"{flag} is for tables and CSV files of labels; give --data FILE.csv, or --labels FILE.csv"
             )
-    return None, None
+    if request.data is None:
+        return None
+    wanted = Wanted(
+        request.labels,
+        request.label_column,
+        request.target_column,
+        labelled=request.reference == "labels",
+        classes=request.classes,
+    )
+    return open_source(request.data, wanted)
 
 
-def _interface(request: AuditRequest) -> Interface:
+def _interface(request: AuditRequest, source: Source | None) -> Interface:
     """With the number of classes, which declared names or the labels of arrays tell."""
     if request.classes:
         return replace(request.interface, classes=len(request.classes))
-    return replace(request.interface, classes=peek_classes(request.data) if request.data is not None else None)
+    return replace(request.interface, classes=None if source is None else source.classes)
 
 
 def _data(
-    request: AuditRequest, target: Target, table: Table | None, inspecting: bool
+    request: AuditRequest, target: Target, source: Source | None, inspecting: bool
 ) -> tuple[Dataset, Literal["labels", "model"]]:
     spec = target.spec
-    if request.data is None:
+    if source is None:
         if inspecting and spec.kind != "image":
             return noise_dataset(spec.shape), "model"
         return bundled_dataset(spec.shape), "model"
@@ -317,24 +309,20 @@ def _data(
         raise UsageError(
             f"{len(request.classes)} class names were given and the model has {target.num_classes} classes{hint}"
         )
-    data = open_dataset(
-        request.data,
-        shape=spec.shape,
-        lo=spec.lo,
-        hi=spec.hi,
-        ranges=spec.ranges,
-        table=table,
-        crop=spec.crop,
-        interpolation=spec.interpolation,
-        num_classes=target.num_classes,
-        class_names=classes,
-        labels=request.labels,
-        label_column=request.label_column,
-        labelled=request.reference == "labels",
+    data = source.samples(
+        Fit(
+            spec.shape,
+            spec.lo,
+            spec.hi,
+            crop=spec.crop,
+            interpolation=spec.interpolation,
+            num_classes=target.num_classes,
+            class_names=classes,
+            ranges=spec.ranges,
+        )
     )
     if request.reference == "labels" and data.labels is None:
-        how = "as y" if request.data.suffix.lower() == ".npz" else "in a column, named with --label-column"
-        how = "with --labels FILE.csv" if request.data.is_dir() else how
+        how = source.labels_go
         data.notes.append(f"no labels were found (give them {how}): the model's own answers are the reference")
     return data, "labels" if request.reference == "labels" and data.labels is not None else "model"
 

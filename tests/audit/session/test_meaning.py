@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from data_kit import open_dataset
 from model_files import write_onnx
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
@@ -14,7 +15,6 @@ from run_kit import make_profile, make_request, run_here
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.session import loading
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, search_meaning
-from robaudit.data.open import open_dataset
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError
 from robaudit.target.load import load_target

@@ -204,8 +204,9 @@ def test_an_input_and_an_output_that_are_no_number_count_alike(tmp_path: Path, l
 
 
 def test_a_model_that_refuses_one_input_costs_that_sample(tmp_path: Path, audit: AuditRequest) -> None:
+    from data_kit import open_dataset
+
     from robaudit.audit.session.samples import answer_samples
-    from robaudit.data.open import open_dataset
     from robaudit.engine.oracle import Oracle
 
     class Picky:
