@@ -105,7 +105,7 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of the profile's attacks, and of what reads the data, that are not ours, which the version does not tell."""
+    """Source of the profile's attacks and the reader of the data that are not ours, which the version does not tell."""
     from robaudit.attacks.registry import attack_classes  # loads torch, which whoever wants a file's digest may lack
 
     profile, known = request.profile, attack_classes()
