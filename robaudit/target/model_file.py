@@ -111,6 +111,18 @@ class ModelFile(Protocol):
         """From now on undo before each call what calls leave behind; to be said before the first."""
         ...
 
+    def as_written(self) -> OnnxModule | None:
+        """The graph in float64, operator by operator as the file has it; None where there is none to read.
+
+        Raises:
+            UnsupportedOperatorError: an operator has no translation.
+        """
+        ...
+
+    def other_inputs(self) -> dict[str, Tensor]:
+        """The inputs that keep their values, by name, as that graph takes them."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
         ...

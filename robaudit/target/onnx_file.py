@@ -69,6 +69,7 @@ class OnnxFile:
         self.cutting: tuple[str, ...] = ()
         self.training = onnx_training(self.wiring)
         self.no_gradient: str | None = None
+        self._tail: Tail | None = None
         self._choice: Choice | None = None
         self._values: tuple[Any, ...] | None = None
         self._custom_ops = custom_ops
@@ -179,10 +180,9 @@ class OnnxFile:
         """Build the twin; a graph that cannot be translated leaves black box alone."""
         self.twin, earlier = None, self.no_gradient
         self.no_gradient = None
+        self._tail = tail
         try:
-            columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
-            with raw_scores(self.wiring, tail), joined(self.model, columns):
-                twin = import_onnx(self.model, tail.tensor)
+            twin = self._imported(tail)
             if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
                 twin = twin.float_twin()
             self.twin = twin.to(self.device)
@@ -193,6 +193,19 @@ class OnnxFile:
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
             self.no_gradient = reason(error)
         self.no_gradient = earlier or self.no_gradient
+
+    def _imported(self, tail: Tail, *, rewritten: bool = True) -> OnnxModule:
+        columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
+        with raw_scores(self.wiring, tail), joined(self.model, columns):
+            return import_onnx(self.model, tail.tensor, rewritten=rewritten)
+
+    def as_written(self) -> OnnxModule | None:
+        """The graph in float64, operator by operator as the file has it, up to where the twin ends.
+
+        Raises:
+            UnsupportedOperatorError: an operator has no translation.
+        """
+        return None if self._tail is None else self._imported(self._tail, rewritten=False).double()
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.
@@ -289,11 +302,12 @@ class OnnxFile:
     def _twin_answer(self, x: Tensor) -> Tensor:
         assert self.twin is not None
         with self.watch.call(len(x), (self.path, "twin")):
-            result = self.twin(x, **self._twin_inputs())
+            result = self.twin(x, **self.other_inputs())
         assert isinstance(result, Tensor)
         return result[:, None] if result.dim() == 1 else result
 
-    def _twin_inputs(self) -> dict[str, Tensor]:
+    def other_inputs(self) -> dict[str, Tensor]:
+        """The inputs that keep their values, as the twin takes them, by name."""
         found = {}
         for fixed in self.fixed:
             value = torch.from_numpy(np.array(fixed.value))

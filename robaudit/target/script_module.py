@@ -16,6 +16,7 @@ from robaudit.target.bounds import Interval, bounds, script_steps
 from robaudit.target.extras import extra_files
 from robaudit.target.held import HeldFile
 from robaudit.target.inputs import DeclaredInput
+from robaudit.target.onnx import OnnxModule
 from robaudit.target.outputs import Choice, FileOutput
 from robaudit.target.peel import Tail
 from robaudit.target.script_arguments import Argument, choose_arguments, declared_arguments
@@ -146,6 +147,14 @@ class TorchScriptFile:
     def start_afresh(self) -> None:
         """Undo before each call what calls leave behind in the module; to be said before the first."""
         self._state = ModuleState(self.module)
+
+    def as_written(self) -> OnnxModule | None:
+        """None: a script is no graph that can be read operator by operator."""
+        return None
+
+    def other_inputs(self) -> dict[str, Tensor]:
+        """Empty: they are a part of the call."""
+        return {}
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""

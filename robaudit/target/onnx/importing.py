@@ -20,7 +20,11 @@ __all__ = ["coverage", "import_onnx"]
 
 
 def import_onnx(
-    model: onnx.ModelProto, output: str | None = None, backward: Mapping[str, str] | None = None
+    model: onnx.ModelProto,
+    output: str | None = None,
+    backward: Mapping[str, str] | None = None,
+    *,
+    rewritten: bool = True,
 ) -> OnnxModule:
     """Translate a model into a differentiable module.
 
@@ -30,6 +34,8 @@ def import_onnx(
             outputs.
         backward: what stands for the derivative of steps (rounding, quantisers), by operator or node name; see
             straight_through.py for the rules and :attr:`OnnxModule.cuts` for what was chosen.
+        rewritten: multiply batch norms and factors into the weights before them, which is faster, or leave the file's
+            operators as they are.
 
     Raises:
         UnsupportedOperatorError: the first operator on the way to the outputs that has no translation.
@@ -41,7 +47,8 @@ def import_onnx(
     if missing:
         raise UnsupportedOperatorError(*missing[0])
     graph = half.marked(graph, [value.name for value in model.graph.output])
-    return OnnxModule(straight_through.resolved(passes.prepare(graph), backward), output)
+    graph = passes.prepare(graph) if rewritten else passes.fold_constants(graph)
+    return OnnxModule(straight_through.resolved(graph, backward), output)
 
 
 def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:

@@ -118,7 +118,7 @@ class OnnxModule(nn.Module):
 
     def run(self, how: str, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Run a batch one of the three ways; outputs in order, the batch first."""
-        extra = self._data_inputs(fixed_inputs)
+        extra = self.data_inputs(fixed_inputs)
         if how == "direct":
             general = self._general_program(x, fixed_inputs)
             program = self._prepared(general or self._program(x, fixed_inputs), dynamic=general is not None)
@@ -205,7 +205,8 @@ class OnnxModule(nn.Module):
             raise ValueError(f"the graph has the inputs {self.input_names}: give all but one by name")
         return free[0]
 
-    def _data_inputs(self, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def data_inputs(self, fixed_inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Of the inputs given by name, those that are arguments of a program, in their order."""
         return tuple(fixed_inputs[name] for name in sorted(fixed_inputs) if not _steers(fixed_inputs[name]))
 
     def _general_program(self, x: Tensor, fixed_inputs: Mapping[str, Tensor]) -> fx.GraphModule | None:
