@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from torch import nn
 
 from robaudit.audit.config.profile import CHECKS, load_profile
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.outcome.build import build_result
@@ -171,7 +173,14 @@ def make_profile(
 def make_request(model: Path, data: Path, profile: Path, **changes: Any) -> AuditRequest:
     values = {"mean": (0.0,), "std": (1.0,), "layout": "nchw", "domain": (0.0, 1.0)}
     fields = {"data": data, "profile": load_profile(str(profile)), "input_values": values, "batch_size": 8}
-    return AuditRequest(model=model, **(fields | changes))
+    own = {field.name for field in dataclasses.fields(AuditRequest)}
+    settings = Settings(**{name: changes.pop(name) for name in changes.keys() - own})
+    return AuditRequest(model=model, settings=settings, **(fields | changes))
+
+
+def with_settings(request: AuditRequest, **changes: Any) -> AuditRequest:
+    """The request with other settings of those that it does not hold itself."""
+    return dataclasses.replace(request, settings=dataclasses.replace(request.settings, **changes))
 
 
 def run_here(

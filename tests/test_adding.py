@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "checks"))
 
 from fake_bench import FakeBench
+from run_kit import make_onnx
 
 import robaudit.checks
 from robaudit.checks.registry import check_classes
@@ -62,3 +65,62 @@ def test_places_that_a_page_names_are_there(kind: str) -> None:
     assert names
     for name, file in names:
         assert re.search(rf"^(def )?{name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), (file, name)
+
+
+SETTING = """
+from __future__ import annotations
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from robaudit.audit.config import settings_of_audits
+from robaudit.audit.config.declaring import Part, Read, setting
+
+@dataclass(frozen=True)
+class AuditSettings(settings_of_audits.AuditSettings):
+{example}
+settings_of_audits.AuditSettings = AuditSettings
+
+from typer.testing import CliRunner
+from robaudit.audit.config.building import build_request
+from robaudit.audit.config.keys import record_of
+from robaudit.audit.config.resolve import resolve_settings
+from robaudit.audit.run.asking import read_files
+from robaudit.audit.run.identity import identity_of
+from robaudit.cli.app import app
+sys.path.insert(0, {docs!r})
+from reference_pages import _settings
+
+folder = Path({folder!r})
+model, file, config = folder / "m.onnx", folder / "p.csv", folder / "robaudit.yaml"
+file.write_text("cat,1")
+assert "--priors" in CliRunner().invoke(app, ["scan", "--help"]).output
+assert "| `priors` | `ROBAUDIT_PRIORS` |" in _settings()
+
+def asked(environment={{}}, **flags):
+    resolved = resolve_settings(flags, environment, model)
+    return resolved, build_request(model, resolved)
+
+without = identity_of(asked()[1]).run_id
+flag, variable = asked(priors=file), asked({{"ROBAUDIT_PRIORS": str(file)}})
+config.write_text("priors: p.csv")
+key = asked()
+assert [each[0].sources["priors"] for each in (flag, variable, key)] == [
+    "flag --priors", "environment ROBAUDIT_PRIORS", str(config)
+]
+assert {{each[1].settings.priors for each in (flag, variable, key)}} == {{str(file)}}
+assert record_of(key[1].settings)["priors"] == str(file)
+assert ("the weights of the classes", file) in read_files(key[1], key[0])
+given = {{identity_of(each[1]).run_id for each in (flag, variable, key)}}
+file.write_text("cat,2")
+assert len(given | {{without, identity_of(key[1]).run_id}}) == 3
+print("every way")
+"""
+
+
+def test_a_setting_takes_one_declaration(tmp_path: Path) -> None:
+    """What the page shows, put into the class, is a flag, a key, a variable, a line in the docs, and names the run."""
+    make_onnx(tmp_path / "m.onnx")
+    code = SETTING.format(example=example("a-setting").rstrip(), docs=str(ROOT / "docs"), folder=str(tmp_path))
+    wide = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=wide)
+    assert (done.stdout, done.returncode) == ("every way\n", 0), done.stderr

@@ -50,7 +50,7 @@ def init(
     stated = {
         "data": beside(request.data),
         "labels": "model" if resolved.settings.labels == "model" else beside(request.labels),
-        "label-column": request.label_column,
+        "label-column": request.settings.label_column,
         "feature-ranges": beside(request.feature_ranges),
         "resize": given["resize"],
         "classes": beside(given["classes"]),

@@ -29,7 +29,7 @@ def test_the_headline_is_withheld(
         make_onnx(tmp_path / "m.onnx", **model),
         make_data(tmp_path / "d.npz", 24),
         make_profile(tmp_path / "p.yaml", attacks, eps=0.02, checks=EVERY_CHECK),
-        declared_accuracy=declared,
+        clean_accuracy=declared,
     )
     result = run_here(request, tmp_path / "run")
     failed = {check.id for check in result.checks if check.status == "fail"}
@@ -45,7 +45,7 @@ def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
         make_onnx(tmp_path / "m.onnx"),
         make_data(tmp_path / "d.npz", 24),
         make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.02, checks=EVERY_CHECK),
-        declared_accuracy=0.92,
+        clean_accuracy=0.92,
     )
     result = run_here(request, tmp_path / "run")
     assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from robaudit.audit.config.duration import parse_duration
-from robaudit.audit.config.keys import record_of
 from robaudit.audit.config.places import find_places
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import Resolved
@@ -53,14 +52,11 @@ def build_request(
         AuditRequest(
             model=model,
             profile=resolved.profile,
+            settings=settings,
             seed=settings.seed,
-            label_column=settings.label_column,
-            target_column=settings.target_column,
             classes=_classes(settings.classes),
             surrogates=_paths(settings.surrogates),
-            stand_in=_path(settings.stand_in),
             interface=_interface(settings),
-            declared_accuracy=settings.clean_accuracy,
             until_decided=settings.until_decided,
             eps_default=resolved.eps_default,
             baseline=baseline,
@@ -69,7 +65,6 @@ def build_request(
     )
     return dataclasses.replace(
         _confined(_running(request, settings), settings, libraries),
-        settings=record_of(settings),
         command=command,
         profile_source=resolved.profile_source,
         places=find_places(
@@ -112,8 +107,6 @@ def _running(request: AuditRequest, settings: Settings) -> AuditRequest:
         device=settings.device,
         batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
         time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
-        compile=settings.compile,
-        search_precision=settings.search_precision,
     )
 
 
@@ -124,7 +117,6 @@ def _confined(request: AuditRequest, settings: Settings, libraries: tuple[Path, 
         trust_model=settings.trust_model,
         load_timeout=settings.load_timeout,
         call_timeout=settings.call_timeout,
-        memory_limit=settings.memory_limit,
         sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
         custom_ops=libraries,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.process.sandbox import Mode
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.result.sections.run import Place
@@ -26,29 +27,24 @@ class AuditRequest:
         seed: of all random numbers.
         data: folder or array file; None: bundled images in stability mode.
         labels: CSV of labels for a flat folder.
-        label_column: of a table; ``target_column``: with the classes to reach.
         feature_ranges: file with the range of each feature.
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
         surrogates: model files for transfer attacks.
-        stand_in: model file whose gradient white-box attacks take.
         input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
         interface: what the user said of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
         batch_size: rows of one model call; None measures it.
-        declared_accuracy: clean accuracy that the owner states.
         until_decided: end when the gates are decided; the samples to draw are the most that may be audited.
         time_budget: seconds after which one session begins nothing new; None: no limit.
-        compile: compile the twins.
-        search_precision: arithmetic of the searches; the judge's is the file's own.
         trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
         load_timeout: seconds for loading the file and its first run; 0: no limit.
         call_timeout: seconds for one call of the model, more where it is known to be slow; 0: no limit.
-        memory_limit: GB of memory that the audit may take; None: what is free.
         sandbox: whether to audit without network, and without write access outside of the run directory.
         custom_ops: libraries of custom operators for ONNX Runtime; their code runs.
         eps_default: nobody chose ε.
-        settings: resolved settings for the record, and ``sources`` where each came from.
+        settings: all that was set, as it was said; the other fields hold what was found or worked out from it, and
+            count where both say something. ``sources``: where each setting came from.
         command: that reproduces the audit.
         profile_source: built-in, or the profile's file.
         baseline: earlier result to compare with.
@@ -63,31 +59,24 @@ class AuditRequest:
     seed: int = 0
     data: Path | None = None
     labels: Path | None = None
-    label_column: str | None = None
-    target_column: str | None = None
     feature_ranges: Path | None = None
     reference: Literal["labels", "model"] = "labels"
     classes: tuple[str, ...] | None = None
     surrogates: tuple[Path, ...] = ()
-    stand_in: Path | None = None
     input_values: dict[str, Any] = field(default_factory=dict)
     input_sources: dict[str, str] = field(default_factory=dict)
     interface: Interface = field(default_factory=Interface)
     device: str = "auto"
     batch_size: int | None = None
-    declared_accuracy: float | None = None
     until_decided: bool = False
     time_budget: float | None = None
-    compile: bool = False
-    search_precision: Literal["float32", "bfloat16", "tf32"] = "float32"
     trust_model: bool = False
     load_timeout: float = 300.0
     call_timeout: float = 60.0
-    memory_limit: float | None = None
     sandbox: Mode = "offered"
     custom_ops: tuple[Path, ...] = ()
     eps_default: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     sources: dict[str, str] = field(default_factory=dict)
     command: str = ""
     profile_source: str = "built-in"

@@ -52,14 +52,14 @@ class AuditSettings:
         help="Column with the labels, of a table or a CSV of labels. Default: found by its name.",
         meaning="Column that holds the labels, of a table or a CSV of labels; null finds it by its name.",
         also={"inspect": AS_IN_SCAN, "init": AS_IN_SCAN},
-        identity=Part("label column", lambda asked: asked.label_column),
+        identity=Part("label column", lambda asked: asked.settings.label_column),
     )
     target_column: str | None = setting(
         None,
         str,
         help="Column of a table with the class to reach, for --goal given.",
         meaning="Column of a table with the class that each row is to be made to answer, for the goal `given`.",
-        identity=Part("target column", lambda asked: asked.target_column),
+        identity=Part("target column", lambda asked: asked.settings.target_column),
     )
     profile: PathText = setting(
         DEFAULT_PROFILE,
@@ -123,7 +123,7 @@ class AuditSettings:
         help="Differentiable model whose gradient is taken in place of the model's own (BPDA).",
         meaning="File of a differentiable model whose gradient white-box attacks take in place of the model's own.",
         path=Read("a file that the audit loads"),
-        identity=Part("stand-in", lambda asked: asked.stand_in, read="model"),
+        identity=Part("stand-in", lambda asked: asked.settings.stand_in, read="model"),
     )
     min_robust: Share | None = setting(
         None,

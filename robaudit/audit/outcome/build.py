@@ -9,6 +9,7 @@ from typing import Any
 
 from robaudit import METHODS, __version__
 from robaudit.audit.config.goals import parse_goal
+from robaudit.audit.config.keys import record_of
 from robaudit.audit.config.places import elsewhere, repository_root, shown_command, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.threats import single_threats
@@ -103,7 +104,7 @@ def build_result(
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
         profile=profile_record(request),
         environment=model.Environment(**_fields(environment)),
-        clean=model.Clean(accuracy=None, declared=request.declared_accuracy),
+        clean=model.Clean(accuracy=None, declared=request.settings.clean_accuracy),
         worst_case=model.WorstCase(
             metric="stability" if stability else "robust_accuracy", upper_bound_observed=UNKNOWN
         ),
@@ -207,7 +208,7 @@ def profile_record(request: AuditRequest) -> model.ProfileRecord:
         source=without_machine(request.profile_source, root),
         sha256=request.profile.digest(),
         resolved=request.profile.model_dump(mode="json"),
-        settings=without_machine(request.settings, root),
+        settings=without_machine(record_of(request.settings), root),
         sources=without_machine(request.sources, root),
         places=request.places,
     )

@@ -45,12 +45,13 @@ class Auxiliary:
 def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
     """All of a request, surrogates first."""
     found = [Auxiliary(SURROGATE, place, path) for place, path in enumerate(request.surrogates)]
-    return found + ([] if request.stand_in is None else [Auxiliary(STAND_IN, 0, request.stand_in)])
+    stand_in = request.settings.stand_in
+    return found + ([] if stand_in is None else [Auxiliary(STAND_IN, 0, Path(stand_in))])
 
 
 def limits_of(request: AuditRequest) -> list[float | str | None]:
     """What a user may change to give a model that ended a process another try."""
-    return [request.load_timeout, request.call_timeout, request.memory_limit, request.device]
+    return [request.load_timeout, request.call_timeout, request.settings.memory_limit, request.device]
 
 
 def unusable(journal: Journal, request: AuditRequest) -> dict[str, str]:

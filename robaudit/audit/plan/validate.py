@@ -28,7 +28,7 @@ def validate(request: AuditRequest) -> None:
             there or cannot search at the precision asked for, an audit that is not comparable with the baseline.
     """
     profile = request.profile
-    check_precision(Precision(request.search_precision), choose_device(request.device))
+    check_precision(Precision(request.settings.search_precision), choose_device(request.device))
     validate_attacks(profile)
     validate_curve(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}

@@ -99,9 +99,11 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
     """A value as it counts: of files their content."""
     if isinstance(value, tuple) and how in ("file", "model"):
         return [_read(known, request, each, how) for each in value]
+    if value is None or how == "value":
+        return value
     if how == "model":
-        return None if value is None else _auxiliary_digest(known, request, value)
-    return _data_digest(known, value) if how == "file" else _fixed(known, value) if how == "inputs" else value
+        return _auxiliary_digest(known, request, Path(value))
+    return _data_digest(known, Path(value)) if how == "file" else _fixed(known, value)
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:

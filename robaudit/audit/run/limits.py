@@ -21,7 +21,7 @@ def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
         seconds=request.load_timeout or None,
         call=request.call_timeout or None,
         first=request.load_timeout or math.inf,
-        memory=memory_allowed(request.memory_limit),
+        memory=memory_allowed(request.settings.memory_limit),
         gpu=_on_gpu(request.device),
         sandbox=request.sandbox,
         writable=tuple(str(folder.resolve()) for folder in writable),

@@ -48,7 +48,7 @@ def subject_of(request: AuditRequest) -> str:
             "model": _content(request.model),
             "data": _content(request.data),
             "labels": _content(request.labels),
-            "columns": [request.label_column, request.target_column],
+            "columns": [request.settings.label_column, request.settings.target_column],
             "ranges": _content(request.feature_ranges),
             "reference": request.reference,
             "input": request.input_values,

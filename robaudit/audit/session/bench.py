@@ -56,7 +56,7 @@ class SessionBench:
         self.threat = cascade.threat
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
-        self.declared_accuracy = request.declared_accuracy
+        self.declared_accuracy = request.settings.clean_accuracy
         self._curve = request.profile.curve is not None
         self._loaded = loaded
         self._store = store

@@ -190,7 +190,7 @@ def load(
             opened(sample_shape=(len(table.names) - 1,))  # fails in its own words, unless one column was too many
             raise unlabelled from None
         raise
-    target.compiles = request.compile
+    target.compiles = request.settings.compile
     table = table if table is None else table.fitted(target.spec.shape)
     if unlabelled is not None and table is not None and target.spec.shape != (len(table.names),):
         raise unlabelled  # one column too many, which may be the labels
@@ -271,7 +271,10 @@ def _goals(request: AuditRequest, target: Target, data: Dataset, source: Source 
 def _source(request: AuditRequest) -> Source | None:
     """The data, opened; None where none is named."""
     reader = None if request.data is None else reader_of(request.data)
-    for flag, column in (("--label-column", request.label_column), ("--target-column", request.target_column)):
+    for flag, column in (
+        ("--label-column", request.settings.label_column),
+        ("--target-column", request.settings.target_column),
+    ):
         if column is not None and (reader is None or not reader.columns):
             raise UsageError(
                 f"{flag} is for tables and CSV files of labels; give --data FILE.csv, or --labels FILE.csv"
@@ -280,8 +283,8 @@ def _source(request: AuditRequest) -> Source | None:
         return None
     wanted = Wanted(
         request.labels,
-        request.label_column,
-        request.target_column,
+        request.settings.label_column,
+        request.settings.target_column,
         labelled=request.reference == "labels",
         classes=request.classes,
     )

@@ -303,7 +303,7 @@ class Session:
 
     def _engine(self, loaded: Loaded, oracle: Oracle, store: SampleStore, first: tuple[int, torch.Tensor]) -> Engine:
         batch = self._batch(loaded, oracle, first)
-        precision = Precision(self.request.search_precision)
+        precision = Precision(self.request.settings.search_precision)
         if precision is not Precision.FLOAT32:
             self._note(f"searches ran in {precision}; successes were judged at the file's own precision")
         return Engine(

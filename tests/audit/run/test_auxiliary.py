@@ -20,10 +20,12 @@ from run_kit import (
     run_here,
     scan,
     weights,
+    with_settings,
 )
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import fits
 from robaudit.audit.plan.auxiliary import unusable
@@ -89,7 +91,8 @@ def statuses(result: Result) -> dict[str, str]:
 
 def after(again: Again, journal: Journal, **fields: Any) -> Again | str:
     surrogates = (Path("a.pt"), Path("b.pt"))
-    request = AuditRequest(Path("m.onnx"), load_profile("quick"), surrogates=surrogates, stand_in=Path("s.pt"))
+    settings = Settings(stand_in="s.pt")
+    request = AuditRequest(Path("m.onnx"), load_profile("quick"), surrogates=surrogates, settings=settings)
     return again.after(Ending(**fields), request, journal)
 
 
@@ -214,7 +217,7 @@ def test_what_ran_on_fewer_surrogates_is_incomplete(tmp_path: Path, audit: Audit
 def test_without_the_stand_in_white_box_is_unavailable(tmp_path: Path, audit: AuditRequest) -> None:
     """Not carried out on the model's own gradient, which was not asked for."""
     stand_in = odd(tmp_path / "raises.pt", "raises")
-    request = dataclasses.replace(audit, stand_in=stand_in, trust_model=True)
+    request = with_settings(dataclasses.replace(audit, trust_model=True), stand_in=str(stand_in))
     result = run_here(request, tmp_path / "run")
     assert statuses(result) == {"fgsm": "unavailable", "transfer-mi-fgsm": "skipped", "square": "done"}
     assert "the stand-in raises.pt cannot be used" in str(result.attacks[0].reason)

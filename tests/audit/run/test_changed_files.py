@@ -19,6 +19,7 @@ from run_kit import (
     run_here,
     start,
     wait_for,
+    with_settings,
     worker_of,
 )
 
@@ -108,8 +109,8 @@ def test_a_worker_takes_no_file_but_those_that_the_run_is_named_by(tmp_path, ask
     request = asked
     if which in ("surrogate", "stand-in"):
         extra = make_onnx(tmp_path / "extra.onnx")
-        given = {"surrogates": (extra,)} if which == "surrogate" else {"stand_in": extra}
-        request = dataclasses.replace(request, **given)
+        surrogate = dataclasses.replace(request, surrogates=(extra,))
+        request = surrogate if which == "surrogate" else with_settings(request, stand_in=str(extra))
         request = dataclasses.replace(request, files=identity_of(request).files)
         os.replace(other, extra)
     elif which in beside:

@@ -22,6 +22,7 @@ from run_kit import (
     outcome,
     records,
     run_here,
+    with_settings,
 )
 
 from robaudit.attacks.registry import attack_classes
@@ -351,13 +352,13 @@ def test_a_stand_in_gives_white_box_a_gradient(tmp_path: Path) -> None:
     model, plain = make_onnx(tmp_path / "m.onnx", extra="foreign"), make_onnx(tmp_path / "plain.onnx")
     profile = make_profile(tmp_path / "p.yaml", MINIMAL, eps=0.1)
     audit = make_request(model, make_data(tmp_path / "d.npz"), profile)
-    result = run_here(dataclasses.replace(audit, stand_in=plain), tmp_path / "run")
+    result = run_here(with_settings(audit, stand_in=str(plain)), tmp_path / "run")
     fgsm = result.attacks[0]
     assert fgsm.status == "done"
     assert fgsm.broken > 0
     assert result.target.gradient.method == "stand-in"
     assert result.target.gradient.source == "the stand-in plain.onnx"
-    assert identity_of(audit).run_id != identity_of(dataclasses.replace(audit, stand_in=plain)).run_id
+    assert identity_of(audit).run_id != identity_of(with_settings(audit, stand_in=str(plain))).run_id
 
 
 def test_an_operator_that_the_importer_lacks_leaves_black_box(tmp_path: Path) -> None:
