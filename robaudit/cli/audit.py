@@ -21,14 +21,13 @@ from robaudit.target.device import choose_device
 
 if TYPE_CHECKING:
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.config.settings import Settings
+    from robaudit.audit.result.document import Result
 
 __all__ = ["audit_and_report"]
 
 
 def audit_and_report(
     request: AuditRequest,
-    settings: Settings,
     *,
     as_json: bool,
     quiet: bool,
@@ -39,9 +38,7 @@ def audit_and_report(
     """Run the audit, and report it as asked.
 
     Args:
-        request: what to audit.
-        settings: the run directory and whether what it holds counts, the report files, and what decides the exit
-            code.
+        request: what to audit; its settings tell the run directory, the report files, and what decides the exit code.
         as_json: stdout gets the result as JSON.
         quiet: stdout gets the verdict on one line, stderr no progress.
         live: show progress.
@@ -56,6 +53,7 @@ def audit_and_report(
         AuditError: the audit ended before anything could be reported, or a report cannot be written.
     """
     choose_device(request.device)
+    settings = request.settings
     key = None if settings.sign is None else Path(settings.sign)
     if key is not None:
         read_private(key)  # one that is none is told before the audit
@@ -80,17 +78,22 @@ def audit_and_report(
         say(f"this audit was finished on {when} and is shown again; --fresh audits anew")
     try:
         with for_a_reader():
-            if as_json:
-                write_json(json.loads(result.to_json()))
-            elif quiet:
-                write_lines([plain(verdict_line(result))])
-            else:
-                print_report(result, sys.stdout, samples=verbose, command=command_of(folder, result.run.id))
+            _print(result, folder, as_json=as_json, quiet=quiet, verbose=verbose)
     finally:  # a stdout that takes nothing costs no report
         deliver(result, folder, settings.output, key, say)
     if not quiet:
         say(f"run directory: {folder}")
     return result.verdict.exit_code
+
+
+def _print(result: Result, folder: Path, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """The result on stdout."""
+    if as_json:
+        write_json(json.loads(result.to_json()))
+    elif quiet:
+        write_lines([plain(verdict_line(result))])
+    else:
+        print_report(result, sys.stdout, samples=verbose, command=command_of(folder, result.run.id))
 
 
 class _Telling:

@@ -60,7 +60,6 @@ def scan(
 
     code = audit_and_report(
         request,
-        settings,
         as_json=format == "json",
         quiet=quiet,
         live=not no_progress,

@@ -160,10 +160,10 @@ def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch)
     result = load_result(folder / "result.json")
     monkeypatch.setattr(audit, "run_audit", lambda *args, **more: (result, folder))
     monkeypatch.setattr(sys, "stdout", Full())
-    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu")
-    settings = Settings(output=[tmp_path / "a.md", tmp_path / "b.csv"])
+    settings = Settings(output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
+    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu", settings=settings)
     with pytest.raises(OSError, match="No space"):
-        audit.audit_and_report(request, settings, as_json=False, quiet=True, live=False, verbose=False)
+        audit.audit_and_report(request, as_json=False, quiet=True, live=False, verbose=False)
     assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.csv"}
 
 
