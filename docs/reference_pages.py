@@ -19,6 +19,7 @@ from robaudit.audit.result.document import SCHEMA_VERSION, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.checks.registry import check_classes
 from robaudit.cli.app import app
+from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import formats
 from robaudit.report.rules import CHECK_RULES, RULES
 
@@ -56,6 +57,7 @@ def reference_pages() -> dict[str, str]:
         "profiles": _profiles,
         "attacks": _attacks,
         "losses-and-goals": _losses_and_goals,
+        "defenses": _defenses,
         "checks": _checks,
         "metrics": _metrics,
         "gate-keys": _gate_keys,
@@ -237,6 +239,19 @@ def _losses_and_goals() -> str:
 
 def _dedent(text: str) -> str:
     return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def _defenses() -> str:
+    ours = [id for id, cls in sorted(defense_classes().items()) if cls.__module__.startswith("robaudit.")]
+    parts = [
+        "# Defenses",
+        "In front of the model with `--defense`. What `robaudit explain ID` prints. "
+        "[Adding a defense](../adding-a-defense.md) of your own.",
+    ]
+    for id in ours:
+        head, _, rest = explained("explain", id).partition("\n")
+        parts += [f"## {id}", _attack(f"{head}\n{head.partition(': ')[2]}\n{rest}")]
+    return "\n\n".join(parts)
 
 
 def _checks() -> str:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Literal
 from robaudit.audit.config.declaring import AS_IN_SCAN, GATES, PROFILE, Apart, Part, Read, Written, setting
 
 if TYPE_CHECKING:
-    from robaudit.audit.config.value_types import Duration, Eps, GateSpec, Norm, Paths, PathText, Positive, Share, Small
+    from robaudit.audit.config.value_types import (
+        Defended,
+        Duration,
+        Eps,
+        GateSpec,
+        Norm,
+        Paths,
+        PathText,
+        Positive,
+        Share,
+        Small,
+    )
 
 __all__ = ["DEFAULT_PROFILE", "AuditSettings"]
 
@@ -124,6 +135,15 @@ class AuditSettings:
         meaning="File of a differentiable model whose gradient white-box attacks take in place of the model's own.",
         path=Read("a file that the audit loads"),
         identity=Part("stand-in", lambda asked: asked.settings.stand_in, read="model"),
+    )
+    defense: Defended | None = setting(
+        None,
+        str,
+        help="Defense in front of the model, such as bits or bits:depth=4; the attacker knows it. `robaudit explain` "
+        "lists them.",
+        meaning="Defense in front of the model, such as bits or bits:depth=4, which the attacker knows.",
+        also={"inspect": AS_IN_SCAN},
+        identity=Part("defense", lambda asked: asked.settings.defense, unless=None),
     )
     min_robust: Share | None = setting(
         None,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PlainV
 from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Norm
+from robaudit.defenses.registry import parameters_of, parse_defense, words_of
 from robaudit.errors import UsageError
 from robaudit.target.rule import parse_rule
 
@@ -18,6 +19,7 @@ __all__ = [
     "BatchSize",
     "Bounds",
     "Decision",
+    "Defended",
     "Device",
     "Duration",
     "Eps",
@@ -84,6 +86,14 @@ def _decision(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _defense(value: str) -> str:
+    try:
+        defense = parse_defense(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return words_of(defense.id, parameters_of(defense))
+
+
 def _batch_size(value: object) -> int | str:
     if value == "auto":
         return "auto"
@@ -137,6 +147,7 @@ Eps = NumberText
 Duration = Annotated[str, BeforeValidator(_number_text), AfterValidator(_duration)]
 Device = Annotated[str, AfterValidator(_device)]
 Decision = Annotated[str, AfterValidator(_decision)]
+Defended = Annotated[str, AfterValidator(_defense)]
 BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | str)]
 Fixed = Annotated[dict[str, str], BeforeValidator(_fixed, dict[str, str | float | bool | list[float]])]
 PathText = Annotated[str, BeforeValidator(_path_text)]

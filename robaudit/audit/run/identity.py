@@ -17,6 +17,7 @@ from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
 from robaudit.data.folder import LABELS, walk
 from robaudit.data.registry import is_ours, reader_of
+from robaudit.defenses.registry import parse_defense
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
 from robaudit.target.beside import MOST
@@ -107,12 +108,16 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of the profile's attacks and the reader of the data that are not ours, which the version does not tell."""
+    """Source of what is not ours (attacks, a defense, the reader of the data), which the version does not tell."""
     from robaudit.attacks.registry import attack_classes  # loads torch, which whoever wants a file's digest may lack
 
-    profile, known = request.profile, attack_classes()
+    profile, known = request.profile, dict[str, type](attack_classes())
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
     ids = {spec.id for spec in (*profile.attacks, *curve) if spec is not None}
+    if request.settings.defense is not None:
+        defense = type(parse_defense(request.settings.defense))
+        known[f"defense {defense.id}"] = defense
+        ids.add(f"defense {defense.id}")
     ours = f"{__name__.partition('.')[0]}."
     foreign = {id: known[id] for id in sorted(ids & known.keys()) if not known[id].__module__.startswith(ours)}
     classes: dict[str, type] = dict(foreign)

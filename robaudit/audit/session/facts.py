@@ -57,7 +57,7 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
             "available": target.gradient.available,
             "reason": target.gradient.reason,
             "source": _source(target),
-            "method": target.gradient.method,
+            "method": _method(target),
             "cuts": list(target.gradient.cuts),
             "before": list(target.head.tail.through) if target.head.tail and target.head.peeled else [],
             "batching": target.gradient.batching,
@@ -116,9 +116,15 @@ def fixed_records(target: Target) -> dict[str, str]:
 def _source(target: Target) -> str | None:
     if not target.gradient.available:
         return None
+    past = "" if target.spec.defense is None else ", past the defense by its differentiable stand-in"
     if target.stand_in is not None:
-        return f"the stand-in {target.stand_in.name}"
-    return "torch twin of the ONNX graph" if target.format == "onnx" else "the file's own module"
+        return f"the stand-in {target.stand_in.name}{past}"
+    return ("torch twin of the ONNX graph" if target.format == "onnx" else "the file's own module") + past
+
+
+def _method(target: Target) -> str:
+    exact = target.gradient.method == "exact"
+    return "straight-through" if exact and target.spec.defense is not None else target.gradient.method
 
 
 def assumptions(target: Target) -> list[str]:

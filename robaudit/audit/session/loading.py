@@ -22,6 +22,7 @@ from robaudit.audit.journal.journal import Record
 from robaudit.audit.plan.auxiliary import Auxiliary, auxiliaries
 from robaudit.audit.process import sandbox
 from robaudit.audit.process.messages import unexpected
+from robaudit.audit.session.defending import defended
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning
@@ -195,7 +196,7 @@ def load(
     if unlabelled is not None and table is not None and target.spec.shape != (len(table.names),):
         raise unlabelled  # one column too many, which may be the labels
     ranges = feature_ranges(request, source, table, target.spec)
-    target.spec = ranged(request, target.spec, ranges)
+    target.spec = defended(request, ranged(request, target.spec, ranges))
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     if not inspecting:
         check_free(target.spec)
