@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from robaudit.api import audit, load_result, render
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.declaring import GATES, LIMIT, Apart, Setting, hyphens
 from robaudit.audit.config.metrics import FAMILIES
 from robaudit.audit.config.profile import list_profiles, profile_schema
 from robaudit.audit.config.resolve import DEFAULT_EPS
 from robaudit.audit.config.settings import SETTINGS
-from robaudit.audit.result.document import SCHEMA_VERSION, result_schema
+from robaudit.audit.result.document import SCHEMA_VERSION, Result, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.checks.registry import check_classes
 from robaudit.cli.app import app
@@ -53,6 +55,7 @@ def reference_pages() -> dict[str, str]:
     """Markdown of each page by its name."""
     made: dict[str, Callable[[], str]] = {
         "command-line": _command_line,
+        "python-api": _python_api,
         "settings-keys": _settings,
         "profiles": _profiles,
         "attacks": _attacks,
@@ -292,6 +295,50 @@ def _gate_keys() -> str:
             _properties(schema["$defs"]["IgnoreSpec"], schema["$defs"]),
         ]
     )
+
+
+def _python_api() -> str:
+    parts = ["# Python interface", "`import robaudit`. [How it is used](../python-api.md)."]
+    for function in (audit, load_result, render):
+        signature = inspect.signature(function)
+        lines = list(map(_parameter, signature.parameters.values()))
+        named = [each.kind is inspect.Parameter.KEYWORD_ONLY for each in signature.parameters.values()]
+        lines.insert(named.index(True) if True in named else len(lines), "*")
+        shown = "".join(f"    {line},\n" for line in lines if line != "*" or True in named)
+        shown = f"{function.__name__}(\n{shown}) -> {signature.return_annotation}"
+        parts += [f"## robaudit.{function.__name__}", f"```python\n{shown}\n```", *_docstring(function)]
+    known = [name for name, value in vars(Result).items() if isinstance(value, property)]
+    parts += [
+        "## robaudit.Result",
+        "What `audit` and `load_result` return: each key of the [result](result-schema.md) is an attribute. Also:",
+        table(("Property", "Meaning"), ((f"`{name}`", _cross(str(vars(Result)[name].__doc__))) for name in known)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _parameter(each: inspect.Parameter) -> str:
+    stars = "**" if each.kind is inspect.Parameter.VAR_KEYWORD else ""
+    default = getattr(each.default, "__name__", repr(each.default))
+    return f"{stars}{each.name}: {each.annotation}" + ("" if each.default is each.empty else f" = {default}")
+
+
+def _docstring(function: Any) -> list[str]:
+    """A docstring in Google's style as paragraphs and tables."""
+    parts = []
+    for block in re.split(r"\n\n", inspect.getdoc(function) or ""):
+        head, _, body = block.partition("\n")
+        if head in ("Args:", "Raises:"):
+            entries = re.findall(r"^    (\S+): (.*(?:\n {8}.*)*)", body, re.MULTILINE)
+            first = "Argument" if head == "Args:" else "Error"
+            parts.append(table((first, "Meaning"), ((f"`{name}`", _cross(text)) for name, text in entries)))
+        else:
+            parts.append(_cross(block.replace("Returns:\n", "Returns: ")))
+    return parts
+
+
+def _cross(text: str) -> str:
+    """A text in which roles of reStructuredText are plain code."""
+    return cell(re.sub(r":\w+:`~?([^`]+)`", r"``\1``", text))
 
 
 def _formats() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +30,7 @@ def scan(
     import os
 
     from robaudit.audit.config.resolve import resolve_settings
-    from robaudit.audit.run.asking import read_files, request_of
+    from robaudit.audit.run.asking import command_line, read_files, request_of
     from robaudit.cli.output import chosen_format, config_words, say
     from robaudit.errors import UsageError
     from robaudit.report.outputs import check_output, check_outputs
@@ -43,7 +41,7 @@ def scan(
     for path in settings.output:
         check_output(path)
     warn_unconfined(settings)
-    request = request_of(model, resolved, _command(resolved.sources))
+    request = request_of(model, resolved, command_line(["robaudit", *sys.argv[1:]], resolved.sources))
     check_outputs(settings.output, read_files(request, resolved))
     if settings.dry_run and format == "json":
         raise UsageError("--dry-run tells in words alone; leave --format json out")
@@ -67,13 +65,3 @@ def scan(
         config=resolved.config_file,
     )
     raise typer.Exit(code)
-
-
-def _command(sources: Mapping[str, str]) -> str:
-    """The command as it was typed, with the variables of the environment that it took settings from."""
-    import os
-
-    origins = sorted(set(sources.values()))
-    used = [name for name in (origin.removeprefix("environment ") for origin in origins) if name in os.environ]
-    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in used]
-    return " ".join([*variables, shlex.join(["robaudit", *sys.argv[1:]])])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robaudit.audit.config.building import build_request
@@ -15,7 +17,7 @@ from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
 from robaudit.audit.stored.signing import read_trusted
 
-__all__ = ["read_files", "request_of"]
+__all__ = ["command_line", "read_files", "request_of"]
 
 
 def request_of(model: Path, resolved: Resolved, command: str = "") -> AuditRequest:
@@ -30,6 +32,19 @@ def request_of(model: Path, resolved: Resolved, command: str = "") -> AuditReque
         UsageError: a file is missing, or cannot be what it should be.
     """
     return build_request(model, resolved, command=command, baseline=_baseline(resolved.settings))
+
+
+def command_line(words: Sequence[str], sources: Mapping[str, str]) -> str:
+    """A command as it is typed, with the variables of the environment that it took settings from.
+
+    Args:
+        words: of the command.
+        sources: where each setting came from.
+    """
+    origins = sorted(set(sources.values()))
+    used = [name for name in (origin.removeprefix("environment ") for origin in origins) if name in os.environ]
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in used]
+    return " ".join([*variables, shlex.join(words)])
 
 
 def _baseline(settings: Settings) -> Result | None:
