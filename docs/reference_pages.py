@@ -23,7 +23,7 @@ from robaudit.checks.registry import check_classes
 from robaudit.cli.app import app
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import formats
-from robaudit.report.rules import CHECK_RULES, RULES
+from robaudit.report.rules import RULES, rule_id
 
 __all__ = ["commands", "reference_pages"]
 
@@ -265,8 +265,8 @@ def _checks() -> str:
     for id in sorted(check_classes()):
         text = explained("explain", id).partition("\n")[2].partition("\nIn reports:")[0]
         parts += [f"## {id}", prose(text.strip())]
-        if (rule := CHECK_RULES.get(id)) is not None:
-            parts.append(f"In reports: rule [`{rule}`](rules.md#{rule.lower()}).")
+        rule = rule_id(check_classes()[id].facts)
+        parts.append(f"In reports: rule [`{rule}`](rules.md#{rule.lower()}).")
     return "\n\n".join(parts)
 
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.attacks.base import SlotAttack
-from robaudit.engine.units import Sample, UnitResult
+from robaudit.attacks.parameters import attack_parameters
+from robaudit.checks.facts import CheckFacts
 from robaudit.stats.rates import lower_bound
-from robaudit.threat.losses import Loss
-from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "fires"]
+if TYPE_CHECKING:  # profiles and reports read what checks declare, without torch
+    from robaudit.attacks.base import SlotAttack
+    from robaudit.engine.units import Sample, UnitResult
+    from robaudit.threat.losses import Loss
+    from robaudit.threat.model import Access, ThreatModel
+
+__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "check_settings", "fires"]
+
+check_settings = attack_parameters
+"""Class decorator: the fields of a check are its settings, which a profile gives and pydantic checks.
+
+The types in :mod:`robaudit.attacks.parameters` bound them; a field's docstring says what it is.
+"""
 
 Measured = Mapping[str, Any]
 """JSON values, kept in the journal."""
@@ -158,7 +168,10 @@ class Bench(Protocol):
         ...
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
-        """Run an attack outside of the cascade, unculled; results by sample index."""
+        """Run an attack outside of the cascade, unculled; results by sample index.
+
+        Each finished unit is journaled, so that a resumed audit does not run it again, and what it cost is the check's.
+        """
         ...
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -188,11 +201,19 @@ class Bench(Protocol):
 
 
 class Check(ABC):
-    """A check. ``measure`` runs what it needs; ``verdict`` is a pure function of the measurement."""
+    """A check. ``measure`` runs what it needs; ``verdict`` is a pure function of the measurement and the settings.
 
+    Its module is imported wherever profiles and reports are read: what needs torch is imported inside of ``measure``.
+    """
+
+    facts: ClassVar[CheckFacts]
+    """All that the rest of an audit knows of it."""
     id: ClassVar[str]
-    ignores_attacks: ClassVar[bool] = False
-    """The measurement depends on model and samples alone, so that a resumed audit keeps it."""
+    """That of its facts."""
+
+    def __init_subclass__(cls) -> None:
+        if "facts" in vars(cls):
+            cls.id = cls.facts.id
 
     @abstractmethod
     def measure(self, bench: Bench) -> Measured:

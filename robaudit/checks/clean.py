@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.stats.rates import interval, lower_bound, upper_bound
 from robaudit.target.rule import shortest
 
@@ -31,7 +32,22 @@ class Clean(Check):
     the --decision to declare. Warns where every sample gets the same answer. In stability mode there is no accuracy.
     """
 
-    id = "clean"
+    facts = CheckFacts(
+        id="clean",
+        title="The clean accuracy is not what was declared, or no better than guessing.",
+        next_step="check labels, order of classes and preprocessing: `robaudit inspect` shows them",
+        rule=CheckRule(
+            "RA101",
+            "CheckClean",
+            "A wrong order of classes, range or channel order shows here first; then samples count as broken, or as "
+            "standing, for no reason that an attacker has to do with.",
+            "Check labels, order of classes and preprocessing: `robaudit inspect` shows them.",
+            "error",
+        ),
+        fatal=True,
+        doubts_evidence=True,
+        after_time=True,
+    )
 
     def measure(self, bench: Bench) -> Measured:
         """Count the samples answered correctly, and those that would be, were the scores read otherwise."""

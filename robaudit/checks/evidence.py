@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
-from robaudit.engine.units import Sample
+from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.target.answers import OPEN, predictions
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.goals import reached
-from robaudit.threat.model import ThreatModel
+
+if TYPE_CHECKING:
+    from robaudit.engine.units import Sample
+    from robaudit.threat.model import ThreatModel
 
 __all__ = ["Evidence", "eight_bit"]
 
@@ -25,7 +27,23 @@ class Evidence(Check):
     Of those that a curve rests on, each must lie at the distance that is told of it.
     """
 
-    id = "evidence"
+    facts = CheckFacts(
+        id="evidence",
+        title="Kept adversarial examples did not replay on the file.",
+        next_step="adversarial examples did not replay on the file; run again, and report it if it persists",
+        cost="an answer of the file to each kept example, and for images another to the rounded one",
+        rule=CheckRule(
+            "RA109",
+            "CheckEvidence",
+            "Every example is measured again and judged on the file alone before it counts. Where one fails, the "
+            "audit cannot vouch for the others.",
+            "Run again; report it if it persists.",
+            "error",
+        ),
+        fatal=True,
+        doubts_evidence=True,
+        after_time=True,
+    )
 
     def measure(self, bench: Bench) -> Measured:
         """Load each stored point, measure it in float64 and ask the file, one input at a time."""
@@ -40,7 +58,7 @@ class Evidence(Check):
             scores = bench.scores(point[None], alone=True)[0]
             shares.append(_confidences(bench.target.head_kind, sample, scores))
             same = _answer(scores) == breach.prediction
-            if not (same and _fools(breach.prediction, sample) and _admissible(threat, sample.u, point)):
+            if not (same and _fools(breach.prediction, sample) and _admitted(threat, sample.u, point)[0]):
                 invalid.append(breach.sample)
             if bench.target.eight_bit and str(breach.sample) not in eight:  # of several threat models the first
                 eight[str(breach.sample)] = _eight_bit_distance(bench, threat, sample, point)
@@ -77,10 +95,10 @@ def _at_its_distance(bench: Bench, breach: Breach) -> bool:
     """Whether an example fools the file from within the box, and lies where it is said to."""
     sample, point = bench.sample(breach.sample), np.array(breach.point)
     threat = replace(breach.threat or bench.threat, eps=breach.distance * (1 + TOLERANCE))
-    inside, size = threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(point)[None])
+    inside, size = _admitted(threat, sample.u, point)
     answer = _prediction(bench, point)
-    near = abs(float(size[0]) - breach.distance) <= TOLERANCE * (1 + breach.distance)
-    return bool(inside[0]) and near and answer == breach.prediction and _fools(answer, sample)
+    near = abs(size - breach.distance) <= TOLERANCE * (1 + breach.distance)
+    return inside and near and answer == breach.prediction and _fools(answer, sample)
 
 
 def _prediction(bench: Bench, point: NDArray[Any]) -> int:
@@ -112,9 +130,12 @@ def _fools(prediction: int, sample: Sample) -> bool:
     return bool(reached(prediction, sample.label, sample.target))
 
 
-def _admissible(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> bool:
-    inside, _ = threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point)[None])
-    return bool(inside[0])
+def _admitted(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> tuple[bool, float]:
+    """Whether a point lies in the box and the ball, and its distance."""
+    import torch
+
+    inside, size = threat.admissible(torch.from_numpy(origin)[None], torch.from_numpy(point)[None])
+    return bool(inside[0]), float(size[0])
 
 
 def eight_bit(origin: NDArray[Any], point: NDArray[Any]) -> NDArray[Any]:
@@ -128,5 +149,5 @@ def _eight_bit_distance(bench: Bench, threat: ThreatModel, sample: Sample, point
     """Distance of the rounded example if it still fools and lies in the ball, else None."""
     rounded = eight_bit(sample.u, point)
     prediction = _prediction(bench, rounded)
-    inside, size = threat.admissible(torch.from_numpy(sample.u)[None], torch.from_numpy(rounded)[None])
-    return float(size[0]) if _fools(prediction, sample) and bool(inside[0]) else None
+    inside, size = _admitted(threat, sample.u, rounded)
+    return size if _fools(prediction, sample) and inside else None

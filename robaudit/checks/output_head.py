@@ -4,34 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 
-from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.attacks.parameters import Count, Fraction
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["OutputHead"]
 
-MOST = 0.01
-SAMPLES = 1024
 OUTSIDE = 1e-3
 """How far outside of [0, 1] rounding may carry a probability; half precision needs it."""
-MANY = 0.05
-"""Share of samples with several classes above one half, from which a model of several labels a sample is suspected."""
 SATURATING = ("probabilities", "sigmoids")
 
 
+@check_settings
 class OutputHead(Check):
-    """Warns where more than 1 % of the samples have a probability that rounds to 1 in the file's precision.
+    """Warns where a share of the samples above ``threshold`` has a probability that rounds to 1 in the file's
+    precision.
 
-    Warns where several sigmoids exceed one half on more than 5 % of the samples: such a model gives a sample several
+    Warns where several sigmoids exceed one half on a share above ``several``: such a model gives a sample several
     labels, while the audit judges by the largest score alone.
     Fails where answers that were taken for probabilities, on the first samples, turn out to be none on others.
     Not where the white-box attacks take their gradient before the softmax or sigmoid, which sees past that.
+
+    Args:
+        threshold: largest share of saturated samples that passes.
+        several: largest share of samples with several classes above one half that passes.
+        samples: most samples that are looked at.
     """
 
-    id = "output-head"
+    facts = CheckFacts(
+        id="output-head",
+        title="Probabilities round to 1, which hides the gradient.",
+        next_step="saturated scores blind the attacks; export the logits instead of probabilities",
+        rule=CheckRule(
+            "RA105",
+            "CheckOutputHead",
+            "A saturated softmax or sigmoid gives attacks no direction, and makes a model look more robust than it is.",
+            "Export the logits instead of probabilities.",
+            "warning",
+        ),
+    )
+
+    threshold: Fraction = 0.01
+    several: Fraction = 0.05
+    samples: Count = 1024
 
     def measure(self, bench: Bench) -> Measured:
         """Count saturated probabilities among the clean answers."""
         kind = bench.target.head_kind
-        samples = bench.correct(SAMPLES)
+        samples = bench.correct(self.samples)
         # A gradient that is taken before the softmax sees what the probabilities hide.
         sees = bench.target.head_peeled and bench.target.has_gradient and len(bench.losses()) > 0
         found = {"kind": kind, "samples": len(samples), "sees": sees}
@@ -55,13 +75,13 @@ class OutputHead(Check):
         share = k / n if n else 0.0
         text = f"the output is {kind}, {share:.1%} of them saturated at 1"
         several = measured.get("several", 0)
-        if kind == "sigmoids" and several > MANY * n:
+        if kind == "sigmoids" and several > self.several * n:
             text += f"; on {several} of {n} samples more than one of them exceeds 0.5, as if a sample had several "
             text += "labels: every figure here judges by the class with the largest score alone"
-            return Finding("warn", text, several / n, MANY)
-        if share > MOST and measured.get("sees"):
+            return Finding("warn", text, several / n, self.several)
+        if share > self.threshold and measured.get("sees"):
             seen = ": score attacks see little there, gradients are taken before it"
-            return Finding("pass", text + seen, share, MOST)
-        if share > MOST:
-            return Finding("warn", text + ": gradients and score attacks see little there", share, MOST)
-        return Finding("pass", text, share, MOST)
+            return Finding("pass", text + seen, share, self.threshold)
+        if share > self.threshold:
+            return Finding("warn", text + ": gradients and score attacks see little there", share, self.threshold)
+        return Finding("pass", text, share, self.threshold)

@@ -6,33 +6,56 @@ import itertools
 
 import numpy as np
 
-from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.attacks.parameters import Count, Fraction, Positive
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["Parity"]
 
-LEAST_AGREEMENT = 0.999
-MOST_DIFFERENCE = 1e-3
 NOISE = 10
 """Times the runtime's own noise that the twin may differ."""
-MOST_POINTS = 512
 CHUNK = 64
 
 
+@check_settings
 class Parity(Check):
-    """Fails below 99.9 % equal argmax or above a relative difference of 1e-3, on samples and final points.
+    """Fails where the argmax agrees on too few samples and final points, or scores differ by more than ``threshold``.
 
     A file whose answers move by more than 1e-4 when ONNX Runtime leaves out its optimisations, or that is quantised
     (one step of 8 bits counts as noise), may differ by ten times that, and predictions within that noise are ties.
+
+    Args:
+        threshold: largest relative difference of the scores that passes.
+        agreement: least share of equal argmax that passes.
+        points: most samples that are compared, and most final points.
     """
 
-    id = "parity"
+    facts = CheckFacts(
+        id="parity",
+        title="The gradient is not that of the shipped file.",
+        next_step="the gradient is not that of the shipped file: trust black-box attacks alone",
+        cost="an answer of the file and one of its twin for each input compared, and another of the file where its own "
+        "noise is measured",
+        rule=CheckRule(
+            "RA102",
+            "CheckParity",
+            "White-box attacks follow a twin of the file; where the twin answers differently they climb another hill,"
+            " and what they leave standing says little.",
+            "Trust black-box attacks alone, and report the file's operators.",
+            "error",
+        ),
+    )
+
+    threshold: Positive = 1e-3
+    agreement: Fraction = 0.999
+    points: Count = 512
 
     def measure(self, bench: Bench) -> Measured:
         """Run twin and file on the samples and on what the attacks left."""
         target = bench.target
         if not target.has_gradient or target.is_its_own_twin:
             return {"own": target.is_its_own_twin}
-        samples, kept = bench.correct(MOST_POINTS), bench.breaches()[:MOST_POINTS]
+        samples, kept = bench.correct(self.points), bench.breaches()[: self.points]
         points = itertools.chain((s.u for s in samples), (b.point for b in kept))
         total, equal, worst, noise = 0, 0.0, 0.0, 0.0
         while part := list(itertools.islice(points, CHUNK)):
@@ -55,9 +78,9 @@ class Parity(Check):
             f"twin and file agree on {agreement:.2%} of {measured['points']} inputs, relative difference "
             f"{difference:.1e}"
         )
-        most = max(MOST_DIFFERENCE, NOISE * measured.get("noise", 0.0))
-        if most > MOST_DIFFERENCE:
+        most = max(self.threshold, NOISE * measured.get("noise", 0.0))
+        if most > self.threshold:
             text += f" (the file's own noise: {measured['noise']:.1e})"
-        if agreement < LEAST_AGREEMENT or difference > most or not np.isfinite(difference):
+        if agreement < self.agreement or difference > most or not np.isfinite(difference):
             return Finding("fail", text + ": gradients are not those of the file", difference, most)
         return Finding("pass", text, difference, most)

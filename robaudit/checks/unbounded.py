@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robaudit.attacks.registry import make_attack
-from robaudit.checks.base import Bench, Check, Finding, Measured
-from robaudit.engine.units import Sample
+from robaudit.attacks.parameters import Count
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.target.answers import OPEN, predictions
-from robaudit.threat.model import Goal, ThreatModel
-from robaudit.threat.norms import Norm
+
+if TYPE_CHECKING:
+    from robaudit.engine.units import Sample
+    from robaudit.threat.model import ThreatModel
 
 __all__ = ["Unbounded"]
 
-SAMPLES = 32
-STEPS = 50
-DRAWS = 64
-"""Uniform draws from the box, and the queries of Square, on a sample that gradients leave."""
-QUERIES = 300
 
-
+@check_settings
 class Unbounded(Check):
     """Fails where gradients with ε = the whole box leave samples that random draws or scores alone break.
 
@@ -33,16 +31,43 @@ class Unbounded(Check):
 
     With a goal the class asked for must be reached. Where it is not, but any other wrong class is, the gradients are
     not blind; that class may lie out of reach, and the check warns.
+
+    Args:
+        samples: most samples that are attacked.
+        steps: of each search of gradients.
+        draws: uniform draws from the box, on a sample that gradients leave.
+        queries: of Square, on a sample that gradients and draws leave.
     """
 
-    id = "unbounded"
-    ignores_attacks = True
+    facts = CheckFacts(
+        id="unbounded",
+        title="Attacks fail even where any change is allowed.",
+        next_step="attacks fail even without a bound, so they are blind: look for masked gradients",
+        cost="up to four searches of gradients on each of the samples, twice with a goal; random draws and queries on "
+        "what stands",
+        rule=CheckRule(
+            "RA107",
+            "CheckUnbounded",
+            "With no bound every input can be made to be answered wrongly, so that a survivor shows a blind attack.",
+            "Look for masked gradients: operators without a useful derivative, saturation, noise.",
+            "error",
+        ),
+        ignores_attacks=True,
+    )
+
+    samples: Count = 32
+    steps: Count = 50
+    draws: Count = 64
+    queries: Count = 300
 
     def measure(self, bench: Bench) -> Measured:
         """Auto-PGD with ε = 1 in L-infinity: cross-entropy, then the margin."""
+        from robaudit.threat.model import Goal, ThreatModel
+        from robaudit.threat.norms import Norm
+
         if not bench.target.has_gradient:
             return {"samples": 0, "broken": 0}
-        samples = list(bench.correct(SAMPLES))
+        samples = list(bench.correct(self.samples))
         threat = ThreatModel(Norm.LINF, 1.0, bench.threat.goal)
         standing = self._left(bench, threat, samples)
         found = {"samples": len(samples), "broken": len(samples) - len(standing)}
@@ -55,25 +80,29 @@ class Unbounded(Check):
 
     def _unreached(self, bench: Bench, threat: ThreatModel, standing: list[Sample]) -> list[Sample]:
         """Samples that neither uniform draws from the box nor Square make the file answer wrongly."""
+        from robaudit.attacks.registry import make_attack
+
         if not standing:
             return []
-        draws = np.random.default_rng(0).random((DRAWS, *standing[0].u.shape)).astype(standing[0].u.dtype)
+        draws = np.random.default_rng(0).random((self.draws, *standing[0].u.shape)).astype(standing[0].u.dtype)
         fixed = list(bench.threat.fixed)
         left = []
         for sample in standing:
             points = draws.copy()
-            points.reshape(DRAWS, -1)[:, fixed] = sample.u.reshape(-1)[fixed]
+            points.reshape(self.draws, -1)[:, fixed] = sample.u.reshape(-1)[fixed]
             classes = predictions(bench.scores(points))
             if not ((classes != sample.label) & (classes != OPEN)).any():
                 left.append(sample)
         if left and bench.target.head_kind != "labels":
-            results = bench.run(make_attack("square", {"queries": QUERIES}), threat, left)
+            results = bench.run(make_attack("square", {"queries": self.queries}), threat, left)
             left = [s for s in left if not results[s.index].success]
         return left
 
     def _left(self, bench: Bench, threat: ThreatModel, standing: list[Sample]) -> list[Sample]:
+        from robaudit.attacks.registry import make_attack
+
         for loss, restarts in (("ce", 1), ("margin", 3)):
-            attack = make_attack("apgd-ce", {"steps": STEPS, "loss": loss, "restarts": restarts})
+            attack = make_attack("apgd-ce", {"steps": self.steps, "loss": loss, "restarts": restarts})
             results = bench.run(attack, threat, standing) if standing else {}
             standing = [s for s in standing if not results[s.index].success]
         return standing
@@ -92,7 +121,7 @@ class Unbounded(Check):
             return Finding("warn", text + why, k / n, 1.0)
         reached = measured.get("reached")
         if k < n and reached == 0:
-            why = f"; {DRAWS} random draws and Square leave the others as well: the model hardly ever answers "
+            why = f"; {self.draws} random draws and Square leave the others as well: the model hardly ever answers "
             return Finding("warn", text + why + "otherwise, or is masked for all of them", k / n, 1.0)
         if k < n:
             found = f", and random draws or Square break {reached} of the others" if reached is not None else ""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from robaudit.checks.base import Bench, Check, Finding, Measured
-from robaudit.threat.model import Access
+from robaudit.attacks.parameters import Count, Fraction
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["ZeroGradient"]
 
-MOST = 0.05
-SAMPLES = 128
 
-
+@check_settings
 class ZeroGradient(Check):
-    """Fails where a white-box attack is blind on over 5 % of the samples; warns where a loss that one climbs is.
+    """Fails where a white-box attack is blind on a share of the samples above ``threshold``.
+
+    Warns where a loss that one climbs is.
 
     Blind is an attack on a sample where every loss that it climbs has a gradient that is zero or not finite, as the
     attack is given it: the slope of another rival stands in where the likeliest one's is zero, that of a point beside
@@ -23,14 +24,36 @@ class ZeroGradient(Check):
     wherever it began.
 
     Source: Athalye, Carlini, Wagner 2018 (obfuscated gradients); Croce & Hein 2020 (AutoAttack's flag).
+
+    Args:
+        threshold: largest share of blind samples that does not fail.
+        samples: most samples that gradients are taken at.
     """
 
-    id = "zero-gradient"
+    facts = CheckFacts(
+        id="zero-gradient",
+        title="Gradients vanish on part of the samples.",
+        next_step="gradients vanish; do not trust white-box figures, look at the black-box attacks",
+        cost="a gradient of each loss on each of the samples",
+        rule=CheckRule(
+            "RA106",
+            "CheckZeroGradient",
+            "A white-box attack without a gradient walks at random. That it breaks little is a sign of masked "
+            "gradients and not of robustness.",
+            "Do not trust white-box figures; look at the black-box attacks, or give a stand-in (--stand-in).",
+            "error",
+        ),
+    )
+
+    threshold: Fraction = 0.05
+    samples: Count = 128
 
     def measure(self, bench: Bench) -> Measured:
         """Count the samples without a gradient, loss by loss and attack by attack."""
+        from robaudit.threat.model import Access
+
         attacks = bench.losses()
-        samples = bench.correct(SAMPLES) if attacks and bench.target.has_gradient else ()
+        samples = bench.correct(self.samples) if attacks and bench.target.has_gradient else ()
         if len(samples) == 0:
             return {"samples": 0}
         found = {
@@ -57,6 +80,6 @@ class ZeroGradient(Check):
         if most:
             attacks = ", ".join(f"{key} {k}" for key, k in measured["blind"].items() if k)
             text += f"; in every loss that the attack climbs: {attacks}"
-        if most / n > MOST:
-            return Finding("fail", text + ": it is blind there", most / n, MOST)
-        return Finding("warn" if any(measured["zero"].values()) else "pass", text, most / n, MOST)
+        if most / n > self.threshold:
+            return Finding("fail", text + ": it is blind there", most / n, self.threshold)
+        return Finding("warn" if any(measured["zero"].values()) else "pass", text, most / n, self.threshold)

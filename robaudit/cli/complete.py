@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["checks_and_attacks", "formats", "profiles", "reports", "starting"]
 
 PACKAGE = Path(__file__).parents[1]
-ID = re.compile(r'^    id(?:: ClassVar\[str\])? = "([^"]+)"', re.MULTILINE)
+ID = re.compile(r'^    (?:id(?:: ClassVar\[str\])? = |    id=)"([^"]+)"', re.MULTILINE)
 
 
 def _ids(package: str) -> set[str]:

@@ -35,13 +35,15 @@ def explain(
     from robaudit.audit.config.goals import GOALS
     from robaudit.checks.registry import check_classes
     from robaudit.cli.explain_attack import attack_page, defense_page, loss_page
+    from robaudit.cli.explain_check import check_page
     from robaudit.defenses.registry import defense_classes
     from robaudit.errors import UsageError
-    from robaudit.report.rules import CHECK_RULES, RULES
+    from robaudit.report.rules import every_rule
     from robaudit.suggest import did_you_mean
     from robaudit.threat.losses import LOSSES
 
     attacks, checks, defenses = attack_classes(), check_classes(), defense_classes()
+    rules = every_rule()
     if id is None:
         for name, cls in sorted(attacks.items()):
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
@@ -49,7 +51,7 @@ def explain(
             typer.echo(f"{name:<18}check: {_first_line(check)}")
         for name, defense in sorted(defenses.items()):
             typer.echo(f"{name:<18}defense: {_first_line(defense)}")
-        for rule in RULES.values():
+        for rule in rules.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
         typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
@@ -57,13 +59,11 @@ def explain(
     if id in attacks:
         typer.echo(attack_page(attacks[id]))
     elif id in checks:
-        typer.echo(f"{id}: check\n\n{inspect.getdoc(checks[id])}")
-        if id in CHECK_RULES:
-            typer.echo(f"\nIn reports: rule {CHECK_RULES[id]}")
+        typer.echo(check_page(checks[id]))
     elif id in defenses:
         typer.echo(defense_page(defenses[id]))
-    elif id.upper() in RULES:
-        _rule(RULES[id.upper()])
+    elif id.upper() in rules:
+        _rule(rules[id.upper()])
     elif id == "loss":
         typer.echo(loss_page())
     elif id == "goal":
@@ -73,7 +73,7 @@ def explain(
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
         raise UsageError(
-            f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *defenses, *RULES, 'loss', 'goal'])}"
+            f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *defenses, *rules, 'loss', 'goal'])}"
         )
 
 
@@ -82,12 +82,13 @@ def _first_line(cls: type) -> str:
 
 
 def _rule(rule: Rule) -> None:
-    from robaudit.report.rules import CHECK_RULES
+    from robaudit.checks.registry import check_classes
+    from robaudit.report.rules import rule_id
     from robaudit.report.taxonomy import ATLAS, DISCLAIMER, MITIGATIONS, TAXONOMIES, taxonomy_of
 
     typer.echo(f"{rule.id}: {rule.name}, rule of SARIF and JUnit reports; level {rule.level}\n\n{rule.title}")
     typer.echo(f"\nWhy it matters: {rule.why}\n\nWhat to do: {rule.action}")
-    of_check = [check for check, id in CHECK_RULES.items() if id == rule.id]
+    of_check = [id for id, cls in check_classes().items() if rule_id(cls.facts) == rule.id and cls.facts.rule]
     if of_check:
         typer.echo(f"\nFound by the check {of_check[0]}; `robaudit explain {of_check[0]}` tells how.")
     if rule.taxa:

@@ -8,7 +8,7 @@ import re
 import typing
 from typing import Any
 
-__all__ = ["attack_page", "defense_page", "loss_page", "parameter_texts"]
+__all__ = ["attack_page", "defense_page", "loss_page", "parameter_lines", "parameter_texts"]
 
 ENDS = {
     "first success": "ends at its first success within eps",
@@ -49,9 +49,14 @@ def defense_page(cls: Any) -> str:
 
 
 def _parameters(cls: Any, where: str) -> list[str]:
-    texts = parameter_texts(cls)
-    lines = [f"Parameters, {where}:" if texts else "Parameters: none"]
-    hints = typing.get_type_hints(cls, include_extras=True)
+    declared = parameter_lines(cls)
+    return [f"Parameters, {where}:" if declared else "Parameters: none", *declared]
+
+
+def parameter_lines(cls: Any) -> list[str]:
+    """The fields that a profile may set, with defaults and choices, and what the docstring says of each."""
+    texts, lines = parameter_texts(cls), []
+    hints = typing.get_type_hints(cls, include_extras=True) if texts else {}
     for name, parameter in inspect.signature(cls).parameters.items():
         default = "" if parameter.default is inspect.Parameter.empty else f" = {_told(parameter.default)}"
         lines.append(f"    {name}{default}{_choices(hints.get(name))}")

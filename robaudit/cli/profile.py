@@ -79,6 +79,7 @@ def _checked(name: str) -> Profile:
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.config.threats import attack_keys, single_threats
     from robaudit.audit.plan.attacks import validate_attacks
+    from robaudit.audit.plan.checks import validate_checks
     from robaudit.audit.plan.fronts import validate_curve
     from robaudit.audit.verdict.gates import check_gates
     from robaudit.errors import UsageError
@@ -95,6 +96,7 @@ def _checked(name: str) -> Profile:
     else:
         profile = load_profile(name)
     validate_attacks(profile)
+    validate_checks(profile)
     validate_curve(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     check_gates(profile.gates, attack_keys(profile), list(profile.checks), list(radii), radii=radii, **of_run)

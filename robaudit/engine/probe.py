@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.cost import Cost
 from robaudit.attacks.requests import Answer, Gradient
 from robaudit.engine.engine import Engine
 from robaudit.engine.problems import problem_at
@@ -23,8 +24,10 @@ __all__ = ["largest_slopes"]
 CHUNK = 64
 
 
-def largest_slopes(engine: Engine, threat: ThreatModel, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it.
+def largest_slopes(
+    engine: Engine, threat: ThreatModel, loss: Loss, samples: Sequence[Sample]
+) -> tuple[NDArray[np.float64], Cost]:
+    """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it; and the cost.
 
     0 where a ratio's numerator has no slope, so that the gradient is that of its denominator, which leads astray.
 
@@ -34,18 +37,19 @@ def largest_slopes(engine: Engine, threat: ThreatModel, loss: Loss, samples: Seq
         loss: that is differentiated.
         samples: at least one.
     """
-    largest = []
+    largest, cost = [], Cost()
     for start in range(0, len(samples), CHUNK):
         part = samples[start : start + CHUNK]
         problem = problem_at(part, threat, engine.oracle, engine.pool)
-        account = Account.empty(len(problem), problem.x.device)  # what a check costs is billed to no attack
+        account = Account.empty(len(problem), problem.x.device)
         ask = functools.partial(
             engine.evaluator.answer, problem=problem, access=Access.WHITE_BOX, account=account, budget=None
         )
         with engine.watch.about("its gradients were looked at", [sample_of(s.index) for s in part]):
             largest.append(_slopes(ask, loss, problem))
+        cost += Cost(int(account.forwards.sum()), int(account.backwards.sum()), int(account.queries.sum()))
     result: NDArray[np.float64] = np.concatenate(largest)
-    return result
+    return result, cost
 
 
 def _slopes(ask: Callable[[Gradient], Answer], loss: Loss, problem: Problem) -> NDArray[np.float64]:

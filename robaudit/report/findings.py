@@ -18,7 +18,7 @@ from robaudit.audit.result.document import (
 )
 from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import threat_phrase
-from robaudit.audit.verdict.decisions import EVIDENCE_CHECKS
+from robaudit.audit.verdict.decisions import doubts
 from robaudit.plural import part_of
 from robaudit.report.facts import gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place
@@ -169,8 +169,7 @@ def _state(comparison: Comparison | None) -> State | None:
 
 def _counts(result: Result, attack: Attack) -> bool:
     """Whether an attack has verified examples, and nothing puts them in doubt."""
-    doubt = any(check.status == "fail" for check in result.checks if check.id in EVIDENCE_CHECKS)
-    return attack.broken > 0 and not doubt
+    return attack.broken > 0 and not doubts(result)
 
 
 def _attack(result: Result, attack: Attack) -> Finding:
@@ -216,7 +215,7 @@ def _check(result: Result, check: Check) -> Iterator[Finding]:
         return
     values = {"value": check.value, "threshold": check.threshold}
     yield Finding(
-        check_rule(check.id),
+        check_rule(check),
         f"check {check.id}",
         f"The check {check.id} says: {check.message}.",
         _place(result, f"checks.{check.id}"),

@@ -21,7 +21,7 @@ from robaudit.report.base import Format
 from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
-from robaudit.report.rules import CHECK_RULES
+from robaudit.report.rules import check_rule
 from robaudit.report.words import plain, short_rate
 
 __all__ = ["FORMAT", "render"]
@@ -156,7 +156,7 @@ def _attack(result: Result, attack: Attack) -> _Case:
 def _check(check: Check) -> _Case:
     outcomes: dict[str, Outcome] = {"fail": "error", "skipped": "skipped"}
     warning = "warning: " if check.status == "warn" else ""
-    kind = f"{CHECK_RULES.get(check.id, '')} {check.status}".strip()
+    kind = f"{check_rule(check).id} {check.status}"
     output = f"{warning}{check.message}"
     return _Case(check.id, outcomes.get(check.status, "pass"), kind, check.message, output=output)
 

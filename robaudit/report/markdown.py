@@ -31,7 +31,7 @@ from robaudit.report.facts import (
     worst_case_name,
 )
 from robaudit.report.paths import model_place, without_folders
-from robaudit.report.rules import CHECK_RULES
+from robaudit.report.rules import check_rule
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
     ball,
@@ -232,7 +232,7 @@ def _comparison(result: Result) -> list[str]:
 
 def _checks(result: Result) -> list[str]:
     rows = [
-        [escaped(check.id), _sign(check.status), CHECK_RULES.get(check.id, "-"), escaped(check.message)]
+        [escaped(check.id), _sign(check.status), check_rule(check).id, escaped(check.message)]
         for check in result.checks
     ]
     heads = ("check", "status", "rule", "finding")

@@ -1,13 +1,20 @@
-"""The rules that findings are reported under. An id is never used again for anything else, nor its meaning changed."""
+"""The rules that findings are reported under; those of checks stand in the checks' files.
+
+An id is never used again for anything else, nor its meaning changed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-__all__ = ["CHECK_RULES", "RULES", "Level", "Rule", "check_rule"]
+from robaudit.audit.result.document import Check, Result
+from robaudit.audit.verdict.check_facts import facts_of
+from robaudit.checks.facts import CheckFacts, CheckRule, Level
+from robaudit.checks.registry import check_classes, own_checks
+from robaudit.report.words import plain
 
-Level: TypeAlias = Literal["error", "warning", "note"]
+__all__ = ["RULES", "Level", "Rule", "check_rule", "every_rule", "rule_id", "rules_of"]
 
 EVASION = ("AML.T0015", "NISTAML.022", "ML01:2023", "CWE-1039", "Article 15")
 """Entries of catalogues (``taxonomy.py``) that evasion is evidence toward."""
@@ -162,102 +169,54 @@ _ALL = (
         "Read its message; `robaudit explain` lists the checks.",
         "warning",
     ),
-    Rule(
-        "RA101",
-        "CheckClean",
-        "The clean accuracy is not what was declared, or no better than guessing.",
-        "A wrong order of classes, range or channel order shows here first; then samples count as broken, or as "
-        "standing, for no reason that an attacker has to do with.",
-        "Check labels, order of classes and preprocessing: `robaudit inspect` shows them.",
-        "error",
-    ),
-    Rule(
-        "RA102",
-        "CheckParity",
-        "The gradient is not that of the shipped file.",
-        "White-box attacks follow a twin of the file; where the twin answers differently they climb another hill, "
-        "and what they leave standing says little.",
-        "Trust black-box attacks alone, and report the file's operators.",
-        "error",
-    ),
-    Rule(
-        "RA103",
-        "CheckDeterminism",
-        "The file answers the same input differently each time.",
-        "Of a random target one answer proves nothing: an adversarial example may be luck, and so may a robust one.",
-        "Export the file in evaluation mode, without dropout or noise.",
-        "error",
-    ),
-    Rule(
-        "RA104",
-        "CheckBatchState",
-        "The answer to an input depends on the others in its batch.",
-        "Such a file, often one exported in training mode, answers differently in use than in the audit; it is "
-        "asked one input at a time.",
-        "Export the file in evaluation mode.",
-        "warning",
-    ),
-    Rule(
-        "RA105",
-        "CheckOutputHead",
-        "Probabilities round to 1, which hides the gradient.",
-        "A saturated softmax or sigmoid gives attacks no direction, and makes a model look more robust than it is.",
-        "Export the logits instead of probabilities.",
-        "warning",
-    ),
-    Rule(
-        "RA106",
-        "CheckZeroGradient",
-        "Gradients vanish on part of the samples.",
-        "A white-box attack without a gradient walks at random. That it breaks little is a sign of masked gradients "
-        "and not of robustness.",
-        "Do not trust white-box figures; look at the black-box attacks, or give a stand-in (--stand-in).",
-        "error",
-    ),
-    Rule(
-        "RA107",
-        "CheckUnbounded",
-        "Attacks fail even where any change is allowed.",
-        "With no bound every input can be made to be answered wrongly, so that a survivor shows a blind attack.",
-        "Look for masked gradients: operators without a useful derivative, saturation, noise.",
-        "error",
-    ),
-    Rule(
-        "RA108",
-        "CheckBlackOverWhite",
-        "A weaker attacker broke samples that a stronger one left standing.",
-        "Who has gradients can do what others can, so that this is a sign of masked gradients. The worst case counts "
-        "these samples all the same.",
-        "Raise the budgets of black-box attacks, and look for what masks the gradient.",
-        "warning",
-    ),
-    Rule(
-        "RA109",
-        "CheckEvidence",
-        "Kept adversarial examples did not replay on the file.",
-        "Every example is measured again and judged on the file alone before it counts. Where one fails, the audit "
-        "cannot vouch for the others.",
-        "Run again; report it if it persists.",
-        "error",
-    ),
 )
 
-RULES: dict[str, Rule] = {rule.id: rule for rule in _ALL}
-
-CHECK_RULES: dict[str, str] = {
-    "clean": "RA101",
-    "parity": "RA102",
-    "determinism": "RA103",
-    "batch-state": "RA104",
-    "output-head": "RA105",
-    "zero-gradient": "RA106",
-    "unbounded": "RA107",
-    "black-over-white": "RA108",
-    "evidence": "RA109",
-}
-"""The rule of each check by the check's id."""
+GENERAL = "RA100"
+"""The rule of a check that has none of its own."""
 
 
-def check_rule(check: str) -> Rule:
-    """The rule of a check; one that this version does not know has the general one."""
-    return RULES[CHECK_RULES.get(check, "RA100")]
+def _of_check(facts: CheckFacts, rule: CheckRule) -> Rule:
+    return Rule(rule.id, rule.name, facts.title, rule.why, rule.action, rule.level)
+
+
+def _with_checks(checks: Iterable[CheckFacts]) -> dict[str, Rule]:
+    found = {rule.id: rule for rule in _ALL}
+    for facts in checks:
+        if facts.rule is not None:
+            found.setdefault(facts.rule.id, _of_check(facts, facts.rule))
+    return found
+
+
+RULES: dict[str, Rule] = _with_checks(cls.facts for cls in own_checks().values())
+"""Robaudit's own, in the order of their ids."""
+
+
+def every_rule() -> dict[str, Rule]:
+    """Robaudit's own rules, and those of the checks that other packages bring."""
+    return _with_checks(cls.facts for cls in check_classes().values())
+
+
+def rules_of(result: Result) -> dict[str, Rule]:
+    """Robaudit's own rules, and those of the result's other checks."""
+    return RULES | {rule.id: rule for check in result.checks if (rule := check_rule(check)).id not in RULES}
+
+
+def rule_id(facts: CheckFacts) -> str:
+    """The rule of a check."""
+    return GENERAL if facts.rule is None else facts.rule.id
+
+
+def check_rule(check: Check) -> Rule:
+    """The rule of a check of a result; one that has none, or claims one of ours, has the general one."""
+    facts = facts_of(check)
+    if rule_id(facts) in RULES:
+        own = check.id in own_checks()
+        return RULES[rule_id(facts) if own else GENERAL]
+    assert facts.rule is not None
+    name, title, why, action = map(_shown, (facts.rule.name, facts.title, facts.rule.why, facts.rule.action))
+    return Rule(facts.rule.id, name, title, why, action, facts.rule.level)
+
+
+def _shown(text: str) -> str:
+    """A text of another package: on one line, and without a link."""
+    return plain(text, 2000).replace("](", "] (")

@@ -23,7 +23,7 @@ from robaudit.report.base import Format
 from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
-from robaudit.report.rules import RULES, Rule
+from robaudit.report.rules import Rule, rules_of
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
 from robaudit.report.words import plain
 
@@ -91,7 +91,7 @@ def _driver(result: Result) -> dict[str, Any]:
         "version": result.tool.version,
         "semanticVersion": result.tool.version,
         "shortDescription": {"text": "Audits how easily a finished classifier is fooled."},
-        "rules": [_rule(rule) for rule in RULES.values()],
+        "rules": [_rule(rule) for rule in rules_of(result).values()],
         "supportedTaxonomies": [
             {"name": taxonomy.name, "index": index, "guid": _guid(f"{taxonomy.name} {taxonomy.version}")}
             for index, taxonomy in enumerate(TAXONOMIES)
@@ -222,7 +222,7 @@ def _result(result: Result, finding: Finding, places: Sequence[str]) -> dict[str
     taxa = [*finding.rule.taxa, *finding.taxa]
     content: dict[str, Any] = {
         "ruleId": finding.rule.id,
-        "ruleIndex": list(RULES).index(finding.rule.id),
+        "ruleIndex": list(rules_of(result)).index(finding.rule.id),
         "kind": finding.kind,
         "level": finding.level if finding.kind == "fail" else "none",
         "message": _message(finding.message),

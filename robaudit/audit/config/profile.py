@@ -10,19 +10,19 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     JsonValue,
     PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
 )
 
 from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
-from robaudit.audit.config.metrics import CHECKS
 from robaudit.audit.config.specs import (
     AttackSpec,
     CurveSpec,
@@ -34,13 +34,13 @@ from robaudit.audit.config.specs import (
     parse_eps,
 )
 from robaudit.audit.config.yaml_file import read_settings, refuse
+from robaudit.checks.registry import check_classes, usual_checks
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.files import text_of
 from robaudit.suggest import did_you_mean
 
 __all__ = [
-    "CHECKS",
     "AttackSpec",
     "CurveSpec",
     "DataSpec",
@@ -58,6 +58,22 @@ __all__ = [
 ]
 
 
+USUAL = "usual"
+CHECKS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
+                ]
+            },
+        },
+        {"const": USUAL},
+    ]
+}
 LONGEST = 20
 """Profiles of which each extends the next."""
 
@@ -77,8 +93,8 @@ class Profile(Spec):
     """Attacks in the order of the cascade; a list replaces the base's."""
     curve: CurveSpec | None = None
     """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
-    checks: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)
-    """Checks by name with their settings; a list of names is taken too."""
+    checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
+    """Checks by name with their settings; a list of names is taken too, and `usual`: all of robaudit's own."""
     gates: tuple[GateSpec, ...] = ()
     """Gates; one on the same metric replaces the base's."""
     _documents: tuple[Document, ...] = PrivateAttr(default=())
@@ -86,15 +102,20 @@ class Profile(Spec):
     @field_validator("checks", mode="before")
     @classmethod
     def _checks_by_name(cls, checks: object) -> object:
+        if isinstance(checks, str):
+            if checks != USUAL:
+                raise ValueError(f"checks are a map, a list of names, or {USUAL}, not {checks!r}")
+            checks = usual_checks()
         if isinstance(checks, list):
             items = [{"id": item} if isinstance(item, str) else item for item in checks]
             if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
                 raise ValueError("each check is a name, or a map with an id")
             checks = {item["id"]: {k: v for k, v in item.items() if k != "id"} for item in items}
         if isinstance(checks, dict):
+            known = check_classes()
             for name in checks:
-                if name not in CHECKS:
-                    raise ValueError(f"no check is called {name!r}{did_you_mean(str(name), CHECKS)}")
+                if name not in known:
+                    raise ValueError(f"no check is called {name!r}{did_you_mean(str(name), known)}")
             checks = {name: settings or {} for name, settings in checks.items()}
         return checks
 
@@ -117,6 +138,9 @@ class Profile(Spec):
             location: keys and places that lead to it, such as ``"attacks", 0, "steps"``.
         """
         path = ".".join(map(str, location))
+        for document in self._documents if location[:1] == ("checks",) else ():
+            if (place := _in_list(document.content.get("checks"), location[1:2])) is not None:
+                return f"{document.where(('checks', place, *location[2:]))}: {path}: "
         holder = location[: next((i for i, key in enumerate(location) if isinstance(key, int)), len(location))]
         for keys in (holder, holder[:1]):
             for document in self._documents:
@@ -128,6 +152,13 @@ class Profile(Spec):
         """SHA-256 of the content, the same for every way to write it."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _in_list(checks: object, name: tuple[str | int, ...]) -> int | None:
+    """Where a list of checks has one, or None."""
+    items = checks if isinstance(checks, list) else []
+    names = [item.get("id") if isinstance(item, dict) else item for item in items]
+    return names.index(name[0]) if name and name[0] in names else None
 
 
 def _folder() -> Path:

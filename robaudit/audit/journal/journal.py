@@ -225,7 +225,7 @@ def _kept(records: list[Record], retry: Record) -> list[Record]:
         kind = record["kind"]
         if kind == "lost":
             return record["sample"] not in lost
-        if kind in ("clean", "unit"):
+        if kind in ("clean", "unit", "check unit"):
             sample = record["index"] if kind == "clean" else sample_of(record["sample"])
             return record["error"] is None or record["error"] != lost.get(sample)
         return kind != "check" or record["id"] not in retry["checks"]
@@ -257,8 +257,8 @@ def unit_record(attack: str, result: UnitResult) -> Record:
     return {"kind": "unit", "attack": attack, **place, **fields}
 
 
-def unit_result(record: Record) -> UnitResult:
-    """The result that a record holds, its point left on disk."""
+def unit_result(record: Record, point: NDArray[Any] | None = None) -> UnitResult:
+    """The result that a record holds; its point is left on disk, unless it is given."""
     unit = Unit(record["restart"], record["target"], record["sample"])
     names = ("success", "prediction", "distance", "forwards", "backwards", "queries", "judged", "refused")
-    return UnitResult(unit, error=record["error"], **{name: record[name] for name in names})
+    return UnitResult(unit, error=record["error"], point=point, **{name: record[name] for name in names})

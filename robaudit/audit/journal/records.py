@@ -56,6 +56,28 @@ class Unit(_Record):
     point: Point | None = None
 
 
+class CheckUnit(_Record):
+    """A finished unit of an attack that a check ran; ``job`` is the digest of the attack and its threat model."""
+
+    kind: Literal["check unit"]
+    check: str
+    job: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    attack: str
+    sample: Count
+    restart: Count
+    target: Count
+    success: bool
+    prediction: int
+    distance: float | None
+    forwards: Count
+    backwards: Count
+    queries: Count
+    judged: Count
+    refused: Count
+    error: str | None
+    point: Point | None = None
+
+
 class Clean(_Record):
     """The model's answer to a sample as it is."""
 
@@ -104,13 +126,17 @@ class Plan(_Record):
 
 
 class Check(_Record):
-    """What a check measured, or why it could not."""
+    """What a check measured, or why it could not, and what it cost in evaluations."""
 
     kind: Literal["check"]
     id: str
     seconds: float
     measured: dict[str, Any] = Field(default_factory=dict)
     failed: str = ""
+    forwards: Count = 0
+    backwards: Count = 0
+    queries: Count = 0
+    judged: Count = 0
     unanswered: bool = False
     limit: float | None = None
 
@@ -264,7 +290,7 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | Clean | Attack | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
+_Work = Unit | CheckUnit | Clean | Attack | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 

@@ -8,10 +8,7 @@ if TYPE_CHECKING:
     from robaudit.audit.journal.journal import Journal
     from robaudit.audit.result.document import Result
 
-__all__ = ["ALWAYS", "was_spent", "with_budget"]
-
-ALWAYS = ("clean", "evidence")
-"""Checks that are carried out after the time is over too: without them nothing that was found could be told."""
+__all__ = ["was_spent", "with_budget"]
 
 
 def was_spent(journal: Journal) -> bool:

@@ -25,9 +25,11 @@ from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import RAN, derived
+from robaudit.audit.verdict.check_facts import plug_in
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
 from robaudit.audit.verdict.limitations import limitations
-from robaudit.checks.registry import check_classes
+from robaudit.checks.base import Finding
+from robaudit.checks.registry import check_classes, make_check
 from robaudit.errors import AuditError
 from robaudit.plural import part_of
 from robaudit.stats.rates import rate
@@ -35,6 +37,8 @@ from robaudit.stats.rates import rate
 __all__ = ["build_result", "profile_record"]
 
 DERIVED = {"kind", "ids", "indices", "data_kind", "copies"}
+EVALUATIONS = {"forwards": "forwards", "backwards": "backwards", "queries": "queries", "judge_queries": "judged"}
+"""What a check cost, in a result and in the journal."""
 UNKNOWN = rate(0, 0)
 """Until the samples tell."""
 
@@ -217,29 +221,30 @@ def profile_record(request: AuditRequest) -> model.ProfileRecord:
 def _checks(request: AuditRequest, journal: Journal, spent: bool) -> tuple[model.Check, ...]:
     found = []
     records = journal.keyed("check", "id")
-    for name in request.profile.checks:
-        record = records.get(name)
-        if record is None:
-            found.append(model.Check(id=name, status="skipped", message=sentence(Cause.ENDED, spent=spent)))
-        elif "failed" in record:
-            found.append(model.Check(id=name, status="fail", message=record["failed"]))
-        else:
-            finding = check_classes()[name]().verdict(record["measured"])
-            found.append(
-                model.Check(
-                    id=name,
-                    status=finding.status,
-                    value=finding.value,
-                    threshold=finding.threshold,
-                    message=finding.message,
-                )
+    for name, settings in request.profile.checks.items():
+        check, record = make_check(name, settings), records.get(name)
+        finding = Finding("skipped", sentence(Cause.ENDED, spent=spent))
+        if record is not None:
+            failed = record.get("failed")
+            finding = check.verdict(record["measured"]) if failed is None else Finding("fail", failed)
+        found.append(
+            model.Check(
+                id=name,
+                status=finding.status,
+                value=finding.value,
+                threshold=finding.threshold,
+                message=finding.message,
+                plug_in=plug_in(type(check)),
+                **{field: (record or {}).get(key, 0) for field, key in EVALUATIONS.items()},
             )
+        )
     return tuple(found)
 
 
 def _wavers(checks: Sequence[model.Check]) -> bool:
-    """Whether the file does not answer the same input alike each time."""
-    return any(check.id == "determinism" and check.status == "fail" for check in checks)
+    """Whether the same audit may come out differently."""
+    classes = check_classes()
+    return any(check.status == "fail" and classes[check.id].facts.voids_repetition for check in checks)
 
 
 def _evidence(journal: Journal) -> model.Evidence:

@@ -70,16 +70,13 @@ def threat_model(profile: Profile) -> ThreatModel:
 
 
 def validate_attacks(profile: Profile) -> None:
-    """Check every attack's name and parameters, and that no check has settings.
+    """Check every attack's name and parameters.
 
     Raises:
         UsageError: unknown attack or parameter, or a value out of range: the file and line, and the key.
     """
     for place, spec in enumerate(profile.attacks):
         validate_attack(profile, spec, profile.threat.norm, "attacks", place)
-    for name, settings in profile.checks.items():
-        for setting in settings:
-            raise UsageError(f"{profile.where('checks', name)}the check {name!r} has no setting {setting!r}")
 
 
 def validate_attack(profile: Profile, spec: AttackSpec, norm: str, *location: str | int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
+from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.plan.sequential import validate_sequential
 from robaudit.audit.verdict.comparable import check_loaded, check_request
@@ -30,6 +31,7 @@ def validate(request: AuditRequest) -> None:
     profile = request.profile
     check_precision(Precision(request.settings.search_precision), choose_device(request.device))
     validate_attacks(profile)
+    validate_checks(profile)
     validate_curve(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     check_gates(

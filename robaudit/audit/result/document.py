@@ -38,6 +38,8 @@ from robaudit.audit.result.sections.findings import (
     Exemption,
     Gate,
     Pairs,
+    PlugInCheck,
+    PlugInRule,
     WorstCase,
 )
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
@@ -83,6 +85,8 @@ __all__ = [
     "PairedChange",
     "Pairs",
     "Place",
+    "PlugInCheck",
+    "PlugInRule",
     "ProfileRecord",
     "Radius",
     "Rate",
@@ -104,7 +108,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.5"
+SCHEMA_VERSION = "1.6"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""

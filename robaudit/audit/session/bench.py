@@ -10,27 +10,25 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.breaches import breaches, nearest
 from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.loading import Loaded
 from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
-from robaudit.engine.executor import Executor
-from robaudit.engine.job import Job
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes
-from robaudit.engine.units import Sample, UnitResult, best_of, cases
-from robaudit.errors import AuditInterrupted
+from robaudit.engine.units import Sample, UnitResult, cases
 from robaudit.target.watch import Watch
 from robaudit.threat.losses import Loss
-from robaudit.threat.model import Access, Goal, ThreatModel
+from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.random import key_of
 
 __all__ = ["SessionBench"]
@@ -39,7 +37,7 @@ CHUNK = 64
 
 
 class SessionBench:
-    """A :class:`robaudit.checks.base.Bench` over a session."""
+    """A :class:`robaudit.checks.base.Bench` over a session, for one check; ``units`` runs and counts its attacks."""
 
     def __init__(
         self,
@@ -47,12 +45,13 @@ class SessionBench:
         loaded: Loaded,
         store: SampleStore,
         engine: Engine,
-        executor: Executor,
         fronts: Sequence[Front],
         cascades: Sequence[Cascade],
+        units: CheckUnits,
     ) -> None:
         cascade = cascades[0]
-        self.target = TargetView(loaded, request.interface.fresh_state)
+        self.target = TargetView(loaded, request.interface.fresh_state, units.bill)
+        self._units = units
         self.threat = cascade.threat
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
@@ -61,7 +60,6 @@ class SessionBench:
         self._loaded = loaded
         self._store = store
         self._engine = engine
-        self._executor = executor
         self._fronts = fronts
         self._cascades = cascades
         self._cascade = cascade
@@ -71,7 +69,7 @@ class SessionBench:
 
         Of a sample with several goals one is drawn; those that the goal leaves out are left out.
         """
-        answers, seed = self._store.answers, self._executor.seed
+        answers, seed = self._store.answers, self._units.seed
         lost = self._cascade.lost
         found = {
             i: list(cases(i, answers[i].goals))
@@ -125,16 +123,18 @@ class SessionBench:
         Raises:
             AuditInterrupted: the audit was told to stop.
         """
-        found: dict[int, list[UnitResult]] = {}
-        units = self._executor.units(attack, threat, [sample.index for sample in samples])
-        job = Job(attack, threat, units, f"check/{attack.id}", any_wrong=threat.goal is Goal.UNTARGETED)
-        if not self._executor.run(job, self._store, lambda r: found.setdefault(r.unit.sample, []).append(r)):
-            raise AuditInterrupted(sentence(Cause.INTERRUPTED))
-        return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
+        return self._units.run(attack, threat, samples)
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """Evaluations of the check so far: ``forwards``, ``backwards``, ``queries`` and ``judged``."""
+        return self._units.cost
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
-        return largest_slopes(self._engine, self.threat, loss, samples)
+        found, cost = largest_slopes(self._engine, self.threat, loss, samples)
+        self._units.bill(cost)
+        return found
 
     @property
     def watch(self) -> Watch:
@@ -146,6 +146,7 @@ class SessionBench:
         target = self._loaded.target
         u = torch.from_numpy(np.array(points)).to(target.device, target.dtype)
         scores: NDArray[Any] = self._engine.oracle.ask(u, Purpose.CHECK, alone=alone).scores.cpu().numpy()
+        self._units.bill(Cost(queries=len(points)))
         return scores
 
     def breaches(self) -> Sequence[Breach]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from robaudit.audit.journal.events import CheckFinished, Observer, Phase
 from robaudit.audit.journal.journal import Journal, Record
-from robaudit.audit.outcome.budget import ALWAYS
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
-from robaudit.checks.registry import check_classes
+from robaudit.checks.registry import make_check
 from robaudit.errors import AuditInterrupted, ChangedFileError
 
 __all__ = ["run_checks"]
 
+EVALUATIONS = ("forwards", "backwards", "queries", "judged")
+
 
 def run_checks(
-    names: Iterable[str],
-    bench: SessionBench,
+    checks: Mapping[str, Mapping[str, Any]],
+    bench_of: Callable[[str], SessionBench],
     journal: Journal,
     observer: Observer,
     told_to_stop: Callable[[], bool],
@@ -30,30 +31,34 @@ def run_checks(
     """Measure what was not measured yet; a check that cannot be carried out has failed.
 
     Args:
-        names: the checks, in order.
-        bench: what they measure on.
+        checks: the checks in order, each with its settings.
+        bench_of: what a check measures on.
         journal: with what earlier sessions measured; gets a record of each check.
         observer: told of progress.
         told_to_stop: whether the user ended the audit; no check begins then.
-        stop: whether nothing new may begin; where the time is over, the checks in ``ALWAYS`` run all the same.
+        stop: whether nothing new may begin; where the time is over, checks that say so run all the same.
     """
     observer(Phase("checks"))
-    for name in names:
+    for name, settings in checks.items():
         if told_to_stop():
             return
-        if name not in ALWAYS and stop():
+        check = make_check(name, settings)
+        if not check.facts.after_time and stop():
             continue
-        check = check_classes()[name]()
         start = time.perf_counter()
         known = journal.last("check", id=name) or {}
         if known.get("unanswered"):  # the model hung or crashed in it
             observer(CheckFinished(name, "fail", known["failed"]))
             continue
         record: Record = {"kind": "check", "id": name}
+        bench = bench_of(name)
         try:
-            kept = known.get("measured") if check.ignores_attacks else None
-            # as it will be read from the journal
-            record["measured"] = json.loads(json.dumps(_measured(check, bench))) if kept is None else kept
+            if check.facts.ignores_attacks and "measured" in known:
+                record |= {field: known.get(field, 0) for field in ("measured", *EVALUATIONS)}
+            else:
+                # as it will be read from the journal
+                record["measured"] = json.loads(json.dumps(_measured(check, bench)))
+                record |= bench.cost
             finding = check.verdict(record["measured"])
             observer(CheckFinished(name, finding.status, finding.message))
         except AuditInterrupted:
@@ -61,6 +66,7 @@ def run_checks(
         except ChangedFileError:
             raise
         except Exception as error:  # it costs that check alone
+            record |= bench.cost
             record["failed"] = f"the check could not be carried out: {one_line(error)}"
             observer(CheckFinished(name, "fail", record["failed"]))
         record["seconds"] = time.perf_counter() - start

@@ -30,6 +30,7 @@ from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checking import run_checks
+from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, target_record
@@ -172,10 +173,15 @@ class Session:
         if engine.shrunk_to is not None:
             self._note(f"memory ran out; the batch ended at {engine.shrunk_to}")
         self._tell_refusals(oracle.refusals)
-        bench = SessionBench(self.request, loaded, store, engine, executor, fronts, cascades)
+
+        def bench(check: str) -> SessionBench:
+            units = CheckUnits(check, self.journal, executor, store)
+            return SessionBench(self.request, loaded, store, engine, fronts, cascades, units)
+
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
-        evidence = write_evidence(self.folder, self.journal, store, bench.breaches(), bench.nearest())
+        last = bench("")
+        evidence = write_evidence(self.folder, self.journal, store, last.breaches(), last.nearest())
         self.journal.append({"kind": "evidence", **evidence})
 
     def _check_data(self, loaded: Loaded) -> None:

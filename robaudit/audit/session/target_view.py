@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
+from robaudit.attacks.cost import Cost
 from robaudit.audit.session.loading import Loaded
 
 __all__ = ["TargetView"]
@@ -19,6 +21,8 @@ class TargetView:
 
     loaded: Loaded
     fresh_state: bool = False
+    bill: Callable[[Cost], None] = lambda _: None
+    """Told what is asked of the model."""
 
     @property
     def head_kind(self) -> str:
@@ -58,4 +62,5 @@ class TargetView:
         target = self.loaded.target
         u = torch.from_numpy(points).to(target.device, target.dtype)
         found = target.parity(u, noise=True)
+        self.bill(Cost(forwards=len(points), queries=len(points) * (1 if found.noise is None else 2)))
         return found.n, found.argmax_agreement, found.relative_difference, found.noise

@@ -1,6 +1,6 @@
 """The verdict: what the checks, attacks and gates of an audit come to, its exit code, and what to do next.
 
-Precedence of exit codes: 130 interrupted; 3 if the clean or the evidence check, or the worker, failed; 1 if
+Precedence of exit codes: 130 interrupted; 3 if a fatal check (clean, evidence), or the worker, failed; 1 if
 verified evidence fails a gate, even in an incomplete audit; 3 if a check failed, an attack is missing or a
 gate cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, never gets here.)
 """
@@ -25,6 +25,7 @@ from robaudit.audit.result.document import (
 )
 from robaudit.audit.result.sections.target import training_words
 from robaudit.audit.verdict.advice import of_open_gates
+from robaudit.audit.verdict.check_facts import facts_of
 from robaudit.audit.verdict.gates import counts, day_of, evaluate_gates, is_procedural
 
 __all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
@@ -33,21 +34,7 @@ OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 FailOn: TypeAlias = Literal["error", "warn", "never"]
 """Gates that decide the exit code: those of level error, all, or none; an invalid audit is 3 in any case."""
 
-FATAL_CHECKS = ("clean", "evidence")
 NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
-
-CHECK_STEPS = {
-    "clean": "check labels, order of classes and preprocessing: `robaudit inspect` shows them",
-    "parity": "the gradient is not that of the shipped file: trust black-box attacks alone",
-    "determinism": "the same input gets other answers: export the file in evaluation mode, without dropout, noise or a "
-    "state that it keeps between calls (which --fresh-state undoes)",
-    "batch-state": "answers depend on the batch; export the file in evaluation mode",
-    "output-head": "saturated scores blind the attacks; export the logits instead of probabilities",
-    "zero-gradient": "gradients vanish; do not trust white-box figures, look at the black-box attacks",
-    "unbounded": "attacks fail even without a bound, so they are blind: look for masked gradients",
-    "black-over-white": "a weaker attacker did better, a sign of masked gradients: raise black-box budgets",
-    "evidence": "adversarial examples did not replay on the file; run again, and report it if it persists",
-}
 
 
 def percent(rate: Rate) -> str:
@@ -154,7 +141,7 @@ def _verdict(
     invalid += [gate for gate in binding if gate.status == "fail" and is_procedural(gate.metric)]
     undecided = [gate for gate in binding if gate.status == "inconclusive"]
     fatal = draft.run.failed is not None or any(
-        check.id in FATAL_CHECKS and check.status == "fail" for check in draft.checks
+        check.status == "fail" and facts_of(check).fatal for check in draft.checks
     )
     status: VerdictStatus
     if draft.run.interrupted:
@@ -260,7 +247,7 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     steps = _after_failure(gates)
     if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
         steps.append("run the same command again: it goes on from the journal")
-    steps += [CHECK_STEPS[check.id] for check in draft.checks if check.status == "fail" and check.id in CHECK_STEPS]
+    steps += [step for check in draft.checks if check.status == "fail" and (step := facts_of(check).next_step)]
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
     if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
         steps.append(

@@ -10,19 +10,22 @@ from functools import partial
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.metrics import OF_COMPARISON, parse_metric
 from robaudit.audit.result.document import GateStatus, Rate, Result
+from robaudit.audit.verdict.check_facts import facts_of
 from robaudit.audit.verdict.readings import Reading
 from robaudit.audit.verdict.retests import LEAST, Further, Standing, baseline_of, further_test, radii_of, standing_of
 from robaudit.stats.looks import at_share
 
-__all__ = ["EVIDENCE_CHECKS", "Outcome", "compares", "decide", "sure"]
-
-EVIDENCE_CHECKS = ("clean", "determinism", "evidence")
-"""Checks without which a broken sample proves nothing."""
+__all__ = ["Outcome", "compares", "decide", "doubts", "sure"]
 
 
 def compares(metric: str) -> bool:
     """Whether a gate is about the comparison with a baseline."""
     return parse_metric(metric).name in OF_COMPARISON
+
+
+def doubts(result: Result) -> list[str]:
+    """What checks say, without which a broken sample proves nothing."""
+    return [check.message for check in result.checks if check.status == "fail" and facts_of(check).doubts_evidence]
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,8 @@ def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str
     else:
         confidence = at_share(gate.confidence, share)
         low, high = reading.low(confidence), reading.high(confidence)
-    doubts = [c.message for c in result.checks if c.id in EVIDENCE_CHECKS and c.status == "fail"]
-    if doubts:
-        return Outcome("invalid", f"cannot be judged: {doubts[0]}", *found)
+    if doubted := doubts(result):
+        return Outcome("invalid", f"cannot be judged: {doubted[0]}", *found)
     failed = {}
     if gate.min is not None and high < gate.min:
         failed["min"] = _words(reading, f"at most {figure(high)}", gate) + f"; below {figure(gate.min)}"

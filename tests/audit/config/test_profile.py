@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robaudit.audit.config.profile import (
-    CHECKS,
     ThreatSpec,
     check_metric,
     list_profiles,
@@ -15,6 +14,8 @@ from robaudit.audit.config.profile import (
     profile_schema,
 )
 from robaudit.audit.plan.attacks import plan_attacks, validate_attacks
+from robaudit.audit.plan.checks import validate_checks
+from robaudit.checks.registry import own_checks
 from robaudit.errors import UsageError
 
 
@@ -24,7 +25,7 @@ def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     assert profile.name == name
     assert profile.description
     assert profile.threat.radius == pytest.approx(8 / 255)
-    assert set(profile.checks) == set(CHECKS)
+    assert list(profile.checks) == list(own_checks())
     assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
     assert {"ensemble", "square"} <= {attack.id for attack in profile.attacks}
     assert name in list_profiles()
@@ -36,9 +37,7 @@ def test_built_in_profiles_fit_the_schema(name):
     jsonschema.Draft202012Validator.check_schema(schema)
     path, built_in = profile_path(name)
     assert built_in
-    content = yaml.safe_load(path.read_text())
-    content["checks"] = {check: {} for check in content.get("checks", [])}
-    jsonschema.validate(content, schema)
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema)
 
 
 def _write(path, text):
@@ -50,7 +49,7 @@ def test_extends_merges_maps_and_replaces_attacks(tmp_path):
     _write(tmp_path / "base.yaml", "extends: quick\nthreat: {queries: 50}\ndata: {samples: 7}\n")
     own = _write(
         tmp_path / "own.yaml",
-        "extends: base.yaml\nthreat: {eps: 2/255}\nattacks: [pgd]\nchecks: {parity: {tolerance: 0.1}}\n"
+        "extends: base.yaml\nthreat: {eps: 2/255}\nattacks: [pgd]\nchecks: {parity: {threshold: 0.1}}\n"
         "gates: [{metric: coverage, min: 0.5}, {metric: robust_accuracy, min: 0.4}]\n",
     )
     profile = load_profile(own)
@@ -58,8 +57,8 @@ def test_extends_merges_maps_and_replaces_attacks(tmp_path):
     assert (profile.threat.eps, profile.threat.queries, profile.threat.norm) == ("2/255", 50, "linf")
     assert profile.data.samples == 7
     assert [attack.id for attack in profile.attacks] == ["pgd"]
-    assert profile.checks["parity"] == {"tolerance": 0.1}
-    assert set(profile.checks) == set(CHECKS)
+    assert profile.checks["parity"] == {"threshold": 0.1}
+    assert list(profile.checks) == list(own_checks())
     assert [(gate.metric, gate.min) for gate in profile.gates] == [
         ("validity", None),
         ("coverage", 0.5),
@@ -121,14 +120,30 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("data:\n  samples: yes", r"line 2 of .*own.yaml: data.samples: true is no number"),
         ("attacks:\n- {id: pgd, eot: on}", r"line 2 of .*own.yaml: attacks.0.eot: true is no number"),
         ("gates:\n- metric: robust_accuracy\n  min: true", r"line 3 of .*own.yaml: gates.0.min: true is no number"),
-        ("checks:\n- parity\n- {id: clean, least: 1}", r"line 1 of .*own.yaml: checks.clean: the check 'clean' has no"),
-        ("checks:\n  parity:\n  clean: {least: 1}", r"line 3 of .*own.yaml: checks.clean: the check 'clean' has no"),
+        ("checks: usal", "a map, a list of names, or usual, not 'usal'"),
+        ("checks:\n- parity\n- {id: clean, least: 1}", r"line 3 of .*: checks.clean.least: the check 'clean' has no"),
+        ("checks:\n  parity:\n  clean: {least: 1}", r"line 3 of .*: checks.clean.least: the check 'clean' has no"),
+        (
+            "checks:\n  zero-gradient:\n    samples: 9\n    treshold: 0.1",
+            r"line 4 of .*own.yaml: checks.zero-gradient.treshold: .*did you mean 'threshold'",
+        ),
+        (
+            "checks:\n  zero-gradient:\n    threshold: 1.5",
+            r"line 3 of .*own.yaml: checks.zero-gradient.threshold: .*less than or equal to 1",
+        ),
+        ("checks:\n- id: unbounded\n  steps: 0", r"line 3 of .*: checks.unbounded.steps: .*greater than or equal to 1"),
+        ("checks:\n  parity: {points: yes}", r"line 2 of .*: checks.parity.points: .* true is no number"),
     ],
 )
 def test_a_wrong_profile_is_refused_in_one_sentence(tmp_path, text, words):
+    def validated(path):
+        profile = load_profile(path)
+        validate_attacks(profile)
+        validate_checks(profile)
+
     path = _write(tmp_path / "own.yaml", text)
     with pytest.raises(UsageError, match=words) as caught:
-        validate_attacks(load_profile(path))
+        validated(path)
     assert "\n" not in str(caught.value)
 
 
@@ -220,7 +235,9 @@ def test_known_metrics(metric):
     check_metric(metric)
 
 
-@pytest.mark.parametrize("metric", ["acc", "checks.x", "attacks.pgd", "attacks.pgd.x", "checks", "attacks..rate_alone"])
+@pytest.mark.parametrize(
+    "metric", ["acc", "checks.", "check.Two words", "attacks.pgd", "attacks.pgd.x", "checks", "attacks..rate_alone"]
+)
 def test_unknown_metrics_are_refused(metric):
     with pytest.raises(UsageError):
         check_metric(metric)

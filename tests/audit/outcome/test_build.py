@@ -14,7 +14,7 @@ from robaudit.audit.config.profile import load_profile
 from robaudit.audit.journal.journal import Journal, unit_record
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.build import build_result
-from robaudit.audit.plan.attacks import validate_attacks
+from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError
@@ -164,4 +164,4 @@ def test_an_image_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
 def test_a_setting_that_no_check_has_is_refused(tmp_path: Path) -> None:
     profile = make_profile(tmp_path / "p.yaml", checks="[{id: clean, least: 0.5}]")
     with pytest.raises(UsageError, match="'clean' has no setting 'least'"):
-        validate_attacks(load_profile(str(profile)))
+        validate_checks(load_profile(str(profile)))

@@ -33,6 +33,7 @@ from robaudit.audit.journal.events import Event, UnitsFinished
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.run.identity import identity_of
 from robaudit.checks.base import Bench, Check, Finding, Measured
+from robaudit.checks.facts import CheckFacts
 from robaudit.checks.registry import check_classes
 
 MINIMAL = """
@@ -299,7 +300,7 @@ def test_a_failed_attack_is_tried_again_and_ends_as_if_it_had_not_failed(
 class Breaks(Check):
     """Fails to measure."""
 
-    id = "breaks"
+    facts = CheckFacts("breaks", title="It breaks.", next_step="mend it")
 
     def measure(self, bench: Bench) -> Measured:
         raise KeyError("nothing")

@@ -3,9 +3,9 @@
 # ruff: noqa: RUF012 (pydantic copies defaults)
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from robaudit.audit.result.sections.base import (
     Access,
@@ -30,8 +30,12 @@ __all__ = [
     "Exemption",
     "Gate",
     "Pairs",
+    "PlugInCheck",
+    "PlugInRule",
     "WorstCase",
 ]
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class Clean(Record):
@@ -127,6 +131,38 @@ class Attack(Record):
     """Candidates that the judge did not confirm on the original file."""
 
 
+class PlugInRule(Record):
+    """The rule of a check from another package."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Z]{2,8}[0-9]{1,6}$")]
+    """Stable; one that begins with RA is robaudit's own."""
+    name: str
+    """In one word."""
+    why: str
+    """Why it matters."""
+    action: str
+    """What to do."""
+    level: Literal["error", "warning", "note"]
+    """How severe a finding is, where nothing says otherwise."""
+
+
+class PlugInCheck(Record):
+    """What a check from another package says of itself, so that the result is read without that package."""
+
+    package: str | None
+    """Name and version of the package; null where it is not known."""
+    title: str
+    """What a finding says."""
+    next_step: str
+    """What to do where it fails."""
+    fatal: bool
+    """Where it fails nothing that was measured counts."""
+    doubts_evidence: bool
+    """Where it fails a broken sample proves nothing."""
+    rule: PlugInRule | None = None
+    """Of its findings; null: the general one."""
+
+
 class Check(Record):
     """A test of the audit itself; one that fails withholds the headline."""
 
@@ -140,6 +176,16 @@ class Check(Record):
     """What it was compared with, or null."""
     message: str
     """One sentence: what was found, and what it means."""
+    forwards: Count = 0
+    """Forward passes of the model for single inputs, for the attacks and gradients of the check."""
+    backwards: Count = 0
+    """Backward passes for single inputs."""
+    queries: Count = 0
+    """Single inputs that the file was asked for, those of its black-box attacks among them."""
+    judge_queries: Count = 0
+    """Inputs that the judge classified."""
+    plug_in: PlugInCheck | None = None
+    """Of a check from another package, what it says of itself; null for robaudit's own."""
 
 
 class Exemption(Record):

@@ -1,0 +1,24 @@
+"""Profile -> checks, with their settings."""
+
+from __future__ import annotations
+
+from robaudit.audit.config.profile import Profile
+from robaudit.checks.registry import SettingError, make_check
+from robaudit.errors import UsageError
+
+__all__ = ["validate_checks"]
+
+
+def validate_checks(profile: Profile) -> None:
+    """Check every check's settings.
+
+    Raises:
+        UsageError: unknown setting, or a value out of range: the file and line, and the key.
+    """
+    for name, settings in profile.checks.items():
+        try:
+            make_check(name, settings)
+        except SettingError as error:
+            raise UsageError(f"{profile.where('checks', name, error.setting)}{error}") from error
+        except UsageError as error:
+            raise UsageError(f"{profile.where('checks', name)}{error}") from error

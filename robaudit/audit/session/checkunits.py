@@ -1,0 +1,108 @@
+"""The attacks that a check runs: journaled unit by unit, and counted like everything that it asks of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.cost import Cost
+from robaudit.audit.journal.causes import Cause, sentence
+from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
+from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.session.samples import SampleStore
+from robaudit.engine.executor import Executor
+from robaudit.engine.job import Job
+from robaudit.engine.units import Sample, Unit, UnitResult, best_of
+from robaudit.errors import AuditInterrupted
+from robaudit.files import digest_of
+from robaudit.threat.model import Goal, ThreatModel
+
+__all__ = ["CheckUnits"]
+
+
+class CheckUnits:
+    """Runs the attacks of one check.
+
+    Args:
+        check: its id.
+        journal: takes every finished unit, and holds those of earlier sessions.
+        executor: runs them.
+        store: the samples.
+    """
+
+    def __init__(self, check: str, journal: Journal, executor: Executor, store: SampleStore) -> None:
+        self.check = check
+        self._journal = journal
+        self._executor = executor
+        self._store = store
+        self._asked = Cost()
+        self._results: dict[tuple[str, int], UnitResult] = {}
+
+    @property
+    def seed(self) -> int:
+        """Of all keyed random numbers."""
+        return self._executor.seed
+
+    def bill(self, cost: Cost) -> None:
+        """Count what is asked of the model beside the attacks."""
+        self._asked += cost
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """All evaluations so far, those of earlier sessions among them; the same however often it was resumed."""
+        found = {"forwards": self._asked.forwards, "backwards": self._asked.backwards, "queries": self._asked.queries}
+        names = (*found, "judged")
+        return {name: found.get(name, 0) + sum(getattr(r, name) for r in self._results.values()) for name in names}
+
+    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+        """Run what is not finished yet of an attack; results by sample index. An untargeted one forgets goals.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        cases = [sample.index for sample in samples]
+        parameters = Planned(attack.id, attack).parameters
+        digest = digest_of([type(attack).__qualname__, attack.id, parameters, asdict(threat)])
+        found = self._known(digest, set(cases))
+        won: dict[int, Unit] = {}
+        for result in found.values():
+            if result.success:
+                won[result.unit.sample] = min(result.unit, won.get(result.unit.sample, result.unit))
+        units = self._executor.units(attack, threat, cases)
+        job = Job(
+            attack,
+            threat,
+            units,
+            f"check/{attack.id}",
+            any_wrong=threat.goal is Goal.UNTARGETED,
+            won=won,
+            finished=frozenset(found),
+        )
+
+        def take(result: UnitResult) -> None:
+            record = unit_record(attack.id, result) | {"kind": "check unit", "check": self.check, "job": digest}
+            self._journal.append(record, result.point)
+            found[result.unit] = result
+
+        if not self._executor.run(job, self._store, take):
+            raise AuditInterrupted(sentence(Cause.INTERRUPTED))
+        of_sample: dict[int, list[UnitResult]] = {}
+        for result in found.values():
+            of_sample.setdefault(result.unit.sample, []).append(result)
+        best = {case: best_of(results, minimal=threat.minimal) for case, results in of_sample.items()}
+        self._results |= {(digest, case): result for case, result in best.items()}
+        return best
+
+    def _known(self, digest: str, cases: set[int]) -> dict[Unit, UnitResult]:
+        """What earlier sessions finished of a job."""
+        found = {}
+        for record in self._journal.of("check unit"):
+            if record["check"] == self.check and record["job"] == digest and record["sample"] in cases:
+                result = self._restored(record)
+                found[result.unit] = result
+        return found
+
+    def _restored(self, record: Record) -> UnitResult:
+        return unit_result(record, self._journal.point(record))
