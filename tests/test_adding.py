@@ -20,7 +20,7 @@ from fake_bench import FakeBench
 from run_kit import make_onnx
 
 import robaudit.checks
-from robaudit.checks.registry import check_classes
+from robaudit.checks.registry import check_classes, own_checks, usual_checks
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,25 +46,35 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         sys.modules.pop(name, None)
 
 
-def test_the_documented_check_is_found_measures_and_judges(beside) -> None:
-    beside(robaudit.checks, "few_samples", example("a-check"))
-    check_classes.cache_clear()
+def test_the_documented_check_is_found_beside_ours_too_measures_and_judges(beside) -> None:
+    beside(robaudit.checks, "more_steps", example("a-check"))
+    for cached in (own_checks, check_classes):
+        cached.cache_clear()
     try:
-        check = check_classes()["few-samples"]()
+        cls = check_classes()["more-steps"]
+        assert "more-steps" in own_checks()
+        assert "more-steps" in usual_checks()
     finally:
-        check_classes.cache_clear()
-    few, many = (check.verdict(check.measure(FakeBench(count=count))) for count in (12, 40))
-    assert (few.status, few.value, few.message) == ("warn", 12, "12 samples are answered correctly")
-    assert (many.status, many.threshold) == ("pass", 30)
+        for cached in (own_checks, check_classes):
+            cached.cache_clear()
+    check = cls(steps=1, samples=8)
+    bench = FakeBench(count=12)
+    measured = check.measure(bench)
+    assert measured["samples"] == 8
+    none = check.verdict({"samples": 0, "short": 0, "more": 0})
+    few, many = (check.verdict({"samples": 100, "short": 40, "more": more}) for more in (2, 3))
+    assert (none.status, few.status, many.status) == ("skipped", "pass", "warn")
+    assert (many.value, many.threshold) == (0.03, 0.02)
+    assert many.message == "of 100 samples 1 steps break 40, and 8 times as many 3 others"
 
 
 @pytest.mark.parametrize("kind", ["a-check"])
 def test_places_that_a_page_names_are_there(kind: str) -> None:
     text = (ROOT / "docs" / f"adding-{kind}.md").read_text("utf-8")
-    names = re.findall(r"`([A-Z_]+|[a-z]+_[a-z]+)` (?:in|of) `(robaudit/[\w/]+\.py)`", text)
+    names = re.findall(r"`([A-Z]\w+|[a-z]+_[a-z]+)`,? (?:in|of) `(robaudit/[\w/]+\.py)`", text)
     assert names
     for name, file in names:
-        assert re.search(rf"^(def )?{name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), (file, name)
+        assert re.search(rf"^(def |class )?{name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), (file, name)
 
 
 SETTING = """

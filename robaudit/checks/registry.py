@@ -18,7 +18,7 @@ from robaudit.checks.base import Check
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["SettingError", "check_classes", "make_check", "own_checks", "package_of", "usual_checks"]
+__all__ = ["SettingError", "check_class", "check_classes", "make_check", "own_checks", "package_of", "usual_checks"]
 
 ENTRY_POINT = "robaudit.checks"
 ID = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -78,6 +78,19 @@ def check_classes() -> dict[str, type[Check]]:
     return found
 
 
+def check_class(id: str) -> type[Check]:
+    """The check of an id. Ours are found without those of other packages, so that a broken one costs no other.
+
+    Raises:
+        UsageError: there is none; as :func:`check_classes`.
+    """
+    if id in own_checks():
+        return own_checks()[id]
+    if id not in (known := check_classes()):
+        raise UsageError(f"no check is called {id!r}{did_you_mean(id, known)}")
+    return known[id]
+
+
 def _fault(cls: type[Check], known: Mapping[str, type[Check]]) -> str | None:
     """What is wrong with the names that another package's check gives itself."""
     if not ID.fullmatch(cls.id):
@@ -115,10 +128,7 @@ def make_check(id: str, settings: Mapping[str, Any] | None = None) -> Check:
         UsageError: unknown check, in one sentence.
         SettingError: unknown setting, or a value out of range.
     """
-    classes = check_classes()
-    if id not in classes:
-        raise UsageError(f"no check is called {id!r}{did_you_mean(id, classes)}")
-    cls, given = classes[id], dict(settings or {})
+    cls, given = check_class(id), dict(settings or {})
     names = list(inspect.signature(cls).parameters)
     for name in given:
         if name not in names:

@@ -34,7 +34,7 @@ from robaudit.audit.config.specs import (
     parse_eps,
 )
 from robaudit.audit.config.yaml_file import read_settings, refuse
-from robaudit.checks.registry import check_classes, usual_checks
+from robaudit.checks.registry import check_class, usual_checks
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.files import text_of
@@ -112,10 +112,11 @@ class Profile(Spec):
                 raise ValueError("each check is a name, or a map with an id")
             checks = {item["id"]: {k: v for k, v in item.items() if k != "id"} for item in items}
         if isinstance(checks, dict):
-            known = check_classes()
-            for name in checks:
-                if name not in known:
-                    raise ValueError(f"no check is called {name!r}{did_you_mean(str(name), known)}")
+            try:
+                for name in checks:
+                    check_class(str(name))
+            except UsageError as error:
+                raise ValueError(str(error)) from error
             checks = {name: settings or {} for name, settings in checks.items()}
         return checks
 

@@ -29,7 +29,7 @@ from robaudit.audit.verdict.check_facts import plug_in
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.checks.base import Finding
-from robaudit.checks.registry import check_classes, make_check
+from robaudit.checks.registry import check_class, make_check
 from robaudit.errors import AuditError
 from robaudit.plural import part_of
 from robaudit.stats.rates import rate
@@ -243,8 +243,7 @@ def _checks(request: AuditRequest, journal: Journal, spent: bool) -> tuple[model
 
 def _wavers(checks: Sequence[model.Check]) -> bool:
     """Whether the same audit may come out differently."""
-    classes = check_classes()
-    return any(check.status == "fail" and classes[check.id].facts.voids_repetition for check in checks)
+    return any(check.status == "fail" and check_class(check.id).facts.voids_repetition for check in checks)
 
 
 def _evidence(journal: Journal) -> model.Evidence:

@@ -15,7 +15,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
-from robaudit.checks.registry import check_classes, own_checks
+from robaudit.checks.registry import check_class, own_checks
 from robaudit.data.folder import LABELS, walk
 from robaudit.data.registry import is_ours, reader_of
 from robaudit.defenses.registry import parse_defense
@@ -125,7 +125,7 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     reader = None if request.data is None else reader_of(request.data)
     if reader is not None and not is_ours(reader):
         classes["data"] = type(reader)
-    classes |= {f"check {id}": check_classes()[id] for id in profile.checks if id not in own_checks()}
+    classes |= {f"check {id}": check_class(id) for id in profile.checks if id not in own_checks()}
     return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in classes.items()}
 
 
