@@ -112,7 +112,7 @@ def test_every_format_tells_of_it(site, folder, whole) -> None:
     assert "more-steps" in whole.stdout
     assert message in (folder / "report.md").read_text()
     assert re.search(r"\| more-steps \| .*warn.* \| MS1 \| ", (folder / "report.md").read_text())
-    assert "MS1 warn" in (folder / "report.xml").read_text()
+    assert f"warning: {message}" in (folder / "report.xml").read_text()
     (run,) = json.loads((folder / "report.sarif").read_text())["runs"]
     (found,) = [r for r in run["results"] if r["ruleId"] == "MS1"]
     rule = run["tool"]["driver"]["rules"][found["ruleIndex"]]

@@ -40,7 +40,7 @@ def test_the_page_lists_every_metric_and_no_other():
         ("attack.pgd.succes_rate", "did you mean 'attack.pgd.success_rate'"),
         ("atack.pgd.success_rate", "did you mean 'attack.pgd.success_rate'"),
         ("attack.pgd", "not attack.ID.FIELD"),
-        ("check.party", "did you mean 'parity'"),
+        ("check.Party 1", "is not check.ID"),
         ("validty", "did you mean 'validity'"),
         ("median_distance@3", "of all radii"),
         ("regresion", "did you mean 'regression'"),
