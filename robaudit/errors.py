@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 __all__ = [
@@ -12,9 +13,15 @@ __all__ = [
     "UnreadableSampleError",
     "UnsupportedOperatorError",
     "UsageError",
+    "path_words",
     "reason",
 ]
 
+PATHS = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV),
+)
+"""What is wrong with a path, or with what lies there: taken away, or closed, wherever it is used first."""
 PLACE = re.compile(r"\S*\.(?:cc|cpp|cu|h):\d+ ")
 """Where in its own source a runtime failed, which comes before what failed."""
 STATUS = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
@@ -62,6 +69,13 @@ class UnreadableSampleError(RobauditError):
     """One sample cannot be read; it costs that sample alone."""
 
 
+def path_words(error: OSError) -> str | None:
+    """The sentence for a file or folder that the system does not give; None where it was something else."""
+    if error.filename is None or error.errno not in PATHS:
+        return None
+    return f"{str(error.filename)[-200:]!r} cannot be used: {error.strerror}"
+
+
 def reason(error: BaseException | str, most: int = 400) -> str:
     """What a library says is wrong, on one line: without places and signatures of its own source, which come first.
 
@@ -71,7 +85,8 @@ def reason(error: BaseException | str, most: int = 400) -> str:
         error: the error, or its text.
         most: characters.
     """
-    text = STATUS.sub("", " ".join(str(error).split()))
+    system = getattr(error, "strerror", None)  # which the text of the error has with a number and a path
+    text = STATUS.sub("", " ".join(str(system or error).split()))
     while (place := PLACE.search(text)) is not None:
         rest = _after_signature(text[place.end() :])
         if not rest:

@@ -12,7 +12,7 @@ import typer
 
 from robaudit import __version__
 from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
-from robaudit.errors import RobauditError, UsageError
+from robaudit.errors import RobauditError, UsageError, path_words
 from robaudit.report.nearest import adapt
 from robaudit.streams import hold_standard
 
@@ -22,9 +22,6 @@ COMMAND_LINE_ERROR = typer.BadParameter.__mro__[2]
 """Base of what the parser raises; newer versions of typer carry click inside them, so click is not imported."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
-"""What is wrong with a path itself, such as a folder on the way that may not be searched, wherever it is used first."""
 
 app = typer.Typer(
     name="robaudit",
@@ -117,8 +114,8 @@ def _look_around() -> None:
 def _unwritable(error: OSError) -> int:
     """A reader that left early hears nothing; a sentence tells of a full disk, or of a path that can be none."""
     if not isinstance(error, BrokenPipeError):
-        if error.filename is not None and error.errno in NO_PATH:
-            _say(f"{str(error.filename)[:80]!r} cannot be used: {error.strerror}")
+        if (words := path_words(error)) is not None:
+            _say(words)
             return 2
         if error.filename is not None or error.errno not in FULL:
             return _unexpected(error)

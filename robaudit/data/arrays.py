@@ -19,7 +19,8 @@ from robaudit.data.source import Dataset
 from robaudit.data.table import Table
 from robaudit.data.tabular import open_table
 from robaudit.data.targets import array_targets
-from robaudit.errors import RobauditError, UnreadableSampleError, UsageError
+from robaudit.errors import RobauditError, UnreadableSampleError, UsageError, reason
+from robaudit.files import open_regular
 from robaudit.plural import counted
 
 __all__ = ["ArrayDataset", "ArrayReader", "ArraySource", "canonical", "classes_in", "read_npz"]
@@ -70,7 +71,9 @@ class ArrayReader(Reader):
 
     def check(self, path: Path) -> None:
         """Refuse a file that is no archive."""
-        if not zipfile.is_zipfile(path):
+        with open_regular(path, peek=True) as file:
+            readable = zipfile.is_zipfile(file)
+        if not readable:
             raise UsageError(f"{path} is no readable .npz archive: it is no zip file")
 
     def open(self, path: Path, wanted: Wanted) -> ArraySource:
@@ -210,9 +213,10 @@ def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, str]:
         raise
     except FileNotFoundError as error:
         raise UsageError(f"there is no data file {path}") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {reason(error)}") from error
     except Exception as error:  # a damaged archive may break zipfile, its decompressors or NumPy anywhere
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"{path} is no readable .npz archive: {reason}") from error
+        raise UsageError(f"{path} is no readable .npz archive: {reason(error, 200)}") from error
     if x.ndim < 2 or len(x) == 0:
         raise UsageError(f"x in {path} has shape {x.shape}; it must be samples first, at least one")
     return x, y, digest

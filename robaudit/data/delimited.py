@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from robaudit.data.numbers import few
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, reason
 from robaudit.files import afford, open_regular
 
 __all__ = ["Sheet", "check_size", "composed", "decode", "read_sheet"]
@@ -135,7 +135,7 @@ def read_sheet(path: Path, what: str = "table") -> Sheet:
     except FileNotFoundError as error:
         raise UsageError(f"there is no {what} {path}") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"the {what} {path} cannot be read: {' '.join(str(error).split())}") from error
+        raise UsageError(f"the {what} {path} cannot be read: {reason(error)}") from error
     text, assumed = decode(plain, path)
     text, start, comment, named = _opening(composed(text))
     delimiter = named or _delimiter(text, path)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import robaudit.data
 from robaudit.data.reader import Reader, Source, Wanted
-from robaudit.errors import RobauditError, UsageError
+from robaudit.errors import RobauditError, UsageError, reason
 
 __all__ = ["ENTRY_POINT", "check_source", "is_ours", "open_source", "reader_of", "readers"]
 
@@ -91,7 +91,7 @@ def check_source(path: Path) -> Reader:
     try:
         _asked(reader, path, lambda reader: reader.check(path))
     except (OSError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {reason(error)}") from error
     return reader
 
 

@@ -14,7 +14,7 @@ from robaudit.data.label_arrays import label_texts
 from robaudit.data.labelfile import TARGET, read_label_file
 from robaudit.data.npz import open_arrays
 from robaudit.data.numbers import is_missing, whole
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, reason
 
 __all__ = ["array_targets", "folder_targets"]
 
@@ -56,6 +56,6 @@ def array_targets(path: Path, count: int) -> tuple[str, ...] | None:
                 return None
             found = np.atleast_1d(archive[TARGET])
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"the array {TARGET} in {path} cannot be read: {' '.join(str(error).split())}") from error
+        raise UsageError(f"the array {TARGET} in {path} cannot be read: {reason(error)}") from error
     texts = label_texts(found, count, f"the array {TARGET} of {path}", "target")
     return tuple("" if is_missing(text) or (whole(text) or 0) < 0 else text for text in texts)

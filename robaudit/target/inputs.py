@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.npz import open_arrays, read_npy
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, reason
 from robaudit.suggest import did_you_mean
 
 __all__ = ["DeclaredInput", "FixedInput", "choose_input"]
@@ -171,8 +171,7 @@ def _stored(declared: DeclaredInput, path: Path) -> NDArray[Any]:
     except FileNotFoundError as error:
         raise UsageError(f"--input {declared.name}: there is no file {path}") from error
     except Exception as error:  # a damaged archive may break NumPy anywhere
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"--input {declared.name}: {path} cannot be read: {reason}") from error
+        raise UsageError(f"--input {declared.name}: {path} cannot be read: {reason(error, 200)}") from error
 
 
 def _numpy(declared: DeclaredInput, where: str) -> np.dtype[Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.data.npz import read_npy
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, reason
 from robaudit.suggest import did_you_mean
 from robaudit.target.inputs import DeclaredInput
 
@@ -114,7 +114,7 @@ def _value(declared: DeclaredInput, text: str) -> Any:
         except UsageError:
             raise
         except Exception as error:  # a damaged file may break NumPy anywhere
-            raise UsageError(f"{where}: the file cannot be read: {' '.join(str(error).split())[:200]}") from error
+            raise UsageError(f"{where}: the file cannot be read: {reason(error, 200)}") from error
     kind = declared.dtype
     if kind == "bool" or text.lower() in ("true", "false"):
         if text.lower() not in ("true", "false", "0", "1"):

@@ -58,7 +58,10 @@ def check_file(path: Path) -> tuple[bytes, int]:
 
 def _is_zip(path: Path) -> bool:
     try:
-        return zipfile.is_zipfile(path)
+        with open_regular(path, peek=True) as file:
+            return zipfile.is_zipfile(file)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except zipfile.BadZipFile:  # of several disks, as it may pretend to be
         return False
 

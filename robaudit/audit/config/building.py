@@ -15,7 +15,7 @@ from robaudit.audit.process.sandbox import mode_of
 from robaudit.audit.result.document import Result
 from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
 from robaudit.target.class_names import names_in
 from robaudit.target.interface import Interface
@@ -166,7 +166,7 @@ def _classes(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     try:
         text = decode(read_regular(path, LARGEST), path)[0]
     except OSError as error:
-        raise UsageError(f"the class names in {value} cannot be read: {error}") from error
+        raise UsageError(f"the class names in {value} cannot be read: {reason(error)}") from error
     if not (names := names_in(text)):
         raise UsageError(f"{value} holds no class names; write one a line, in the order of the model's outputs")
     return tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robaudit.errors import AuditError
+from robaudit.errors import AuditError, path_words
 from robaudit.target.watch import BACKWARD, AtWork
 
 __all__ = ["Answered", "CutOffError", "Failed", "no_answer", "not_loaded", "too_late", "unexpected"]
@@ -68,4 +68,6 @@ def unexpected(error: Exception) -> Failed:
     if told or isinstance(error, MemoryError):
         more = f" ({text[-80:]})" if text else ""
         return Failed(f"the memory that is free, or allowed by --memory-limit, did not suffice{more}", False)
+    if isinstance(error, OSError) and (words := path_words(error)) is not None:
+        return Failed(words, False)
     return Failed(f"unexpected {type(error).__name__}: {text}", False)

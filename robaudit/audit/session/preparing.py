@@ -12,7 +12,7 @@ from robaudit.audit.session.loading import Loaded, measure_beside
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
-from robaudit.errors import ChangedFileError, UsageError
+from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
 from robaudit.target.target import Target
 from robaudit.target.watch import Watch
 from robaudit.threat.random import key_of
@@ -73,6 +73,14 @@ def _answered(target: Target, points: torch.Tensor) -> list[int]:
 def starting_pool(oracle: Oracle, store: SampleStore) -> StartingPool:
     """Samples to start from, chosen and ordered by content so that the data's order does not matter."""
     ordered = sorted(store.answers.values(), key=lambda a: (key_of("pool", a.digest), a.index))[:POOL]
-    points = torch.from_numpy(np.stack([store(a.index).u for a in ordered])).to(oracle.device, oracle.dtype)
-    labels = torch.tensor([a.label for a in ordered], dtype=torch.int64, device=oracle.device)
+    found, lost = [], None
+    for answered in ordered:
+        try:
+            found.append((store(answered.index).u, answered.label))
+        except UnreadableSampleError as error:  # any more
+            lost = error
+    if not found and lost is not None:
+        raise lost
+    points = torch.from_numpy(np.stack([u for u, _ in found])).to(oracle.device, oracle.dtype)
+    labels = torch.tensor([label for _, label in found], dtype=torch.int64, device=oracle.device)
     return StartingPool(points, labels)
