@@ -204,7 +204,7 @@ def _words(shape: tuple[int | None, ...]) -> str:
 
 def _check_values(values: dict[str, Any], provenance: dict[str, str], shape: tuple[int, ...], layout: str) -> None:
     def named(name: str) -> str:
-        return f"--{name}" if provenance[name] == "flag" else f"the {name} ({provenance[name]})"
+        return f"--{name}" if provenance[name].startswith("flag") else f"the {name} ({provenance[name]})"
 
     for name in ("mean", "std"):
         count = len(values[name])
