@@ -16,7 +16,18 @@ import torch
 from archives import two_tables
 from model_files import Net, script
 from onnx.external_data_helper import set_external_data
-from run_kit import CLASSES, load, make_data, make_onnx, make_profile, make_request, make_script, run_here, scan
+from run_kit import (
+    CLASSES,
+    load,
+    make_data,
+    make_onnx,
+    make_profile,
+    make_request,
+    make_script,
+    run_here,
+    scan,
+    with_settings,
+)
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result
@@ -107,8 +118,9 @@ def audit(tmp_path: Path) -> AuditRequest:
 
 
 def beside(audit: AuditRequest, role: str, path: Path) -> AuditRequest:
-    given = {"surrogates": (path,)} if role == "surrogate" else {"stand_in": path}
-    return dataclasses.replace(audit, **given)
+    if role == "surrogate":
+        return dataclasses.replace(audit, surrogates=(path,))
+    return with_settings(audit, stand_in=str(path))
 
 
 def statuses(result: Result) -> dict[str, str]:
@@ -176,7 +188,7 @@ def unsaid(audit: AuditRequest) -> AuditRequest:
 @pytest.mark.parametrize("kind", UNREAD)
 def test_a_file_beside_it_that_cannot_be_read_says_nothing(tmp_path: Path, audit: AuditRequest, kind: str) -> None:
     path = make_script(inside(tmp_path / "other") / "s.pt")
-    audit = dataclasses.replace(audit, surrogates=(path,), stand_in=path)
+    audit = beside(beside(audit, "surrogate", path), "stand-in", path)
     plain = run_here(audit, tmp_path / "plain")
     for name in NAMES:
         UNREAD[kind](path.parent / name)
@@ -194,7 +206,7 @@ def test_a_file_beside_it_that_says_nonsense_costs_it_alone(tmp_path: Path, audi
     name, content, words = NONSENSE[kind]
     path = make_script(inside(tmp_path / "other") / "s.pt")
     (path.parent / name).write_text(json.dumps(content))
-    request = dataclasses.replace(unsaid(audit), surrogates=(path,), stand_in=path)
+    request = unsaid(beside(beside(audit, "surrogate", path), "stand-in", path))
     result = run_here(request, tmp_path / "run")
     assert statuses(result) == {"fgsm": "unavailable", "transfer-mi-fgsm": "unavailable", "square": "done"}
     told = {error.where: error.message for error in result.errors if error.where in ROLES}
