@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.journal.events import Note, Observer, silent
 from robaudit.audit.process.sandbox import missing
-from robaudit.audit.result.document import Result
+from robaudit.audit.result.document import Norm, Result
 from robaudit.audit.run.asking import command_line, read_files, request_of
 from robaudit.audit.run.audit import run_audit
 from robaudit.audit.stored import file as stored
@@ -37,7 +37,7 @@ def audit(
     data: PathLike | None = None,
     *,
     profile: PathLike | None = None,
-    norm: Literal["linf", "l2", "l1", "l0"] | None = None,
+    norm: Norm | None = None,
     eps: str | float | None = None,
     goal: str | None = None,
     samples: int | None = None,

@@ -11,12 +11,12 @@ from pathlib import Path
 from robaudit.audit.ownfiles import strange
 from robaudit.errors import UsageError
 from robaudit.files import PART
-from robaudit.report.registry import format_of
+from robaudit.report.registry import format_of, is_ours
 
 __all__ = ["check_output", "check_outputs"]
 
 READ = (".csv", ".json")
-"""Suffixes of reports that a data folder may hold files of its own with."""
+"""Suffixes of our reports that a data folder may hold files of its own with; those of other formats may be any."""
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
@@ -79,7 +79,8 @@ def _same(target: Path, source: Path) -> bool:
     try:
         if source.is_dir():
             inside = Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(source))
-            return inside and target.exists() and target.suffix.lower() in READ
+            mine = is_ours(format_of(target)) and target.suffix.lower() not in READ
+            return inside and target.exists() and not mine
         return target.exists() and source.exists() and target.samefile(source)
     except OSError:
         return False

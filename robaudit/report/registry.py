@@ -23,7 +23,7 @@ import robaudit.report
 from robaudit.errors import UsageError
 from robaudit.report.base import Format
 
-__all__ = ["ENTRY_POINT", "format_of", "formats", "suffixes"]
+__all__ = ["ENTRY_POINT", "format_of", "formats", "is_ours", "suffixes"]
 
 ENTRY_POINT = "robaudit.formats"
 DECLARED = re.compile(r"^FORMAT = Format\($.*?^    suffixes=(\([^)]*\)),$", re.MULTILINE | re.DOTALL)
@@ -54,6 +54,11 @@ def format_of(path: Path) -> Format:
     if not fitting:
         raise UsageError(f"no report format for {str(path)!r}: its suffix must be {', '.join(known)}")
     return _loaded(max(fitting, key=len))
+
+
+def is_ours(format: Format) -> bool:
+    """Whether it is part of robaudit."""
+    return format.render.__module__.startswith("robaudit.")
 
 
 def formats() -> dict[str, Format]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from robaudit.audit.result.document import Result, Sample
+from robaudit.audit.result.document import NORMS, Result, Sample
 from robaudit.printable import printable
 from robaudit.report.base import Format
 from robaudit.report.paths import relative_path, without_folders
@@ -38,7 +39,6 @@ COLUMNS = (
     "left_out",
     "error",
 )
-NORMS = ("linf", "l2", "l1", "l0")
 SIGNS = "=+@-" + "\uff1d\uff0b\uff20\uff0d" + "\ufe66\ufe62\ufe6b\ufe63"
 """How a cell starts that a spreadsheet takes for a formula: signs of any width, which some of them read alike."""
 SPLITS = ";,|" + "\u037e\uff1b\uff0c\uff5c"
@@ -84,7 +84,7 @@ def _row(result: Result, sample: Sample) -> tuple[Cell, ...]:
     )
 
 
-def _breaches(sample: Sample, norms: list[str]) -> list[Cell]:
+def _breaches(sample: Sample, norms: Sequence[str]) -> list[Cell]:
     found = {breach.norm: breach for breach in sample.breaches}
     cells: list[Cell] = []
     for norm in norms:

@@ -12,6 +12,7 @@ import pytest
 
 from robaudit.audit.run.rundir import KEPT, check_apart
 from robaudit.errors import UsageError
+from robaudit.report.base import Format
 from robaudit.report.outputs import check_output, check_outputs
 
 
@@ -41,6 +42,15 @@ def test_a_file_of_the_data_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="would replace the data"):
         check_outputs([folder / "labels.csv"], [("the data", folder)])
     check_outputs([folder / "report.html", tmp_path / "labels.csv"], [("the data", folder)])
+
+
+def test_an_image_is_not_replaced_by_a_report_of_another_package(tmp_path: Path, monkeypatch) -> None:
+    picture = Format("picture", (".png",), "", lambda result, run: b"")
+    monkeypatch.setattr("robaudit.report.outputs.format_of", lambda path: picture)
+    check_outputs([tmp_path / "a.png"], [("the data", tmp_path)])
+    (tmp_path / "a.png").write_bytes(b"image")
+    with pytest.raises(UsageError, match="would replace the data"):
+        check_outputs([tmp_path / "a.png"], [("the data", tmp_path)])
 
 
 @pytest.mark.parametrize("make", ["folder", "pipe", "long", "null"])

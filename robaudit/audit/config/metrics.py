@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from robaudit.audit.result.document import NORMS
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
 __all__ = [
     "FAMILIES",
-    "NORMS",
     "OF_COMPARISON",
     "OF_NORM",
     "Family",
@@ -19,7 +19,6 @@ __all__ = [
     "parse_metric",
 ]
 
-NORMS = ("linf", "l2", "l1", "l0")
 OF_COMPARISON = ("regression", "clean_regression", "newly_broken")
 """Metrics of the comparison with a baseline."""
 OF_NORM = ("robust_accuracy", "stability")

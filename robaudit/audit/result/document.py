@@ -15,6 +15,7 @@ from pydantic import AfterValidator, PrivateAttr
 
 from robaudit.audit.result.sections.base import (
     INCOMPLETE_STATUSES,
+    NORMS,
     Access,
     GateStatus,
     Goal,
@@ -53,6 +54,7 @@ from robaudit.stats.rates import Rate
 
 __all__ = [
     "INCOMPLETE_STATUSES",
+    "NORMS",
     "OLDEST_READ",
     "SCHEMA_VERSION",
     "Access",

@@ -19,6 +19,7 @@ from robaudit.audit.verdict.conclusion import NORM_SIGNS
 from robaudit.errors import AuditError
 from robaudit.report.html.classes import class_name
 from robaudit.report.words import number, plain
+from robaudit.threat.arrays import distance
 
 __all__ = ["Gallery", "Shown", "gallery"]
 
@@ -119,7 +120,6 @@ def _words(result: Result, example: Example) -> dict[str, Any]:
     name = class_name(result)
     ids = {sample.index: sample.id for sample in result.samples}
     before, after = (f" ({share:.1%})" for share in example.confidence) if example.confidence else ("", "")
-    difference = example.adversarial.astype(np.float64) - example.original.astype(np.float64)
     norms = {attack.id: attack.norm for attack in result.attacks}
     norm = norms.get(example.attack, result.threat_model.norm)
     return {
@@ -128,15 +128,8 @@ def _words(result: Result, example: Example) -> dict[str, Any]:
         "answer": f"{name(example.prediction)}{after}",
         "sought": name(example.target) if example.target is not None else None,
         "attack": plain(example.attack, 60),
-        "size": f"{NORM_SIGNS[norm]} distance {number(_distance(difference, norm))}",
+        "size": f"{NORM_SIGNS[norm]} distance {number(distance(norm, example.original, example.adversarial))}",
     }
-
-
-def _distance(difference: NDArray[np.float64], norm: str) -> float:
-    size = np.abs(difference).ravel()
-    if norm == "l0":
-        return float(np.count_nonzero(size))
-    return float({"linf": size.max(initial=0.0), "l2": math.sqrt(float(size @ size)), "l1": size.sum()}[norm])
 
 
 def _pictured(result: Result, example: Example, every: int) -> Shown:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue, model_validator
 
 __all__ = [
     "INCOMPLETE_STATUSES",
+    "NORMS",
     "Access",
     "AttackStatus",
     "CheckStatus",
@@ -23,6 +24,8 @@ __all__ = [
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
 Goal: TypeAlias = Literal["untargeted", "targeted"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
+"""In the order in which reports list them."""
 Access: TypeAlias = Literal["white-box", "transfer", "scores", "labels"]
 AttackStatus: TypeAlias = Literal["done", "partial", "skipped", "unavailable", "failed", "not run"]
 CheckStatus: TypeAlias = Literal["pass", "warn", "fail", "skipped"]
