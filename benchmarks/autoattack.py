@@ -83,7 +83,7 @@ def run_profile(name: str, case: Case, data: Data, samples: dict[int, Sample], b
             batch=batch,
             pool=StartingPool(x[:24], y[:24]),
             model=counter,
-            draws=planned.eot,
+            how=planned.how,
         )
         left = {index: sample for index, sample in left.items() if not results[index].success}
         if verbose:

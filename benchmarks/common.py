@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks.base import SlotAttack, StartingPool
+from robaudit.attacks.requests import TRUE, How
 from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.models import AuditedFile
@@ -86,14 +87,14 @@ def attacked(
     seed: int = 0,
     pool: StartingPool | None = None,
     model: AuditedFile | None = None,
-    draws: int = 1,
+    how: How = TRUE,
 ) -> dict[int, UnitResult]:
     """Each sample's result of an attack, by its index; ``model`` is searched in the target's place."""
     found: dict[int, list[UnitResult]] = {}
     pool = pool or empty_pool(torch.empty(1, *target.spec.shape))
     engine = Engine(Oracle(model or target), batch, seed, pool)
     units = tuple(plan_units(attack, threat.goal, list(samples), target.num_classes))
-    job = Job(attack, threat, units, attack.id, draws)
+    job = Job(attack, threat, units, attack.id, how)
     engine.run(job, samples.__getitem__, lambda result: found.setdefault(result.unit.sample, []).append(result))
     return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 

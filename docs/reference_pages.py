@@ -11,7 +11,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from robaudit.api import audit, load_result, render
-from robaudit.attacks.registry import attack_classes
+from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.declaring import GATES, LIMIT, Apart, Setting, hyphens
 from robaudit.audit.config.metrics import FAMILIES
 from robaudit.audit.config.profile import list_profiles, profile_schema
@@ -59,6 +59,7 @@ def reference_pages() -> dict[str, str]:
         "settings-keys": _settings,
         "profiles": _profiles,
         "attacks": _attacks,
+        "transforms": _transforms,
         "losses-and-goals": _losses_and_goals,
         "defenses": _defenses,
         "checks": _checks,
@@ -194,8 +195,20 @@ def _attacks() -> str:
     return "\n\n".join(parts)
 
 
+def _transforms() -> str:
+    parts = [
+        "# Transforms",
+        "What the gradients of an attack are taken through: written after it with a plus sign, `transfer-mi-fgsm+di`. "
+        "[Adding a transform](../adding-a-transform.md) of your own.",
+    ]
+    for id, cls in sorted(transform_classes().items()):
+        if cls.__module__.startswith("robaudit."):
+            parts += [f"## {id}", _attack(explained("explain", id))]
+    return "\n\n".join(parts)
+
+
 def _attack(page: str) -> str:
-    """An attack's page: its first line is the heading; parameters, indented, become a table."""
+    """The page of an attack or a transform: its first line is the heading; parameters, indented, become a table."""
     body, _, rest = page.partition("\nParameters")
     lines = body.strip().splitlines()[1:]
     rows: list[list[str]] = []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks.base import SlotAttack, StartingPool
+from robaudit.attacks.requests import TRUE, How
 from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
@@ -180,7 +181,7 @@ def attack_all(
     seed: int = 0,
     surrogates: FakeFile | None = None,
     pool: bool = True,
-    draws: int = 1,
+    how: How = TRUE,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
     by_index = {s.index: s for s in samples}
@@ -192,6 +193,6 @@ def attack_all(
     engine = Engine(Oracle(target, surrogates), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
     units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
-    job = Job(attack, threat, units, attack.id, draws)
+    job = Job(attack, threat, units, attack.id, how)
     engine.run(job, by_index.__getitem__, lambda r: results.setdefault(r.unit.sample, []).append(r))
     return {index: best_of(found, minimal=threat.minimal) for index, found in results.items()}

@@ -18,7 +18,7 @@ from reference_pages import commands, reference_pages  # noqa: E402
 from report_picture import picture  # noqa: E402
 from stage import dead_links, stage, written  # noqa: E402
 
-from robaudit.attacks.registry import attack_classes  # noqa: E402
+from robaudit.attacks.registry import attack_classes, transform_classes  # noqa: E402
 from robaudit.audit.config.declaring import LIMIT, Apart, hyphens  # noqa: E402
 from robaudit.audit.config.metrics import FAMILIES  # noqa: E402
 from robaudit.audit.config.settings import SETTINGS  # noqa: E402
@@ -79,6 +79,14 @@ def test_docs_say_what_a_settings_file_may_not_do() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8").split("It cannot lift")[1].split("\n- ")[0]
     limits = {each.flags[0].split("/")[-1] for each in SETTINGS.values() if each.alone == LIMIT}
     assert set(re.findall(r"`(--[^`]*)`", text)) == limits
+
+
+def test_each_transform_stands_with_its_parameters(pages: dict[str, str]) -> None:
+    text = pages["transforms"]
+    assert set(re.findall(r"^## (.*)$", text, re.MULTILINE)) == set(transform_classes())
+    for id, cls in transform_classes().items():
+        for name in inspect.signature(cls).parameters:
+            assert f"| `{name}` |" in section(text, id)
 
 
 def test_each_attack_stands_under_its_access_with_its_parameters(pages) -> None:

@@ -9,10 +9,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from robaudit.attacks.transforms.base import Transform
 from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access
 
-__all__ = ["Answer", "Gradient", "Jacobian", "Labels", "Logits", "ModelRef", "Request", "Scores"]
+__all__ = [
+    "TRUE",
+    "Answer",
+    "Differentiated",
+    "Gradient",
+    "How",
+    "Jacobian",
+    "Labels",
+    "Logits",
+    "ModelRef",
+    "Request",
+    "Scores",
+]
 
 
 class ModelRef(enum.StrEnum):
@@ -21,6 +34,34 @@ class ModelRef(enum.StrEnum):
     TARGET = "target"
     SURROGATES = "surrogates"
     """The mean of all surrogates' logits."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How gradients are taken. What the model answers at the point itself does not depend on it.
+
+    Args:
+        through: what the points go through before the model, in order; nothing: the true gradient.
+        copies: how often a gradient is taken at each point, each time with other draws of the transforms and of a
+            random model. The mean is the answer: expectation over transformation (Athalye, Engstrom, Ilyas, Kwok 2018,
+            section 2.2).
+    """
+
+    through: tuple[Transform, ...] = ()
+    copies: int = 1
+
+    @property
+    def looks(self) -> int:
+        """Forwards at a point itself: of a random model as many as its gradients take, which go through nothing."""
+        return 1 if self.through else self.copies
+
+    def then(self, other: How) -> How:
+        """Through this and then through the other, as often as both ask for."""
+        return How(self.through + other.through, self.copies * other.copies)
+
+
+TRUE = How()
+"""The gradient of the model at the point itself, once."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +84,29 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Logits(Request):
-    """Logits of the differentiable model, a forward a point."""
+class Differentiated(Request):
+    """A request to a differentiable model.
+
+    Args:
+        how: how its gradients are taken. A job may add to what the attack asks for.
+    """
 
     access: ClassVar[frozenset[Access]] = frozenset({Access.WHITE_BOX, Access.TRANSFER})
+    how: How = TRUE
 
 
 @dataclass(frozen=True)
-class Gradient(Request):
-    """Logits and the input gradient of a loss, a forward and a backward a point.
+class Logits(Differentiated):
+    """Logits of the differentiable model, a forward a point."""
+
+
+@dataclass(frozen=True)
+class Gradient(Differentiated):
+    """Logits and the input gradient of a loss, a forward and a backward a point, or a copy of it.
+
+    Through a transform, loss and gradient are the mean over the copies of what the model says of the changed points,
+    while labels, logits and ``fooled`` are those of the point itself, at a forward more. Of surrogates, whose answer
+    decides nothing, they are the copies' too.
 
     Where it has no slope, as the only rival that it looks at moves with the label (a twin of the class), loss and
     gradient are those of the next rival's lead that has one, which costs a forward and a few backwards more.
@@ -64,7 +119,6 @@ class Gradient(Request):
             gradient is zero. One loss for all slots then.
     """
 
-    access: ClassVar[frozenset[Access]] = Logits.access
     loss: Loss | tuple[Loss, ...] | None = None
     choice: Tensor | None = None
     target: Tensor | None = None
@@ -72,8 +126,10 @@ class Gradient(Request):
 
 
 @dataclass(frozen=True)
-class Jacobian(Request):
+class Jacobian(Differentiated):
     """Logits and the input gradient of the logits of some classes: a forward, and a backward a class.
+
+    Through a transform as a :class:`Gradient` is.
 
     With a ``base``, a row that is nothing but rounding is answered as 0; where all of a slot's rows are, the next rival
     with a slope takes the place of the first class, or in a targeted audit, asked for its goal alone, of the base. It
@@ -86,7 +142,6 @@ class Jacobian(Request):
         slopes: [S] bool, slots that want their rows; the others are asked for logits alone. None: all.
     """
 
-    access: ClassVar[frozenset[Access]] = Logits.access
     classes: Tensor | None = None
     base: Tensor | None = None
     slopes: Tensor | None = None

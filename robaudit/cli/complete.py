@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from robaudit.attacks.names import SHORT
+
 __all__ = ["checks_and_attacks", "formats", "profiles", "reports", "starting"]
 
 PACKAGE = Path(__file__).parents[1]
@@ -17,8 +19,13 @@ def _ids(package: str) -> set[str]:
 
 
 def checks_and_attacks(incomplete: str) -> list[str]:
-    """What ``explain`` explains."""
-    return starting(sorted(_ids("attacks") | _ids("checks") | _ids("defenses") | {"goal", "loss"}), incomplete)
+    """What ``explain`` explains; after a plus sign transforms that are not named yet."""
+    before, plus, _ = incomplete.rpartition("+")
+    if plus:
+        left = sorted(_ids("attacks/transforms") - {*before.split("+")})
+        return starting([f"{before}+{transform}" for transform in left], incomplete)
+    ids = _ids("attacks") | _ids("checks") | _ids("defenses")
+    return starting(sorted(ids | {*SHORT, "goal", "loss"}), incomplete)
 
 
 def profiles(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""``robaudit explain``: what an attack, a check or a rule of the reports means."""
+"""``robaudit explain``: what an attack, a transform, a check or a rule of the reports means."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ def explain(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An attack, a check, a defense, a rule such as RA001, loss or goal; without it, all are listed.",
+            help="An attack, a transform, a check, a defense, a rule such as RA001, loss or goal; without it, all.",
             autocompletion=checks_and_attacks,
         ),
     ] = None,
 ) -> None:
     """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""
-    from robaudit.attacks.registry import attack_classes
+    from robaudit.attacks.names import SHORT, parts
+    from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
     from robaudit.audit.config.goals import GOALS
     from robaudit.checks.registry import check_classes
-    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page
+    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page, transform_page
     from robaudit.cli.explain_check import check_page
     from robaudit.defenses.registry import defense_classes
     from robaudit.errors import UsageError
@@ -42,11 +43,13 @@ def explain(
     from robaudit.suggest import did_you_mean
     from robaudit.threat.losses import LOSSES
 
-    attacks, checks, defenses = attack_classes(), check_classes(), defense_classes()
-    rules = every_rule()
+    attacks, transforms, checks = attack_classes(), transform_classes(), check_classes()
+    defenses, rules = defense_classes(), every_rule()
     if id is None:
         for name, cls in sorted(attacks.items()):
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
+        for name, transform in sorted(transforms.items()):
+            typer.echo(f"{name:<18}transform: {_first_line(transform)}")
         for name, check in sorted(checks.items()):
             typer.echo(f"{name:<18}check: {_first_line(check)}")
         for name, defense in sorted(defenses.items()):
@@ -56,8 +59,13 @@ def explain(
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
         typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
         return
-    if id in attacks:
-        typer.echo(attack_page(attacks[id]))
+    attack, *through = parts(id)
+    if attack in attacks:
+        if through:
+            make_composed(id, {})
+        typer.echo("\n\n".join([attack_page(attacks[attack]), *(transform_page(transforms[one]) for one in through)]))
+    elif id in transforms:
+        typer.echo(transform_page(transforms[id]))
     elif id in checks:
         typer.echo(check_page(checks[id]))
     elif id in defenses:
@@ -72,9 +80,8 @@ def explain(
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        raise UsageError(
-            f"nothing is called {id!r}{did_you_mean(id, [*attacks, *checks, *defenses, *rules, 'loss', 'goal'])}"
-        )
+        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *rules, "loss", "goal"]
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, known)}")
 
 
 def _first_line(cls: type) -> str:

@@ -1,4 +1,4 @@
-"""The page of ``robaudit explain`` on an attack, from its docstring and parameters; and that on losses."""
+"""The pages of ``robaudit explain`` on an attack and a transform, from docstring and parameters; and on losses."""
 
 from __future__ import annotations
 
@@ -8,35 +8,63 @@ import re
 import typing
 from typing import Any
 
-__all__ = ["attack_page", "defense_page", "loss_page", "parameter_lines", "parameter_texts"]
+__all__ = ["attack_page", "defense_page", "loss_page", "parameter_lines", "parameter_texts", "transform_page"]
 
+THROUGH_COST = (
+    "What fools is decided at the point itself, never at the changed one: of the model under attack a forward more at "
+    "each point. `eot` averages several draws."
+)
 ENDS = {
     "first success": "ends at its first success within eps",
     "run on": "goes on after a success, and the best point that it found counts",
 }
 PARAMETER = re.compile(r"^    (\w+): (.*)$")
 LOSSES_MODULE = "``robaudit.threat.losses``"
-EOT = "A profile may also set `eot`: draws of a random model that are averaged in every gradient (default 1)."
+EOT = (
+    "A profile may also set `eot`: draws of a random model, and of transforms, that are averaged in every gradient "
+    "(default 1)."
+)
+THROUGH = "Its gradients may be taken through transforms: `{id}+{transform}` ({known})."
 
 
 def attack_page(cls: Any) -> str:
     """All that a user needs to know of an attack: what it does, norms, goals, source, cost, parameters."""
+    from robaudit.attacks.names import SHORT
+    from robaudit.attacks.registry import transform_classes
     from robaudit.threat.model import Access
 
     text = (inspect.getdoc(cls) or "").replace(LOSSES_MODULE, "`robaudit explain loss`")
     body, _, _ = text.partition("\nArgs:")
     norms = ", ".join(sorted(str(norm) for norm in cls.norms))
     goals = ", ".join(sorted((str(goal) for goal in cls.goals), reverse=True))
+    short = [name for name, id in SHORT.items() if id == cls.id]
     lines = [
-        f"{cls.id}: attack, {cls.access} access",
+        f"{cls.id}: attack, {cls.access} access" + (f"; for short {short[0]}" if short else ""),
         f"norms {norms}; goals {goals}; {ENDS[cls.stop.value]}",
         "",
         body.strip(),
         "",
     ]
     lines += _parameters(cls, "as a profile sets them")
-    if cls.access is Access.WHITE_BOX:
-        lines += ["", EOT]
+    if cls.access in (Access.WHITE_BOX, Access.TRANSFER):
+        transforms = sorted(transform_classes())
+        lines += ["", EOT, THROUGH.format(id=cls.id, transform=transforms[0], known=", ".join(transforms))]
+    return "\n".join(lines)
+
+
+def transform_page(cls: Any) -> str:
+    """All that a user needs to know of a transform: what it does, source, parameters, how it composes."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    lines = [
+        f"{cls.id}: transform that the gradients of an attack are taken through",
+        f"written after the attack that it changes: transfer-mi-fgsm+{cls.id}, for short mi+{cls.id}",
+        "",
+        body.strip(),
+        "",
+        *_parameters(cls, f"as a map `{cls.id}` of the attack in a profile"),
+        "",
+        THROUGH_COST,
+    ]
     return "\n".join(lines)
 
 

@@ -70,22 +70,23 @@ class Asked:
         problem: the slots.
         slot: [N] int64 slot of each row.
         search: looks for a rival at some of the rows.
-        account: billed in place, ``draws`` for each evaluation.
+        account: billed in place.
+        copies: evaluations of each row.
     """
 
     problem: Problem
     slot: Tensor
     search: Search
     account: Account
-    draws: int
+    copies: int
 
     def escape(self, places: Tensor, reference: Tensor, slope: Tensor | None = None) -> Escape:
         """Search at some rows, and bill them; ``slope``: [M, *shape] of a lead that is there already."""
         there = (None, None) if slope is None else (slope.flatten(1).abs().amax(1), steepness(slope))
         found = self.search(places, reference, *there)
         slots = self.slot[places]
-        self.account.forwards.index_add_(0, slots, torch.full_like(slots, self.draws))
-        self.account.backwards.index_add_(0, slots, found.passes * self.draws)
+        self.account.forwards.index_add_(0, slots, torch.full_like(slots, self.copies))
+        self.account.backwards.index_add_(0, slots, found.passes * self.copies)
         return found
 
 

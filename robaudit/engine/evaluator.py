@@ -18,6 +18,7 @@ from robaudit.engine.precision import Precision
 from robaudit.engine.refusals import REFUSALS, out_of_memory
 from robaudit.engine.rows import Account, flatten, spread
 from robaudit.engine.slopes import Slopes, logits_of
+from robaudit.engine.taken import Taken
 from robaudit.errors import AuditError, UsageError
 from robaudit.threat.model import Access
 
@@ -53,7 +54,6 @@ class Evaluator:
         access: Access,
         account: Account,
         budget: int | None,
-        draws: int = 1,
     ) -> Answer:
         """Evaluate a request.
 
@@ -63,21 +63,19 @@ class Evaluator:
             access: declared by the attack.
             account: billed in place.
             budget: most queries of each slot; points past it stay unanswered.
-            draws: of a random model, averaged at every point of a differentiable request and each billed:
-                expectation over transformation (Athalye, Engstrom, Ilyas, Kwok 2018, section 2.2).
 
         Raises:
             AuditError: the request is outside the declared access, or names a surrogate where none is.
         """
         self._admit(request, access)
         if isinstance(request, Gradient) and request.plain:
-            return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget, draws))
-        answer, usual = self._answer(request, problem, account, budget, draws)
+            return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget))
+        answer, usual = self._answer(request, problem, account, budget)
         if usual or not isinstance(request, Gradient | Jacobian):
             return answer
 
         def ask(request: Gradient | Jacobian) -> Answer:
-            return self._answer(request, problem, account, budget, draws, careful=True)[0]
+            return self._answer(request, problem, account, budget, careful=True)[0]
 
         return beside(request, answer, problem, account, ask)
 
@@ -87,7 +85,6 @@ class Evaluator:
         problem: Problem,
         account: Account,
         budget: int | None,
-        draws: int,
         *,
         careful: bool = False,
     ) -> tuple[Answer, bool]:
@@ -100,23 +97,24 @@ class Evaluator:
             account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
             scores = self._chunks(rows.points, lambda x, _: self._oracle.ask(x, Purpose.SEARCH).scores)
             return spread(problem, rows, scores, labels_alone=isinstance(request, Labels)), True
-        each = rows.wanted.numel() // len(problem)
-        count = (each if rows.whole else rows.wanted.reshape(len(problem), -1).sum(1)) * draws
-        account.forwards += count
+        assert isinstance(request, Logits | Gradient | Jacobian)
         model = self._oracle.differentiable(request.model)
         if careful:
             model = Careful(model)
-        slopes = Slopes(model, problem, rows, account, draws, self.precision, self._each, self._oracle.refusals)
+        if isinstance(request, Logits):
+            account.forwards += rows.counts(len(problem)) * request.how.looks
+            with torch.no_grad():
+                logits = logits_of(model, rows.points, request.how.looks, self.precision, self._each)
+            return spread(problem, rows, logits), True
+        # a surrogate's answer at the point itself would decide nothing
+        apart = bool(request.how.through) and request.model is ModelRef.TARGET
+        taken = Taken.of(request.how, problem, rows, account)
+        slopes = Slopes(model, problem, rows, account, taken, apart, self.precision, self._each, self._oracle.refusals)
         if isinstance(request, Jacobian):
             answer = slopes.jacobian(request)
             assert answer.steep is not None
             return answer, bool(((answer.steep > 0) & answer.steep.isfinite()).all())
-        if isinstance(request, Gradient):
-            account.backwards += count
-            return slopes.gradients(request)
-        with torch.no_grad():
-            logits = logits_of(model, rows.points, draws, self.precision, self._each)
-        return spread(problem, rows, logits), True
+        return slopes.gradients(request)
 
     def _admit(self, request: Request, access: Access) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.requests import TRUE, How
 from robaudit.engine.units import Sample, Unit
 from robaudit.threat.model import Goal, ThreatModel
 
@@ -23,7 +24,7 @@ class Job:
         units: lowest rank first; a success of a unit drops the sample's later ones, unless the smallest distance is
             sought.
         key: name that keys the random numbers.
-        draws: of a random model that every differentiable request averages.
+        how: its gradients are taken, beside what the attack asks for by itself.
         radii: a radius of its own for each of these cases, as a fraction of the domain's width.
         any_wrong: any wrong class counts, whatever class a sample is to be made to answer.
         won: units that succeeded in an earlier session, by sample.
@@ -34,7 +35,7 @@ class Job:
     threat: ThreatModel
     units: tuple[Unit, ...]
     key: str
-    draws: int = 1
+    how: How = TRUE
     radii: Mapping[int, float] = field(default_factory=dict)
     any_wrong: bool = False
     won: Mapping[int, Unit] = field(default_factory=dict)

@@ -26,7 +26,7 @@ def partly(request: Gradient, problem: Problem, ask: Callable[[Request], Answer]
     """
     assert callable(request.loss), "one loss for all slots"
     cut, rows = request.plain, request.rows
-    front = Logits(request.points[:, :cut], None if rows is None else rows[:, :cut], request.model)
+    front = Logits(request.points[:, :cut], None if rows is None else rows[:, :cut], request.model, how=request.how)
     back = dataclasses.replace(
         request, points=request.points[:, cut:], rows=None if rows is None else rows[:, cut:], plain=0
     )

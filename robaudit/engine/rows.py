@@ -54,6 +54,15 @@ class Rows:
     whole: bool
     """Whether every row is asked."""
 
+    def slots(self, count: int) -> Tensor:
+        """[N] int64 slot of each row, of so many slots."""
+        return torch.arange(count, device=self.points.device) if self.slot is None else self.slot
+
+    def counts(self, slots: int) -> Tensor | int:
+        """Rows that are asked of each slot, [S] or the same for all."""
+        wanted = self.wanted
+        return wanted.numel() // slots if self.whole else wanted.reshape(slots, -1).sum(1)
+
     def of(self, values: Tensor) -> Tensor:
         """What belongs to each row, of a tensor with the slots first."""
         return values if self.slot is None else values[self.slot]

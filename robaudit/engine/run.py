@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, StartingPool, Stop
-from robaudit.attacks.requests import Answer, Request
+from robaudit.attacks.requests import TRUE, Answer, Differentiated, Request
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
@@ -179,9 +179,11 @@ class Run:
         A point that the model refuses is one without a class.
         """
         job = self._job
+        if isinstance(request, Differentiated) and job.how != TRUE:
+            request = dataclasses.replace(request, how=request.how.then(job.how))
 
         def ask(request: Request) -> Answer:
-            return self._means.evaluator.answer(request, problem, job.attack.access, account, self._budget, job.draws)
+            return self._means.evaluator.answer(request, problem, job.attack.access, account, self._budget)
 
         answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
         return answer, lost.reshape(len(problem), -1).any(1)

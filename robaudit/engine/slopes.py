@@ -18,6 +18,7 @@ from robaudit.engine.precision import Precision, searching
 from robaudit.engine.refusals import REFUSALS, Refusals
 from robaudit.engine.rivals import Escape, steepness, towards
 from robaudit.engine.rows import Account, Rows, spread
+from robaudit.engine.taken import Taken, averaged, repeated
 from robaudit.threat.losses import dlr
 from robaudit.threat.masked import is_masked
 
@@ -27,15 +28,15 @@ Each = Callable[[Tensor, Callable[[Tensor, slice], Any]], list[Any]]
 """Runs over micro-batches of points, and gives the result of each."""
 
 
-def logits_of(model: Differentiable, points: Tensor, draws: int, precision: Precision, each: Each) -> Tensor:
-    """[N, K] of points [N, *shape], averaged over draws of a random model."""
+def logits_of(model: Differentiable, points: Tensor, looks: int, precision: Precision, each: Each) -> Tensor:
+    """[N, K] of points [N, *shape], averaged over so many looks at a random model."""
 
     def run(points: Tensor, part: slice) -> Tensor:
         with searching(precision, points.device):
             return model.logits(points).to(points.dtype)
 
-    parts = each(repeated(points, draws), run)
-    return averaged(parts[0] if len(parts) == 1 else torch.cat(parts), draws)
+    parts = each(repeated(points, looks), run)
+    return averaged(parts[0] if len(parts) == 1 else torch.cat(parts), looks)
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Slopes:
         model: differentiated.
         problem: the slots.
         rows: the points.
-        account: billed for what is asked beside the rows themselves.
-        draws: of a random model, averaged at every point.
+        account: billed in place.
+        taken: how the gradients are taken.
+        apart: the logits are to be those of the points themselves, and not of what the gradients are taken through.
         precision: that the model runs in.
         each: runs over micro-batches.
         refusals: told of backward passes that raise.
@@ -57,7 +59,8 @@ class Slopes:
     problem: Problem
     rows: Rows
     account: Account
-    draws: int
+    taken: Taken
+    apart: bool
     precision: Precision
     each: Each
     refusals: Refusals
@@ -65,19 +68,25 @@ class Slopes:
     @property
     def slot(self) -> Tensor:
         """[N] int64 slot of each row."""
-        if self.rows.slot is not None:
-            return self.rows.slot
-        return torch.arange(len(self.problem), device=self.rows.points.device)
+        return self.rows.slots(len(self.problem))
+
+    @property
+    def copies(self) -> int:
+        """Gradients that are taken at each point."""
+        return self.taken.how.copies
 
     def gradients(self, request: Gradient) -> tuple[Answer, bool]:
         """The answer, and whether all gradients are finite and lead somewhere."""
         assert request.loss is not None
-        problem, rows, draws = self.problem, self.rows, self.draws
+        problem, rows, copies = self.problem, self.rows, self.copies
+        count = rows.counts(len(problem))
+        self.account.forwards += count * (copies + self.apart)
+        self.account.backwards += count * copies
 
         def each(values: Tensor) -> Tensor:
-            return repeated(rows.of(values), draws)
+            return repeated(rows.of(values), copies)
 
-        points, label = repeated(rows.points, draws), each(problem.label)
+        points, label = repeated(rows.points, copies), each(problem.label)
         target = each(problem.target if request.target is None else request.target)
         choice = None if request.choice is None else each(request.choice)
         fixed = None if problem.fixed is None else each(problem.fixed)
@@ -85,7 +94,7 @@ class Slopes:
         def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
-                logits = self.model.logits(points).to(points.dtype)
+                logits = self.model.logits(self.taken.seen(points, part)).to(points.dtype)
                 value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
                 weight, gradient = self._slopes(value.sum(), (logits, points), len(points))
             if fixed is not None:  # no step may be spent where nothing moves
@@ -95,36 +104,37 @@ class Slopes:
 
         parts = self.each(points, run)
         found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-        logits, loss, gradient, weight = (averaged(values, draws) for values in found)
+        logits, loss, gradient, weight = (averaged(values, copies) for values in found)
         steep = steepness(gradient)
         asked = self._asked()
         usual = not bool(unusual(asked, logits, weight, steep, self._ratios(request)).any())
         if not usual and problem.classes > 2:  # of two there is no other rival
             loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
             steep = steepness(gradient)
-        return spread(problem, rows, logits, loss, gradient, steep), usual
+        return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
 
     def _asked(self) -> Asked:
-        return Asked(self.problem, self.slot, self._search, self.account, self.draws)
+        return Asked(self.problem, self.slot, self._search, self.account, self.copies)
 
     def _search(
         self, places: Tensor, reference: Tensor, size: Tensor | None = None, steep: Tensor | None = None
     ) -> Escape:
         """Looks at some of the points for a rival within reach, see :func:`towards`."""
-        draws, fixed = self.draws, self.problem.fixed
+        copies, taken, fixed = self.copies, self.taken.some(places), self.problem.fixed
         fixed = None if fixed is None else fixed[self.slot[places]]
 
         def run(points: Tensor, part: slice) -> Escape:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
-                logits = self.model.logits(repeated(points, draws)).to(points.dtype)
+                copied = slice(part.start * copies, part.stop * copies)
+                logits = self.model.logits(taken.seen(repeated(points, copies), copied)).to(points.dtype)
 
             def slope(weights: Tensor) -> Tensor:
-                shares = repeated(weights, draws) / draws
+                shares = repeated(weights, copies) / copies
                 (gradient,) = self._slopes(logits, (points,), len(points), shares, retain=True)
                 return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
 
-            clean = averaged(logits.detach(), draws)
+            clean = averaged(logits.detach(), copies)
             there = (None if size is None else size[part], None if steep is None else steep[part])
             return towards(clean, reference[part], slope, *there)
 
@@ -135,20 +145,23 @@ class Slopes:
         assert request.classes is not None
         problem, rows = self.problem, self.rows
         sloped = rows.wanted if request.slopes is None else rows.wanted & request.slopes
-        self.account.backwards += sloped.reshape(len(problem), -1).sum(1) * request.classes.shape[1] * self.draws
+        sloping = sloped.reshape(len(problem), -1).sum(1)
+        looks = self.taken.how.looks
+        self.account.forwards += sloping * (self.copies + self.apart) + (rows.counts(len(problem)) - sloping) * looks
+        self.account.backwards += sloping * request.classes.shape[1] * self.copies
         wants = sloped if rows.whole else sloped[rows.wanted]
         if request.slopes is None or bool(wants.all()):
             logits, jacobian, classes, base = self._class_rows(request)
         else:
             classes, base = request.classes, request.base
             with torch.no_grad():
-                plain = logits_of(self.model, rows.points[~wants], self.draws, self.precision, self.each)
+                plain = logits_of(self.model, rows.points[~wants], looks, self.precision, self.each)
             logits = plain.new_zeros(len(wants), plain.shape[1])
             logits[~wants] = plain
             jacobian = rows.points.new_zeros(len(wants), request.classes.shape[1], *problem.shape)
             if bool(wants.any()):
                 some = dataclasses.replace(rows, points=rows.points[wants], slot=self.slot[wants])
-                part = dataclasses.replace(self, rows=some)
+                part = dataclasses.replace(self, rows=some, taken=self.taken.some(wants))
                 logits[wants], jacobian[wants], classes, base = part._class_rows(request)
         answer = spread(problem, rows, logits, None, jacobian, steepness(jacobian))
         return dataclasses.replace(answer, classes=classes, base=base)
@@ -157,7 +170,7 @@ class Slopes:
         """Logits [N, K] and rows [N, C, *shape] of flat points [N, *shape]; of every slot the classes and the base."""
         assert request.classes is not None
         problem, slot = self.problem, self.slot
-        each = repeated(slot, self.draws)
+        each = repeated(slot, self.copies)
         classes = request.classes[each]
         base = None if request.base is None else request.base[each]
         fixed = None if problem.fixed is None else problem.fixed[each][:, None]
@@ -165,7 +178,7 @@ class Slopes:
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
-                logits = self.model.logits(points).to(points.dtype)
+                logits = self.model.logits(self.taken.seen(points, part)).to(points.dtype)
                 rows = logits.gather(1, classes[part].clamp_min(0))
                 total = torch.where(is_masked(logits), 0.0, logits).sum(1, keepdim=True)
                 rows = torch.where(classes[part] < 0, total, rows)
@@ -179,13 +192,25 @@ class Slopes:
             jacobian = torch.stack(grads, 1)
             return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
 
-        parts = self.each(repeated(self.rows.points, self.draws), run)
-        logits, jacobian = (averaged(torch.cat(values), self.draws) for values in zip(*parts, strict=True))
+        parts = self.each(repeated(self.rows.points, self.copies), run)
+        logits, jacobian = (averaged(torch.cat(values), self.copies) for values in zip(*parts, strict=True))
         if request.base is None or problem.classes < 3:
-            return logits, jacobian, request.classes, request.base
+            return self._here(logits), jacobian, request.classes, request.base
         asked = self._asked()
         named, off, jacobian = escape_rows(asked, logits, request.classes[slot], request.base[slot], jacobian)
-        return logits, jacobian, request.classes.index_copy(0, slot, named), request.base.index_copy(0, slot, off)
+        return (
+            self._here(logits),
+            jacobian,
+            request.classes.index_copy(0, slot, named),
+            request.base.index_copy(0, slot, off),
+        )
+
+    def _here(self, logits: Tensor) -> Tensor:
+        """Logits [N, K] at the points themselves, given those that the gradients were taken of."""
+        if not self.apart:
+            return logits
+        with torch.no_grad():
+            return logits_of(self.model, self.rows.points, self.taken.how.looks, self.precision, self.each)
 
     def _slopes(
         self, of: Tensor, by: tuple[Tensor, ...], rows: int, shares: Tensor | None = None, *, retain: bool = False
@@ -210,15 +235,6 @@ class Slopes:
         if request.choice is None or not isinstance(request.loss, tuple) or dlr not in request.loss:
             return None
         return request.choice[self.slot] == request.loss.index(dlr)
-
-
-def repeated(rows: Tensor, draws: int) -> Tensor:
-    return rows if draws == 1 else rows.repeat_interleave(draws, 0)
-
-
-def averaged(values: Tensor, draws: int) -> Tensor:
-    """Over the draws of each row."""
-    return values if draws == 1 else values.reshape(-1, draws, *values.shape[1:]).mean(1)
 
 
 def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from models import FakeFile, attack_all, linear, network, samples_for
 from torch import Tensor
 
 from robaudit.attacks.registry import make_attack
+from robaudit.attacks.requests import How
 from robaudit.attacks.units import unit_of
 from robaudit.engine.units import Sample
 from robaudit.threat.model import ThreatModel
@@ -83,10 +84,8 @@ def test_an_average_over_draws_does_not_vanish() -> None:
     plain = linear((1, 4, 4), 3, seed=4)
     target = FakeFile(Resized(plain.module, 1e4, 0.0), 3, plain.shape, torch.float32)
     samples = samples_for(target, 10)
-    one, many = (
-        attack_all(target, make_attack("pgd", {"steps": 10}), ThreatModel(Norm.LINF, 0.15), samples, draws=draws)
-        for draws in (1, 4)
-    )
+    attack, threat = make_attack("pgd", {"steps": 10}), ThreatModel(Norm.LINF, 0.15)
+    one, many = (attack_all(target, attack, threat, samples, how=How(copies=count)) for count in (1, 4))
     assert sum(r.success for r in one.values()) >= 6
     assert [r.success for _, r in sorted(many.items())] == [r.success for _, r in sorted(one.items())]
 

@@ -16,13 +16,14 @@ from jsonschema import Draft202012Validator
 from model_files import linear_onnx
 from results import make_result, make_samples, make_stored
 
-from robaudit.attacks.registry import attack_classes
+from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.keys import FileKeys
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
+from robaudit.defenses.registry import defense_classes
 from robaudit.report.rules import RULES
 
 
@@ -124,7 +125,8 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    assert names == [*sorted(attack_classes()), *sorted(check_classes()), *RULES, "loss", "goal"]
+    known = (attack_classes(), transform_classes(), check_classes(), defense_classes())
+    assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 
 @pytest.mark.parametrize("name", [*attack_classes(), *check_classes()])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from robaudit.attacks.registry import attack_classes
-from robaudit.cli.explain_attack import attack_page, loss_page, parameter_texts
+from robaudit.attacks.registry import attack_classes, transform_classes
+from robaudit.cli.explain_attack import attack_page, loss_page, parameter_texts, transform_page
 from robaudit.threat.losses import LOSSES
 
 SOURCE = re.compile(r"Source: (ours;|.{,120}?\b(19|20)\d\d\b)")
@@ -34,6 +34,29 @@ def test_a_page_has_every_part(name: str) -> None:
     for parameter, text in texts.items():
         assert text, f"{parameter} is not described"
         assert re.search(rf"^    {parameter} = \S", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", transform_classes())
+def test_a_transform_has_its_page(name: str) -> None:
+    cls = transform_classes()[name]
+    page = transform_page(cls)
+    assert SOURCE.search(" ".join(page.split()))
+    for parameter, text in parameter_texts(cls).items():
+        assert text, f"{parameter} is not described"
+        assert re.search(rf"^    {parameter} = \S", page, re.MULTILINE)
+
+
+def test_a_composed_name_is_explained_by_its_parts(robaudit) -> None:
+    told = robaudit("explain", "mi+di")
+    assert told.code == 0
+    parts = attack_page(attack_classes()["transfer-mi-fgsm"]), transform_page(transform_classes()["di"])
+    assert told.out == "\n\n".join(parts) + "\n"
+    assert "for short mi" in told.out
+    assert robaudit("explain", "di").out == parts[1] + "\n"
+    for name, words in {"mi+do": "did you mean 'di'?", "square+di": "takes no gradient"}.items():
+        refused = robaudit("explain", name)
+        assert refused.code == 2
+        assert words in refused.err
 
 
 def test_defaults_and_choices_are_written_as_a_profile_takes_them() -> None:

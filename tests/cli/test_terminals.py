@@ -18,7 +18,8 @@ import pytest
 from command_line import ROBAUDIT
 from results import make_result, make_stored
 
-from robaudit.attacks.registry import attack_classes
+from robaudit.attacks.names import SHORT
+from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
@@ -28,6 +29,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete
+from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
 
@@ -233,7 +235,12 @@ def test_a_replay_fits_any_width() -> None:
 
 
 def test_completion_knows_what_there_is() -> None:
-    assert set(complete.checks_and_attacks("")) == {*attack_classes(), *check_classes(), "goal", "loss"}
+    assert set(complete.checks_and_attacks("")) == {
+        *(*attack_classes(), *SHORT, *transform_classes()),
+        *(*check_classes(), *defense_classes(), "goal", "loss"),
+    }
+    assert complete.checks_and_attacks("mi+") == ["mi+di"]
+    assert complete.checks_and_attacks("mi+di+") == []
     assert set(complete.profiles("")) == set(list_profiles())
     assert complete.checks_and_attacks("apgd-c") == ["apgd-ce"]
     assert complete.formats("j") == ["json"]

@@ -8,6 +8,7 @@ from models import FakeFile, attack_all, boundary_model, samples_for
 from torch import Tensor, nn
 
 from robaudit.attacks.registry import make_attack
+from robaudit.attacks.requests import How
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -33,7 +34,7 @@ def test_draws_are_averaged_and_billed(name: str, fields: dict) -> None:
     attack, threat = make_attack(name, fields), ThreatModel(Norm.L2, 1e-3)
     one = attack_all(noisy, attack, threat, samples)
     before = noisy.forward_rows
-    many = attack_all(noisy, attack, threat, samples, draws=16)
+    many = attack_all(noisy, attack, threat, samples, how=How(copies=16))
     assert noisy.forward_rows - before == sum(r.forwards for r in many.values())
     if name == "pgd":
         assert all(many[i].forwards == 16 * one[i].forwards for i in one)
@@ -47,5 +48,8 @@ def test_an_average_of_draws_finds_what_one_draw_misses() -> None:
     attack = make_attack("pgd", {"steps": 1, "random_start": False, "step_size": 1.0})
     gaps = [abs(float(s.clean[0] - s.clean[1])) / float((2 * plain.module.weight[0]).norm()) for s in samples]
     threat = ThreatModel(Norm.L2, 1.5 * max(gaps))
-    found = {n: sum(r.success for r in attack_all(noisy, attack, threat, samples, draws=n).values()) for n in (1, 200)}
+    found = {}
+    for count in (1, 200):
+        results = attack_all(noisy, attack, threat, samples, how=How(copies=count))
+        found[count] = sum(r.success for r in results.values())
     assert found[200] > found[1]

@@ -7,7 +7,7 @@ import torch
 from models import network
 from problems import problem_of
 
-from robaudit.attacks.requests import Gradient
+from robaudit.attacks.requests import Gradient, How
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.rows import Account
@@ -22,7 +22,7 @@ def test_plain_points_get_logits_and_loss_at_no_backward(draws: int) -> None:
     points = torch.rand(4, 3, *target.shape, dtype=target.dtype)
     whole, partly = (
         Evaluator(Oracle(target), 64).answer(
-            Gradient(points, loss=margin, plain=plain), problem, Access.WHITE_BOX, account, None, draws
+            Gradient(points, loss=margin, plain=plain, how=How(copies=draws)), problem, Access.WHITE_BOX, account, None
         )
         for plain, account in ((0, Account.empty(4, target.device)), (2, Account.empty(4, target.device)))
     )

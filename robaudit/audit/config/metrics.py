@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from robaudit.attacks.names import canonical
 from robaudit.audit.result.document import NORMS
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -158,7 +159,7 @@ def _of_subject(text: str, head: str, rest: str) -> Metric:
     subject, _, field = rest.rpartition(".")
     if subject and field in FIELDS[head]:
         pattern = f"{head}.{'NAME' if head == 'class' else 'ID'}.{field}"
-        return Metric(BY_PATTERN[pattern], field, subject)
+        return Metric(BY_PATTERN[pattern], field, canonical(subject) if head == "attack" else subject)
     options = [f"{head}.{subject or rest or 'NAME'}.{name}" for name in FIELDS[head]]
     shape = f"{head}.{'NAME' if head == 'class' else 'ID'}.FIELD"
     raise UsageError(f"the metric {text!r} is not {shape}{did_you_mean(text, options)}")

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from robaudit.attacks.names import canonical
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
 from robaudit.audit.result.document import Norm
@@ -159,17 +160,20 @@ class AttackSpec(BaseModel):
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     id: str
-    """Name of the attack."""
+    """Name of the attack, and after a plus sign that of each transform that its gradients are taken through:
+    ``mi+di``. A transform's parameters are a map under its own name."""
     norms: tuple[Norm, ...] = ()
     """Norms in which it runs: linf, l2, l1, l0; none: every one that it serves."""
     by_norm: dict[Norm, dict[str, JsonValue]] = {}
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
     eot: int = Field(default=1, ge=1)
-    """Draws of a random model that are averaged in every gradient (expectation over transformation)."""
+    """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
+    transformation)."""
     _numbers = field_validator("*", mode="wrap")(no_switch)
+    _short = field_validator("id")(canonical)
 
     def parameters(self, norm: str) -> dict[str, Any]:
-        """Parameters as they were written, for a threat model in ``norm``."""
+        """Parameters as they were written, for a threat model in ``norm``; those of a transform are one map."""
         own = next((values for name, values in self.by_norm.items() if name == norm), {})
         return {**(self.__pydantic_extra__ or {}), **own}
 

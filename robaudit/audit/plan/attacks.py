@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.registry import ParameterError, make_attack
+from robaudit.attacks.names import canonical
+from robaudit.attacks.registry import ParameterError, make_composed
+from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.engine.job import Job
@@ -31,35 +33,42 @@ class Planned:
         attack: the update rule with its parameters.
         status: ``ready``, or why it will not run: ``skipped`` (does not apply), ``unavailable``, or ``failed`` before.
         reason: one sentence where it is not ready.
-        eot: draws of a random model that are averaged in every gradient.
+        how: its gradients are taken: through the transforms that its name ends with, and averaged.
     """
 
     key: str
     attack: SlotAttack[Any]
     status: str = "ready"
     reason: str | None = None
-    eot: int = 1
+    how: How = TRUE
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Resolved parameters."""
-        values: dict[str, Any] = TypeAdapter(type(self.attack)).dump_python(self.attack, mode="json")
-        return values if self.eot == 1 else values | {"eot": self.eot}
+        """Resolved parameters; those of a transform under its id."""
+        values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in self.how.through}
+        return values if self.how.copies == 1 else values | {"eot": self.how.copies}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
         """What an executor is to run."""
-        return Job(self.attack, threat, units, self.key, self.eot)
+        return Job(self.attack, threat, units, self.key, self.how)
 
     def record(self) -> dict[str, Any]:
         """What a report says of it before it ran."""
+        name = (type(self.attack).__doc__ or self.attack.id).strip().splitlines()[0].rstrip(".")
+        through = ", then ".join(transform.id for transform in self.how.through)
         return {
             "id": self.key,
-            "name": (type(self.attack).__doc__ or self.attack.id).strip().splitlines()[0].rstrip("."),
+            "name": name + (f"; gradients through {through}" if through else ""),
             "access": str(self.attack.access),
             "status": self.status,
             "reason": self.reason,
             "parameters": self.parameters,
         }
+
+
+def _dumped(parameters: Any) -> dict[str, Any]:
+    values: dict[str, Any] = TypeAdapter(type(parameters)).dump_python(parameters, mode="json")
+    return values
 
 
 def threat_model(profile: Profile) -> ThreatModel:
@@ -93,10 +102,10 @@ def validate_attack(profile: Profile, spec: AttackSpec, norm: str, *location: st
     """
     for one in (norm, *spec.by_norm):
         try:
-            make_attack(spec.id, spec.parameters(one))
+            make_composed(spec.id, spec.parameters(one))
         except ParameterError as error:
             own = any(name == one and error.parameter in values for name, values in spec.by_norm.items())
-            keys = ("by_norm", one, error.parameter) if own else (error.parameter,)
+            keys = ("by_norm", one, *error.keys) if own else error.keys
             raise UsageError(f"{profile.where(*location, *keys)}{error}") from error
         except UsageError as error:
             raise UsageError(f"{profile.where(*location)}{error}") from error
@@ -135,9 +144,10 @@ def plan_attacks(
     seen: Counter[str] = Counter()
     plan = []
     for spec in profile.attacks:
-        attack = make_attack(spec.id, spec.parameters(profile.threat.norm))
-        seen[spec.id] += 1
-        key = spec.id if seen[spec.id] == 1 else f"{spec.id}#{seen[spec.id]}"
+        attack, how = make_composed(spec.id, spec.parameters(profile.threat.norm), spec.eot)
+        id = canonical(spec.id)
+        seen[id] += 1
+        key = id if seen[id] == 1 else f"{id}#{seen[id]}"
         status, reason = "ready", None
         if threat.norm not in attack.norms:
             status, reason = "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
@@ -146,7 +156,7 @@ def plan_attacks(
             reason = f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
         elif threat.goal not in attack.goals:
             status, reason = "skipped", f"it has no {threat.goal} form"
-        elif (why := attack.unsuited(classes, shape)) is not None:
+        elif (why := _unsuited(attack, how, classes, shape)) is not None:
             status, reason = "skipped", why
         elif attack.access is Access.WHITE_BOX and no_gradient is not None:
             status, reason = "unavailable", no_gradient
@@ -156,5 +166,11 @@ def plan_attacks(
             status, reason = "unavailable", misfits[0]
         elif attack.access is Access.TRANSFER and surrogates == 0:
             status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
-        plan.append(Planned(key, attack, status, reason, spec.eot))
+        plan.append(Planned(key, attack, status, reason, how))
     return plan
+
+
+def _unsuited(attack: SlotAttack[Any], how: How, classes: int, shape: tuple[int, ...]) -> str | None:
+    """Why the attack, or what its gradients are to go through, does not apply; None: it does."""
+    reasons = [attack.unsuited(classes, shape), *(transform.unsuited(shape) for transform in how.through)]
+    return next((reason for reason in reasons if reason is not None), None)

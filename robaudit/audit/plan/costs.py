@@ -40,7 +40,10 @@ def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int,
         black_box = attack.access in (Access.SCORES, Access.LABELS)
         return Cost(queries=budget) if black_box and budget is not None else None
     queries = cost.queries if budget is None or attack.access is Access.TRANSFER else min(cost.queries, budget)
-    return Cost(cost.forwards * planned.eot, cost.backwards * planned.eot, queries)
+    how = planned.how
+    # one forward more at each point itself, where the model under attack does not see it for the gradient
+    apart = bool(how.through) and attack.access is Access.WHITE_BOX
+    return Cost(cost.forwards * (how.copies + apart), cost.backwards * how.copies, queries)
 
 
 def most_of_sample(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robaudit.attacks.base import Stop
+from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
@@ -150,7 +151,7 @@ def validate_curve(profile: Profile) -> None:
     for spec, location in specs:
         for part in single_threats(profile):
             validate_attack(profile, spec, part.threat.norm, *location)
-        runs_on = attack_classes()[spec.id].stop is Stop.RUN_ON
+        runs_on = attack_classes()[parts(spec.id)[0]].stop is Stop.RUN_ON
         if location[1] == "attacks" and not runs_on:
             raise UsageError(f"{profile.where(*location)}{spec.id} has a fixed radius and seeks no smallest distance")
         if location[1] == "search" and runs_on:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit import __version__
+from robaudit.attacks.names import parts
 from robaudit.audit.config.declaring import ALWAYS
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import SETTINGS
@@ -109,12 +110,13 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of what is not ours (attacks, checks, a defense, a reader of data), which the version does not tell."""
-    from robaudit.attacks.registry import attack_classes  # loads torch, which whoever wants a file's digest may lack
+    """Source of what is not ours (attacks, transforms, checks, defense, reader), which the version does not tell."""
+    # loads torch, which whoever wants a file's digest may lack
+    from robaudit.attacks.registry import attack_classes, transform_classes
 
-    profile, known = request.profile, dict[str, type](attack_classes())
+    profile, known = request.profile, dict[str, type](transform_classes()) | dict[str, type](attack_classes())
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
-    ids = {spec.id for spec in (*profile.attacks, *curve) if spec is not None}
+    ids = {id for spec in (*profile.attacks, *curve) if spec is not None for id in parts(spec.id)}
     if request.settings.defense is not None:
         defense = type(parse_defense(request.settings.defense))
         known[f"defense {defense.id}"] = defense
