@@ -20,12 +20,13 @@ from model_files import FLOAT, Net, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 from results import make_result
 
+from robaudit.audit.config.settings import Settings
 from robaudit.audit.process import sandbox
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.process.child import Child
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.verdict.limitations import limitations
-from robaudit.cli.confine import sandbox_mode
+from robaudit.cli.confine import warn_unconfined
 from robaudit.errors import AuditError, UsageError
 
 NODE = helper.make_node
@@ -261,12 +262,15 @@ def test_a_system_without_a_sandbox(monkeypatch, capsys):
     assert sandbox.state() is None
     sandbox.confine("offered", ())
     assert sandbox.state() == sandbox.NOT_OFFERED
-    assert sandbox_mode(None, trust_model=False) == "offered"
+    assert sandbox.mode_of(None, trust_model=False) == "offered"
+    assert sandbox.mode_of(True, trust_model=True) == "required"
+    assert sandbox.mode_of(False, trust_model=False) == sandbox.mode_of(None, trust_model=True) == "off"
+    warn_unconfined(Settings())
     said = capsys.readouterr().err
     assert "warning: this system cannot confine a process" in said
     assert said.count("\n") == 1
-    assert sandbox_mode(True, trust_model=True) == "required"
-    assert sandbox_mode(False, trust_model=False) == sandbox_mode(None, trust_model=True) == "off"
+    for settings in (Settings(sandbox=True), Settings(sandbox=False), Settings(trust_model=True)):
+        warn_unconfined(settings)
     assert capsys.readouterr().err == ""
 
 

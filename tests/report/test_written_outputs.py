@@ -105,10 +105,15 @@ def test_scan_refuses_before_anything_is_loaded(robaudit, tmp_path: Path) -> Non
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 1, 4, 4), np.float32), y=np.zeros(2, np.int64))
     labels = tmp_path / "l.csv"
     labels.write_text("file,label\n")
+    other = tmp_path / "other" / "s.onnx"
+    other.parent.mkdir()
+    for path in (other, other.parent / "config.json"):
+        path.write_text("{}")
     for more, words in (
         (["-o", tmp_path / "no" / "r.json"], "does not exist"),
         (["-o", tmp_path / "r.json", "-o", tmp_path / "r.json"], "named twice"),
         (["--labels", labels, "-o", labels], "would replace the labels"),
+        (["--stand-in", other, "-o", other.parent / "config.json"], "what is written about the stand-in s.onnx"),
         (["--run-dir", tmp_path, "-o", tmp_path / "result.json"], "run directory's own file"),
     ):
         before = sorted(tmp_path.iterdir())

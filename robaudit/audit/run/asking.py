@@ -12,6 +12,7 @@ from robaudit.audit.config.declaring import Read
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import Resolved
 from robaudit.audit.config.settings import SETTINGS, Settings
+from robaudit.audit.plan.auxiliary import auxiliaries
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
@@ -70,5 +71,7 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
             texts = value if each.paths else [value] if isinstance(value, str) else []
             found += [(each.path.called, Path(text)) for text in texts]
     found += [("what is written about the model", path) for path in files_beside(request.model)]
+    for other in auxiliaries(request):
+        found += [(f"what is written about {other.name}", path) for path in files_beside(other.path)]
     found += [("the value of an input", Path(os.path.expanduser(text))) for text in request.interface.fixed.values()]
     return found
