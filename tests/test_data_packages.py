@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from plugin_kit import install, pretend, with_package
 from run_kit import INPUT, make_data, make_onnx
+from table_files import RANGES, write_model, write_table
 
 GROUP = "robaudit.data"
 READER = """
@@ -79,6 +81,62 @@ def test_what_no_reader_takes_is_refused_with_all_that_they_take(site: Path, fol
     assert (
         "is neither a table (.csv, .tsv), an image folder, an .npz archive with x and y nor a folder of .npy" in errors
     )
+
+
+JSON_LINES = """
+import hashlib, json
+import numpy as np
+from robaudit.data.reader import Reader
+from robaudit.data.table import Table
+from robaudit.data.tabular import TableSource
+
+class Other(Reader):
+    name = "JSON lines (.jsonl)"
+    suffixes = (".jsonl",)
+    columns = tabular = True
+
+    def open(self, path, wanted):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        label = wanted.label_column or "label"
+        names = tuple(name for name in rows[0] if name != label)
+        values = np.array([[row[name] for name in names] for row in rows])
+        labels = tuple(str(row[label]) for row in rows)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        table = Table(path, names, values, labels, tuple(range(1, len(rows) + 1)), digest)
+        return TableSource(table, wanted.labelled)
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_another_kind_is_audited_as_csv_is(tmp_path: Path) -> None:
+    """With the ranges, and the labels in a column, that lie beside the model."""
+    site = pretend(tmp_path / "site", GROUP, "lines = other:Other", JSON_LINES)
+    model = write_model(tmp_path / "m.onnx")
+    write_table(tmp_path / "m.data.csv", model, count=12)
+    (tmp_path / "m.ranges.csv").write_text(RANGES)
+    (tmp_path / "p.yaml").write_text("name: p\nthreat: {eps: 0.2}\nattacks: [{id: fgsm}]\nchecks: [clean]\n")
+    scan = ("scan", "m.onnx", "--profile", "p.yaml", "--no-progress", "--run-dir")
+    done = with_package(site, tmp_path, *scan, "csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "m.data.csv").open(newline="") as file:
+        rows = [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    (tmp_path / "m.data.csv").unlink()
+    (tmp_path / "m.data.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    done = with_package(site, tmp_path, *scan, "lines")
+    assert done.returncode == 0, done.stderr
+    was, now = (json.loads((tmp_path / run / "result.json").read_text()) for run in ("csv", "lines"))
+    assert now["data"]["source"] == "m.data.jsonl"
+    assert now["worst_case"] == was["worst_case"]
+    assert now["target"]["input"]["features"] == was["target"]["input"]["features"]
+    assert [s["distance"] for s in now["samples"]] == [s["distance"] for s in was["samples"]]
+    assert any(s["distance"] for s in now["samples"])
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_without_the_package_the_suffix_is_unknown(tmp_path: Path, run: Path) ->
     ("entry", "code", "words"),
     [
         ("odd = other:FORMAT", "import nowhere_at_all", "'other:FORMAT' cannot be imported: No module named"),
+        ("odd = other:FORMAT", "raise SystemExit('no licence')", "cannot be imported: no licence"),
         ("odd = other:FORMAT", "x = 1", "'other:FORMAT' cannot be imported: module 'other' has no attribute"),
         ("odd = other:FORMAT", "FORMAT = print", "the entry point 'odd' (other:FORMAT) is not a Format"),
         ("odd = other:FORMAT", FORMAT.format(suffix=".else"), "must be called by a suffix it has: else"),

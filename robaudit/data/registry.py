@@ -52,7 +52,7 @@ def _entered(entry: EntryPoint) -> Reader:
     try:
         cls = entry.load()
         made = cls() if inspect.isclass(cls) and issubclass(cls, Reader) else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"the installed reader of data {entry.value!r} cannot be imported: {why}") from error
     if made is None:

@@ -106,7 +106,7 @@ def _declared(name: str) -> Any:
 def _entered(entry: EntryPoint, suffix: str) -> Format:
     try:
         found = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"the installed report format {entry.value!r} cannot be imported: {why}") from error
     if not isinstance(found, Format):
