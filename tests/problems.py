@@ -9,6 +9,7 @@ from robaudit.attacks.base import Problem, StartingPool
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
 from robaudit.threat.random import key_of
+from robaudit.threat.sets.features import FixedFeatures
 
 
 def problem(
@@ -37,7 +38,7 @@ def problem(
         classes=3,
         max_points=8,
         pool=StartingPool(x[:0], integers[:0]),
-        fixed=ThreatModel(norm, eps, fixed=fixed).mask(x),
+        fixed=ThreatModel(norm, eps, sets=(FixedFeatures(fixed),)).mask(x),
     )
 
 

@@ -23,6 +23,7 @@ from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm, per_slot
 from robaudit.threat.projections import project
 from robaudit.threat.random import Draws
+from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Problem", "SlotAttack", "Slots", "StartingPool", "Stop"]
 
@@ -91,6 +92,7 @@ class Problem(Slots):
         max_points: most points that one request may hold for a slot.
         pool: other samples of the audit to start from.
         fixed: [S, *shape] bool, features that must stay as they are; None: all may change.
+        joint: perturbation sets that say how features change together.
         minimal: the smallest distances are sought: do not end where a success lies in the ball.
         ended: [S] bool, members of a cohort whose own search is over while the others go on; None: no cohort.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
@@ -109,6 +111,7 @@ class Problem(Slots):
     max_points: int
     pool: StartingPool
     fixed: Tensor | None = None
+    joint: tuple[PerturbationSet, ...] = ()
     minimal: bool = False
     ended: Tensor | None = None
     low: Tensor | None = None
@@ -122,21 +125,33 @@ class Problem(Slots):
                 self.low, self.high = (torch.where(self.fixed, self.x, end) for end in (self.low, self.high))
 
     def clip(self, point: Tensor) -> Tensor:
-        """[S, *shape] or [S, N, *shape] points brought back into the box, with what is fixed as in the sample."""
+        """[S, *shape] or [S, N, *shape] points brought back into the box and the perturbation sets, as every point
+        must be before the model is asked about it.
+        """
         point = point.clamp(0.0, 1.0)
-        if self.fixed is None:
-            return point
-        if point.dim() > self.x.dim():
-            return torch.where(self.fixed[:, None], self.x[:, None], point)
-        return torch.where(self.fixed, self.x, point)
+        several = point.dim() > self.x.dim()
+        origin = self.x[:, None] if several else self.x
+        if self.fixed is not None:
+            point = torch.where(self.fixed[:, None] if several else self.fixed, origin, point)
+        return self._joined(point, origin) if self.joint else point
 
     def project(self, point: Tensor) -> Tensor:
-        """[S, *shape] points brought back into each slot's ball and the box, with what is fixed as in the sample."""
+        """[S, *shape] points brought back into each slot's ball, the box and the perturbation sets."""
         if self.low is not None and self.high is not None:
-            return torch.clamp(point, self.low, self.high)
-        if self.fixed is not None:
-            point = torch.where(self.fixed, self.x, point)
-        return project(self.norm, point, self.x, self.eps)
+            point = torch.clamp(point, self.low, self.high)
+        else:
+            if self.fixed is not None:
+                point = torch.where(self.fixed, self.x, point)
+            point = project(self.norm, point, self.x, self.eps)
+        return self._joined(point, self.x) if self.joint else point
+
+    def _joined(self, point: Tensor, origin: Tensor) -> Tensor:
+        """Points brought into the sets that say how features change together, which are written in NumPy."""
+        both = (point.detach(), origin.expand_as(point))
+        flat, start = (side.reshape(-1, *self.shape).double().cpu().numpy() for side in both)
+        for one in self.joint:
+            flat = one.project(flat, start)
+        return torch.from_numpy(flat).to(point).reshape(point.shape)
 
     def settled(self, distance: Tensor) -> Tensor:
         """[S] bool: a success at these distances [S] is all that is asked for, as it lies in the ball."""

@@ -30,7 +30,8 @@ class Unbounded(Check):
     Carlini et al. 2019, "On Evaluating Adversarial Robustness", section 4.
 
     With a goal the class asked for must be reached. Where it is not, but any other wrong class is, the gradients are
-    not blind; that class may lie out of reach, and the check warns.
+    not blind; that class may lie out of reach, and the check warns. A mask, or another set that the attacker keeps to,
+    is set aside: the question is whether gradients lead anywhere at all.
 
     Args:
         samples: most samples that are attacked.
@@ -85,11 +86,12 @@ class Unbounded(Check):
         if not standing:
             return []
         draws = np.random.default_rng(0).random((self.draws, *standing[0].u.shape)).astype(standing[0].u.dtype)
-        fixed = list(bench.threat.fixed)
+        inherent = [one for one in bench.threat.sets if one.inherent]
         left = []
         for sample in standing:
-            points = draws.copy()
-            points.reshape(self.draws, -1)[:, fixed] = sample.u.reshape(-1)[fixed]
+            points = draws
+            for one in inherent:
+                points = one.project(points, np.broadcast_to(sample.u, points.shape))
             classes = predictions(bench.scores(points))
             if not ((classes != sample.label) & (classes != OPEN)).any():
                 left.append(sample)

@@ -55,7 +55,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.audit.plan.costs import most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
-    from robaudit.audit.session.facts import assumptions, data_record, target_record
+    from robaudit.audit.session.facts import assumptions, data_record, set_records, target_record
     from robaudit.audit.session.loading import load
     from robaudit.files import held_to
     from robaudit.report.words import evaluations_words, plain
@@ -67,7 +67,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     target, profile = loaded.target, request.profile
     with watch.about("its gradient was tried"):
         target.calibrate()
-    validate_loaded(request, target_record(request, loaded), data_record(request, loaded))
+    validate_loaded(request, target_record(request, loaded), data_record(request, loaded), set_records(loaded))
     fronts = plan_fronts(
         profile,
         classes=target.num_classes,
@@ -98,6 +98,9 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     lines.append(f"threat   {threat.norm}, eps {threat.eps}{default}, {plain(threat.goal)}{plain(told)}")
     for other in threat.also:
         lines.append(f"         {other.norm}, eps {other.eps}")
+    for one in loaded.sets:
+        lines.append(f"         {plain(one.words(target.spec.shape))}")
+        lines += [f"         {plain(note)}" for note in one.notes(target.spec.shape)]
     lines.append(f"profile  {plain(profile.name)}, seed {request.seed}")
     each = "sample and class" if goal.kind == "every" else "sample"
     for of, planned in ((front, planned) for front in fronts for planned in front.attacks()):

@@ -77,6 +77,7 @@ def _checked(name: str) -> Profile:
     """A profile, or the one that a ``robaudit.yaml`` asks for, with all that a scan refuses before it loads a model."""
     from robaudit.audit.config.profile import load_profile
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
+    from robaudit.audit.config.sets import validate_sets
     from robaudit.audit.config.threats import attack_keys, single_threats
     from robaudit.audit.plan.attacks import validate_attacks
     from robaudit.audit.plan.checks import validate_checks
@@ -95,6 +96,7 @@ def _checked(name: str) -> Profile:
         of_run = {"curve": profile.curve is not None or resolved.settings.curve is None}
     else:
         profile = load_profile(name)
+    validate_sets(profile)
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robaudit.data.folder import formats
 
-__all__ = ["MODES", "Header", "read_header", "read_pixels"]
+__all__ = ["MODES", "Header", "read_grey", "read_header", "read_pixels"]
 
 ORIENTATION = 0x0112
 """EXIF tag; 5 to 8 mean that width and height are swapped."""
@@ -47,6 +47,26 @@ def read_pixels(file: IO[bytes], shape: tuple[int, int, int], crop: float, inter
         image = _cut(image, shape[1], shape[2], crop, FILTERS[interpolation])
     pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0))
+
+
+def read_grey(file: IO[bytes]) -> NDArray[np.uint8]:
+    """[H, W] grey values of an image as it is, neither resized nor blended.
+
+    Raises:
+        ValueError: it has colours, is transparent in places, or holds several frames.
+        Exception: any, for a file that is damaged.
+    """
+    with _opened(file) as opened:
+        if getattr(opened, "is_animated", False):
+            raise ValueError("it holds several frames")
+        deep = _deep(opened)
+        clear = opened.has_transparency_data
+        values = np.asarray(_converted(ImageOps.exif_transpose(opened), "RGBA", deep))
+    if clear and (values[..., 3] < 255).any():
+        raise ValueError("it is transparent in places")
+    if (values[..., :3] != values[..., :1]).any():
+        raise ValueError("it has colours, and a mask is black and white")
+    return np.ascontiguousarray(values[..., 0])
 
 
 @contextmanager

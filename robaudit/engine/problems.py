@@ -79,6 +79,7 @@ def problem_at(samples: Sequence[Sample], threat: ThreatModel, oracle: Oracle, p
         max_points=1,
         pool=pool,
         fixed=threat.mask(x),
+        joint=tuple(one for one in threat.sets if one.joint),
         minimal=threat.minimal,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.audit.result.document import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
-from robaudit.audit.verdict.conclusion import ball, threat_phrase
+from robaudit.audit.verdict.conclusion import ball, ball_phrase, sets_phrase
 from robaudit.audit.verdict.conclusion import percent as rate_words
 from robaudit.printable import plain
 
@@ -95,9 +95,9 @@ def threat_words(threat: Threat, data: Data) -> str:
     if threat.goal != "untargeted":
         goal = f"each to be answered with {plain(threat.goal_words)}"
     chosen = ", the default: nobody chose it" if threat.eps_default else ""
-    words = f"The attacker may {change} ({threat_phrase(threat)}{chosen}), inside {plain(threat.domain)}, "
-    words += f"and wants {goal}. Ball and box are measured in float64, with a tolerance of {threat.tolerance:g} of the "
-    words += "domain's width."
+    words = f"The attacker may {change} ({ball_phrase(threat)}{chosen}), inside {plain(threat.domain)}"
+    words += f"{plain(sets_phrase(threat))}, and wants {goal}. Ball and box are measured in float64, with a tolerance "
+    words += f"of {threat.tolerance:g} of the domain's width."
     if threat.access:
         words += f" The attacks of this audit had: {'; '.join(ACCESS_WORDS[kind] for kind in threat.access)}."
     if "labels" in threat.access:

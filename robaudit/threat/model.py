@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.threat.arrays import TOLERANCE
+from robaudit.threat.admissible import admissible
 from robaudit.threat.norms import Norm, distance
+from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Access", "Goal", "ThreatModel"]
 
@@ -32,14 +33,14 @@ class Goal(enum.StrEnum):
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """Norm, radius, goal, query budget and what stays as it is; the domain is the box [0, 1] of u-space.
+    """Norm, radius, goal, query budget and perturbation sets beside the ball; the domain is the box [0, 1] of u-space.
 
     Args:
         norm: in which the perturbation is measured.
         eps: radius as a fraction of the domain's width (L0: a number of features).
         goal: untargeted, or targeted at the class given with each sample.
         queries: most queries that a black-box attack may spend on one sample; None leaves it to the attack.
-        fixed: features that the attacker cannot change, as places in the flattened sample.
+        sets: what may be changed beside the ball, such as a mask; a perturbation lies in all of them.
         minimal: the smallest distance of each sample is sought: an attack that shortens its perturbations goes
             on within the ball.
     """
@@ -48,19 +49,19 @@ class ThreatModel:
     eps: float
     goal: Goal = Goal.UNTARGETED
     queries: int | None = None
-    fixed: tuple[int, ...] = ()
+    sets: tuple[PerturbationSet, ...] = ()
     minimal: bool = False
 
     def mask(self, like: Tensor) -> Tensor | None:
         """[S, *shape] bool, set where [S, *shape] samples cannot be changed; None where they can everywhere."""
-        if not self.fixed:
+        masks = (one.fixed(tuple(like.shape[1:])) for one in self.sets)
+        still = [torch.tensor(mask) for mask in masks if mask is not None and mask.any()]
+        if not still:
             return None
-        flat = torch.zeros(like[0].numel(), dtype=torch.bool, device=like.device)
-        flat[list(self.fixed)] = True
-        return flat.reshape(like.shape[1:]).expand_as(like)
+        return torch.stack(still).any(0).to(like.device).expand_as(like)
 
     def admissible(self, origin: Tensor, point: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Whether each point lies in the box and the ball, measured in float64, with all that is fixed in its place.
+        """Whether each point lies in the box, the ball and all sets, measured in float64.
 
         Args:
             origin: [S, *shape] unperturbed samples in u-space.
@@ -70,13 +71,9 @@ class ThreatModel:
         Returns:
             ([S] bool, [S] float64 distances).
         """
-        exact = point.double()
-        size = distance(self.norm, exact - origin.double())
-        flat = exact.flatten(1)
-        inside = (flat.amin(1) >= -TOLERANCE) & (flat.amax(1) <= 1 + TOLERANCE)
-        radius = torch.full_like(size, self.eps) if eps is None else eps.double()
-        if self.fixed:
-            places = list(self.fixed)
-            moved = (flat[:, places] - origin.double().flatten(1)[:, places]).abs()
-            inside &= moved.amax(1) <= TOLERANCE
-        return inside & (size <= radius + TOLERANCE), size
+        size = distance(self.norm, point.double() - origin.double())
+        radius = self.eps if eps is None else eps.double().cpu().numpy()
+        inside = admissible(
+            point.double().cpu().numpy(), origin.double().cpu().numpy(), size.cpu().numpy(), radius, self.sets
+        )
+        return torch.from_numpy(inside).to(size.device), size

@@ -19,9 +19,11 @@ from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.sets.features import FixedFeatures
 
 FEATURES = 12
 FIXED = (0, 3, 4, 9)
+HOLD = (FixedFeatures(FIXED),)
 FREE = [i for i in range(FEATURES) if i not in FIXED]
 HELD = torch.tensor([0.3, 0.62, 0.45, 0.7], dtype=torch.float64)
 """Values of the fixed features in samples of the two-class model."""
@@ -100,7 +102,7 @@ def test_the_optimum_over_the_free_features_is_reached_and_not_passed(name: str,
 
     def falls(factor: float, more: float) -> list[bool]:
         own = [replace(s, eps=optimum + more if norm is Norm.L0 else optimum * factor) for s, optimum in samples]
-        found = attack_all(target, attack, ThreatModel(norm, 0.5, fixed=FIXED), own, surrogates=target)
+        found = attack_all(target, attack, ThreatModel(norm, 0.5, sets=HOLD), own, surrogates=target)
         return [found[s.index].success for s in own]
 
     assert not any(falls(0.98, -1)), "nearer than the boundary"
@@ -109,7 +111,7 @@ def test_the_optimum_over_the_free_features_is_reached_and_not_passed(name: str,
     else:
         assert any(any(falls(factor, more)) for factor, more in ((1.1, 1), (1.5, 2), (3.0, 4)))
     if attack.stop is Stop.RUN_ON and attack.access is Access.WHITE_BOX:
-        threat = ThreatModel(norm, 8.0, fixed=FIXED, minimal=True)
+        threat = ThreatModel(norm, 8.0, sets=HOLD, minimal=True)
         found = attack_all(target, attack, threat, [s for s, _ in samples])
         for sample, optimum in samples:
             distance = found[sample.index].distance
@@ -125,7 +127,7 @@ def test_of_several_classes_and_other_starts_they_stay_too(name: str, norm: Norm
     samples = samples_for(target, 8)
     target.held = torch.stack([torch.from_numpy(s.u)[list(FIXED)] for s in samples])
     eps = {Norm.LINF: 0.5, Norm.L2: 2.0, Norm.L1: 4.0, Norm.L0: 8.0}[norm]
-    threat = ThreatModel(norm, eps, fixed=FIXED)
+    threat = ThreatModel(norm, eps, sets=HOLD)
     results = attack_all(target, make_attack(name, CASES[name].parameters), threat, samples, surrogates=target)
     assert any(r.success for r in results.values())
     for sample in samples:
@@ -143,8 +145,8 @@ def test_the_judge_refuses_a_point_that_moves_one() -> None:
     away[1, FIXED[2]] += 0.001
     label = torch.full((2,), (sample.label + 1) % 4)  # so that the file's own answer counts as fooled
     goal, eps = torch.full((2,), -1), torch.full((2,), 0.1)
-    for fixed, accepted in ((FIXED, [True, False]), ((), [True, True])):
-        verdicts = Judge(Oracle(target))(ThreatModel(Norm.LINF, 0.1, fixed=fixed), origin, away, label, goal, eps)
+    for sets, accepted in ((HOLD, [True, False]), ((), [True, True])):
+        verdicts = Judge(Oracle(target))(ThreatModel(Norm.LINF, 0.1, sets=sets), origin, away, label, goal, eps)
         assert verdicts.fooled.tolist() == [True, True]
         assert verdicts.success.tolist() == accepted
 
@@ -178,7 +180,7 @@ def test_an_attack_that_moves_them_breaks_nothing() -> None:
     target = network((FEATURES,), 4)
     samples = samples_for(target, 12)
     free = attack_all(target, Careless(), ThreatModel(Norm.LINF, 1.0), samples)
-    bound = attack_all(target, Careless(), ThreatModel(Norm.LINF, 1.0, fixed=FIXED), samples)
+    bound = attack_all(target, Careless(), ThreatModel(Norm.LINF, 1.0, sets=HOLD), samples)
     assert sum(r.success for r in free.values()) > 0
     assert sum(r.success for r in bound.values()) == 0
     assert sum(r.refused for r in bound.values()) > 0
@@ -188,7 +190,7 @@ def test_images_may_have_fixed_places_too() -> None:
     target = network((2, 3, 4), 4)
     sample = samples_for(target, 1)[0]
     x = torch.from_numpy(sample.u)[None]
-    threat = ThreatModel(Norm.L2, 1.0, fixed=(0, 23))
+    threat = ThreatModel(Norm.L2, 1.0, sets=(FixedFeatures((0, 23)),))
     mask = threat.mask(x)
     assert mask is not None
     assert mask.shape == x.shape

@@ -12,6 +12,7 @@ from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import farthest_step, steepest_step
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm, distance
+from robaudit.threat.sets.features import FixedFeatures
 
 RADII = {Norm.LINF: 0.1, Norm.L2: 0.4, Norm.L1: 0.9, Norm.L0: 3.0}
 
@@ -26,7 +27,7 @@ def test_starts_are_admissible_and_keyed(
     slots = problem(norm, RADII[norm], fixed=fixed, dtype=dtype)
     point = random_start(slots, boundary=boundary)
     assert point.dtype == dtype
-    inside, size = ThreatModel(norm, RADII[norm], fixed=fixed).admissible(slots.x, point)
+    inside, size = ThreatModel(norm, RADII[norm], sets=(FixedFeatures(fixed),)).admissible(slots.x, point)
     assert bool(inside.all())
     assert bool((size > 0).all())
     assert torch.equal(random_start(slots.take(torch.tensor([7, 3])), boundary=boundary), point[[7, 3]])

@@ -17,7 +17,7 @@ from robaudit.audit.config.yaml_file import no_switch, refuse
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 
-__all__ = ["FileKeys", "record_of", "validated"]
+__all__ = ["IN_RECORDS", "FileKeys", "record_of", "validated"]
 
 IN_RECORDS = """
     data labels label_column target_column feature_ranges profile norm eps goal curve samples seed device batch_size
@@ -25,7 +25,8 @@ IN_RECORDS = """
     output_name decision fresh_state classes surrogates stand_in gates min_robust on_inconclusive fail_on baseline
     non_inferiority_margin sign verify until_decided time_budget clean_accuracy output run_dir
 """.split()  # noqa: SIM905 (a list of quoted words is a wall)
-"""The order of a result's record since its first version, which diffs of results rely on; newer settings follow."""
+"""The order of a result's record since its first version, which diffs of results rely on. Newer settings follow, and
+are left out as long as they are as by default."""
 
 
 class _Keys(BaseModel):
@@ -85,7 +86,7 @@ def validated(given: Mapping[str, Any], where: str | Document, *, alone: bool = 
 
 def record_of(settings: Settings) -> dict[str, Any]:
     """Settings as JSON for the record in a result, nested as in a file; without those of one call."""
-    known = [name for name in SETTINGS if not SETTINGS[name].alone]
+    known = [name for name in SETTINGS if not SETTINGS[name].alone and _is_told(settings, name)]
     order = sorted(known, key=lambda name: IN_RECORDS.index(name) if name in IN_RECORDS else len(IN_RECORDS))
     record: dict[str, Any] = {}
     for name in order:
@@ -93,3 +94,7 @@ def record_of(settings: Settings) -> dict[str, Any]:
         (record.setdefault(inside, {}) if inside else record)[name] = settings.__dict__[name]
     found: dict[str, Any] = to_jsonable_python(record, by_alias=False)
     return found
+
+
+def _is_told(settings: Settings, name: str) -> bool:
+    return name in IN_RECORDS or settings.__dict__[name] != SETTINGS[name].default

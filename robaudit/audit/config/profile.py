@@ -28,6 +28,7 @@ from robaudit.audit.config.specs import (
     CurveSpec,
     DataSpec,
     RadiusSpec,
+    SetSpec,
     Spec,
     ThreatSpec,
     by_name,
@@ -39,6 +40,7 @@ from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.files import text_of
 from robaudit.suggest import did_you_mean
+from robaudit.threat.sets.registry import set_classes
 
 __all__ = [
     "AttackSpec",
@@ -47,6 +49,7 @@ __all__ = [
     "GateSpec",
     "Profile",
     "RadiusSpec",
+    "SetSpec",
     "ThreatSpec",
     "check_metric",
     "list_profiles",
@@ -217,7 +220,7 @@ def _validated(content: dict[str, Any], where: str | Document) -> Profile:
 def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     document = read_settings(path)
     content = {"name": text_of(path.stem), **document.content}
-    own = _validated(content, document)
+    own = _anchored(_validated(content, document), path.parent)
     own._documents = (document,)
     if own.extends is None:
         return own
@@ -245,6 +248,24 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
     profile = _validated(merged, str(path))
     profile._documents = (document, *base._documents)
     return profile
+
+
+def _anchored(profile: Profile, folder: Path) -> Profile:
+    """With the files of its perturbation sets as paths from the profile's folder.
+
+    Raises:
+        UsageError: an installed package's set cannot be used.
+    """
+    if not profile.threat.sets:
+        return profile
+    classes, anchored = set_classes(), []
+    for spec in profile.threat.sets:
+        names = classes[spec.id].files if spec.id in classes else ()
+        held = {k: v for k, v in spec.parameters.items() if k in names and isinstance(v, str)}
+        moved = {k: str(folder / os.path.expanduser(v)) for k, v in held.items()}
+        anchored.append(SetSpec.model_validate({"id": spec.id, **spec.parameters, **moved}))
+    threat = profile.threat.model_copy(update={"sets": tuple(anchored)})
+    return profile.model_copy(update={"threat": threat})
 
 
 def load_profile(name_or_path: str, base: Path | None = None) -> Profile:

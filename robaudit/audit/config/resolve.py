@@ -11,12 +11,13 @@ from typing import Any
 from robaudit.audit.config.declaring import PREFIX, Read, Setting, Written, hyphens
 from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config, read_config
 from robaudit.audit.config.gatespecs import check_contradictions
-from robaudit.audit.config.keys import validated
+from robaudit.audit.config.keys import IN_RECORDS, validated
 from robaudit.audit.config.profile import (
     CurveSpec,
     GateSpec,
     Profile,
     RadiusSpec,
+    SetSpec,
     ThreatSpec,
     load_profile,
     merge_gates,
@@ -181,6 +182,16 @@ def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
     return (profile.curve or CurveSpec()) if asked else None
 
 
+def _sets(profile: Profile, mask: str | None) -> tuple[SetSpec, ...]:
+    """The profile's perturbation sets, of which a mask that is given beside it takes the place of its own."""
+    if mask is None:
+        return profile.threat.sets
+    return (
+        *(one for one in profile.threat.sets if one.id != "mask"),
+        SetSpec.model_validate({"id": "mask", "file": mask}),
+    )
+
+
 def _origin(level: str, name: str, file: Path | None) -> str:
     if level == "file":
         return str(file)
@@ -251,7 +262,14 @@ def resolve_settings(
     origins = dict.fromkeys(of_profile, origin) | origins | {"eps": eps_origin}
     values = of_profile | values | {"norm": norm, "eps": eps, "gates": _gates(profile, levels, values)}
     settings = Settings(**values)
-    threat = ThreatSpec(norm=norm, eps=eps, goal=settings.goal, queries=profile.threat.queries, also=also)
+    threat = ThreatSpec(
+        norm=norm,
+        eps=eps,
+        goal=settings.goal,
+        queries=profile.threat.queries,
+        also=also,
+        sets=_sets(profile, settings.mask),
+    )
     return Resolved(
         settings=settings,
         profile=profile.model_copy(
@@ -270,6 +288,7 @@ def resolve_settings(
 
 
 def _sources(origins: Mapping[str, str]) -> dict[str, str]:
-    """Where each setting came from, in the order of the declarations; of a map those that were given alone."""
-    told = [each for each in SETTINGS.values() if not each.alone and (not each.inside or each.name in origins)]
+    """Where each setting came from, in the order of the declarations; of a map, and of newer ones, those given alone."""
+    always = {name for name in IN_RECORDS if not SETTINGS[name].inside} | origins.keys()
+    told = [each for each in SETTINGS.values() if not each.alone and each.name in always]
     return {each.origin_key: origins.get(each.name, "default") for each in told}

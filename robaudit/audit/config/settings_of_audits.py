@@ -96,6 +96,16 @@ class AuditSettings:
         meaning="Radius of the threat model, as a fraction of the domain's width.",
         identity=PROFILE,
     )
+    mask: PathText | None = setting(
+        None,
+        Path,
+        help="Only what this file marks may change: a black and white image of the model's size (white may change), "
+        "or an .npy array of 0 and 1. With --eps 1 anything is allowed there, as on a sticker.",
+        meaning="File that marks what may change: a black and white image of the model's size (white may change), or "
+        "an `.npy` or `.npz` array of 0 and 1; null: all may.",
+        path=Read("the mask"),
+        identity=PROFILE,
+    )
     goal: str = setting(
         "untargeted",
         str,

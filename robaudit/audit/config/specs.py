@@ -29,6 +29,7 @@ __all__ = [
     "CurveSpec",
     "DataSpec",
     "RadiusSpec",
+    "SetSpec",
     "Spec",
     "ThreatSpec",
     "by_name",
@@ -109,6 +110,21 @@ class RadiusSpec(_Ball):
     """Radius as a fraction of the domain's width, a number or a fraction (l0: features)."""
 
 
+class SetSpec(BaseModel):
+    """A perturbation set; every key besides ``id`` is a parameter of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    id: str
+    """Name of the set, such as mask."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Its parameters, as they were written."""
+        return dict(self.__pydantic_extra__ or {})
+
+
 class ThreatSpec(_Ball):
     """What the attacker may do."""
 
@@ -124,6 +140,10 @@ class ThreatSpec(_Ball):
     also: tuple[RadiusSpec, ...] = ()
     """Further balls, each of another norm: a sample stands only if it stands in all (the union of norms)."""
 
+    sets: tuple[SetSpec, ...] = ()
+    """What may be changed, beside the ball: a map a set, such as ``{id: mask, file: sticker.png}``, whose paths are
+    relative to this file; a perturbation lies in all of them."""
+
     @model_validator(mode="after")
     def _each_norm_once(self) -> ThreatSpec:
         norms = [self.norm, *(other.norm for other in self.also)]
@@ -135,7 +155,7 @@ class ThreatSpec(_Ball):
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return content if self.also else {k: v for k, v in content.items() if k != "also"}
+        return {k: v for k, v in content.items() if v or k not in ("also", "sets")}
 
     @model_validator(mode="after")
     def _has_goal(self) -> ThreatSpec:

@@ -185,6 +185,13 @@ class Data(_Record):
     notes: list[str]
 
 
+class Sets(_Record):
+    """The perturbation sets that the user chose; the result's schema checks the rest."""
+
+    kind: Literal["sets"]
+    sets: list[dict[str, Any]]
+
+
 class Meaning(_Record):
     """What a search for the input's meaning found."""
 

@@ -105,7 +105,7 @@ def build_result(
         target=_target(target),
         defense=None if target.get("defense") is None else model.Defended.model_validate(target["defense"]),
         data=_data(request, data, tally),
-        threat_model=_threat(request, tally, target["input"]["features"], data["classes"]),
+        threat_model=_threat(request, tally, target["input"]["features"], data["classes"], journal.last("sets")),
         profile=profile_record(request),
         environment=model.Environment(**_fields(environment)),
         clean=model.Clean(accuracy=None, declared=request.settings.clean_accuracy),
@@ -178,7 +178,7 @@ def _attack(request: AuditRequest, tally: Tally, record: Record, spent: bool) ->
 
 
 def _threat(
-    request: AuditRequest, tally: Tally, features: Sequence[Record], names: Sequence[str] | None
+    request: AuditRequest, tally: Tally, features: Sequence[Record], names: Sequence[str] | None, sets: Record | None
 ) -> model.Threat:
     threat, goal = threat_model(request.profile), parse_goal(request.profile.threat.goal)
     used = {r["access"] for r in tally.attacks if r["status"] in RAN}
@@ -196,6 +196,7 @@ def _threat(
         also=tuple(
             model.Radius(norm=other.norm, eps=other.radius, eps_text=other.eps) for other in request.profile.threat.also
         ),
+        sets=tuple(model.PerturbationSet.model_validate(one) for one in (sets or {"sets": ()})["sets"]),
         goal=request.profile.threat.goal,
         goal_words=goal.said(names),
         access=tuple(name for name in order if name in used),
@@ -211,7 +212,7 @@ def profile_record(request: AuditRequest) -> model.ProfileRecord:
         name=request.profile.name,
         source=without_machine(request.profile_source, root),
         sha256=request.profile.digest(),
-        resolved=request.profile.model_dump(mode="json"),
+        resolved=without_machine(request.profile.model_dump(mode="json"), root),
         settings=without_machine(record_of(request.settings), root),
         sources=without_machine(request.sources, root),
         places=request.places,

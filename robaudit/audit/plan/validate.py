@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.sets import validate_sets
 from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
 from robaudit.audit.plan.checks import validate_checks
@@ -30,6 +32,7 @@ def validate(request: AuditRequest) -> None:
     """
     profile = request.profile
     check_precision(Precision(request.settings.search_precision), choose_device(request.device))
+    validate_sets(profile)
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)
@@ -49,15 +52,16 @@ def validate(request: AuditRequest) -> None:
     validate_sequential(request)
 
 
-def validate_loaded(request: AuditRequest, target: Record, data: Record) -> None:
+def validate_loaded(request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()) -> None:
     """Refuse what shows once model and data are loaded: that the baseline is of other ones.
 
     Args:
         request: what to audit.
         target: the journal's record of it, and ``data`` likewise.
+        sets: records of the perturbation sets.
 
     Raises:
         UsageError: the audit is not comparable with the baseline.
     """
     if request.baseline is not None:
-        check_loaded(request.baseline, request, target, data)
+        check_loaded(request.baseline, request, target, data, sets)

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from robaudit import __version__
 from robaudit.audit.config.places import shown_path
+from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.replay.evidence import Claim, evidence_of
 from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import RESULT, model_of
 from robaudit.audit.stored.file import load_result
+from robaudit.audit.stored.sets import kept_sets
 from robaudit.data.ranges import Ranges
 from robaudit.defenses.registry import make_defense
 from robaudit.errors import AuditError, ChangedFileError, RobauditError, UsageError
@@ -31,8 +35,10 @@ from robaudit.target.meaning import InputMeaning
 from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
 from robaudit.target.sniff import model_format
 from robaudit.target.watch import UNWATCHED, Watch
-from robaudit.threat.arrays import TOLERANCE, admissible
+from robaudit.threat.admissible import admissible
+from robaudit.threat.arrays import TOLERANCE, distance
 from robaudit.threat.goals import reached
+from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Replay", "Replayed", "replay"]
 
@@ -75,9 +81,9 @@ class Replayed(_Record):
     prediction: int | None
     """What the file answers to it now; null where its answer names no class."""
     status: ReplayStatus
-    """fools; no longer fools; outside (of its ball or of the box, or a feature moved that must stay); original wrong
-    (the file misses the original, so that the example shows nothing); other distance (than the result tells); not
-    answered (the file refuses the example or its original, or hangs or crashes on them)."""
+    """fools; no longer fools; outside (of its ball, the box or a mask, or a feature moved that must stay); original
+    wrong (the file misses the original, so that the example shows nothing); other distance (than the result tells);
+    not answered (the file refuses the example or its original, or hangs or crashes on them)."""
     reason: str | None = None
     """Why it is not answered; null where it is."""
 
@@ -199,11 +205,12 @@ def _ask(
         answer, judge = _judge(request, result, asked.path, meaning, same=asked.same, watch=watch)
     names = {sample.index: sample.id for sample in result.samples}
     watch.call_samples(names.__getitem__)
+    sets = (*kept_sets(result, meaning.shape), *inherent_sets(meaning))
     rows = []
     for claim in claims:
         index, why = claim.example.index, given_up.samples.get(claim.example.index)
         with watch.about(f"the example of {claim.example.attack} was replayed", [index]):
-            rows.append(_replayed(claim, names[index], meaning, answer if why is None else _silent(why)))
+            rows.append(_replayed(claim, names[index], sets, answer if why is None else _silent(why)))
     refused = [row.reason for row in rows if row.index not in given_up.samples]
     if refused and None not in refused:
         raise UsageError(f"{asked.path} does not answer as the audit asked: {refused[0]}")
@@ -293,11 +300,12 @@ def _meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
     )
 
 
-def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) -> Replayed:
+def _replayed(claim: Claim, name: str, sets: Sequence[PerturbationSet], answer: Answer) -> Replayed:
     example, attack = claim.example, claim.attack
     radius = math.inf if claim.nearest else attack.eps
-    inside, size = admissible(attack.norm, radius, example.original, example.adversarial, meaning.fixed)
-    inside &= admissible(attack.norm, 0.0, example.original, example.original)[0]  # it lies in the box itself
+    size = distance(attack.norm, example.original, example.adversarial)
+    inside = _admissible(example.adversarial, example.original, size, radius, sets)
+    inside &= _admissible(example.original, example.original, 0.0, 0.0)  # it lies in the box itself
     original = prediction = reason = None
     try:
         original, prediction = answer(example.original), answer(example.adversarial)
@@ -332,6 +340,12 @@ def _replayed(claim: Claim, name: str, meaning: InputMeaning, answer: Answer) ->
         status=status,
         reason=reason,
     )
+
+
+def _admissible(
+    point: NDArray[Any], origin: NDArray[Any], size: float, eps: float, sets: Sequence[PerturbationSet] = ()
+) -> bool:
+    return bool(admissible(point[None], origin[None], np.array([size]), eps, sets)[0])
 
 
 def _silent(why: str) -> Answer:

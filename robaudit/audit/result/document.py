@@ -47,7 +47,7 @@ from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, InputSpec, Output, Reading, Target
-from robaudit.audit.result.sections.threat import Radius, Threat, ThreatOutcome
+from robaudit.audit.result.sections.threat import PerturbationSet, Radius, Threat, ThreatOutcome
 from robaudit.audit.result.sections.verdict import Verdict, VerdictStatus
 from robaudit.printable import json_text
 from robaudit.stats.rates import Rate
@@ -86,6 +86,7 @@ __all__ = [
     "Output",
     "PairedChange",
     "Pairs",
+    "PerturbationSet",
     "Place",
     "PlugInCheck",
     "PlugInRule",
@@ -218,6 +219,8 @@ class Result(Record):
         for name in ON_REQUEST:
             if not content[name]:
                 del content[name]
+        if not self.threat_model.sets:
+            del content["threat_model"]["sets"]
         content["digest"] = content_digest(content)
         return json_text(content)
 
@@ -240,4 +243,6 @@ def result_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of what :meth:`Result.to_json` writes."""
     schema = Result.model_json_schema(mode="serialization")
     schema["required"] = [name for name in schema["required"] if name not in ON_REQUEST]
+    threat = schema["$defs"]["Threat"]
+    threat["required"] = [name for name in threat["required"] if name != "sets"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "robaudit result"}

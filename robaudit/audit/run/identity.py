@@ -13,6 +13,7 @@ from robaudit import __version__
 from robaudit.attacks.names import parts
 from robaudit.audit.config.declaring import ALWAYS
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.sets import declared_sets, set_files
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
@@ -76,6 +77,7 @@ def identity_of(request: AuditRequest) -> Identity:
             "plug-ins": _plug_ins(request),
         }
         | _of_settings(known, request)
+        | _sets(known, request)
     )
     return known
 
@@ -129,6 +131,19 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
         classes["data"] = type(reader)
     classes |= {f"check {id}": check_class(id) for id in profile.checks if id not in own_checks()}
     return {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in classes.items()}
+
+
+def _sets(known: Identity, request: AuditRequest) -> dict[str, Any]:
+    """Content of the files that perturbation sets are read from, and source of the sets that are not ours."""
+    if not request.profile.threat.sets:
+        return {}
+    ours = f"{__name__.partition('.')[0]}."
+    classes = {one.id: type(one) for one in declared_sets(request.profile)}
+    foreign = {id: cls for id, cls in classes.items() if not cls.__module__.startswith(ours)}
+    return {
+        "perturbation sets": [known.digest(path) for path in set_files(request.profile)],
+        "plugged-in sets": {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in sorted(foreign.items())},
+    }
 
 
 def _fixed(known: Identity, values: Mapping[str, str]) -> dict[str, Any]:

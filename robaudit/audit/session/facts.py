@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,7 @@ from robaudit.defenses.registry import parameters_of, words_of
 from robaudit.target.spec import InputSpec
 from robaudit.target.target import Target
 
-__all__ = ["assumptions", "data_record", "environment_record", "features", "target_record"]
+__all__ = ["assumptions", "data_record", "environment_record", "features", "set_records", "target_record"]
 
 PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow")
 
@@ -67,6 +68,22 @@ def target_record(request: AuditRequest, loaded: Loaded) -> Record:
         "batch_invariant": target.batch_invariant,
         "assumed": assumptions(target),
     }
+
+
+def set_records(loaded: Loaded) -> list[Record]:
+    """The perturbation sets as :class:`robaudit.audit.result.document.PerturbationSet` fields."""
+    shape = loaded.target.spec.shape
+    return [
+        {
+            "id": one.id,
+            "words": one.words(shape),
+            "free": one.measure(shape),
+            "features": math.prod(shape),
+            "sha256": one.digest(),
+            "content": one.content(),
+        }
+        for one in loaded.sets
+    ]
 
 
 def features(spec: InputSpec) -> list[dict[str, Any]]:

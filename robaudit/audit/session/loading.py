@@ -17,6 +17,7 @@ from torch import Tensor
 
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.sets import fitted_sets
 from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.plan.auxiliary import Auxiliary, auxiliaries
@@ -43,6 +44,7 @@ from robaudit.target.load import load_target
 from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Beside", "Loaded", "load", "measure_beside"]
 
@@ -89,6 +91,7 @@ class Loaded:
         meanings: what a search found that their inputs mean, a record a model.
         goals: decides the classes that each sample is to be made to answer; None: any wrong one.
         order: all indices, the classes in turn; the target is measured on the first.
+        sets: what may be changed beside the ball, fitted to the input.
     """
 
     target: Target
@@ -102,6 +105,7 @@ class Loaded:
     meanings: list[Record] = field(default_factory=list)
     goals: Chooser | None = None
     order: list[int] = field(default_factory=list)
+    sets: tuple[PerturbationSet, ...] = ()
 
     @property
     def surrogates(self) -> list[Differentiable]:
@@ -200,6 +204,7 @@ def load(
     target.dtype = target.dtype if target.spec.ranges is None else torch.float64
     if not inspecting:
         check_free(target.spec)
+    sets = () if inspecting else fitted_sets(request.profile, target.spec)
     data, reference = _data(request, target, source, inspecting)
     watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
@@ -209,7 +214,9 @@ def load(
     goals = None if inspecting else _goals(request, target, data, source)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
     order = [index for index in data.spread(request.seed) if index not in lost]
-    loaded = Loaded(target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order)
+    loaded = Loaded(
+        target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order, sets=sets
+    )
     for auxiliary in auxiliaries(request):
         if inspecting and auxiliary.role == SURROGATE:  # nothing is attacked
             continue

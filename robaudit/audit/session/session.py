@@ -17,6 +17,7 @@ import torch
 
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.events import LOADING, Note, Observer, Phase, Plan, PlannedAttack, SampleError
 from robaudit.audit.journal.journal import Journal, Record
@@ -33,7 +34,7 @@ from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
-from robaudit.audit.session.facts import data_record, environment_record, target_record
+from robaudit.audit.session.facts import data_record, environment_record, set_records, target_record
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.preparing import measure, starting_pool
@@ -145,7 +146,8 @@ class Session:
         oracle = Oracle(loaded.target, surrogates)
         facts = target_record(self.request, loaded)
         self.journal.append(facts)
-        validate_loaded(self.request, facts, data_record(self.request, loaded))
+        self._tell_sets(loaded)
+        validate_loaded(self.request, facts, data_record(self.request, loaded), set_records(loaded))
         fronts = self._plan(loaded)
         looks = chunks(loaded.draw, loaded.asked) if self.request.until_decided else None
         begin = next(looks) if looks is not None else None
@@ -203,7 +205,7 @@ class Session:
         """A cascade for each front."""
         cascades = []
         for front in fronts:
-            threat = replace(front.threat, fixed=loaded.target.spec.fixed)
+            threat = replace(front.threat, sets=(*loaded.sets, *inherent_sets(loaded.target.spec)))
             cascades.append(
                 Cascade(front.plan, threat, store, executor, journal, self.observer, self.stop, self.care.lost)
             )
@@ -270,6 +272,15 @@ class Session:
                 self.journal.append(auxiliary.record(problem))
                 if problem is not None:
                     self.observer(Note(f"{problem}; the audit goes on without it", "warning"))
+
+    def _tell_sets(self, loaded: Loaded) -> None:
+        """Journal the perturbation sets that the user chose, and what is to be said of them."""
+        if not loaded.sets:
+            return
+        self.journal.append({"kind": "sets", "sets": set_records(loaded)})
+        for one in loaded.sets:
+            for sentence in one.notes(loaded.target.spec.shape):
+                self._note(sentence)
 
     def _plan(self, loaded: Loaded) -> list[Front]:
         """All attacks; journaled before it runs, so that what it never came to is reported."""

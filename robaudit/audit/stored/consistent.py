@@ -14,6 +14,7 @@ from robaudit.audit.result.derive import RAN, balls, fallen, for_the_curve, of_e
 from robaudit.audit.result.document import Radius, Result, Threat
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
+from robaudit.audit.stored.sets import set_faults
 from robaudit.errors import UsageError
 from robaudit.stats.looks import design
 from robaudit.threat.arrays import TOLERANCE
@@ -99,6 +100,7 @@ def _threat(result: Result) -> Iterator[str]:
     threat = result.threat_model
     if threat.tolerance != TOLERANCE:
         yield f"threat_model.tolerance is {threat.tolerance:g}, and distances are judged with {TOLERANCE:g}"
+    yield from set_faults(threat.sets)
     norms = [ball.norm for ball in balls(threat)]
     if len(set(norms)) < len(norms):
         yield "two of its balls are of one norm"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robaudit import METHODS
-from robaudit.audit.result.document import Data, Result, Sample, Target
+from robaudit.audit.result.document import Data, PerturbationSet, Result, Sample, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
@@ -42,13 +42,16 @@ def check_request(base: Result, request: AuditRequest) -> None:
     _refuse(UsageError, next(_of_request(base, request), None), base, str(request.model), request.command)
 
 
-def check_loaded(base: Result, request: AuditRequest, target: Record, data: Record) -> None:
+def check_loaded(
+    base: Result, request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()
+) -> None:
     """The same once model and data are loaded, before anything is attacked.
 
     Args:
         base: the baseline.
         request: of the audit.
         target: the journal's record of it, and ``data`` likewise.
+        sets: records of the perturbation sets.
 
     Raises:
         UsageError: see :func:`check_request`.
@@ -62,6 +65,7 @@ def check_loaded(base: Result, request: AuditRequest, target: Record, data: Reco
         *_of_metric(base, metric),
         *_of_data(base, facts, source, source.asked or source.drawn),
         *_of_input(base, facts),
+        *_of_sets(base.threat_model.sets, [PerturbationSet.model_validate(one) for one in sets]),
     ]
     _refuse(UsageError, next(iter(found), None), base, str(request.model), request.command)
 
@@ -81,6 +85,9 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
     if balls != before:
         told = [" and ".join(f"{norm} {eps:.6g}" for norm, eps in found) for found in (before, balls)]
         yield f"the threat model differs: it was {told[0]} and is {told[1]}"
+    wanted, had = [spec.id for spec in profile.threat.sets], [one.id for one in threat.sets]
+    if wanted != had:
+        yield f"the threat model differs: what may change was {_listed(had)} and is {_listed(wanted)}"
     if threat.goal != profile.threat.goal:
         yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
     yield from _of_seed(base, request.seed)
@@ -89,6 +96,11 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
         if ids != [attack.id for attack in base.attacks][: len(ids)]:
             yield "the attacks differ: they are " + ", ".join(ids) + " here"
     yield from _soundness(base)
+
+
+def _listed(sets: Sequence[str]) -> str:
+    """Names of perturbation sets."""
+    return " and ".join(f"a {id}" if id == "mask" else id for id in sets) or "everything"
 
 
 def _command(base: Result, model: str, command: str) -> str:
@@ -126,7 +138,8 @@ def differences(base: Result, new: Result) -> Iterator[str]:
         yield "the data differ: samples have other labels"
     yield from _of_input(base, new.target)
     yield from _of_defense(base, None if new.defense is None else new.defense.words)
-    threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text"}) for r in (base, new)]
+    yield from _of_sets(base.threat_model.sets, new.threat_model.sets)
+    threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text", "sets"}) for r in (base, new)]
     for other in (other for threat in threats for other in threat["also"]):
         del other["eps_text"]  # 0.5 and 1/2 are the same
     for name in threats[0]:
@@ -141,6 +154,16 @@ def paired(base: Result, new: Result) -> list[tuple[Sample, Sample]]:
     """The samples that both audits took, in data order: those of the shorter one, where one ended early."""
     before = {sample.index: sample for sample in base.samples}
     return [(before[sample.index], sample) for sample in new.samples if sample.index in before]
+
+
+def _of_sets(before: Sequence[PerturbationSet], now: Sequence[PerturbationSet]) -> Iterator[str]:
+    """A set is the same where its digest is, whatever its file is called."""
+    if [(one.id, one.sha256) for one in before] != [(one.id, one.sha256) for one in now]:
+        told = ["; ".join(one.words for one in sets) or "everything may change" for sets in (before, now)]
+        if told[0] == told[1]:  # other places, and as many
+            digests = [", ".join(one.sha256[:12] for one in sets) for sets in (before, now)]
+            told = [f"{words}, SHA-256 {digest}" for words, digest in zip(told, digests, strict=True)]
+        yield f"the threat model differs: it was that {told[0]}, and is that {told[1]}"
 
 
 def _of_metric(base: Result, metric: str) -> Iterator[str]:

@@ -28,7 +28,17 @@ from robaudit.audit.verdict.advice import of_open_gates
 from robaudit.audit.verdict.check_facts import facts_of
 from robaudit.audit.verdict.gates import counts, day_of, evaluate_gates, is_procedural
 
-__all__ = ["NORM_SIGNS", "FailOn", "OnInconclusive", "ball", "conclude", "percent", "threat_phrase"]
+__all__ = [
+    "NORM_SIGNS",
+    "FailOn",
+    "OnInconclusive",
+    "ball",
+    "ball_phrase",
+    "conclude",
+    "percent",
+    "sets_phrase",
+    "threat_phrase",
+]
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 FailOn: TypeAlias = Literal["error", "warn", "never"]
@@ -46,9 +56,19 @@ def percent(rate: Rate) -> str:
 
 
 def threat_phrase(threat: Threat) -> str:
-    """The ball, such as ``L∞ ≤ 8/255``, or the union of several."""
+    """The ball, such as ``L∞ ≤ 8/255``, or the union of several, and what may be changed."""
+    return ball_phrase(threat) + sets_phrase(threat)
+
+
+def ball_phrase(threat: Threat) -> str:
+    """The ball alone, or the union of several."""
     balls = [ball(threat), *map(ball, threat.also)]
     return balls[0] if len(balls) == 1 else f"the union of {', '.join(balls[:-1])} and {balls[-1]}"
+
+
+def sets_phrase(threat: Threat) -> str:
+    """What may be changed beside the ball, such as ``, where only 10 of 100 features may change (mask m.png)``."""
+    return "".join(f", where {one.words}" for one in threat.sets)
 
 
 def ball(threat: Threat | Radius | ThreatOutcome) -> str:

@@ -25,7 +25,9 @@ def limitations(draft: Result) -> tuple[str, ...]:
         "sampling alone",
         "not tested: "
         + (f"other norms ({', '.join(others)}), " if others else "")
-        + "spatial, patch and universal perturbations, and changes outside the domain's box",
+        + "spatial, patch and universal perturbations, "
+        + ("changes of what was to stay as it is, " if threat.sets else "")
+        + "and changes outside the domain's box",
     ]
     ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
@@ -83,6 +85,8 @@ def limitations(draft: Result) -> tuple[str, ...]:
 
 def boundless(draft: Result) -> list[str]:
     """The norms whose ball holds every valid input: there a radius asks only if the model ever answers otherwise."""
+    if draft.threat_model.sets:  # what may change is chosen there, and a radius that reaches all of it is no mistake
+        return []
     spec = draft.target.input
     still = sum(feature.immutable or feature.low == feature.high for feature in spec.features)
     free = math.prod(size if isinstance(size, int) and size else 1 for size in spec.shape[1:]) - still

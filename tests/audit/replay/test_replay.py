@@ -40,9 +40,11 @@ from robaudit.report.html import render
 from robaudit.report.replay import replay_lines, verdict
 from robaudit.target.answers import OPEN, predictions
 from robaudit.target.head import Head
-from robaudit.threat.arrays import admissible
+from robaudit.threat.admissible import admissible
+from robaudit.threat.arrays import distance
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.sets.features import FixedFeatures
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 FGSM = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 5}\n"
@@ -293,12 +295,13 @@ def test_admissible_in_numpy_is_admissible_in_torch(norm, seed, eps, fixed) -> N
     rng = np.random.default_rng(seed)
     origin = rng.random((2, 3), dtype=np.float32)
     point = np.where(rng.random((2, 3)) < 0.5, origin, origin + rng.normal(size=(2, 3)).astype(np.float32) * 0.5)
-    inside, size = ThreatModel(norm, eps, fixed=fixed).admissible(
+    inside, size = ThreatModel(norm, eps, sets=(FixedFeatures(fixed),)).admissible(
         torch.from_numpy(origin)[None], torch.from_numpy(point)[None]
     )
-    found = admissible(norm.value, eps, origin, point, fixed)
-    assert found[0] == bool(inside[0])
-    assert found[1] == pytest.approx(float(size[0]), abs=1e-12)
+    measured = distance(norm.value, origin, point)
+    found = admissible(point[None], origin[None], np.array([measured]), eps, (FixedFeatures(fixed),))
+    assert bool(found[0]) == bool(inside[0])
+    assert measured == pytest.approx(float(size[0]), abs=1e-12)
 
 
 rows = st.lists(

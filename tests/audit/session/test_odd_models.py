@@ -28,6 +28,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
 from robaudit.threat.model import Access
+from robaudit.threat.sets.features import FixedFeatures
 
 COUNT = 3
 EPS = {"linf": 0.4, "l2": 3.0, "l1": 12.0, "l0": 12.0}
@@ -241,7 +242,7 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         assert planned.status == "ready", planned.reason
         found = Journal(tmp_path / attack)
         (tmp_path / attack).mkdir()
-        threat_model = replace(front.threat, fixed=target.spec.fixed)
+        threat_model = replace(front.threat, sets=(FixedFeatures(target.spec.fixed),))
         Cascade(front.plan, threat_model, store, LocalExecutor(engine), found, lambda _: None, lambda: False).run()
         record = found.last("attack", id=attack)
         assert record is not None

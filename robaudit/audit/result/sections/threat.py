@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Access, Norm, Number, Record
+from robaudit.audit.result.sections.base import Access, Free, Norm, Number, Record
 from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 
-__all__ = ["Radius", "Threat", "ThreatOutcome"]
+__all__ = ["PerturbationSet", "Radius", "Threat", "ThreatOutcome"]
 
 
 class Radius(Record):
@@ -20,6 +20,24 @@ class Radius(Record):
     """Radius as a fraction of the domain's width (L0: number of features)."""
     eps_text: str
     """The radius as it was written."""
+
+
+class PerturbationSet(Record):
+    """What may be changed, beside the ball and the box."""
+
+    id: str
+    """Name of the set, such as mask."""
+    words: str
+    """What it allows, as the end of a sentence."""
+    free: int
+    """How many features of a sample may change."""
+    features: int
+    """How many a sample has."""
+    sha256: str
+    """Digest of what it allows: of a mask the same, whatever its file is called."""
+    content: Free
+    """Its parameters; of a mask its file's name, the shape of a sample, and one bit a feature, set where it may change,
+    row by row, compressed (zlib) and in base64. A replay needs no other file."""
 
 
 class Threat(Record):
@@ -35,6 +53,9 @@ class Threat(Record):
     """Whether nobody chose the radius."""
     also: tuple[Radius, ...] = ()
     """Further balls, of other norms: an adversarial example may lie in any one of them (their union)."""
+    sets: tuple[PerturbationSet, ...] = ()
+    """What may be changed beside the ball, such as a mask; a perturbation lies in all of them. Left out where there is
+    none."""
     goal: str = "untargeted"
     """What counts as a success, as it was written: untargeted (any wrong class), random, least-likely, second-likely,
     class:NAME, given, every or every:N."""
