@@ -288,7 +288,7 @@ def resolve_settings(
 
 
 def _sources(origins: Mapping[str, str]) -> dict[str, str]:
-    """Where each setting came from, in the order of the declarations; of a map, and of newer ones, those given alone."""
+    """Where each setting came from, in the order of the declarations; of a map and of newer ones those given alone."""
     always = {name for name in IN_RECORDS if not SETTINGS[name].inside} | origins.keys()
     told = [each for each in SETTINGS.values() if not each.alone and each.name in always]
     return {each.origin_key: origins.get(each.name, "default") for each in told}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from robaudit.audit.config.profile import Profile
@@ -12,7 +13,7 @@ from robaudit.threat.sets.base import PerturbationSet
 from robaudit.threat.sets.features import FixedFeatures
 from robaudit.threat.sets.registry import make_set
 
-__all__ = ["declared_sets", "fitted_sets", "inherent_sets", "set_files", "validate_sets"]
+__all__ = ["declared_files", "declared_sets", "fitted_sets", "inherent_sets", "validate_sets"]
 
 
 def declared_sets(profile: Profile) -> list[PerturbationSet]:
@@ -49,20 +50,18 @@ def validate_sets(profile: Profile) -> None:
                 )
 
 
-def set_files(profile: Profile) -> list[Path]:
-    """The files that the sets of a profile are read from.
+def declared_files(profile: Profile) -> Iterator[tuple[PerturbationSet, list[Path]]]:
+    """Each set that a profile names, with the files that it is read from.
 
     Raises:
-        UsageError: one is missing, or no ordinary file.
+        UsageError: as :func:`declared_sets`; a file is missing, or no ordinary one.
     """
-    found = []
     for one in declared_sets(profile):
-        for name in one.files:
-            path = Path(str(getattr(one, name)))
+        paths = [Path(str(getattr(one, name))) for name in one.files]
+        for path in paths:
             if not path.is_file():
                 raise UsageError(f"the {one.id} {path} is no file" if path.exists() else f"there is no {one.id} {path}")
-            found.append(path)
-    return found
+        yield one, paths
 
 
 def fitted_sets(profile: Profile, meaning: InputMeaning) -> tuple[PerturbationSet, ...]:

@@ -13,7 +13,7 @@ from robaudit import __version__
 from robaudit.attacks.names import parts
 from robaudit.audit.config.declaring import ALWAYS
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.config.sets import declared_sets, set_files
+from robaudit.audit.config.sets import declared_files
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.run.limits import confinement_of
@@ -30,6 +30,9 @@ from robaudit.target.sidecar import files_with_meaning
 from robaudit.target.sniff import model_format
 
 __all__ = ["Identity", "default_folder", "files_beside", "folder_of", "identity_of"]
+
+APART: dict[str, Any] = {"gates": True, "description": True, "threat": {"sets"}}
+"""Parts of a profile that do not name a run, or do so by the content of files."""
 
 
 @dataclass
@@ -73,7 +76,7 @@ def identity_of(request: AuditRequest) -> Identity:
         {
             "version": __version__,
             "model": _model_digest(known, request, request.model),
-            "profile": request.profile.model_dump(mode="json", exclude={"gates", "description"}),
+            "profile": request.profile.model_dump(mode="json", exclude=APART),
             "plug-ins": _plug_ins(request),
         }
         | _of_settings(known, request)
@@ -134,16 +137,16 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
 
 
 def _sets(known: Identity, request: AuditRequest) -> dict[str, Any]:
-    """Content of the files that perturbation sets are read from, and source of the sets that are not ours."""
+    """The perturbation sets, with the content of their files, and the source of those that are not ours."""
     if not request.profile.threat.sets:
         return {}
     ours = f"{__name__.partition('.')[0]}."
-    classes = {one.id: type(one) for one in declared_sets(request.profile)}
-    foreign = {id: cls for id, cls in classes.items() if not cls.__module__.startswith(ours)}
-    return {
-        "perturbation sets": [known.digest(path) for path in set_files(request.profile)],
-        "plugged-in sets": {id: sha256_file(Path(inspect.getfile(cls))) for id, cls in sorted(foreign.items())},
-    }
+    told: list[Any] = []
+    for one, paths in declared_files(request.profile):
+        source = None if type(one).__module__.startswith(ours) else sha256_file(Path(inspect.getfile(type(one))))
+        parameters = {name: value for name, value in one.content().items() if name not in one.files}
+        told.append([one.id, parameters, [known.digest(path) for path in paths], source])
+    return {"perturbation sets": told}
 
 
 def _fixed(known: Identity, values: Mapping[str, str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ OTHER: dict[str, Any] = {
     "profile": "standard",
     "norm": "l2",
     "eps": "0.01",
+    "mask": "{}/text",
     "goal": "random",
     "curve": True,
     "samples": 7,
@@ -81,7 +82,7 @@ OTHER: dict[str, Any] = {
 }
 """A value of each setting that is not its default."""
 KEYS = [name for name, each in SETTINGS.items() if not each.alone]
-FILES = [name for name, each in SETTINGS.items() if any(part.read in ("file", "model") for part in each.parts)]
+FILES = ["mask", *(n for n, each in SETTINGS.items() if any(part.read in ("file", "model") for part in each.parts))]
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +209,14 @@ def test_origins_stand_in_the_order_of_the_declarations() -> None:
         done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True)
         orders.add(done.stdout.decode())
     (order,) = orders
-    given = {"std", "mean", "layout", "domain"}
-    assert order.split() == [SETTINGS[k].origin_key for k in KEYS if not SETTINGS[k].inside or k in given]
+    told = {"std", "mean", "layout", "domain", *(name for name in IN_RECORDS if not SETTINGS[name].inside)}
+    assert order.split() == [SETTINGS[name].origin_key for name in KEYS if name in told]
 
 
-def test_the_record_holds_every_key_and_keeps_its_order() -> None:
+def test_the_record_keeps_its_order_and_newer_settings_follow_where_they_were_given() -> None:
     record = record_of(Settings())
-    flat = [key for name, value in record.items() for key in (value if name == "input" else [name])]
-    assert flat[: len(IN_RECORDS)] == IN_RECORDS
-    assert set(flat) == set(KEYS)
+    assert [key for name, value in record.items() for key in (value if name == "input" else [name])] == IN_RECORDS
+    newer = [name for name in KEYS if name not in IN_RECORDS]
+    assert list(record_of(Settings(**{name: OTHER[name] for name in newer}))) == [*record, *newer]
+    sources = resolve_settings({name: OTHER[name] for name in newer}, {}, "m.onnx").sources
+    assert set(newer) <= set(sources)
