@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Iterator
 
 from robaudit.audit.process.sandbox import NOT_OFFERED
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.target import training_words
 from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.checks.registry import own_checks
 from robaudit.plural import part_of
 from robaudit.threat.arrays import widest
 
@@ -80,7 +83,24 @@ def limitations(draft: Result) -> tuple[str, ...]:
             "share of the look at which it ended, so that it holds although the data decided when to stop; the tests "
             "inside of checks are at the number of samples that it came to"
         )
+    found += _own_settings(draft)
     return tuple(found)
+
+
+def _own_settings(draft: Result) -> Iterator[str]:
+    """Checks of ours that the profile gave other settings than they have by themselves."""
+    checks = draft.profile.resolved.get("checks")
+    for name, given in checks.items() if isinstance(checks, dict) else ():
+        if name not in own_checks() or not isinstance(given, dict):
+            continue
+        usual = {field: p.default for field, p in inspect.signature(own_checks()[name]).parameters.items()}
+        changed = [
+            f"{field} {given[field]}, not {usual[field]}"
+            for field in usual
+            if given.get(field, usual[field]) != usual[field]
+        ]
+        if changed:
+            yield f"the profile set what the check {name} judges by: {'; '.join(changed)}"
 
 
 def boundless(draft: Result) -> list[str]:
