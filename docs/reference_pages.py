@@ -211,6 +211,11 @@ def _attack(page: str) -> str:
     """The page of an attack or a transform: its first line is the heading; parameters, indented, become a table."""
     body, _, rest = page.partition("\nParameters")
     lines = body.strip().splitlines()[1:]
+    return "\n\n".join([prose(lines[0]), prose("\n".join(lines[1:]).strip()), *_fields(rest, "Parameter")])
+
+
+def _fields(rest: str, title: str) -> list[str]:
+    """A table of what a profile may set, then what is said after it."""
     rows: list[list[str]] = []
     notes = []
     for line in rest.splitlines()[1:]:
@@ -221,16 +226,8 @@ def _attack(page: str) -> str:
             rows[-1][2] += " " + line.strip()
         elif line.strip():
             notes.append(line.strip())
-    return "\n\n".join(
-        [
-            prose(lines[0]),
-            prose("\n".join(lines[1:]).strip()),
-            table(("Parameter", "Default", "Meaning"), ((a, b, cell(c)) for a, b, c in rows))
-            if rows
-            else "No parameters.",
-            *map(prose, notes),
-        ]
-    )
+    found = table((title, "Default", "Meaning"), ((a, b, cell(c)) for a, b, c in rows))
+    return [found if rows else f"No {title.lower()}s.", *map(prose, notes)]
 
 
 def _losses_and_goals() -> str:
@@ -277,7 +274,8 @@ def _checks() -> str:
     ]
     for id in sorted(check_classes()):
         text = explained("explain", id).partition("\n")[2].partition("\nIn reports:")[0]
-        parts += [f"## {id}", prose(text.strip())]
+        body, _, rest = text.partition("\nSettings")
+        parts += [f"## {id}", prose(body.strip()), *_fields(rest, "Setting")]
         rule = rule_id(check_classes()[id].facts)
         parts.append(f"In reports: rule [`{rule}`](rules.md#{rule.lower()}).")
     return "\n\n".join(parts)

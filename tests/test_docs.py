@@ -104,6 +104,10 @@ def test_each_attack_stands_under_its_access_with_its_parameters(pages) -> None:
 
 def test_the_reference_has_every_check_metric_and_rule(pages) -> None:
     assert re.findall(r"^## (.*)$", pages["checks"], re.MULTILINE) == sorted(check_classes())
+    for id, cls in check_classes().items():
+        if settings := set(inspect.signature(cls).parameters):
+            assert set(rows(section(pages["checks"], id))) == settings, id
+    assert rows(section(pages["checks"], "unbounded"))["steps"][0] == "`50`"
     assert set(rows(pages["metrics"])) == {family.pattern for family in FAMILIES}
     assert re.findall(r"^## (.*)$", pages["rules"], re.MULTILINE) == list(RULES)
 
