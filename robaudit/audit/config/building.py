@@ -26,6 +26,8 @@ __all__ = ["build_request"]
 
 LARGEST = 2**24
 """Bytes of a file with class names."""
+MODELS = [name for name, each in SETTINGS.items() if any(part.read == "model" for part in each.parts)]
+"""Settings that name models beside the one under audit."""
 OF_THE_INPUT = [name for name, each in SETTINGS.items() if each.inside == INPUT and name != "fixed"]
 
 
@@ -46,7 +48,7 @@ def build_request(
     settings = resolved.settings
     libraries = tuple(_library(Path(path)) for path in settings.custom_ops)
     model_format(model)
-    for path in (*_paths(settings.surrogates), *_paths(settings.stand_in)):
+    for path in (path for name in MODELS for path in _paths(vars(settings)[name])):
         check_file(path)  # what is in it costs the attacks that need it alone
     request = _with_data(
         AuditRequest(

@@ -37,6 +37,7 @@ OTHER: dict[str, Any] = {
     "samples": 7,
     "surrogates": ["{}/model.onnx"],
     "stand_in": "{}/model.onnx",
+    "defense": "bits",
     "min_robust": 0.5,
     "gates": ["clean_accuracy>=0.5"],
     "until_decided": True,

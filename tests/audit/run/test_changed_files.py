@@ -75,7 +75,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
 
 
 def test_files_are_held_to_their_digests(tmp_path):
-    path, absent = tmp_path / "f", tmp_path / "g"
+    path, absent = tmp_path / "f.csv", tmp_path / "g"
     path.write_bytes(b"one")
     request = make_request(make_onnx(tmp_path / "m.onnx"), path, make_profile(tmp_path / "p.yaml"))
     known = {**identity_of(request).files, str(absent): None}
