@@ -26,6 +26,7 @@ OTHER_PROGRAMS = {
     *("--autoattack", "--files", "--kind", "--threads"),  # benchmarks
     *("--build-arg", "--gpus", "--rm", "--user", "-g", "-t", "-u", "-v"),  # docker and id
     *("-D", "-s"),  # zip and ssh-keygen
+    "--priors",  # the example of adding-a-setting.md
 }
 SECONDS = 0.4
 
