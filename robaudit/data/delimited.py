@@ -18,7 +18,8 @@ from typing import IO
 
 from robaudit.data.numbers import few
 from robaudit.errors import UsageError, reason
-from robaudit.files import afford, open_regular
+from robaudit.files import open_regular
+from robaudit.memory import afford
 
 __all__ = ["Sheet", "check_size", "composed", "decode", "read_sheet"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from robaudit.data.images import common_size, open_folder
+from robaudit.data.image_survey import common_size
+from robaudit.data.images import open_folder
 from robaudit.data.reader import Fit, Reader, Source, Wanted
 from robaudit.data.source import Dataset
 from robaudit.data.targets import folder_targets

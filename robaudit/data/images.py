@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from robaudit.data.folder import LABELS, FileIndex, Folder, relative, walk
+from robaudit.data.image_survey import digest_of_all, opened, survey
 from robaudit.data.label_arrays import lost_note
 from robaudit.data.labelfile import LabelFile, read_label_file
 from robaudit.data.labels import Labels, resolve_labels
-from robaudit.data.pixels import MODES, read_header, read_pixels
+from robaudit.data.pixels import read_pixels
 from robaudit.data.source import Dataset
 from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
-from robaudit.files import MIB, open_regular, sha256_of, text_of
+from robaudit.files import text_of
 from robaudit.plural import part_of
 
-__all__ = ["ImageDataset", "bundled_dataset", "common_size", "labels_file", "open_folder"]
+__all__ = ["ImageDataset", "bundled_dataset", "labels_file", "open_folder"]
 
-SIZED = 200
-"""Images whose size is looked at where a file leaves its own free."""
 
 NAMED = 8
 """Folders named in a note."""
-LARGEST = 512 * MIB
-"""Bytes of an image file; no photograph has as many."""
 
 
 class ImageDataset(Dataset):
@@ -84,7 +79,7 @@ class ImageDataset(Dataset):
         Raises:
             ChangedFileError: they are not those that the data's digest is of.
         """
-        with _opened(self._files[index]) as file:
+        with opened(self._files[index]) as file:
             content = file.read()
         was = self._digests[index] if self._digests else None
         if was is not None and hashlib.sha256(content).digest() != was:
@@ -93,22 +88,6 @@ class ImageDataset(Dataset):
                 "again"
             )
         return content
-
-
-@contextlib.contextmanager
-def _opened(path: Path | Traversable) -> Iterator[IO[bytes]]:
-    """An image file.
-
-    Raises:
-        UsageError: it is no ordinary file, or too large for an image.
-        OSError: it cannot be opened.
-    """
-    with open_regular(path) if isinstance(path, Path) else path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size > LARGEST:
-            raise UsageError(f"it has {size / 2**30:.1f} GB")
-        file.seek(0)
-        yield file
 
 
 def _image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
@@ -171,7 +150,7 @@ def open_folder(
         resolved = _folder_labels(found, class_names, num_classes, notes)
     ids = [relative(path, folder) for path in files]
     problems = {} if resolved is None else resolved.problems
-    digests, told_of_images = _survey(files, size, crop, interpolation)
+    digests, told_of_images = survey(files, size, crop, interpolation)
     notes += [*lost_note(problems, ids), *told_of_images, *([] if resolved is None else resolved.notes)]
     return ImageDataset(
         files,
@@ -183,7 +162,7 @@ def open_folder(
         kind="image folder",
         ids=ids,
         labels=None if resolved is None else resolved.index,
-        digest=_digest(ids, digests),
+        digest=digest_of_all(ids, digests),
         class_names=class_names if resolved is None else resolved.names,
         class_order=None if resolved is None else resolved.order,
         notes=notes,
@@ -233,75 +212,6 @@ def _folder_labels(
         more = ", ..." if len(empty) > NAMED else ""
         notes.append(f"class folders without an image: {', '.join(empty[:NAMED])}{more}")
     return resolve_labels(names, declared=class_names, num_classes=num_classes, where=str(found.path), empty=empty)
-
-
-def _digest(ids: Sequence[str], digests: Sequence[bytes | None]) -> str:
-    """SHA-256 over names and contents; a file that cannot be read counts as such."""
-    total = hashlib.sha256()
-    for name, content in zip(ids, digests, strict=True):
-        total.update(name.encode() + b"\0" + (b"unreadable" if content is None else content))
-    return total.hexdigest()
-
-
-def _survey(
-    files: list[Path], shape: tuple[int, int, int], crop: float, interpolation: str
-) -> tuple[list[bytes | None], list[str]]:
-    """SHA-256 of each file, None where it cannot be read; and what will be done to the images, in sentences."""
-    digests: list[bytes | None] = []
-    resized, frames, clear, modes = 0, 0, 0, Counter[str]()
-    wanted = MODES[shape[0]]
-    for path in files:
-        try:
-            with _opened(path) as file:
-                digest = bytes.fromhex(sha256_of(file))
-                header = read_header(file)
-        except (OSError, UsageError):
-            digests.append(None)
-            continue
-        digests.append(digest)
-        if header is None:
-            continue
-        resized += header.size != (shape[2], shape[1])
-        frames += header.frames
-        clear += header.clear and wanted != "RGBA"
-        if header.mode != wanted:
-            modes[header.mode] += 1
-    notes = []
-    if modes:
-        found = ", ".join(f"{mode} {count}" for mode, count in sorted(modes.items()))
-        name = {"L": "grey"}.get(wanted, wanted)
-        notes.append(
-            f"{part_of(sum(modes.values()), len(files), 'image', 'was/were')} converted to {name} (from {found})"
-        )
-    if clear:
-        notes.append(
-            f"{part_of(clear, len(files), 'image', 'has/have')} an alpha channel or a transparent colour, "
-            "which is ignored"
-        )
-    if frames:
-        notes.append(
-            f"{part_of(frames, len(files), 'image', 'holds/hold')} several frames or pages, of which the first is used"
-        )
-    if resized:
-        notes.append(
-            f"{part_of(resized, len(files), 'image', 'was/were')} resized ({interpolation}) and cut to the centre "
-            f"{shape[1]}x{shape[2]} (crop {crop:g}) before the attack"
-        )
-    return digests, notes
-
-
-def common_size(folder: Path) -> tuple[int, int] | None:
-    """(height, width) that the first images of a folder have in common; None where they differ, or none is readable."""
-    sizes = set()
-    for path in walk(folder).files[:SIZED]:
-        try:
-            with _opened(path) as file:
-                header = read_header(file)
-        except (OSError, UsageError):
-            continue
-        if header is not None:
-            sizes.add((header.size[1], header.size[0]))
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 def bundled_dataset(shape: tuple[int, ...]) -> Dataset:

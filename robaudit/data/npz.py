@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
-from robaudit.files import afford, open_regular, sha256_of
+from robaudit.files import open_regular, sha256_of
+from robaudit.memory import afford
 
 __all__ = ["Arrays", "open_arrays", "read_npy"]
 

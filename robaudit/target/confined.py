@@ -8,19 +8,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Self
 
 from robaudit.errors import UsageError
-from robaudit.files import (
-    READ_FLAGS,
-    FileState,
-    available_memory,
-    check_known,
-    open_regular,
-    regular,
-    sha256_of,
-    state_of,
-    steady,
-)
+from robaudit.files import READ_FLAGS, FileState, check_known, open_regular, regular, sha256_of, state_of, steady
 
-__all__ = ["Neighbours", "available_memory", "open_regular", "opened_within"]
+__all__ = ["Neighbours", "open_regular", "opened_within"]
 
 _STEPWISE = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import check_known, steady
-from robaudit.target.confined import Neighbours, available_memory, open_regular
+from robaudit.memory import available_memory
+from robaudit.target.confined import Neighbours, open_regular
 from robaudit.target.foreign import of_name
 from robaudit.target.onnx_nesting import check_nesting
 from robaudit.target.sniff import PROTOBUF

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from robaudit.errors import RobauditError, UsageError
-from robaudit.files import afford
+from robaudit.memory import afford
 from robaudit.target.foreign import of_zip
 from robaudit.target.held import HeldFile
 from robaudit.target.script_code import CodeError, check_code

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import robaudit.files
+import robaudit.memory
 from robaudit.data.arrays import read_npz
 from robaudit.data.delimited import read_sheet
-from robaudit.data.images import common_size, open_folder
+from robaudit.data.image_survey import common_size
+from robaudit.data.images import open_folder
 from robaudit.data.labels import resolve_labels
 from robaudit.data.npz import read_npy
 from robaudit.data.numbers import whole
@@ -40,7 +41,7 @@ def opened(folder, **changes):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(robaudit.files, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(robaudit.memory, "available_memory", lambda: 10**6)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import torch
 
-import robaudit.files
+import robaudit.memory
 from robaudit.errors import UsageError
 from robaudit.target.class_names import declared_names
 from robaudit.target.onnx_external import may_have_weights_elsewhere
@@ -133,7 +133,7 @@ def test_an_archive_that_unpacks_to_more_than_memory_is_refused_before_it_is_unp
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model/data/9", bytes(10**7))
-    monkeypatch.setattr(robaudit.files, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(robaudit.memory, "available_memory", lambda: 10**6)
     assert path.stat().st_size < 10**6
     with pytest.raises(UsageError, match=r"what .*model\.pt holds, unpacked, would take about"):
         open_torchscript(path, torch.device("cpu"), trust=False)

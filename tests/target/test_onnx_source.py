@@ -14,6 +14,7 @@ from model_files import FLOAT, linear_onnx, weight, write_onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from robaudit.errors import UsageError
+from robaudit.memory import available_memory
 from robaudit.target import confined, onnx_nesting, onnx_source
 from robaudit.target.load import load_target
 from robaudit.target.onnx_source import read_onnx
@@ -332,5 +333,5 @@ def test_names_that_are_no_text_are_refused_in_silence(tmp_path, capfd):
 
 
 def test_memory_is_known_here():
-    free = confined.available_memory()
+    free = available_memory()
     assert free is None or free > 2**20

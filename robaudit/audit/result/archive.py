@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Evidence
 from robaudit.errors import AuditError
-from robaudit.files import afford, open_regular, sha256_of
+from robaudit.files import open_regular, sha256_of
+from robaudit.memory import afford
 
 __all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]
 

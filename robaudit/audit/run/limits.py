@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.confinement import Confinement
-from robaudit.target.confined import available_memory
+from robaudit.memory import available_memory
 
 __all__ = ["confinement_of", "memory_allowed"]
 
