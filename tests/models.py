@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -182,6 +183,7 @@ def attack_all(
     surrogates: FakeFile | None = None,
     pool: bool = True,
     how: How = TRUE,
+    artefact: Mapping[str, Tensor] | None = None,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
     by_index = {s.index: s for s in samples}
@@ -193,6 +195,6 @@ def attack_all(
     engine = Engine(Oracle(target, surrogates), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
     units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
-    job = Job(attack, threat, units, attack.id, how)
+    job = Job(attack, threat, units, attack.id, how, artefact=artefact or {})
     engine.run(job, by_index.__getitem__, lambda r: results.setdefault(r.unit.sample, []).append(r))
     return {index: best_of(found, minimal=threat.minimal) for index, found in results.items()}

@@ -96,6 +96,7 @@ class Problem(Slots):
         minimal: the smallest distances are sought: do not end where a success lies in the ball.
         ended: [S] bool, members of a cohort whose own search is over while the others go on; None: no cohort.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
+        artefact: named tensors that a fitted attack was fitted to, the same for all slots; empty for others.
     """
 
     x: Tensor
@@ -116,6 +117,7 @@ class Problem(Slots):
     ended: Tensor | None = None
     low: Tensor | None = None
     high: Tensor | None = None
+    artefact: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.norm is Norm.LINF and self.low is None:

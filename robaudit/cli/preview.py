@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robaudit.audit.process.persist import NOTHING, GivenUp
-from robaudit.plural import part_of
+from robaudit.plural import counted, part_of
 from robaudit.target.watch import UNWATCHED, Watch
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def preview(request: AuditRequest, folder: Path | None, fresh: bool, reports: Se
 
 def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UNWATCHED) -> list[str]:
     """What :func:`preview` prints, line by line."""
+    from robaudit.attacks.fitted import FittedAttack
     from robaudit.audit.config.goals import parse_goal
     from robaudit.audit.plan.auxiliary import given_up_names
-    from robaudit.audit.plan.costs import most_of_sample
+    from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
     from robaudit.audit.session.facts import assumptions, data_record, set_records, target_record
@@ -76,6 +77,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
         surrogates=len(loaded.surrogates),
         misfits=loaded.misfits,
         no_scores=target.no_scores,
+        others=loaded.others,
     )
     lines: list[str] = []
     threat = profile.threat
@@ -111,5 +113,10 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
             cost = most_of_sample(of, planned, target.num_classes, target.spec.shape)
             words = "unknown" if cost is None else evaluations_words(cost.forwards, cost.backwards, cost.queries)
             lines.append(f"{'':24}at most, a {each}: {words}")
+            if isinstance(planned.attack, FittedAttack):
+                count = len(loaded.others(planned.attack.fit_samples))
+                cost = most_of_fit(of, planned, target.num_classes, target.spec.shape, count)
+                words = "unknown" if cost is None else evaluations_words(cost.forwards, cost.backwards, cost.queries)
+                lines.append(f"{'':24}once, to fit on {counted(count, 'other sample')}: {words}")
     lines.append("nothing was attacked (--dry-run)")
     return lines

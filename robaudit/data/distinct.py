@@ -49,6 +49,7 @@ class DistinctDraw:
         self, data: Dataset, seed: int, fed: Callable[[NDArray[Any]], NDArray[Any]], labels: bool = True
     ) -> None:
         self._data, self._fed = data, fed
+        self.seed = seed
         self._labels = data.labels if labels else None
         self._rest: Iterator[int] = iter(keyed_order(range(len(data)), seed))
         self._found: list[int] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from robaudit.attacks.base import StartingPool
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.fitting import FitJob, Fitted, carry_out
 from robaudit.engine.job import Job
 from robaudit.engine.judge import Judge
 from robaudit.engine.oracle import Oracle
@@ -83,5 +84,19 @@ class Engine:
         Returns:
             Whether every unit was carried to its end.
         """
-        means = Means(self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch)
-        return Run(means, job, lambda case: job.sample(samples(case)), sink, stop).carry_out()
+        return Run(self._means, job, lambda case: job.sample(samples(case)), sink, stop).carry_out()
+
+    def fit(
+        self,
+        job: FitJob,
+        samples: SampleSource,
+        before: Fitted | None,
+        sink: Callable[[Fitted], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Fitted | None:
+        """Fit the artefact of a fitted attack; see :func:`robaudit.engine.fitting.carry_out`."""
+        return carry_out(self._means, job, samples, before, sink, stop)
+
+    @property
+    def _means(self) -> Means:
+        return Means(self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch)

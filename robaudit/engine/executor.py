@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from robaudit.attacks.base import SlotAttack
 from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.engine import Engine
+from robaudit.engine.fitting import FitJob, Fitted
 from robaudit.engine.job import Job
 from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.model import ThreatModel
@@ -39,6 +40,22 @@ class Executor(Protocol):
         """
         ...
 
+    def fit(
+        self, job: FitJob, samples: SampleSource, before: Fitted | None, sink: Callable[[Fitted], None]
+    ) -> Fitted | None:
+        """Fit the artefact of a fitted attack.
+
+        Args:
+            job: what is to be fitted.
+            samples: loads the sample at a position, with the file's own clean answer as its label.
+            before: what an earlier session came to; None: begin.
+            sink: called after each round.
+
+        Returns:
+            The artefact of the last round; None where the fit was stopped.
+        """
+        ...
+
     def units(self, attack: SlotAttack[Any], threat: ThreatModel, cases: Sequence[int]) -> tuple[Unit, ...]:
         """All units of an attack on cases, lowest rank first."""
         ...
@@ -64,6 +81,12 @@ class LocalExecutor:
     def units(self, attack: SlotAttack[Any], threat: ThreatModel, cases: Sequence[int]) -> tuple[Unit, ...]:
         """All units of an attack on cases, lowest rank first."""
         return tuple(plan_units(attack, threat.goal, cases, self.classes))
+
+    def fit(
+        self, job: FitJob, samples: SampleSource, before: Fitted | None, sink: Callable[[Fitted], None]
+    ) -> Fitted | None:
+        """Fit an artefact; see :class:`Executor`."""
+        return self._engine.fit(job, samples, before, sink, self._stop)
 
     def run(self, job: Job, samples: SampleSource, sink: Sink) -> bool:
         """Run a job; see :class:`Executor`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.fitted import Artefact
 from robaudit.attacks.requests import TRUE, How
 from robaudit.engine.units import Sample, Unit
 from robaudit.threat.model import Goal, ThreatModel
@@ -29,6 +30,7 @@ class Job:
         any_wrong: any wrong class counts, whatever class a sample is to be made to answer.
         won: units that succeeded in an earlier session, by sample.
         finished: those of the units that an earlier session carried to their end.
+        artefact: of a fitted attack.
     """
 
     attack: SlotAttack[Any]
@@ -40,6 +42,7 @@ class Job:
     any_wrong: bool = False
     won: Mapping[int, Unit] = field(default_factory=dict)
     finished: Collection[Unit] = ()
+    artefact: Artefact = field(default_factory=dict)
 
     def sample(self, sample: Sample) -> Sample:
         """A sample as the job sees it: with its own radius and goal."""

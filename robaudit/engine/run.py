@@ -85,6 +85,7 @@ class Run:
         self._won = {} if job.threat.minimal else dict(job.won)
         self._refusals = means.oracle.refusals
         self._budget = job.budget
+        self._artefact = {name: value.to(means.oracle.device) for name, value in job.artefact.items()}
         points = means.pool.points
         size = max(1, math.prod(points.shape[1:])) * points.element_size()
         # of the sample's size alone, so that no draw depends on the batch
@@ -135,6 +136,7 @@ class Run:
         means, attack = self._means, self._attack
         keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
         problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
+        problem = dataclasses.replace(problem, artefact=self._artefact)
         account = Account.empty(len(fresh), problem.x.device)
         return Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
 

@@ -21,7 +21,8 @@ def attack_table(console: Console, result: Result) -> None:
         return
     applied = applied_attacks(result)
     of_curve = "; those of the curve on all" if result.curves else ""
-    heading(console, f"Attacks, each on what the ones before it left standing{of_curve}")
+    fitted = f"; {', '.join(plain(fit.attack, 40) for fit in result.fits)} on all" if result.fits else ""
+    heading(console, f"Attacks, each on what the ones before it left standing{of_curve}{fitted}")
     if console.width < NARROW:
         entries(console, (_entry(attack) for attack in applied))
     elif applied:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from robaudit.audit.result.document import Attack, Data, Gate, Result
+from robaudit.audit.result.document import Attack, Data, Fit, Gate, Result
 from robaudit.audit.verdict.gates import counts, is_procedural
 from robaudit.errors import UsageError
-from robaudit.plural import part_of
-from robaudit.report.words import duration, plain, rate_words
+from robaudit.plural import counted, part_of
+from robaudit.report.words import duration, evaluations_words, plain, rate_words
+from robaudit.stats.rates import rate
 
 __all__ = [
     "UPPER_BOUND",
@@ -86,16 +87,34 @@ def applied_attacks(result: Result) -> list[Attack]:
 
 
 def attack_notes(result: Result) -> list[str]:
-    """Why attacks did not run to their end, and candidates that the judge refused."""
-    return [
-        f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else "")
-        for attack in result.attacks
-        if attack.status != "done"
-    ] + [
-        f"{attack.id}: the judge refused {attack.candidates_refused} candidates on the original file"
-        for attack in result.attacks
-        if attack.candidates_refused
-    ]
+    """Why attacks did not run to their end, candidates that the judge refused, and what fits took and came to."""
+    return (
+        [
+            f"{attack.id} {attack.status}"
+            + (f": {attack.reason}" if attack.reason else "")
+            for attack in result.attacks
+            if attack.status != "done"
+        ]
+        + [
+            f"{attack.id}: the judge refused {attack.candidates_refused} candidates on the original file"
+            for attack in result.attacks
+            if attack.candidates_refused
+        ]
+        + [_fit_words(result, fit) for fit in result.fits]
+    )
+
+
+def _fit_words(result: Result, fit: Fit) -> str:
+    """What an attack was fitted on, what that cost, and how many samples fell to it, whatever fell before."""
+    spent = evaluations_words(fit.forwards, fit.backwards, fit.queries)
+    rounds = f"{fit.rounds} of {fit.of} rounds" if fit.rounds < fit.of else counted(fit.of, "round")
+    told = f"{fit.attack}: fitted on {counted(fit.samples, 'other sample')} in {rounds}"
+    told += f" ({spent}, {duration(fit.seconds)})"
+    attack = next((attack for attack in result.attacks if attack.id == fit.attack), None)
+    if attack is None or attack.rate_alone is None or not attack.attempted:
+        return told
+    found = rate(attack.broken, attack.attempted)
+    return f"{told}; tried on every sample answered correctly, it fools {rate_words(found)}"
 
 
 def worst_case_name(result: Result) -> str:

@@ -35,6 +35,8 @@ def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
         yield "          not the audited file: the evidence was found on another"
     kept = f"{plain(found.evidence) or 'none'}, {counted(found.count, 'example')}"
     yield f"Evidence  {kept}, sha256 {found.evidence_sha256 or '-'}"
+    for name, shape in found.artefacts.items():
+        yield f"Fitted    {plain(name)}, {'x'.join(map(str, shape)) or 'a number'}, in the evidence"
     yield f"Judge     {plain(found.judge)}, each input alone"
     if found.examples:
         yield ""

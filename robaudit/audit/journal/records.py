@@ -118,6 +118,24 @@ class Planned(_Record):
     phase: str = ""
 
 
+class Fit(_Record):
+    """A round of the fit of an attack, with the artefact after it; ``of`` is the digest of what it is fitted on."""
+
+    kind: Literal["fit"]
+    attack: str
+    round: Count
+    rounds: Count
+    samples: Count
+    of: str
+    forwards: Count
+    backwards: Count
+    queries: Count
+    seconds: float
+    family: Literal["universal", "patch", "spatial", "per sample"]
+    arrays: dict[str, list[Count]]
+    point: Point | None = None
+
+
 class Plan(_Record):
     """All attacks, before they run."""
 
@@ -280,6 +298,7 @@ class Evidence(_Record):
     sha256: str | None
     count: Count
     nearest: Count
+    artefacts: list[str] = Field(default_factory=list)
 
 
 class Tests(_Record):
@@ -297,7 +316,7 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | CheckUnit | Clean | Attack | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
+_Work = Unit | CheckUnit | Clean | Attack | Fit | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
 _Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 

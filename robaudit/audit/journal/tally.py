@@ -27,8 +27,8 @@ class Tally:
     reached.
 
     ``cases`` count what is attacked of the samples answered correctly, and ``pairs`` for each attack how many it was
-    tried on, and how many it reached. ``searches`` are the attacks of the curve, which run on samples that fell too.
-    ``fronts`` are the norms of the audit in order,
+    tried on, and how many it reached. ``searches`` are the attacks of the curve, which run on samples that fell too,
+    as do fitted attacks. ``fronts`` are the norms of the audit in order,
     ``broken_by`` and ``reached`` the first breach over all of them, of each sample and of each case.
     """
 
@@ -53,7 +53,10 @@ class Tally:
         for planned in plan["attacks"] if plan else ():
             key = planned["id"]
             front = self.fronts.setdefault(planned.get("norm", ""), Front())
-            if "phase" in planned:
+            phase = planned.get("phase")
+            if phase == "fitted":
+                results = {case: best_of(found) for case, found in units[key].items() if case in sought}
+            elif phase is not None:
                 self.searches.add(key)
                 results = {case: _all_of(found) for case, found in units[key].items() if case in sought}
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result import document as model
+from robaudit.audit.result.archive import artefact_names
 from robaudit.audit.result.derive import RAN, derived
 from robaudit.audit.verdict.check_facts import plug_in
 from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
@@ -113,6 +114,7 @@ def build_result(
             metric="stability" if stability else "robust_accuracy", upper_bound_observed=UNKNOWN
         ),
         attacks=tuple(_attack(request, tally, record, spent) for record in tally.attacks),
+        fits=tuple(_fits(tally, journal)),
         sequential=sequential,
         earlier=request.earlier,
         checks=checks,
@@ -175,6 +177,28 @@ def _attack(request: AuditRequest, tally: Tally, record: Record, spent: bool) ->
         seconds=round(record["seconds"], 3),
         candidates_refused=sum(r.refused for r in results.values()),
     )
+
+
+def _fits(tally: Tally, journal: Journal) -> Iterator[model.Fit]:
+    """What was fitted, and whom it fooled."""
+    kept = (journal.last("evidence") or {}).get("artefacts", [])
+    for record in tally.attacks:
+        key = record["id"]
+        fit = journal.last("fit", attack=key)
+        if fit is not None:
+            yield model.Fit(
+                attack=key,
+                family=fit["family"],
+                samples=fit["samples"],
+                rounds=fit["round"],
+                of=fit["rounds"],
+                forwards=fit["forwards"],
+                backwards=fit["backwards"],
+                queries=fit["queries"],
+                seconds=round(fit["seconds"], 3),
+                fooled=tuple(sorted(sample for sample, result in tally.best[key].items() if result.success)),
+                arrays=artefact_names(key, fit["arrays"]) if key in kept else {},
+            )
 
 
 def _threat(

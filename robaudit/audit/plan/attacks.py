@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.attacks.fitted import FittedAttack
 from robaudit.attacks.names import canonical
 from robaudit.attacks.registry import ParameterError, make_composed
 from robaudit.attacks.requests import TRUE, How
@@ -18,6 +19,7 @@ from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
+from robaudit.plural import counted
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -116,6 +118,19 @@ def _all(norms: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _too_few(attack: SlotAttack[Any], others: Callable[[int], Sequence[int]] | None) -> str | None:
+    """Why there is too little to fit an attack on, or None."""
+    if not isinstance(attack, FittedAttack) or others is None:
+        return None
+    found = len(others(attack.fit_samples))
+    if found >= attack.fit_needs:
+        return None
+    return (
+        f"it fits on at least {counted(attack.fit_needs, 'sample')} apart from the audited ones, and the data "
+        f"{'hold' if found else 'hold none'}{f' {found}' if found else ''} (give more data, or audit fewer: --samples)"
+    )
+
+
 def plan_attacks(
     profile: Profile,
     *,
@@ -125,6 +140,7 @@ def plan_attacks(
     surrogates: int,
     misfits: Sequence[str] = (),
     no_scores: str | None = None,
+    others: Callable[[int], Sequence[int]] | None = None,
 ) -> list[Planned]:
     """The cascade, in the profile's order.
 
@@ -136,6 +152,7 @@ def plan_attacks(
         surrogates: number of surrogates that fit.
         misfits: why others do not.
         no_scores: why the target's scores cannot be asked for, or None.
+        others: at most so many samples beside the audited ones; None: it is not known which there are.
 
     Raises:
         UsageError: as :func:`validate_attacks`.
@@ -166,6 +183,8 @@ def plan_attacks(
             status, reason = "unavailable", misfits[0]
         elif attack.access is Access.TRANSFER and surrogates == 0:
             status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
+        elif (why := _too_few(attack, others)) is not None:
+            status, reason = "unavailable", why
         plan.append(Planned(key, attack, status, reason, how))
     return plan
 

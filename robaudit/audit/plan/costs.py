@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from robaudit.attacks.cost import Cost, Task
+from robaudit.attacks.fitted import FittedAttack
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.fronts import Front
 from robaudit.engine.job import unit_budget
@@ -12,7 +13,7 @@ from robaudit.engine.units import plan_units
 from robaudit.threat.arrays import widest
 from robaudit.threat.model import Access, Goal
 
-__all__ = ["most_of_sample", "most_of_unit"]
+__all__ = ["most_of_fit", "most_of_sample", "most_of_unit"]
 
 
 def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:
@@ -25,17 +26,7 @@ def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int,
         shape: of one sample.
     """
     attack, threat = planned.attack, front.threat
-    features = math.prod(shape)
-    searching = planned is front.search  # at radii of its own
-    task = Task(
-        norm=threat.norm,
-        eps=widest(threat.norm, features) if searching else threat.eps,
-        classes=classes,
-        features=features,
-        targeted=threat.goal is Goal.TARGETED,
-        minimal=any(planned is other for other in front.minimal),
-    )
-    cost, budget = attack.most(task), unit_budget(attack, threat)
+    cost, budget = attack.most(_task(front, planned, classes, shape)), unit_budget(attack, threat)
     if cost is None:
         black_box = attack.access in (Access.SCORES, Access.LABELS)
         return Cost(queries=budget) if black_box and budget is not None else None
@@ -51,3 +42,24 @@ def most_of_sample(front: Front, planned: Planned, classes: int, shape: tuple[in
     cost = most_of_unit(front, planned, classes, shape)
     units = sum(1 for _ in plan_units(planned.attack, front.threat.goal, [0], classes))
     return None if cost is None else cost * (units * front.times(planned))
+
+
+def most_of_fit(front: Front, planned: Planned, classes: int, shape: tuple[int, ...], samples: int) -> Cost | None:
+    """Most evaluations of the whole fit of a fitted attack on so many samples, nothing of another; None: unknown."""
+    if not isinstance(planned.attack, FittedAttack):
+        return Cost()
+    cost = planned.attack.most_of_fit(_task(front, planned, classes, shape), samples)
+    return None if cost is None else Cost(cost.forwards * planned.eot, cost.backwards * planned.eot, cost.queries)
+
+
+def _task(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Task:
+    threat, features = front.threat, math.prod(shape)
+    searching = planned is front.search  # at radii of its own
+    return Task(
+        norm=threat.norm,
+        eps=widest(threat.norm, features) if searching else threat.eps,
+        classes=classes,
+        features=features,
+        targeted=threat.goal is Goal.TARGETED,
+        minimal=any(planned is other for other in front.minimal),
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from robaudit.attacks.base import Stop
+from robaudit.attacks.fitted import FittedAttack
 from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
@@ -72,7 +73,8 @@ class Front:
 
     def records(self) -> list[dict[str, Any]]:
         """What a report says of the attacks before they ran, in order."""
-        phases = dict.fromkeys((p.key for p in self.minimal), "curve")
+        phases = {p.key: "fitted" for p in self.plan if isinstance(p.attack, FittedAttack)}
+        phases |= dict.fromkeys((p.key for p in self.minimal), "curve")
         if self.search is not None:
             phases[self.search.key] = "bisection"
         records = [p.record() | {"norm": str(self.threat.norm)} for p in self.attacks()]
@@ -156,3 +158,7 @@ def validate_curve(profile: Profile) -> None:
             raise UsageError(f"{profile.where(*location)}{spec.id} has a fixed radius and seeks no smallest distance")
         if location[1] == "search" and runs_on:
             raise UsageError(f"{profile.where(*location)}{spec.id} has no fixed radius, which the bisection needs")
+        if location[1] == "search" and issubclass(attack_classes()[spec.id], FittedAttack):
+            raise UsageError(
+                f"{profile.where(*location)}{spec.id} is fitted at one radius, and the bisection tries many"
+            )

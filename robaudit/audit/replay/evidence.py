@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robaudit.audit.result.archive import EVIDENCE, NEAREST, Example, read_examples
+from robaudit.audit.result.archive import EVIDENCE, NEAREST, Example, check_artefacts, read_examples
 from robaudit.audit.result.derive import of_every, with_curve
 from robaudit.audit.result.document import Attack, Result, Sample
 from robaudit.errors import AuditError
@@ -50,6 +50,7 @@ def evidence_of(folder: Path, result: Result, *, kept: bool) -> list[Claim]:
         if kept and (folder / EVIDENCE).exists():
             raise AuditError(f"the result says that nothing was broken, and {EVIDENCE} lies beside it")
         return []
+    check_artefacts(folder, evidence, {name: shape for fit in result.fits for name, shape in fit.arrays.items()})
     broken = _read(folder, result, evidence.count, "")
     near = _read(folder, result, evidence.nearest, NEAREST)
     if len({example.original.shape for example in (*broken, *near)}) > 1:

@@ -115,6 +115,8 @@ class Replay(_Record):
     """Class names, or null."""
     examples: tuple[Replayed, ...] = ()
     """All of them."""
+    artefacts: dict[str, tuple[int, ...]] = {}
+    """What attacks were fitted to: arrays in the archive, by name, with their shapes."""
 
     @property
     def holds(self) -> bool:
@@ -166,6 +168,7 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
         fooled=sum(row.status == "fools" for row in rows),
         classes=result.data.classes,
         examples=tuple(rows),
+        artefacts={name: shape for fit in result.fits for name, shape in fit.arrays.items()},
     )
 
 

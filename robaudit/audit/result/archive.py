@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,11 +18,23 @@ from robaudit.errors import AuditError
 from robaudit.files import open_regular, sha256_of
 from robaudit.memory import afford
 
-__all__ = ["EVIDENCE", "NEAREST", "Example", "read_examples"]
+__all__ = [
+    "ARTEFACT",
+    "EVIDENCE",
+    "NEAREST",
+    "Example",
+    "add_array",
+    "artefact_names",
+    "check_artefacts",
+    "read_examples",
+]
 
 EVIDENCE = "evidence.npz"
 NEAREST = "nearest_"
 """Begins the arrays of what a curve rests on."""
+
+ARTEFACT = "artefact/"
+"""Begins the arrays of what fitted attacks were fitted to; the attack's id and the array's name follow."""
 
 LARGEST_ROW = 2**30
 """Bytes that one row may take."""
@@ -53,6 +67,19 @@ class Example:
     confidence: tuple[float, float] | None = None
 
 
+def artefact_names(attack: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Names in the archive of an artefact's arrays, with their shapes."""
+    return {f"{ARTEFACT}{attack}/{name}": tuple(shape) for name, shape in shapes.items()}
+
+
+def add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Write a whole array as NumPy does, without the time of day."""
+    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(entry, "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
 def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "") -> list[Example]:
     """The first examples of a result's archive.
 
@@ -65,6 +92,28 @@ def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "")
     Raises:
         AuditError: it is missing, not the one that the result names, or damaged.
     """
+    with _opened(folder, evidence) as archive:
+        columns = {name: _rows(archive, prefix, name, most) for name in _names(archive, prefix)}
+        return _examples(columns) if columns else []
+
+
+def check_artefacts(folder: Path, evidence: Evidence, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Check that the archive holds arrays of these names and shapes; they are not unpacked.
+
+    Raises:
+        AuditError: it does not, or as :func:`read_examples`.
+    """
+    with _opened(folder, evidence) as archive:
+        for name, shape in shapes.items():
+            with archive.open(f"{name}.npy") as file:
+                found, _, dtype = _header(file)
+            if found != tuple(shape) or dtype.kind not in "fiub":
+                raise ValueError(f"{name} is not the array that the result tells of")
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, evidence: Evidence) -> Iterator[zipfile.ZipFile]:
+    """The archive, for the block; whatever fails to be read there is an :class:`AuditError`."""
     path = folder / (evidence.path or "")
     if evidence.path is not None and (Path(evidence.path).is_absolute() or ".." in Path(evidence.path).parts):
         raise AuditError(f"the result names evidence outside of its own folder ({evidence.path}); refused")
@@ -81,8 +130,7 @@ def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "")
                     f"the archive {evidence.path} has another SHA-256 than the result names: it was changed"
                 )
             with zipfile.ZipFile(file) as archive:
-                columns = {name: _rows(archive, prefix, name, most) for name in _names(archive, prefix)}
-        return _examples(columns) if columns else []
+                yield archive
     except AuditError:
         raise
     except Exception as error:  # of the readers of the archive, its compression and its arrays, each their own

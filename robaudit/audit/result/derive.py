@@ -17,7 +17,18 @@ from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
 
-__all__ = ["RAN", "balls", "derived", "fallen", "for_the_curve", "nearest_of", "of_every", "smallest_in", "with_curve"]
+__all__ = [
+    "RAN",
+    "balls",
+    "derived",
+    "fallen",
+    "fooled_by",
+    "for_the_curve",
+    "nearest_of",
+    "of_every",
+    "smallest_in",
+    "with_curve",
+]
 
 RAN = ("done", "partial", "failed")
 """Statuses of attacks that began."""
@@ -48,6 +59,11 @@ def fallen(result: Result, norm: str) -> dict[int, str]:
     if result.threat_model.also:
         return {s.index: b.attack for s in result.samples for b in s.breaches if b.norm == norm}
     return {s.index: s.broken_by for s in result.samples if s.broken_by is not None}
+
+
+def fooled_by(result: Result) -> dict[str, frozenset[int]]:
+    """The audited samples that each fitted attack fooled, those that fell before among them, by its id."""
+    return {fit.attack: frozenset(fit.fooled) for fit in result.fits}
 
 
 def nearest_of(sample: Sample, attacks: Mapping[str, Attack]) -> Iterator[tuple[Attack, float]]:
@@ -130,6 +146,7 @@ class _Figures:
         for sample in self.attacked:
             for attack, distance in nearest_of(sample, self.by_id):
                 self.found[attack.id][sample.index] = distance
+        self.fooled = fooled_by(draft)
         self.fell = {ball.norm: fallen(draft, ball.norm) for ball in balls(draft.threat_model)}
 
     def rate(self, k: int, n: int) -> Rate:
@@ -151,6 +168,8 @@ class _Figures:
             left[attack.norm] = left.get(attack.norm, len(self.attacked)) - newly
             within = [d for d in self.found[attack.id].values() if d <= attack.eps + TOLERANCE]
             broken = len(within) if every or for_the_curve(attack) else newly
+            if attack.id in self.fooled:
+                broken = len(self.fooled[attack.id])
             tried = attack.pairs.tried if every and attack.pairs is not None else attack.attempted
             saw_all = attack.status == "done" and tried == sought
             if for_the_curve(attack):  # the bisection's attack saw all, each at radii of its own

@@ -37,6 +37,7 @@ from robaudit.audit.result.sections.findings import (
     EarlierTests,
     Evidence,
     Exemption,
+    Fit,
     Gate,
     Pairs,
     PlugInCheck,
@@ -74,6 +75,7 @@ __all__ = [
     "Evidence",
     "Exemption",
     "Feature",
+    "Fit",
     "Gate",
     "GateStatus",
     "Goal",
@@ -115,7 +117,7 @@ SCHEMA_VERSION = "1.6"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
-ON_REQUEST = ("defense", "curves", "threats", "comparison", "sequential", "earlier")
+ON_REQUEST = ("defense", "fits", "curves", "threats", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -144,6 +146,8 @@ class Result(Record):
     worst_case: WorstCase
     attacks: tuple[Attack, ...] = ()
     """All planned attacks in the order of the cascade, then those of the curve."""
+    fits: tuple[Fit, ...] = ()
+    """The fits of those attacks that fit an artefact first; left out where there is none."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
     sequential: Sequential | None = None

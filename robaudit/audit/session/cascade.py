@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
+from robaudit.attacks.fitted import Artefact, FittedAttack
 from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
@@ -13,7 +15,7 @@ from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.executor import Executor
 from robaudit.engine.units import Unit, UnitResult, sample_of
-from robaudit.errors import ChangedFileError, RobauditError
+from robaudit.errors import AuditError, ChangedFileError, RobauditError
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Attempt", "Cascade", "one_line"]
@@ -33,6 +35,7 @@ class Cascade:
         observer: told of progress.
         stop: True ends the cascade early; attacks that it did not come to have no record.
         lost: samples that the model does not answer; whether an attack could be carried out is decided on the others.
+        fitter: fits what fitted attacks need.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Cascade:
         observer: Observer,
         stop: Callable[[], bool],
         lost: Collection[int] = (),
+        fitter: Fits | None = None,
     ) -> None:
         self.plan = plan
         self.threat = threat
@@ -54,6 +58,7 @@ class Cascade:
         self.observer = observer
         self.stop = stop
         self.lost = lost
+        self._fitter = fitter
         self.broken_by: dict[int, str] = {}
         self._earlier: dict[str, dict[Unit, UnitResult]] = {}
         for record in journal.of("unit"):
@@ -77,7 +82,8 @@ class Cascade:
                 self._recall(planned)
 
     def _attack(self, planned: Planned) -> None:
-        standing = self.store.standing(self.broken_by.__contains__)
+        fitted = isinstance(planned.attack, FittedAttack)  # runs on what fell too, as its own rate is asked for
+        standing = self.store.standing() if fitted else self.store.standing(self.broken_by.__contains__)
         stand = set(standing)
         units = self.executor.units(planned.attack, self.threat, standing)
         earlier = {u: r for u, r in self._earlier.get(planned.key, {}).items() if u.sample in stand}
@@ -88,22 +94,37 @@ class Cascade:
         job = replace(planned.job(self.threat, units), won=dict(attempt.won), finished=frozenset(earlier))
 
         def run() -> bool:
-            return self.executor.run(job, self.store, attempt.take)
+            if not isinstance(planned.attack, FittedAttack):
+                return self.executor.run(job, self.store, attempt.take)
+            if self._fitter is None:
+                raise AuditError("there is nothing to fit it on")
+            artefact = self._fitter.artefact(planned, planned.attack, self.threat)
+            if artefact is None:
+                return False
+            attempt.begin()
+            return self.executor.run(replace(job, artefact=artefact), self.store, attempt.take)
 
         attempt.carry_out(run, self.asked(standing))
         before = self._left()
-        self.broken_by.update(dict.fromkeys(attempt.won, planned.key))
+        self._fell(attempt.won, planned.key)
         attempt.close(before - self._left(), self._left())
 
     def _recall(self, planned: Planned) -> None:
         """An attack that does not run, or no further than it came: what it broke before counts."""
-        stand, before = set(self.store.standing(self.broken_by.__contains__)), self._left()
+        fitted = isinstance(planned.attack, FittedAttack)
+        stand = set(self.store.standing() if fitted else self.store.standing(self.broken_by.__contains__))
+        before = self._left()
         units = self._earlier.get(planned.key, {}).values()
         won = [result.unit.sample for result in units if result.success and result.unit.sample in stand]
-        self.broken_by.update(dict.fromkeys(won, planned.key))
+        self._fell(won, planned.key)
         left = self._left()
         counts = len(set(won)), before - left, left
         self.observer(AttackFinished(planned.key, planned.status, *counts, planned.reason or ""))
+
+    def _fell(self, cases: Iterable[int], key: str) -> None:
+        """Cases that an attack broke; those that fell before stay with the attack that broke them."""
+        for case in cases:
+            self.broken_by.setdefault(case, key)
 
     def asked(self, cases: Sequence[int]) -> list[int]:
         """Cases without those whose sample the model does not answer."""
@@ -113,6 +134,14 @@ class Cascade:
         """Samples that no attack broke; with several goals, in none of their cases."""
         fallen = set(map(sample_of, self.broken_by))
         return len(set(map(sample_of, self.store.standing())) - fallen)
+
+
+class Fits(Protocol):
+    """Fits artefacts."""
+
+    def artefact(self, planned: Planned, attack: FittedAttack, threat: ThreatModel) -> Artefact | None:
+        """The artefact of an attack of the plan; None where the audit was told to stop."""
+        ...
 
 
 class Attempt:
@@ -138,7 +167,12 @@ class Attempt:
         known = journal.last("attack", id=planned.key)
         self._before = known["seconds"] if known else 0.0
         self._start = time.perf_counter()
-        observer(AttackStarted(planned.key, units, str(planned.attack.access)))
+        self._units = units
+        self.begin()
+
+    def begin(self) -> None:
+        """Tell that the units begin."""
+        self.observer(AttackStarted(self.planned.key, self._units, str(self.planned.attack.access)))
 
     def take(self, result: UnitResult) -> None:
         """Journal and count a unit that finished now."""

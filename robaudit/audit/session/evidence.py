@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.attacks.fitted import Artefact
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.result.archive import EVIDENCE, NEAREST
+from robaudit.audit.result.archive import EVIDENCE, NEAREST, add_array, artefact_names
 from robaudit.audit.result.pictures import MOST, SIDES, clear_pictures, eight_bit_pair, is_picture, picture_path, png
 from robaudit.audit.session.samples import SampleStore
 from robaudit.checks.base import Breach
@@ -29,13 +30,15 @@ def write_evidence(
     store: SampleStore,
     breaches: Sequence[Breach],
     nearest: Sequence[Breach] = (),
+    artefacts: Mapping[str, Artefact] | None = None,
 ) -> dict[str, Any]:
     """Write the archive: ``adversarial`` and ``original`` [N, *shape] in u-space, ``index``, ``label``,
     ``prediction`` [N] int64, ``attack`` [N] strings; with a goal the class to reach, ``target`` [N] int64, and a row
     for each class that a sample was made to answer; ``confidence`` [N, 2] float64 of the answers to original and
     adversarial example, where the evidence check found them. With a curve the same once more, of the nearest
-    adversarial example of each sample and norm, as ``nearest_adversarial`` [M, *shape] and so on. Equal content makes
-    equal bytes. Of images the first rows are written as pairs of PNG files too.
+    adversarial example of each sample and norm, as ``nearest_adversarial`` [M, *shape] and so on. What attacks
+    were fitted to, as ``artefact/ATTACK/NAME``. Equal content makes equal bytes.
+    Of images the first rows are written as pairs of PNG files too.
 
     Args:
         folder: the run directory.
@@ -43,18 +46,20 @@ def write_evidence(
         store: its samples.
         breaches: what broke them.
         nearest: what the curve rests on.
+        artefacts: of fitted attacks, by their keys.
 
     Returns:
         Its path relative to the folder, SHA-256 and counts; no path where there is nothing to keep or the
         disk does not take it.
     """
     nothing = {"path": None, "sha256": None, "count": 0, "nearest": 0}
+    artefacts = artefacts or {}
     temporary = folder / f".{EVIDENCE}.part"
     try:
         for path in (folder / EVIDENCE, temporary):
             path.unlink(missing_ok=True)
         clear_pictures(folder)
-        if not (breaches or nearest) or journal.failure is not None:
+        if not (breaches or nearest or artefacts) or journal.failure is not None:
             return nothing
         with temporary.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             _add_rows(archive, "", store, breaches)
@@ -62,6 +67,10 @@ def write_evidence(
             if shares is not None:
                 _add(archive, "confidence", len(shares), iter(shares))
             _add_rows(archive, NEAREST, store, nearest)
+            for key, artefact in artefacts.items():
+                shapes = {name: tuple(value.shape) for name, value in artefact.items()}
+                for name, value in zip(artefact_names(key, shapes), artefact.values(), strict=True):
+                    add_array(archive, name, value.numpy())
         os.replace(temporary, folder / EVIDENCE)
     except OSError as error:
         journal.failure = error.strerror or str(error)
@@ -74,7 +83,8 @@ def write_evidence(
         except OSError as error:  # the archive is there all the same
             journal.failure = error.strerror or str(error)
     kept = {"path": EVIDENCE, "sha256": sha256_file(folder / EVIDENCE)}
-    return {**kept, "count": len(breaches), "nearest": len(nearest)}
+    counts = {"count": len(breaches), "nearest": len(nearest)}
+    return {**kept, **counts, **({"artefacts": list(artefacts)} if artefacts else {})}
 
 
 def _add_rows(archive: zipfile.ZipFile, prefix: str, store: SampleStore, breaches: Sequence[Breach]) -> None:

@@ -106,6 +106,7 @@ class Loaded:
     goals: Chooser | None = None
     order: list[int] = field(default_factory=list)
     sets: tuple[PerturbationSet, ...] = ()
+    _others: list[int] = field(default_factory=list)
 
     @property
     def surrogates(self) -> list[Differentiable]:
@@ -116,6 +117,16 @@ class Loaded:
     def misfits(self) -> list[str]:
         """Why surrogates cannot be used."""
         return [problem for key, problem in self.problems.items() if key.startswith(SURROGATE)]
+
+    def others(self, count: int) -> list[int]:
+        """The first so many distinct inputs after those that may be audited, fewer where the data hold no more."""
+        if self.asked >= len(self.data):
+            return []
+        if count > len(self._others):
+            # a draw of its own, as what was passed over for the audited samples is reported
+            draw = DistinctDraw(self.data, self.draw.seed, self.target.fed, labels=False)
+            self._others[:] = draw.first(self.asked + count)[self.asked :]
+        return self._others[:count]
 
     def drop(self, other: Beside, problem: str) -> None:
         """Go on without an auxiliary model."""

@@ -16,15 +16,18 @@ from pathlib import Path
 import torch
 
 from robaudit.attacks.cost import Cost
+from robaudit.attacks.fitted import FittedAttack
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.events import LOADING, Note, Observer, Phase, Plan, PlannedAttack, SampleError
+from robaudit.audit.journal.fits import artefacts_in, fit_done
 from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed, restricted
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended, auxiliaries, unusable
-from robaudit.audit.plan.costs import most_of_unit
+from robaudit.audit.plan.costs import most_of_fit, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
 from robaudit.audit.plan.validate import validate_loaded
 from robaudit.audit.session.batch import measure_batch
@@ -35,6 +38,7 @@ from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, set_records, target_record
+from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.preparing import measure, starting_pool
@@ -95,6 +99,7 @@ class Session:
         self.restarted = restarted
         self.watch = watch
         self.care = Care(lost_in(journal), suspects)
+        self._fitter: Fitter | None = None
 
     def stop(self) -> bool:
         """Whether nothing new may begin: the user said so, or the time is over."""
@@ -159,6 +164,7 @@ class Session:
             return
         engine = self._engine(loaded, oracle, store, first)
         executor = LocalExecutor(engine, self.stop, self.care)
+        self._fitter = Fitter(loaded, oracle, executor, self.journal, self.observer, self.care, self.watch, self.stop)
         if looks is not None and begin is not None:
             run_looks(
                 self.request,
@@ -183,7 +189,8 @@ class Session:
         run_checks(self.request.profile.checks, bench, self.journal, self.observer, self._told_to_stop, self.stop)
         self.observer(Phase("evidence"))
         last = bench("")
-        evidence = write_evidence(self.folder, self.journal, store, last.breaches(), last.nearest())
+        artefacts = artefacts_in(self.journal)
+        evidence = write_evidence(self.folder, self.journal, store, last.breaches(), last.nearest(), artefacts)
         self.journal.append({"kind": "evidence", **evidence})
 
     def _check_data(self, loaded: Loaded) -> None:
@@ -207,7 +214,17 @@ class Session:
         for front in fronts:
             threat = replace(front.threat, sets=(*loaded.sets, *inherent_sets(loaded.target.spec)))
             cascades.append(
-                Cascade(front.plan, threat, store, executor, journal, self.observer, self.stop, self.care.lost)
+                Cascade(
+                    front.plan,
+                    threat,
+                    store,
+                    executor,
+                    journal,
+                    self.observer,
+                    self.stop,
+                    lost=self.care.lost,
+                    fitter=self._fitter,
+                )
             )
         return cascades
 
@@ -219,13 +236,22 @@ class Session:
             for p in front.attacks():
                 units = cascade.most_units(p) * front.times(p)
                 cost = most_of_unit(front, p, target.num_classes, target.spec.shape) if units else Cost()
-                most = None if cost is None else cost * units
+                once = self._most_of_fit(front, p, loaded)
+                most = None if cost is None or once is None else cost * units + once
                 planned.append(PlannedAttack(p.key, str(p.attack.access), units, most))
         self.observer(Plan(tuple(planned), samples))
         for front, cascade in zip(fronts, cascades, strict=True):
             cascade.run()
             if not self.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
+
+    def _most_of_fit(self, front: Front, planned: Planned, loaded: Loaded) -> Cost | None:
+        """What is left of the fit of a fitted attack at most."""
+        attack = planned.attack
+        if not isinstance(attack, FittedAttack) or fit_done(self.journal, planned.key):
+            return Cost()
+        samples = len(loaded.others(attack.fit_samples))
+        return most_of_fit(front, planned, loaded.target.num_classes, loaded.target.spec.shape, samples)
 
     def _attack_chunk(
         self, chunk: Chunk, loaded: Loaded, oracle: Oracle, fronts: list[Front], executor: Executor
@@ -293,6 +319,7 @@ class Session:
             surrogates=len(loaded.surrogates),
             misfits=loaded.misfits,
             no_scores=loaded.target.no_scores,
+            others=loaded.others,
         )
         fronts = [front.renewed(partial(as_it_ended, self.journal)) for front in fronts]
         self.journal.append({"kind": "plan", "attacks": [record for front in fronts for record in front.records()]})

@@ -10,7 +10,7 @@ from typing import Any
 
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import parse_eps
-from robaudit.audit.result.derive import RAN, balls, fallen, for_the_curve, of_every, with_curve
+from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, for_the_curve, of_every, with_curve
 from robaudit.audit.result.document import Radius, Result, Threat
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
@@ -32,6 +32,7 @@ def contradictions(result: Result) -> Iterator[str]:
         for fault in sample_faults(result, sample, attacks):
             yield f"sample {sample.index} ({sample.id}) {fault}"
     yield from _tried(result)
+    yield from _fits(result)
     yield from _evidence(result)
     yield from _sequential(result)
     if result.comparison is not None:
@@ -148,11 +149,12 @@ def _tried(result: Result) -> Iterator[str]:
     attacked = sum(sample.counted and sample.correct for sample in result.samples)
     fell = {ball.norm: fallen(result, ball.norm) for ball in balls(result.threat_model)}
     left = dict.fromkeys(fell, attacked)
-    every = of_every(result.threat_model)
+    every, fits = of_every(result.threat_model), fooled_by(result)
     for attack in result.attacks:
         by = fell.get(attack.norm, {})
         newly = sum(name == attack.id for name in by.values())
-        most = attacked if for_the_curve(attack) or every else left.get(attack.norm, attacked)
+        whole = for_the_curve(attack) or attack.id in fits or every
+        most = attacked if whole else left.get(attack.norm, attacked)
         exact = attack.status == "done" and not for_the_curve(attack) and not every
         if attack.attempted > most or (exact and attack.attempted != most) or attack.broken > attack.attempted:
             yield (
@@ -163,6 +165,29 @@ def _tried(result: Result) -> Iterator[str]:
     spent = sum(sample.queries for sample in result.samples)
     if (told := sum(attack.queries for attack in result.attacks)) != spent:
         yield f"its attacks spent {told} queries, and its samples {spent}"
+
+
+def _fits(result: Result) -> Iterator[str]:
+    """What was fitted, against the attacks and the samples."""
+    attacks = {attack.id: attack for attack in result.attacks}
+    attacked = {sample.index for sample in result.samples if sample.counted and sample.correct}
+    if len({fit.attack for fit in result.fits}) < len(result.fits):
+        yield "two of its fits are of one attack"
+    for fit in result.fits:
+        attack = attacks.get(fit.attack)
+        if attack is None:
+            yield f"it tells of a fit of {fit.attack}, which the audit does not have"
+            continue
+        if len(set(fit.fooled)) < len(fit.fooled) or not set(fit.fooled) <= attacked:
+            yield f"{fit.attack} fooled samples that the audit does not have, or that were not answered correctly"
+        missing = {i for i, by in fallen(result, attack.norm).items() if by == fit.attack} - set(fit.fooled)
+        if missing:
+            yield f"{fit.attack} broke the sample {min(missing)}, and its fit does not tell so"
+        if fit.rounds > fit.of or (attack.status == "done" and fit.rounds != fit.of):
+            yield f"the fit of {fit.attack} came to {fit.rounds} of {fit.of} rounds, and the attack is {attack.status}"
+        standing = {s.index for s in result.samples if s.stands} & set(fit.fooled)
+        if standing:
+            yield f"the sample {min(standing)} stands, and {fit.attack} fooled it"
 
 
 def _evidence(result: Result) -> Iterator[str]:

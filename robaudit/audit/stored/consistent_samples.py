@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from robaudit.audit.result.derive import RAN, balls, for_the_curve, of_every, with_curve
+from robaudit.audit.result.derive import RAN, balls, fooled_by, for_the_curve, of_every, with_curve
 from robaudit.audit.result.document import Attack, Result, Sample
 from robaudit.threat.arrays import TOLERANCE
 
@@ -108,6 +108,7 @@ def _nearest(result: Result, sample: Sample, attacks: Mapping[str, Attack]) -> I
         first, size = within[norm][0]
         if first != name or distance is None or not math.isclose(size, distance, rel_tol=ROUNDING, abs_tol=ROUNDING):
             yield f"is broken by {name} at {distance}, and its nearest adversarial examples tell {first} at {size:g}"
-        alone = [id for id, _ in within[norm] if not for_the_curve(attacks[id])]
+        fitted = fooled_by(result)
+        alone = [id for id, _ in within[norm] if not for_the_curve(attacks[id]) and id not in fitted]
         if len(alone) > 1 and not every:
             yield f"fell to {alone[0]}, so that {alone[1]} was not tried on it"

@@ -17,6 +17,9 @@ from robaudit.threat.arrays import widest
 
 __all__ = ["boundless", "limitations"]
 
+FAMILIES = ("spatial", "patch", "universal")
+"""Perturbations other than one for each sample, within its ball."""
+
 
 def limitations(draft: Result) -> tuple[str, ...]:
     """What the figures of an audit do not cover, a sentence each; it follows from the rest of the result."""
@@ -28,7 +31,7 @@ def limitations(draft: Result) -> tuple[str, ...]:
         "sampling alone",
         "not tested: "
         + (f"other norms ({', '.join(others)}), " if others else "")
-        + "spatial, patch and universal perturbations, "
+        + f"{_families(draft)}, "
         + ("changes of what was to stay as it is, " if threat.sets else "")
         + "and changes outside the domain's box",
     ]
@@ -111,3 +114,21 @@ def boundless(draft: Result) -> list[str]:
     still = sum(feature.immutable or feature.low == feature.high for feature in spec.features)
     free = math.prod(size if isinstance(size, int) and size else 1 for size in spec.shape[1:]) - still
     return [ball.norm for ball in balls(draft.threat_model) if ball.eps >= widest(ball.norm, free)]
+
+
+def _families(draft: Result) -> str:
+    """The families of perturbations that no attack tested, and norms in which it was not."""
+    attacks = {attack.id: attack for attack in draft.attacks}
+    norms = {family: set[str]() for family in FAMILIES}
+    for fit in draft.fits:
+        attack = attacks.get(fit.attack)
+        if attack is not None and attack.status == "done" and fit.family in norms:
+            norms[fit.family].add(attack.norm)
+    untested = [family for family, tested in norms.items() if not tested]
+    *most, last = untested or ["other"]
+    found = f"{', '.join(most)} and {last} perturbations" if most else f"{last} perturbations"
+    for family, tested in norms.items():
+        missing = [NORM_SIGNS[ball.norm] for ball in balls(draft.threat_model) if ball.norm not in tested]
+        if tested and missing:
+            found += f", {family} ones in {', '.join(missing)}"
+    return found

@@ -100,6 +100,7 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "threat": threat_words(result.threat_model, result.data),
         "attacks": sections.attack_rows(result),
         "attack_notes": attack_notes(result),
+        "fitted": ", ".join(plain(fit.attack, 40) for fit in result.fits),
         "settings": sections.settings_rows(result),
         "threats": sections.threat_rows(result),
         "curves": [

@@ -28,6 +28,7 @@ __all__ = [
     "EarlierTests",
     "Evidence",
     "Exemption",
+    "Fit",
     "Gate",
     "Pairs",
     "PlugInCheck",
@@ -161,6 +162,38 @@ class PlugInCheck(Record):
     """Where it fails a broken sample proves nothing."""
     rule: PlugInRule | None = None
     """Of its findings; null: the general one."""
+
+
+class Fit(Record):
+    """The fit of an attack that fits one artefact on many samples, such as a universal perturbation.
+
+    The attack is then tried on every audited sample that is answered correctly, whatever fell before; its evaluations
+    are counted apart from those of the fit.
+    """
+
+    attack: str
+    """The attack."""
+    family: Literal["universal", "patch", "spatial", "per sample"]
+    """Perturbations that it tests."""
+    samples: int
+    """Samples that it was fitted on, of the same data and apart from the audited ones; their classes are the model's
+    own answers."""
+    rounds: int
+    """Rounds carried out."""
+    of: int
+    """Rounds of the whole fit."""
+    forwards: int = 0
+    """Forward passes of the fit for single inputs."""
+    backwards: int = 0
+    """Backward passes for single inputs."""
+    queries: int = 0
+    """Score or label queries of the fit."""
+    seconds: FiniteFloat = 0.0
+    """Wall time of the rounds, which the attack's own includes."""
+    fooled: tuple[int, ...] = ()
+    """Positions of the audited samples that the judge confirmed fooled by it, those that fell before among them."""
+    arrays: dict[str, tuple[int, ...]] = {}
+    """The artefact: arrays in the archive of the evidence, by name, with their shapes; empty where none was kept."""
 
 
 class Check(Record):

@@ -1,0 +1,141 @@
+"""Fits the artefacts of fitted attacks on samples apart from the audited ones, journaled round by round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from robaudit.attacks.fitted import Artefact, FittedAttack
+from robaudit.audit.journal.events import Observer, Phase
+from robaudit.audit.journal.fits import fit_record, fitted_in
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.session.loading import Loaded
+from robaudit.audit.session.samples import answer_samples
+from robaudit.engine.care import Care
+from robaudit.engine.executor import Executor
+from robaudit.engine.fitting import FitJob, Fitted
+from robaudit.engine.oracle import Oracle
+from robaudit.engine.units import Sample
+from robaudit.errors import UsageError
+from robaudit.files import digest_of
+from robaudit.plural import counted
+from robaudit.target.watch import Watch
+from robaudit.threat.model import ThreatModel
+
+__all__ = ["Fitter"]
+
+CHUNK = 32
+"""Samples asked together for their clean answers."""
+SECONDS = 2.0
+"""Between two words of progress."""
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """The file's clean answer to a sample to fit on."""
+
+    label: int
+    scores: NDArray[Any]
+    digest: str
+
+
+class Fitter:
+    """Fits artefacts, or takes them from the journal.
+
+    Args:
+        loaded: the data.
+        oracle: asks the file for the classes of the samples to fit on.
+        executor: carries a fit out.
+        journal: takes each round, and holds those of earlier sessions.
+        observer: told of progress.
+        care: samples that are not asked, and those that are asked alone.
+        watch: told of the samples.
+        stop: whether nothing new may begin.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        oracle: Oracle,
+        executor: Executor,
+        journal: Journal,
+        observer: Observer,
+        care: Care,
+        watch: Watch,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._loaded = loaded
+        self._oracle = oracle
+        self._executor = executor
+        self._journal = journal
+        self._observer = observer
+        self._care = care
+        self._watch = watch
+        self._stop = stop
+        self._told = -SECONDS
+        self._answers: dict[int, _Answered] = {}
+
+    def artefact(self, planned: Planned, attack: FittedAttack, threat: ThreatModel) -> Artefact | None:
+        """The artefact of an attack of the plan; None where the audit was told to stop.
+
+        Raises:
+            UsageError: too few samples to fit on are answered.
+        """
+        before = fitted_in(self._journal, planned.key)
+        if before is not None and before.fitted.rounds >= attack.fit_rounds:
+            return before.fitted.artefact
+        self._observer(Phase("fitting", planned.key))
+        indices = self._loaded.others(attack.fit_samples)
+        self._answer(indices)
+        if self._stop():
+            return None
+        found = [index for index in indices if index in self._answers]
+        if len(found) < attack.fit_needs:
+            raise UsageError(
+                f"the model answers {len(found)} of the {counted(len(indices), 'sample')} to fit on, and at least "
+                f"{attack.fit_needs} are needed"
+            )
+        ordered = sorted(found, key=lambda index: (self._answers[index].digest, index))
+        digests = tuple(self._answers[index].digest for index in ordered)
+        job = FitJob(attack, threat, tuple(ordered), digests, planned.key, planned.eot)
+        of = digest_of(digests)
+        known = before.fitted if before is not None and before.of == of else None
+
+        def take(fitted: Fitted) -> None:
+            record, packed = fit_record(planned.key, attack.family, fitted, attack.fit_rounds, len(ordered), of)
+            self._journal.append(record, packed)
+            self._say(planned.key, fitted.rounds, attack.fit_rounds)
+
+        done = self._executor.fit(job, self._sample, known, take)
+        return None if done is None else done.artefact
+
+    def _say(self, key: str, done: int, rounds: int) -> None:
+        if time.monotonic() - self._told >= SECONDS:
+            self._told = time.monotonic()
+            self._observer(Phase("fitting", f"{key}, {done} of {counted(rounds, 'round')}"))
+
+    def _answer(self, indices: list[int]) -> None:
+        """The file's clean answers to samples; those that it does not answer have none."""
+        left = [index for index in indices if index not in self._answers and index not in self._care.lost]
+        for record, scores in answer_samples(
+            self._oracle,
+            self._loaded.data,
+            left,
+            own_reference=True,
+            batch=CHUNK,
+            care=self._care,
+            watch=self._watch,
+        ):
+            if record["error"] is None and scores is not None:
+                self._answers[record["index"]] = _Answered(record["prediction"], scores, record["digest"])
+            if self._stop():
+                return
+
+    def _sample(self, index: int) -> Sample:
+        known = self._answers[index]
+        return Sample(index, self._loaded.data.load(index), known.label, known.scores, known.digest)
