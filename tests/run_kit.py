@@ -299,4 +299,6 @@ def outcome(result: Result) -> str:
     del content["profile"]["settings"], content["profile"]["sources"]
     for attack in content["attacks"]:
         del attack["seconds"]
+    for fit in content["fits"]:
+        del fit["seconds"]
     return json.dumps(content, indent=1, sort_keys=True)

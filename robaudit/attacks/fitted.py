@@ -16,8 +16,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.cost import Cost, Task
-from robaudit.attacks.requests import Answer, Logits, Request
-from robaudit.threat.model import Goal
+from robaudit.attacks.requests import Answer, Labels, Logits, Request, Scores
+from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm
 from robaudit.threat.random import Draws
 
@@ -138,15 +138,16 @@ class FittedAttack(SlotAttack[Applied]):
 
     def most(self, task: Task) -> Cost:
         """One look at the candidate; the fit is apart."""
-        return Cost(forwards=1)
+        return Cost(queries=1) if self.access in (Access.SCORES, Access.LABELS) else Cost(forwards=1)
 
     def init(self, problem: Problem) -> Applied:
         """Nothing was seen."""
         return Applied(torch.zeros(len(problem), dtype=torch.bool, device=problem.x.device))
 
     def query(self, problem: Problem, state: Applied) -> Request:
-        """The candidate."""
-        return Logits(self.candidate(problem))
+        """The candidate, in the way that the attack's access allows."""
+        kinds: dict[Access, type[Request]] = {Access.SCORES: Scores, Access.LABELS: Labels}
+        return kinds.get(self.access, Logits)(self.candidate(problem))
 
     def update(self, problem: Problem, state: Applied, answer: Answer) -> Applied:
         """It was seen."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FittedAttack
-from robaudit.attacks.requests import Answer, Request
+from robaudit.attacks.requests import TRUE, Answer, Differentiated, How, Request
 from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
 from robaudit.engine.run import Means
@@ -36,7 +36,7 @@ class FitJob:
         threat: norm and radius.
         samples: positions in the data of those to fit on, in the order of the fit; ``digests`` of their content.
         key: name that keys the random numbers.
-        draws: of a random model that every differentiable request averages.
+        how: its gradients are taken, beside what the attack asks for by itself.
     """
 
     attack: FittedAttack
@@ -44,7 +44,7 @@ class FitJob:
     samples: tuple[int, ...]
     digests: tuple[str, ...]
     key: str
-    draws: int = 1
+    how: How = TRUE
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,14 @@ class _FitSet:
         if self._stop():
             raise AuditInterrupted("the audit was interrupted")
         means, job = self._means, self._job
+        if isinstance(request, Differentiated) and job.how != TRUE:
+            request = dataclasses.replace(request, how=request.how.then(job.how))
         account = Account.empty(len(problem), problem.x.device)
         refusals = means.oracle.refusals
         # which of the samples it is that a model hangs on, a later process finds out: it asks for each alone
         with means.watch.about(f"{job.key}{RUNNING}", job.samples):
             refusals.last, refusals.doing = None, job.key
-            answer = means.evaluator.answer(request, problem, job.attack.access, account, None, job.draws)
+            answer = means.evaluator.answer(request, problem, job.attack.access, account, None)
         asked = (account.forwards, account.backwards, account.queries)
         self.cost += Cost(*(int(count.sum()) for count in asked))
         return answer

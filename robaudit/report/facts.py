@@ -90,8 +90,7 @@ def attack_notes(result: Result) -> list[str]:
     """Why attacks did not run to their end, candidates that the judge refused, and what fits took and came to."""
     return (
         [
-            f"{attack.id} {attack.status}"
-            + (f": {attack.reason}" if attack.reason else "")
+            f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else "")
             for attack in result.attacks
             if attack.status != "done"
         ]

@@ -43,6 +43,7 @@ class Tally:
         for record in journal.of("unit"):
             units[record["attack"]][record["sample"]].append(unit_result(record))
         outcomes = journal.keyed("attack", "id")
+        fits = journal.keyed("fit", "attack")
         plan = journal.last("plan")
         self.attacks: list[Record] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
@@ -68,7 +69,8 @@ class Tally:
             front.attacks.append(key)
             self.pairs[key] = len(results), len(reached)
             self.best[key] = _by_sample(results)
-            self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), bool(results))})
+            began = bool(results) or key in fits
+            self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), began)})
         self.reached: dict[int, str] = {}
         self.broken_by: dict[int, str] = {}
         for front in self.fronts.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.fitted import FittedAttack
@@ -31,10 +32,7 @@ def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int,
         black_box = attack.access in (Access.SCORES, Access.LABELS)
         return Cost(queries=budget) if black_box and budget is not None else None
     queries = cost.queries if budget is None or attack.access is Access.TRANSFER else min(cost.queries, budget)
-    how = planned.how
-    # one forward more at each point itself, where the model under attack does not see it for the gradient
-    apart = bool(how.through) and attack.access is Access.WHITE_BOX
-    return Cost(cost.forwards * (how.copies + apart), cost.backwards * how.copies, queries)
+    return _taken(planned, replace(cost, queries=queries))
 
 
 def most_of_sample(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:
@@ -49,7 +47,15 @@ def most_of_fit(front: Front, planned: Planned, classes: int, shape: tuple[int, 
     if not isinstance(planned.attack, FittedAttack):
         return Cost()
     cost = planned.attack.most_of_fit(_task(front, planned, classes, shape), samples)
-    return None if cost is None else Cost(cost.forwards * planned.eot, cost.backwards * planned.eot, cost.queries)
+    return None if cost is None else _taken(planned, cost)
+
+
+def _taken(planned: Planned, cost: Cost) -> Cost:
+    """The cost with gradients as they are taken."""
+    how = planned.how
+    # one forward more at each point itself, where the model under attack does not see it for the gradient
+    apart = bool(how.through) and planned.attack.access is Access.WHITE_BOX
+    return Cost(cost.forwards * (how.copies + apart), cost.backwards * how.copies, cost.queries)
 
 
 def _task(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Task:

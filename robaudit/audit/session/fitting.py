@@ -102,7 +102,7 @@ class Fitter:
             )
         ordered = sorted(found, key=lambda index: (self._answers[index].digest, index))
         digests = tuple(self._answers[index].digest for index in ordered)
-        job = FitJob(attack, threat, tuple(ordered), digests, planned.key, planned.eot)
+        job = FitJob(attack, threat, tuple(ordered), digests, planned.key, planned.how)
         of = digest_of(digests)
         known = before.fitted if before is not None and before.of == of else None
 

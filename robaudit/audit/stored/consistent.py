@@ -27,12 +27,12 @@ def contradictions(result: Result) -> Iterator[str]:
     yield from _identities(result)
     yield from _threat(result)
     yield from _attacks(result)
+    yield from _fits(result)
     attacks = {attack.id: attack for attack in result.attacks}
     for sample in result.samples:
         for fault in sample_faults(result, sample, attacks):
             yield f"sample {sample.index} ({sample.id}) {fault}"
     yield from _tried(result)
-    yield from _fits(result)
     yield from _evidence(result)
     yield from _sequential(result)
     if result.comparison is not None:
