@@ -24,6 +24,7 @@ from robaudit.engine.units import Sample
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.sets.features import FixedFeatures
 
 SHAPE, CLASSES = (1, 6, 6), 5
 THREAT = ThreatModel(Norm.LINF, 0.1)
@@ -119,7 +120,7 @@ def test_it_stays_in_the_ball_and_what_it_is_applied_to_in_the_box() -> None:
 def test_fixed_features_stay() -> None:
     target = network(SHAPE, CLASSES)
     samples = samples_for(target, 40)
-    threat = dataclasses.replace(THREAT, eps=0.3, fixed=(0, 7, 35))
+    threat = dataclasses.replace(THREAT, eps=0.3, sets=(FixedFeatures((0, 7, 35)),))
     found = fit(target, uap(), samples[20:], threat)
     assert found is not None
     moved = perturbation(found).flatten() != 0

@@ -77,7 +77,7 @@ def add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(entry, "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def read_examples(folder: Path, evidence: Evidence, most: int, prefix: str = "") -> list[Example]:
