@@ -246,8 +246,6 @@ def test_completion_knows_what_there_is() -> None:
     assert complete.formats("j") == ["json"]
     assert set(complete.reports("")) == {f"report{suffix}" for suffix in suffixes()}
     assert complete.reports("out.sarif.") == ["out.sarif.json"]
-    assert complete.norms("l") == ["linf", "l2", "l1", "l0"]
-    assert complete.directions("w") == ["warn"]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +253,8 @@ def test_completion_knows_what_there_is() -> None:
     [
         ("robaudit explain apgd-", "apgd-ce"),
         ("robaudit scan m.onnx --profile aut", "autoattack"),
+        ("robaudit scan m.onnx --norm l", "linf l2 l1 l0"),
+        ("robaudit scan m.onnx --on-inconclusive w", "warn"),
         ("robaudit rep", "replay"),
     ],
 )
@@ -267,7 +267,7 @@ def test_the_shell_is_answered(line, found) -> None:
         COMP_CWORD=str(len(words) - 1),
         SHELL="/bin/bash",
     )
-    assert found in done.stdout.decode().split(), done.stderr
+    assert set(found.split()) <= set(done.stdout.decode().split()), done.stderr
 
 
 def test_the_completion_script_can_be_shown() -> None:
