@@ -24,6 +24,7 @@ from robaudit.cli.app import app
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import formats
 from robaudit.report.rules import RULES, rule_id
+from robaudit.threat.sets.registry import chosen_classes
 
 __all__ = ["commands", "reference_pages"]
 
@@ -62,6 +63,7 @@ def reference_pages() -> dict[str, str]:
         "transforms": _transforms,
         "losses-and-goals": _losses_and_goals,
         "defenses": _defenses,
+        "perturbation-sets": _sets,
         "checks": _checks,
         "metrics": _metrics,
         "gate-keys": _gate_keys,
@@ -262,6 +264,18 @@ def _defenses() -> str:
         "[Adding a defense](../adding-a-defense.md) of your own.",
     ]
     for id in ours:
+        head, _, rest = explained("explain", id).partition("\n")
+        parts += [f"## {id}", _attack(f"{head}\n{head.partition(': ')[2]}\n{rest}")]
+    return "\n\n".join(parts)
+
+
+def _sets() -> str:
+    parts = [
+        "# Perturbation sets",
+        "What may be changed beside the ball, with `--mask` or `threat: {sets: [...]}` in a profile. What "
+        "`robaudit explain ID` prints. [Adding a perturbation set](../adding-a-perturbation-set.md) of your own.",
+    ]
+    for id in sorted(id for id, cls in chosen_classes().items() if cls.__module__.startswith("robaudit.")):
         head, _, rest = explained("explain", id).partition("\n")
         parts += [f"## {id}", _attack(f"{head}\n{head.partition(': ')[2]}\n{rest}")]
     return "\n\n".join(parts)

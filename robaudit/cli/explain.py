@@ -25,7 +25,7 @@ def explain(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An attack, a transform, a check, a defense, a rule such as RA001, loss or goal; without it, all.",
+            help="An attack, transform, check, defense or mask, a rule such as RA001, loss or goal; without it, all.",
             autocompletion=checks_and_attacks,
         ),
     ] = None,
@@ -35,16 +35,17 @@ def explain(
     from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
     from robaudit.audit.config.goals import GOALS
     from robaudit.checks.registry import check_classes
-    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page, transform_page
+    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page, set_page, transform_page
     from robaudit.cli.explain_check import check_page
     from robaudit.defenses.registry import defense_classes
     from robaudit.errors import UsageError
     from robaudit.report.rules import every_rule
     from robaudit.suggest import did_you_mean
     from robaudit.threat.losses import LOSSES
+    from robaudit.threat.sets.registry import chosen_classes
 
     attacks, transforms, checks = attack_classes(), transform_classes(), check_classes()
-    defenses, rules = defense_classes(), every_rule()
+    defenses, sets, rules = defense_classes(), chosen_classes(), every_rule()
     if id is None:
         for name, cls in sorted(attacks.items()):
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
@@ -54,6 +55,8 @@ def explain(
             typer.echo(f"{name:<18}check: {_first_line(check)}")
         for name, defense in sorted(defenses.items()):
             typer.echo(f"{name:<18}defense: {_first_line(defense)}")
+        for name, one in sorted(sets.items()):
+            typer.echo(f"{name:<18}perturbation set: {_first_line(one)}")
         for rule in rules.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
@@ -70,6 +73,8 @@ def explain(
         typer.echo(check_page(checks[id]))
     elif id in defenses:
         typer.echo(defense_page(defenses[id]))
+    elif id in sets:
+        typer.echo(set_page(sets[id]))
     elif id.upper() in rules:
         _rule(rules[id.upper()])
     elif id == "loss":
@@ -80,7 +85,7 @@ def explain(
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *rules, "loss", "goal"]
+        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *sets, *rules, "loss", "goal"]
         raise UsageError(f"nothing is called {id!r}{did_you_mean(id, known)}")
 
 

@@ -78,6 +78,15 @@ def defense_page(cls: Any) -> str:
     return "\n".join(lines)
 
 
+def set_page(cls: Any) -> str:
+    """All that a user needs to know of a perturbation set."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    flag = " (--mask FILE)" if cls.id == "mask" else ""
+    lines = [f"{cls.id}: perturbation set, beside the ball of the threat model{flag}", "", body.strip(), ""]
+    lines += _parameters(cls, f"as in a profile's `threat: {{sets: [{{id: {cls.id}, NAME: VALUE}}]}}`")
+    return "\n".join(lines)
+
+
 def _parameters(cls: Any, where: str) -> list[str]:
     declared = parameter_lines(cls)
     return [f"Parameters, {where}:" if declared else "Parameters: none", *declared]

@@ -25,6 +25,7 @@ from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.rules import RULES
+from robaudit.threat.sets.registry import chosen_classes
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    known = (attack_classes(), transform_classes(), check_classes(), defense_classes())
+    known = (attack_classes(), transform_classes(), check_classes(), defense_classes(), chosen_classes())
     assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 

@@ -32,6 +32,7 @@ from robaudit.cli import audit, complete
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
+from robaudit.threat.sets.registry import chosen_classes
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -237,7 +238,7 @@ def test_a_replay_fits_any_width() -> None:
 def test_completion_knows_what_there_is() -> None:
     assert set(complete.checks_and_attacks("")) == {
         *(*attack_classes(), *SHORT, *transform_classes()),
-        *(*check_classes(), *defense_classes(), "goal", "loss"),
+        *(*check_classes(), *defense_classes(), *chosen_classes(), "goal", "loss"),
     }
     assert complete.checks_and_attacks("mi+") == ["mi+di"]
     assert complete.checks_and_attacks("mi+di+") == []

@@ -317,7 +317,7 @@ class Sealed(_Record):
 
 
 _Work = Unit | CheckUnit | Clean | Attack | Fit | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
-_Facts = Described | Data | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
+_Facts = Described | Data | Sets | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 
 

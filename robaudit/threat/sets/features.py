@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,8 @@ class FixedFeatures(PerturbationSet):
         places: of the features, in the flattened sample.
     """
 
-    id: ClassVar[str] = "features"
-    inherent: ClassVar[bool] = True
+    id = "features"
+    inherent = True
 
     places: tuple[int, ...]
 

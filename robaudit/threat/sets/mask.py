@@ -11,7 +11,7 @@ import math
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,8 @@ class Mask(PerturbationSet):
         bits: the mask, one bit a feature, compressed, in base64.
     """
 
-    id: ClassVar[str] = "mask"
-    files: ClassVar[tuple[str, ...]] = ("file",)
+    id = "mask"
+    files = ("file",)
 
     file: str
     shape: tuple[int, ...] = ()

@@ -17,7 +17,7 @@ from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 from robaudit.threat.sets.base import PerturbationSet
 
-__all__ = ["ENTRY_POINT", "make_set", "set_classes"]
+__all__ = ["ENTRY_POINT", "chosen_classes", "make_set", "set_classes"]
 
 ENTRY_POINT = "robaudit.sets"
 
@@ -48,13 +48,18 @@ def set_classes() -> dict[str, type[PerturbationSet]]:
     return found
 
 
+def chosen_classes() -> dict[str, type[PerturbationSet]]:
+    """Those that a profile may name."""
+    return {id: cls for id, cls in set_classes().items() if not cls.inherent}
+
+
 def make_set(id: str, parameters: Mapping[str, Any]) -> PerturbationSet:
     """A perturbation set with its parameters checked, such as a profile or a result names it.
 
     Raises:
         UsageError: an unknown set or parameter, or a value out of range, in one sentence.
     """
-    classes = {name: cls for name, cls in set_classes().items() if not cls.inherent}
+    classes = chosen_classes()
     if id not in classes:
         raise UsageError(f"unknown perturbation set {id!r}{did_you_mean(id, classes)}")
     names = list(inspect.signature(classes[id]).parameters)
