@@ -13,6 +13,7 @@ __all__ = [
     "UnreadableSampleError",
     "UnsupportedOperatorError",
     "UsageError",
+    "on_one_line",
     "path_words",
     "reason",
 ]
@@ -74,6 +75,11 @@ def path_words(error: OSError) -> str | None:
     if error.filename is None or error.errno not in PATHS:
         return None
     return f"{str(error.filename)[-200:]!r} cannot be used: {error.strerror}"
+
+
+def on_one_line(error: object, most: int | None = None) -> str:
+    """The text of an error on one line, of at most so many characters; its type's name where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def reason(error: BaseException | str, most: int = 400) -> str:

@@ -1,4 +1,4 @@
-"""Reads files that nobody vouches for: ordinary files alone, without waiting for a pipe, no more than was expected.
+"""Reads files that are not trusted: ordinary files alone, without waiting for a pipe, no more than was expected.
 
 A file that changes while it is read is an error, and so is one that is no longer what an audit is named by.
 """

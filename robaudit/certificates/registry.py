@@ -26,7 +26,7 @@ def certifier_classes() -> dict[str, type[Certifier]]:
     """Every certifier class by id, ours first.
 
     Raises:
-        UsageError: an installed package's certifier cannot be imported, is none, or takes a used id.
+        UsageError: an installed package's certifier cannot be imported, is not one, or takes a used id.
     """
     found: dict[str, type[Certifier]] = {}
     for module in pkgutil.iter_modules(robaudit.certificates.__path__, robaudit.certificates.__name__ + "."):

@@ -24,7 +24,7 @@ __all__ = ["Evidence", "eight_bit"]
 class Evidence(Check):
     """Fails if one stored example is outside the box or the ball, or no longer fools the file alone (batch 1).
 
-    Of those that a curve rests on, each must lie at the distance that is told of it.
+    Of those that a curve rests on, each must lie at the distance that is reported for it.
     """
 
     facts = CheckFacts(

@@ -1,4 +1,4 @@
-"""``robaudit sign`` and ``robaudit verify``: who vouches for a result."""
+"""``robaudit sign`` and ``robaudit verify``: who confirms a result."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from robaudit.data.labelfile import LabelFile, read_label_file
 from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.pixels import read_pixels
 from robaudit.data.source import Dataset
-from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
+from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError, on_one_line
 from robaudit.files import text_of
 from robaudit.plural import part_of
 
@@ -63,7 +63,7 @@ class ImageDataset(Dataset):
         except ChangedFileError:
             raise
         except Exception as error:  # a damaged file may break its decoder anywhere; it costs this sample alone
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160] or type(error).__name__
+            reason = getattr(error, "strerror", None) or on_one_line(error, 160)
             raise UnreadableSampleError(f"the image {self.ids[index]} cannot be read: {reason}") from error
 
     def stored(self, index: int) -> bytes | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.data.npz import open_arrays, read_npy
 from robaudit.data.pixels import read_grey, read_header
-from robaudit.errors import RobauditError, UsageError
+from robaudit.errors import RobauditError, UsageError, on_one_line
 from robaudit.files import MIB, read_regular
 from robaudit.plural import counted
 
@@ -42,7 +42,7 @@ def read_mask(path: Path, shape: tuple[int, ...], *, image: bool, channels_last:
     except RobauditError:
         raise
     except Exception as error:  # of decoders and of NumPy, each their own
-        why = " ".join(str(error).split())[:160] or type(error).__name__
+        why = on_one_line(error, 160)
         raise UsageError(f"the mask {path} cannot be read: {why}") from error
     return np.ascontiguousarray(_fit(path, found, shape, image=image, channels_last=channels_last))
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import robaudit.data
 from robaudit.data.reader import Reader, Source, Wanted
-from robaudit.errors import RobauditError, UsageError, reason
+from robaudit.errors import RobauditError, UsageError, on_one_line, reason
 
 __all__ = ["ENTRY_POINT", "check_source", "is_ours", "open_source", "reader_of", "readers"]
 
@@ -29,7 +29,8 @@ def readers() -> tuple[Reader, ...]:
     """Every reader, others' first: they may take a folder that ours would take for one of images.
 
     Raises:
-        UsageError: an installed package's reader cannot be imported, is none, or takes files of a suffix that is taken.
+        UsageError: an installed package's reader cannot be imported, is not one, or takes files of a suffix that is
+            taken.
     """
     ours = []
     for module in pkgutil.iter_modules(robaudit.data.__path__, robaudit.data.__name__ + "."):
@@ -53,7 +54,7 @@ def _entered(entry: EntryPoint) -> Reader:
         cls = entry.load()
         made = cls() if inspect.isclass(cls) and issubclass(cls, Reader) else None
     except (Exception, SystemExit) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = on_one_line(error)
         raise UsageError(f"the installed reader of data {entry.value!r} cannot be imported: {why}") from error
     if made is None:
         raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a Reader class")

@@ -1,4 +1,4 @@
-"""The slots in flight, and what is told of each."""
+"""The slots in flight, and what is reported of each."""
 
 from __future__ import annotations
 

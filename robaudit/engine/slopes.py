@@ -52,7 +52,7 @@ class Slopes:
         apart: the logits are to be those of the points themselves, and not of what the gradients are taken through.
         precision: that the model runs in.
         each: runs over micro-batches.
-        refusals: told of backward passes that raise.
+        refusals: records backward passes that raise.
     """
 
     model: Differentiable

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import robaudit.report
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, on_one_line
 from robaudit.report.base import Format
 
 __all__ = ["ENTRY_POINT", "format_of", "formats", "is_ours", "suffixes"]
@@ -107,7 +107,7 @@ def _entered(entry: EntryPoint, suffix: str) -> Format:
     try:
         found = entry.load()
     except (Exception, SystemExit) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = on_one_line(error)
         raise UsageError(f"the installed report format {entry.value!r} cannot be imported: {why}") from error
     if not isinstance(found, Format):
         raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a Format")

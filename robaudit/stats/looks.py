@@ -160,7 +160,7 @@ def _ever_above(sizes: tuple[int, ...], shares: tuple[float, ...], p: float, err
     if len(sizes) == 1:
         enough = _enough(sizes[0], p, error * shares[0])
         return float(betainc(enough, sizes[0] - enough + 1, p)) if enough <= sizes[0] else 0.0
-    left, least = np.ones(1), 0  # probability of each count from `least` on, of paths that no look so far told of
+    left, least = np.ones(1), 0  # probability of each count from `least` on, of paths that no look has decided so far
     before, found = 0, 0.0
     for size, share in zip(sizes, shares, strict=True):
         if size > before:

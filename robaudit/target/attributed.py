@@ -20,7 +20,7 @@ class Differentiable(Protocol):
 
 
 class Attributed:
-    """Another model with the same answers, whose calls and ways back a watch is told of.
+    """Another model with the same answers, whose calls and backward passes a watch is notified of.
 
     Args:
         model: a surrogate, or a stand-in.

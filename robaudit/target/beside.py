@@ -1,4 +1,4 @@
-"""Texts that other tools write beside a model, which nobody vouches for."""
+"""Texts that other tools write beside a model, which are not trusted."""
 
 from __future__ import annotations
 

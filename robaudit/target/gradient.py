@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from robaudit.errors import on_one_line
 from robaudit.target.model_file import ModelFile
 
 __all__ = ["GradientStatus", "Method", "mixed_gradient", "tried_gradient"]
@@ -55,7 +56,7 @@ def tried_gradient(
     try:
         gradient = mixed_gradient(points, logits)
     except Exception as error:  # torch raises many types for a graph that does not run
-        reason = " ".join(str(error).split())[:200]
+        reason = on_one_line(error, 200)
         return GradientStatus(False, f"the torch twin does not run ({reason})", "none")
     twin, cutting = file.twin, file.cutting
     cuts = [] if twin is None else twin.cuts

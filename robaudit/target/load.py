@@ -84,7 +84,7 @@ def load_target(
         trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
         tokens: load a model of tokens too, which can be inspected and not audited.
         custom_ops: libraries of custom operators for ONNX Runtime.
-        watch: told of each call of the file.
+        watch: notified of each call of the file.
         confined: allow TorchScript of recurrent layers, of whose weights PyTorch does not check the sizes; False
             where no sandbox keeps the process in.
 

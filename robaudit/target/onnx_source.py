@@ -1,4 +1,4 @@
-"""Reads an ONNX file that nobody vouches for: limits first, weights from its own folder alone, then the runtime.
+"""Reads an ONNX file that is not trusted: limits first, weights from its own folder alone, then the runtime.
 
 ONNX is data without code, but a parser's or a runtime's input all the same. ONNX Runtime opens external data by
 itself, from the working directory when it is given bytes: it therefore gets a model that refers to no file any more.

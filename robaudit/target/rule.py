@@ -39,7 +39,7 @@ def parse_rule(text: str) -> Rule:
     """``largest``, ``smallest``, ``above:T`` or ``below:T``.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is not one of these.
     """
     if text in ("largest", "smallest"):
         return Rule("largest" if text == "largest" else "smallest")

@@ -74,7 +74,7 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     """``preprocessor_config.json``: with rescaling (default 1/255) the pixels end in [0, 1] before mean, std.
 
     Raises:
-        UsageError: it gives a factor that is no number, or a switch that is none.
+        UsageError: it gives a factor that is no number, or a switch that is not true or false.
     """
     content = _json(path)
     if path.name == "processor_config.json":  # where newer versions of transformers keep it

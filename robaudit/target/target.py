@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import AuditError, ChangedFileError, UsageError
+from robaudit.errors import AuditError, ChangedFileError, UsageError, on_one_line
 from robaudit.target.answers import is_decided, predictions
 from robaudit.target.attributed import Differentiable
 from robaudit.target.gradient import GradientStatus, tried_gradient
@@ -222,7 +222,7 @@ class Target:
             torch.autograd.grad(self.logits(points).sum(), points)
         except Exception as error:  # the compiler of C++ is missing or fails, in many ways
             twin.use_compiler(False)
-            reason = " ".join(str(error).split())[:200]
+            reason = on_one_line(error, 200)
             self.notes.append(f"torch.compile fails ({reason}); the twin runs uncompiled")
 
     def _changes(self, u: Tensor) -> bool:

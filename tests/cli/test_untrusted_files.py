@@ -1,4 +1,4 @@
-"""Files that nobody vouches for, as a user meets them: crashes, hangs and confinement end in sentences."""
+"""Files that are not trusted, as a user meets them: crashes, hangs and confinement end in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that nobody vouches for: what they may make the reader read, allocate and write out."""
+"""Files that are not trusted: what they may make the reader read, allocate and write out."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def parse_duration(text: str) -> float:
     """Seconds of ``90s``, ``10m``, ``1h30m`` or a plain number of seconds.
 
     Raises:
-        UsageError: it is none of these, or nothing.
+        UsageError: it is not one of these, or nothing.
     """
     seconds, rest = 0.0, text.strip()
     while rest:

@@ -54,7 +54,7 @@ def parse_gate(text: str) -> dict[str, Any]:
     """A gate on one line: ``robust_accuracy>=0.6``, ``attack.square.success_rate <= 20%``, or a verdict's name alone.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     found = EXPRESSION.fullmatch(text)
     if found is None:

@@ -56,7 +56,7 @@ class FileFacts(_Facts):
 
 
 class SafetyFacts(_Facts):
-    """What matters of a file that nobody vouches for."""
+    """What matters of a file that is not trusted."""
 
     external_data: tuple[str, ...] = ()
     """Files in which it keeps weights."""
@@ -249,7 +249,7 @@ class Inspection(_Facts):
     file: FileFacts
     """The file."""
     safety: SafetyFacts
-    """What matters of a file that nobody vouches for."""
+    """What matters of a file that is not trusted."""
     inputs: tuple[InputFacts, ...]
     """All inputs."""
     meaning: MeaningFacts

@@ -53,7 +53,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     Args:
         request: the file, and how it is read.
         given_up: what is not tried again, as the model hung or crashed on it.
-        watch: told of each call of the model.
+        watch: notified of each call of the model.
 
     Raises:
         UsageError: the file or the data cannot be used.

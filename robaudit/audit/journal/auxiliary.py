@@ -7,7 +7,7 @@ from robaudit.audit.journal.journal import Journal
 __all__ = ["ROLES", "STAND_IN", "SURROGATE", "problems_in"]
 
 SURROGATE, STAND_IN = ROLES = "surrogate", "stand-in"
-"""Of such models; also where an error is told of one."""
+"""Of such models; also where an error of one is reported."""
 
 
 def problems_in(journal: Journal) -> dict[str, str]:

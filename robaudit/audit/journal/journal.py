@@ -42,7 +42,7 @@ class Journal:
 
     Args:
         folder: the run directory; None keeps everything in memory.
-        listener: told of each new record, with its point if that could not be written, and why not.
+        listener: called with each new record, with its point if that could not be written, and why not.
         key: of the seals; nobody else can write a line that counts.
     """
 

@@ -1,4 +1,4 @@
-"""A limit on the time of an audit: what it did not come to is told as not tried, never as robust."""
+"""A limit on the time of an audit: what was not begun is reported as not tried, never as robust."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def in_child(
 
     Raises:
         UsageError: the function raised it.
-        CutOffError: it crashed, or the model hung, at something that the watch was told of.
+        CutOffError: it crashed, or the model hung, at something that the watch was notified of.
         AuditError: it failed otherwise, crashed, or took more time or memory than it may.
     """
     child = Child(_answer, (function, arguments, watched), confinement)

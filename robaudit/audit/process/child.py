@@ -1,4 +1,4 @@
-"""A process for what nobody vouches for: it is confined first, and imports and loads only then.
+"""A process for what is not trusted: it is confined first, and imports and loads only then.
 
 Only the standard library is imported here, so that the confinement comes before any other code, and before any
 thread.

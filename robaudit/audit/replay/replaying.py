@@ -137,7 +137,7 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     Args:
         request: the run and the file.
         given_up: samples that are not asked, as the model hung or crashed on them.
-        watch: told of each call of the model.
+        watch: notified of each call of the model.
 
     Raises:
         UsageError: the result, or a file that the user names, cannot be used.

@@ -50,7 +50,7 @@ def run_audit(
     Args:
         request: what to audit.
         folder: the run directory; default ``.robaudit/MODEL-DIGEST``.
-        observer: told of progress.
+        observer: notified of progress.
         fresh: discard what is there.
         on_inconclusive: what an inconclusive gate means for the exit code.
         fail_on: which gates decide the exit code.

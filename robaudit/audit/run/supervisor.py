@@ -79,7 +79,7 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
         request: what to audit.
         folder: the claimed run directory.
         journal: of that directory, loaded.
-        observer: told of progress; called in this process.
+        observer: notified of progress; called in this process.
 
     Raises:
         UsageError: the input is refused before the audit.

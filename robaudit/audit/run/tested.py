@@ -120,7 +120,7 @@ def begin_test(folder: Path, run_id: str, subject: str, journal: Journal, *, for
 def _others(mine: Path, run_id: str, subject: str) -> tuple[tuple[EarlierTests, ...], list[str]]:
     """What the run directories around this one tell of tests of the same subject, and what to say of them.
 
-    An entry that nobody vouches for counts all the same: it can make a gate stricter alone.
+    An entry that is not trusted counts all the same: it can make a gate stricter alone.
     """
     others: dict[str, dict[str, Any]] = {}
     told = []
@@ -130,7 +130,7 @@ def _others(mine: Path, run_id: str, subject: str) -> tuple[tuple[EarlierTests, 
         if not all(entry["sealed"] for entry in entries):
             told.append(f"{path} {CHANGED}: the tests that it tells of count as they stand, and it may not tell of all")
         elif damage is not None and path != mine.absolute():
-            told.append(f"{damage}: the tests that it told of are not counted")
+            told.append(f"{damage}: the tests that it recorded are not counted")
         others |= {entry["run"]: entry for entry in entries if entry["of"] == subject}
     found: dict[str, list[tuple[float, float]]] = {}
     for entry in others.values():

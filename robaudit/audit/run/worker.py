@@ -48,7 +48,7 @@ def main(
 
     Args:
         connection: events and records go out, ``stop`` comes in.
-        watch: told of each call of a model.
+        watch: notified of each call of a model.
         request: what to audit.
         folder: the run directory.
         key: of its journal.

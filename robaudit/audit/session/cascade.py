@@ -32,8 +32,8 @@ class Cascade:
         store: the samples.
         executor: runs the attacks.
         journal: takes every finished unit, and holds those of earlier sessions.
-        observer: told of progress.
-        stop: True ends the cascade early; attacks that it did not come to have no record.
+        observer: notified of progress.
+        stop: True ends the cascade early; attacks that were not begun have no record.
         lost: samples that the model does not answer; whether an attack could be carried out is decided on the others.
         fitter: fits what fitted attacks need.
     """
@@ -153,7 +153,7 @@ class Attempt:
         planned: the attack.
         units: the most it can need.
         journal: takes every finished unit, and what became of the attack.
-        observer: told of progress.
+        observer: notified of progress.
     """
 
     def __init__(self, planned: Planned, units: int, journal: Journal, observer: Observer) -> None:

@@ -34,7 +34,7 @@ def run_checks(
         checks: the checks in order, each with its settings.
         bench_of: what a check measures on.
         journal: with what earlier sessions measured; gets a record of each check.
-        observer: told of progress.
+        observer: notified of progress.
         told_to_stop: whether the user ended the audit; no check begins then.
         stop: whether nothing new may begin; where the time is over, checks that say so run all the same.
     """

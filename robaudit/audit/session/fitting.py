@@ -52,9 +52,9 @@ class Fitter:
         oracle: asks the file for the classes of the samples to fit on.
         executor: carries a fit out.
         journal: takes each round, and holds those of earlier sessions.
-        observer: told of progress.
+        observer: notified of progress.
         care: samples that are not asked, and those that are asked alone.
-        watch: told of the samples.
+        watch: notified of the samples.
         stop: whether nothing new may begin.
     """
 

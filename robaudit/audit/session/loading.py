@@ -168,7 +168,7 @@ def load(
         known: what an earlier session found that inputs mean, by the model's SHA-256.
         told: of a search, in words.
         inspecting: nothing will be attacked, so that token models load, and noise stands in for missing data.
-        watch: told of each call of a model.
+        watch: notified of each call of a model.
         lost: samples that the model does not answer, which it is not measured on.
         unusable: auxiliary models that are not to be loaded, by their keys, and why.
         loading: told the name of each auxiliary model before it is loaded.

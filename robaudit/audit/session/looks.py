@@ -31,7 +31,7 @@ def run_looks(
         plan: all looks, each drawn when it is come to.
         journal: takes the looks, and holds those of earlier sessions.
         attack: carries out all attacks on a chunk, as far as they are not journaled.
-        observer: told of each look.
+        observer: notified of each look.
         stop: True ends the audit early; a look that was begun is taken up by the next session.
     """
     looks = settled(journal)

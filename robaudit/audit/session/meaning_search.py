@@ -49,7 +49,7 @@ class _Search:
         given: its spec as it came.
         data: in u-space.
         tried: the candidates.
-        watch: told of the samples.
+        watch: notified of the samples.
         labels: of the samples that were asked.
     """
 
@@ -137,7 +137,7 @@ def search_meaning(
         data: in u-space.
         order: indices, of which the first distinct, readable and labelled ones are used (:meth:`Dataset.spread`).
         told: of what is done, in words.
-        watch: told of the samples.
+        watch: notified of the samples.
 
     Returns:
         A journal record for :func:`apply_meaning`, or None where nothing is to be searched.

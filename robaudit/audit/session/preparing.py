@@ -28,7 +28,7 @@ def measure(loaded: Loaded, watch: Watch) -> tuple[int, torch.Tensor] | None:
 
     Args:
         loaded: the models, which know it from then on.
-        watch: told of the samples.
+        watch: notified of the samples.
 
     Raises:
         UsageError: it cannot be known what the output means.

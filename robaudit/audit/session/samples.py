@@ -172,7 +172,7 @@ def answer_samples(
         batch: samples loaded at once.
         goals: decides the classes to reach; None: any wrong one.
         care: samples that are not asked, and those that are asked alone.
-        watch: told of the samples.
+        watch: notified of the samples.
 
     Yields:
         A ``clean`` record for each, with its scores [K] where they name a class.
@@ -237,7 +237,7 @@ def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int],
         models: the target, of which scores are asked too, and the surrogates.
         data: the samples.
         suspects: their indices.
-        watch: told of the samples; what the answers are is of no matter.
+        watch: notified of the samples; what the answers are is of no matter.
     """
     for index in sorted(suspects):
         with watch.about("", [index]), contextlib.suppress(Exception):

@@ -69,11 +69,11 @@ class Session:
         request: what to audit.
         folder: the run directory.
         journal: with what earlier sessions finished.
-        observer: told of progress.
+        observer: notified of progress.
         stop: asked between steps; True ends the session early, with all that is finished kept.
         restarted: the worker before this one was killed, likely for its memory: batches are halved.
         deadline: of the monotonic clock, after which nothing new is begun; None: no limit.
-        watch: told of each call of a model.
+        watch: notified of each call of a model.
         suspects: samples of which one hung or crashed the worker before this one.
     """
 

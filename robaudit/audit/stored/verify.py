@@ -3,7 +3,7 @@
 A result's digest guards against accidents: who can edit the file can write a new digest. So nothing that follows from
 the samples is believed as it stands: all of it is derived again, by the code that derived it for the audit, and the
 facts are checked against each other. What remains to be trusted are the facts themselves, which evidence replays and a
-signature vouches for.
+signature confirms.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ WORDS = {"robust_accuracy": "robust accuracy", "stability": "stability"}
 
 
 def check_comparable(base: Result, new: Result) -> None:
-    """Refuse to compare audits of different things, or with an audit that vouches for nothing.
+    """Refuse to compare audits of different things, or with an audit that cannot be relied on.
 
     Raises:
         AuditError: what differs, and the command that makes a new baseline.
@@ -264,7 +264,7 @@ def _soundness(base: Result) -> Iterator[str]:
     """A baseline that is incomplete, or whose checks failed, is none."""
     failed = [check.id for check in base.checks if check.status == "fail"]
     if failed:
-        yield f"the baseline vouches for nothing, because its checks failed ({', '.join(failed)})"
+        yield f"the baseline cannot be relied on, because its checks failed ({', '.join(failed)})"
     unfinished = [a.id for a in base.attacks if a.status in ("partial", "failed", "not run", "unavailable")]
     if unfinished or not base.run.complete:
         words = f" ({', '.join(unfinished)} did not run to the end)" if unfinished else ""

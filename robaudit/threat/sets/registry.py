@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import robaudit.threat.sets
-from robaudit.errors import UsageError
+from robaudit.errors import UsageError, on_one_line
 from robaudit.suggest import did_you_mean
 from robaudit.threat.sets.base import PerturbationSet
 
@@ -27,7 +27,7 @@ def set_classes() -> dict[str, type[PerturbationSet]]:
     """Every perturbation set's class by id, ours first.
 
     Raises:
-        UsageError: an installed package's set cannot be imported, is none, or takes a used id.
+        UsageError: an installed package's set cannot be imported, is not one, or takes a used id.
     """
     found: dict[str, type[PerturbationSet]] = {}
     for module in pkgutil.iter_modules(robaudit.threat.sets.__path__, robaudit.threat.sets.__name__ + "."):
@@ -38,7 +38,7 @@ def set_classes() -> dict[str, type[PerturbationSet]]:
         try:
             cls = entry.load()
         except Exception as error:
-            why = " ".join(str(error).split()) or type(error).__name__
+            why = on_one_line(error)
             raise UsageError(f"the installed perturbation set {entry.value!r} cannot be imported: {why}") from error
         if not (inspect.isclass(cls) and issubclass(cls, PerturbationSet)):
             raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a PerturbationSet class")
