@@ -1,4 +1,4 @@
-"""``robaudit explain``: what an attack, a transform, a check or a rule of the reports means."""
+"""``robaudit explain``: what an attack, a transform, a check, a certificate or a rule of the reports means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def explain(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An attack, transform, check, defense or mask, a rule such as RA001, loss or goal; without it, all.",
+            help="An attack, transform, check, certificate, defense or mask, a rule such as RA001, loss or goal; without "
+            "it, all.",
             autocompletion=checks_and_attacks,
         ),
     ] = None,
@@ -34,6 +35,7 @@ def explain(
     from robaudit.attacks.names import SHORT, parts
     from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
     from robaudit.audit.config.goals import GOALS
+    from robaudit.certificates.registry import certifier_classes
     from robaudit.checks.registry import check_classes
     from robaudit.cli.explain_attack import attack_page, defense_page, loss_page, set_page, transform_page
     from robaudit.cli.explain_check import check_page
@@ -46,6 +48,7 @@ def explain(
 
     attacks, transforms, checks = attack_classes(), transform_classes(), check_classes()
     defenses, sets, rules = defense_classes(), chosen_classes(), every_rule()
+    certifiers = certifier_classes()
     if id is None:
         for name, cls in sorted(attacks.items()):
             typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
@@ -57,6 +60,8 @@ def explain(
             typer.echo(f"{name:<18}defense: {_first_line(defense)}")
         for name, one in sorted(sets.items()):
             typer.echo(f"{name:<18}perturbation set: {_first_line(one)}")
+        for name, certifier in sorted(certifiers.items()):
+            typer.echo(f"{name:<18}certificate: {_first_line(certifier)}")
         for rule in rules.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
@@ -75,6 +80,10 @@ def explain(
         typer.echo(defense_page(defenses[id]))
     elif id in sets:
         typer.echo(set_page(sets[id]))
+    elif id in certifiers:
+        norms = ", ".join(sorted(certifiers[id].norms))
+        typer.echo(f"{id}: certificate, in {norms}\n\n{inspect.getdoc(certifiers[id])}")
+        typer.echo(f"\nIn a profile: `certificates: [{id}]`; as a gate: `certified_accuracy`.")
     elif id.upper() in rules:
         _rule(rules[id.upper()])
     elif id == "loss":
@@ -85,7 +94,7 @@ def explain(
             typer.echo(f"{name:<15}{meaning}")
         typer.echo("\n" + " ".join(GOAL_NOTE.split()))
     else:
-        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *sets, *rules, "loss", "goal"]
+        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *sets, *certifiers, *rules, "loss", "goal"]
         raise UsageError(f"nothing is called {id!r}{did_you_mean(id, known)}")
 
 

@@ -53,6 +53,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.attacks.fitted import FittedAttack
     from robaudit.audit.config.goals import parse_goal
     from robaudit.audit.plan.auxiliary import given_up_names
+    from robaudit.audit.plan.certificates import plan_certificates
     from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
@@ -118,5 +119,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
                 cost = most_of_fit(of, planned, target.num_classes, target.spec.shape, count)
                 words = "unknown" if cost is None else evaluations_words(cost.forwards, cost.backwards, cost.queries)
                 lines.append(f"{'':24}once, to fit on {counted(count, 'other sample')}: {words}")
+    for entry in plan_certificates(profile):
+        lines.append(f"  {entry.key:<22}certificate, {entry.threat.norm} {entry.threat.eps:g}, a proof a sample")
     lines.append("nothing was attacked (--dry-run)")
     return lines

@@ -107,6 +107,11 @@ def _audit(result: Result) -> Iterator[Finding]:
         )
     if result.worst_case.upper_bound_observed.n == 0:
         yield Finding(RULES["RA022"], "audit", "No sample could be audited.", place, level="error")
+    if result.certified is not None:
+        both = set(result.certified.contradicted)
+        for sample in [sample for sample in result.samples if sample.index in both][:LISTED_SAMPLES]:
+            text = f"The sample {sample.id} (index {sample.index}) was proved, and broken by {sample.broken_by}."
+            yield Finding(RULES["RA023"], f"sample {sample.id} proved and broken", text, place, level="error")
     for number, assumption in enumerate(result.target.assumed, 1):
         yield Finding(RULES["RA030"], f"assumption {number}", f"Assumed: {assumption}.", place, level="warning")
     if result.data.reference == "model":

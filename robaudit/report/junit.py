@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from robaudit.audit.result.document import Attack, Check, Gate, Result
+from robaudit.audit.result.document import Attack, Certificate, Check, Gate, Result
 from robaudit.plural import part_of
 from robaudit.report.base import Format
 from robaudit.report.facts import evidence_words, gate_words, verdict_line
@@ -44,11 +44,12 @@ class _Case:
 
 
 def render(result: Result, run: Path | None = None) -> str:
-    """The suites audit, gates, attacks and checks."""
+    """The suites audit, gates, attacks, certificates and checks."""
     suites = {
         "audit": [_audit(result)],
         "gates": [_gate(result, gate) for gate in result.gates],
         "attacks": [_attack(result, attack) for attack in result.attacks],
+        "certificates": [] if result.certified is None else list(map(_certificate, result.certified.certificates)),
         "checks": [_check(check) for check in result.checks],
     }
     every = [case for cases in suites.values() for case in cases]
@@ -151,6 +152,13 @@ def _attack(result: Result, attack: Attack) -> _Case:
     figures += f"; left of all: {short_rate(standing)}" if standing is not None else ""
     output = figures if attack.status in ("done", "partial") else ""
     return _Case(name, outcomes.get(attack.status, "error"), attack.status, told, attack.seconds, output)
+
+
+def _certificate(entry: Certificate) -> _Case:
+    outcomes: dict[str, Outcome] = {"done": "pass", "skipped": "skipped"}
+    told = f"{entry.status}: {entry.reason}" if entry.reason else entry.status
+    output = f"{part_of(entry.proved, entry.tried, 'sample')} proved" if entry.tried else ""
+    return _Case(entry.id, outcomes.get(entry.status, "error"), entry.status, told, entry.seconds, output)
 
 
 def _check(check: Check) -> _Case:

@@ -13,6 +13,7 @@ from pathlib import Path
 from robaudit.audit.result.document import Attack, Result
 from robaudit.printable import printable
 from robaudit.report.base import Format
+from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
 from robaudit.report.facts import (
     UPPER_BOUND,
     applied_attacks,
@@ -75,6 +76,7 @@ def render(result: Result, run: Path | None = None) -> str:
         *_gates(result),
         *_attacks(result),
         *_threats(result),
+        *_certified(result),
         *_curves(result),
         *_comparison(result),
         *_checks(result),
@@ -196,6 +198,18 @@ def _threats(result: Result) -> list[str]:
     ]
     heads = ("threat model", "broken", "broken here alone", "observed, at most")
     return ["### Each threat model by itself", "", *_table(heads, rows)] if rows else []
+
+
+def _certified(result: Result) -> list[str]:
+    if result.certified is None:
+        return []
+    told = [text for text in (proved_words(result), bracket_words(result)) if text]
+    rows = [[escaped(cell, 1000) for cell in row] for row in certificate_rows(result)]
+    return ["### What is proved", "", *_bullets(told), *_table(HEADS, rows), *_bullets([_meaning(result)])]
+
+
+def _meaning(result: Result) -> str:
+    return f"Proved means: {result.certified.statement}." if result.certified is not None else ""
 
 
 def _curves(result: Result) -> list[str]:

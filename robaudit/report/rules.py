@@ -144,6 +144,16 @@ _ALL = (
         "error",
     ),
     Rule(
+        "RA023",
+        "ProvedAndBroken",
+        "A sample was proved to stand, and broken all the same.",
+        "One of the two is wrong: a certifier that is not sound, a graph that was read otherwise than the runtime runs "
+        "it, or a judge that took a point for admissible. No figure of the audit is to be trusted.",
+        "Report it to the authors of robaudit, or of the certifier, with the model and the sample; run the audit "
+        "without the certificate until then.",
+        "error",
+    ),
+    Rule(
         "RA030",
         "InputAssumed",
         "What the input means was assumed.",

@@ -48,14 +48,18 @@ RUNS = re.compile(rf'(?:^|(?<=[{SPLITS}]))(?=[\s"]*[{re.escape(SIGNS)}])')
 
 
 def render(result: Result, run: Path | None = None) -> str:
-    """A header and a row a sample, in data order; of several norms also how it fell in each."""
+    """A header and a row a sample, in data order; of several norms also how it fell in each; and what was
+    proved of it."""
     norms = [norm for norm in NORMS if any(outcome.norm == norm for outcome in result.threats)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     extra = [f"{name}_{norm}" for norm in norms for name in ("broken_by", "distance")]
+    certificates = [entry.id for entry in result.certified.certificates] if result.certified is not None else []
+    extra += [f"{name}_{id}" for id in certificates for name in ("proved", "margin")]
     writer.writerow([*COLUMNS, *extra])
     for sample in result.samples:
-        writer.writerow([_cell(value) for value in (*_row(result, sample), *_breaches(sample, norms))])
+        cells = (*_row(result, sample), *_breaches(sample, norms), *_proofs(sample, certificates))
+        writer.writerow([_cell(value) for value in cells])
     return buffer.getvalue()
 
 
@@ -90,6 +94,15 @@ def _breaches(sample: Sample, norms: Sequence[str]) -> list[Cell]:
     for norm in norms:
         breach = found.get(norm)  # type: ignore[call-overload]
         cells += [breach.attack, breach.distance] if breach is not None else [None, None]
+    return cells
+
+
+def _proofs(sample: Sample, certificates: list[str]) -> list[Cell]:
+    found = {entry.by: entry for entry in sample.certified}
+    cells: list[Cell] = []
+    for id in certificates:
+        entry = found.get(id)
+        cells += [str(entry.proved).lower(), entry.margin] if entry is not None else [None, None]
     return cells
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from robaudit.audit.result.document import Check, Gate, Result
 from robaudit.printable import printable
+from robaudit.report import certified
 from robaudit.report.attack_table import attack_table
 from robaudit.report.base import Format
 from robaudit.report.comparison import comparison_lines
@@ -100,6 +101,9 @@ def _report(console: Console, result: Result, samples: bool = False, command: st
     attack_table(console, result)
     threat_table(console, result)
     _worst_case(console, result)
+    if result.certified is not None:
+        heading(console, "What is proved")
+        bullets(console, certified.lines(result))
     draw_curves(console, result)
     _comparison(console, result, samples)
     if result.checks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -20,6 +21,7 @@ from robaudit.certificates.base import Ball
 from robaudit.certificates.interval import Interval
 from robaudit.certificates.intervals.propagate import propagate
 from robaudit.certificates.subject import Unreadable, subject_of
+from robaudit.defenses.bits import Bits
 from robaudit.threat.norms import Norm
 
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -296,6 +298,13 @@ def test_what_is_no_float32_graph_is_refused(tmp_path: Path) -> None:
     ]
     target, _ = target_of(write_onnx(tmp_path / "r.onnx", nodes, ("N", 1, 4, 4), {"w": weight(3, 16)}), **PLAIN)
     with pytest.raises(Unreadable, match=r"random numbers \(RandomNormalLike\)"):
+        subject_of(target)
+
+
+def test_a_defense_is_no_part_of_the_graph(tmp_path: Path) -> None:
+    target, _ = target_of(linear_onnx(tmp_path / "m.onnx", ("N", 1, 4, 4), 3), **PLAIN)
+    target.spec = dataclasses.replace(target.spec, defense=Bits())
+    with pytest.raises(Unreadable, match="a defense stands in front of the file"):
         subject_of(target)
 
 

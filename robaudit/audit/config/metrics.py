@@ -57,6 +57,8 @@ FAMILIES = (
     Family("stability.NORM", "share", BINOMIAL, "the same of one norm, where the audit is of several"),
     Family("stability@EPS", "share", BINOMIAL, "the same at another radius, from the curve"),
     Family("stability.NORM@EPS", "share", BINOMIAL, "the same of one of several norms"),
+    Family("certified_accuracy", "share", BINOMIAL, "samples proved to stand, of all drawn: a lower bound"),
+    Family("certified_accuracy.NORM", "share", BINOMIAL, "the same of one norm, where the audit is of several"),
     Family("clean_accuracy", "share", BINOMIAL, "samples classified correctly without an attack"),
     Family(
         "class.NAME.robust_accuracy", "share", BINOMIAL, "robust accuracy of the samples of a class, by name or place"
@@ -90,7 +92,8 @@ BY_PATTERN = {family.pattern: family for family in FAMILIES}
 CHECK = re.compile(r"[a-z][a-z0-9_-]*")
 """The id of a check, which another package may bring."""
 PLACEHOLDERS = ("NAME", "ID")
-WORST = re.compile(rf"({'|'.join(OF_NORM)}|median_distance|curve_area)(?:\.([^@]*))?(?:@(.*))?", re.DOTALL)
+IN_NORMS = "|".join((*OF_NORM, "certified_accuracy", "median_distance", "curve_area"))
+WORST = re.compile(rf"({IN_NORMS})(?:\.([^@]*))?(?:@(.*))?", re.DOTALL)
 FIELDS = {
     head: tuple(p.split(".")[2] for p in BY_PATTERN if p.startswith(f"{head}.") and p.count(".") == 2)
     for head in ("class", "attack")
@@ -170,7 +173,8 @@ def _of_worst_case(text: str, name: str, norm: str | None, eps: str | None) -> M
         raise UsageError(f"{name} is that of a norm, {', '.join(NORMS)}, not of {norm!r}{did_you_mean(norm, NORMS)}")
     pattern = name + (".NORM" if norm is not None else "") + ("@EPS" if eps is not None else "")
     if pattern not in BY_PATTERN:
-        raise UsageError(f"{name} is of all radii, so that {text!r} cannot name one")
+        why = "at the radii of the audit alone" if name == "certified_accuracy" else "of all radii"
+        raise UsageError(f"{name} is {why}, so that {text!r} cannot name one")
     return Metric(BY_PATTERN[pattern], name, None, norm, eps)
 
 

@@ -98,6 +98,8 @@ class Profile(Spec):
     """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
     """Checks by name with their settings; a list of names is taken too, and `usual`: all of robaudit's own."""
+    certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)
+    """Certificates by name with their settings, proved for each sample; a list of names is taken too."""
     gates: tuple[GateSpec, ...] = ()
     """Gates; one on the same metric replaces the base's."""
     _documents: tuple[Document, ...] = PrivateAttr(default=())
@@ -125,6 +127,13 @@ class Profile(Spec):
 
     _names = field_validator("attacks", mode="before")(by_name)
 
+    @field_validator("certificates", mode="before")
+    @classmethod
+    def _certificates_by_name(cls, named: object) -> object:
+        if isinstance(named, list) and all(isinstance(name, str) for name in named):
+            named = dict.fromkeys(named)
+        return {name: given or {} for name, given in named.items()} if isinstance(named, dict) else named
+
     @field_validator("curve", mode="before")
     @classmethod
     def _curve_or_not(cls, curve: object) -> object:
@@ -133,7 +142,9 @@ class Profile(Spec):
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return content if self.curve is not None else {k: v for k, v in content.items() if k != "curve"}
+        absent = {"curve"} if self.curve is None else set()
+        absent |= set() if self.certificates else {"certificates"}
+        return {name: value for name, value in content.items() if name not in absent}
 
     def where(self, *location: str | int) -> str:
         """How a message begins that is about a place in the profile: the file and line that say it, and the keys.

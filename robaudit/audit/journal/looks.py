@@ -39,7 +39,7 @@ def restricted(journal: Journal, indices: Collection[int]) -> Journal:
     def counts(record: Record) -> bool:
         if record["kind"] == "clean":
             return record["index"] in kept
-        return record["kind"] != "unit" or sample_of(record["sample"]) in kept
+        return record["kind"] not in ("unit", "certificate") or sample_of(record["sample"]) in kept
 
     records = [record for record in journal.records if counts(record)]
     return Journal(journal.folder, None, records, journal.points, journal.failure)

@@ -290,6 +290,27 @@ class Note(_Record):
     message: str
 
 
+class Certificate(_Record):
+    """What a certifier found of a sample; ``margin`` null where nothing bounds it."""
+
+    kind: Literal["certificate"]
+    id: str
+    sample: Count
+    proved: bool
+    margin: float | None
+    seconds: float
+    error: str | None
+
+
+class Certifier(_Record):
+    """What became of a certifier."""
+
+    kind: Literal["certifier"]
+    id: str
+    status: Literal["done", "partial", "skipped", "failed"]
+    reason: str | None
+
+
 class Evidence(_Record):
     """The archive of adversarial examples."""
 
@@ -316,8 +337,10 @@ class Sealed(_Record):
     sha256: str
 
 
-_Work = Unit | CheckUnit | Clean | Attack | Fit | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence
-_Facts = Described | Data | Sets | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed
+_Work = (
+    Unit | CheckUnit | Clean | Attack | Fit | Plan | Check | Look | Lost | Retry | Auxiliary | Evidence | Certificate
+)
+_Facts = Described | Data | Sets | Meaning | Session | Spent | Budget | Batch | Note | Tests | Sealed | Certifier
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Annotated[_Work | _Facts, Field(discriminator="kind")])
 
 

@@ -20,6 +20,7 @@ from robaudit.audit.journal.journal import Journal, Record
 from robaudit.audit.journal.looks import completed
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.budget import was_spent, with_budget
+from robaudit.audit.outcome.certified import certified_section, proofs_of
 from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
@@ -117,10 +118,11 @@ def build_result(
         fits=tuple(_fits(tally, journal)),
         sequential=sequential,
         earlier=request.earlier,
+        certified=certified_section(request, journal, spent),
         checks=checks,
         evidence=_evidence(journal),
         errors=_errors(tally, clean, journal, failure),
-        samples=build_samples(request.profile, data, clean, tally, journal),
+        samples=build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal)),
     )
     draft = derived(with_budget(draft, request.time_budget, journal))
     draft = draft.model_copy(update={"limitations": limitations(draft)})
@@ -303,6 +305,10 @@ def _errors(
                 found.append(
                     model.AuditFailure(where="attack", message=result.error, sample=clean[sample]["id"], attack=key)
                 )
+    for record in journal.of("certificate"):
+        if record["error"] is not None:
+            where, sample = f"certificate {record['id']}", clean[record["sample"]]["id"]
+            found.append(model.AuditFailure(where=where, message=record["error"], sample=sample))
     for record in journal.keyed("check", "id").values():
         if "failed" in record:
             found.append(model.AuditFailure(where=f"check {record['id']}", message=record["failed"]))

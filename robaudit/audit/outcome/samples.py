@@ -16,7 +16,12 @@ __all__ = ["build_samples"]
 
 
 def build_samples(
-    profile: Profile, data: Record, clean: Mapping[int, Record], tally: Tally, journal: Journal
+    profile: Profile,
+    data: Record,
+    clean: Mapping[int, Record],
+    tally: Tally,
+    journal: Journal,
+    proofs: Mapping[int, tuple[model.Proved, ...]],
 ) -> tuple[model.Sample, ...]:
     """A record of each sample drawn, in their order.
 
@@ -26,6 +31,7 @@ def build_samples(
         clean: what the file answered to the samples without an attack, by index.
         tally: what the attacks did.
         journal: for the nearest adversarial examples, and what the check of the evidence measured.
+        proofs: what certifiers found, by index.
     """
     found = []
     eight_bit = _eight_bit(journal)
@@ -57,6 +63,7 @@ def build_samples(
                 targets=tuple((record or {}).get("goals") or ()),
                 reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
                 left_out=(record or {}).get("left_out"),
+                certified=proofs.get(index, ()),
                 queries=sum(r.queries for r in results),
                 error=error,
                 counted=record is not None and counts(record) and record.get("left_out") is None,

@@ -9,6 +9,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import validate_sets
 from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
+from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.plan.sequential import validate_sequential
@@ -36,6 +37,7 @@ def validate(request: AuditRequest) -> None:
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)
+    validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     check_gates(
         profile.gates,
@@ -45,6 +47,7 @@ def validate(request: AuditRequest) -> None:
         radii=radii,
         curve=profile.curve is not None,
         baseline=request.baseline is not None,
+        certified=bool(profile.certificates),
         places=request.places,
     )
     if request.baseline is not None:

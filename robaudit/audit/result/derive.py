@@ -12,7 +12,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.result.curves import build_curve
-from robaudit.audit.result.document import Attack, Curve, Pairs, Radius, Result, Sample, Threat, ThreatOutcome
+from robaudit.audit.result.document import (
+    Attack,
+    Certified,
+    Curve,
+    Pairs,
+    Radius,
+    Result,
+    Sample,
+    Threat,
+    ThreatOutcome,
+)
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -116,6 +126,7 @@ def derived(draft: Result) -> Result:
     }
     return draft.model_copy(
         update={
+            "certified": None if draft.certified is None else figures.certified(draft.certified),
             "clean": draft.clean.model_copy(update={"accuracy": clean}),
             "worst_case": draft.worst_case.model_copy(update=worst),
             "attacks": tuple(figures.attacks()),
@@ -217,6 +228,28 @@ class _Figures:
                 first = {by for _, by in nearest.values()}
                 keys = [id for id in mine if id in first]
                 yield build_curve(ball.norm, ball.eps, sizes, len(self.attacked), self.counted, keys, self.share)
+
+    def certified(self, section: Certified) -> Certified:
+        """What certifiers proved, and the samples that are both proved and broken."""
+        found = {entry.id: [sum(s.proved(entry.id) for s in self.attacked), 0] for entry in section.certificates}
+        for sample in self.attacked:
+            for entry in sample.certified:
+                if entry.by in found:
+                    found[entry.by][1] += 1
+        certificates = tuple(
+            entry.model_copy(update={"proved": found[entry.id][0], "tried": found[entry.id][1]})
+            for entry in section.certificates
+        )
+        proved = {
+            norm: {s.index for s in self.attacked for e in certificates if e.norm == norm and s.proved(e.id)}
+            for norm in self.fell
+        }
+        every = set.intersection(*proved.values())
+        both = {index for norm, fell in self.fell.items() for index in fell.keys() & proved[norm]}
+        rate = self.rate(len(every), self.counted)
+        return section.model_copy(
+            update={"certificates": certificates, "lower_bound": rate, "contradicted": tuple(sorted(both))}
+        )
 
     def _nearest(self, ids: Sequence[str]) -> dict[int, tuple[float, str]]:
         """The smallest distance of each sample, and the first attack of several that found it."""

@@ -22,6 +22,7 @@ from robaudit.audit.result.sections.base import (
     Norm,
     Record,
 )
+from robaudit.audit.result.sections.certified import Certificate, Certified, Proved
 from robaudit.audit.result.sections.comparison import (
     Baseline,
     ChangedSample,
@@ -62,6 +63,8 @@ __all__ = [
     "Attack",
     "AuditFailure",
     "Baseline",
+    "Certificate",
+    "Certified",
     "ChangedSample",
     "Check",
     "Clean",
@@ -93,6 +96,7 @@ __all__ = [
     "PlugInCheck",
     "PlugInRule",
     "ProfileRecord",
+    "Proved",
     "Radius",
     "Rate",
     "Reading",
@@ -117,7 +121,7 @@ SCHEMA_VERSION = "1.6"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
-ON_REQUEST = ("defense", "fits", "curves", "threats", "comparison", "sequential", "earlier")
+ON_REQUEST = ("defense", "fits", "curves", "threats", "certified", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -154,6 +158,8 @@ class Result(Record):
     """How a sequential audit came to its end; left out where the number of samples was fixed."""
     threats: tuple[ThreatOutcome, ...] = ()
     """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
+    certified: Certified | None = None
+    """What is proved; left out where no certificate was asked for."""
     checks: tuple[Check, ...] = ()
     """All checks."""
     earlier: tuple[EarlierTests, ...] = ()
@@ -225,6 +231,9 @@ class Result(Record):
                 del content[name]
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
+        for sample in content["samples"]:
+            if not sample["certified"]:
+                del sample["certified"]
         content["digest"] = content_digest(content)
         return json_text(content)
 

@@ -12,6 +12,7 @@ from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import parse_eps
 from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, for_the_curve, of_every, with_curve
 from robaudit.audit.result.document import Radius, Result, Threat
+from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
 from robaudit.audit.stored.sets import set_faults
@@ -35,6 +36,7 @@ def contradictions(result: Result) -> Iterator[str]:
     yield from _tried(result)
     yield from _evidence(result)
     yield from _sequential(result)
+    yield from certificate_faults(result)
     if result.comparison is not None:
         yield from comparison_faults(result, result.comparison)
 

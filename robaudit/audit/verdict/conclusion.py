@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal, TypeAlias
 
+from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
@@ -44,6 +45,8 @@ OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 FailOn: TypeAlias = Literal["error", "warn", "never"]
 """Gates that decide the exit code: those of level error, all, or none; an invalid audit is 3 in any case."""
 
+SHOWN = 5
+"""Samples that a reason names."""
 NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
@@ -97,6 +100,7 @@ def conclude(
         judged: day on which exceptions to gates are judged; default the one on which the audit ended.
     """
     withheld = [f"{check.id}: {check.message}" for check in draft.checks if check.status == "fail"]
+    withheld += _contradicted(draft)
     observed = draft.worst_case.upper_bound_observed
     if observed.n == 0:
         withheld.append("no sample could be audited")
@@ -124,6 +128,23 @@ def conclude(
     )
 
 
+def _contradicted(draft: Result) -> list[str]:
+    """Samples that were proved and broken at once: one of the two is an error of ours, and no figure holds."""
+    section = draft.certified
+    if section is None or not section.contradicted:
+        return []
+    both = set(section.contradicted)
+    told = []
+    for sample in draft.samples:
+        if sample.index in both:
+            fell = {breach.norm: breach.attack for breach in sample.breaches}
+            fell = fell or {draft.threat_model.norm: sample.broken_by or ""}
+            proofs = [e for e in section.certificates if sample.proved(e.id) and e.norm in fell]
+            told.append(f"{sample.id} (proved by {proofs[0].id}, broken by {fell[proofs[0].norm]})")
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return [f"bracket: proved and broken at once, which is an error of robaudit: {', '.join(told[:SHOWN])}{more}"]
+
+
 def _incomplete(draft: Result) -> list[str]:
     reasons = ["the audit was interrupted"] if draft.run.interrupted else []
     if draft.run.budget_spent:
@@ -141,6 +162,9 @@ def _incomplete(draft: Result) -> list[str]:
         reasons += [message for message in told if not any(message in reason for reason in reasons)]
     if not any(attack.status == "done" for attack in draft.attacks) and not reasons:
         reasons.append("no attack ran")
+    for entry in draft.certified.certificates if draft.certified is not None else ():
+        if entry.status in ("partial", "failed", "not run"):
+            reasons.append(f"the certificate {entry.id} {entry.status}" + (f": {entry.reason}" if entry.reason else ""))
     for outcome in draft.threats:
         if not any(attack.status == "done" for attack in draft.attacks if attack.norm == outcome.norm) and not reasons:
             reasons.append(f"no attack ran in {NORM_SIGNS[outcome.norm]}")
@@ -163,6 +187,7 @@ def _verdict(
     fatal = draft.run.failed is not None or any(
         check.status == "fail" and facts_of(check).fatal for check in draft.checks
     )
+    fatal |= draft.certified is not None and bool(draft.certified.contradicted)
     status: VerdictStatus
     if draft.run.interrupted:
         status, code = "interrupted", 130
@@ -251,8 +276,15 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
 def _after_failure(gates: Sequence[Gate]) -> list[str]:
     """What to do about gates on the model that failed."""
     failed = [gate for gate in gates if gate.status == "fail" and counts(gate) and not is_procedural(gate.metric)]
+    proved = [gate for gate in failed if parse_metric(gate.metric).name == "certified_accuracy"]
+    failed = [gate for gate in failed if gate not in proved]
     clean = [gate.metric.rpartition(".")[2] in ("clean_accuracy", "clean_regression") for gate in failed]
     steps = []
+    if proved:
+        steps.append(
+            "too few samples are proved, which does not say that they can be broken: train the model for its bounds, "
+            "ask at a smaller radius, or gate the attacked figure"
+        )
     if any(clean):
         steps.append(
             "the model answers too few unperturbed samples rightly, whatever the attacks do: look at the labels and "
@@ -268,6 +300,11 @@ def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
     if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
         steps.append("run the same command again: it goes on from the journal")
     steps += [step for check in draft.checks if check.status == "fail" and (step := facts_of(check).next_step)]
+    if draft.certified is not None and draft.certified.contradicted:
+        steps.append(
+            "a sample was proved and broken at once: trust neither figure, and report it to the authors of robaudit, "
+            "or of the certifier, with the model and that sample"
+        )
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
     if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
         steps.append(

@@ -61,6 +61,7 @@ def check_gates(
     radii: Mapping[str, float] | None = None,
     curve: bool = True,
     baseline: bool = True,
+    certified: bool = True,
     places: Mapping[str, Place] | None = None,
 ) -> None:
     """Refuse gates that contradict each other, or name attacks, checks or norms that the profile does not have.
@@ -73,6 +74,7 @@ def check_gates(
         radii: of the threat models by norm, the main one first, at which no curve is needed.
         curve: whether the curve is searched.
         baseline: whether there is one.
+        certified: whether certificates are asked for.
         places: lines that asked for gates, by ``gates.METRIC``.
 
     Raises:
@@ -97,6 +99,8 @@ def check_gates(
         of_curve = metric.name in ("median_distance", "curve_area") and metric.subject is None
         if not curve and (of_curve or _elsewhere(metric, radii)):
             raise refused(gate, " needs the robustness curve: give --curve")
+        if not certified and metric.name == "certified_accuracy":
+            raise refused(gate, " needs certificates: name some in the profile (certificates: [interval])")
         if not baseline and metric.name in OF_COMPARISON:
             raise refused(gate, " needs an earlier result: give --baseline RESULT.json")
 

@@ -39,6 +39,12 @@ def limitations(draft: Result) -> tuple[str, ...]:
     missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
     if missing:
         found.append(f"no attack ran with this access: {', '.join(missing)}")
+    if draft.certified is not None:
+        found.append(
+            "what is certified is a lower bound, proved of the operators of the file's graph as robaudit reads them "
+            "(the check parity compares them with the file): a sample that is not certified may stand all the same; "
+            "proofs are not replayed"
+        )
     if whole := boundless(draft):
         signs = ", ".join(NORM_SIGNS[norm] for norm in whole)
         found.append(

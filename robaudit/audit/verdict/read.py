@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from robaudit.audit.config.metrics import Metric
-from robaudit.audit.result.derive import nearest_of
+from robaudit.audit.result.derive import balls, nearest_of
 from robaudit.audit.result.document import Attack, Comparison, Rate, Result, Sample
 from robaudit.audit.verdict.read_curve import Unreadable, at_radius, curve_area, median_distance
 from robaudit.audit.verdict.readings import Reading, exact, of_median, of_pairs, of_rate
@@ -29,6 +29,7 @@ def read(metric: Metric, result: Result) -> Reading:
     found: dict[str, Callable[[Metric, Result], Reading]] = {
         "robust_accuracy": _worst_case,
         "stability": _worst_case,
+        "certified_accuracy": _certified,
         "clean_accuracy": _clean,
         "median_distance": median_distance,
         "curve_area": curve_area,
@@ -70,6 +71,27 @@ def _clean(metric: Metric, result: Result) -> Reading:
     if result.clean.accuracy is None:
         raise Unreadable("clean accuracy was not measured: the data has no labels")
     return of_rate(result.clean.accuracy, None, unattacked=True)
+
+
+def _certified(metric: Metric, result: Result) -> Reading:
+    """A lower bound: more certificates can only raise it."""
+    section = result.certified
+    if section is None:
+        raise Unreadable("nothing was to be proved: name certificates in the profile")
+    norms = [ball.norm for ball in balls(result.threat_model)]
+    if metric.norm is not None and metric.norm not in norms:
+        raise Unreadable(f"this audit proved nothing in {metric.norm}")
+    wanted = norms if metric.norm is None else [metric.norm]
+    for norm in wanted:
+        mine = [entry for entry in section.certificates if entry.norm == norm]
+        if not any(entry.status == "done" for entry in mine):
+            why = "; ".join(f"{entry.id} {entry.status}: {entry.reason}" for entry in mine)
+            raise Unreadable(f"nothing could be proved in {norm}: {why}")
+    if metric.norm is None or len(norms) == 1:
+        return of_rate(section.lower_bound, "max")
+    counted = [sample for sample in result.samples if sample.counted]
+    ids = [entry.id for entry in section.certificates if entry.norm == metric.norm]
+    return of_rate(rate(sum(s.correct and any(map(s.proved, ids)) for s in counted), len(counted)), "max")
 
 
 def _of_class(metric: Metric, result: Result) -> Reading:

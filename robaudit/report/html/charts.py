@@ -28,7 +28,7 @@ MOST_CLASSES = 24
 LABEL = 26
 COLUMNS = 1000
 """Parts of a curve's width in which at most two points are drawn."""
-CLEAN, STEP, WORST = "s", "o", "D"
+CLEAN, STEP, WORST, PROVED = "s", "o", "D", "^"
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,11 @@ def bracket_chart(result: Result) -> Markup | None:
         ]
         rows += [_Row(label, left, STEP, ACCENT) for label, (_, left) in zip(labels, ran, strict=True)][:MOST_ROWS]
     rows.append(_Row("worst case", worst, WORST, MARK))
+    place = len(rows) - 1
+    if result.certified is not None:
+        rows.append(_Row("certified", result.certified.lower_bound, PROVED, MUTED))
     with canvas(WIDTH, MARGIN + ROW * len(rows)) as (figure, axes):
-        axes.barh([len(rows) - 1], [100 * (worst.estimate or 0.0)], height=0.7, color=MARK, alpha=0.18)
+        axes.barh([place], [100 * (worst.estimate or 0.0)], height=0.7, color=MARK, alpha=0.18)
         _rate_rows(axes, rows)
         told = "; ".join(f"{row.label}: {short_rate(row.rate)}" for row in rows)
         return to_svg(figure, "chart-bracket", "What is left standing, with exact intervals", f"{told}.")

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from robaudit.audit.result.document import Result
 from robaudit.printable import printable
+from robaudit.report.certified import bracket_words, certificate_rows, proved_words
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
 from robaudit.report.facts import (
@@ -103,6 +104,9 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "fitted": ", ".join(plain(fit.attack, 40) for fit in result.fits),
         "settings": sections.settings_rows(result),
         "threats": sections.threat_rows(result),
+        "certified": result.certified,
+        "proved": [text for text in (proved_words(result), bracket_words(result)) if text],
+        "certificates": certificate_rows(result),
         "curves": [
             (curve_title(result, curve), curve_chart(result, curve, place), curve_sentences(result, curve))
             for place, curve in enumerate(result.curves)
@@ -138,6 +142,7 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("threat", "Threat model", True),
         ("attacks", "Attacks", bool(content["attacks"])),
         ("threats", "Threat models and their union", bool(content["threats"])),
+        ("certified", "What is proved", bool(content["certificates"])),
         ("curves", "Robustness curve", bool(content["curves"])),
         ("checks", "Checks of the audit itself", bool(content["checks"])),
         ("gates", "Gates", bool(content["gates"])),

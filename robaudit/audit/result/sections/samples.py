@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, FiniteFloat
 
 from robaudit.audit.result.sections.base import Norm, Number, Record
+from robaudit.audit.result.sections.certified import Proved
 
 __all__ = ["Nearest", "Sample", "SampleBreach"]
 
@@ -70,12 +71,18 @@ class Sample(Record):
     """Of those, classes that it was made to answer."""
     left_out: str | None = None
     """Why the goal does not apply to it, or null."""
+    certified: tuple[Proved, ...] = ()
+    """What certifiers found of it, in the order of the audit; left out where nothing was tried."""
     queries: int = 0
     """Score and label queries spent on it, by all attacks."""
     error: str | None = None
     """Why it could not be audited, or null. It counts as not answered correctly all the same."""
     counted: bool = True
     """Whether the figures count it: the data gives it a label (or none is needed), and the goal applies to it."""
+
+    def proved(self, by: str) -> bool:
+        """Whether a certifier proved it."""
+        return any(entry.by == by and entry.proved for entry in self.certified)
 
     @property
     def correct(self) -> bool:
