@@ -19,6 +19,7 @@ from robaudit.audit.config.resolve import DEFAULT_EPS
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.result.document import SCHEMA_VERSION, Result, result_schema
 from robaudit.audit.result.sections.verdict import MEANINGS
+from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli.app import app
 from robaudit.defenses.registry import defense_classes
@@ -65,6 +66,7 @@ def reference_pages() -> dict[str, str]:
         "defenses": _defenses,
         "perturbation-sets": _sets,
         "checks": _checks,
+        "certificates": _certificates,
         "metrics": _metrics,
         "gate-keys": _gate_keys,
         "report-formats": _formats,
@@ -292,6 +294,20 @@ def _checks() -> str:
         parts += [f"## {id}", prose(body.strip()), *_fields(rest, "Setting")]
         rule = rule_id(check_classes()[id].facts)
         parts.append(f"In reports: rule [`{rule}`](rules.md#{rule.lower()}).")
+    return "\n\n".join(parts)
+
+
+def _certificates() -> str:
+    parts = [
+        "# Certificates",
+        "What proves samples; named under `certificates` in a [profile](../profiles.md). "
+        "[Certificates](../certificates.md) says what is proved. `robaudit explain ID` says the same.",
+    ]
+    for id in sorted(certifier_classes()):
+        parts += [
+            f"## {id}",
+            prose(explained("explain", id).partition("\n")[2].partition("\nIn a profile:")[0].strip()),
+        ]
     return "\n\n".join(parts)
 
 

@@ -21,7 +21,7 @@ from robaudit.certificates.base import Ball
 from robaudit.certificates.interval import Interval
 from robaudit.certificates.intervals.propagate import propagate
 from robaudit.certificates.subject import Unreadable, subject_of
-from robaudit.defenses.bits import Bits
+from robaudit.defenses.bits import BitDepth
 from robaudit.threat.norms import Norm
 
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -303,7 +303,7 @@ def test_what_is_no_float32_graph_is_refused(tmp_path: Path) -> None:
 
 def test_a_defense_is_no_part_of_the_graph(tmp_path: Path) -> None:
     target, _ = target_of(linear_onnx(tmp_path / "m.onnx", ("N", 1, 4, 4), 3), **PLAIN)
-    target.spec = dataclasses.replace(target.spec, defense=Bits())
+    target.spec = dataclasses.replace(target.spec, defense=BitDepth(depth=4))
     with pytest.raises(Unreadable, match="a defense stands in front of the file"):
         subject_of(target)
 
