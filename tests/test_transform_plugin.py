@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import sys
+import types
 from pathlib import Path
 
 import pytest
-from test_plugin import folder, robaudit  # noqa: F401  # the first is a fixture
+from plugin_kit import blocks, install, with_package
+from test_plugin import folder  # noqa: F401  # a fixture
 
-PAGE = Path(__file__).parents[1] / "docs" / "adding-a-transform.md"
+from robaudit.attacks import registry
+from robaudit.attacks.transforms.input_diversity import InputDiversity
+from robaudit.errors import UsageError
+
+PAGE = "adding-a-transform"
 MEANING = ("--mean", "0", "--std", "1", "--layout", "nchw", "--domain", "0,1")
-
-
-def blocks() -> dict[str, str]:
-    return dict(re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PYTHONPATH into which the example was installed by pip, without a network."""
-    source, target = tmp_path_factory.mktemp("package"), tmp_path_factory.mktemp("site")
-    (source / "pyproject.toml").write_text(blocks()["toml"])
-    (source / "noisy_gradients.py").write_text(blocks()["python"])
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(target), str(source)], check=True, capture_output=True, text=True)
-    return target
+    return install(PAGE, "noisy_gradients", tmp_path_factory.mktemp("package"), tmp_path_factory.mktemp("site"))
 
 
 def scan(site: Path, folder: Path, run: str, batch: int) -> subprocess.CompletedProcess[str]:  # noqa: F811
     flags = ("--norm", "linf", "--eps", "0.05", "--no-progress", "--run-dir", run, "--batch-size", str(batch))
     gate = ("--gate", "attack.mi-fgsm+noise.success_rate <= 0.999")
-    return robaudit(site, folder, "scan", "model.onnx", "--profile", "noisy.yaml", *flags, *MEANING, *gate)
+    return with_package(site, folder, "scan", "model.onnx", "--profile", "noisy.yaml", *flags, *MEANING, *gate)
 
 
 @pytest.mark.slow
 def test_an_audit_with_it_runs_resumes_and_reports(site: Path, folder: Path) -> None:  # noqa: F811
-    (folder / "noisy.yaml").write_text(blocks()["yaml"])
+    (folder / "noisy.yaml").write_text(blocks(PAGE)["yaml"])
     done = scan(site, folder, "noisy", 5)
     assert done.returncode in (0, 4), done.stderr + done.stdout  # the gate may be inconclusive on so few
     result = json.loads((folder / "noisy" / "result.json").read_text())
@@ -75,38 +69,46 @@ def test_an_audit_with_it_runs_resumes_and_reports(site: Path, folder: Path) -> 
     finally:
         (site / "noisy_gradients.py").write_text(other)
     assert stale.returncode == 2
-    assert "another audit" in stale.stderr or "noisy" in stale.stderr
+    assert "another audit" in stale.stderr
 
 
 def test_explain_and_profiles_know_it(site: Path, folder: Path) -> None:  # noqa: F811
-    (folder / "noisy.yaml").write_text(blocks()["yaml"])
-    assert robaudit(site, folder, "profile", "validate", "noisy.yaml").returncode == 0
-    told = robaudit(site, folder, "explain", "mi-fgsm+noise")
+    (folder / "noisy.yaml").write_text(blocks(PAGE)["yaml"])
+    assert with_package(site, folder, "profile", "validate", "noisy.yaml").returncode == 0
+    told = with_package(site, folder, "explain", "mi-fgsm+noise")
     assert told.returncode == 0
     assert "Gaussian noise is added" in told.stdout
     assert "deviation = 0.05" in told.stdout
-    (folder / "noisy.yaml").write_text(blocks()["yaml"].replace("deviation: 0.02", "deviation: 0"))
-    refused = robaudit(site, folder, "profile", "validate", "noisy.yaml")
+    (folder / "noisy.yaml").write_text(blocks(PAGE)["yaml"].replace("deviation: 0.02", "deviation: 0"))
+    refused = with_package(site, folder, "profile", "validate", "noisy.yaml")
     assert refused.returncode == 2
     assert "attacks.0.noise.deviation: transform 'noise', parameter 'deviation'" in refused.stderr
 
 
 @pytest.mark.parametrize(
-    ("group", "id", "words"),
+    ("base", "id", "words"),
     [
-        ("transforms", "di", "two installed packages offer a transform called 'di'"),
-        ("transforms", "a+b", "has a plus sign in its id"),
-        ("transforms", "eot", "has the name of a key that every attack of a profile has"),
-        ("attacks", "noise", "is not a SlotAttack class"),
+        (registry.Transform, "di", "two installed packages offer a transform called 'di'"),
+        (registry.Transform, "a+b", "has a plus sign in its id"),
+        (registry.Transform, "eot", "has the name of a key that every attack of a profile has"),
+        (object, "noise", "is not a Transform class"),
     ],
 )
-def test_a_broken_package_is_named(group: str, id: str, words: str, folder: Path, tmp_path: Path) -> None:  # noqa: F811
-    info = tmp_path / "other-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (tmp_path / "other.py").write_text(blocks()["python"].replace('id = "noise"', f'id = "{id}"'))
-    (info / "entry_points.txt").write_text(f"[robaudit.{group}]\nother = other:Noise\n")
-    told = robaudit(tmp_path, folder, "explain")
-    assert told.returncode == 2
-    assert words in told.stderr
-    assert len(told.stderr.splitlines()) == 1
+def test_a_broken_package_is_named(base: type, id: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = types.SimpleNamespace(name="other", value="other:Other", load=lambda: type("Other", (base,), {"id": id}))
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == "robaudit.transforms" else [])
+    with pytest.raises(UsageError, match=words.replace("+", r"\+")):
+        registry.transform_classes.__wrapped__()
+
+
+def test_ours_are_found_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    assert registry.transform_classes.__wrapped__()["di"] is InputDiversity
+
+
+def test_a_short_name_belongs_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = type("Other", (registry.SlotAttack,), {"id": "mi"})
+    entry = types.SimpleNamespace(name="other", value="other:Other", load=lambda: other)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    with pytest.raises(UsageError, match="'mi', which is short for transfer-mi-fgsm"):
+        registry.attack_classes.__wrapped__()

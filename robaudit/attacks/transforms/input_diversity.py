@@ -30,7 +30,7 @@ class InputDiversity(Transform):
     Args:
         probability: that an image is changed at all.
         smallest: smallest side, as a share of the image's; 1: no change.
-        fill: value of the padding, as a share of the domain.
+        fill: value of the padding, as a share of the domain; 0 suits images on black ground better.
     """
 
     id = "di"

@@ -158,7 +158,7 @@ def validate_curve(profile: Profile) -> None:
             raise UsageError(f"{profile.where(*location)}{spec.id} has a fixed radius and seeks no smallest distance")
         if location[1] == "search" and runs_on:
             raise UsageError(f"{profile.where(*location)}{spec.id} has no fixed radius, which the bisection needs")
-        if location[1] == "search" and issubclass(attack_classes()[spec.id], FittedAttack):
+        if location[1] == "search" and issubclass(attack_classes()[parts(spec.id)[0]], FittedAttack):
             raise UsageError(
                 f"{profile.where(*location)}{spec.id} is fitted at one radius, and the bisection tries many"
             )
