@@ -147,12 +147,14 @@ class _FitSet:
         if isinstance(request, Differentiated) and job.how != TRUE:
             request = dataclasses.replace(request, how=request.how.then(job.how))
         account = Account.empty(len(problem), problem.x.device)
+        before = self.cost.forwards
+        account.forwards += before  # evaluations are numbered through the whole fit, so that no draw comes twice
         refusals = means.oracle.refusals
         # which of the samples it is that a model hangs on, a later process finds out: it asks for each alone
         with means.watch.about(f"{job.key}{RUNNING}", job.samples):
             refusals.last, refusals.doing = None, job.key
             answer = means.evaluator.answer(request, problem, job.attack.access, account, None)
-        asked = (account.forwards, account.backwards, account.queries)
+        asked = (account.forwards - before, account.backwards, account.queries)
         self.cost += Cost(*(int(count.sum()) for count in asked))
         return answer
 

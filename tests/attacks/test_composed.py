@@ -13,9 +13,10 @@ from robaudit.attacks.requests import TRUE, How
 from robaudit.attacks.transforms.input_diversity import InputDiversity
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.profile import AttackSpec, load_profile
+from robaudit.audit.config.specs import CurveSpec
 from robaudit.audit.plan.attacks import plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
-from robaudit.audit.plan.fronts import plan_fronts
+from robaudit.audit.plan.fronts import plan_fronts, validate_curve
 from robaudit.errors import UsageError
 
 
@@ -85,3 +86,17 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     assert most_of_sample(front, third, 10, (3, 8, 8)) == Cost(20, 15)  # the points themselves are seen as well
     flat = plan_attacks(profile, shape=(12,), **facts)
     assert {(p.status, p.reason) for p in flat} == {("skipped", "di resizes images, and samples of shape 12 are none")}
+
+
+def test_a_curve_may_name_them() -> None:
+    profile = load_profile("quick")
+    curve = {"attacks": [{"id": "deepfool+di"}], "search": {"id": "pgd+di"}}
+    profile = profile.model_copy(update={"curve": CurveSpec.model_validate(curve)})
+    validate_curve(profile)
+    [front] = plan_fronts(profile, classes=10, shape=(3, 8, 8), no_gradient=None, surrogates=0)
+    assert [p.key for p in front.minimal] == ["curve/deepfool+di"]
+    assert front.search is not None
+    assert front.search.key == "curve/pgd+di"
+    swapped = CurveSpec.model_validate({"attacks": [{"id": "pgd+di"}]})
+    with pytest.raises(UsageError, match=r"pgd\+di has a fixed radius"):
+        validate_curve(profile.model_copy(update={"curve": swapped}))
