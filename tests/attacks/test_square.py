@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 import torch
 from models import attack_all, network, samples_for
+from problems import problem
 
 from robaudit.attacks.registry import make_attack
+from robaudit.attacks.requests import Answer
 from robaudit.attacks.score.square import Square, State
-from robaudit.attacks.score.square_bumps import Windows, bumps
+from robaudit.attacks.score.square_bumps import Room, Windows, bumps
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -107,3 +109,39 @@ def test_queries_go_where_a_trial_shows_that_they_tell(goal: Goal) -> None:
             assert without[i].queries == found.queries, "the same search"
     assert sum(r.queries for r in trial.values()) < 0.7 * sum(r.queries for r in without.values())
     assert sum(r.success for r in trial.values()) >= 0.8 * sum(r.success for r in without.values())
+
+
+def test_windows_lie_around_the_pixels_that_may_change() -> None:
+    fixed = torch.ones(3, 9, 8, dtype=torch.bool)
+    fixed[1, 2:6, 3] = fixed[2, 3, 5:7] = False  # rows 2 to 5 and columns 3 to 6
+    slots = problem(Norm.LINF, 0.1, count=200, shape=(3, 9, 8))
+    masked = dataclasses.replace(slots, fixed=fixed.expand(200, -1, -1, -1))
+    room = Room.of(masked)
+    assert {tuple(row) for row in torch.stack([room.top, room.left, room.height, room.width], 1).tolist()} == {
+        (2, 3, 4, 4)
+    }
+    side = torch.arange(200) % 9 + 1
+    place = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
+    windows = Windows.of(masked, side, place).mask[:, 0]
+    assert not windows[:, [0, 1, 6, 7, 8]].any()
+    assert not windows[:, :, [0, 1, 2, 7]].any()
+    assert windows.any((1, 2)).all()
+    assert windows[:, 2:6, 3:7].any(0).all()
+    assert Windows.of(slots, side, place).mask.any(0).all()
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])
+def test_no_query_is_spent_on_windows_beside_a_mask(norm: Norm) -> None:
+    fixed = torch.ones(3, 16, 16, dtype=torch.bool)
+    fixed[:, 10:14, 1:5] = False
+    slots = problem(norm, 0.2, count=50, shape=(3, 16, 16), middle=True)
+    masked = dataclasses.replace(slots, fixed=fixed.expand(50, -1, -1, -1), low=None, high=None)
+    masked = dataclasses.replace(masked, clean=torch.tensor([[1.0, 0.0, 0.0]]).expand(50, 3))
+    attack = Square(queries=100)
+    state, no = attack.init(masked), torch.zeros(50, dtype=torch.bool)
+    answer = Answer(points=masked.x, answered=~no, fooled=no, refused=no, logits=masked.clean, labels=None)
+    for _ in range(5):
+        state = attack.update(masked, state, answer)
+        changed = (state.proposal != state.best).flatten(1).any(1)
+        assert changed.float().mean() > 0.6  # a sign of a window may be what it is already
+        assert not (state.proposal != masked.x)[:, :, :10].any()

@@ -10,7 +10,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.attacks.score.square_bumps import Windows, bumps, plane, tiles
+from robaudit.attacks.score.square_bumps import Room, Windows, bumps, plane, tiles
 from robaudit.threat.losses import cross_entropy, margin
 from robaudit.threat.masked import floored
 from robaudit.threat.model import Access
@@ -111,8 +111,8 @@ class Square(SlotAttack[State]):
         due = self.trial / state.step.clamp_min(1)
         return over | ((due <= 1) & (share > self.within * due ** (1 / 3)))
 
-    def _area(self, state: State, pixels: int) -> Tensor:
-        """[S] pixels of the next window."""
+    def _area(self, state: State, pixels: Tensor) -> Tensor:
+        """[S] pixels of the next window, of [S] that there are."""
         progress = ((state.step - 1) * 10_000) // (self.schedule or self.queries)
         halvings = torch.zeros_like(progress)
         for bound in _HALVINGS:
@@ -123,7 +123,9 @@ class Square(SlotAttack[State]):
         """L-infinity: one random sign a channel in a window at a random place."""
         x = problem.x
         channels, height, width = plane(problem.shape)
-        side = self._area(state, height * width).sqrt().round().long().clamp(1, max(height, width))
+        room = Room.of(problem)
+        side = self._area(state, room.height * room.width).sqrt().round().long().clamp_min(1)
+        side = torch.minimum(side, torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         window = Windows.of(problem, side, chance[:, :2]).mask
         planes = (-1, channels, height, width)
@@ -136,8 +138,9 @@ class Square(SlotAttack[State]):
         x, eps = problem.x, problem.eps[:, None, None, None]
         channels, height, width = plane(problem.shape)
         power = 2.0 if problem.norm is Norm.L2 else 1.0
-        side = self._area(state, height * width).sqrt().round().long().clamp_min(3)
-        side = (side + (side % 2 == 0)).clamp_max(max(height, width))
+        room = Room.of(problem)
+        side = self._area(state, room.height * room.width).sqrt().round().long().clamp_min(3)
+        side = torch.minimum(side + (side % 2 == 0), torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         into, out = Windows.of(problem, side, chance[:, :2]), Windows.of(problem, side, chance[:, 2:4]).mask
         delta = (state.best - x).reshape(-1, channels, height, width)

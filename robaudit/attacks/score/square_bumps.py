@@ -11,7 +11,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.threat.norms import Norm
 
-__all__ = ["Windows", "bumps", "plane", "tiles"]
+__all__ = ["Room", "Windows", "bumps", "plane", "tiles"]
 
 TILES = 5
 """Windows a side in the first grid."""
@@ -22,6 +22,38 @@ def plane(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     return 1, 1, math.prod(shape)
+
+
+@dataclass(frozen=True)
+class Room:
+    """The part of an image that windows lie in: all of it, or the rectangle around the pixels that may change.
+
+    Args:
+        top, left, height, width: [S] int64.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+    @classmethod
+    def of(cls, problem: Problem) -> Room:
+        """That of each slot. A row of features has no places, so that it is taken whole."""
+        _, height, width = plane(problem.shape)
+        if problem.fixed is None or len(problem.shape) != 3:
+            whole = torch.zeros_like(problem.label)
+            return cls(whole, whole, whole + height, whole + width)
+        free = (~problem.fixed).any(1)
+        (top, bottom), (left, right) = _ends(free.any(2)), _ends(free.any(1))
+        return cls(top, left, bottom - top, right - left)
+
+
+def _ends(marked: Tensor) -> tuple[Tensor, Tensor]:
+    """[S] the first marked place of [S, N], and the one after the last; 0 and N where none is marked."""
+    some = marked.any(1)
+    first, last = marked.long().argmax(1), marked.flip(1).long().argmax(1)
+    return torch.where(some, first, 0), torch.where(some, marked.shape[1] - last, marked.shape[1])
 
 
 @dataclass(frozen=True)
@@ -49,10 +81,12 @@ class Windows:
             place: [S, 2] uniform on [0, 1): how far down and to the right.
         """
         _, height, width = plane(problem.shape)
-        rows = side.clamp_max(height)
-        columns = torch.minimum((side * side + rows - 1) // rows, torch.full_like(side, width))
-        free = torch.stack([height - rows, width - columns], 1)
+        room = Room.of(problem)
+        rows = torch.minimum(side, room.height)
+        columns = torch.minimum((side * side + rows - 1) // rows, room.width)
+        free = torch.stack([room.height - rows, room.width - columns], 1)
         top, left = torch.minimum((place.double() * (free + 1)).long(), free).unbind(1)
+        top, left = top + room.top, left + room.left
         i = torch.arange(height, device=side.device)[None, :, None] - top[:, None, None]
         j = torch.arange(width, device=side.device)[None, None, :] - left[:, None, None]
         return cls(i, j, rows, columns)
