@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +17,8 @@ from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.fitted import Artefact, FitSet, FittedAttack
 from robaudit.attacks.registry import make_attack
+from robaudit.attacks.requests import TRUE, How
+from robaudit.attacks.transforms.base import Transform
 from robaudit.engine.engine import Engine
 from robaudit.engine.fitting import FitJob, Fitted
 from robaudit.engine.oracle import Oracle
@@ -24,6 +26,7 @@ from robaudit.engine.units import Sample
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.random import Draws
 from robaudit.threat.sets.features import FixedFeatures
 
 SHAPE, CLASSES = (1, 6, 6), 5
@@ -47,13 +50,40 @@ def fit(
     before: Fitted | None = None,
     sink: Callable[[Fitted], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
+    how: How = TRUE,
 ) -> Fitted | None:
     ordered = sorted(samples, key=lambda s: s.digest)
     empty = StartingPool(torch.zeros(0, *target.shape), torch.zeros(0, dtype=torch.int64))
     engine = Engine(Oracle(target), 8, seed, empty, micro_batch=micro_batch)
     places, digests = tuple(s.index for s in ordered), tuple(s.digest for s in ordered)
-    job = pickle.loads(pickle.dumps(FitJob(attack, threat, places, digests, "sgd-uap")))
+    job = pickle.loads(pickle.dumps(FitJob(attack, threat, places, digests, "sgd-uap", how)))
     return engine.fit(job, {s.index: s for s in samples}.__getitem__, before, sink, stop)
+
+
+class Watched(Transform):
+    """Nothing changes; notes whose draws were at which step."""
+
+    id = "watched"
+    seen: ClassVar[list[tuple[int, int]]] = []
+
+    def apply(self, points: torch.Tensor, draws: Draws, step: torch.Tensor) -> torch.Tensor:
+        self.seen.extend(zip(draws.keys.tolist(), step.tolist(), strict=True))
+        return points
+
+
+def test_a_transform_draws_anew_at_each_evaluation_of_a_fit_and_after_a_resume() -> None:
+    target, attack, how = network(SHAPE, CLASSES), uap(), How((Watched(),), 2)
+    samples, rounds = samples_for(target, 20), list[Fitted]()
+    Watched.seen.clear()
+    whole = fit(target, attack, samples, sink=rounds.append, how=how)
+    seen = list(Watched.seen)
+    assert len(seen) == len(set(seen)) == 20 * 4 * 2  # samples, epochs, copies
+    assert whole is not None
+    assert whole.cost == Cost(20 * 4 * 3, 20 * 4 * 2)  # and a look at the point itself
+    Watched.seen.clear()
+    resumed = fit(target, attack, samples, before=rounds[1], how=how)
+    assert seen[-len(Watched.seen) :] == Watched.seen
+    np.testing.assert_array_equal(perturbation(resumed), perturbation(whole))
 
 
 def perturbation(found: Fitted | None) -> np.ndarray:
