@@ -284,3 +284,21 @@ def test_a_curve_takes_it_for_the_cascade_alone(case: Case, tmp_path: Path) -> N
     result = run_here(dataclasses.replace(case.request, profile=profile), tmp_path / "run")
     assert by_id(result)["sgd-uap"].status == "done"
     assert by_id(result)["sgd-uap"].broken == len(result.fits[0].fooled) > 0
+
+
+def test_others_that_cannot_be_used_are_skipped_and_too_few_fail_the_attack_alone(case: Case, tmp_path: Path) -> None:
+    audited = {s.index for s in run_here(case.request, tmp_path / "all").samples}
+    others = [i for i in range(60) if i not in audited]
+    for spoilt, expected in ((others[:20], "done"), (others, "failed")):
+        with np.load(case.data) as data:
+            x, y = data["x"].copy(), data["y"]
+        x[spoilt, 0, 0, 0] = np.nan
+        np.savez(tmp_path / "d.npz", x=x, y=y)
+        result = run_here(dataclasses.replace(case.request, data=tmp_path / "d.npz"), tmp_path / expected)
+        uap = by_id(result)["sgd-uap"]
+        assert uap.status == expected
+        assert by_id(result)["apgd-ce"].status == "done"
+        if expected == "done":
+            assert 12 <= result.fits[0].samples < 30
+        else:
+            assert uap.reason == "the model answers 0 of the 30 samples to fit on, and at least 12 are needed"

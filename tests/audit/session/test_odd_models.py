@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loading import load
 from robaudit.audit.session.samples import SampleStore, answer_samples
+from robaudit.engine.care import NO_CARE
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
+from robaudit.target.watch import UNWATCHED
 from robaudit.threat.model import Access
 from robaudit.threat.sets.features import FixedFeatures
 
@@ -49,6 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lbfgs": {"steps": 10, "searches": 3, "targets": 2},
     "pdpgd": {"steps": 100, "primal_rate": 0.3},
     "pgd": {"steps": 10},
+    "sgd-uap": {"fit_least": 1},
     "sigma-zero": {"steps": 60},
 }
 WHITE_BOX = sorted(name for name, cls in attack_classes().items() if cls.access is Access.WHITE_BOX)
@@ -203,6 +208,10 @@ def distance(norm: str, delta: np.ndarray) -> float:
     )
 
 
+def never() -> bool:
+    return False
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", KINDS)
 def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
@@ -243,7 +252,10 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         found = Journal(tmp_path / attack)
         (tmp_path / attack).mkdir()
         threat_model = replace(front.threat, sets=(FixedFeatures(target.spec.fixed),))
-        Cascade(front.plan, threat_model, store, LocalExecutor(engine), found, lambda _: None, lambda: False).run()
+        executor = LocalExecutor(engine)
+        same = SimpleNamespace(data=loaded.data, others=lambda _: loaded.drawn)  # what a fit makes of them is the point
+        with_fits = Fitter(same, Oracle(target), executor, found, told := lambda _: None, NO_CARE, UNWATCHED, never)
+        Cascade(front.plan, threat_model, store, executor, found, told, never, fitter=with_fits).run()
         record = found.last("attack", id=attack)
         assert record is not None
         assert (record["status"], record["reason"]) == ("done", None), attack
