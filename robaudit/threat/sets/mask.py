@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from robaudit.data.masks import read_mask
 from robaudit.errors import UsageError
 from robaudit.files import text_of
 from robaudit.printable import plain
@@ -55,6 +54,8 @@ class Mask(PerturbationSet):
         Raises:
             UsageError: the file cannot be read, holds no mask of the input's size, or leaves nothing to change.
         """
+        from robaudit.data.masks import read_mask  # reads images, which a replay does not need
+
         path = Path(self.file)
         free = read_mask(path, meaning.shape, image=meaning.kind == "image", channels_last=meaning.layout == "nhwc")
         if not free.any():

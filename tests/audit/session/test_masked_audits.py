@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +124,21 @@ def test_the_evidence_replays_where_the_mask_is_not(run: Path) -> None:
     found = replay(ReplayRequest(run, run.parent / "m.onnx"))
     assert found.holds
     assert found.count > 3
+
+
+def test_a_replay_needs_neither_torch_nor_a_reader_of_images(run: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "class Refused:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        assert name.partition('.')[0] not in ('torch', 'PIL'), name\n"
+        "sys.meta_path.insert(0, Refused())\n"
+        "from robaudit.audit.replay.replaying import replay\n"
+        "from robaudit.audit.replay.request import ReplayRequest\n"
+        "assert replay(ReplayRequest(Path('run'), Path('m.onnx'))).holds\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=run.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_point_outside_of_the_mask_is_found(run: Path) -> None:
