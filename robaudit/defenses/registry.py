@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
-import inspect
 import json
-import pkgutil
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
-
-from pydantic import ValidationError
 
 import robaudit.defenses
 from robaudit.defenses.base import Defense
 from robaudit.errors import UsageError
-from robaudit.suggest import did_you_mean
+from robaudit.extensions import classes_by_id, made, named
 
 __all__ = ["defense_classes", "make_defense", "parameters_of", "parse_defense", "words_of"]
 
@@ -31,22 +25,7 @@ def defense_classes() -> dict[str, type[Defense]]:
     Raises:
         UsageError: an installed package's defense cannot be imported, is no defense, or takes a used id.
     """
-    found: dict[str, type[Defense]] = {}
-    for module in pkgutil.iter_modules(robaudit.defenses.__path__, robaudit.defenses.__name__ + "."):
-        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if issubclass(cls, Defense) and "id" in vars(cls) and cls.__module__ == module.name:
-                found[cls.id] = cls
-    for entry in entry_points(group=ENTRY_POINT):
-        try:
-            cls = entry.load()
-        except Exception as error:
-            raise UsageError(f"the installed defense {entry.value!r} cannot be imported: {error}") from error
-        if not (inspect.isclass(cls) and issubclass(cls, Defense)):
-            raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a Defense class")
-        if cls.id in found and found[cls.id] is not cls:
-            raise UsageError(f"two installed packages offer a defense called {cls.id!r}; uninstall one")
-        found[cls.id] = cls
-    return found
+    return classes_by_id(Defense, "defense", robaudit.defenses, ENTRY_POINT)
 
 
 def make_defense(id: str, parameters: Mapping[str, Any]) -> Defense:
@@ -55,19 +34,9 @@ def make_defense(id: str, parameters: Mapping[str, Any]) -> Defense:
     Raises:
         UsageError: unknown defense or parameter, or a value out of range, in one sentence.
     """
-    classes = defense_classes()
-    if id not in classes:
-        raise UsageError(f"unknown defense {id!r}{did_you_mean(id, classes)}")
-    names = list(inspect.signature(classes[id]).parameters)
-    for name in parameters:
-        if name not in names:
-            raise UsageError(f"the defense {id!r} has no parameter {name!r}{did_you_mean(name, names)}")
-    try:
-        return classes[id](**parameters)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"the defense {id!r}, parameter {where!r}: {first['msg']}") from error
+    cls = named(id, defense_classes(), "defense")
+    defense: Defense = made(f"the defense {id!r}", cls, parameters)
+    return defense
 
 
 def parse_defense(text: str) -> Defense:

@@ -8,7 +8,7 @@ import pytest
 
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.names import canonical, parts
-from robaudit.attacks.registry import ParameterError, make_attack, make_composed
+from robaudit.attacks.registry import make_attack, make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.attacks.transforms.input_diversity import InputDiversity
 from robaudit.audit.config.metrics import parse_metric
@@ -18,6 +18,7 @@ from robaudit.audit.plan.attacks import plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts, validate_curve
 from robaudit.errors import UsageError
+from robaudit.extensions import ParameterError
 
 
 def test_names_are_read_by_their_parts() -> None:

@@ -12,13 +12,14 @@ from pydantic import TypeAdapter
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.fitted import FittedAttack
 from robaudit.attacks.names import canonical
-from robaudit.attacks.registry import ParameterError, make_composed
+from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
+from robaudit.extensions import ParameterError
 from robaudit.plural import counted
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm

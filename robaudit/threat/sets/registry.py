@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import ValidationError
-
 import robaudit.threat.sets
-from robaudit.errors import UsageError, on_one_line
-from robaudit.suggest import did_you_mean
+from robaudit.errors import UsageError
+from robaudit.extensions import classes_by_id, made, named
 from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["ENTRY_POINT", "chosen_classes", "make_set", "set_classes"]
@@ -29,23 +23,7 @@ def set_classes() -> dict[str, type[PerturbationSet]]:
     Raises:
         UsageError: an installed package's set cannot be imported, is not one, or takes a used id.
     """
-    found: dict[str, type[PerturbationSet]] = {}
-    for module in pkgutil.iter_modules(robaudit.threat.sets.__path__, robaudit.threat.sets.__name__ + "."):
-        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if issubclass(cls, PerturbationSet) and "id" in vars(cls) and cls.__module__ == module.name:
-                found[cls.id] = cls
-    for entry in entry_points(group=ENTRY_POINT):
-        try:
-            cls = entry.load()
-        except Exception as error:
-            why = on_one_line(error)
-            raise UsageError(f"the installed perturbation set {entry.value!r} cannot be imported: {why}") from error
-        if not (inspect.isclass(cls) and issubclass(cls, PerturbationSet)):
-            raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a PerturbationSet class")
-        if cls.id in found and found[cls.id] is not cls:
-            raise UsageError(f"two installed packages offer a perturbation set called {cls.id!r}; uninstall one")
-        found[cls.id] = cls
-    return found
+    return classes_by_id(PerturbationSet, "perturbation set", robaudit.threat.sets, ENTRY_POINT)
 
 
 def chosen_classes() -> dict[str, type[PerturbationSet]]:
@@ -59,18 +37,9 @@ def make_set(id: str, parameters: Mapping[str, Any]) -> PerturbationSet:
     Raises:
         UsageError: an unknown set or parameter, or a value out of range, in one sentence.
     """
-    classes = chosen_classes()
-    if id not in classes:
-        raise UsageError(f"unknown perturbation set {id!r}{did_you_mean(id, classes)}")
-    names = list(inspect.signature(classes[id]).parameters)
-    for name in parameters:
-        if name not in names:
-            raise UsageError(f"the perturbation set {id!r} has no parameter {name!r}{did_you_mean(name, names)}")
+    cls = named(id, chosen_classes(), "perturbation set")
     try:
-        return classes[id](**parameters)
-    except (ValidationError, TypeError) as error:
-        if not isinstance(error, ValidationError):
-            raise UsageError(f"the perturbation set {id!r} cannot be made: {error}") from error
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"the perturbation set {id!r}, parameter {where!r}: {first['msg']}") from error
+        found: PerturbationSet = made(f"the perturbation set {id!r}", cls, parameters)
+    except TypeError as error:
+        raise UsageError(f"the perturbation set {id!r} cannot be made: {error}") from error
+    return found

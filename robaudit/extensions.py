@@ -1,0 +1,111 @@
+"""What can be added by one file: classes by id, ours found by walking a package, others' through an entry point."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from robaudit.errors import UsageError, on_one_line
+from robaudit.suggest import did_you_mean
+
+__all__ = ["ParameterError", "classes_by_id", "made", "named"]
+
+T = TypeVar("T")
+
+
+class ParameterError(UsageError):
+    """A parameter that something does not have, or a value that it does not take.
+
+    Args:
+        message: one sentence.
+        parameter: its key.
+        inner: keys in it, of a parameter's own parameters.
+    """
+
+    def __init__(self, message: str, parameter: str, *inner: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.keys = (parameter, *inner)
+
+
+def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict[str, Any]:
+    """Subclasses by id: those in a package's modules, in their order, then those of an entry point.
+
+    Args:
+        base: the class that each is derived from.
+        kind: what one is called, in words.
+        package: that holds ours, one file each.
+        group: of entry points, through which other packages offer theirs.
+
+    Raises:
+        UsageError: an installed package's cannot be imported, is not one, or takes a used id.
+    """
+    found: dict[str, Any] = {}
+    cls: Any
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if _is_one(cls, base) and "id" in vars(cls) and cls.__module__ == module.name:
+                found[cls.id] = cls
+    for entry in entry_points(group=group):
+        try:
+            cls = entry.load()
+        except Exception as error:
+            why = on_one_line(error)
+            raise UsageError(f"the installed {kind} {entry.value!r} cannot be imported: {why}") from error
+        if not _is_one(cls, base):
+            raise UsageError(f"the entry point {entry.name!r} ({entry.value}) is not a {base.__name__} class")
+        if cls.id in found and found[cls.id] is not cls:
+            one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+            raise UsageError(f"two installed packages offer {one} called {cls.id!r}; uninstall one")
+        found[cls.id] = cls
+    return found
+
+
+def _is_one(found: Any, base: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, base)
+
+
+def named(id: str, classes: Mapping[str, T], kind: str) -> T:
+    """The one of an id.
+
+    Raises:
+        UsageError: there is none, with what may have been meant.
+    """
+    if id not in classes:
+        raise UsageError(f"unknown {kind} {id!r}{did_you_mean(id, classes)}")
+    return classes[id]
+
+
+def made(called: str, cls: type[Any], parameters: Mapping[str, Any]) -> Any:
+    """One of a class whose fields are its parameters, each checked.
+
+    Args:
+        called: what it is, in words that begin a sentence.
+        cls: a pydantic dataclass.
+        parameters: of it, by name.
+
+    Raises:
+        ParameterError: unknown parameter, or a value out of range, in one sentence.
+    """
+    names = list(inspect.signature(cls).parameters)
+    for name in parameters:
+        if name not in names:
+            raise ParameterError(f"{called} has no parameter {name!r}{did_you_mean(name, names)}", name)
+    try:
+        one = cls(**parameters)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        parameter = str(next(iter(first["loc"]), ""))
+        raise ParameterError(f"{called}, parameter {where!r}: {first['msg']}", parameter) from error
+    for name, value in parameters.items():
+        if isinstance(value, bool) and not isinstance(getattr(one, name), bool):  # pydantic takes true as 1
+            raise ParameterError(f"{called}, parameter {name!r}: {str(value).lower()} is no number", name)
+    return one
