@@ -5,9 +5,10 @@ What is proved is of the file's own graph: the torch twin's operators, unmerged,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import onnx
 import torch
 from torch import Tensor, fx
 
@@ -26,6 +27,8 @@ ROUNDOFF = 2.0**-24
 """Largest relative error of one operation in float32."""
 ROUNDOFF_CUDA = 2.0**-10
 """The same where products may be taken in TensorFloat-32, as ONNX Runtime does on a GPU."""
+STANDARD = ("", "ai.onnx", "ai.onnx.ml")
+"""Domains whose operators compute in the types that they are given."""
 CHANCE = ("Bernoulli", "Multinomial")
 NARROW = (10, 16, 17, 18, 19, 20)
 """ONNX's numbers of float16, bfloat16 and the 8-bit floats."""
@@ -165,6 +168,8 @@ def subject_of(target: Target) -> Subject:
         raise Unreadable("a defense stands in front of the file, and is no part of its graph")
     if head.labelled or head.pairs:
         raise Unreadable("a label output or votes decide, and not a comparison of scores")
+    if head.kind == "labels" and not head.peeled:
+        raise Unreadable("the file returns labels only, and what they are decided on was not found in it")
     if (spec.batch or 1) > 1:
         raise Unreadable(f"the file takes batches of {spec.batch} alone")
     if spec.dtype in ("float16", "bfloat16"):
@@ -173,14 +178,25 @@ def subject_of(target: Target) -> Subject:
     if tail is not None and tail.ending in ("exp", "sigmoid-share"):
         raise Unreadable(f"its output ends in {tail.ending}, which rounds scores together")
     if (wiring := target.file.wiring) is not None:
-        for node in wiring.model.graph.node:
+        for node in _nodes(wiring.model.graph):
             if node.op_type.startswith("Random") or node.op_type in CHANCE:
                 raise Unreadable(f"it draws random numbers ({node.op_type})")
+            if node.domain not in STANDARD and not node.op_type.startswith("Fused"):
+                raise Unreadable(f"the arithmetic of its operator {node.domain}::{node.op_type} is not known")
             if any(a.name == "to" and a.i in NARROW for a in node.attribute):
                 raise Unreadable("it rounds to half precision")
         if any(held.data_type in NARROW for held in wiring.model.graph.initializer):
             raise Unreadable("it holds weights of half precision")
     return _read(target)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of branches and loop bodies among them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes(attribute.g)
 
 
 def _read(target: Target) -> Subject:
@@ -208,6 +224,8 @@ def _read(target: Target) -> Subject:
         raise Unreadable("its inputs are not told apart")
     (end,) = [node for node in program.graph.nodes if node.op == "output"]
     weights, offsets = _linear(target.head, int(end.args[0][0].meta["val"].numel()))
+    if len(weights) != target.num_classes:
+        raise Unreadable("its graph does not end in a score for each class")
     roundoff = ROUNDOFF_CUDA if target.device.type == "cuda" else ROUNDOFF
     return Subject(program, data, target.spec, target.head, target.num_classes, weights, offsets, roundoff)
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_files import linear_onnx, script, weight, write_onnx
 from onnx import helper
+from run_kit import labels_only
 from torch import nn
 
 from robaudit.certificates.base import Ball
@@ -299,6 +300,26 @@ def test_what_is_no_float32_graph_is_refused(tmp_path: Path) -> None:
     target, _ = target_of(write_onnx(tmp_path / "r.onnx", nodes, ("N", 1, 4, 4), {"w": weight(3, 16)}), **PLAIN)
     with pytest.raises(Unreadable, match=r"random numbers \(RandomNormalLike\)"):
         subject_of(target)
+
+
+def test_operators_of_a_runtime_alone_are_not_trusted(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["h"]),
+        helper.make_node("QuickGelu", ["h"], ["y"], domain="com.microsoft"),
+    ]
+    path = write_onnx(tmp_path / "m.onnx", nodes, ("N", 1, 4, 4), {"w": weight(3, 16)}, domains={"com.microsoft": 1})
+    target, _ = target_of(path, **PLAIN)
+    with pytest.raises(Unreadable, match=r"com\.microsoft::QuickGelu is not known"):
+        subject_of(target)
+
+
+def test_labels_are_proved_by_the_scores_that_decide_them(tmp_path: Path) -> None:
+    target, u = target_of(labels_only(tmp_path / "m.onnx"), **PLAIN)
+    it, labels = subject_of(target), target.labels(u).tolist()
+    assert all(prove(it, point, label, "linf", 0.0).proved for point, label in zip(u, labels, strict=True))
+    wrong = [(label + 1) % 4 for label in labels]
+    assert not any(prove(it, point, label, "linf", 0.0).proved for point, label in zip(u, wrong, strict=True))
 
 
 def test_a_defense_is_no_part_of_the_graph(tmp_path: Path) -> None:

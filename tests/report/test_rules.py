@@ -23,6 +23,7 @@ USED = {
     "RA020": "AuditIncomplete",
     "RA021": "AttackNotRun",
     "RA022": "NothingAudited",
+    "RA023": "ProvedAndBroken",
     "RA030": "InputAssumed",
     "RA031": "NoLabels",
     "RA100": "CheckOther",
