@@ -15,7 +15,7 @@ from robaudit.audit.journal.fits import fit_record, fitted_in
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.loading import Loaded
-from robaudit.audit.session.samples import answer_samples
+from robaudit.audit.session.samples import CACHE_BYTES, answer_samples
 from robaudit.engine.care import Care
 from robaudit.engine.executor import Executor
 from robaudit.engine.fitting import FitJob, Fitted
@@ -79,6 +79,7 @@ class Fitter:
         self._stop = stop
         self._told = -SECONDS
         self._answers: dict[int, _Answered] = {}
+        self._points: dict[int, NDArray[Any]] = {}
 
     def artefact(self, planned: Planned, attack: FittedAttack, threat: ThreatModel) -> Artefact | None:
         """The artefact of an attack of the plan; None where the audit was told to stop.
@@ -138,4 +139,9 @@ class Fitter:
 
     def _sample(self, index: int) -> Sample:
         known = self._answers[index]
-        return Sample(index, self._loaded.data.load(index), known.label, known.scores, known.digest)
+        point = self._points.get(index)
+        if point is None:
+            point = self._loaded.data.load(index)
+            if point.nbytes * len(self._answers) <= CACHE_BYTES:  # every round needs them all
+                self._points[index] = point
+        return Sample(index, point, known.label, known.scores, known.digest)

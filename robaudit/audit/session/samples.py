@@ -25,7 +25,7 @@ from robaudit.target.target import Target
 from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.goals import is_right
 
-__all__ = ["CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
+__all__ = ["CACHE_BYTES", "CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
 
 CACHE_BYTES = 256 * 2**20
 
