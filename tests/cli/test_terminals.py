@@ -27,6 +27,7 @@ from robaudit.audit.replay.replaying import Replay, Replayed
 from robaudit.audit.result.document import Sample
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
+from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete
 from robaudit.defenses.registry import defense_classes
@@ -238,7 +239,7 @@ def test_a_replay_fits_any_width() -> None:
 def test_completion_knows_what_there_is() -> None:
     assert set(complete.checks_and_attacks("")) == {
         *(*attack_classes(), *SHORT, *transform_classes()),
-        *(*check_classes(), *defense_classes(), *chosen_classes(), "goal", "loss"),
+        *(*check_classes(), *defense_classes(), *chosen_classes(), *certifier_classes(), "goal", "loss"),
     }
     assert complete.checks_and_attacks("mi+") == ["mi+di"]
     assert complete.checks_and_attacks("mi+di+") == []
