@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -105,3 +106,9 @@ def test_what_the_readme_says_of_security_leads_somewhere() -> None:
     assert "docs/security.md" in readme
     assert "docs/security.md" in policy
     assert "Report a vulnerability" in policy
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Pytest imports them by name alone: of two with one name it runs one, or none."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
