@@ -21,6 +21,7 @@ from robaudit.audit.config.keys import FileKeys
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
+from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.defenses.registry import defense_classes
@@ -126,7 +127,8 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    known = (attack_classes(), transform_classes(), check_classes(), defense_classes(), chosen_classes())
+    parts = (attack_classes(), transform_classes(), check_classes(), defense_classes(), chosen_classes())
+    known = (*parts, certifier_classes())
     assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 
