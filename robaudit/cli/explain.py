@@ -33,69 +33,52 @@ def explain(
 ) -> None:
     """Explain an attack, a check, a rule of the reports, or the goals of an audit: what it means, why, what to do."""
     from robaudit.attacks.names import SHORT, parts
-    from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
     from robaudit.audit.config.goals import GOALS
-    from robaudit.certificates.registry import certifier_classes
-    from robaudit.checks.registry import check_classes
-    from robaudit.cli.explain_attack import attack_page, defense_page, loss_page, set_page, transform_page
-    from robaudit.cli.explain_check import check_page
-    from robaudit.defenses.registry import defense_classes
+    from robaudit.cli.kinds import composed_page, kinds
     from robaudit.errors import UsageError
     from robaudit.report.rules import every_rule
     from robaudit.suggest import did_you_mean
     from robaudit.threat.losses import LOSSES
-    from robaudit.threat.sets.registry import chosen_classes
 
-    attacks, transforms, checks = attack_classes(), transform_classes(), check_classes()
-    defenses, sets, rules = defense_classes(), chosen_classes(), every_rule()
-    certifiers = certifier_classes()
+    known, rules = kinds(), every_rule()
     if id is None:
-        for name, cls in sorted(attacks.items()):
-            typer.echo(f"{name:<18}attack, {cls.access}: {_first_line(cls)}")
-        for name, transform in sorted(transforms.items()):
-            typer.echo(f"{name:<18}transform: {_first_line(transform)}")
-        for name, check in sorted(checks.items()):
-            typer.echo(f"{name:<18}check: {_first_line(check)}")
-        for name, defense in sorted(defenses.items()):
-            typer.echo(f"{name:<18}defense: {_first_line(defense)}")
-        for name, one in sorted(sets.items()):
-            typer.echo(f"{name:<18}perturbation set: {_first_line(one)}")
-        for name, certifier in sorted(certifiers.items()):
-            typer.echo(f"{name:<18}certificate: {_first_line(certifier)}")
+        for kind in known:
+            for name, cls in sorted(kind.classes.items()):
+                typer.echo(f"{name:<18}{kind.word(cls)}: {_first_line(cls)}")
         for rule in rules.values():
             typer.echo(f"{rule.id:<18}rule, {rule.level}: {rule.title}")
         typer.echo(f"{'loss':<18}what a white-box attack maximises: {', '.join(LOSSES)}")
         typer.echo(f"{'goal':<18}what an attacker may want (--goal): {', '.join(GOALS)}")
         return
-    attack, *through = parts(id)
-    if attack in attacks:
-        if through:
-            make_composed(id, {})
-        typer.echo("\n\n".join([attack_page(attacks[attack]), *(transform_page(transforms[one]) for one in through)]))
-    elif id in transforms:
-        typer.echo(transform_page(transforms[id]))
-    elif id in checks:
-        typer.echo(check_page(checks[id]))
-    elif id in defenses:
-        typer.echo(defense_page(defenses[id]))
-    elif id in sets:
-        typer.echo(set_page(sets[id]))
-    elif id in certifiers:
-        norms = ", ".join(sorted(certifiers[id].norms))
-        typer.echo(f"{id}: certificate, in {norms}\n\n{inspect.getdoc(certifiers[id])}")
-        typer.echo(f"\nIn a profile: `certificates: [{id}]`; as a gate: `certified_accuracy`.")
+    head, *through = parts(id)
+    found = next((kind for kind in known if head in kind.classes), None)
+    if found is not None and through:
+        typer.echo(composed_page(id, head, through))
+    elif found is not None:
+        typer.echo(found.page(found.classes[head]))
     elif id.upper() in rules:
         _rule(rules[id.upper()])
     elif id == "loss":
-        typer.echo(loss_page())
+        typer.echo(_losses())
     elif id == "goal":
-        typer.echo("goal: what counts as a success (--goal, `threat.goal` of a profile)\n")
-        for name, meaning in GOALS.items():
-            typer.echo(f"{name:<15}{meaning}")
-        typer.echo("\n" + " ".join(GOAL_NOTE.split()))
+        typer.echo(_goals())
     else:
-        known = [*attacks, *SHORT, *transforms, *checks, *defenses, *sets, *certifiers, *rules, "loss", "goal"]
-        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, known)}")
+        names = [*(name for kind in known for name in kind.classes), *SHORT, *rules, "loss", "goal"]
+        raise UsageError(f"nothing is called {id!r}{did_you_mean(id, names)}")
+
+
+def _losses() -> str:
+    from robaudit.cli.explain_attack import loss_page
+
+    return loss_page()
+
+
+def _goals() -> str:
+    from robaudit.audit.config.goals import GOALS
+
+    lines = ["goal: what counts as a success (--goal, `threat.goal` of a profile)\n"]
+    lines += [f"{name:<15}{meaning}" for name, meaning in GOALS.items()]
+    return "\n".join([*lines, "\n" + " ".join(GOAL_NOTE.split())])
 
 
 def _first_line(cls: type) -> str:
