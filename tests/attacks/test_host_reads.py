@@ -14,6 +14,7 @@ from torch import Tensor
 from robaudit.attacks.base import Slots, StartingPool
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Request
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.problems import problem_of
 from robaudit.engine.units import Unit
 from robaudit.threat.model import Access, ThreatModel
@@ -60,7 +61,7 @@ def test_no_step_waits_for_the_device(name: str, norm: Norm) -> None:
     attack = make_attack(name, CASES[name].parameters)
     units = [(Unit(0, 0, s.index), s) for s in samples]
     pool = StartingPool(torch.rand(4, 1, 6, 6), torch.zeros(4, dtype=torch.int64))
-    problem = problem_of(units, list(range(6)), attack, ThreatModel(norm, EPS[norm]), target, 8, pool)
+    problem = problem_of(units, list(range(6)), attack, ThreatModel(norm, EPS[norm]), Oracle(target), 8, pool)
     state = attack.init(problem)
     problem, state = without_numbers(problem), without_numbers(state)
     for _ in range(2):
