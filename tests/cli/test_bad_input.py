@@ -186,7 +186,7 @@ def one_image(place: Path, name: str = "0") -> None:
 
 DATA: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
     "no such data": (lambda p: None, ["--data", "gone.npz"], ("there is no data at gone.npz",)),
-    "not data": (lambda p: None, ["--data", "good.onnx"], ("neither an image folder",)),
+    "not data": (lambda p: None, ["--data", "good.onnx"], ("is neither a table", "an image folder")),
     "no archive": (write("bad.npz", b"hello"), ["--data", "bad.npz"], ("no readable .npz",)),
     "empty folder": (lambda p: (p / "d").mkdir(), ["--data", "d"], ("holds no images",)),
     "no x": (lambda p: np.savez(p / "bad.npz", images=np.zeros(3)), ["--data", "bad.npz"], ("no array x", "images")),

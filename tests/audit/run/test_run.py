@@ -139,7 +139,11 @@ def test_a_killed_audit_takes_its_worker_along_and_is_taken_up_again(case: Case,
 @pytest.mark.parametrize(("name", "signum"), [("int", signal.SIGINT), ("term", signal.SIGTERM), ("hup", signal.SIGHUP)])
 def test_an_interrupt_reports_what_is_done(case: Case, whole: Path, name: str, signum: signal.Signals) -> None:
     run = case.folder / name
-    process = start(*case.command(run))
+    inherited = signal.signal(signum, signal.default_int_handler)  # the tests may run under nohup
+    try:
+        process = start(*case.command(run))
+    finally:
+        signal.signal(signum, inherited)
     worker_of(process)
     wait_for(lambda: in_square(run))
     os.killpg(process.pid, signum)  # as a terminal does
