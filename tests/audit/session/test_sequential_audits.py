@@ -36,6 +36,7 @@ from robaudit.audit.run.identity import identity_of
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.cli.preview import outline
 from robaudit.engine.engine import Engine
+from robaudit.engine.job import Job
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
 from robaudit.stats.looks import at_share, decide, design
@@ -217,11 +218,11 @@ def test_an_attack_that_fails_at_one_look_is_told_and_tried_again(
 ) -> None:
     run_engine, calls = Engine.run, []
 
-    def failing(self: Engine, attack: Any, *arguments: Any, **options: Any) -> bool:
-        calls.append(attack.id)
-        if attack.id == "square" and calls.count("square") == 2:
+    def failing(self: Engine, job: Job, *arguments: Any) -> bool:
+        calls.append(job.attack.id)
+        if job.attack.id == "square" and calls.count("square") == 2:
             raise RuntimeError("the driver is gone")
-        return run_engine(self, attack, *arguments, **options)
+        return run_engine(self, job, *arguments)
 
     monkeypatch.setattr(Engine, "run", failing)
     failed = run_here(asked(NEAR), tmp_path / "run")
