@@ -90,9 +90,14 @@ def test_recurrent_layers_are_allowed_in_the_sandbox_alone(tmp_path):
     assert load_target(path, **asked, confined=False, trust_model=True).num_classes == 3
 
 
-def test_a_file_that_is_another_when_it_is_loaded_again_is_looked_at_again(tmp_path):
+def test_of_a_file_that_was_exchanged_what_was_checked_is_loaded_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = script(tmp_path / "m.pt", Flat())
     file = open_torchscript(path, torch.device("cpu"), trust=False)
     edited(path, tmp_path / "bad.pt", line='torch.save([1], "out")').replace(path)
+    again = file.fresh()
+    x = torch.rand(2, *SHAPE)
+    assert torch.equal(again.module(x), x.flatten(1))
+    assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="calls aten::save"):
-        file.fresh()
+        open_torchscript(path, torch.device("cpu"), trust=False)

@@ -201,7 +201,7 @@ def test_an_unknown_operator_leaves_the_scores(tmp_path):
 
 
 def test_a_graph_that_breaks_the_importer_leaves_the_scores(tmp_path, monkeypatch):
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("axis")
 
     monkeypatch.setattr("robaudit.target.onnx_file.import_onnx", broken)
