@@ -11,6 +11,7 @@ import pytest
 from plugin_kit import blocks, install, with_package
 from test_plugin import folder  # noqa: F401  # a fixture
 
+from robaudit import extensions
 from robaudit.attacks import registry
 from robaudit.attacks.transforms.input_diversity import InputDiversity
 from robaudit.errors import UsageError
@@ -96,19 +97,19 @@ def test_explain_and_profiles_know_it(site: Path, folder: Path) -> None:  # noqa
 )
 def test_a_broken_package_is_named(base: type, id: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = types.SimpleNamespace(name="other", value="other:Other", load=lambda: type("Other", (base,), {"id": id}))
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == "robaudit.transforms" else [])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [entry] if group == "robaudit.transforms" else [])
     with pytest.raises(UsageError, match=words.replace("+", r"\+")):
         registry.transform_classes.__wrapped__()
 
 
 def test_ours_are_found_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [])
     assert registry.transform_classes.__wrapped__()["di"] is InputDiversity
 
 
 def test_a_short_name_belongs_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     other = type("Other", (registry.SlotAttack,), {"id": "mi"})
     entry = types.SimpleNamespace(name="other", value="other:Other", load=lambda: other)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [entry])
     with pytest.raises(UsageError, match="'mi', which is short for transfer-mi-fgsm"):
         registry.attack_classes.__wrapped__()
