@@ -151,7 +151,7 @@ def test_a_batch_norm_that_cannot_answer_one_input_is_refused_for_that(tmp_path,
     path = saved(tmp_path / "m.pt", Net("rows").train())
     np.savez(tmp_path / "d.npz", x=X.numpy(), y=np.arange(6) % 3)
     refused(
-        robaudit("scan", path, "--data", tmp_path / "d.npz", "--no-progress"),
+        robaudit("scan", path, "--data", tmp_path / "d.npz", "--run-dir", tmp_path / "run", "--no-progress"),
         "rows runs in training mode",
         "call eval()",
     )
