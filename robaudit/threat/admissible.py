@@ -1,4 +1,4 @@
-"""What an adversarial example may be: one rule for the judge and for replays, in NumPy."""
+"""What an adversarial example may be: one rule for the judge and for replays. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,29 @@ from numpy.typing import NDArray
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.sets.base import PerturbationSet, Witness
 
-__all__ = ["admissible"]
+__all__ = ["admissible", "in_box_and_ball", "in_sets"]
+
+
+def in_box_and_ball(lowest: Any, highest: Any, size: Any, eps: Any) -> Any:
+    """[N] bool, of tensors or arrays: points with these extremes lie in the box [0, 1], and within the radius.
+
+    Args:
+        lowest: [N] smallest feature of each point, ``highest`` the largest, in float64.
+        size: [N] distances in the threat model's norm.
+        eps: [N] radius of each, or one for all.
+    """
+    return (lowest >= -TOLERANCE) & (highest <= 1 + TOLERANCE) & (size <= eps + TOLERANCE)
+
+
+def in_sets(
+    point: NDArray[Any], origin: NDArray[Any], sets: Sequence[PerturbationSet], witness: Witness | None = None
+) -> NDArray[np.bool_]:
+    """[N] whether points [N, *shape] lie in every perturbation set, measured in float64."""
+    exact, start = np.asarray(point, np.float64), np.asarray(origin, np.float64)
+    inside = np.ones(len(exact), dtype=np.bool_)
+    for one in sets:
+        inside &= one.contains(exact, start, witness)
+    return inside
 
 
 def admissible(
@@ -36,10 +58,7 @@ def admissible(
     Returns:
         [N] bool; a point that is not finite is not admissible.
     """
-    exact, start = np.asarray(point, np.float64), np.asarray(origin, np.float64)
+    exact = np.asarray(point, np.float64)
     flat = exact.reshape(len(exact), math.prod(exact.shape[1:]))
-    inside: NDArray[np.bool_] = (flat.min(1) >= -TOLERANCE) & (flat.max(1) <= 1 + TOLERANCE)
-    inside &= size <= np.asarray(eps) + TOLERANCE
-    for one in sets:
-        inside &= one.contains(exact, start, witness)
-    return inside
+    inside: NDArray[np.bool_] = in_box_and_ball(flat.min(1), flat.max(1), size, np.asarray(eps))
+    return inside & in_sets(exact, origin, sets, witness)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.threat.admissible import admissible
+from robaudit.threat.admissible import in_box_and_ball, in_sets
 from robaudit.threat.norms import Norm, distance
 from robaudit.threat.sets.base import PerturbationSet
 
@@ -71,9 +71,10 @@ class ThreatModel:
         Returns:
             ([S] bool, [S] float64 distances).
         """
-        size = distance(self.norm, point.double() - origin.double())
-        radius = self.eps if eps is None else eps.double().cpu().numpy()
-        inside = admissible(
-            point.double().cpu().numpy(), origin.double().cpu().numpy(), size.cpu().numpy(), radius, self.sets
-        )
-        return torch.from_numpy(inside).to(size.device), size
+        exact, start = point.double(), origin.double()
+        size, flat = distance(self.norm, exact - start), exact.flatten(1)
+        inside: Tensor = in_box_and_ball(flat.amin(1), flat.amax(1), size, self.eps if eps is None else eps.double())
+        if self.sets:  # they are written in NumPy, and a GPU need not wait where there are none
+            allowed = in_sets(exact.cpu().numpy(), start.cpu().numpy(), self.sets)
+            inside &= torch.from_numpy(allowed).to(inside.device)
+        return inside, size
