@@ -83,13 +83,14 @@ def named(id: str, classes: Mapping[str, T], kind: str) -> T:
     return classes[id]
 
 
-def made(called: str, cls: type[Any], parameters: Mapping[str, Any]) -> Any:
+def made(called: str, cls: type[Any], parameters: Mapping[str, Any], word: str = "parameter") -> Any:
     """One of a class whose fields are its parameters, each checked.
 
     Args:
         called: what it is, in words that begin a sentence.
         cls: a pydantic dataclass.
         parameters: of it, by name.
+        word: what one of them is called.
 
     Raises:
         ParameterError: unknown parameter, or a value out of range, in one sentence.
@@ -97,15 +98,15 @@ def made(called: str, cls: type[Any], parameters: Mapping[str, Any]) -> Any:
     names = list(inspect.signature(cls).parameters)
     for name in parameters:
         if name not in names:
-            raise ParameterError(f"{called} has no parameter {name!r}{did_you_mean(name, names)}", name)
+            raise ParameterError(f"{called} has no {word} {name!r}{did_you_mean(name, names)}", name)
     try:
         one = cls(**parameters)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         parameter = str(next(iter(first["loc"]), ""))
-        raise ParameterError(f"{called}, parameter {where!r}: {first['msg']}", parameter) from error
+        raise ParameterError(f"{called}, {word} {where!r}: {first['msg']}", parameter) from error
     for name, value in parameters.items():
         if isinstance(value, bool) and not isinstance(getattr(one, name), bool):  # pydantic takes true as 1
-            raise ParameterError(f"{called}, parameter {name!r}: {str(value).lower()} is no number", name)
+            raise ParameterError(f"{called}, {word} {name!r}: {str(value).lower()} is no number", name)
     return one

@@ -11,32 +11,18 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import ValidationError
-
 import robaudit.checks
 from robaudit.checks.base import Check
 from robaudit.errors import UsageError
+from robaudit.extensions import made
 from robaudit.suggest import did_you_mean
 
-__all__ = ["SettingError", "check_class", "check_classes", "make_check", "own_checks", "package_of", "usual_checks"]
+__all__ = ["check_class", "check_classes", "make_check", "own_checks", "package_of", "usual_checks"]
 
 ENTRY_POINT = "robaudit.checks"
 ID = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 RULE = re.compile(r"[A-Z]{2,8}[0-9]{1,6}")
 OURS = re.compile(r"RA[0-9]+")
-
-
-class SettingError(UsageError):
-    """A setting that a check does not have, or a value that it does not take.
-
-    Args:
-        message: one sentence.
-        setting: its name.
-    """
-
-    def __init__(self, message: str, setting: str) -> None:
-        super().__init__(message)
-        self.setting = setting
 
 
 @functools.cache
@@ -126,21 +112,7 @@ def make_check(id: str, settings: Mapping[str, Any] | None = None) -> Check:
 
     Raises:
         UsageError: unknown check, in one sentence.
-        SettingError: unknown setting, or a value out of range.
+        ParameterError: unknown setting, or a value out of range.
     """
-    cls, given = check_class(id), dict(settings or {})
-    names = list(inspect.signature(cls).parameters)
-    for name in given:
-        if name not in names:
-            raise SettingError(f"the check {id!r} has no setting {name!r}{did_you_mean(name, names)}", name)
-    try:
-        check = cls(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        name = str(next(iter(first["loc"]), ""))
-        raise SettingError(f"check {id!r}, setting {where!r}: {first['msg']}", name) from error
-    for name, value in given.items():
-        if isinstance(value, bool) and not isinstance(getattr(check, name), bool):  # pydantic takes true as 1
-            raise SettingError(f"check {id!r}, setting {name!r}: {str(value).lower()} is no number", name)
+    check: Check = made(f"check {id!r}", check_class(id), settings or {}, "setting")
     return check

@@ -8,7 +8,8 @@ import pytest
 from results import make_result
 
 from robaudit.audit.verdict.limitations import limitations
-from robaudit.checks.registry import SettingError, make_check, own_checks
+from robaudit.checks.registry import make_check, own_checks
+from robaudit.extensions import ParameterError
 
 
 @pytest.mark.parametrize(
@@ -48,9 +49,9 @@ def test_every_setting_is_described_and_refuses_nonsense(id) -> None:
         assert f"    {name}: " in inspect.getdoc(cls).partition("\nArgs:")[2], name
         assert getattr(make_check(id), name) == parameter.default
         for nonsense in (-1, "much", True, None, [], float("nan")):
-            with pytest.raises(SettingError) as caught:
+            with pytest.raises(ParameterError) as caught:
                 make_check(id, {name: nonsense})
-            assert caught.value.setting == name
+            assert caught.value.parameter == name
 
 
 def test_a_report_says_which_checks_judge_by_other_settings() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from robaudit.audit.config.profile import Profile
-from robaudit.checks.registry import SettingError, make_check
+from robaudit.checks.registry import make_check
 from robaudit.errors import UsageError
+from robaudit.extensions import ParameterError
 
 __all__ = ["validate_checks"]
 
@@ -18,7 +19,7 @@ def validate_checks(profile: Profile) -> None:
     for name, settings in profile.checks.items():
         try:
             make_check(name, settings)
-        except SettingError as error:
-            raise UsageError(f"{profile.where('checks', name, error.setting)}{error}") from error
+        except ParameterError as error:
+            raise UsageError(f"{profile.where('checks', name, error.parameter)}{error}") from error
         except UsageError as error:
             raise UsageError(f"{profile.where('checks', name)}{error}") from error
