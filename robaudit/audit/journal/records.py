@@ -34,10 +34,7 @@ class Point(_Record):
     sha256: str
 
 
-class Unit(_Record):
-    """A finished unit of an attack; of the curve with its radius, and whether the judge confirmed it there."""
-
-    kind: Literal["unit"]
+class _Unit(_Record):
     attack: str
     sample: Count
     restart: Count
@@ -51,31 +48,23 @@ class Unit(_Record):
     judged: Count
     refused: Count
     error: str | None
-    verified: bool = False
-    radius: float | None = None
     point: Point | None = None
 
 
-class CheckUnit(_Record):
+class Unit(_Unit):
+    """A finished unit of an attack; of the curve with its radius, and whether the judge confirmed it there."""
+
+    kind: Literal["unit"]
+    verified: bool = False
+    radius: float | None = None
+
+
+class CheckUnit(_Unit):
     """A finished unit of an attack that a check ran; ``job`` is the digest of the attack and its threat model."""
 
     kind: Literal["check unit"]
     check: str
     job: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    attack: str
-    sample: Count
-    restart: Count
-    target: Count
-    success: bool
-    prediction: int
-    distance: float | None
-    forwards: Count
-    backwards: Count
-    queries: Count
-    judged: Count
-    refused: Count
-    error: str | None
-    point: Point | None = None
 
 
 class Clean(_Record):
