@@ -16,8 +16,7 @@ from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.journal.events import Note, Observer, silent
 from robaudit.audit.process.sandbox import missing
 from robaudit.audit.result.document import Norm, Result
-from robaudit.audit.run.asking import command_line, read_files, request_of
-from robaudit.audit.run.audit import run_audit
+from robaudit.audit.run.asking import carry_out, command_line, read_files, request_of
 from robaudit.audit.stored import file as stored
 from robaudit.audit.stored.signing import read_private
 from robaudit.audit.stored.trust import trusted
@@ -142,16 +141,7 @@ def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Resul
             f"{reason}; the model is loaded without a sandbox, where it could write files and use the network "
             "(sandbox=False: say no more of it)"
         )
-    result, folder = run_audit(
-        request,
-        None if asked.run_dir is None else Path(asked.run_dir),
-        observer,
-        fresh=asked.fresh,
-        on_inconclusive=asked.on_inconclusive,
-        fail_on=asked.fail_on,
-        warn=warn,
-        reports=asked.output,
-    )
+    result, folder = carry_out(request, observer, warn)
     deliver(result, folder, asked.output, key)
     if result.run.interrupted:
         raise AuditInterrupted(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.audit.journal.events import Event, Note, Observer, Plan
-from robaudit.audit.run.audit import run_audit
+from robaudit.audit.run.asking import carry_out
 from robaudit.audit.run.rundir import command_of
 from robaudit.audit.stored.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
@@ -57,19 +57,9 @@ def audit_and_report(
     key = None if settings.sign is None else Path(settings.sign)
     if key is not None:
         read_private(key)  # one that is none is told before the audit
-    folder = None if settings.run_dir is None else Path(settings.run_dir)
     with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
         told = _Telling(observer, live, config if not quiet else None)
-        result, folder = run_audit(
-            request,
-            folder,
-            told,
-            fresh=settings.fresh,
-            on_inconclusive=settings.on_inconclusive,
-            fail_on=settings.fail_on,
-            warn=_warn,
-            reports=settings.output,
-        )
+        result, folder = carry_out(request, told, _warn)
     told.tell()
     if result.target.reading.disputed is not None:
         _warn(plain(result.target.reading.disputed))

@@ -162,7 +162,7 @@ def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch)
             raise OSError(errno.ENOSPC, "No space left on device")
 
     result = load_result(folder / "result.json")
-    monkeypatch.setattr(audit, "run_audit", lambda *args, **more: (result, folder))
+    monkeypatch.setattr(audit, "carry_out", lambda *args, **more: (result, folder))
     monkeypatch.setattr(sys, "stdout", Full())
     settings = Settings(output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
     request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu", settings=settings)

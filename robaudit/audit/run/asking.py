@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from robaudit.audit.config.building import build_request
@@ -12,13 +12,15 @@ from robaudit.audit.config.declaring import Read
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import Resolved
 from robaudit.audit.config.settings import SETTINGS, Settings
+from robaudit.audit.journal.events import Observer
 from robaudit.audit.plan.auxiliary import auxiliaries
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.audit import run_audit
 from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
 from robaudit.audit.stored.signing import read_trusted
 
-__all__ = ["command_line", "read_files", "request_of"]
+__all__ = ["carry_out", "command_line", "read_files", "request_of"]
 
 
 def request_of(model: Path, resolved: Resolved, command: str = "") -> AuditRequest:
@@ -33,6 +35,21 @@ def request_of(model: Path, resolved: Resolved, command: str = "") -> AuditReque
         UsageError: a file is missing, or cannot be what it should be.
     """
     return build_request(model, resolved, command=command, baseline=_baseline(resolved.settings))
+
+
+def carry_out(request: AuditRequest, observer: Observer, warn: Callable[[str], None]) -> tuple[Result, Path]:
+    """Run an audit as its settings ask for it; see :func:`robaudit.audit.run.audit.run_audit`."""
+    asked = request.settings
+    return run_audit(
+        request,
+        None if asked.run_dir is None else Path(asked.run_dir),
+        observer,
+        fresh=asked.fresh,
+        on_inconclusive=asked.on_inconclusive,
+        fail_on=asked.fail_on,
+        warn=warn,
+        reports=asked.output,
+    )
 
 
 def command_line(words: Sequence[str], sources: Mapping[str, str]) -> str:
