@@ -55,6 +55,7 @@ def subject_of(request: AuditRequest) -> str:
             "profile": request.profile.model_dump(mode="json", exclude=ignored),
             "surrogates": [_content(path) for path in request.surrogates],
         }
+        | ({} if request.settings.defense is None else {"defense": request.settings.defense})
     )
 
 
