@@ -11,11 +11,7 @@ from torch import Tensor
 from robaudit.certificates.subject import Ball, Subject
 from robaudit.threat.norms import Norm
 
-__all__ = ["Ball", "Certifier", "Proof", "Question", "Subject", "Unsuited"]
-
-
-class Unsuited(Exception):  # noqa: N818  (it is an answer, not an error)
-    """A method cannot prove anything of this file; the message says why, in one clause."""
+__all__ = ["Ball", "Certifier", "Proof", "Question", "Subject"]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Interval(Certifier):
     """Carry the box of all inputs through the file, and see whether the label stays ahead of every other class.
 
     Source: Gowal et al. 2018, "On the Effectiveness of Interval Bound Propagation for Training Verifiably Robust
-    Models", eq. 6 to 8 and the elision of the last layer (section 3); Mirman, Gehr, Vechev 2018, "Differentiable
+    Models" (interval bounds, and the elision of the last layer); Mirman, Gehr, Vechev 2018, "Differentiable
     Abstract Interpretation for Provably Robust Neural Networks". In L2 and L1 the ball is carried exactly through what
     is linear at the beginning, by its dual norm, and as the box around it from there on.
     What is proved holds for the file as it runs in float32, with sums in any order: every bound is widened by what

@@ -23,7 +23,7 @@ class BitDepth(Defense):
 
     It has no gradient, and hides that of the model from an attacker who takes it as it is; with the identity in its
     place on the way back, robustness by it alone is mostly gone. Source: Xu, Evans, Qi 2018, "Feature Squeezing:
-    Detecting Adversarial Examples in Deep Neural Networks", section III-A (images of 1 to 8 bits); Guo, Rana, Cisse,
+    Detecting Adversarial Examples in Deep Neural Networks" (colour depth); Guo, Rana, Cisse,
     van der Maaten 2018, "Countering Adversarial Images using Input Transformations".
 
     Args:

@@ -34,7 +34,8 @@ PATIENCE = 20.0
 """How many times as long as usual a call may take: a slow model is no model that hangs."""
 BACKWARD = 5
 """How many times as long as a forward pass a backward pass may take: it needs at most about that many times the
-operations (Griewank, Walther 2008, "Evaluating Derivatives", section 4.6), or its own :data:`PATIENCE`."""
+operations (the cheap gradient principle: Griewank, Walther 2008, "Evaluating Derivatives"), or its own
+:data:`PATIENCE`."""
 LONG = 3.0
 """Seconds that nobody who wants to stop waits for a call that usually takes less."""
 RUNNING = " ran"

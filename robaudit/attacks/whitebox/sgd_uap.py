@@ -33,12 +33,13 @@ class SGDUAP(FittedAttack):
     The perturbation is kept in the ball after each step, each perturbed sample in the box. The step length falls
     linearly, so that the perturbation settles.
 
-    Source: Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal Adversarial Training", algorithm 1 and eq.
-    3 to 5 (clamped loss); steps along signs as in Co, Muñoz-González, Kanthan, Lupu 2021, "Real-time Detection of
-    Practical Universal Adversarial Perturbations"; momentum as in Dong et al. 2018, eq. 6. Other than there, a feature
-    that the box cuts off has its gradient all the same: on images with a flat background it else stays cut off. The
-    samples of the fit are drawn from the same data, apart from the audited ones; their classes are the model's own
-    answers. What a minibatch is does not depend on the batch size of the audit.
+    Source: Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal Adversarial Training" (stochastic
+    gradient ascent on a clamped loss); the numbers are our own; steps along signs as in Co, Muñoz-González, Kanthan,
+    Lupu 2021, "Real-time Detection of Practical Universal Adversarial Perturbations"; momentum as in Dong et al.
+    2018, eq. 6. Other than there, a feature that the box cuts off has its gradient all the same: on images with a
+    flat background it else stays cut off. The samples of the fit are drawn from the same data, apart from the audited
+    ones; their classes are the model's own answers. What a minibatch is does not depend on the batch size of the
+    audit.
     Cost: the fit takes ``epochs`` gradients a sample of the fit, once; then 1 forward an audited sample.
 
     Args:
