@@ -78,7 +78,7 @@ def test_version(robaudit) -> None:
 
 
 def test_our_own_failure_is_three_and_no_traceback(robaudit, monkeypatch) -> None:
-    monkeypatch.setattr("robaudit.checks.registry.check_classes", lambda: 1 / 0)
+    monkeypatch.setattr("robaudit.report.rules.every_rule", lambda: 1 / 0)
     told = robaudit("explain")
     assert told.code == 3
     assert told.err == "robaudit: error: unexpected ZeroDivisionError: division by zero; please report it\n"
@@ -110,7 +110,7 @@ def test_interrupt_is_130(robaudit, monkeypatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("robaudit.checks.registry.check_classes", interrupt)
+    monkeypatch.setattr("robaudit.report.rules.every_rule", interrupt)
     assert robaudit("explain").code == 130
 
 
