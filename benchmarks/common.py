@@ -17,8 +17,8 @@ from robaudit.engine.job import Job
 from robaudit.engine.models import AuditedFile
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 from robaudit.threat.model import ThreatModel
 

@@ -24,8 +24,8 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import UnitResult, plan_units
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm

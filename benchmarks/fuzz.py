@@ -110,8 +110,8 @@ def _audit(path: Path) -> Outcome:
     import torch
 
     from robaudit.errors import RobauditError
+    from robaudit.target.inputs.spec import SpecOverrides
     from robaudit.target.load import load_target
-    from robaudit.target.spec import SpecOverrides
 
     try:
         target = load_target(path, overrides=SpecOverrides(), device="cpu", sample_shape=(3, 8, 8))

@@ -26,9 +26,9 @@ import torch
 from corpus.architectures import build
 from torch import Tensor
 
-from robaudit.target.interface import Interface
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
+from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
 POINTS = 4

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, fx
 
 from robaudit.errors import UnsupportedOperatorError, reason
-from robaudit.target.head import Head
-from robaudit.target.meaning import NEARLY
-from robaudit.target.spec import InputSpec
-from robaudit.target.steadiness import is_repeatable
+from robaudit.target.head.scores import Head
+from robaudit.target.inputs.meaning import NEARLY
+from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.measures.steadiness import is_repeatable
 from robaudit.target.target import Target
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.norms import Norm

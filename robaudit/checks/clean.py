@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from robaudit.checks.base import Bench, Check, Finding, Measured
 from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.stats.rates import interval, lower_bound, upper_bound
-from robaudit.target.rule import shortest
+from robaudit.target.head.rule import shortest
 
 __all__ = ["Clean", "best_split", "moved"]
 

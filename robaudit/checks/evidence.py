@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
 from robaudit.checks.facts import CheckFacts, CheckRule
-from robaudit.target.answers import OPEN, predictions
+from robaudit.target.head.answers import OPEN, predictions
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.goals import reached
 

@@ -10,7 +10,7 @@ import numpy as np
 from robaudit.attacks.parameters import Count
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
-from robaudit.target.answers import OPEN, predictions
+from robaudit.target.head.answers import OPEN, predictions
 
 if TYPE_CHECKING:
     from robaudit.engine.units import Sample

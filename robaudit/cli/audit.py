@@ -17,7 +17,7 @@ from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
 from robaudit.report.terminal import print_report
 from robaudit.report.words import plain
-from robaudit.target.device import choose_device
+from robaudit.target.running.device import choose_device
 
 if TYPE_CHECKING:
     from robaudit.audit.config.request import AuditRequest

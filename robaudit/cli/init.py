@@ -30,7 +30,7 @@ def init(
     from robaudit.errors import UsageError
     from robaudit.files import write_atomic
     from robaudit.report.starter import starter
-    from robaudit.target.sniff import model_format
+    from robaudit.target.files.sniff import model_format
 
     model_format(model)
     path = model.with_name(CONFIG_NAME)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.plural import counted, part_of
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.running.watch import UNWATCHED, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from robaudit.engine.oracle import Oracle
 from robaudit.engine.precision import Precision
 from robaudit.engine.run import Means, Run
 from robaudit.engine.units import SampleSource, Sink
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["Engine"]
 

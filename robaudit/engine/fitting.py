@@ -20,7 +20,7 @@ from robaudit.engine.rows import Account
 from robaudit.engine.run import Means
 from robaudit.engine.units import SampleSource
 from robaudit.errors import AuditInterrupted
-from robaudit.target.watch import RUNNING
+from robaudit.target.running.watch import RUNNING
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.random import Draws, key_of
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from robaudit.target.attributed import Differentiable
+from robaudit.target.running.attributed import Differentiable
 
 __all__ = ["AuditedFile", "Differentiable", "Ensemble"]
 

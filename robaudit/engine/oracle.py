@@ -14,7 +14,7 @@ from robaudit.attacks.requests import ModelRef
 from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
-from robaudit.target.answers import predictions
+from robaudit.target.head.answers import predictions
 
 __all__ = ["Oracle", "Purpose", "Reply"]
 

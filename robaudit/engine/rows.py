@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Labels, Request, Scores
-from robaudit.target.answers import predictions
+from robaudit.target.head.answers import predictions
 from robaudit.threat.goals import reached
 from robaudit.threat.masked import floored
 

@@ -24,7 +24,7 @@ from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
 from robaudit.engine.standin import stood_in
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
-from robaudit.target.watch import RUNNING, Watch
+from robaudit.target.running.watch import RUNNING, Watch
 from robaudit.threat.model import Access
 
 __all__ = ["Means", "Run"]

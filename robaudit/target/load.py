@@ -10,18 +10,18 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import RobauditError, UsageError
-from robaudit.target.device import choose_device
-from robaudit.target.discover import FileInput, FreeSizeError, find_spec
-from robaudit.target.exported_file import open_exported
-from robaudit.target.interface import Interface
-from robaudit.target.onnx_file import OnnxFile, open_onnx
-from robaudit.target.readout import settle
-from robaudit.target.script_module import TorchScriptFile
-from robaudit.target.sniff import model_format
-from robaudit.target.spec import InputSpec, SpecOverrides
+from robaudit.target.files.exported import open_exported
+from robaudit.target.files.onnx.file import OnnxFile, open_onnx
+from robaudit.target.files.sniff import model_format
+from robaudit.target.files.torchscript.file import open_torchscript
+from robaudit.target.files.torchscript.module import TorchScriptFile
+from robaudit.target.inputs.discover import FileInput, FreeSizeError, find_spec
+from robaudit.target.inputs.spec import InputSpec, SpecOverrides
+from robaudit.target.reading.interface import Interface
+from robaudit.target.reading.readout import settle
+from robaudit.target.running.device import choose_device
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
-from robaudit.target.torchscript_file import open_torchscript
-from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["load_target"]
 

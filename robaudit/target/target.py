@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.errors import AuditError, ChangedFileError, UsageError, on_one_line
-from robaudit.target.answers import is_decided, predictions
-from robaudit.target.attributed import Differentiable
-from robaudit.target.gradient import GradientStatus, tried_gradient
-from robaudit.target.head import Head
-from robaudit.target.model_file import ModelFile
+from robaudit.target.files.model_file import ModelFile
+from robaudit.target.files.onnx.runtime import file_values
+from robaudit.target.head.answers import is_decided, predictions
+from robaudit.target.head.scores import Head
+from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.measures.gradient import GradientStatus, tried_gradient
+from robaudit.target.measures.parity import Parity, compare, difference, size_of
+from robaudit.target.measures.steadiness import COMPARED, batch_effect, is_repeatable, keeps_state, repeat_deviation
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.onnx_runtime import file_values
-from robaudit.target.parity import Parity, compare, difference, size_of
-from robaudit.target.readout import OVERRULED, Readout, heeded, probes
-from robaudit.target.ruling import disputed
-from robaudit.target.spec import InputSpec
-from robaudit.target.steadiness import COMPARED, batch_effect, is_repeatable, keeps_state, repeat_deviation
+from robaudit.target.reading.readout import OVERRULED, Readout, heeded, probes
+from robaudit.target.reading.ruling import disputed
+from robaudit.target.running.attributed import Differentiable
 
 __all__ = ["Target"]
 

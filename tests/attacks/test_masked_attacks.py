@@ -9,7 +9,7 @@ from attack_cases import BY_NORM, CASES
 from models import FakeFile, attack_all, network, samples_for
 
 from robaudit.attacks.registry import make_attack
-from robaudit.target.meaning import InputMeaning
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
 from robaudit.threat.sets.mask import Mask

@@ -11,8 +11,8 @@ from torch import Tensor
 from robaudit.certificates.base import Ball, Proof, Question, Subject
 from robaudit.certificates.interval import Interval
 from robaudit.certificates.subject import subject_of
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 from robaudit.threat.norms import Norm
 

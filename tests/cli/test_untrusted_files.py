@@ -294,7 +294,7 @@ def test_the_sandbox_is_the_default(place, monkeypatch, flags):
     (place / "sitecustomize.py").write_text(
         "import sys\n"
         "if any('spawn_main' in a for a in sys.orig_argv):\n"
-        "    from robaudit.target import torchscript_file\n"
+        "    from robaudit.target.files.torchscript import file as torchscript_file\n"
         "    torchscript_file._check_records = torchscript_file._check_compiled = lambda *_, **__: None\n"
     )
     done = as_user(place, "inspect", "bad.pt", "--resize", "8", *flags, PYTHONPATH=str(place))

@@ -204,7 +204,7 @@ def test_a_graph_that_breaks_the_importer_leaves_the_scores(tmp_path, monkeypatc
     def broken(*_: object, **__: object) -> None:
         raise KeyError("axis")
 
-    monkeypatch.setattr("robaudit.target.onnx_file.import_onnx", broken)
+    monkeypatch.setattr("robaudit.target.files.onnx.file.import_onnx", broken)
     target, u = ready(linear_onnx(tmp_path / "m.onnx"))
     assert target.gradient.reason == "'axis'"
     assert target.scores(u).shape == (6, 5)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.errors import UsageError
-from robaudit.target.meaning import InputMeaning
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.admissible import admissible
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm

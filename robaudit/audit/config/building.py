@@ -17,10 +17,10 @@ from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
 from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
-from robaudit.target.class_names import names_in
-from robaudit.target.interface import Interface
-from robaudit.target.rule import parse_rule
-from robaudit.target.sniff import check_file, model_format
+from robaudit.target.files.sniff import check_file, model_format
+from robaudit.target.head.rule import parse_rule
+from robaudit.target.reading.class_names import names_in
+from robaudit.target.reading.interface import Interface
 
 __all__ = ["build_request"]
 

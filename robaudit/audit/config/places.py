@@ -17,7 +17,7 @@ from robaudit.audit.result.sections.run import Place
 from robaudit.documents import compose_yaml
 from robaudit.errors import UsageError
 from robaudit.files import text_of
-from robaudit.target.meaning import DEFAULT_WITH
+from robaudit.target.inputs.meaning import DEFAULT_WITH
 
 __all__ = [
     "elsewhere",

@@ -12,7 +12,7 @@ from robaudit.audit.config.settings import Settings
 from robaudit.audit.process.sandbox import Mode
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.result.sections.run import Place
-from robaudit.target.interface import Interface
+from robaudit.target.reading.interface import Interface
 
 __all__ = ["AuditRequest"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.errors import UsageError
-from robaudit.target.meaning import InputMeaning
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.sets.base import PerturbationSet
 from robaudit.threat.sets.features import FixedFeatures
 from robaudit.threat.sets.registry import make_set

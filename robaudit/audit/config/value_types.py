@@ -13,7 +13,7 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Norm
 from robaudit.defenses.registry import parameters_of, parse_defense, words_of
 from robaudit.errors import UsageError
-from robaudit.target.rule import parse_rule
+from robaudit.target.head.rule import parse_rule
 
 __all__ = [
     "BatchSize",

@@ -35,11 +35,11 @@ from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import ChangedFileError, reason
 from robaudit.plural import counted
-from robaudit.target.gradient import GradientStatus
-from robaudit.target.onnx_file import OnnxFile
-from robaudit.target.operators import foreign_domains, operator_uses, parameters
+from robaudit.target.files.onnx.file import OnnxFile
+from robaudit.target.files.onnx.operators import foreign_domains, operator_uses, parameters
+from robaudit.target.measures.gradient import GradientStatus
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
-from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["survey"]
 

@@ -16,7 +16,7 @@ from robaudit.audit.plan.sequential import validate_sequential
 from robaudit.audit.verdict.comparable import check_loaded, check_request
 from robaudit.audit.verdict.gates import check_gates
 from robaudit.engine.precision import Precision, check_precision
-from robaudit.target.device import choose_device
+from robaudit.target.running.device import choose_device
 
 if TYPE_CHECKING:
     from robaudit.audit.journal.journal import Record

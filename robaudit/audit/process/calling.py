@@ -10,7 +10,7 @@ from robaudit.audit.process.child import Child
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.messages import Answered, CutOffError, Failed, no_answer, not_loaded, too_late, unexpected
 from robaudit.errors import AuditError, RobauditError, UsageError
-from robaudit.target.watch import Watch
+from robaudit.target.running.watch import Watch
 
 __all__ = ["in_child"]
 

@@ -27,7 +27,7 @@ from robaudit.audit.process.said import Said
 from robaudit.audit.process.starting import deferred, started_apart
 from robaudit.errors import AuditError, UsageError
 from robaudit.streams import hold_standard
-from robaudit.target.watch import Watched
+from robaudit.target.running.watch import Watched
 
 __all__ = ["Child"]
 

@@ -17,7 +17,7 @@ from robaudit.audit.process import sandbox
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.messages import Failed, unexpected
 from robaudit.audit.process.starting import SIGNALS
-from robaudit.target.watch import Watch
+from robaudit.target.running.watch import Watch
 
 __all__ = ["enter"]
 

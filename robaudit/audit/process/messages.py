@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robaudit.errors import AuditError, path_words
-from robaudit.target.watch import BACKWARD, AtWork
+from robaudit.target.running.watch import BACKWARD, AtWork
 
 __all__ = ["Answered", "CutOffError", "Failed", "no_answer", "not_loaded", "too_late", "unexpected"]
 

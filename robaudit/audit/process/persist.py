@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.messages import CutOffError
-from robaudit.target.watch import AtWork
+from robaudit.target.running.watch import AtWork
 
 __all__ = ["NOTHING", "GivenUp", "persistently"]
 

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
-from robaudit.target.answers import OPEN, predictions
-from robaudit.target.decisions import class_values, label_tail, label_values
-from robaudit.target.inputs import choose_input
-from robaudit.target.meaning import InputMeaning
-from robaudit.target.onnx_declared import declared_input
-from robaudit.target.onnx_runtime import ask, file_values, start, unsupported
-from robaudit.target.onnx_source import read_onnx
-from robaudit.target.rows import read_rows
-from robaudit.target.watch import UNWATCHED, Watch
-from robaudit.target.wiring import Wiring
+from robaudit.target.files.onnx.declared import declared_input
+from robaudit.target.files.onnx.runtime import ask, file_values, start, unsupported
+from robaudit.target.files.onnx.source import read_onnx
+from robaudit.target.head.answers import OPEN, predictions
+from robaudit.target.inputs.meaning import InputMeaning
+from robaudit.target.inputs.several import choose_input
+from robaudit.target.outputs.decisions import class_values, label_tail, label_values
+from robaudit.target.outputs.rows import read_rows
+from robaudit.target.outputs.wiring import Wiring
+from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["onnx_judge", "predicted"]
 

@@ -31,10 +31,10 @@ from robaudit.data.ranges import Ranges
 from robaudit.defenses.registry import make_defense
 from robaudit.errors import AuditError, ChangedFileError, RobauditError, UsageError
 from robaudit.files import held_to, sha256_file
-from robaudit.target.meaning import InputMeaning
-from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
-from robaudit.target.sniff import model_format
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
+from robaudit.target.files.sniff import model_format
+from robaudit.target.inputs.meaning import InputMeaning
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.threat.admissible import admissible
 from robaudit.threat.arrays import TOLERANCE, distance
 from robaudit.threat.goals import reached

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from robaudit.audit.process import sandbox
 from robaudit.audit.replay.request import Answer, ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.target.answers import OPEN, predictions
-from robaudit.target.interface import Interface
+from robaudit.target.head.answers import OPEN, predictions
+from robaudit.target.head.rule import Rule
+from robaudit.target.inputs.meaning import InputMeaning
+from robaudit.target.inputs.spec import InputSpec, SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.meaning import InputMeaning
-from robaudit.target.rule import Rule
-from robaudit.target.spec import InputSpec, SpecOverrides
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.reading.interface import Interface
+from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["torch_judge"]
 

@@ -15,7 +15,7 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import Record
 from robaudit.audit.process.messages import Failed, no_answer, not_loaded, too_late
 from robaudit.audit.run.auxiliary import blamed, ended_by
-from robaudit.target.watch import BACKWARD, AtWork
+from robaudit.target.running.watch import BACKWARD, AtWork
 
 __all__ = ["MOST", "Again", "Ending", "retried"]
 

@@ -8,7 +8,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.plan.auxiliary import Auxiliary, auxiliaries, limits_of
 from robaudit.audit.process.messages import no_answer, too_late
-from robaudit.target.watch import RUNNING, AtWork
+from robaudit.target.running.watch import RUNNING, AtWork
 
 __all__ = ["blamed", "ended_by"]
 

@@ -23,11 +23,11 @@ from robaudit.data.registry import is_ours, reader_of
 from robaudit.defenses.registry import parse_defense
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
-from robaudit.target.beside import MOST
-from robaudit.target.class_names import files_with_names
-from robaudit.target.onnx_external import digests, may_have_weights_elsewhere
-from robaudit.target.sidecar import files_with_meaning
-from robaudit.target.sniff import model_format
+from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
+from robaudit.target.files.sniff import model_format
+from robaudit.target.inputs.beside import MOST
+from robaudit.target.inputs.sidecar import files_with_meaning
+from robaudit.target.reading.class_names import files_with_names
 
 __all__ = ["Identity", "default_folder", "files_beside", "folder_of", "identity_of"]
 

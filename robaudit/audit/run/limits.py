@@ -39,6 +39,6 @@ def memory_allowed(limit: float | None = None) -> int | None:
 def _on_gpu(device: str) -> bool:
     if device == "cpu":
         return False
-    from robaudit.target.device import choose_device
+    from robaudit.target.running.device import choose_device
 
     return choose_device(device).type == "cuda"

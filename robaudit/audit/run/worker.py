@@ -15,7 +15,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.process.messages import Failed, unexpected
 from robaudit.errors import RobauditError
-from robaudit.target.watch import Watch
+from robaudit.target.running.watch import Watch
 
 __all__ = ["Recorded", "main"]
 

@@ -26,7 +26,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes
 from robaudit.engine.units import Sample, UnitResult, cases
-from robaudit.target.watch import Watch
+from robaudit.target.running.watch import Watch
 from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.random import key_of

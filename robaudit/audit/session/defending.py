@@ -7,7 +7,7 @@ from dataclasses import replace
 from robaudit.audit.config.request import AuditRequest
 from robaudit.defenses.registry import parse_defense
 from robaudit.errors import UsageError
-from robaudit.target.spec import InputSpec
+from robaudit.target.inputs.spec import InputSpec
 
 __all__ = ["defended"]
 

@@ -16,7 +16,7 @@ from robaudit.audit.process import sandbox
 from robaudit.audit.session.loading import Loaded
 from robaudit.defenses.base import Defense
 from robaudit.defenses.registry import parameters_of, words_of
-from robaudit.target.spec import InputSpec
+from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.target import Target
 
 __all__ = ["assumptions", "data_record", "environment_record", "features", "set_records", "target_record"]

@@ -14,8 +14,8 @@ from robaudit.data.ranges import Ranges, observed_ranges, read_ranges
 from robaudit.data.reader import Source
 from robaudit.data.table import Table
 from robaudit.errors import UsageError
-from robaudit.target.meaning import ASSUMED, DEFAULT_WITH
-from robaudit.target.spec import InputSpec
+from robaudit.target.inputs.meaning import ASSUMED, DEFAULT_WITH
+from robaudit.target.inputs.spec import InputSpec
 
 __all__ = ["check_free", "feature_ranges", "ranged"]
 

@@ -24,7 +24,7 @@ from robaudit.engine.units import Sample
 from robaudit.errors import UsageError
 from robaudit.files import digest_of
 from robaudit.plural import counted
-from robaudit.target.watch import Watch
+from robaudit.target.running.watch import Watch
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Fitter"]

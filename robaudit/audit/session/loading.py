@@ -37,13 +37,13 @@ from robaudit.data.registry import open_source, reader_of
 from robaudit.data.source import Dataset
 from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
-from robaudit.target.attributed import Attributed
-from robaudit.target.discover import FreeSizeError
-from robaudit.target.interface import Interface
+from robaudit.target.inputs.discover import FreeSizeError
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
+from robaudit.target.reading.interface import Interface
+from robaudit.target.running.attributed import Attributed
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
-from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Beside", "Loaded", "load", "measure_beside"]

@@ -25,11 +25,11 @@ from robaudit.engine.refusals import REFUSALS
 from robaudit.errors import ChangedFileError, UnreadableSampleError
 from robaudit.plural import counted
 from robaudit.stats.rates import paired_p
-from robaudit.target.answers import predictions
-from robaudit.target.candidates import candidates
-from robaudit.target.spec import InputSpec
+from robaudit.target.head.answers import predictions
+from robaudit.target.inputs.candidates import candidates
+from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
-from robaudit.target.watch import UNWATCHED, Watch
 
 __all__ = ["LOOKS", "apply_meaning", "distinct_samples", "search_meaning"]
 

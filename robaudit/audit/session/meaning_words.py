@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from robaudit.audit.journal.journal import Record
 from robaudit.plural import counted
 from robaudit.stats.rates import lower_bound, paired_excess, paired_p
-from robaudit.target.answers import OPEN
-from robaudit.target.candidates import Candidate, near, searched
-from robaudit.target.head import Head
-from robaudit.target.meaning import ASSUMED
-from robaudit.target.spec import InputSpec
+from robaudit.target.head.answers import OPEN
+from robaudit.target.head.scores import Head
+from robaudit.target.inputs.candidates import Candidate, near, searched
+from robaudit.target.inputs.meaning import ASSUMED
+from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.target import Target
 
 __all__ = ["ALPHA", "Tried", "chance", "equal", "meaning_record", "pairs"]

@@ -13,8 +13,8 @@ from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
 from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
+from robaudit.target.running.watch import Watch
 from robaudit.target.target import Target
-from robaudit.target.watch import Watch
 from robaudit.threat.random import key_of
 
 __all__ = ["measure", "starting_pool"]

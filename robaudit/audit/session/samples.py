@@ -19,10 +19,10 @@ from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
-from robaudit.target.answers import NO_CLASS, OPEN, predictions
-from robaudit.target.gradient import mixed_gradient
+from robaudit.target.head.answers import NO_CLASS, OPEN, predictions
+from robaudit.target.measures.gradient import mixed_gradient
+from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
-from robaudit.target.watch import UNWATCHED, Watch
 from robaudit.threat.goals import is_right
 
 __all__ = ["CACHE_BYTES", "CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]

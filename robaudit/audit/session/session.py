@@ -56,7 +56,7 @@ from robaudit.engine.refusals import Refusals
 from robaudit.errors import ChangedFileError
 from robaudit.files import held_to
 from robaudit.plural import counted
-from robaudit.target.watch import UNWATCHED, Watch
+from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["Session"]
 

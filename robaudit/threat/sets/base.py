@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from robaudit.target.meaning import InputMeaning
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["NORMS", "PerturbationSet", "Witness"]

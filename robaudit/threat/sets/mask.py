@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from robaudit.errors import UsageError
 from robaudit.files import text_of
 from robaudit.printable import plain
-from robaudit.target.meaning import InputMeaning
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Mask"]

@@ -11,7 +11,7 @@ from run_kit import make_data, make_onnx, make_profile, make_request
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.run.identity import identity_of
 from robaudit.errors import UsageError
-from robaudit.target.interface import Interface
+from robaudit.target.reading.interface import Interface
 
 
 def resolved(tmp_path: Path, yaml: str = "", environment: dict[str, str] | None = None, **flags: object):

@@ -121,7 +121,10 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("attacks:\n- {id: pgd, eot: on}", r"line 2 of .*own.yaml: attacks.0.eot: true is no number"),
         ("gates:\n- metric: robust_accuracy\n  min: true", r"line 3 of .*own.yaml: gates.0.min: true is no number"),
         ("checks: usal", "a map, a list of names, or usual, not 'usal'"),
-        ("checks:\n- parity\n- {id: clean, least: 1}", r"line 3 of .*: checks.clean.least: check 'clean' has no setting"),
+        (
+            "checks:\n- parity\n- {id: clean, least: 1}",
+            r"line 3 of .*: checks.clean.least: check 'clean' has no setting",
+        ),
         ("checks:\n  parity:\n  clean: {least: 1}", r"line 3 of .*: checks.clean.least: check 'clean' has no setting"),
         (
             "checks:\n  zero-gradient:\n    samples: 9\n    treshold: 0.1",

@@ -16,7 +16,7 @@ from robaudit.audit.inspection.document import Inspection
 from robaudit.audit.inspection.survey import survey
 from robaudit.errors import UsageError
 from robaudit.report.inspection import inspection_lines
-from robaudit.target.interface import Interface
+from robaudit.target.reading.interface import Interface
 
 NODE = helper.make_node
 
@@ -102,7 +102,7 @@ def test_a_copy_of_the_best_class_is_not_taken_for_a_gradient_of_zero(tmp_path: 
 
 
 def test_a_wrong_gradient_is_seen(tmp_path, monkeypatch):
-    from robaudit.target.head import Head
+    from robaudit.target.head.scores import Head
 
     true = Head.logits
     monkeypatch.setattr(Head, "logits", lambda self, answer: true(self, answer).detach() + 0.5 * true(self, answer))

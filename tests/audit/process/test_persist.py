@@ -13,7 +13,7 @@ from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.messages import CutOffError
 from robaudit.audit.process.persist import NOTHING, GivenUp, persistently
 from robaudit.errors import AuditError
-from robaudit.target.watch import UNWATCHED, AtWork, Watch
+from robaudit.target.running.watch import UNWATCHED, AtWork, Watch
 
 LIMIT = Confinement(call=1.0, seconds=60.0)
 

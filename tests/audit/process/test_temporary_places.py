@@ -13,7 +13,7 @@ from command_line import Command, refused
 from robaudit.audit.process.child import Child
 from robaudit.audit.process.confinement import Confinement
 from robaudit.errors import UsageError
-from robaudit.target.watch import Watched
+from robaudit.target.running.watch import Watched
 
 
 def nothing() -> None:

@@ -38,8 +38,8 @@ from robaudit.errors import AuditError, UsageError
 from robaudit.files import sha256_file
 from robaudit.report.html import render
 from robaudit.report.replay import replay_lines, verdict
-from robaudit.target.answers import OPEN, predictions
-from robaudit.target.head import Head
+from robaudit.target.head.answers import OPEN, predictions
+from robaudit.target.head.scores import Head
 from robaudit.threat.admissible import admissible
 from robaudit.threat.arrays import distance
 from robaudit.threat.model import ThreatModel

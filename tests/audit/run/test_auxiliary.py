@@ -31,8 +31,8 @@ from robaudit.audit.journal.records import fits
 from robaudit.audit.plan.auxiliary import unusable
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import Again, Ending
-from robaudit.target.attributed import Attributed
-from robaudit.target.watch import AtWork, Watch, Watched
+from robaudit.target.running.attributed import Attributed
+from robaudit.target.running.watch import AtWork, Watch, Watched
 
 TRANSFER = "\n  - {id: fgsm}\n  - {id: transfer-mi-fgsm, steps: 10}\n  - {id: square, queries: 20}\n"
 WHITE = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 5}\n  - {id: square, queries: 20}\n"

@@ -25,7 +25,7 @@ from robaudit.audit.run import supervisor
 from robaudit.audit.run.again import MOST, Again, Ending
 from robaudit.audit.run.audit import run_audit
 from robaudit.errors import AuditError
-from robaudit.target.watch import UNWATCHED, AtWork, Watch, Watched
+from robaudit.target.running.watch import UNWATCHED, AtWork, Watch, Watched
 
 FGSM = "\n  - {id: fgsm}\n"
 SQUARE = "\n  - {id: fgsm}\n  - {id: square, queries: 20}\n"
@@ -101,7 +101,7 @@ def test_what_is_at_work_is_known_to_the_other_side(pulse: tuple[Watched, Path])
 def test_time_counts_within_one_call_only(pulse: tuple[Watched, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     other, path = pulse
     now = [100.0]
-    monkeypatch.setattr("robaudit.target.watch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("robaudit.target.running.watch.time.monotonic", lambda: now[0])
     watch = Watch(path, 2.0)
 
     def later(seconds: float) -> None:
@@ -137,7 +137,7 @@ def test_a_slow_model_gets_more_time(pulse: tuple[Watched, Path], monkeypatch: p
     other, path = pulse
     watch = Watch(path, 2.0, first=30.0)
     clock = [0.0]
-    monkeypatch.setattr("robaudit.target.watch.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("robaudit.target.running.watch.time.perf_counter", lambda: clock[0])
 
     def limit(rows: int, seconds: float, kind: str = "file") -> float:
         with watch.call(rows, kind):

@@ -13,7 +13,7 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records import fits
 from robaudit.audit.run.again import Again, Ending, retried
 from robaudit.audit.run.audit import run_audit
-from robaudit.target.watch import AtWork
+from robaudit.target.running.watch import AtWork
 
 HUNG = AtWork("fgsm ran", ("d.npz[5]",), (5,), 10.0, True)
 

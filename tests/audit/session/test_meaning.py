@@ -17,8 +17,8 @@ from robaudit.audit.session import loading
 from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, search_meaning
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError
+from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
-from robaudit.target.spec import SpecOverrides
 from robaudit.target.target import Target
 
 IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}

@@ -30,7 +30,7 @@ from robaudit.engine.care import NO_CARE
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
-from robaudit.target.watch import UNWATCHED
+from robaudit.target.running.watch import UNWATCHED
 from robaudit.threat.model import Access
 from robaudit.threat.sets.features import FixedFeatures
 

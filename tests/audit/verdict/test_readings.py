@@ -32,8 +32,8 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import save_result
 from robaudit.errors import UsageError
-from robaudit.target.interface import Interface
-from robaudit.target.rule import parse_rule
+from robaudit.target.head.rule import parse_rule
+from robaudit.target.reading.interface import Interface
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 FGSM = "\n  - {id: fgsm}\n  - {id: square, queries: 30}\n"

@@ -1,0 +1,1 @@
+"""Model files: recognised, checked, opened and run."""

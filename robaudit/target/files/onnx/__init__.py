@@ -1,0 +1,1 @@
+"""ONNX files: read once, checked, and run by ONNX Runtime."""

@@ -1,0 +1,328 @@
+"""Runs a TorchScript module: it is both the judge and what is differentiated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.errors import RobauditError, UsageError
+from robaudit.target.files.extras import extra_files
+from robaudit.target.files.held import HeldFile
+from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
+from robaudit.target.files.torchscript.graph import cutting_operators, held_weights
+from robaudit.target.files.torchscript.peel import find_script_tail
+from robaudit.target.files.torchscript.results import as_array, chosen, named_tensors, rows_of, with_label
+from robaudit.target.files.torchscript.state import ModuleState
+from robaudit.target.inputs.several import DeclaredInput
+from robaudit.target.onnx import OnnxModule
+from robaudit.target.outputs.bounds import Interval, bounds, script_steps
+from robaudit.target.outputs.declared import Choice, FileOutput
+from robaudit.target.outputs.peel import Tail
+from robaudit.target.outputs.training import script_training
+from robaudit.target.running.backward import watched
+from robaudit.target.running.watch import UNWATCHED, Watch
+
+__all__ = ["SCRIPT_ERROR", "TorchScriptFile", "last_line"]
+
+SCRIPT_ERROR: type[Exception] = getattr(torch.jit, "Error")  # noqa: B009  # not in torch's types
+"""What a module raises by itself, which is no RuntimeError."""
+ALONE = "more than 1 value per channel"
+"""What torch says of a batch norm in training mode that is given one value a channel."""
+TWIN = 0.05
+"""Largest difference between a file in half precision and its copy in float32, over the largest output."""
+
+
+class TorchScriptFile:
+    """Runs a TorchScript module: ``choose_input``, ``probe``, ``choose_output`` and ``import_twin`` come before.
+
+    Args:
+        held: the archive, which is kept open, so that it can be loaded again.
+        module: as it was loaded.
+        device: that it runs on.
+        weights: parameters and buffers; None: found in the module.
+        reload: loads the module again, without what its calls have left in it.
+    """
+
+    format = "torchscript"
+    watch: Watch = UNWATCHED
+    wiring = None
+
+    def __init__(
+        self,
+        held: HeldFile,
+        module: torch.jit.ScriptModule,
+        device: torch.device,
+        weights: list[Tensor] | None = None,
+        reload: Callable[[], Any] | None = None,
+    ) -> None:
+        self.path = held.path
+        self.sha256, self.size = held.sha256, held.size
+        self.external: dict[str, str] = {}
+        self.module = module
+        self.device = device
+        with held.unchanged():
+            self.metadata = extra_files(held.file)
+        self.no_gradient: str | None = None
+        self.weights = held_weights(module) if weights is None else weights
+        floats = (w.dtype for w in self.weights if w.dtype.is_floating_point)
+        self.dtype = next(floats, torch.float32)
+        self.arguments = declared_arguments(module)
+        self.outputs: list[FileOutput] = []
+        self.fixed: list[Argument] = []
+        self.input_name = "input"
+        self._place = 0
+        self._choice: Choice | None = None
+        self._tail: tuple[Tail, Callable[..., Any]] | None = None
+        self._peeled: Callable[..., Any] | None = None
+        self._wide: Callable[..., Any] | None = None
+        self._proved = False
+        self.cutting = cutting_operators(module)
+        self.training = script_training(module)
+        self._reload = reload
+        self._state: ModuleState | None = None
+        self._wide_state: ModuleState | None = None
+        self.twin = None
+
+    @property
+    def inputs(self) -> list[DeclaredInput]:
+        """Arguments of the module's ``forward``."""
+        return [argument.declared for argument in self.arguments]
+
+    def choose_input(self, fixed: Mapping[str, str], wanted: str | None) -> None:
+        """Settle which argument is attacked and what the others hold.
+
+        Raises:
+            UsageError: see :func:`choose_arguments`.
+        """
+        self._place, self.fixed = choose_arguments(self.path, self.arguments, fixed, wanted)
+        if self.arguments:
+            self.input_name = self.arguments[self._place].declared.name
+
+    @property
+    def first_channels(self) -> int | None:
+        """Input channels of the first convolution; None where none is found."""
+        return next((int(w.shape[1]) for w in self.weights if w.dim() == 4), None)
+
+    def probe(self, x: Tensor) -> None:
+        """Try an input and describe the outputs.
+
+        Raises:
+            UsageError: the module refuses it, or returns no tensor.
+        """
+        try:
+            with torch.no_grad():
+                result = self._forward(self.module, x.to(self.device, self.dtype))
+        except Exception as error:
+            shape = "x".join(map(str, x.shape[1:]))
+            if self.training and ALONE in str(error):
+                raise UsageError(
+                    f"{self.path} cannot answer one input alone: {', '.join(self.training[:3])} runs in training mode "
+                    "and needs a batch; call eval() on the model before it is saved"
+                ) from error
+            raise UsageError(
+                f"{self.path} does not take an input of {shape}: {last_line(error)}; give the right size with "
+                "--resize or --data"
+            ) from error
+        found = named_tensors(result)
+        if not found:
+            raise UsageError(f"{self.path} returns {type(result).__name__}, not a tensor of class scores")
+        self.outputs = [
+            FileOutput(name, (None, *value.shape[1:]) if value.dim() else (), str(value.dtype).removeprefix("torch."))
+            for name, value in found.items()
+        ]
+
+    def fresh(self) -> TorchScriptFile:
+        """The same file, loaded again."""
+        other = copy.copy(self)
+        if self._reload is not None:
+            other.module = self._reload()
+            other._state = None if self._state is None else ModuleState(other.module)
+        return other
+
+    def start_afresh(self) -> None:
+        """Undo before each call what calls leave behind in the module; to be said before the first."""
+        self._state = ModuleState(self.module)
+
+    def as_written(self) -> OnnxModule | None:
+        """None: a script is no graph that can be read operator by operator."""
+        return None
+
+    def other_inputs(self) -> dict[str, Tensor]:
+        """Empty: they are a part of the call."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """What ``inspect`` shows."""
+        kinds: dict[str, int] = {}
+        for node in self.module.inlined_graph.nodes():
+            kinds[node.kind()] = kinds.get(node.kind(), 0) + 1
+        return {"operators": kinds, "judge": f"torch {torch.__version__}, {self.device}"}
+
+    def answers(self, x: Tensor, width: int) -> list[dict[str, Any]]:
+        """Every output to each of the inputs [N, *file_shape], asked alone.
+
+        Raises:
+            RobauditError: the module refuses one.
+        """
+        found = []
+        with torch.no_grad():
+            for i in range(len(x)):
+                result = self._checked(self.module, x[i : i + 1].expand(width, *x.shape[1:]))
+                found.append({name: as_array(value) for name, value in named_tensors(result).items()})
+        return found
+
+    def choose_output(self, choice: Choice, values: tuple[Any, ...] | None) -> None:
+        """Settle what ``run`` reads."""
+        self._choice = choice
+
+    def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
+        """(where the differentiated function can end, None); labels without a known decision have no gradient."""
+        name = choice.output.name
+        self._tail = None if choice.columns else find_script_tail(self.module, name, self._place_of(name))
+        if self._tail is None:
+            return (Tail(name) if choice.role == "scores" else None), None
+        tail = self._tail[0]
+        return (None if choice.role != "scores" and tail.decision == "none" else tail), None
+
+    @property
+    def bounds(self) -> Interval | None:
+        """Lowest and highest number that the chosen output can hold, where its last operators tell."""
+        if self._choice is None:
+            return None
+        try:
+            value = next(iter(self.module.inlined_graph.outputs()))
+            place = self._place_of(self._choice.output.name)
+            if place is not None:
+                if value.node().kind() != "prim::TupleConstruct":
+                    return None
+                value = list(value.node().inputs())[place]
+            return bounds(script_steps(value))
+        except Exception:  # odd graphs break these internals in many ways
+            return None
+
+    def decides(self, name: str) -> bool:
+        """Whether an output is the place of the largest of some numbers."""
+        tail = find_script_tail(self.module, name, self._place_of(name))
+        return tail is not None and tail[0].decision != "none"
+
+    def _place_of(self, name: str) -> int | None:
+        return None if len(self.outputs) == 1 and name == "output" else [o.name for o in self.outputs].index(name)
+
+    def import_twin(self, tail: Tail) -> None:
+        """Differentiate the module up to ``tail``."""
+        self._peeled = self._tail[1] if self._tail is not None and tail.peeled else None
+        self._wide, self._proved = None, False
+        if self.dtype in (torch.float16, torch.bfloat16):
+            self._wide = self._widened(peeled=self._peeled is not None)
+        if self._state is not None and isinstance(self._wide, torch.nn.Module):
+            self._wide_state = ModuleState(self._wide)
+
+    def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
+        """The chosen output at file precision, without gradient.
+
+        Args:
+            x: [N, *file_shape] in the file's units.
+            width: rows of one call, each of which holds one input repeated; None: all inputs in one call.
+
+        Returns:
+            [N, K], half precision widened to float32, with the class that a label output beside it says as one more
+            column; [N, 1] for labels.
+
+        Raises:
+            RobauditError: the module refuses the input, or does not return one row an input.
+        """
+        with torch.no_grad():
+            if width is None:
+                return self._answered(x)
+            rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
+            return torch.cat([self._answered(row)[:1] for row in rows])
+
+    def differentiable(self, x: Tensor) -> Tensor:
+        """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
+        if self._wide is not None and not self._proved:
+            self._prove(x.detach())
+        wide = self._wide
+        if wide is None:
+            return watched(self.watch, self._kind(self._peeled), x, lambda u: self._reached(self._peeled, u))
+        return watched(self.watch, self._kind(wide), x, lambda u: self._chosen(self._forward(wide, u.float()), len(u)))
+
+    def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
+        return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))
+
+    def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
+        """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
+        try:
+            if self._state is not None:
+                self._state.restore()
+            wide = copy.deepcopy(self.module).float()
+        except Exception:  # a module may hold what cannot be copied
+            return None
+        if not peeled:
+            return wide if list(wide.parameters()) else None  # the weights of a frozen one are in its code
+        assert self._choice is not None
+        name = self._choice.output.name
+        tail = find_script_tail(wide, name, self._place_of(name))
+        return None if tail is None else tail[1]
+
+    def _prove(self, x: Tensor) -> None:
+        """Keep the copy only if it answers as the file does."""
+        self._proved = True
+        assert self._wide is not None
+        try:
+            with torch.no_grad():
+                expected = self._reached(self._peeled, x)
+                found = self._chosen(self._forward(self._wide, x.float()), len(x))
+            near = (found - expected).abs().amax() <= TWIN * expected.abs().amax()
+        except Exception:  # code that names its types refuses others
+            near = torch.tensor(False)
+        if not bool(near):
+            self._wide = None
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self._chosen(self._checked(self.module, x), len(x))
+
+    def _answered(self, x: Tensor) -> Tensor:
+        assert self._choice is not None
+        return with_label(self._checked(self.module, x), self._choice, len(x))
+
+    def _chosen(self, result: Any, count: int) -> Tensor:
+        assert self._choice is not None
+        return chosen(result, self._choice, count)
+
+    def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:
+        try:
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # which code of the module can switch
+                return self._forward(function, x.to(self.dtype))
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, SCRIPT_ERROR) as error:
+            if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
+                raise torch.OutOfMemoryError(str(error)) from error
+            raise RobauditError(f"the TorchScript module fails on the input: {last_line(error)}") from error
+
+    def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
+        self._renew()
+        values = [argument.rows(len(x)) for argument in self.fixed]
+        values.insert(self._place if self.fixed else 0, x)
+        with self.watch.call(len(x), self._kind(function)):
+            return function(*values)
+
+    def _kind(self, function: Callable[..., Any] | None) -> tuple[Path, bool]:
+        """Of calls, for the watch; None: of the module as it is."""
+        return self.path, function is None or function is self.module
+
+    def _renew(self) -> None:
+        for state in (self._state, self._wide_state):
+            if state is not None:
+                state.restore()
+
+
+def last_line(error: Exception | str) -> str:
+    """The last line of an error, where TorchScript says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

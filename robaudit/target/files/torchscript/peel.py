@@ -1,0 +1,115 @@
+"""The end of a TorchScript graph, left out where it is a softmax, a sigmoid or a decision."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from robaudit.target.outputs.peel import COLUMNS_OF, Decision, Ending, Tail
+
+__all__ = ["find_script_tail"]
+
+PASSES = {
+    "aten::flatten", "aten::squeeze", "aten::unsqueeze", "aten::view", "aten::reshape", "aten::to", "aten::contiguous",
+    "aten::dropout", "aten::float", "aten::type_as", "aten::clone",
+    "aten::mean",
+}  # fmt: skip
+ENDINGS: dict[str, Ending] = {
+    "aten::softmax": "softmax",
+    "aten::_softmax": "softmax",
+    "aten::log_softmax": "log-softmax",
+    "aten::_log_softmax": "log-softmax",
+    "aten::sigmoid": "sigmoid",
+    "aten::exp": "exp",
+}
+LAST = 2**63 - 1
+"""What a trace writes for the end of a whole axis."""
+DECISIONS: dict[str, Decision] = {"aten::argmax": "argmax", "aten::argmin": "argmin"}
+
+
+def find_script_tail(
+    module: torch.jit.ScriptModule, name: str, place: int | None
+) -> tuple[Tail, Callable[..., Any]] | None:
+    """The tail of a module, and the function that ends before it; None where there is nothing to leave out.
+
+    Args:
+        module: in evaluation mode.
+        name: of the output, for the tail.
+        place: of the output in a tuple; None: the module returns one tensor.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            frozen = torch.jit.freeze(module)
+        graph: Any = frozen.graph.copy()
+        value = next(iter(graph.outputs()))
+        if place is not None:
+            if value.node().kind() != "prim::TupleConstruct":
+                return None
+            value = list(value.node().inputs())[place]
+        ending: Ending = "none"
+        decision: Decision = "none"
+        column: int | None = None
+        path = []
+        while True:
+            node = value.node()
+            kind = node.kind()
+            second = (
+                kind == "aten::max"
+                and len(list(node.outputs())) > 1
+                and value.debugName() != next(iter(node.outputs())).debugName()
+            )
+            if kind in PASSES or _takes_all(node):
+                path.append(kind)
+            elif (picked := _picked(node)) is not None and column is None and decision == "none":
+                column = picked
+                path.append(kind)
+            elif decision == "none" and ending == "none" and (kind in DECISIONS or second):
+                decision = DECISIONS.get(kind, "argmax")
+                path.append(kind)
+            elif kind in ENDINGS and ending == "none":
+                ending = ENDINGS[kind]
+                path.append(kind)
+                value = next(iter(node.inputs()))
+                break
+            else:
+                break
+            value = next(iter(node.inputs()))
+        if decision != "none":
+            column = None  # taken out of the decision, where there is one number
+        if (ending == "none" and decision == "none") or (column is not None and ending not in COLUMNS_OF):
+            return None
+        for _ in list(graph.outputs()):
+            graph.eraseOutput(0)
+        graph.registerOutput(value)
+        torch._C._jit_pass_dce(graph)
+        graph.eraseInput(0)  # the module itself, whose weights freezing has put into the graph
+        function: Any = torch._C._create_function_from_graph("peeled", graph)
+    except Exception:  # odd graphs break these internals in many ways; then the end stays where it is
+        return None
+    return Tail(name, ending, decision, through=tuple(path), column=column), function
+
+
+def _constants(node: Any) -> list[Any]:
+    """What a node is given besides its tensor; None for what is computed."""
+    return [value.toIValue() for value in list(node.inputs())[1:]]
+
+
+def _takes_all(node: Any) -> bool:
+    """Whether a slice leaves nothing out."""
+    return node.kind() == "aten::slice" and _constants(node)[1:] in ([0, LAST, 1], [None, None, 1], [0, None, 1])
+
+
+def _picked(node: Any) -> int | None:
+    """Which column a node takes out; None where it does something else."""
+    if node.kind() == "aten::select":
+        dim, index = _constants(node)
+        return int(index) if dim in (1, -1) and index is not None else None
+    if node.kind() == "aten::slice":
+        dim, start, end, step = _constants(node)
+        single = start is not None and end is not None and (end - start == 1 or (start == -1 and end == LAST))
+        return int(start) if dim in (1, -1) and single and step == 1 else None
+    return None

@@ -1,0 +1,1 @@
+"""What the numbers of the output say: scores of the classes, and the decision."""

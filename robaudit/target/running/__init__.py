@@ -1,0 +1,1 @@
+"""A call of the model: where it runs, and what limits it."""
