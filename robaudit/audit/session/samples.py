@@ -94,10 +94,10 @@ class SampleStore:
         Raises:
             UnreadableSampleError: it cannot be read.
         """
-        sample, target = self._load(sample_of(case)), self.target(case)
-        return sample if target < 0 else replace(sample, index=case, target=target)
+        sample, goal = self._load(sample_of(case)), self.goal(case)
+        return sample if goal < 0 else replace(sample, index=case, goal=goal)
 
-    def target(self, case: int) -> int:
+    def goal(self, case: int) -> int:
         """The class to reach in a case, or -1."""
         index = sample_of(case)
         return cases(index, self.answers[index].goals).get(case, -1)
