@@ -1,6 +1,6 @@
 """The contract of a slot attack: an update rule over explicit state; the engine does the rest.
 
-A slot is one unit of work, (sample, restart, target). An attack never sees how slots are batched, judged,
+A slot is one unit of work, (sample, restart, aim). An attack never sees how slots are batched, judged,
 counted, stopped, resumed or reported.
 """
 
@@ -80,8 +80,8 @@ class Problem(Slots):
         x: [S, *shape] unperturbed samples in u-space, [0, 1] for every feature.
         label: [S] int64 reference class.
         goal: [S] int64 class that counts as a success, or -1: any but the label.
-        target: [S] int64 class that a targeted loss aims at: the goal, or in an untargeted audit the unit's
-            own class for attacks that try several (``unit_targets``), else -1.
+        target_class: [S] int64 class that a targeted loss aims at: the goal, or in an untargeted audit the unit's
+            own class for attacks that try several (``unit_aims``), else -1.
         eps: [S] radius as a fraction of the domain's width, in the search's float type.
         restart: [S] int64 number of the restart, from 0.
         keys: [S] int64 keys of :class:`Draws`.
@@ -102,7 +102,7 @@ class Problem(Slots):
     x: Tensor
     label: Tensor
     goal: Tensor
-    target: Tensor
+    target_class: Tensor
     eps: Tensor
     restart: Tensor
     keys: Tensor
@@ -210,11 +210,11 @@ class SlotAttack(ABC, Generic[StateT]):
 
     @property
     def unit_restarts(self) -> int:
-        """How many restarts each (sample, target) gets."""
+        """How many restarts each (sample, aim) gets."""
         return int(getattr(self, "restarts", 1))
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         """How many target classes an untargeted audit tries for each sample; 0: the attack needs none.
 
         The engine ranks the classes by the clean logits, the label left out, and gives each unit its own.

@@ -59,16 +59,18 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.audit.plan.validate import validate_loaded
     from robaudit.audit.session.facts import assumptions, data_record, set_records, target_record
     from robaudit.audit.session.loading import load
+    from robaudit.audit.session.preparing import completed
     from robaudit.files import held_to
     from robaudit.report.words import evaluations_words, plain
     from robaudit.stats.looks import design
+    from robaudit.target.reading.measured import unmeasured
 
     unusable = given_up_names(request, given_up.auxiliary)
     with held_to(request.files):
-        loaded = load(request, watch=watch, lost=given_up.samples, unusable=unusable)
-    target, profile = loaded.target, request.profile
+        opened = load(request, watch=watch, lost=given_up.samples, unusable=unusable)
     with watch.about("its gradient was tried"):
-        target.calibrate()
+        target = completed(opened, unmeasured(opened.opened))
+    loaded, profile = opened.loaded(target), request.profile
     validate_loaded(request, target_record(request, loaded), data_record(request, loaded), set_records(loaded))
     fronts = plan_fronts(
         profile,

@@ -100,7 +100,7 @@ class Run:
             cohorts = Cohorts(self._attack.cohort_size, self._samples, self._start, self._advance, self._stop)
             return cohorts.run(self._job.units, self._emit, self._won, self._job.finished)
         pending = deque(unit for unit in self._job.units if unit not in self._job.finished)
-        siblings = self._attack.unit_restarts * max(self._attack.unit_targets, 1) > 1
+        siblings = self._attack.unit_restarts * max(self._attack.unit_aims, 1) > 1
         pool: Pool | None = None
         while pool is not None or pending:
             if self._stop():

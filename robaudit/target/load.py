@@ -18,12 +18,12 @@ from robaudit.target.files.torchscript.module import TorchScriptFile
 from robaudit.target.inputs.discover import FileInput, FreeSizeError, find_spec
 from robaudit.target.inputs.spec import InputSpec, SpecOverrides
 from robaudit.target.reading.interface import Interface
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.reading.readout import settle
 from robaudit.target.running.device import choose_device
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
 
-__all__ = ["load_target"]
+__all__ = ["open_target"]
 
 TOKENS = (
     "{path} takes tokens ({names}); perturbations within an eps-ball do not apply to them, and substitution attacks on "
@@ -60,7 +60,7 @@ SIZES = (
 """Heights and widths of square images in common use, the commonest first, so that a file of any size shows soon."""
 
 
-def load_target(
+def open_target(
     path: Path,
     *,
     overrides: SpecOverrides | None = None,
@@ -72,7 +72,7 @@ def load_target(
     custom_ops: tuple[Path, ...] = (),
     watch: Watch = UNWATCHED,
     confined: bool = True,
-) -> Target:
+) -> OpenedTarget:
     """Load a classifier.
 
     Args:
@@ -104,7 +104,7 @@ def load_target(
             path, exported.declared_input(interface.fixed, interface.input), exported.metadata, overrides, sample_shape
         )
         exported.probe(spec.to_file(torch.zeros(1, *spec.shape)))
-        return Target(path, exported, spec, settle(exported, spec, interface, where), where)
+        return OpenedTarget.of(path, exported, spec, settle(exported, spec, interface, where), where)
     if kind == "torchscript":
         file = open_torchscript(path, where, trust=trust_model, confined=confined)
         file.watch = watch
@@ -133,7 +133,7 @@ def load_target(
             if spec.provenance.get("scale") == "integer type":
                 spec = replace(spec, scale=float(max(1, file.vocabulary - 1)))
             file.no_gradient = f"the input {given.name} holds tokens, which are looked up in a table"
-    return Target(path, file, spec, settle(file, spec, interface, where), where)
+    return OpenedTarget.of(path, file, spec, settle(file, spec, interface, where), where)
 
 
 def _torchscript_spec(

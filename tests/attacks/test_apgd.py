@@ -67,12 +67,12 @@ def test_many_class_linear_models_break_near_the_closed_form_in_l1(wide: bool, s
 def test_a_targeted_audit_reaches_its_goal_by_every_loss() -> None:
     for classes, names in ((3, ("apgd-ce", "apgd-dlr")), (6, ("apgd-ce", "apgd-dlr", "apgd-t"))):
         target = network((2, 4, 4), classes)
-        samples = [dataclasses.replace(s, target=(s.label + 1) % classes) for s in samples_for(target, 5)]
+        samples = [dataclasses.replace(s, goal=(s.label + 1) % classes) for s in samples_for(target, 5)]
         for name in names:
             for norm, eps in ((Norm.LINF, 0.3), (Norm.L2, 1.5), (Norm.L1, 6.0)):
                 attack = make_attack(name, {"steps": 25})
                 results = attack_all(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples, pool=False)
-                assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}
+                assert {i: r.prediction for i, r in results.items()} == {s.index: s.goal for s in samples}
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])

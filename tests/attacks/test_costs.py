@@ -63,7 +63,7 @@ def test_no_attack_takes_more_than_it_declares(name: str, norm: Norm) -> None:
         for threat in threats:
             samples = samples_for(target, 4)
             if threat.goal is Goal.TARGETED:
-                samples = [dataclasses.replace(s, target=(s.label + 1) % CLASSES) for s in samples]
+                samples = [dataclasses.replace(s, goal=(s.label + 1) % CLASSES) for s in samples]
             most = declared(attack, threat)
             for result in attack_all(target, attack, threat, samples, surrogates=target).values():
                 found = Cost(result.forwards, result.backwards, result.queries)

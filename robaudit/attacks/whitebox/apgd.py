@@ -251,7 +251,7 @@ class APGDT(_APGD):
     wide_start: bool = False
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     @property

@@ -124,7 +124,7 @@ class LBFGS(PenaltyAttack[Search]):
     halvings: Halvings = 10
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
@@ -168,7 +168,7 @@ class LBFGS(PenaltyAttack[Search]):
         direction = select(accept, direction, search.direction)
         share = torch.where(accept, full, search.length / 2)
         still = problem.clip(base - slope) - base
-        won = search.won | (seen.answer.labels == problem.target)
+        won = search.won | (seen.answer.labels == problem.target_class)
         ended = (search.step + 1 >= self.steps) | (share < SHORTEST * full) | (distance(Norm.LINF, still) < STALLED)
         ended = ended | accept & ~first & (search.value - value < STALLED * value.abs())
         next_trial = problem.clip(base + _times(share, direction))

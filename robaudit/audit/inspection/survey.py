@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,16 +31,17 @@ from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, features
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loading import Opened, load
+from robaudit.audit.session.preparing import completed
 from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import ChangedFileError, reason
 from robaudit.plural import counted
 from robaudit.target.files.onnx.file import OnnxFile
 from robaudit.target.files.onnx.operators import foreign_domains, operator_uses, parameters
-from robaudit.target.measures.gradient import GradientStatus
+from robaudit.target.reading.measured import Measured, measure, unmeasured
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
+from robaudit.target.target import Target, declared_gradient
 
 __all__ = ["survey"]
 
@@ -61,14 +63,13 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     with watch.about("it was loaded"):
         unusable = given_up_names(request, given_up.auxiliary)
         loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable)
-    target = loaded.target
     with watch.about("it was looked at", part="each sample alone"):
-        ask_alone([target], loaded.data, given_up.suspects, watch)
-    unmeasured: dict[str, str] = {}
+        ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
+    failed: dict[str, str] = {}
 
     def tried(name: str, run: Callable[[], T]) -> T | None:
         if name in given_up.parts:
-            unmeasured[name] = given_up.parts[name]
+            failed[name] = given_up.parts[name]
             return None
         try:
             doing = f"it was looked at ({name.replace('_', ' ')})"
@@ -77,18 +78,15 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         except ChangedFileError:
             raise
         except Exception as error:  # odd files break runtimes in their own ways
-            unmeasured[name] = reason(error)
+            failed[name] = reason(error)
             return None
 
     points = _points(loaded)
-    tried("measurement", lambda: target.measure(points))
-    if target.file.training:
-        target.notes.insert(0, training_words(target.file.training))
-    target.notes += [note for note in (target.undecided, target.disputed) if note is not None]
+    measured = _noted(tried("measurement", lambda: measure(loaded.opened, points)) or unmeasured(loaded.opened))
     few = points[:SAMPLES]
-    tried("gradient", target.calibrate)
-    if (why := given_up.parts.get("gradient")) is not None:
-        target.gradient = GradientStatus(False, why, "none")
+    target = tried("gradient", lambda: completed(loaded, measured)) or _untried(
+        loaded, measured, given_up.parts.get("gradient")
+    )
     best = (
         tried("batch size", lambda: measure_batch(Oracle(target), points[0], gradient=target.gradient.available)) or 1
     )
@@ -136,7 +134,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
         notes=(*given_up.samples.values(), *target.notes, *([] if request.data is None else loaded.data.notes)),
-        unmeasured=unmeasured,
+        unmeasured=failed,
     )
 
 
@@ -144,10 +142,24 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _points(loaded: Loaded) -> Tensor:
+def _noted(measured: Measured) -> Measured:
+    """The same, with notes of all that there is to know."""
+    training = measured.opened.file.training
+    told = [training_words(training)] if training else []
+    said = [note for note in (measured.undecided, measured.disputed) if note is not None]
+    return replace(measured, notes=(*told, *measured.notes, *said))
+
+
+def _untried(loaded: Opened, measured: Measured, why: str | None) -> Target:
+    """The target where its gradient could not be tried; ``why``: it is not tried again."""
+    no_gradient = why or loaded.no_gradient
+    return Target(measured, declared_gradient(measured.opened, stand_in=loaded.stand_in, no_gradient=no_gradient))
+
+
+def _points(loaded: Opened) -> Tensor:
     points = loaded.measured()
     if points is None:
-        points = torch.full((1, *loaded.target.spec.shape), 0.5).to(loaded.target.device, loaded.target.dtype)
+        points = torch.full((1, *loaded.opened.spec.shape), 0.5).to(loaded.opened.device, loaded.opened.dtype)
     return points
 
 

@@ -253,7 +253,7 @@ def unit_record(attack: str, result: UnitResult) -> Record:
     fields = asdict(result)
     del fields["point"], fields["unit"]
     unit = result.unit
-    place = {"sample": unit.sample, "restart": unit.restart, "target": unit.target}
+    place = {"sample": unit.sample, "restart": unit.restart, "target": unit.aim}
     return {"kind": "unit", "attack": attack, **place, **fields}
 
 

@@ -92,7 +92,7 @@ def _add_rows(archive: zipfile.ZipFile, prefix: str, store: SampleStore, breache
     if not breaches:
         return
     labels = [store.answers[sample_of(b.sample)].label for b in breaches]
-    targets = [store.target(b.sample) for b in breaches]
+    targets = [store.goal(b.sample) for b in breaches]
     _add(archive, f"{prefix}adversarial", len(breaches), (b.point for b in breaches))
     _add(archive, f"{prefix}original", len(breaches), (store(b.sample).u for b in breaches))
     for name, values in (

@@ -13,10 +13,11 @@ import torch
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Record
 from robaudit.audit.process import sandbox
-from robaudit.audit.session.loading import Loaded
+from robaudit.audit.session.loading import Loaded, Opened
 from robaudit.defenses.base import Defense
 from robaudit.defenses.registry import parameters_of, words_of
 from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.target import Target
 
 __all__ = ["assumptions", "data_record", "environment_record", "features", "set_records", "target_record"]
@@ -171,7 +172,7 @@ def defense_record(defense: Defense) -> Record:
     }
 
 
-def data_record(request: AuditRequest, loaded: Loaded) -> Record:
+def data_record(request: AuditRequest, loaded: Opened) -> Record:
     """What the samples are, as :class:`robaudit.audit.result.document.Data` fields."""
     data = loaded.data
     return {
@@ -194,16 +195,16 @@ def data_record(request: AuditRequest, loaded: Loaded) -> Record:
     }
 
 
-def names_notes(request: AuditRequest, loaded: Loaded) -> list[str]:
+def names_notes(request: AuditRequest, loaded: Opened) -> list[str]:
     """Where the class names were found, and which were found and do not fit."""
-    names = loaded.target.names
+    names = loaded.opened.names
     if request.classes:
         return []
     used = [f"class names: {names.origin}"] if names.names is not None and loaded.data.class_names else []
     return used + ([] if names.note is None else [names.note])
 
 
-def environment_record(target: Target) -> Record:
+def environment_record(target: OpenedTarget) -> Record:
     """Where the audit runs, as :class:`robaudit.audit.result.document.Environment` fields."""
     details: dict[str, Any] = {"processors": os.cpu_count(), "torch_threads": torch.get_num_threads()}
     if target.device.type == "cuda":

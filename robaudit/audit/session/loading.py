@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from robaudit.audit.process.messages import unexpected
 from robaudit.audit.session.defending import defended
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.session.goal_choice import Chooser, chooser
-from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, distinct_samples, search_meaning
+from robaudit.audit.session.meaning_search import LOOKS, distinct_samples, search_meaning, with_meaning
 from robaudit.audit.verdict.gates import check_class_gates
 from robaudit.data.distinct import DistinctDraw
 from robaudit.data.images import bundled_dataset
@@ -39,14 +39,16 @@ from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.target.inputs.discover import FreeSizeError
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
+from robaudit.target.reading.measured import Measured, measure, unmeasured
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.running.attributed import Attributed
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
+from robaudit.target.target import StandIn, Target, ready, stand_in_for
 from robaudit.threat.sets.base import PerturbationSet
 
-__all__ = ["Beside", "Loaded", "load", "measure_beside"]
+__all__ = ["Beside", "Loaded", "Opened", "load", "measure_beside"]
 
 MEASURED = LOOKS[0]
 """Samples that models are measured on; those of the search's first look, so that both find the same."""
@@ -77,11 +79,11 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Everything an audit works on.
+class Opened:
+    """Everything an audit works on, before its file is measured.
 
     Args:
-        target: the file under audit.
+        opened: the file under audit.
         data: the samples.
         draw: distinct inputs of them in the order in which they are drawn, ``asked`` the most to take.
         drawn: indices of those audited, in data order; where the audit may end early, and to look at a file alone, of
@@ -92,9 +94,10 @@ class Loaded:
         goals: decides the classes that each sample is to be made to answer; None: any wrong one.
         order: all indices, the classes in turn; the target is measured on the first.
         sets: what may be changed beside the ball, fitted to the input.
+        compiles: the twin is to be compiled.
     """
 
-    target: Target
+    opened: OpenedTarget
     data: Dataset
     draw: DistinctDraw
     asked: int
@@ -106,6 +109,7 @@ class Loaded:
     goals: Chooser | None = None
     order: list[int] = field(default_factory=list)
     sets: tuple[PerturbationSet, ...] = ()
+    compiles: bool = False
     _others: list[int] = field(default_factory=list)
 
     @property
@@ -124,7 +128,7 @@ class Loaded:
             return []
         if count > len(self._others):
             # a draw of its own, as what was passed over for the audited samples is reported
-            draw = DistinctDraw(self.data, self.draw.seed, self.target.fed, labels=False)
+            draw = DistinctDraw(self.data, self.draw.seed, self.opened.fed, labels=False)
             self._others[:] = draw.first(self.asked + count)[self.asked :]
         return self._others[:count]
 
@@ -132,15 +136,39 @@ class Loaded:
         """Go on without an auxiliary model."""
         self.beside.remove(other)
         self.problems[other.auxiliary.key] = problem
-        if other.auxiliary.role == STAND_IN:
-            self.target.use_no_gradient(problem)
+
+    @property
+    def no_gradient(self) -> str | None:
+        """Why none is to be taken, as the stand-in cannot be used; None: it can, or there is none."""
+        return next((problem for key, problem in self.problems.items() if key.startswith(STAND_IN)), None)
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        """The model whose gradient is taken in place of the file's own."""
+        for other in self.beside:
+            if other.auxiliary.role == STAND_IN:
+                return stand_in_for(self.opened, other.target, other.attributed)
+        return None
+
+    @property
+    def differentiable(self) -> Differentiable | None:
+        """The model whose gradient is to be taken, as far as is known yet; None: that of none."""
+        if self.no_gradient is not None:
+            return None
+        if (stand_in := self.stand_in) is not None:
+            return stand_in.path
+        return self.opened if self.opened.file.no_gradient is None else None
+
+    def loaded(self, target: Target) -> Loaded:
+        """The same with the target complete."""
+        return Loaded(**{entry.name: getattr(self, entry.name) for entry in fields(Opened)}, target=target)
 
     def measured(self) -> Tensor | None:
         """[N, *shape] the samples that models are measured on, on the target's device; None where none can be read."""
         found = [point for _, point in self._measured]
         if not found:
             return None
-        return torch.from_numpy(np.stack(found)).to(self.target.device, self.target.dtype)
+        return torch.from_numpy(np.stack(found)).to(self.opened.device, self.opened.dtype)
 
     def measured_on(self) -> list[int]:
         """Their indices."""
@@ -149,6 +177,17 @@ class Loaded:
     @cached_property
     def _measured(self) -> list[tuple[int, NDArray[Any]]]:
         return list(islice(distinct_samples(self.data, self.order), MEASURED))
+
+
+@dataclass(frozen=True)
+class Loaded(Opened):
+    """Everything an audit works on.
+
+    Args:
+        target: the file under audit, measured and its gradient tried.
+    """
+
+    target: Target = field(kw_only=True)
 
 
 def load(
@@ -160,7 +199,7 @@ def load(
     lost: Collection[int] = (),
     unusable: Mapping[str, str] | None = None,
     loading: Callable[[str], None] = lambda _: None,
-) -> Loaded:
+) -> Opened:
     """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
 
     Args:
@@ -182,7 +221,7 @@ def load(
     unlabelled = None if source is None else source.doubt
     shape = None if source is None else source.shape
     opened = partial(
-        load_target,
+        open_target,
         request.model,
         overrides=overrides,
         interface=_interface(request, source),
@@ -206,17 +245,16 @@ def load(
             opened(sample_shape=(len(table.names) - 1,))  # fails in its own words, unless one column was too many
             raise unlabelled from None
         raise
-    target.compiles = request.settings.compile
     table = table if table is None else table.fitted(target.spec.shape)
     if unlabelled is not None and table is not None and target.spec.shape != (len(table.names),):
         raise unlabelled  # one column too many, which may be the labels
     ranges = feature_ranges(request, source, table, target.spec)
-    target.spec = defended(request, ranged(request, target.spec, ranges))
-    target.dtype = target.dtype if target.spec.ranges is None else torch.float64
+    target = target.reread(spec=defended(request, ranged(request, target.spec, ranges)))
+    target = target if target.spec.ranges is None else replace(target, dtype=torch.float64)
     if not inspecting:
         check_free(target.spec)
     sets = () if inspecting else fitted_sets(request.profile, target.spec)
-    data, reference = _data(request, target, source, inspecting)
+    data, reference = _data(request, target, source, inspecting=inspecting)
     watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
     draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
@@ -225,8 +263,19 @@ def load(
     goals = None if inspecting else _goals(request, target, data, source)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
     order = [index for index in data.spread(request.seed) if index not in lost]
-    loaded = Loaded(
-        target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order, sets=sets
+    loaded = Opened(
+        target,
+        data,
+        draw,
+        asked,
+        drawn,
+        reference,
+        [],
+        dict(unusable or {}),
+        goals=goals,
+        order=order,
+        sets=sets,
+        compiles=request.settings.compile,
     )
     for auxiliary in auxiliaries(request):
         if inspecting and auxiliary.role == SURROGATE:  # nothing is attacked
@@ -234,47 +283,55 @@ def load(
         if auxiliary.key not in loaded.problems:
             loading(auxiliary.path.name)
             _load_beside(request, auxiliary, loaded, ranges, watch)
-        if auxiliary.role == STAND_IN and auxiliary.key in loaded.problems:
-            target.use_no_gradient(loaded.problems[auxiliary.key])
 
-    def search(model: Target) -> None:
+    def searched(model: OpenedTarget) -> OpenedTarget:
         meaning = (known or {}).get(model.sha256) or search_meaning(model, data, order, told, watch)
-        if meaning is not None:
-            apply_meaning(model, meaning)
-            loaded.meanings.append(meaning)
+        if meaning is None:
+            return model
+        loaded.meanings.append(meaning)
+        return with_meaning(model, meaning)
 
     if reference == "labels":
-        search(target)
+        loaded = replace(loaded, opened=searched(target))
         for other in list(loaded.beside):
-            _guarded(loaded, other, search)
+            _guarded(loaded, other, lambda model: model.reread(searched(model.opened)))
     return loaded
 
 
-def measure_beside(loaded: Loaded, points: Tensor) -> None:
-    """Measure and calibrate the auxiliary models on samples [N, *shape] in u-space; one that fails is dropped."""
+def measure_beside(loaded: Opened, points: Tensor) -> None:
+    """Measure the auxiliary models on samples [N, *shape] in u-space; one that fails is dropped."""
 
-    def measure(model: Target) -> None:
-        model.measure(points.to(model.dtype))
-        model.calibrate()
-        if not model.gradient.available:
-            raise UsageError(f"it has no gradient ({model.gradient.reason})")
+    def measured(model: Target) -> Target:
+        return _with_gradient(measure(model.opened, points.to(model.dtype)))
 
     for other in list(loaded.beside):
-        _guarded(loaded, other, measure)
+        _guarded(loaded, other, measured)
 
 
-def _guarded(loaded: Loaded, other: Beside, run: Callable[[Target], None]) -> None:
-    """Do something with an auxiliary model, which is dropped where it fails."""
+def _with_gradient(measured: Measured) -> Target:
+    """An auxiliary model made ready.
+
+    Raises:
+        UsageError: it has no gradient.
+    """
+    model = ready(measured)
+    if not model.gradient.available:
+        raise UsageError(f"it has no gradient ({model.gradient.reason})")
+    return model
+
+
+def _guarded(loaded: Opened, other: Beside, run: Callable[[Target], Target]) -> None:
+    """Put what comes of an auxiliary model in its place, or drop it where that fails."""
     try:
         with other.at_work():
-            run(other.target)
+            loaded.beside[loaded.beside.index(other)] = replace(other, target=run(other.target))
     except ChangedFileError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.drop(other, _problem_of(other.auxiliary, error))
 
 
-def _goals(request: AuditRequest, target: Target, data: Dataset, source: Source | None) -> Chooser | None:
+def _goals(request: AuditRequest, target: OpenedTarget, data: Dataset, source: Source | None) -> Chooser | None:
     goal = parse_goal(request.profile.threat.goal)
     given = source.targets(data.ids) if goal.kind == "given" and source is not None else None
     return chooser(
@@ -318,7 +375,7 @@ def _interface(request: AuditRequest, source: Source | None) -> Interface:
 
 
 def _data(
-    request: AuditRequest, target: Target, source: Source | None, inspecting: bool
+    request: AuditRequest, target: OpenedTarget, source: Source | None, *, inspecting: bool
 ) -> tuple[Dataset, Literal["labels", "model"]]:
     spec = target.spec
     if source is None:
@@ -350,33 +407,27 @@ def _data(
 
 
 def _load_beside(
-    request: AuditRequest, auxiliary: Auxiliary, loaded: Loaded, ranges: Ranges | None, watch: Watch
+    request: AuditRequest, auxiliary: Auxiliary, loaded: Opened, ranges: Ranges | None, watch: Watch
 ) -> None:
     """Load an auxiliary model; one that fails, or does not fit the target, is a problem of its own."""
-    target = loaded.target
+    target = loaded.opened
     try:
         with watch.auxiliary(auxiliary.key):
             other = _other(request, auxiliary.path, target, watch)
             if other.num_classes != target.num_classes or other.spec.shape != target.spec.shape:
                 raise UsageError(f"it takes {_words(other)} classes and the model {_words(target)}; they must be equal")
-            if other.gradient.available:
-                other.calibrate()
-            if not other.gradient.available:
-                raise UsageError(f"it has no gradient ({other.gradient.reason})")
-            other.spec = ranged(request, other.spec, ranges)
-        found = Beside(auxiliary, other, watch)
-        if auxiliary.role == STAND_IN:
-            target.use_stand_in(other, found.attributed)
-        loaded.beside.append(found)
+            found = _with_gradient(unmeasured(other))
+            found = found.reread(other.reread(spec=ranged(request, other.spec, ranges)))
+        loaded.beside.append(Beside(auxiliary, found, watch))
     except ChangedFileError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.problems[auxiliary.key] = _problem_of(auxiliary, error)
 
 
-def _other(request: AuditRequest, path: Path, target: Target, watch: Watch) -> Target:
+def _other(request: AuditRequest, path: Path, target: OpenedTarget, watch: Watch) -> OpenedTarget:
     """A model beside the target, read with its own metadata, else with the target's input spec."""
-    return load_target(
+    return open_target(
         path,
         overrides=SpecOverrides(request.input_values, request.input_sources),
         device=request.device,
@@ -394,5 +445,5 @@ def _problem_of(auxiliary: Auxiliary, error: Exception) -> str:
     return f"{auxiliary.name} cannot be used: {text}"
 
 
-def _words(target: Target) -> str:
+def _words(target: OpenedTarget) -> str:
     return f"{'x'.join(map(str, target.spec.shape))} to {target.num_classes}"

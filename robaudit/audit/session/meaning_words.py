@@ -14,7 +14,7 @@ from robaudit.target.head.scores import Head
 from robaudit.target.inputs.candidates import Candidate, near, searched
 from robaudit.target.inputs.meaning import ASSUMED
 from robaudit.target.inputs.spec import InputSpec
-from robaudit.target.target import Target
+from robaudit.target.reading.opened import OpenedTarget
 
 __all__ = ["ALPHA", "Tried", "chance", "equal", "meaning_record", "pairs"]
 
@@ -153,7 +153,7 @@ def _other_order(tried: list[Tried], labels: Sequence[int], guessing: float) -> 
     return found
 
 
-def meaning_record(target: Target, given: InputSpec, tried: list[Tried], labels: list[int], size: int) -> Record:
+def meaning_record(target: OpenedTarget, given: InputSpec, tried: list[Tried], labels: list[int], size: int) -> Record:
     """What a search found, as JSON values.
 
     Args:

@@ -21,8 +21,9 @@ from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
 from robaudit.target.head.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.measures.gradient import mixed_gradient
+from robaudit.target.reading.opened import OpenedTarget
+from robaudit.target.running.attributed import Differentiable
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
 from robaudit.threat.goals import is_right
 
 __all__ = ["CACHE_BYTES", "CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
@@ -94,10 +95,10 @@ class SampleStore:
         Raises:
             UnreadableSampleError: it cannot be read.
         """
-        sample, target = self._load(sample_of(case)), self.target(case)
-        return sample if target < 0 else replace(sample, index=case, target=target)
+        sample, goal = self._load(sample_of(case)), self.goal(case)
+        return sample if goal < 0 else replace(sample, index=case, goal=goal)
 
-    def target(self, case: int) -> int:
+    def goal(self, case: int) -> int:
         """The class to reach in a case, or -1."""
         index = sample_of(case)
         return cases(index, self.answers[index].goals).get(case, -1)
@@ -230,19 +231,21 @@ def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | s
     return [answer for point in points for answer in _scores(oracle, [point])]
 
 
-def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int], watch: Watch) -> None:
+def ask_alone(
+    target: OpenedTarget, slope: Differentiable | None, data: Source, suspects: Collection[int], watch: Watch
+) -> None:
     """Ask for each of the samples of which one hung or crashed the model, so that the watch names it.
 
     Args:
-        models: the target, of which scores are asked too, and the surrogates.
+        target: whose scores are asked.
+        slope: the model whose gradient is asked; None: that of none.
         data: the samples.
         suspects: their indices.
         watch: notified of the samples; what the answers are is of no matter.
     """
     for index in sorted(suspects):
         with watch.about("", [index]), contextlib.suppress(Exception):
-            u = torch.from_numpy(data.load(index))[None].to(models[0].device)
-            Oracle(models[0]).ask(u.to(models[0].dtype), Purpose.MEASURE, alone=True)
-            for model in models:
-                if model.gradient.available:
-                    mixed_gradient(u.to(model.dtype, copy=True).requires_grad_(), model.logits)
+            u = torch.from_numpy(data.load(index))[None].to(target.device, target.dtype)
+            Oracle(target).ask(u, Purpose.MEASURE, alone=True)
+            if slope is not None:
+                mixed_gradient(u.clone().requires_grad_(), slope.logits)

@@ -41,7 +41,7 @@ from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, set_records, target_record
 from robaudit.audit.session.fitting import Fitter
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loading import Loaded, Opened, load
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.preparing import measure, starting_pool
 from robaudit.audit.session.samples import SampleStore, answer_samples, ask_alone
@@ -129,7 +129,7 @@ class Session:
         known = self.journal.keyed("meaning", "model")
         told = lambda text: self.observer(Phase("searching", text))  # noqa: E731
         with self.watch.about("it was loaded"):
-            loaded = load(
+            opened = load(
                 self.request,
                 known,
                 told,
@@ -138,16 +138,16 @@ class Session:
                 unusable=unusable(self.journal, self.request),
                 loading=lambda name: self.observer(Phase(LOADING, name)),
             )
-        self._check_data(loaded)
+        self._check_data(opened)
         self.observer(Phase("measuring"))
-        ask_alone([loaded.target], loaded.data, self.care.suspects, self.watch)
+        ask_alone(opened.opened, opened.differentiable, opened.data, self.care.suspects, self.watch)
         self.journal.append({"kind": "session", "started": datetime.now(UTC).isoformat()})
-        for meaning in loaded.meanings:
+        for meaning in opened.meanings:
             if meaning["model"] not in known:
                 self.journal.append(meaning)
-        self.journal.append(environment_record(loaded.target))
-        self.journal.append(data_record(self.request, loaded))
-        first = measure(loaded, self.watch)
+        self.journal.append(environment_record(opened.opened))
+        self.journal.append(data_record(self.request, opened))
+        loaded, first = measure(opened, self.watch)
         self._tell_auxiliary(loaded)
         surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
         oracle = Oracle(loaded.target, surrogates)
@@ -196,7 +196,7 @@ class Session:
         evidence = write_evidence(self.folder, self.journal, store, last.breaches(), last.nearest(), artefacts)
         self.journal.append({"kind": "evidence", **evidence})
 
-    def _check_data(self, loaded: Loaded) -> None:
+    def _check_data(self, loaded: Opened) -> None:
         """Refuse data that are not those of the workers and sessions before this one, whose answers count.
 
         Raises:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from data_kit import open_dataset
 from model_files import write_onnx
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
+from target_kit import complete
 
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.session import loading
-from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, search_meaning
+from robaudit.audit.session.meaning_search import LOOKS, search_meaning, with_meaning
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.opened import OpenedTarget
 
 IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 TORCH = "ImageNet mean and std, RGB"
@@ -50,8 +52,8 @@ def write_model(path: Path, *, shape: tuple[Any, ...] = ("N", 3, 6, 6), gain: fl
     return path
 
 
-def opened(path: Path, sample: tuple[int, ...] | None = None, **declared: str) -> Target:
-    return load_target(path, overrides=SpecOverrides(declared, {}), device="cpu", sample_shape=sample)
+def opened(path: Path, sample: tuple[int, ...] | None = None, **declared: str) -> OpenedTarget:
+    return open_target(path, overrides=SpecOverrides(declared, {}), device="cpu", sample_shape=sample)
 
 
 def write_data(model: Path, count: int = 100, sample: tuple[int, ...] | None = None, **truth: str) -> Path:
@@ -65,7 +67,7 @@ def write_data(model: Path, count: int = 100, sample: tuple[int, ...] | None = N
     return path
 
 
-def dataset(target: Target, path: Path) -> Dataset:
+def dataset(target: OpenedTarget, path: Path) -> Dataset:
     spec = target.spec
     return open_dataset(
         path,
@@ -80,7 +82,7 @@ def dataset(target: Target, path: Path) -> Dataset:
     )
 
 
-def search(target: Target, path: Path, count: int | None = None) -> dict[str, Any]:
+def search(target: OpenedTarget, path: Path, count: int | None = None) -> dict[str, Any]:
     data = dataset(target, path)
     found = search_meaning(target, data, data.spread(0)[:count])
     assert found is not None
@@ -97,7 +99,7 @@ def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
     found = search(target, write_data(model, **IMAGENET))
     assert found["taken"] == TORCH
     assert target.spec.mean == (), "the search itself leaves the spec alone"
-    apply_meaning(target, found)
+    target = with_meaning(target, found)
     assert target.spec.mean == (0.485, 0.456, 0.406)
     assert target.spec.assumed == ("mean", "std", "scale", "domain", "channels")
     assert target.spec.provenance["mean"].startswith("assumed: searched, ")
@@ -136,7 +138,7 @@ def test_few_samples_prove_nothing_and_the_default_stays(tmp_path):
     best = next(c for c in found["candidates"] if c["name"] == TORCH)
     assert (best["right"], best["of"]) == (6, 6)
     assert found["taken"] is None
-    apply_meaning(target, found)
+    target = with_meaning(target, found)
     assert (target.spec.mean, target.spec.provenance["mean"]) == ((), "assumed: searched, no candidate wins")
 
 
@@ -172,7 +174,7 @@ def test_what_is_declared_is_not_searched(tmp_path):
     found = search(ordered, path)
     assert next(c["name"] for c in found["candidates"]) == "[0, 1]"
     assert found["taken"] == "ImageNet mean and std"
-    apply_meaning(ordered, found)
+    with_meaning(ordered, found)
     assert (ordered.spec.channels, ordered.spec.provenance["channels"]) == ("bgr", "flag")
 
 
@@ -183,7 +185,7 @@ def test_a_free_layout_is_found(tmp_path):
     assert target.spec.assumed == ("layout",)
     found = search(target, path)
     assert found["taken"] == "NHWC"
-    apply_meaning(target, found)
+    target = with_meaning(target, found)
     assert target.spec.file_shape == (6, 6, 3)
     assert (
         float(
@@ -196,9 +198,8 @@ def test_a_free_layout_is_found(tmp_path):
 def test_a_layout_that_the_file_does_not_take_is_not_accepted(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
-    target.spec = opened(model, scale="1").spec.__class__(
-        **{**vars(target.spec), "provenance": {**target.spec.provenance, "layout": "assumed"}}
-    )
+    provenance = {**target.spec.provenance, "layout": "assumed"}
+    target = target.reread(spec=dataclasses.replace(target.spec, provenance=provenance))
     found = search(target, write_data(model, scale="1"))
     assert set(status(found).values()) == {"taken", "beaten", "not accepted"}
     assert status(found)["[0, 1], RGB, NHWC"] == "not accepted"
@@ -239,7 +240,7 @@ def test_without_labels_nothing_is_searched(tmp_path):
     request = make_request(model, path, make_profile(tmp_path / "p.yaml"), input_values={}, reference="model")
     loaded = loading.load(request)
     assert loaded.meanings == []
-    assert loaded.target.spec.mean == ()
+    assert loaded.opened.spec.mean == ()
 
 
 def test_an_audit_searches_once_reports_it_and_no_gate_passes(tmp_path, monkeypatch):
@@ -313,12 +314,12 @@ def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
     declared = opened(model, **truth)
     with np.load(path) as archive:
         x, y = torch.from_numpy(archive["x"] / np.float32(255)), archive["y"]
-    declared.measure(x[:25])
+    declared = complete(declared, x[:25])
     assert declared.labels(x).tolist() == y.tolist(), "as declared, the model is right on all"
     found = search(opened(model), path)
     target = opened(model)
-    apply_meaning(target, found)
-    target.measure(x[:25])
+    target = with_meaning(target, found)
+    target = complete(target, x[:25])
     assert target.labels(x).tolist() == y.tolist(), found["sentence"]
     assert target.head.kind == declared.head.kind
     right = {c["name"]: c["right"] / c["of"] for c in found["candidates"] if c["status"] == "taken"}
@@ -340,8 +341,8 @@ def test_the_search_uses_labels_beyond_the_drawn_samples_and_says_so(tmp_path):
     request = make_request(model, data, profile, input_values={})
     loaded = loading.load(request)
     assert len(loaded.drawn) == 6
-    assert loaded.target.spec.mean == (0.485, 0.456, 0.406)
-    search = loaded.target.facts["input search"]
+    assert loaded.opened.spec.mean == (0.485, 0.456, 0.406)
+    search = loaded.opened.facts["input search"]
     assert search["taken"] == TORCH
     assert (search["samples"], search["of"]) == (50, 300)
     assert "with 50 labels (of 300 samples" in search["sentence"]

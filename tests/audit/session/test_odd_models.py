@@ -15,6 +15,7 @@ import pytest
 import torch
 from model_files import FLOAT, script, weight, write_onnx
 from onnx import TensorProto, helper
+from target_kit import complete
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
@@ -218,10 +219,9 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
     kind = KINDS[name]
     request, answer, x = prepared(tmp_path, kind)
     loaded = load(request)
-    target = loaded.target
+    target = loaded.opened
     points = torch.from_numpy(np.stack([loaded.data.load(i) for i in range(COUNT)])).to(target.dtype)
-    target.measure(points)
-    target.calibrate()
+    target = complete(target, points)
     journal = Journal(tmp_path)
     journal.load()
     for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, own_reference=False, batch=8):

@@ -256,7 +256,7 @@ class Blind(PGD):
     id = "test-blind"
 
     def query(self, problem: Any, state: Any) -> Gradient:
-        return Gradient(state.point, loss=lambda logits, label, target: logits.sum(1) * float("nan"))
+        return Gradient(state.point, loss=lambda logits, label, target_class: logits.sum(1) * float("nan"))
 
 
 def test_an_attack_that_fails_on_every_sample_is_no_sign_of_robustness(

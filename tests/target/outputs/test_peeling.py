@@ -7,8 +7,9 @@ import pytest
 import torch
 from endings import NODE, PROBABILITIES, W, ending, expected, gradient_is_of_the_logits, ready
 from model_files import FLOAT, linear_onnx, weight
+from target_kit import complete
 
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 ENDS = {
     "softmax": [NODE("Softmax", ["z"], ["y"])],
@@ -155,10 +156,10 @@ def test_a_clip_that_changes_probabilities_stays(tmp_path):
 def test_a_twin_that_contradicts_its_peeled_end_is_not_peeled(tmp_path, monkeypatch):
     path = linear_onnx(tmp_path / "m.onnx", end=["Softmax"])
     monkeypatch.setattr("robaudit.target.reading.readout._share", lambda *_: 0.0)
-    target = load_target(path, device="cpu")
+    target = open_target(path, device="cpu")
     assert not target.head.peeled
     u = torch.rand(4, *target.spec.shape)
-    target.measure(u)
+    target = complete(target, u)
     torch.testing.assert_close(target.logits(u).softmax(1), target.scores(u), rtol=1e-4, atol=1e-6)
 
 

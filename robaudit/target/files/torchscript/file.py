@@ -27,7 +27,7 @@ __all__ = ["open_torchscript"]
 
 
 def open_torchscript(path: Path, device: torch.device, *, trust: bool, confined: bool = True) -> TorchScriptFile:
-    """Load a TorchScript archive whose code has been looked at; ``trust``, ``confined``: see ``load_target``.
+    """Load a TorchScript archive whose code has been looked at; ``trust``, ``confined``: see ``open_target``.
 
     Raises:
         UsageError: it is no TorchScript archive, or its code is not known to be harmless and not trusted.

@@ -156,6 +156,10 @@ class TorchScriptFile:
         """Empty: they are a part of the call."""
         return {}
 
+    def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
+        """There is no runtime without optimisations."""
+        return None
+
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
         kinds: dict[str, int] = {}
