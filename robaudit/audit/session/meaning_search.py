@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.journal import Record
+from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
@@ -129,7 +129,7 @@ def search_meaning(
     order: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
     watch: Watch = UNWATCHED,
-) -> Record | None:
+) -> MeaningFound | None:
     """Search what the target's input means, where that is assumed and the data has labels.
 
     Args:
@@ -186,10 +186,17 @@ def distinct_samples(data: Dataset, order: Sequence[int]) -> Iterator[tuple[int,
             yield index, point
 
 
-def apply_meaning(target: Target, record: Record) -> None:
+def apply_meaning(target: Target, record: MeaningFound) -> None:
     """Read the target's input as a record says; in provenance and facts it stays assumed."""
-    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record["changes"].items()}
-    provenance = {**target.spec.provenance, **record["provenance"]}
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.changes.items()}
+    provenance = {**target.spec.provenance, **record.provenance}
     target.spec = dataclasses.replace(target.spec, **changes, provenance=provenance)
-    kept = ("taken", "sentence", "samples", "of", "evaluations", "alpha", "candidates")
-    target.facts["input search"] = {name: record[name] for name in kept}
+    target.facts["input search"] = {
+        "taken": record.taken,
+        "sentence": record.sentence,
+        "samples": record.samples,
+        "of": record.of,
+        "evaluations": record.evaluations,
+        "alpha": record.alpha,
+        "candidates": [dataclasses.asdict(tried) for tried in record.candidates],
+    }
