@@ -24,9 +24,10 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.outcome.build import build_result
+from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.result.document import Result
 from robaudit.audit.session.session import Session
+from robaudit.audit.session.start import Start
 from robaudit.audit.stored.file import parse_result
 
 SHAPE = (1, 6, 6)
@@ -197,17 +198,9 @@ def run_here(
     journal = journal or Journal(folder)
     journal.load()
     resumed = bool(journal.records)
-    Session(request, folder, journal, observer, stop, deadline=deadline).run()
-    result = build_result(
-        request,
-        journal,
-        run_id="test",
-        started=datetime.now(UTC),
-        seconds=0.0,
-        interrupted=stop(),
-        failure=None,
-        resumed=resumed,
-    )
+    Session(request, folder, journal, observer, stop, Start(deadline=deadline)).run()
+    sessions = Sessions(run_id="test", started=datetime.now(UTC), seconds=0.0, interrupted=stop(), resumed=resumed)
+    result = build_result(request, journal, sessions)
     if journal.failure is None:
         assert parse_result(result.to_json(), "the result") == result
     return result

@@ -57,21 +57,22 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
-    from robaudit.audit.session.facts import assumptions, data_record, set_records, target_record
-    from robaudit.audit.session.loading import load
+    from robaudit.audit.session.facts import assumptions, data_facts, set_sections, target_facts
+    from robaudit.audit.session.loading import Before, load
     from robaudit.audit.session.preparing import completed
     from robaudit.files import held_to
     from robaudit.report.words import evaluations_words, plain
     from robaudit.stats.looks import design
     from robaudit.target.reading.measured import unmeasured
 
-    unusable = given_up_names(request, given_up.auxiliary)
+    before = Before(lost=given_up.samples, unusable=given_up_names(request, given_up.auxiliary))
     with held_to(request.files):
-        opened = load(request, watch=watch, lost=given_up.samples, unusable=unusable)
+        opened = load(request, before=before, watch=watch)
     with watch.about("its gradient was tried"):
         target = completed(opened, unmeasured(opened.opened))
     loaded, profile = opened.loaded(target), request.profile
-    validate_loaded(request, target_record(request, loaded), data_record(request, loaded), set_records(loaded))
+    facts, source = target_facts(request, loaded), data_facts(request, loaded)
+    validate_loaded(request, facts.section, source.section, set_sections(loaded))
     fronts = plan_fronts(
         profile,
         classes=target.num_classes,

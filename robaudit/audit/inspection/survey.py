@@ -31,7 +31,8 @@ from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.facts import assumptions, features
-from robaudit.audit.session.loading import Opened, load
+from robaudit.audit.session.loaded import Opened
+from robaudit.audit.session.loading import Before, load
 from robaudit.audit.session.preparing import completed
 from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
@@ -61,8 +62,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         UsageError: the file or the data cannot be used.
     """
     with watch.about("it was loaded"):
-        unusable = given_up_names(request, given_up.auxiliary)
-        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable)
+        before = Before(lost=given_up.samples, unusable=given_up_names(request, given_up.auxiliary))
+        loaded = load(request, inspecting=True, before=before, watch=watch)
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
     failed: dict[str, str] = {}
@@ -233,7 +234,7 @@ def _meaning(target: Target) -> MeaningFacts:
         std=spec.std,
         provenance=dict(spec.provenance),
         assumed=tuple(assumptions(target)),
-        features={f["name"]: ", ".join(filter(None, feature_words(f))) for f in features(spec)},
+        features={f.name: ", ".join(filter(None, feature_words(f.model_dump()))) for f in features(spec)},
         candidates={c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]},
     )
 

@@ -16,6 +16,7 @@ from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.audit.journal.records.attacks import Phase, PlannedEntry, Status
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
@@ -41,7 +42,7 @@ class Planned:
 
     key: str
     attack: SlotAttack[Any]
-    status: str = "ready"
+    status: Status = "ready"
     reason: str | None = None
     how: How = TRUE
 
@@ -55,18 +56,20 @@ class Planned:
         """What an executor is to run."""
         return Job(self.attack, threat, units, self.key, self.how)
 
-    def record(self) -> dict[str, Any]:
-        """What a report says of it before it ran."""
+    def entry(self, norm: str, phase: Phase) -> PlannedEntry:
+        """What a report says of it before it runs, in the norm of its threat model."""
         name = (type(self.attack).__doc__ or self.attack.id).strip().splitlines()[0].rstrip(".")
         through = ", then ".join(transform.id for transform in self.how.through)
-        return {
-            "id": self.key,
-            "name": name + (f"; gradients through {through}" if through else ""),
-            "access": str(self.attack.access),
-            "status": self.status,
-            "reason": self.reason,
-            "parameters": self.parameters,
-        }
+        return PlannedEntry(
+            id=self.key,
+            name=name + (f"; gradients through {through}" if through else ""),
+            access=self.attack.access.value,
+            status=self.status,
+            reason=self.reason,
+            parameters=self.parameters,
+            norm=norm,
+            phase=phase,
+        )
 
 
 def _dumped(parameters: Any) -> dict[str, Any]:
@@ -166,7 +169,8 @@ def plan_attacks(
         id = canonical(spec.id)
         seen[id] += 1
         key = id if seen[id] == 1 else f"{id}#{seen[id]}"
-        status, reason = "ready", None
+        status: Status = "ready"
+        reason = None
         if threat.norm not in attack.norms:
             status, reason = "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
         elif spec.norms and threat.norm not in spec.norms:

@@ -12,6 +12,7 @@ from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
+from robaudit.audit.journal.records.attacks import PlannedEntry
 from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model, validate_attack
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
@@ -71,14 +72,12 @@ class Front:
         search = None if self.search is None else change(self.search)
         return replace(self, plan=list(map(change, self.plan)), minimal=list(map(change, self.minimal)), search=search)
 
-    def records(self) -> list[dict[str, Any]]:
-        """What a report says of the attacks before they ran, in order."""
-        phases = {p.key: "fitted" for p in self.plan if isinstance(p.attack, FittedAttack)}
-        phases |= dict.fromkeys((p.key for p in self.minimal), "curve")
-        if self.search is not None:
-            phases[self.search.key] = "bisection"
-        records = [p.record() | {"norm": str(self.threat.norm)} for p in self.attacks()]
-        return [r | ({"phase": phases[r["id"]]} if r["id"] in phases else {}) for r in records]
+    def entries(self) -> list[PlannedEntry]:
+        """What a report says of the attacks before they run, in order."""
+        norm = str(self.threat.norm)
+        found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedAttack) else "cascade") for p in self.plan]
+        found += [p.entry(norm, "curve") for p in self.minimal]
+        return found + ([] if self.search is None else [self.search.entry(norm, "bisection")])
 
 
 def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
@@ -125,7 +124,7 @@ def _renamed(prefix: str, planned: Planned) -> Planned:
     return replace(planned, key=prefix + planned.key)
 
 
-def _curve_attacks(profile: Profile, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
+def _curve_attacks(profile: Profile, *, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
     """The minimal-norm attacks and the bisection's attack, None where the norm has none of fixed radius."""
     curve, norm = profile.curve, profile.threat.norm
     assert curve is not None

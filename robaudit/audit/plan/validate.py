@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import validate_sets
@@ -13,13 +12,12 @@ from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.plan.sequential import validate_sequential
+from robaudit.audit.result.sections.target import Data, Target
+from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
 from robaudit.audit.verdict.gates import check_gates
 from robaudit.engine.precision import Precision, check_precision
 from robaudit.target.running.device import choose_device
-
-if TYPE_CHECKING:
-    from robaudit.audit.journal.journal import Record
 
 __all__ = ["validate", "validate_loaded"]
 
@@ -55,13 +53,13 @@ def validate(request: AuditRequest) -> None:
     validate_sequential(request)
 
 
-def validate_loaded(request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()) -> None:
+def validate_loaded(request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()) -> None:
     """Refuse what shows once model and data are loaded: that the baseline is of other ones.
 
     Args:
         request: what to audit.
-        target: the journal's record of it, and ``data`` likewise.
-        sets: records of the perturbation sets.
+        target: what a result will say of it, and ``data`` likewise.
+        sets: the perturbation sets.
 
     Raises:
         UsageError: the audit is not comparable with the baseline.

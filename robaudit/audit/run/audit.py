@@ -15,9 +15,13 @@ from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.auxiliary import ROLES
 from robaudit.audit.journal.events import Observer
-from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.journal import Journal, OtherVersionError
 from robaudit.audit.journal.keys import RunKey, run_key
-from robaudit.audit.outcome.build import build_result, profile_record
+from robaudit.audit.journal.records.attacks import AttackPlan
+from robaudit.audit.journal.records.findings import CheckEnded, ResultWritten
+from robaudit.audit.journal.records.session import Remark, SessionBegun, SessionEnded
+from robaudit.audit.outcome.build import Sessions, build_result
+from robaudit.audit.outcome.inputs import profile_record
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import retried
@@ -116,14 +120,15 @@ def _journal(folder: Path, key: RunKey, discarded: str | None, warn: Callable[[s
     journal = Journal(folder, key=key.key)
     try:
         damage = journal.load()
-    except OSError as error:
+    except (OSError, OtherVersionError) as error:
+        why = error.strerror or error if isinstance(error, OSError) else error
         raise UsageError(
-            f"the journal in the run directory {folder} cannot be used: {error.strerror or error}; choose another with "
-            "--run-dir, or --fresh to discard it"
+            f"the journal in the run directory {folder} cannot be used: {why}; choose another with --run-dir, or "
+            "--fresh to discard it"
         ) from error
     if discarded is not None:
         warn(f"{folder}: {discarded}")
-        journal.append({"kind": "note", "message": discarded})
+        journal.append(Remark(message=discarded))
     if damage is not None:
         warn(f"{folder}: {damage}")
     return journal
@@ -136,7 +141,7 @@ def _keep(result: Result, folder: Path, journal: Journal) -> None:
         AuditError: the disk does not take it.
     """
     full = journal.failure is not None
-    journal.append({"kind": "result", "sha256": hashlib.sha256(result.to_json().encode()).hexdigest()})
+    journal.append(ResultWritten(sha256=hashlib.sha256(result.to_json().encode()).hexdigest()))
     save_result(result, folder / RESULT)
     if journal.failure is not None and not full:
         raise AuditError(cannot_be_written(journal.failure))
@@ -151,36 +156,34 @@ def _audit(
     request: AuditRequest, folder: Path, run_id: str, journal: Journal, observer: Observer, begun: Begun
 ) -> tuple[Result, Journal]:
     begin, start = datetime.now(UTC), time.perf_counter()
-    resumed = any(True for _ in journal.of("session"))
+    resumed = journal.last(SessionBegun) is not None
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     keep_test(begun, journal)
     if journal.records:
-        journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
+        journal.append(SessionEnded(began=begin.isoformat(), seconds=time.perf_counter() - start))
     failure = outcome.failure
     if failure is None and journal.failure is not None:
         failure = cannot_be_written(journal.failure)
-    if outcome.interrupted and journal.last("plan") is None:
+    if outcome.interrupted and journal.last(AttackPlan) is None:
         raise AuditInterrupted("the audit was stopped before the model was loaded")
-    result = build_result(
-        request,
-        journal,
+    sessions = Sessions(
         run_id=run_id,
         started=_began(journal) or begin,
-        seconds=sum(spent["seconds"] for spent in journal.of("spent")),
+        seconds=sum(ended.seconds for ended in journal.of(SessionEnded)),
         interrupted=outcome.interrupted,
         failure=failure,
         resumed=resumed,
     )
-    return result, journal
+    return build_result(request, journal, sessions), journal
 
 
 def _began(journal: Journal) -> datetime | None:
     """When the first session began: as its supervisor knows, else (it was killed) as the worker wrote once it had
     loaded the model.
     """
-    told = [spent["began"] for spent in journal.of("spent") if "began" in spent]
-    moments = [*told, *(session["started"] for session in journal.of("session"))]
+    told = [ended.began for ended in journal.of(SessionEnded)]
+    moments = [*told, *(session.started for session in journal.of(SessionBegun))]
     return min(map(datetime.fromisoformat, moments), default=None)
 
 
@@ -199,7 +202,7 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
     path = folder / RESULT
     if not path.exists():
         return None
-    written = {record["sha256"] for record in journal.of("result")}
+    written = {record.sha256 for record in journal.of(ResultWritten)}
     try:
         text = read_result(path)
         if hashlib.sha256(text).hexdigest() not in written:
@@ -212,7 +215,7 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
         return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
     beside = [error for error in result.errors if error.where in ROLES]
-    again_checks = [record for record in journal.keyed("check", "id").values() if "failed" in record]
+    again_checks = [check for check in journal.keyed(CheckEnded, "id").values() if check.failed is not None]
     unfinished = (
         result.run.interrupted
         or result.run.budget_spent

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from robaudit.audit.journal.files import JOURNAL, POINTS
 from robaudit.audit.journal.keys import RunKey, run_key
-from robaudit.audit.journal.records import JOURNAL, POINTS
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.result.archive import EVIDENCE
 from robaudit.audit.result.pictures import FOLDER, clear_pictures
@@ -75,7 +75,7 @@ def claimed(
         with locked(folder, WORKER_LOCK, wait=ORPHAN_SECONDS):
             pass
         with _explained(folder):
-            told = _take_up(folder, run_id, fresh, key, kept or {})
+            told = _take_up(folder, run_id, key, kept or {}, fresh=fresh)
         yield told
 
 
@@ -95,7 +95,7 @@ def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
         if not folder.exists():
             return
         _plain(folder)
-        _fits(folder, run_id, fresh)
+        _fits(folder, run_id, fresh=fresh)
     if (folder / RUN_LOCK).exists():
         with locked(folder, RUN_LOCK, wait=1.0):
             pass
@@ -148,7 +148,7 @@ def _plain(folder: Path) -> None:
         )
 
 
-def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
+def _fits(folder: Path, run_id: str, *, fresh: bool) -> Mapping[str, Any] | None:
     """The marker where what the directory holds is this audit's; None where it is to be cleared.
 
     Raises:
@@ -171,8 +171,8 @@ def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
     return content
 
 
-def _take_up(folder: Path, run_id: str, fresh: bool, key: RunKey, kept: Mapping[str, str]) -> str | None:
-    found, told = _fits(folder, run_id, fresh), None
+def _take_up(folder: Path, run_id: str, key: RunKey, kept: Mapping[str, str], *, fresh: bool) -> str | None:
+    found, told = _fits(folder, run_id, fresh=fresh), None
     if found and found.get("key") != key.name:
         told = (
             "the run directory was written with the key of another user or machine, or with one that was not kept: "

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.journal import Record
+from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
@@ -123,7 +123,7 @@ def search_meaning(
     order: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
     watch: Watch = UNWATCHED,
-) -> Record | None:
+) -> MeaningFound | None:
     """Search what the target's input means, where that is assumed and the data has labels.
 
     Args:
@@ -180,11 +180,17 @@ def distinct_samples(data: Dataset, order: Sequence[int]) -> Iterator[tuple[int,
             yield index, point
 
 
-def with_meaning(target: OpenedTarget, record: Record) -> OpenedTarget:
+def with_meaning(target: OpenedTarget, record: MeaningFound) -> OpenedTarget:
     """The target with its input read as a record says; in provenance and facts it stays assumed."""
-    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record["changes"].items()}
-    provenance = {**target.spec.provenance, **record["provenance"]}
-    spec = dataclasses.replace(target.spec, **changes, provenance=provenance)
-    kept = ("taken", "sentence", "samples", "of", "evaluations", "alpha", "candidates")
-    said = {"input search": {name: record[name] for name in kept}}
-    return dataclasses.replace(target, spec=spec, facts={**target.facts, **said})
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.changes.items()}
+    spec = dataclasses.replace(target.spec, **changes, provenance={**target.spec.provenance, **record.provenance})
+    search = {
+        "taken": record.taken,
+        "sentence": record.sentence,
+        "samples": record.samples,
+        "of": record.of,
+        "evaluations": record.evaluations,
+        "alpha": record.alpha,
+        "candidates": [dataclasses.asdict(tried) for tried in record.candidates],
+    }
+    return dataclasses.replace(target, spec=spec, facts={**target.facts, "input search": search})

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from robaudit.attacks.base import StartingPool
-from robaudit.audit.session.loading import Loaded, Opened, measure_beside
+from robaudit.audit.session.beside import measure_beside
+from robaudit.audit.session.loaded import Loaded, Opened
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS

@@ -15,7 +15,6 @@ from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.journal.journal import Record
 
 __all__ = ["check_comparable", "check_loaded", "check_request", "differences", "paired"]
 
@@ -43,29 +42,25 @@ def check_request(base: Result, request: AuditRequest) -> None:
 
 
 def check_loaded(
-    base: Result, request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()
+    base: Result, request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()
 ) -> None:
     """The same once model and data are loaded, before anything is attacked.
 
     Args:
         base: the baseline.
         request: of the audit.
-        target: the journal's record of it, and ``data`` likewise.
-        sets: records of the perturbation sets.
+        target: what a result will say of it, and ``data`` likewise.
+        sets: the perturbation sets.
 
     Raises:
         UsageError: see :func:`check_request`.
     """
-    facts = Target.model_validate({k: v for k, v in target.items() if k in Target.model_fields})
-    source = Data.model_validate(
-        {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
-    )
-    metric = "stability" if source.reference == "model" else "robust_accuracy"
+    metric = "stability" if data.reference == "model" else "robust_accuracy"
     found = [
         *_of_metric(base, metric),
-        *_of_data(base, facts, source, source.asked or source.drawn),
-        *_of_input(base, facts),
-        *_of_sets(base.threat_model.sets, [PerturbationSet.model_validate(one) for one in sets]),
+        *_of_data(base, target, data, data.asked or data.drawn),
+        *_of_input(base, target),
+        *_of_sets(base.threat_model.sets, sets),
     ]
     _refuse(UsageError, next(iter(found), None), base, str(request.model), request.command)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from journal_kit import comes_back, plan, unit
 from run_kit import (
     load,
     make_data,
@@ -27,7 +28,7 @@ from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records import fits
+from robaudit.audit.journal.records.attacks import AuxiliaryModel
 from robaudit.audit.plan.auxiliary import unusable
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import Again, Ending
@@ -118,8 +119,9 @@ def test_a_surrogate_costs_itself_and_no_sample(fields: dict[str, Any], words: s
     assert "goes on without it" in again.note
     assert (again.suspects, again.halved, again.count) == (frozenset({7}), False, 0)
     (record,) = journal.records
-    assert fits(record)
-    assert (record["kind"], record["key"], record["attack"]) == ("auxiliary", "surrogate 1", "transfer")
+    assert comes_back([record])
+    assert isinstance(record, AuxiliaryModel)
+    assert (record.key, record.attack) == ("surrogate 1", "transfer")
     assert isinstance(after(again, journal, at_work=at_work, **fields), str)  # it is not loaded, so that it was not it
 
 
@@ -131,7 +133,7 @@ def test_one_that_takes_much_memory_in_a_batch_is_tried_with_half_of_it() -> Non
     assert (first.halved, journal.records) == (True, [])
     second = after(first, journal, **large)
     assert isinstance(second, Again)
-    assert [record["key"] for record in journal.records] == ["stand-in 0"]
+    assert [record.key for record in journal.of(AuxiliaryModel)] == ["stand-in 0"]
     assert not second.halved
 
 
@@ -141,8 +143,7 @@ def test_other_limits_give_it_another_try() -> None:
     request = AuditRequest(Path("m.onnx"), load_profile("quick"), surrogates=(Path("a.pt"),))
     assert list(unusable(journal, request)) == ["surrogate 0"]
     assert unusable(journal, dataclasses.replace(request, load_timeout=600.0)) == {}
-    plan = {"id": "transfer", "access": "transfer"}
-    journal.records += [{"kind": "plan", "attacks": [plan]}, {"kind": "unit", "attack": "transfer"}]
+    journal.records += [plan("transfer", access="transfer"), unit("transfer", 0)]
     assert list(unusable(journal, dataclasses.replace(request, load_timeout=600.0))) == ["surrogate 0"]
 
 

@@ -15,7 +15,8 @@ from table_files import HIGH, LOW, NAMES, write_model, write_table
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loaded import Loaded
+from robaudit.audit.session.loading import load
 from robaudit.errors import UsageError
 
 

@@ -15,6 +15,7 @@ from run_kit import make_profile, make_request, run_here
 from target_kit import complete
 
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.session import loading
 from robaudit.audit.session.meaning_search import LOOKS, search_meaning, with_meaning
 from robaudit.data.source import Dataset
@@ -263,7 +264,7 @@ def test_an_audit_searches_once_reports_it_and_no_gate_passes(tmp_path, monkeypa
     assert len(searches) == 1, "the second session takes it from the journal"
     journal = Journal(tmp_path / "run")
     journal.load()
-    assert len(list(journal.of("meaning"))) == 1
+    assert len(list(journal.of(MeaningFound))) == 1
     assert result.target.input.mean == (0.485, 0.456, 0.406)
     assert result.clean.accuracy is not None
     assert result.clean.accuracy.estimate == 1.0

@@ -22,16 +22,17 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loading import load
-from robaudit.audit.session.samples import SampleStore, answer_samples
-from robaudit.engine.care import NO_CARE
+from robaudit.audit.session.samples import Asking, SampleStore, answer_samples
+from robaudit.audit.session.shared import Shared
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
-from robaudit.target.running.watch import UNWATCHED
 from robaudit.threat.model import Access
 from robaudit.threat.sets.features import FixedFeatures
 
@@ -209,10 +210,6 @@ def distance(norm: str, delta: np.ndarray) -> float:
     )
 
 
-def never() -> bool:
-    return False
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", KINDS)
 def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
@@ -224,7 +221,7 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
     target = complete(target, points)
     journal = Journal(tmp_path)
     journal.load()
-    for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, own_reference=False, batch=8):
+    for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, Asking(False, 8)):
         journal.append(record, scores)
     store = SampleStore(loaded.data, journal)
     assert len(store.standing()) == COUNT
@@ -254,17 +251,18 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         threat_model = replace(front.threat, sets=(FixedFeatures(target.spec.fixed),))
         executor = LocalExecutor(engine)
         same = SimpleNamespace(data=loaded.data, others=lambda _: loaded.drawn)  # what a fit makes of them is the point
-        with_fits = Fitter(same, Oracle(target), executor, found, told := lambda _: None, NO_CARE, UNWATCHED, never)
-        Cascade(front.plan, threat_model, store, executor, found, told, never, fitter=with_fits).run()
-        record = found.last("attack", id=attack)
+        shared = Shared(found)
+        with_fits = Fitter(same, Oracle(target), executor, shared)
+        Cascade(front.plan, threat_model, store, executor, shared, with_fits).run()
+        record = found.last(AttackEnded, id=attack)
         assert record is not None
-        assert (record["status"], record["reason"]) == ("done", None), attack
-        units = list(found.of("unit"))
-        assert {unit["error"] for unit in units} == {None}, attack
-        assert any(unit["success"] for unit in units), f"{attack} in {norm} breaks none"
+        assert (record.status, record.reason) == ("done", None), attack
+        units = list(found.of(FinishedUnit))
+        assert {unit.error for unit in units} == {None}, attack
+        assert any(unit.success for unit in units), f"{attack} in {norm} breaks none"
         for unit in units:
-            assert unit["distance"] is None or np.isfinite(unit["distance"])
-            if not unit["success"]:
+            assert unit.distance is None or np.isfinite(unit.distance)
+            if not unit.success:
                 continue
             point = found.point(unit)
             assert point is not None

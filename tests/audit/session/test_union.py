@@ -129,7 +129,7 @@ def test_an_interrupted_union_goes_on(tmp_path: Path, request_of: Any, units: in
     assert part.run.interrupted
     resumed = run_here(request, tmp_path / "part")
     assert outcome(resumed) == outcome(whole)
-    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
+    keys = [(r["attack"], r["sample"], r["restart"], r["aim"]) for r in records(tmp_path / "part", "unit")]
     assert len(keys) == len(set(keys))
 
 

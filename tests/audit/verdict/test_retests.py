@@ -23,6 +23,7 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import run_key
+from robaudit.audit.journal.records.session import Remark
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.identity import identity_of
 from robaudit.audit.run.rundir import FILES
@@ -222,7 +223,7 @@ class Pair:
         audited(self.first, request, conclude(make_result(k=41), [ROBUST]))
         self.second.mkdir()
         self.journal = Journal(self.second, key=b"key")
-        self.journal.append({"kind": "note", "message": "begun"})
+        self.journal.append(Remark(message="begun"))
         begun = self.begin(kept=False)
         assert begun.told == ()
         self.before = begun.before
