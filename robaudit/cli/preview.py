@@ -73,16 +73,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     loaded, profile = opened.loaded(target), request.profile
     facts, source = target_facts(request, loaded), data_facts(request, loaded)
     validate_loaded(request, facts.section, source.section, set_sections(loaded))
-    fronts = plan_fronts(
-        profile,
-        classes=target.num_classes,
-        shape=target.spec.shape,
-        no_gradient=None if target.gradient.available else target.gradient.reason,
-        surrogates=len(loaded.surrogates),
-        misfits=loaded.misfits,
-        no_scores=target.no_scores,
-        others=loaded.others,
-    )
+    fronts = plan_fronts(profile, loaded.traits)
     lines: list[str] = []
     threat = profile.threat
     default = " (default)" if request.eps_default else ""

@@ -25,7 +25,7 @@ from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import derived
-from robaudit.audit.verdict.conclusion import OnInconclusive, conclude
+from robaudit.audit.verdict.conclusion import conclude
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.errors import AuditError
 
@@ -53,16 +53,13 @@ class Sessions:
     resumed: bool = False
 
 
-def build_result(
-    request: AuditRequest, journal: Journal, sessions: Sessions, *, on_inconclusive: OnInconclusive = "fail"
-) -> model.Result:
+def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) -> model.Result:
     """The result of what the journal holds.
 
     Args:
         request: what was asked.
         journal: what was finished.
         sessions: how the run went.
-        on_inconclusive: what an inconclusive gate means for the exit code.
 
     Raises:
         AuditError: the journal does not even describe the target: nothing can be reported.
@@ -107,7 +104,7 @@ def build_result(
     )
     draft = derived(with_budget(draft, request.time_budget, journal))
     draft = draft.model_copy(update={"limitations": limitations(draft)})
-    return conclude(draft, request.profile.gates, on_inconclusive)
+    return conclude(draft, request.profile.gates)
 
 
 def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Sequence[model.Check]) -> model.Run:

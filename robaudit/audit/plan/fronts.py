@@ -13,7 +13,7 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.records.attacks import PlannedEntry
-from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model, validate_attack
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -80,18 +80,18 @@ class Front:
         return found + ([] if self.search is None else [self.search.entry(norm, "bisection")])
 
 
-def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
-    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.attacks.plan_attacks`.
+def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
+    """All fronts of a profile on a target.
 
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.
     """
     parts = single_threats(profile)
     if len(parts) == 1:
-        return [_plan_front(profile, no_gradient=no_gradient, **facts)]
+        return [_plan_front(profile, target)]
     fronts = []
     for part in parts:
-        front = _plan_front(part, no_gradient=no_gradient, **facts)
+        front = _plan_front(part, target)
         prefix = f"{part.threat.norm}/"
         serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
         search = _renamed(prefix, front.search) if front.search is not None else None
@@ -101,16 +101,16 @@ def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> l
     return fronts
 
 
-def _plan_front(profile: Profile, *, no_gradient: str | None, **facts: Any) -> Front:
-    plan = plan_attacks(profile, no_gradient=no_gradient, **facts)
+def _plan_front(profile: Profile, target: TargetTraits) -> Front:
+    plan = plan_attacks(profile, target)
     minimal: list[Planned] = []
     search = None
     if profile.curve is not None:
-        named, bisection = _curve_attacks(profile, blind=no_gradient is not None)
+        named, bisection = _curve_attacks(profile, blind=target.no_gradient is not None)
 
         def planned(specs: tuple[AttackSpec, ...]) -> list[Planned]:
             part = profile.model_copy(update={"attacks": specs})
-            return [_renamed(CURVE, p) for p in plan_attacks(part, no_gradient=no_gradient, **facts)]
+            return [_renamed(CURVE, p) for p in plan_attacks(part, target)]
 
         minimal = planned(named)
         if bisection is not None and profile.curve.rounds:

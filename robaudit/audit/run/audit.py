@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,23 @@ from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
 from robaudit.files import held_to, sha256_file
 
-__all__ = ["run_audit"]
+__all__ = ["ExitRules", "run_audit"]
+
+
+@dataclass(frozen=True)
+class ExitRules:
+    """How gates decide the exit code.
+
+    Args:
+        on_inconclusive: what an inconclusive gate means for it.
+        fail_on: which gates decide it.
+    """
+
+    on_inconclusive: OnInconclusive = "fail"
+    fail_on: FailOn = "error"
+
+
+USUAL = ExitRules()
 
 
 def run_audit(
@@ -44,8 +60,7 @@ def run_audit(
     observer: Observer,
     *,
     fresh: bool = False,
-    on_inconclusive: OnInconclusive = "fail",
-    fail_on: FailOn = "error",
+    rules: ExitRules = USUAL,
     warn: Callable[[str], None] = lambda _: None,
     reports: Sequence[str] = (),
 ) -> tuple[Result, Path]:
@@ -56,8 +71,7 @@ def run_audit(
         folder: the run directory; default ``.robaudit/MODEL-DIGEST``.
         observer: notified of progress.
         fresh: discard what is there.
-        on_inconclusive: what an inconclusive gate means for the exit code.
-        fail_on: which gates decide the exit code.
+        rules: how gates decide the exit code.
         warn: told in one sentence what went wrong beside the audit.
         reports: files that will be written; none may be one of the run directory's own.
 
@@ -92,27 +106,54 @@ def run_audit(
             result, journal = _audit(request, folder, run_id, journal, observer, begun)
         else:
             result = _shown_again(finished, request)
-        # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
-        decided = partial(
-            conclude,
-            gates=request.profile.gates,
-            on_inconclusive=on_inconclusive,
-            fail_on=fail_on,
-            judged=datetime.now(UTC).date(),
-        )
-        try:
-            result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
-        except AuditError:
-            _keep(decided(result), folder, journal)  # the audit itself is none the worse
-            raise
-        end_test(folder, run_id, begun, result)
-        try:
-            _keep(result, folder, journal)
-        except AuditError as error:
-            if result.run.failed is None:
-                failed = result.run.model_copy(update={"failed": str(error)})
-                result = decided(result.model_copy(update={"run": failed}))
-    return result, folder
+        return _concluded(request, result, rules, _Kept(folder, journal, run_id, begun)), folder
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where the result of an audit is kept.
+
+    Args:
+        folder: the run directory.
+        journal: of the run.
+        run_id: of the audit.
+        begun: the test that it is.
+    """
+
+    folder: Path
+    journal: Journal
+    run_id: str
+    begun: Begun
+
+
+def _concluded(request: AuditRequest, result: Result, rules: ExitRules, kept: _Kept) -> Result:
+    """The result compared with the baseline and decided, which is kept.
+
+    It is judged today, so that an exception that is over counts no more, even where nothing had to be audited again.
+
+    Raises:
+        AuditError: it is not comparable with the baseline.
+    """
+    decided = partial(
+        conclude,
+        gates=request.profile.gates,
+        on_inconclusive=rules.on_inconclusive,
+        fail_on=rules.fail_on,
+        judged=datetime.now(UTC).date(),
+    )
+    try:
+        result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
+    except AuditError:
+        _keep(decided(result), kept.folder, kept.journal)  # the audit itself is none the worse
+        raise
+    end_test(kept.folder, kept.run_id, kept.begun, result)
+    try:
+        _keep(result, kept.folder, kept.journal)
+    except AuditError as error:
+        if result.run.failed is None:
+            failed = result.run.model_copy(update={"failed": str(error)})
+            result = decided(result.model_copy(update={"run": failed}))
+    return result
 
 
 def _journal(folder: Path, key: RunKey, discarded: str | None, warn: Callable[[str], None]) -> Journal:

@@ -42,17 +42,7 @@ CHUNK = 32
 
 def planned_fronts(request: AuditRequest, loaded: Loaded, journal: Journal) -> list[Front]:
     """All attacks; journaled before they run, so that what an audit never came to is reported."""
-    gradient = loaded.target.gradient
-    fronts = plan_fronts(
-        request.profile,
-        classes=loaded.target.num_classes,
-        shape=loaded.target.spec.shape,
-        no_gradient=None if gradient.available else gradient.reason,
-        surrogates=len(loaded.surrogates),
-        misfits=loaded.misfits,
-        no_scores=loaded.target.no_scores,
-        others=loaded.others,
-    )
+    fronts = plan_fronts(request.profile, loaded.traits)
     fronts = [front.renewed(partial(as_it_ended, journal)) for front in fronts]
     journal.append(AttackPlan(attacks=tuple(entry for front in fronts for entry in front.entries())))
     return fronts

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
 from robaudit.audit.journal.records.session import MeaningFound
+from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.audit.plan.auxiliary import Auxiliary
 from robaudit.audit.session.goal_choice import Chooser
 from robaudit.audit.session.meaning_search import LOOKS, distinct_samples
@@ -95,6 +96,20 @@ class Opened:
     def surrogates(self) -> list[Differentiable]:
         """The models for transfer attacks."""
         return [other.attributed for other in self.beside if other.auxiliary.role == SURROGATE]
+
+    @property
+    def traits(self) -> TargetTraits:
+        """What decides which attacks can run."""
+        gradient = self.target.gradient
+        return TargetTraits(
+            classes=self.target.num_classes,
+            shape=self.target.spec.shape,
+            no_gradient=None if gradient.available else gradient.reason,
+            surrogates=len(self.surrogates),
+            misfits=self.misfits,
+            no_scores=self.target.no_scores,
+            others=self.others,
+        )
 
     @property
     def misfits(self) -> list[str]:

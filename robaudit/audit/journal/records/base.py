@@ -40,7 +40,7 @@ class Point(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class InMemory:
+class InMemory(Record):
     """The place of an array among those that a journal could not write; never on disk."""
 
     place: int

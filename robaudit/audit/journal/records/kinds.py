@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, AuxiliaryModel, CertifierEnded, FitRound
 from robaudit.audit.journal.records.base import Record
@@ -67,13 +68,31 @@ class Header(Record):
 ADAPTER: TypeAdapter[AnyRecord | Header] = TypeAdapter(Annotated[AnyRecord | Header, Field(discriminator="kind")])
 
 
-OF_KIND: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (*get_args(AnyRecord), Header)}
+@functools.cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def _content(value: Any) -> dict[str, Any]:
+    """What JSON holds of a record, or of a section of the result."""
+    if isinstance(value, Record):
+        kind: Any = type(value)
+        return {name: getattr(value, name) for name in _fields(kind)}
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    raise TypeError(f"{type(value).__name__} is no part of a record")
+
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, default=_content)
 
 
 def encoded(record: Record) -> bytes:
     """A record as JSON in one line, in UTF-8."""
-    text = json.dumps(OF_KIND[type(record)].dump_python(record), ensure_ascii=False)
-    return SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text).encode()
+    text = ENCODER.encode(_content(record))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text).encode()
 
 
 def decoded(line: bytes) -> AnyRecord | Header | None:
