@@ -98,20 +98,6 @@ class Opened:
         return [other.attributed for other in self.beside if other.auxiliary.role == SURROGATE]
 
     @property
-    def traits(self) -> TargetTraits:
-        """What decides which attacks can run."""
-        gradient = self.target.gradient
-        return TargetTraits(
-            classes=self.target.num_classes,
-            shape=self.target.spec.shape,
-            no_gradient=None if gradient.available else gradient.reason,
-            surrogates=len(self.surrogates),
-            misfits=self.misfits,
-            no_scores=self.target.no_scores,
-            others=self.others,
-        )
-
-    @property
     def misfits(self) -> list[str]:
         """Why surrogates cannot be used."""
         return [problem for key, problem in self.problems.items() if key.startswith(SURROGATE)]
@@ -182,3 +168,17 @@ class Loaded(Opened):
     """
 
     target: Target = field(kw_only=True)
+
+    @property
+    def traits(self) -> TargetTraits:
+        """What decides which attacks can run."""
+        gradient = self.target.gradient
+        return TargetTraits(
+            classes=self.target.num_classes,
+            shape=self.target.spec.shape,
+            no_gradient=None if gradient.available else gradient.reason,
+            surrogates=len(self.surrogates),
+            misfits=self.misfits,
+            no_scores=self.target.no_scores,
+            others=self.others,
+        )

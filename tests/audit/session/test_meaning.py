@@ -91,21 +91,21 @@ def search(target: OpenedTarget, path: Path, count: int | None = None) -> dict[s
 
 
 def status(found: dict[str, Any]) -> dict[str, str]:
-    return {c["name"]: c["status"] for c in found["candidates"]}
+    return {c.name: c.status for c in found.candidates}
 
 
 def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
     found = search(target, write_data(model, **IMAGENET))
-    assert found["taken"] == TORCH
+    assert found.taken == TORCH
     assert target.spec.mean == (), "the search itself leaves the spec alone"
     target = with_meaning(target, found)
     assert target.spec.mean == (0.485, 0.456, 0.406)
     assert target.spec.assumed == ("mean", "std", "scale", "domain", "channels")
     assert target.spec.provenance["mean"].startswith("assumed: searched, ")
     assert "next best" in target.spec.provenance["mean"]
-    assert f"{TORCH} is right on" in found["sentence"]
+    assert f"{TORCH} is right on" in found.sentence
     assert target.facts["input search"]["taken"] == TORCH
     assert status(found)["[0, 1], RGB"] == "beaten"
 
@@ -120,25 +120,25 @@ def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
 def test_channel_order_and_size_are_found(tmp_path, truth, name):
     model = write_model(tmp_path / "m.onnx", gain=0.02 if "scale" in truth else 1.0)
     found = search(opened(model), write_data(model, **truth))
-    assert found["taken"] == name
+    assert found.taken == name
 
 
 def test_the_default_wins_where_it_is_the_truth(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     found = search(opened(model), write_data(model, scale="1"))
-    assert (found["taken"], found["changes"]) == (None, {})
-    assert "[0, 1], RGB is right on" in found["sentence"]
+    assert (found.taken, found.changes) == (None, {})
+    assert "[0, 1], RGB is right on" in found.sentence
     assert status(found)["[0, 1], RGB"] == "taken"
-    assert "right" in found["provenance"]["mean"]
+    assert "right" in found.provenance["mean"]
 
 
 def test_few_samples_prove_nothing_and_the_default_stays(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
     found = search(target, write_data(model, **IMAGENET), 6)
-    best = next(c for c in found["candidates"] if c["name"] == TORCH)
-    assert (best["right"], best["of"]) == (6, 6)
-    assert found["taken"] is None
+    best = next(c for c in found.candidates if c.name == TORCH)
+    assert (best.right, best.of) == (6, 6)
+    assert found.taken is None
     target = with_meaning(target, found)
     assert (target.spec.mean, target.spec.provenance["mean"]) == ((), "assumed: searched, no candidate wins")
 
@@ -146,9 +146,9 @@ def test_few_samples_prove_nothing_and_the_default_stays(tmp_path):
 def test_a_model_that_does_not_care_keeps_the_default(tmp_path):
     model = write_model(tmp_path / "m.onnx", bias=0.0)  # homogeneous: 0 to 255 is the same to it
     found = search(opened(model), write_data(model, scale="255"))
-    assert found["taken"] is None
+    assert found.taken is None
     assert status(found)["0 to 255, RGB"] == "left"
-    assert "as good: 0 to 255, RGB" in found["sentence"]
+    assert "as good: 0 to 255, RGB" in found.sentence
 
 
 def test_where_nothing_makes_the_model_right_it_says_so(tmp_path):
@@ -158,10 +158,10 @@ def test_where_nothing_makes_the_model_right_it_says_so(tmp_path):
         x = archive["x"]
     np.savez(path, x=x, y=np.random.default_rng(5).integers(0, 5, len(x)))
     found = search(opened(model), path)
-    assert "none of the 12 candidates is surely right more often than naming one class always" in found["sentence"]
-    assert "--mean" in found["sentence"]
-    assert found["changes"] == {}
-    assert found["samples"] <= 100, "it gives up early"
+    assert "none of the 12 candidates is surely right more often than naming one class always" in found.sentence
+    assert "--mean" in found.sentence
+    assert found.changes == {}
+    assert found.samples <= 100, "it gives up early"
 
 
 def test_what_is_declared_is_not_searched(tmp_path):
@@ -173,8 +173,8 @@ def test_what_is_declared_is_not_searched(tmp_path):
     assert search_meaning(half, data, data.spread(0)) is None
     ordered = opened(model, channels="bgr")
     found = search(ordered, path)
-    assert next(c["name"] for c in found["candidates"]) == "[0, 1]"
-    assert found["taken"] == "ImageNet mean and std"
+    assert next(c.name for c in found.candidates) == "[0, 1]"
+    assert found.taken == "ImageNet mean and std"
     with_meaning(ordered, found)
     assert (ordered.spec.channels, ordered.spec.provenance["channels"]) == ("bgr", "flag")
 
@@ -185,7 +185,7 @@ def test_a_free_layout_is_found(tmp_path):
     target = opened(model, (3, 6, 6), scale="1")
     assert target.spec.assumed == ("layout",)
     found = search(target, path)
-    assert found["taken"] == "NHWC"
+    assert found.taken == "NHWC"
     target = with_meaning(target, found)
     assert target.spec.file_shape == (6, 6, 3)
     assert (
@@ -220,10 +220,10 @@ def test_evaluations_are_bounded_and_unreadable_samples_left_out(tmp_path, monke
     monkeypatch.setattr(data, "load", broken)
     found = search_meaning(target, data, data.spread(0))
     assert found is not None
-    assert found["taken"] == TORCH
-    assert all(c["of"] <= LOOKS[-1] for c in found["candidates"])
-    assert found["samples"] in LOOKS, "unreadable samples are replaced by others"
-    assert found["evaluations"] < 12 * found["samples"], "some lost at the first look"
+    assert found.taken == TORCH
+    assert all(c.of <= LOOKS[-1] for c in found.candidates)
+    assert found.samples in LOOKS, "unreadable samples are replaced by others"
+    assert found.evaluations < 12 * found.samples, "some lost at the first look"
 
 
 def test_the_order_of_the_data_does_not_matter(tmp_path):
@@ -321,9 +321,9 @@ def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
     target = opened(model)
     target = with_meaning(target, found)
     target = complete(target, x[:25])
-    assert target.labels(x).tolist() == y.tolist(), found["sentence"]
+    assert target.labels(x).tolist() == y.tolist(), found.sentence
     assert target.head.kind == declared.head.kind
-    right = {c["name"]: c["right"] / c["of"] for c in found["candidates"] if c["status"] == "taken"}
+    right = {c.name: c.right / c.of for c in found.candidates if c.status == "taken"}
     assert list(right.values()) == [1.0]
 
 
@@ -331,7 +331,7 @@ def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
 def test_two_numbers_are_searched_too(tmp_path, end):
     model = one_number(tmp_path / "m.onnx", *end, numbers=2, middle=-0.18)
     found = search(opened(model), grey_data(tmp_path / "d.npz"))
-    assert found["taken"] == "[-1, 1], RGB"
+    assert found.taken == "[-1, 1], RGB"
 
 
 def test_the_search_uses_labels_beyond_the_drawn_samples_and_says_so(tmp_path):
@@ -356,8 +356,8 @@ def test_copies_of_a_sample_are_no_further_evidence(tmp_path):
         x, y = archive["x"], archive["y"]
     np.savez(path, x=np.repeat(x, 20, 0), y=np.repeat(y, 20))
     found = search(opened(model), path)
-    assert found["samples"] == 5
-    assert found["taken"] is None
+    assert found.samples == 5
+    assert found.taken is None
 
 
 def test_rare_classes_take_their_turn(tmp_path):
@@ -369,16 +369,16 @@ def test_rare_classes_take_their_turn(tmp_path):
     path = grey_data(tmp_path / "d.npz", x=levels.astype(np.uint8), y=y)
     model = one_number(tmp_path / "m.onnx", "Sigmoid", middle=-0.18)
     found = search(opened(model), path)
-    assert found["taken"] == "[-1, 1], RGB", found["sentence"]
+    assert found.taken == "[-1, 1], RGB", found.sentence
 
 
 def test_classes_in_another_order_make_no_other_meaning_right(tmp_path):
     """Read as it should be, the model is wrong on every sample, since its classes are exchanged."""
     model = one_number(tmp_path / "m.onnx", "Sigmoid", gain=-40)
     found = search(opened(model), grey_data(tmp_path / "d.npz"))
-    assert found["taken"] is None
-    assert "the model's answers follow the labels in another order of the classes" in found["sentence"]
-    assert "[0, 1], RGB" in found["sentence"]
+    assert found.taken is None
+    assert "the model's answers follow the labels in another order of the classes" in found.sentence
+    assert "[0, 1], RGB" in found.sentence
 
 
 def test_labels_of_one_class_tell_nothing(tmp_path):
@@ -386,17 +386,17 @@ def test_labels_of_one_class_tell_nothing(tmp_path):
     with np.load(grey_data(tmp_path / "d.npz")) as archive:
         bright = archive["x"][archive["y"] == 1]
     found = search(opened(model), grey_data(tmp_path / "d.npz", x=bright, y=np.ones(len(bright), np.int64)))
-    assert found["taken"] is None
-    assert "all labels are of one class" in found["sentence"]
-    assert "30 of 30" not in found["sentence"]
+    assert found.taken is None
+    assert "all labels are of one class" in found.sentence
+    assert "30 of 30" not in found.sentence
 
 
 def test_equals_are_told_and_none_of_them_is_the_next_best(tmp_path):
     model = one_number(tmp_path / "m.onnx", "Sigmoid")
     found = search(opened(model), grey_data(tmp_path / "d.npz", 200))
-    equals = [c["name"] for c in found["candidates"] if c["status"] == "left"]
+    equals = [c.name for c in found.candidates if c.status == "left"]
     assert "[0, 1], BGR" in equals, "grey images have no order of channels"
     for name in equals:
-        assert name in found["sentence"].partition("; as good: ")[2].partition("; next best")[0]
-        assert name not in found["sentence"].partition("next best")[2]
-    assert "labels do not tell which of the equals is meant" in found["sentence"]
+        assert name in found.sentence.partition("; as good: ")[2].partition("; next best")[0]
+        assert name not in found.sentence.partition("next best")[2]
+    assert "labels do not tell which of the equals is meant" in found.sentence
