@@ -39,7 +39,7 @@ from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.target.inputs.discover import FreeSizeError
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.reading.measured import Measured, measure, unmeasured
 from robaudit.target.reading.opened import OpenedTarget
@@ -226,11 +226,8 @@ def load(
         overrides=overrides,
         interface=_interface(request, source),
         device=request.device,
-        tokens=inspecting or table is not None or request.feature_ranges is not None,
-        trust_model=request.trust_model,
-        custom_ops=request.custom_ops,
+        allowed=_allowed(request, tokens=inspecting or table is not None or request.feature_ranges is not None),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
     try:
         target = opened(sample_shape=shape)
@@ -432,11 +429,13 @@ def _other(request: AuditRequest, path: Path, target: OpenedTarget, watch: Watch
         overrides=SpecOverrides(request.input_values, request.input_sources),
         device=request.device,
         sample_shape=target.spec.shape,
-        trust_model=request.trust_model,
-        custom_ops=request.custom_ops,
+        allowed=_allowed(request),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
+
+
+def _allowed(request: AuditRequest, *, tokens: bool = False) -> Allowed:
+    return Allowed(request.trust_model, tokens, request.custom_ops, confined=not sandbox.is_free())
 
 
 def _problem_of(auxiliary: Auxiliary, error: Exception) -> str:
