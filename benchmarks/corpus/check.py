@@ -27,7 +27,7 @@ from corpus.architectures import build
 from torch import Tensor
 
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.reading.measured import measure
 from robaudit.target.target import Target, ready
@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def check(path: Path, source: str | None) -> dict[str, Any]:
     """Figures of one file."""
     start = time.perf_counter()
-    target = open_target(path, device="cpu", tokens=True, **SETTINGS.get(path.name, {}))
+    target = open_target(path, device="cpu", allowed=Allowed(tokens=True), **SETTINGS.get(path.name, {}))
     found: dict[str, Any] = {"load_s": round(time.perf_counter() - start, 2), "classes": target.num_classes}
     u = _points(target.spec.shape)
     measured = measure(target, u[:2])

@@ -11,7 +11,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -188,6 +188,20 @@ class Stop(enum.Enum):
     """Never before ``done``; then the judge looks at ``best`` alone."""
 
 
+@runtime_checkable
+class Restarted(Protocol):
+    """An attack with a parameter that says how often it is begun anew."""
+
+    restarts: int
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """An attack with a parameter that says how many queries it has."""
+
+    queries: int | None
+
+
 StateT = TypeVar("StateT", bound=Slots)
 
 
@@ -211,7 +225,7 @@ class SlotAttack(ABC, Generic[StateT]):
     @property
     def unit_restarts(self) -> int:
         """How many restarts each (sample, aim) gets."""
-        return int(getattr(self, "restarts", 1))
+        return self.restarts if isinstance(self, Restarted) else 1
 
     @property
     def unit_aims(self) -> int:
@@ -233,8 +247,7 @@ class SlotAttack(ABC, Generic[StateT]):
     @property
     def query_budget(self) -> int | None:
         """Most queries of a black-box attack for each unit; the engine enforces it."""
-        queries: Any = getattr(self, "queries", None)
-        return None if queries is None else int(queries)
+        return self.queries if isinstance(self, Budgeted) else None
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Why the attack does not apply to a model of so many classes and this sample shape, or None."""

@@ -227,12 +227,12 @@ class Run:
         attack, errors = self._attack, self._errors(pool, broken)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
-                emit(result_of(pool, i, False, error=errors.get(i)))
+                emit(result_of(pool, i, success=False, error=errors.get(i)))
             return
         points, none = attack.best(pool.problem, pool.state)
         none = none | ~points.flatten(1).isfinite().all(1)
         for i in (finished & none).nonzero()[:, 0].tolist():
-            emit(result_of(pool, i, False, error=errors.get(i)))
+            emit(result_of(pool, i, success=False, error=errors.get(i)))
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return

@@ -252,6 +252,6 @@ def _compiled(twin: OnnxModule, points: Tensor, logits: Callable[[Tensor], Tenso
     try:
         torch.autograd.grad(logits(points).sum(), points)
     except Exception as error:  # the compiler of C++ is missing or fails, in many ways
-        twin.use_compiler(False)
+        twin.drop_compiler()
         return (f"torch.compile fails ({on_one_line(error, 200)}); the twin runs uncompiled",)
     return ()

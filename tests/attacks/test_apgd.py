@@ -16,13 +16,13 @@ from robaudit.threat.norms import Norm
 
 def test_the_wide_schedule_is_the_authors() -> None:
     """100 iterations: 30 at 3 ε, 30 at 2 ε, 40 at ε, each phase with an evaluation of its start."""
-    schedule = Schedule.of(100, True)
+    schedule = Schedule.of(100, wide=True)
     assert (schedule.factors, schedule.steps) == ((3.0, 2.0, 1.0), (30, 30, 40))
     assert schedule.ends == (30, 61, 102)
     assert schedule.windows == (1, 1, 1)
-    assert Schedule.of(100, False).windows == (4,)
+    assert Schedule.of(100, wide=False).windows == (4,)
     for steps in range(1, 12):
-        few = Schedule.of(steps, True)
+        few = Schedule.of(steps, wide=True)
         assert sum(few.steps) == steps
         assert min(few.steps) >= 0
         assert few.answers == steps + 3

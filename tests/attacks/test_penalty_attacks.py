@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import Answer
-from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.attacks.whitebox.descent import Constant
 from robaudit.errors import UsageError
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Goal, ThreatModel

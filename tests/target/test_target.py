@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from target_kit import check_gradient, complete, load, points, ready
 
 from robaudit.errors import AuditError, RobauditError, UsageError
+from robaudit.target.files.onnx.runtime import Session
 
 NODE = helper.make_node
 
@@ -270,7 +271,7 @@ def test_memory_that_runs_out_is_told_from_other_errors(tmp_path, monkeypatch, w
         def run(self, *_: object) -> object:
             raise RuntimeError(words)
 
-    monkeypatch.setattr(target.file, "session", Full())
+    monkeypatch.setattr(target.file, "session", Session(Full(), narrow=False))
     with pytest.raises(torch.OutOfMemoryError):
         target.scores(points(target))
 

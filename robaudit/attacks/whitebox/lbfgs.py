@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.whitebox.penalty import Constant, Halvings, PenaltyAttack, Seen
+from robaudit.attacks.whitebox.descent import Constant
+from robaudit.attacks.whitebox.penalty import Halvings, PenaltyAttack, Seen
 from robaudit.threat.losses import Loss, cross_entropy, targeted_cross_entropy
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
@@ -133,6 +134,10 @@ class LBFGS(PenaltyAttack[Search]):
 
     def objective(self) -> Loss:
         return cross_entropy
+
+    @property
+    def halved(self) -> int:
+        return self.halvings
 
     def descents(self) -> int:
         """One for each c."""

@@ -16,7 +16,7 @@ from robaudit.target.head.answers import OPEN, predictions
 from robaudit.target.head.rule import Rule
 from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.target.inputs.spec import InputSpec, SpecOverrides
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.running.watch import UNWATCHED, Watch
 
@@ -54,9 +54,8 @@ def torch_judge(
         interface=Interface(output, spec.name, fixed, result.target.num_classes, rule, result.target.fresh_state),
         device=request.device,
         sample_shape=meaning.shape,
-        trust_model=request.trust_model,
+        allowed=Allowed(trust_model=request.trust_model, confined=not sandbox.is_free()),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
     kind: Any = result.target.head
     head = replace(

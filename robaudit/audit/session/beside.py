@@ -10,10 +10,10 @@ from torch import Tensor
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.plan.auxiliary import Auxiliary
-from robaudit.audit.process import sandbox
 from robaudit.audit.process.messages import unexpected
 from robaudit.audit.session.feature_ranges import ranged
 from robaudit.audit.session.loaded import Beside, Opened
+from robaudit.audit.session.opening import allowed_by
 from robaudit.data.ranges import Ranges
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.target.inputs.spec import SpecOverrides
@@ -85,10 +85,8 @@ def _other(request: AuditRequest, path: Path, target: OpenedTarget, watch: Watch
         overrides=SpecOverrides(request.input_values, request.input_sources),
         device=request.device,
         sample_shape=target.spec.shape,
-        trust_model=request.trust_model,
-        custom_ops=request.custom_ops,
+        allowed=allowed_by(request),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
 
 

@@ -13,13 +13,12 @@ from robaudit.audit.config.sets import fitted_sets
 from robaudit.audit.journal.auxiliary import SURROGATE
 from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.plan.auxiliary import auxiliaries
-from robaudit.audit.process import sandbox
 from robaudit.audit.session.beside import guarded, load_beside
 from robaudit.audit.session.defending import defended
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
 from robaudit.audit.session.loaded import Opened
 from robaudit.audit.session.meaning_search import search_meaning, with_meaning
-from robaudit.audit.session.opening import fitted_data, goals_of, interface_of, open_data
+from robaudit.audit.session.opening import allowed_by, fitted_data, goals_of, interface_of, open_data
 from robaudit.audit.verdict.gates import check_class_gates
 from robaudit.data.distinct import DistinctDraw
 from robaudit.data.reader import Source
@@ -121,11 +120,8 @@ def _load_target(
         overrides=overrides,
         interface=interface_of(request, source),
         device=request.device,
-        tokens=inspecting or table is not None or request.feature_ranges is not None,
-        trust_model=request.trust_model,
-        custom_ops=request.custom_ops,
+        allowed=allowed_by(request, tokens=inspecting or table is not None or request.feature_ranges is not None),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
     try:
         target = opened(sample_shape=shape)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.process import sandbox
 from robaudit.audit.session.goal_choice import Chooser, chooser
 from robaudit.data.images import bundled_dataset
 from robaudit.data.noise import noise_dataset
@@ -14,10 +15,11 @@ from robaudit.data.reader import Fit, Source, Wanted
 from robaudit.data.registry import open_source, reader_of
 from robaudit.data.source import Dataset
 from robaudit.errors import UsageError
+from robaudit.target.load import Allowed
 from robaudit.target.reading.interface import Interface
 from robaudit.target.reading.opened import OpenedTarget
 
-__all__ = ["fitted_data", "goals_of", "interface_of", "open_data"]
+__all__ = ["allowed_by", "fitted_data", "goals_of", "interface_of", "open_data"]
 
 
 def open_data(request: AuditRequest) -> Source | None:
@@ -48,6 +50,11 @@ def interface_of(request: AuditRequest, source: Source | None) -> Interface:
     if request.classes:
         return replace(request.interface, classes=len(request.classes))
     return replace(request.interface, classes=None if source is None else source.classes)
+
+
+def allowed_by(request: AuditRequest, *, tokens: bool = False) -> Allowed:
+    """What a model file may be and do; ``tokens``: it may take tokens."""
+    return Allowed(request.trust_model, tokens, request.custom_ops, confined=not sandbox.is_free())
 
 
 def fitted_data(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from robaudit.errors import UsageError
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
@@ -55,7 +55,9 @@ def archives(tmp_path_factory) -> Path:
 
 
 def ready(path: Path, **interface: object) -> tuple[Target, Tensor]:
-    target = open_target(path, device="cpu", sample_shape=SHAPE, trust_model=True, interface=Interface(**interface))
+    target = open_target(
+        path, device="cpu", sample_shape=SHAPE, allowed=Allowed(trust_model=True), interface=Interface(**interface)
+    )
     u = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
     target = complete(target, u)
     return target, u

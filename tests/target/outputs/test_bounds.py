@@ -11,7 +11,7 @@ from onnx import helper
 from target_kit import complete
 from torch import nn
 
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 
 NODE = helper.make_node
 LOW, HIGH = -math.inf, math.inf
@@ -79,7 +79,7 @@ def test_torch_graphs_too(tmp_path, end, found, kind):
         torch.jit.trace(Ends(end).eval(), x).save(str(path))
     else:
         torch.export.save(torch.export.export(Ends(end).eval(), (x,)), path)
-    target = open_target(path, device="cpu", sample_shape=(3, 4, 4), trust_model=True)
+    target = open_target(path, device="cpu", sample_shape=(3, 4, 4), allowed=Allowed(trust_model=True))
     assert target.file.bounds == pytest.approx(found)
 
 

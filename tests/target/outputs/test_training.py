@@ -12,7 +12,7 @@ from onnx import helper
 from target_kit import complete
 from torch import nn
 
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.opened import OpenedTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -47,7 +47,7 @@ def saved(path: Path, module: nn.Module, how: str = "script") -> Path:
 
 
 def opened(path: Path) -> OpenedTarget:
-    return open_target(path, device="cpu", sample_shape=(1, 4, 4), trust_model=True)
+    return open_target(path, device="cpu", sample_shape=(1, 4, 4), allowed=Allowed(trust_model=True))
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])

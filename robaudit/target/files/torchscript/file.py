@@ -14,8 +14,9 @@ from robaudit.memory import afford
 from robaudit.target.files.foreign import of_zip
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.code import CodeError, check_code
+from robaudit.target.files.torchscript.failures import last_line
 from robaudit.target.files.torchscript.graph import operator_kinds
-from robaudit.target.files.torchscript.module import TorchScriptFile, last_line
+from robaudit.target.files.torchscript.module import TorchScriptFile
 from robaudit.target.files.torchscript.operators import is_allowed
 from robaudit.target.files.torchscript.pickle import check_structure
 from robaudit.target.files.torchscript.types import Types, check_objects

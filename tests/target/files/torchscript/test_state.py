@@ -9,7 +9,7 @@ from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.target.files.torchscript.state import ModuleState
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -106,7 +106,7 @@ def test_an_exported_program_begins_afresh(tmp_path):
     found = []
     for fresh in (False, True):
         interface = Interface(fresh_state=fresh)
-        target = open_target(tmp_path / "m.pt2", device="cpu", trust_model=True, interface=interface)
+        target = open_target(tmp_path / "m.pt2", device="cpu", allowed=Allowed(trust_model=True), interface=interface)
         target = complete(target, U)
         found.append(target.repeat_deviation)
     assert found[0] > 0.1

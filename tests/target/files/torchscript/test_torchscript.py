@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robaudit.errors import UsageError
 from robaudit.target.files.torchscript import file as torchscript_file
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import open_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.target import Target
 
@@ -22,7 +22,7 @@ SHAPE = (3, 8, 8)
 
 def load(path: Path, shape: tuple[int, ...] | None = SHAPE, trust: bool = False, **values: object) -> OpenedTarget:
     overrides = SpecOverrides(values)
-    return open_target(path, overrides=overrides, device="cpu", sample_shape=shape, trust_model=trust)
+    return open_target(path, overrides=overrides, device="cpu", sample_shape=shape, allowed=Allowed(trust_model=trust))
 
 
 def ready(path: Path, shape: tuple[int, ...] | None = SHAPE) -> tuple[Target, Tensor]:
