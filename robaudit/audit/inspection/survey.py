@@ -171,7 +171,7 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
         external = tuple(Path(name).name for name in sorted(target.file.external))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
-    if request.trust_model:
+    if request.settings.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
     return SafetyFacts(
         code=f"{target.format} code that runs; every operator that it calls is on the list of harmless ones"

@@ -76,7 +76,7 @@ def build_result(
     target, data, environment = (journal.last(kind) for kind in ("target", "data", "environment"))
     if target is None or data is None or environment is None:
         raise AuditError(failure or "the audit was stopped before the model was loaded")
-    sequential = section(journal) if request.until_decided else None
+    sequential = section(journal) if request.settings.until_decided else None
     if sequential is not None:
         journal = completed(journal)
         data = journal.last("data") or data
@@ -89,7 +89,7 @@ def build_result(
         tool=model.Tool(version=__version__, methods=METHODS),
         run=model.Run(
             id=run_id,
-            seed=request.seed,
+            seed=request.settings.seed,
             started=started.isoformat(timespec="milliseconds"),
             # a clock may have been put back
             finished=max(datetime.now(UTC), started).isoformat(timespec="milliseconds"),
@@ -168,7 +168,7 @@ def _attack(request: AuditRequest, tally: Tally, record: Record, spent: bool) ->
         norm=threat.norm.value,
         eps=threat.eps,
         goal=threat.goal.value,
-        seed=request.seed,
+        seed=request.settings.seed,
         attempted=len(results),
         rate_alone=UNKNOWN if saw_all else None,
         pairs=model.Pairs(tried=tried, reached=reached) if every else None,

@@ -144,7 +144,7 @@ class Again:
 
     def _not_loaded(self, ending: Ending, request: AuditRequest) -> str:
         if ending.late:
-            return too_late(request.model, request.load_timeout)
+            return too_late(request.model, request.settings.load_timeout)
         if ending.hung:
             return f"{request.model}: {no_answer(ending.at_work)}"
         return not_loaded(request.model, ending.how, ending.at_work)
@@ -158,8 +158,8 @@ def retried(journal: Journal, request: AuditRequest) -> str | None:
     Returns:
         What is asked again, in a sentence, which goes into the journal too; None where nothing is.
     """
-    allowed = request.call_timeout or math.inf
-    if request.until_decided:
+    allowed = request.settings.call_timeout or math.inf
+    if request.settings.until_decided:
         return None
     samples = {r["sample"]: r["name"] for r in journal.of("lost") if _had_less(r, allowed)}
     checks = [name for name, r in journal.keyed("check", "id").items() if r.get("unanswered") and _had_less(r, allowed)]

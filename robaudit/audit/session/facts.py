@@ -181,10 +181,12 @@ def data_record(request: AuditRequest, loaded: Loaded) -> Record:
         "sha256": data.digest,
         "count": len(data),
         "asked": loaded.asked,
-        "drawn": loaded.asked if request.until_decided else len(loaded.drawn),
+        "drawn": loaded.asked if request.settings.until_decided else len(loaded.drawn),
         "repeats": loaded.draw.repeats,
         "contradictions": loaded.draw.contradictions,
-        "copies": {} if request.until_decided else {str(k): v for k, v in loaded.draw.copies(loaded.asked).items()},
+        "copies": {}
+        if request.settings.until_decided
+        else {str(k): v for k, v in loaded.draw.copies(loaded.asked).items()},
         "reference": loaded.reference,
         "classes": list(data.class_names) if data.class_names else None,
         "class_order": data.class_order,

@@ -186,9 +186,9 @@ def load(
         request.model,
         overrides=overrides,
         interface=_interface(request, source),
-        device=request.device,
+        device=request.settings.device,
         tokens=inspecting or table is not None or request.feature_ranges is not None,
-        trust_model=request.trust_model,
+        trust_model=request.settings.trust_model,
         custom_ops=request.custom_ops,
         watch=watch,
         confined=not sandbox.is_free(),
@@ -219,12 +219,12 @@ def load(
     data, reference = _data(request, target, source, inspecting)
     watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
-    draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
-    lazily = inspecting or request.until_decided
-    drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
+    draw = DistinctDraw(data, request.settings.seed, target.fed, labels=reference == "labels")
+    lazily = inspecting or request.settings.until_decided
+    drawn = data.draw(asked, request.settings.seed) if lazily else sorted(draw.first(asked))
     goals = None if inspecting else _goals(request, target, data, source)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
-    order = [index for index in data.spread(request.seed) if index not in lost]
+    order = [index for index in data.spread(request.settings.seed) if index not in lost]
     loaded = Loaded(
         target, data, draw, asked, drawn, reference, [], dict(unusable or {}), goals=goals, order=order, sets=sets
     )
@@ -279,7 +279,7 @@ def _goals(request: AuditRequest, target: Target, data: Dataset, source: Source 
     given = source.targets(data.ids) if goal.kind == "given" and source is not None else None
     return chooser(
         goal,
-        seed=request.seed,
+        seed=request.settings.seed,
         classes=target.num_classes,
         names=data.class_names or request.classes or target.class_names,
         given=given,
@@ -379,9 +379,9 @@ def _other(request: AuditRequest, path: Path, target: Target, watch: Watch) -> T
     return load_target(
         path,
         overrides=SpecOverrides(request.input_values, request.input_sources),
-        device=request.device,
+        device=request.settings.device,
         sample_shape=target.spec.shape,
-        trust_model=request.trust_model,
+        trust_model=request.settings.trust_model,
         custom_ops=request.custom_ops,
         watch=watch,
         confined=not sandbox.is_free(),

@@ -156,7 +156,7 @@ class Session:
         self._tell_sets(loaded)
         validate_loaded(self.request, facts, data_record(self.request, loaded), set_records(loaded))
         fronts = self._plan(loaded)
-        looks = chunks(loaded.draw, loaded.asked) if self.request.until_decided else None
+        looks = chunks(loaded.draw, loaded.asked) if self.request.settings.until_decided else None
         begin = next(looks) if looks is not None else None
         drawn = loaded.drawn if begin is None else begin.indices
         self._answer(loaded, oracle, drawn)
@@ -365,7 +365,7 @@ class Session:
         return Engine(
             oracle,
             batch,
-            self.request.seed,
+            self.request.settings.seed,
             starting_pool(oracle, store),
             precision=precision,
             watch=self.watch,

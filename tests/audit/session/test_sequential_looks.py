@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_kit import changed
 from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec, IgnoreSpec
@@ -50,7 +50,7 @@ class Indices:
 
 def request(*gates: GateSpec, **changes: object) -> AuditRequest:
     profile = Profile(name="p", gates=gates or (GateSpec(metric="robust_accuracy", min=0.5),))
-    return replace(AuditRequest(Path("m.onnx"), profile, until_decided=True), **changes)
+    return changed(AuditRequest(Path("m.onnx"), profile), **({"until_decided": True} | changes))
 
 
 def finishing(indices: list[int], falls: np.ndarray) -> Iterator[int]:
@@ -96,7 +96,7 @@ class Audit:
         self.journal = journal or Journal(None)
         self.done = {record["sample"] for record in self.journal.of("unit")}
         drawn = list(range(len(falls)))
-        self.chunks = list(chunks(Indices(drawn, self.request.seed), len(drawn)))
+        self.chunks = list(chunks(Indices(drawn, self.request.settings.seed), len(drawn)))
         if journal is None:
             self.journal.append({"kind": "data", "indices": drawn, "ids": list(map(str, drawn)), "drawn": len(drawn)})
             self.journal.append({"kind": "plan", "attacks": [{"id": "a", "status": "ready", "norm": "linf"}]})
