@@ -52,7 +52,7 @@ def audit_and_report(
         UsageError: the request is refused.
         AuditError: the audit ended before anything could be reported, or a report cannot be written.
     """
-    choose_device(request.device)
+    choose_device(request.settings.device)
     settings = request.settings
     key = None if settings.sign is None else Path(settings.sign)
     if key is not None:

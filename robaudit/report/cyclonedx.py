@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from robaudit.audit.result.document import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
-from robaudit.audit.verdict.conclusion import NORM_SIGNS, ball, threat_phrase
+from robaudit.audit.verdict.phrases import NORM_SIGNS, ball, threat_phrase
 from robaudit.plural import counted
 from robaudit.printable import json_text
 from robaudit.report.base import Format

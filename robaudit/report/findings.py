@@ -17,8 +17,8 @@ from robaudit.audit.result.document import (
     Result,
 )
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict.conclusion import threat_phrase
 from robaudit.audit.verdict.decisions import doubts
+from robaudit.audit.verdict.phrases import threat_phrase
 from robaudit.plural import part_of
 from robaudit.report.facts import gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place

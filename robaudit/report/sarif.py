@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict.conclusion import threat_phrase
+from robaudit.audit.verdict.phrases import threat_phrase
 from robaudit.printable import json_text
 from robaudit.report.base import Format
 from robaudit.report.facts import error_lines, verdict_words

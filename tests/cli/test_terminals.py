@@ -164,8 +164,8 @@ def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch)
     result = load_result(folder / "result.json")
     monkeypatch.setattr(audit, "carry_out", lambda *args, **more: (result, folder))
     monkeypatch.setattr(sys, "stdout", Full())
-    settings = Settings(output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
-    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu", settings=settings)
+    settings = Settings(device="cpu", output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
+    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), settings=settings)
     with pytest.raises(OSError, match="No space"):
         audit.audit_and_report(request, as_json=False, quiet=True, live=False, verbose=False)
     assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.csv"}

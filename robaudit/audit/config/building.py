@@ -50,32 +50,25 @@ def build_request(
     model_format(model)
     for path in (path for name in MODELS for path in _paths(vars(settings)[name])):
         check_file(path)  # what is in it costs the attacks that need it alone
-    request = _with_data(
-        AuditRequest(
-            model=model,
-            profile=resolved.profile,
-            settings=settings,
-            seed=settings.seed,
-            classes=_classes(settings.classes),
-            surrogates=_paths(settings.surrogates),
-            interface=_interface(settings),
-            until_decided=settings.until_decided,
-            eps_default=resolved.eps_default,
-            baseline=baseline,
-        ),
-        resolved,
-    )
-    return dataclasses.replace(
-        _confined(_running(request, settings), settings, libraries),
+    request = AuditRequest(
+        model=model,
+        profile=resolved.profile,
+        settings=settings,
+        classes=_classes(settings.classes),
+        surrogates=_paths(settings.surrogates),
+        interface=_interface(settings),
+        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
+        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
+        custom_ops=libraries,
+        eps_default=resolved.eps_default,
         command=command,
         profile_source=resolved.profile_source,
-        places=find_places(
-            model,
-            _path(resolved.config_file),
-            None if resolved.profile_source == "built-in" else resolved.profile_source,
-            request.sources,
-        ),
+        baseline=baseline,
     )
+    request = _with_data(request, resolved)
+    own = None if resolved.profile_source == "built-in" else resolved.profile_source
+    return dataclasses.replace(request, places=find_places(model, _path(resolved.config_file), own, request.sources))
 
 
 def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
@@ -99,28 +92,6 @@ def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
         input_values=said,
         input_sources={name: sources[SETTINGS[name].origin_key] for name in said},
         sources=sources,
-    )
-
-
-def _running(request: AuditRequest, settings: Settings) -> AuditRequest:
-    """With how it runs."""
-    return dataclasses.replace(
-        request,
-        device=settings.device,
-        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
-        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
-    )
-
-
-def _confined(request: AuditRequest, settings: Settings, libraries: tuple[Path, ...]) -> AuditRequest:
-    """With what the process that loads the model may do."""
-    return dataclasses.replace(
-        request,
-        trust_model=settings.trust_model,
-        load_timeout=settings.load_timeout,
-        call_timeout=settings.call_timeout,
-        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
-        custom_ops=libraries,
     )
 
 

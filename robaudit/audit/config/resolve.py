@@ -30,7 +30,7 @@ from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags"]
+__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags", "short_gate"]
 
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}
 """Radius where a norm was chosen and no radius with it."""
@@ -170,12 +170,18 @@ def _gates(
     for metric, name, bound in SHORT_GATES:
         if values.get(name) is not None:
             known = [gate for gate in gates if gate.metric == metric]
-            plain = GateSpec.model_validate({"metric": metric, bound: values[name]})
+            plain = short_gate(name, values[name])
             wanted = next((gate for gate in known if getattr(gate, bound) is not None), (known or [plain])[0])
             others = [gate for gate in known if gate is not wanted and getattr(gate, bound) is None]
             gates = merge_gates(gates, [*others, wanted.model_copy(update={bound: values[name]})])
     check_contradictions(gates)
     return gates
+
+
+def short_gate(name: str, bound: float) -> GateSpec:
+    """The gate that a setting of its own stands for, such as ``min_robust``."""
+    metric, side = next((metric, side) for metric, setting, side in SHORT_GATES if setting == name)
+    return GateSpec.model_validate({"metric": metric, side: bound})
 
 
 def _curve(asked: bool, profile: Profile) -> CurveSpec | None:

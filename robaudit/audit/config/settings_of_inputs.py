@@ -100,7 +100,7 @@ class InputSettings:
         float,
         help="Clean accuracy that you expect; a check compares it.",
         meaning="Clean accuracy that the owner expects; a check compares it with the measured one.",
-        identity=Part("declared", lambda asked: asked.settings.clean_accuracy),
+        identity=Part("declared"),
     )
     classes: PathText | tuple[str, ...] | None = setting(
         None,

@@ -66,22 +66,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         loaded = load(request, inspecting=True, before=before, watch=watch)
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
-    failed: dict[str, str] = {}
-
-    def tried(name: str, run: Callable[[], T]) -> T | None:
-        if name in given_up.parts:
-            failed[name] = given_up.parts[name]
-            return None
-        try:
-            doing = f"it was looked at ({name.replace('_', ' ')})"
-            with watch.about(doing, loaded.measured_on(), part=name):
-                return run()
-        except ChangedFileError:
-            raise
-        except Exception as error:  # odd files break runtimes in their own ways
-            failed[name] = reason(error)
-            return None
-
+    tried = _Tried(loaded, given_up, watch)
     points = _points(loaded)
     measured = _noted(tried("measurement", lambda: measure(loaded.opened, points)) or unmeasured(loaded.opened))
     few = points[:SAMPLES]
@@ -97,46 +82,51 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         safety=_safety(request, target),
         inputs=_inputs(target),
         meaning=_meaning(target),
-        outputs=tuple(
-            OutputFacts(
-                name=o.name,
-                shape=o.shape,
-                dtype=o.dtype,
-                chosen=o.name == target.choice.output.name,
-                reason=target.choice.why if o.name == target.choice.output.name else None,
-            )
-            for o in target.file.outputs
-        ),
-        head=HeadFacts(
-            kind=target.head.kind,
-            classes=target.num_classes,
-            class_names=None if target.class_names is None else tuple(target.class_names),
-            peeled=target.head.peeled,
-            before=target.head.tail.through if target.head.tail is not None and target.head.peeled else (),
-        ),
+        outputs=_outputs(target),
+        head=_head(target),
         operators=_operators(target),
-        gradient=GradientFacts(
-            available=target.gradient.available,
-            method=target.gradient.method,
-            reason=target.gradient.reason,
-            cuts=target.gradient.cuts,
-        ),
+        gradient=_gradient(target),
         samples=f"{counted(len(points), 'sample')} of {loaded.data.source}",
-        batch=BatchFacts(
-            declared=target.spec.batch,
-            invariant=target.batch_invariant,
-            deviation=_finite(target.batch_deviation),
-            repeats=_finite(target.repeat_deviation),
-            twin=target.gradient.batching,
-            best=best,
-        ),
+        batch=_batch(target, best),
         parity=tried("parity", lambda: parity(target, few)),
         gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
         notes=(*given_up.samples.values(), *target.notes, *([] if request.data is None else loaded.data.notes)),
-        unmeasured=failed,
+        unmeasured=tried.unmeasured,
     )
+
+
+class _Tried:
+    """Runs measurements, of which each costs itself alone.
+
+    Args:
+        loaded: the file and the data.
+        given_up: what is not tried again.
+        watch: notified of each call of the model.
+
+    Attributes:
+        unmeasured: why a measurement is missing, by its name.
+    """
+
+    def __init__(self, loaded: Opened, given_up: GivenUp, watch: Watch) -> None:
+        self._loaded, self._given_up, self._watch = loaded, given_up, watch
+        self.unmeasured: dict[str, str] = {}
+
+    def __call__(self, name: str, run: Callable[[], T]) -> T | None:
+        """What ``run`` returns; None where it cannot be measured."""
+        if name in self._given_up.parts:
+            self.unmeasured[name] = self._given_up.parts[name]
+            return None
+        try:
+            doing = f"it was looked at ({name.replace('_', ' ')})"
+            with self._watch.about(doing, self._loaded.measured_on(), part=name):
+                return run()
+        except ChangedFileError:
+            raise
+        except Exception as error:  # odd files break runtimes in their own ways
+            self.unmeasured[name] = reason(error)
+            return None
 
 
 def _finite(value: float | None) -> float | None:
@@ -194,7 +184,7 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
         external = tuple(Path(name).name for name in sorted(target.file.external))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
-    if request.trust_model:
+    if request.settings.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
     return SafetyFacts(
         code=f"{target.format} code that runs; every operator that it calls is on the list of harmless ones"
@@ -236,6 +226,47 @@ def _meaning(target: Target) -> MeaningFacts:
         assumed=tuple(assumptions(target)),
         features={f.name: ", ".join(filter(None, feature_words(f.model_dump()))) for f in features(spec)},
         candidates={c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]},
+    )
+
+
+def _outputs(target: Target) -> tuple[OutputFacts, ...]:
+    chosen = target.choice.output.name
+    return tuple(
+        OutputFacts(
+            name=output.name,
+            shape=output.shape,
+            dtype=output.dtype,
+            chosen=output.name == chosen,
+            reason=target.choice.why if output.name == chosen else None,
+        )
+        for output in target.file.outputs
+    )
+
+
+def _head(target: Target) -> HeadFacts:
+    head = target.head
+    return HeadFacts(
+        kind=head.kind,
+        classes=target.num_classes,
+        class_names=None if target.class_names is None else tuple(target.class_names),
+        peeled=head.peeled,
+        before=head.tail.through if head.tail is not None and head.peeled else (),
+    )
+
+
+def _gradient(target: Target) -> GradientFacts:
+    status = target.gradient
+    return GradientFacts(available=status.available, method=status.method, reason=status.reason, cuts=status.cuts)
+
+
+def _batch(target: Target, best: int) -> BatchFacts:
+    return BatchFacts(
+        declared=target.spec.batch,
+        invariant=target.batch_invariant,
+        deviation=_finite(target.batch_deviation),
+        repeats=_finite(target.repeat_deviation),
+        twin=target.gradient.batching,
+        best=best,
     )
 
 

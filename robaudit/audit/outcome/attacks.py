@@ -46,7 +46,7 @@ def _attack(request: AuditRequest, tally: Tally, attack: TriedAttack, *, spent: 
         norm=threat.norm.value,
         eps=threat.eps,
         goal=threat.goal.value,
-        seed=request.seed,
+        seed=request.settings.seed,
         attempted=len(results),
         rate_alone=UNKNOWN if saw_all else None,
         pairs=Pairs(tried=tried, reached=reached) if every else None,

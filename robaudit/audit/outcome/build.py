@@ -68,7 +68,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     data = journal.last(DataFacts)
     if target is None or data is None or environment is None:
         raise AuditError(sessions.failure or "the audit was stopped before the model was loaded")
-    sequential = section(journal) if request.until_decided else None
+    sequential = section(journal) if request.settings.until_decided else None
     if sequential is not None:
         journal = completed(journal)
         data = journal.last(DataFacts) or data
@@ -111,7 +111,7 @@ def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Se
     started = sessions.started
     return model.Run(
         id=sessions.run_id,
-        seed=request.seed,
+        seed=request.settings.seed,
         started=started.isoformat(timespec="milliseconds"),
         # a clock may have been put back
         finished=max(datetime.now(UTC), started).isoformat(timespec="milliseconds"),

@@ -53,7 +53,12 @@ def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
 
 def limits_of(request: AuditRequest) -> tuple[float | str | None, ...]:
     """What a user may change to give a model that ended a process another try."""
-    return request.load_timeout, request.call_timeout, request.settings.memory_limit, request.device
+    return (
+        request.settings.load_timeout,
+        request.settings.call_timeout,
+        request.settings.memory_limit,
+        request.settings.device,
+    )
 
 
 def unusable(journal: Journal, request: AuditRequest) -> dict[str, str]:

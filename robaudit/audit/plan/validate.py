@@ -15,7 +15,7 @@ from robaudit.audit.plan.sequential import validate_sequential
 from robaudit.audit.result.sections.target import Data, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
-from robaudit.audit.verdict.gates import check_gates
+from robaudit.audit.verdict.gates import Available, check_gates
 from robaudit.engine.precision import Precision, check_precision
 from robaudit.target.running.device import choose_device
 
@@ -30,24 +30,23 @@ def validate(request: AuditRequest) -> None:
             there or cannot search at the precision asked for, an audit that is not comparable with the baseline.
     """
     profile = request.profile
-    check_precision(Precision(request.settings.search_precision), choose_device(request.device))
+    check_precision(Precision(request.settings.search_precision), choose_device(request.settings.device))
     validate_sets(profile)
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
-    check_gates(
-        profile.gates,
+    audit = Available(
         attack_keys(profile),
-        list(profile.checks),
-        list(radii),
+        profile.checks,
+        norms=radii,
         radii=radii,
         curve=profile.curve is not None,
         baseline=request.baseline is not None,
         certified=bool(profile.certificates),
-        places=request.places,
     )
+    check_gates(profile.gates, audit, places=request.places)
     if request.baseline is not None:
         check_request(request.baseline, request)
     validate_sequential(request)

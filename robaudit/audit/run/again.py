@@ -145,7 +145,7 @@ class Again:
 
     def _not_loaded(self, ending: Ending, request: AuditRequest) -> str:
         if ending.late:
-            return too_late(request.model, request.load_timeout)
+            return too_late(request.model, request.settings.load_timeout)
         if ending.hung:
             return f"{request.model}: {no_answer(ending.at_work)}"
         return not_loaded(request.model, ending.how, ending.at_work)
@@ -159,8 +159,8 @@ def retried(journal: Journal, request: AuditRequest) -> str | None:
     Returns:
         What is asked again, in a sentence, which goes into the journal too; None where nothing is.
     """
-    allowed = request.call_timeout or math.inf
-    if request.until_decided:
+    allowed = request.settings.call_timeout or math.inf
+    if request.settings.until_decided:
         return None
     samples = {record.sample: record.name for record in journal.of(LostSample) if _had_less(record, allowed)}
     ended = journal.keyed(CheckEnded, "id")

@@ -32,7 +32,7 @@ def ended_by(auxiliary: Auxiliary, ending: Ended, request: AuditRequest) -> Auxi
     """The journal's record of a model that ended the process in which it was at work."""
     at_work, attack = ending.at_work, None
     if ending.late:
-        why = too_late(auxiliary.name, request.load_timeout)
+        why = too_late(auxiliary.name, request.settings.load_timeout)
     elif ending.hung:
         why = no_answer(at_work, auxiliary.name)
     else:

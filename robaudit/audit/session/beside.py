@@ -83,7 +83,7 @@ def _other(request: AuditRequest, path: Path, target: OpenedTarget, watch: Watch
     return open_target(
         path,
         overrides=SpecOverrides(request.input_values, request.input_sources),
-        device=request.device,
+        device=request.settings.device,
         sample_shape=target.spec.shape,
         allowed=allowed_by(request),
         watch=watch,

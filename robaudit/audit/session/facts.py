@@ -192,7 +192,7 @@ def data_facts(request: AuditRequest, loaded: Opened) -> DataFacts:
         sha256=data.digest,
         count=len(data),
         asked=loaded.asked,
-        drawn=loaded.asked if request.until_decided else len(loaded.drawn),
+        drawn=loaded.asked if request.settings.until_decided else len(loaded.drawn),
         repeats=loaded.draw.repeats,
         contradictions=loaded.draw.contradictions,
         reference=loaded.reference,
@@ -200,7 +200,7 @@ def data_facts(request: AuditRequest, loaded: Opened) -> DataFacts:
         class_order=data.class_order,
         notes=(*data.notes, *_names_notes(request, loaded), *loaded.draw.notes(loaded.asked)),
     )
-    copies = {} if request.until_decided else {str(k): v for k, v in loaded.draw.copies(loaded.asked).items()}
+    copies = {} if request.settings.until_decided else {str(k): v for k, v in loaded.draw.copies(loaded.asked).items()}
     ids = tuple(data.ids[i] for i in loaded.drawn)
     return DataFacts(section=section, ids=ids, indices=tuple(loaded.drawn), copies=copies)
 

@@ -119,7 +119,7 @@ def _load_target(
         request.model,
         overrides=overrides,
         interface=interface_of(request, source),
-        device=request.device,
+        device=request.settings.device,
         allowed=allowed_by(request, tokens=inspecting or table is not None or request.feature_ranges is not None),
         watch=watch,
     )
@@ -156,12 +156,12 @@ def _with_data(
     data, reference = fitted_data(request, target, source, inspecting=inspecting)
     watch.call_samples(data.ids.__getitem__)
     asked = min(request.profile.data.samples or len(data), len(data))
-    draw = DistinctDraw(data, request.seed, target.fed, labels=reference == "labels")
-    lazily = inspecting or request.until_decided
-    drawn = data.draw(asked, request.seed) if lazily else sorted(draw.first(asked))
+    draw = DistinctDraw(data, request.settings.seed, target.fed, labels=reference == "labels")
+    lazily = inspecting or request.settings.until_decided
+    drawn = data.draw(asked, request.settings.seed) if lazily else sorted(draw.first(asked))
     goals = None if inspecting else goals_of(request, target, data, source)
     check_class_gates(() if inspecting else request.profile.gates, data.class_names, target.num_classes)
-    order = [index for index in data.spread(request.seed) if index not in before.lost]
+    order = [index for index in data.spread(request.settings.seed) if index not in before.lost]
     return Opened(
         target,
         data,

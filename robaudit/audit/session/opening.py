@@ -54,7 +54,7 @@ def interface_of(request: AuditRequest, source: Source | None) -> Interface:
 
 def allowed_by(request: AuditRequest, *, tokens: bool = False) -> Allowed:
     """What a model file may be and do; ``tokens``: it may take tokens."""
-    return Allowed(request.trust_model, tokens, request.custom_ops, confined=not sandbox.is_free())
+    return Allowed(request.settings.trust_model, tokens, request.custom_ops, confined=not sandbox.is_free())
 
 
 def fitted_data(
@@ -97,7 +97,7 @@ def goals_of(request: AuditRequest, target: OpenedTarget, data: Dataset, source:
     given = source.targets(data.ids) if goal.kind == "given" and source is not None else None
     return chooser(
         goal,
-        seed=request.seed,
+        seed=request.settings.seed,
         classes=target.num_classes,
         names=data.class_names or request.classes or target.class_names,
         given=given,

@@ -113,7 +113,7 @@ class Session:
         loaded, first = self._load()
         oracle = Oracle(loaded.target, Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None)
         fronts = planned_fronts(request, loaded, journal)
-        looks = chunks(loaded.draw, loaded.asked) if request.until_decided else None
+        looks = chunks(loaded.draw, loaded.asked) if request.settings.until_decided else None
         begin = next(looks) if looks is not None else None
         drawn = loaded.drawn if begin is None else begin.indices
         at_once = min(request.batch_size or CHUNK, CHUNK) // (2 if self._start.halved else 1) or 1
@@ -197,7 +197,7 @@ class Session:
         return Engine(
             oracle,
             batch,
-            self.request.seed,
+            self.request.settings.seed,
             starting_pool(oracle, store),
             precision=precision,
             watch=self._shared.watch,

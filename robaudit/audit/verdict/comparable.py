@@ -85,7 +85,7 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
         yield f"the threat model differs: what may change was {_listed(had)} and is {_listed(wanted)}"
     if threat.goal != profile.threat.goal:
         yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
-    yield from _of_seed(base, request.seed)
+    yield from _of_seed(base, request.settings.seed)
     if not profile.threat.also:
         ids = [spec.id for spec in profile.attacks]
         if ids != [attack.id for attack in base.attacks][: len(ids)]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from robaudit.audit.result.archive import Example, read_examples
 from robaudit.audit.result.document import InputSpec, Result
 from robaudit.audit.result.pictures import eight_bit_pair, is_picture, png
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.errors import AuditError
 from robaudit.report.html.classes import class_name
 from robaudit.report.words import number, plain

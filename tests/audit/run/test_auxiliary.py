@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from journal_kit import comes_back, plan, unit
 from run_kit import (
+    changed,
     load,
     make_data,
     make_onnx,
@@ -142,9 +142,9 @@ def test_other_limits_give_it_another_try() -> None:
     after(Again(), journal, late=True, at_work=AtWork(auxiliary="surrogate 0"))
     request = AuditRequest(Path("m.onnx"), load_profile("quick"), surrogates=(Path("a.pt"),))
     assert list(unusable(journal, request)) == ["surrogate 0"]
-    assert unusable(journal, dataclasses.replace(request, load_timeout=600.0)) == {}
+    assert unusable(journal, with_settings(request, load_timeout=600.0)) == {}
     journal.records += [plan("transfer", access="transfer"), unit("transfer", 0)]
-    assert list(unusable(journal, dataclasses.replace(request, load_timeout=600.0))) == ["surrogate 0"]
+    assert list(unusable(journal, with_settings(request, load_timeout=600.0))) == ["surrogate 0"]
 
 
 def test_the_way_back_is_told_as_the_models_own(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_one_that_raises_or_does_not_fit_costs_the_transfer_attack(tmp_path: Pat
     small = make_onnx(tmp_path / "small.onnx")
     small.write_bytes(small.read_bytes()[:-40])
     for number, path in enumerate([odd(tmp_path / "raises.pt", "raises"), small]):
-        request = dataclasses.replace(audit, surrogates=(path,), trust_model=True)
+        request = changed(audit, surrogates=(path,), trust_model=True)
         result = run_here(request, tmp_path / f"run{number}")
         assert statuses(result) == {"fgsm": "done", "transfer-mi-fgsm": "unavailable", "square": "done"}
         [(where, message)] = told(result)
@@ -203,7 +203,7 @@ def test_one_that_raises_or_does_not_fit_costs_the_transfer_attack(tmp_path: Pat
 
 def test_what_ran_on_fewer_surrogates_is_incomplete(tmp_path: Path, audit: AuditRequest) -> None:
     both = (odd(tmp_path / "raises.pt", "raises"), make_script(tmp_path / "s.pt"))
-    result = run_here(dataclasses.replace(audit, surrogates=both, trust_model=True), tmp_path / "run")
+    result = run_here(changed(audit, surrogates=both, trust_model=True), tmp_path / "run")
     assert statuses(result)["transfer-mi-fgsm"] == "done"
     [(_, message)] = told(result)
     assert message in result.verdict.reasons
@@ -218,7 +218,7 @@ def test_what_ran_on_fewer_surrogates_is_incomplete(tmp_path: Path, audit: Audit
 def test_without_the_stand_in_white_box_is_unavailable(tmp_path: Path, audit: AuditRequest) -> None:
     """Not carried out on the model's own gradient, which was not asked for."""
     stand_in = odd(tmp_path / "raises.pt", "raises")
-    request = with_settings(dataclasses.replace(audit, trust_model=True), stand_in=str(stand_in))
+    request = with_settings(audit, trust_model=True, stand_in=str(stand_in))
     result = run_here(request, tmp_path / "run")
     assert statuses(result) == {"fgsm": "unavailable", "transfer-mi-fgsm": "skipped", "square": "done"}
     assert "the stand-in raises.pt cannot be used" in str(result.attacks[0].reason)

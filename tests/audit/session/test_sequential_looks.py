@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from journal_kit import clean, ended, plan, unit
+from run_kit import changed
 from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec, IgnoreSpec
@@ -56,7 +57,7 @@ class Indices:
 
 def request(*gates: GateSpec, **changes: object) -> AuditRequest:
     profile = Profile(name="p", gates=gates or (GateSpec(metric="robust_accuracy", min=0.5),))
-    return replace(AuditRequest(Path("m.onnx"), profile, until_decided=True), **changes)
+    return changed(AuditRequest(Path("m.onnx"), profile), **({"until_decided": True} | changes))
 
 
 def finishing(indices: list[int], falls: np.ndarray) -> Iterator[int]:
@@ -102,7 +103,7 @@ class Audit:
         self.journal = journal or Journal(None)
         self.done = {record.sample for record in self.journal.of(FinishedUnit)}
         drawn = list(range(len(falls)))
-        self.chunks = list(chunks(Indices(drawn, self.request.seed), len(drawn)))
+        self.chunks = list(chunks(Indices(drawn, self.request.settings.seed), len(drawn)))
         if journal is None:
             section = Data(source="", kind="array", sha256="", count=len(drawn), drawn=len(drawn), reference="labels")
             ids = tuple(map(str, drawn))
@@ -239,8 +240,8 @@ def test_an_attack_is_not_failed_for_a_look_that_left_it_a_few_hopeless_samples(
 
     def outcome(reason: str, cause: Cause | None) -> str:
         failed = OutcomeAtLook(status="failed", reason=reason, cause=cause)
-        changed = replace(first, attacks={"a": failed})
-        records = [changed if record is first else record for record in audit.journal.records]
+        other = replace(first, attacks={"a": failed})
+        records = [other if record is first else record for record in audit.journal.records]
         return completed(Journal(None, records=records)).last(AttackEnded, id="a").status
 
     assert outcome("it could not be carried out on any sample: its size", Cause.UNTRIED) == "done"

@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 from results import make_attack, make_result
+from run_kit import changed
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.profile import Profile
@@ -166,9 +167,8 @@ def test_the_same_audits_are_compared_whatever_the_model():
 
 def request(**changes):
     profile = {"name": "p", "attacks": ["apgd-ce", "square"], "threat": {"eps": "8/255"}}
-    return AuditRequest(
-        model="new.onnx", profile=Profile.model_validate(profile | changes.pop("profile", {})), **changes
-    )
+    profile = Profile.model_validate(profile | changes.pop("profile", {}))
+    return changed(AuditRequest(model="new.onnx", profile=profile), **changes)
 
 
 @pytest.mark.parametrize(
