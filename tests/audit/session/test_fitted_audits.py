@@ -157,9 +157,9 @@ def test_stopped_in_the_fit_and_resumed_it_comes_to_the_same(
 def test_a_torn_artefact_is_fitted_again(case: Case, whole: Result, tmp_path: Path) -> None:
     case.run("torn")
     folder = case.folder / "torn"
-    place = fits_of(folder)[2]["point"]
+    place = fits_of(folder)[2].point
     content = bytearray((folder / "points.bin").read_bytes())
-    content[place["offset"] + place["bytes"] // 2] ^= 1
+    content[place.offset + place.bytes // 2] ^= 1
     (folder / "points.bin").write_bytes(content)
     assert outcome(case.run("torn")) == outcome(whole)
 
