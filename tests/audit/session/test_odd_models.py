@@ -266,14 +266,14 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
             raw = np.asarray(point, np.float64)
             raw = raw.transpose(1, 2, 0) if kind.flags.get("layout") == "nhwc" else raw
             raw = kind.low + raw * width
-            origin = x[unit["sample"]]
+            origin = x[unit.sample]
             assert raw.min() >= kind.low - 1e-5 * width
             assert raw.max() <= kind.high + 1e-5 * width
             delta = (raw - origin) / width
             delta[np.abs(delta) < 2e-7] = 0  # what single precision makes of a sample
-            assert unit["distance"] == pytest.approx(distance(norm, delta), rel=1e-4, abs=1e-5)
+            assert unit.distance == pytest.approx(distance(norm, delta), rel=1e-4, abs=1e-5)
             assert distance(norm, delta) <= EPS[norm] + 1e-4
-            assert answer(raw.astype(np.float32)) == unit["prediction"] != store.answers[unit["sample"]].label
+            assert answer(raw.astype(np.float32)) == unit.prediction != store.answers[unit.sample].label
             if kind.table:
                 assert raw[7] == pytest.approx(origin[7])
                 np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)
