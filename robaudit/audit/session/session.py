@@ -27,14 +27,13 @@ from robaudit.audit.journal.looks import completed, restricted
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended, auxiliaries, unusable
-from robaudit.audit.plan.certificates import plan_certificates
 from robaudit.audit.plan.costs import most_of_fit, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
 from robaudit.audit.plan.validate import validate_loaded
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import Cascade
-from robaudit.audit.session.certifying import certify
+from robaudit.audit.session.certifying import certificates_of, certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.distances import DistanceSearch
@@ -281,11 +280,7 @@ class Session:
 
     def _certify(self, loaded: Loaded, store: SampleStore) -> None:
         """What is proved of the samples, those that fell among them: a proof must not contradict an attack."""
-        sets = (*loaded.sets, *inherent_sets(loaded.target.spec))
-        plan = [
-            replace(planned, threat=replace(planned.threat, sets=sets))
-            for planned in plan_certificates(self.request.profile)
-        ]
+        plan = certificates_of(self.request.profile, loaded)
         certify(plan, loaded.target, store, self.journal, self.observer, self.stop, self.care.lost)
 
     def _tell_refusals(self, refusals: Refusals) -> None:

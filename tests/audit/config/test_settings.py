@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "defense": "bits",
     "min_robust": 0.5,
     "gates": ["clean_accuracy>=0.5"],
+    "certify": ["interval"],
     "until_decided": True,
     "time_budget": "10m",
     "on_inconclusive": "warn",
