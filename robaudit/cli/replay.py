@@ -26,13 +26,18 @@ def replay(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Value of an input that is not attacked. Default: the audit's."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     given: Given = NOTHING,
+    all_proofs: Annotated[
+        bool,
+        typer.Option(
+            "--all-proofs", help="Prove all certificates again. Default: as many, at random, as fit a minute."
+        ),
+    ] = False,
     format: Annotated[str, typer.Option("--format", "-f", help="text or json.", autocompletion=formats)] = "text",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every example.")] = False,
 ) -> None:
-    """Check that every stored adversarial example still fools the file; exit code 1 if one does not, 3 if the file does
-    not answer."""
+    """Check that every stored adversarial example still fools the file, and that certificates are proved again; exit
+    code 1 if one does not hold, 3 if the file does not answer."""
     from robaudit.audit.config.resolve import settings_of_flags
     from robaudit.audit.process.confinement import Confinement
     from robaudit.audit.process.persist import persistently
@@ -45,11 +50,14 @@ def replay(
 
     chosen_format(format)
     settings = settings_of_flags(given)
+    device = _device(given["device"] or "cpu")
     request = ReplayRequest(
         run=run,
         model=model,
         inputs=_values(input or ()),
-        device=_device(device),
+        device=device,
+        data=None if settings.data is None else Path(settings.data),
+        all_proofs=all_proofs,
         trust_model=settings.trust_model,
         custom_ops=tuple(map(Path, settings.custom_ops)),
         trusted=trusted(settings.verify),

@@ -23,7 +23,7 @@ from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
-from robaudit.audit.replay.replaying import Replay, Replayed
+from robaudit.audit.replay.document import Replay, Replayed
 from robaudit.audit.result.document import Sample
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude

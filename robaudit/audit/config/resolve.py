@@ -283,6 +283,8 @@ def resolve_settings(
                 "threat": threat,
                 "data": profile.data.model_copy(update={"samples": settings.samples}),
                 "gates": settings.gates,
+                "certificates": profile.certificates
+                | {name: profile.certificates.get(name, {}) for name in settings.certify},
                 "curve": profile.curve if settings.curve is None else _curve(settings.curve, profile),
             }
         ),

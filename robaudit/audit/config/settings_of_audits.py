@@ -42,6 +42,7 @@ class AuditSettings:
         also={
             "inspect": "Image folder, table or .npz; default as in scan, else bundled images.",
             "init": AS_IN_SCAN,
+            "replay": "Data of the audit, to prove certificates on. Default: where the run directory says.",
         },
         path=Read("the data"),
         identity=Part("data", lambda asked: asked.data, read="file"),
@@ -155,6 +156,15 @@ class AuditSettings:
         meaning="Defense in front of the model, such as bits or bits:depth=4, which the attacker knows.",
         also={"inspect": AS_IN_SCAN},
         identity=Part("defense", unless=None),
+    )
+    certify: tuple[str, ...] = setting(
+        (),
+        list[str],
+        flags=("--certify",),
+        help="Certificate to prove for each sample, such as interval; repeatable. `robaudit explain` lists them.",
+        meaning="Certificates to prove for each sample, beside those of the profile.",
+        variable=False,
+        identity=PROFILE,
     )
     min_robust: Share | None = setting(
         None,

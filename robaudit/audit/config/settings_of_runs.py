@@ -26,7 +26,7 @@ class RunSettings:
         "auto",
         str,
         help="auto, cpu, cuda or cuda:N.",
-        also={"inspect": AS_IN_SCAN},
+        also={"inspect": AS_IN_SCAN, "replay": "cpu or cuda. Default: cpu."},
         identity=Apart("successes are judged on the file, wherever they were searched"),
     )
     batch_size: BatchSize = setting(

@@ -91,6 +91,7 @@ def run_audit(
     if key.problem is not None:
         warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
+    kept |= {} if request.data is None else {"data": os.path.abspath(request.data)}
     taken = claimed(folder, run_id, fresh=fresh, key=key, kept=kept)
     with held_to(identity.files), taken as discarded:
         journal = _journal(folder, key, discarded, warn)

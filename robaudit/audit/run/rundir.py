@@ -32,6 +32,7 @@ __all__ = [
     "claimable",
     "claimed",
     "command_of",
+    "data_of",
     "model_of",
 ]
 
@@ -199,6 +200,12 @@ def model_of(folder: Path, run_id: str) -> Path | None:
     """Where the audited file lay, as the directory of this run keeps it; None where it does not tell."""
     model = _marker(folder, run_id).get("model")
     return None if model is None else Path(model)  # whoever takes it compares its digest
+
+
+def data_of(folder: Path, run_id: str) -> Path | None:
+    """Where the audited data lay, likewise."""
+    data = _marker(folder, run_id).get("data")
+    return None if data is None else Path(data)
 
 
 def command_of(folder: Path, run_id: str) -> str | None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.journal.events import Note, Phase
 from robaudit.audit.journal.records.attacks import CertifierEnded
 from robaudit.audit.journal.records.samples import CertifiedSample
-from robaudit.audit.plan.certificates import PlannedCertificate
+from robaudit.audit.plan.certificates import PlannedCertificate, plan_certificates
+from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.certificates.base import Ball, Question
@@ -20,7 +24,13 @@ from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
 from robaudit.plural import counted
 from robaudit.target.target import Target
 
-__all__ = ["certify"]
+__all__ = ["certificates_of", "certify"]
+
+
+def certificates_of(profile: Profile, loaded: Loaded) -> list[PlannedCertificate]:
+    """The certifiers of a profile, with what may be changed of the input that was loaded."""
+    sets = (*loaded.sets, *inherent_sets(loaded.target.spec))
+    return [replace(planned, threat=replace(planned.threat, sets=sets)) for planned in plan_certificates(profile)]
 
 
 def certify(
@@ -61,9 +71,7 @@ def _prove_all(
 ) -> CertifierEnded:
     """What became of a certifier whose proofs are journaled."""
     key, failed = planned.key, "it could not be carried out: "
-    still = planned.threat.mask(torch.zeros(1, *target.spec.shape))
-    fixed = () if still is None else tuple(still.flatten().nonzero()[:, 0].tolist())
-    ball = Ball(planned.threat.norm, planned.threat.eps, fixed)
+    ball = planned.ball(target.spec.shape)
     try:
         why = planned.certifier.unsuited(subject, ball)
     except Exception as error:  # another package's code may raise anything; it costs that certifier alone

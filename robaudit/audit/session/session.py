@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.events import LOADING, Note, Observer, Phase
 from robaudit.audit.journal.fits import artefacts_in
@@ -22,14 +20,13 @@ from robaudit.audit.journal.looks import restricted
 from robaudit.audit.journal.records.session import BatchChosen, BudgetSpent, MeaningFound
 from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.auxiliary import unusable
-from robaudit.audit.plan.certificates import plan_certificates
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.plan.validate import validate_loaded
 from robaudit.audit.session.attacking import CHUNK, Attacking, answer, planned_fronts
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import Cascade
-from robaudit.audit.session.certifying import certify
+from robaudit.audit.session.certifying import certificates_of, certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.evidence import Rows, write_evidence
@@ -160,12 +157,7 @@ class Session:
 
     def _certify(self, loaded: Loaded, store: SampleStore) -> None:
         """What is proved of the samples, those that fell among them: a proof must not contradict an attack."""
-        sets = (*loaded.sets, *inherent_sets(loaded.target.spec))
-        plan = [
-            replace(planned, threat=replace(planned.threat, sets=sets))
-            for planned in plan_certificates(self.request.profile)
-        ]
-        certify(plan, loaded.target, store, self._shared)
+        certify(certificates_of(self.request.profile, loaded), loaded.target, store, self._shared)
 
     def _check(
         self,

@@ -108,7 +108,7 @@ def _refusal(metric: Metric, audit: Available) -> str | None:
     if not audit.curve and (of_curve or _elsewhere(metric, audit.radii)):
         return " needs the robustness curve: give --curve"
     if not audit.certified and metric.name == "certified_accuracy":
-        return " needs certificates: name some in the profile (certificates: [interval])"
+        return " needs certificates: give --certify interval"
     if not audit.baseline and metric.name in OF_COMPARISON:
         return " needs an earlier result: give --baseline RESULT.json"
     return None

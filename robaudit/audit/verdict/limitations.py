@@ -56,8 +56,7 @@ def _certificates(draft: Result) -> Iterator[str]:
     if draft.certified is not None:
         yield (
             "what is certified is a lower bound, proved of the operators of the file's graph as robaudit reads them "
-            "(the check parity compares them with the file): a sample that is not certified may stand all the same; "
-            "proofs are not replayed"
+            "(the check parity compares them with the file): a sample that is not certified may stand all the same"
         )
 
 

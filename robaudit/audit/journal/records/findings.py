@@ -10,7 +10,8 @@ from pydantic import Field
 
 from robaudit.audit.journal.causes import Cause
 from robaudit.audit.journal.records.base import Content, Count, Outcome, Record
-from robaudit.audit.result.sections.findings import EarlierTests, Evidence
+from robaudit.audit.result.sections.findings import Evidence
+from robaudit.audit.result.sections.gates import EarlierTests
 from robaudit.audit.result.sections.sequential import LookGate
 
 __all__ = [
