@@ -68,7 +68,7 @@ def _text(text: object, limit: int = 1000) -> str:
 
 
 def _moment(moment: str) -> str | None:
-    """A time with its zone; None where it is none."""
+    """A time with its zone; None where the text is no time."""
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:

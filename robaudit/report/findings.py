@@ -59,7 +59,7 @@ class Finding:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
-def findings(result: Result, passes: bool = False) -> list[Finding]:
+def findings(result: Result, *, passes: bool = False) -> list[Finding]:
     """All findings, gates first; what passed only if asked for."""
     found = [
         *_audit(result),

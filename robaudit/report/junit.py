@@ -150,7 +150,7 @@ def _attack(result: Result, attack: Attack) -> _Case:
     standing = attack.cumulative_robust_accuracy
     figures = f"{part_of(attack.broken, attack.attempted, 'sample')} broken"
     figures += f"; left of all: {short_rate(standing)}" if standing is not None else ""
-    output = figures if attack.status in ("done", "partial") else ""
+    output = figures if attack.ran else ""
     return _Case(name, outcomes.get(attack.status, "error"), attack.status, told, attack.seconds, output)
 
 

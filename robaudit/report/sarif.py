@@ -40,14 +40,14 @@ def render(result: Result, run: Path | None = None) -> str:
     return json_text(sarif_log(result))
 
 
-def sarif_log(result: Result, passes: bool = False) -> dict[str, Any]:
+def sarif_log(result: Result, *, passes: bool = False) -> dict[str, Any]:
     """The log as a JSON value.
 
     Args:
         result: to report.
         passes: list gates and checks that passed too.
     """
-    found = findings(result, passes)
+    found = findings(result, passes=passes)
     places = sorted({finding.place.file for finding in found} - {model_place(result).file})
     run: dict[str, Any] = {
         "tool": {"driver": _driver(result)},

@@ -107,7 +107,7 @@ def attack_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _attack(attack: Attack) -> dict[str, Any]:
-    ran = attack.status in ("done", "partial")
+    ran = attack.ran
     left, alone, distance = attack.cumulative_robust_accuracy, attack.rate_alone, attack.median_distance
     pairs = attack.pairs
     return {
