@@ -13,8 +13,8 @@ from robaudit.audit.run.rundir import command_of
 from robaudit.audit.stored.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
 from robaudit.report.deliver import deliver
-from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
+from robaudit.report.sentences import day_words, verdict_line
 from robaudit.report.terminal import print_report
 from robaudit.report.words import plain
 from robaudit.target.running.device import choose_device

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from robaudit.audit.result.document import Attack, Result
 from robaudit.report.console import NARROW, STATUS_STYLES, bullets, entries, heading, status
-from robaudit.report.facts import applied_attacks, attack_notes
+from robaudit.report.sentences import applied_attacks, attack_notes
 from robaudit.report.words import count, duration, plain, short_rate
 
 __all__ = ["attack_table"]

@@ -18,10 +18,10 @@ from xml.etree.ElementTree import Element, SubElement
 from robaudit.audit.result.document import Attack, Certificate, Check, Gate, Result
 from robaudit.plural import part_of
 from robaudit.report.base import Format
-from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import check_rule
+from robaudit.report.sentences import evidence_words, gate_words, verdict_line
 from robaudit.report.words import plain, short_rate
 
 __all__ = ["FORMAT", "render"]

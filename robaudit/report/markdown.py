@@ -11,7 +11,10 @@ from pathlib import Path
 from robaudit.audit.result.document import Attack, Result
 from robaudit.report.base import Format
 from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
-from robaudit.report.facts import (
+from robaudit.report.markup import bullets, code, escaped, table
+from robaudit.report.paths import model_place
+from robaudit.report.rules import check_rule
+from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     attack_notes,
@@ -28,9 +31,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.markup import bullets, code, escaped, table
-from robaudit.report.paths import model_place
-from robaudit.report.rules import check_rule
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
     ball,

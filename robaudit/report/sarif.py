@@ -20,10 +20,10 @@ from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.phrases import threat_phrase
 from robaudit.printable import json_text
 from robaudit.report.base import Format
-from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.rules import Rule, rules_of
+from robaudit.report.sentences import error_lines, verdict_words
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
 from robaudit.report.words import plain
 

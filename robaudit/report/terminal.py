@@ -19,7 +19,8 @@ from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
-from robaudit.report.facts import (
+from robaudit.report.nearest import fitted
+from robaudit.report.sentences import (
     UPPER_BOUND,
     defense_words,
     drawn_words,
@@ -36,7 +37,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.nearest import fitted
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     input_words,

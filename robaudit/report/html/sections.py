@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from robaudit.audit.result.document import Attack, Gate, Result
-from robaudit.report.facts import (
+from robaudit.report.paths import relative_path
+from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     defense_words,
@@ -21,7 +22,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.paths import relative_path
 from robaudit.report.words import (
     ball,
     count,
