@@ -70,7 +70,7 @@ def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Resul
     check_outputs(asked.output, read_files(request, resolved))
     key = None if asked.sign is None else Path(asked.sign)
     if key is not None:
-        read_private(key)  # one that is none is reported before the audit
+        read_private(key)  # a file that is no key is reported before the audit
 
     def warn(message: str) -> None:
         observer(Note(message, "warning"))

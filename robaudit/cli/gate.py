@@ -134,7 +134,7 @@ def _day(text: str | None) -> Any:
 def print_gates(decided: Result) -> None:
     """A line a gate, then the verdict."""
     from robaudit.cli.output import write_lines
-    from robaudit.report.facts import gate_words, verdict_line
+    from robaudit.report.sentences import gate_words, verdict_line
     from robaudit.report.words import plain
 
     names = [plain(gate_words(entry), 100) for entry in decided.gates]

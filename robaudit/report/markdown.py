@@ -11,7 +11,10 @@ from pathlib import Path
 from robaudit.audit.result.document import Attack, Result
 from robaudit.report.base import Format
 from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
-from robaudit.report.facts import (
+from robaudit.report.markup import bullets, code, escaped, table
+from robaudit.report.paths import model_place
+from robaudit.report.rules import check_rule
+from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     attack_notes,
@@ -28,9 +31,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.markup import bullets, code, escaped, table
-from robaudit.report.paths import model_place
-from robaudit.report.rules import check_rule
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
     ball,
@@ -125,7 +125,7 @@ def _attacks(result: Result) -> list[str]:
     if not result.attacks:
         return []
     heads = ("attack", "access", "status", "broken of tried", "left of all", "median distance", "queries", "time")
-    rows = [_attack_row(attack, bool(result.threats)) for attack in applied_attacks(result)]
+    rows = [_attack_row(attack, several=bool(result.threats)) for attack in applied_attacks(result)]
     notes = attack_notes(result)
     return [
         "### Attacks, each on what the ones before it left",
@@ -135,10 +135,10 @@ def _attacks(result: Result) -> list[str]:
     ]
 
 
-def _attack_row(attack: Attack, several: bool) -> list[str]:
+def _attack_row(attack: Attack, *, several: bool) -> list[str]:
     name = escaped(f"{attack.id} ({attack.norm})" if several else attack.id)
     row = [name, escaped(attack.access), _sign(attack.status)]
-    if attack.status not in ("done", "partial"):
+    if not attack.ran:
         return [*row, *(["-"] * 5)]
     standing, distance = attack.cumulative_robust_accuracy, attack.median_distance
     return [
@@ -251,7 +251,7 @@ def _foot(result: Result) -> list[str]:
 
 def _catalogues(result: Result) -> str:
     """Entries of catalogues that the attacks which ran bear on."""
-    ran = [attack.access for attack in result.attacks if attack.status in ("done", "partial")]
+    ran = [attack.access for attack in result.attacks if attack.ran]
     ids = {taxon for access in ran for taxon in taxa_of_access(access)}
     ids |= {"AML.T0015", "AML.T0042", "NISTAML.022", "ML01:2023", "CWE-1039", "Article 15"} if ran else set()
     told = []

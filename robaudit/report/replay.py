@@ -25,11 +25,11 @@ def replay_lines(found: Replay, *, every: bool = False, width: int | None = None
         every: list all examples.
         width: of the terminal; where the table does not fit, each example takes three lines. None: of no matter.
     """
-    for line in _lines(found, every, width):
+    for line in _lines(found, every=every, width=width):
         yield from [line] if width is None else textwrap.wrap(line, width, subsequent_indent="  ") or [""]
 
 
-def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
+def _lines(found: Replay, *, every: bool, width: int | None) -> Iterator[str]:
     yield f"Model     {plain(found.model)}, sha256 {found.sha256}"
     if not found.same_model:
         yield "          not the audited file: the evidence was found on another"

@@ -72,7 +72,7 @@ def build_request(
 
 
 def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
-    """With data, labels and ranges, those beside the model where none are named, and what was said of the input."""
+    """With data, labels and ranges (those beside the model where none are named), and what is declared."""
     settings, sources = resolved.settings, dict(resolved.sources)
     said = {name: value for name in OF_THE_INPUT if (value := vars(settings)[name]) is not None}
     data, ranges = _path(settings.data), _path(settings.feature_ranges)

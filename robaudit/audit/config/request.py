@@ -30,8 +30,8 @@ class AuditRequest:
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
         surrogates: model files for transfer attacks.
-        input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
-        interface: what the user said of inputs and outputs.
+        input_values: what the user declared about the input, by field, and ``input_sources`` where.
+        interface: what the user declared about inputs and outputs.
         batch_size: rows of one model call; None measures it.
         time_budget: seconds after which one session begins nothing new; None: no limit.
         sandbox: whether to audit without network, and without write access outside of the run directory.

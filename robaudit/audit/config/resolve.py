@@ -149,7 +149,7 @@ def _as_specific_as_the_profile(levels: Mapping[str, Mapping[str, Any]]) -> list
     return names[last:]
 
 
-def _names_one_threat(profile: Profile, given: Mapping[str, Any], counts: bool) -> bool:
+def _names_one_threat(profile: Profile, given: Mapping[str, Any], *, counts: bool) -> bool:
     """Whether settings pick one norm of a profile with several; those of a place less specific do not count.
 
     Raises:
@@ -184,7 +184,7 @@ def short_gate(name: str, bound: float) -> GateSpec:
     return GateSpec.model_validate({"metric": metric, side: bound})
 
 
-def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
+def _curve(*, asked: bool, profile: Profile) -> CurveSpec | None:
     return (profile.curve or CurveSpec()) if asked else None
 
 
@@ -210,13 +210,13 @@ def _balls(
     """(norm, eps, where eps comes from, further balls), each from the most specific level that gives it.
 
     Raises:
-        UsageError: the radius is none in that norm.
+        UsageError: the radius is not valid in that norm.
     """
     origin = f"profile {profile.name}"
     norm, eps, eps_origin = profile.threat.norm, profile.threat.eps, origin
     also, chosen = profile.threat.also, _as_specific_as_the_profile(levels)
     for level, given in levels.items():
-        if profile.threat.also and not _names_one_threat(profile, given, level in chosen):
+        if profile.threat.also and not _names_one_threat(profile, given, counts=level in chosen):
             continue
         if profile.threat.also:
             mine = {norm: eps} | {other.norm: other.eps for other in profile.threat.also}
@@ -285,7 +285,7 @@ def resolve_settings(
                 "gates": settings.gates,
                 "certificates": profile.certificates
                 | {name: profile.certificates.get(name, {}) for name in settings.certify},
-                "curve": profile.curve if settings.curve is None else _curve(settings.curve, profile),
+                "curve": profile.curve if settings.curve is None else _curve(asked=settings.curve, profile=profile),
             }
         ),
         profile_source="built-in" if built_in else str(path),

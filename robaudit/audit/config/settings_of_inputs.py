@@ -29,7 +29,7 @@ INPUT = "input"
 
 
 def _said(name: str) -> Part:
-    """What the user said of the input under a name, if anything."""
+    """What the user declared about the input under a name, if anything."""
     return Part(INPUT, lambda asked: asked.input_values.get(name), within=name, unless=None)
 
 

@@ -256,7 +256,7 @@ def _surrogates(result: Result) -> list[Any]:
 
 
 def _soundness(base: Result) -> Iterator[str]:
-    """A baseline that is incomplete, or whose checks failed, is none."""
+    """Refuse a baseline that is incomplete, or whose checks failed."""
     failed = [check.id for check in base.checks if check.status == "fail"]
     if failed:
         yield f"the baseline cannot be relied on, because its checks failed ({', '.join(failed)})"

@@ -112,7 +112,7 @@ def _incomplete(draft: Result) -> list[str]:
         if attack.status in INCOMPLETE_STATUSES:
             why = attack.reason or ""
             reasons.append(f"{attack.id} {attack.status}" + (f": {why}" if why else ""))
-    ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
+    ran = {attack.access for attack in draft.attacks if attack.ran}
     for where, access in (("surrogate", "transfer"), ("stand-in", "white-box")):  # what ran had fewer than were given
         told = [error.message for error in draft.errors if error.where == where and access in ran]
         reasons += [message for message in told if not any(message in reason for reason in reasons)]

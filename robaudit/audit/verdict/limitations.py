@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from robaudit.audit.process.sandbox import NOT_OFFERED
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.base import ACCESSES
 from robaudit.audit.result.sections.target import training_words
 from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.checks.registry import own_checks
@@ -46,8 +47,8 @@ def _attacks(draft: Result) -> Iterator[str]:
         + ("changes of what was to stay as it is, " if threat.sets else "")
         + "and changes outside the domain's box"
     )
-    ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
-    missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
+    ran = {attack.access for attack in draft.attacks if attack.ran}
+    missing = [access for access in ACCESSES if access not in ran]
     if missing:
         yield f"no attack ran with this access: {', '.join(missing)}"
 

@@ -40,8 +40,8 @@ from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import parse_result, save_result
 from robaudit.audit.stored.verify import verified
 from robaudit.errors import UsageError
-from robaudit.report.facts import attack_notes
 from robaudit.report.replay import replay_lines
+from robaudit.report.sentences import attack_notes
 
 UAP = "{id: sgd-uap, fit_samples: 30, fit_least: 12, epochs: 5, minibatch: 10}"
 AFTER = f"\n  - {{id: pgd, steps: 1, step_size: 0.5, random_start: false}}\n  - {UAP}\n  - {{id: apgd-ce, steps: 5}}\n"

@@ -127,6 +127,11 @@ class Attack(Record):
     candidates_refused: int = 0
     """Candidates that the judge did not confirm on the original file."""
 
+    @property
+    def ran(self) -> bool:
+        """Whether it was tried on samples, and did not fail."""
+        return self.status in ("done", "partial")
+
 
 class PlugInRule(Record):
     """The rule of a check from another package."""
