@@ -65,6 +65,7 @@ CASES: dict[str, Case] = {
     "pgd": Case({"steps": 15}),
     "r-fgsm": Case(optimum=None),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),
+    "sparse-rs": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
     "transfer-mi-fgsm": Case({"steps": 5}),
