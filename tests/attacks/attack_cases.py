@@ -64,6 +64,7 @@ CASES: dict[str, Case] = {
     "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
     "r-fgsm": Case(optimum=None),
+    "signhunter": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),
     "sparse-rs": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
