@@ -66,6 +66,7 @@ CASES: dict[str, Case] = {
     "r-fgsm": Case(optimum=None),
     "signhunter": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),
+    "simba": Case({"queries": 200}, optimum=None, optimum_parameters={"queries": 400}),
     "sparse-rs": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
