@@ -62,6 +62,7 @@ CASES: dict[str, Case] = {
     "jsma": Case({"targets": 3}, optimum=None, counted=False),
     "lbfgs": Case({"steps": 10, "searches": 3, "targets": 2, "memory": 3}, optimum=None, counted=False),
     "mi-fgsm": Case({"steps": 5}),
+    "nattack": Case({"queries": 300, "population": 30}, optimum=None),
     "nes": Case({"queries": 300, "samples": 10}, optimum=1.5, optimum_parameters={"queries": 4000, "samples": 50}),
     "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
