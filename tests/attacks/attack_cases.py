@@ -54,6 +54,7 @@ CASES: dict[str, Case] = {
     "ensemble": Case({"ladder": LADDER}, optimum_parameters={"ladder": [{"loss": "ce", "steps": 40}]}),
     "fab": Case({"steps": 20}),
     "fab-t": Case({"steps": 20, "targets": 3}, counted=False),
+    "fd-grouping": Case({"queries": 400, "features": 1}, optimum_parameters={"queries": 4000, "features": 1}),
     "fgsm": Case(),
     "fgsm-ll": Case(),
     "fmn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
