@@ -76,6 +76,7 @@ CASES: dict[str, Case] = {
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
     "transfer-mi-fgsm": Case({"steps": 5}),
+    "zoo": Case({"queries": 2000, "searches": 4}, optimum=None),
 }
 """By id; one line an attack."""
 
