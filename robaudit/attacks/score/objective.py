@@ -11,10 +11,22 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.losses import log_odds, margin
-from robaudit.threat.masked import floored
+from robaudit.threat.masked import floored, spread
 from robaudit.threat.norms import distance
 
-__all__ = ["Portions", "ScoreLoss", "chosen", "differences", "inside", "leads", "objective", "projected", "start_value"]
+__all__ = [
+    "Portions",
+    "ScoreLoss",
+    "chosen",
+    "differences",
+    "inside",
+    "leads",
+    "objective",
+    "penalised",
+    "places",
+    "projected",
+    "start_value",
+]
 
 ScoreLoss = Literal["ce", "margin"]
 """``ce`` is climbed as the log-odds, which rise and fall with the cross-entropy."""
@@ -60,6 +72,23 @@ def objective(name: ScoreLoss, problem: Problem, logits: Tensor) -> Tensor:
     return value.reshape(logits.shape[:-1])
 
 
+def penalised(problem: Problem, points: Tensor, logits: Tensor, c: Tensor) -> Tensor:
+    """[S, P] float64, to be lowered: |δ|² + c max(-margin, 0).
+
+    The margin is in units of the spread of the sample's own logits, so that their size decides nothing.
+
+    Args:
+        problem: the slots.
+        points: [S, P, *shape].
+        logits: [S, P, K] there.
+        c: [S].
+    """
+    unit = spread(floored(problem.clean)).double().clamp_min(torch.finfo(torch.float64).tiny)[:, None]
+    lacking = (-objective("margin", problem, logits) / unit).clamp_min(0.0)
+    size = (points - problem.x[:, None]).double().flatten(2).square().sum(2)
+    return size + c.double()[:, None] * lacking
+
+
 def start_value(name: ScoreLoss, problem: Problem) -> Tensor:
     """[S] float64: the objective at the samples themselves."""
     loss = log_odds if name == "ce" else margin
@@ -94,14 +123,38 @@ def differences(points: Tensor, value: Tensor, answered: Tensor) -> Tensor:
     return torch.bmm(weight[:, None], ways).reshape(-1, *points.shape[2:])
 
 
+def places(
+    problem: Problem, purpose: str, step: Tensor | int, most: int, among: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """[S, N] int64 places of ``most`` features, or of all where there are fewer, in random order, those marked first.
+
+    A longer draw begins with the shorter one. The second tensor, [S, N] bool, tells which are marked.
+
+    Args:
+        problem: the slots.
+        purpose: names the draw.
+        step: of the draw.
+        most: features.
+        among: [S, *shape] bool, those marked; None: all.
+    """
+    lot = problem.draws.uniform(purpose, step, problem.shape).flatten(1)
+    size = lot.shape[1]
+    key = (lot * 2**24).long() * size + torch.arange(size, device=lot.device)  # no two are the same
+    if among is not None:
+        key = torch.where(among.flatten(1), key, key + 2**24 * size)
+    first = key.topk(min(most, size), dim=1, largest=False).values
+    return first % size, first < 2**24 * size
+
+
 def chosen(problem: Problem, purpose: str, step: Tensor | int, count: Tensor, among: Tensor) -> Tensor:
     """[S, *shape] bool: ``count`` [S] features drawn at random among those marked in ``among`` [S, *shape].
 
     All of them where they are fewer.
     """
-    lot = problem.draws.uniform(purpose, step, problem.shape).flatten(1).masked_fill(~among.flatten(1), 2.0)
-    rank = lot.argsort(dim=1, stable=True).argsort(dim=1)
-    return (rank < count[:, None]).reshape(among.shape) & among
+    place, marked = places(problem, purpose, step, int(count.max()), among)
+    taken = marked & (torch.arange(place.shape[1], device=place.device) < count[:, None])
+    found = torch.zeros_like(among).flatten(1)
+    return found.scatter(1, place, taken).reshape(among.shape)
 
 
 @dataclass(frozen=True)

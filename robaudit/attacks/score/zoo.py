@@ -12,10 +12,9 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.attacks.score.objective import objective
+from robaudit.attacks.score.objective import penalised, places
 from robaudit.attacks.smallest import Smallest
 from robaudit.attacks.whitebox.penalty import Constant
-from robaudit.threat.masked import floored, spread
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm
 
@@ -101,11 +100,8 @@ class ZOO(SlotAttack[State]):
 
     def _chosen(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         """[S, N] coordinates of this step, and [S, N] bool, which of them may change."""
-        lot = problem.draws.uniform("coordinate", state.draw, problem.shape).flatten(1)
-        if problem.fixed is not None:
-            lot = lot.masked_fill(problem.fixed.flatten(1), 2.0)
-        index = lot.argsort(dim=1, stable=True)[:, : self._size(problem)]
-        return index, lot.gather(1, index) < 2
+        free = None if problem.fixed is None else ~problem.fixed
+        return places(problem, "coordinate", state.draw, self._size(problem), free)
 
     def query(self, problem: Problem, state: State) -> Request:
         """The point itself, then each coordinate moved up, then each moved down."""
@@ -122,7 +118,7 @@ class ZOO(SlotAttack[State]):
         assert answer.logits is not None
         index, free = self._chosen(problem, state)
         size = index.shape[1]
-        loss = self._loss(problem, state, answer)
+        loss = penalised(problem, answer.points, answer.logits, state.c.value)
         ups, downs = (
             answer.points[:, 1 + k : 1 + k + size].flatten(2).gather(2, index[..., None])[..., 0] for k in (0, size)
         )
@@ -157,14 +153,6 @@ class ZOO(SlotAttack[State]):
             draw=state.draw + 1,
             smallest=state.smallest.seen(problem, here),
         )
-
-    def _loss(self, problem: Problem, state: State, answer: Answer) -> Tensor:
-        """[S, P] float64: what is minimised."""
-        assert answer.logits is not None
-        unit = spread(floored(problem.clean)).double().clamp_min(torch.finfo(torch.float64).tiny)[:, None]
-        lacking = (-objective("margin", problem, answer.logits) / unit).clamp_min(0.0)
-        size = (answer.points - problem.x[:, None]).double().flatten(2).square().sum(2)
-        return size + state.c.value.double()[:, None] * lacking
 
     def _moves(self, state: State, index: Tensor, slope: Tensor, curvature: Tensor) -> tuple[Tensor, ...]:
         """[S, N] each: the coordinates' moments, how often they were moved, and what is taken off them."""
