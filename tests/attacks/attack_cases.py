@@ -39,6 +39,7 @@ CASES: dict[str, Case] = {
     "apgd-ce": Case({"steps": 20}),
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
+    "autozoom": Case({"queries": 400, "switch": 60, "vectors": 4, "rate": 0.01}, optimum=None),
     "bandits": Case({"queries": 300}, optimum=None),
     "bim": Case(),
     "cw-l0": Case({"steps": 20, "rounds": 6, "learning_rate": 0.1}, optimum=None, optimum_parameters={"rounds": 2}),

@@ -75,8 +75,8 @@ def test_no_request_holds_more_points_than_it_may(name: str, norm: Norm, most: i
 @pytest.mark.parametrize(("name", "norm"), SEVERAL)
 def test_fewer_points_at_once_make_more_requests_of_the_same_step(name: str, norm: Norm) -> None:
     """A step takes as many queries as it takes in one request."""
-    if name == "zoo":
-        return  # a step has as many coordinates as fit
+    if name in ("zoo", "autozoom"):
+        return  # a step has as many coordinates or vectors as fit
     target, counts = network((2, 5, 6), 3), []
     for most in (5, 64):
         slots = dataclasses.replace(problem_of(target, 3), norm=norm, max_points=most, low=None, high=None)
@@ -264,11 +264,18 @@ def test_a_generation_of_one_pixel_loses_no_fitness() -> None:
     assert bool((values[-1].amax(1) > values[1].amax(1)).all())
 
 
-@pytest.mark.parametrize("solver", ["adam", "newton"])
-def test_zoo_approaches_the_boundary(solver: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("zoo", {"searches": 8}),
+        ("zoo", {"searches": 8, "solver": "newton"}),
+        ("autozoom", {"switch": 400, "vectors": 3, "rate": 0.01}),
+    ],
+)
+def test_descents_without_gradients_approach_the_boundary(name: str, parameters: dict) -> None:
     target = boundary_model((1, 4, 4), seed=2)
     samples = samples_for(target, 6)
-    attack = make_attack("zoo", {"queries": 12_000, "searches": 8, "solver": solver})
+    attack = make_attack(name, parameters | {"queries": 12_000})
     results = attack_all(target, attack, ThreatModel(Norm.L2, 1.0, minimal=True), samples)
     ratios = [results[s.index].distance / closed_form(target, s, Norm.L2) for s in samples]
     assert min(ratios) >= 1 - 1e-9
