@@ -214,6 +214,7 @@ class SlotAttack(ABC, Generic[StateT]):
         norms: threat models that it serves.
         goals: goals that it serves.
         stop: its stop rule.
+        several: it asks about many points of a slot at once, so that fewer slots are worked on together.
     """
 
     id: ClassVar[str]
@@ -221,6 +222,7 @@ class SlotAttack(ABC, Generic[StateT]):
     norms: ClassVar[frozenset[Norm]]
     goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
     stop: ClassVar[Stop] = Stop.FIRST_SUCCESS
+    several: ClassVar[bool] = False
 
     @property
     def unit_restarts(self) -> int:

@@ -91,7 +91,7 @@ class Run:
         # of the sample's size alone, so that no draw depends on the batch
         self._max_points = int(max(1, min(64, MAX_POINT_BYTES // size)))
         self._width = means.slots
-        if job.attack.access is Access.LABELS:  # they ask for many points at once
+        if job.attack.access is Access.LABELS or job.attack.several:  # they ask for many points at once
             self._width = max(1, min(means.slots, MAX_REQUEST_BYTES // (self._max_points * size)))
 
     def carry_out(self) -> bool:
