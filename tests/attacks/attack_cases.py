@@ -40,6 +40,8 @@ CASES: dict[str, Case] = {
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
     "bim": Case(),
+    "boundary": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 30}),
+    "cgba": Case({"queries": 200}, optimum=2.0, optimum_parameters={"queries": 600, "frequencies": 1.0}),
     "cw-l0": Case({"steps": 20, "rounds": 6, "learning_rate": 0.1}, optimum=None, optimum_parameters={"rounds": 2}),
     "cw-l2": Case(
         {"steps": 20, "searches": 3, "first_c": 0.1, "learning_rate": 0.05},
@@ -56,6 +58,7 @@ CASES: dict[str, Case] = {
     "fgsm": Case(),
     "fgsm-ll": Case(),
     "fmn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
+    "geoda": Case({"queries": 300}, optimum=2.5, optimum_parameters={"queries": 800, "frequencies": 1.0}),
     "hopskipjump": Case({"queries": 400}, optimum=1.35, optimum_parameters={"queries": 3000}),
     "ilcm": Case(),
     "jsma": Case({"targets": 3}, optimum=None, counted=False),
@@ -63,10 +66,14 @@ CASES: dict[str, Case] = {
     "mi-fgsm": Case({"steps": 5}),
     "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
+    "pointwise": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 40}),
     "r-fgsm": Case(optimum=None),
+    "rays": Case({"queries": 150, "early": 50}, optimum=None, optimum_parameters={"queries": 40}),
+    "sign-opt": Case({"queries": 300, "evaluations": 50}, optimum=None, optimum_parameters={"queries": 200}),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
+    "surfree": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 30}),
     "transfer-mi-fgsm": Case({"steps": 5}),
 }
 """By id; one line an attack."""
