@@ -40,7 +40,7 @@ CASES: dict[str, Case] = {
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
     "bim": Case(),
-    "boundary": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 30}),
+    "boundary": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 150}),
     "cgba": Case({"queries": 200}, optimum=2.0, optimum_parameters={"queries": 600, "frequencies": 1.0}),
     "cw-l0": Case({"steps": 20, "rounds": 6, "learning_rate": 0.1}, optimum=None, optimum_parameters={"rounds": 2}),
     "cw-l2": Case(

@@ -18,7 +18,18 @@ from robaudit.attacks.smallest import Smallest
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
 
-__all__ = ["BISECT", "OWN", "PROBE", "BoundaryWalk", "Walk", "along", "low_noise", "start_point", "start_tries"]
+__all__ = [
+    "BISECT",
+    "NOISE_STARTS",
+    "OWN",
+    "PROBE",
+    "BoundaryWalk",
+    "Walk",
+    "along",
+    "low_noise",
+    "start_point",
+    "start_tries",
+]
 
 STRANDED, START, BISECT, PROBE, OWN = range(5)
 """Phases: no starting point fools, one is looked for, a way is bisected, a normal is estimated; the attack's own are
@@ -255,7 +266,7 @@ class BoundaryWalk(SlotAttack[WalkT]):
 
     def precision(self, problem: Problem, state: WalkT) -> Tensor:
         """[S] the bracket at which a bisection ends."""
-        return state.high * (self.accuracy / math.prod(low_shape(problem.shape, self.frequencies)) ** 0.5)
+        return state.high * (self.accuracy / math.sqrt(math.prod(low_shape(problem.shape, self.frequencies))))
 
     def probes(self, problem: Problem, state: WalkT) -> Tensor:
         """[S] int64 probes of the next estimate."""
