@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.coarse import coarse_shape, enlarged
 from robaudit.attacks.score.objective import penalised
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.attacks.whitebox.descent import Constant
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
