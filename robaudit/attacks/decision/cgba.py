@@ -37,8 +37,8 @@ class CGBA(BoundaryWalk[State]):
     audit, where boundaries are curved more, angles are doubled from a small one until one does not fool, and the last
     doubling is bisected (CGBA-H).
 
-    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack", algorithms 1 and 2. Cost:
-    up to ``queries`` label queries.
+    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack". Cost: up to
+    ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

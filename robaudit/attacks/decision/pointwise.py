@@ -44,7 +44,7 @@ class Pointwise(BoundaryWalk[State]):
     over single ones took none back, no single feature can be. Then the search starts anew, while there are starts.
 
     Source: Schott, Rauber, Bethge, Brendel 2019, "Towards the first adversarially robust neural network model on
-    MNIST", section 5 (the pointwise attack); the groups are ours, as single features cost a query each, and so is the
+    MNIST" (the pointwise attack); the groups are ours, as single features cost a query each, and so is the
     second start. Cost: up to ``queries`` label queries.
 
     Args:

@@ -58,16 +58,15 @@ class RayS(SlotAttack[State]):
     and the radius falls only where both do, to one that tells them apart. Where a success in the ball is enough, no
     radius below ε is asked about. An image's rays start from stripes, unless those of equal signs are shorter.
 
-    Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack", algorithms 2 and 3; early
-    phase: Wang et al. 2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial Attacks". The
-    stripes to start from are those of the Square attack. Cost: up to ``queries`` label queries.
+    Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack"; early phase: Wang et al.
+    2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial Attacks". The stripes to start from
+    are those of the Square attack. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
         early: queries of the early phase; 0: none.
         stripes: whether a random sign for each column and channel is tried as the first direction, before the equal
             signs that the authors start from.
-        share: where two blocks are compared, how far up the bracket its next radius lies.
         precision: of the bisection, as a share of the domain's width.
     """
 
@@ -80,7 +79,6 @@ class RayS(SlotAttack[State]):
     queries: Count = 5000
     early: Natural = 500
     stripes: bool = True
-    share: Positive = 0.5
     precision: Positive = 1e-3
 
     def init(self, problem: Problem) -> State:
@@ -118,8 +116,7 @@ class RayS(SlotAttack[State]):
 
     def _middle(self, problem: Problem, state: State) -> Tensor:
         """[S] the radius that a bisection asks about next."""
-        share = torch.where(state.phase == BISECT_BOTH, self.share, 0.5)
-        middle = state.low + share * (state.high - state.low)
+        middle = (state.low + state.high) / 2
         if problem.minimal:
             return middle
         enough = problem.eps * NEAR
