@@ -12,6 +12,8 @@ import torch
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.files.exported import open_exported
 from robaudit.target.files.onnx.file import OnnxFile, open_onnx
+from robaudit.target.files.remote.answers import Answers
+from robaudit.target.files.remote.file import open_remote
 from robaudit.target.files.sniff import model_format
 from robaudit.target.files.torchscript.file import open_torchscript
 from robaudit.target.files.torchscript.module import TorchScriptFile
@@ -72,11 +74,12 @@ def load_target(
     custom_ops: tuple[Path, ...] = (),
     watch: Watch = UNWATCHED,
     confined: bool = True,
+    answers: Answers | None = None,
 ) -> Target:
     """Load a classifier.
 
     Args:
-        path: ONNX, TorchScript or torch.export file.
+        path: ONNX, TorchScript or torch.export file, or an ``endpoint.yaml``.
         overrides: what the user says of the input's meaning.
         interface: what the user says of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
@@ -87,6 +90,7 @@ def load_target(
         watch: notified of each call of the file.
         confined: allow TorchScript of recurrent layers, of whose weights PyTorch does not check the sizes; False
             where no sandbox keeps the process in.
+        answers: where all that an endpoint answers is kept; None: it may not be one.
 
     Raises:
         UsageError: the file cannot be audited, in one sentence.
@@ -95,6 +99,14 @@ def load_target(
     where = choose_device(device)
     kind = model_format(path)
     file: OnnxFile | TorchScriptFile
+    if kind == "endpoint":
+        remote = open_remote(path, where, answers)
+        if interface.fresh_state:
+            remote.start_afresh()
+        spec = find_spec(
+            path, remote.choose_input(interface.fixed, interface.input), remote.metadata, overrides, sample_shape
+        )
+        return Target(path, remote, spec, settle(remote, spec, interface, where), where)
     if kind == "exported":
         exported = open_exported(path, where, trust=trust_model)
         exported.watch = watch

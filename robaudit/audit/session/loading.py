@@ -37,6 +37,7 @@ from robaudit.data.registry import open_source, reader_of
 from robaudit.data.source import Dataset
 from robaudit.engine.models import Differentiable
 from robaudit.errors import ChangedFileError, RobauditError, UsageError
+from robaudit.target.files.remote.answers import Answers
 from robaudit.target.inputs.discover import FreeSizeError
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import load_target
@@ -160,6 +161,7 @@ def load(
     lost: Collection[int] = (),
     unusable: Mapping[str, str] | None = None,
     loading: Callable[[str], None] = lambda _: None,
+    answers: Answers | None = None,
 ) -> Loaded:
     """Load the target, then the data that fits it; search what the input means where that is open and labels are there.
 
@@ -172,6 +174,7 @@ def load(
         lost: samples that the model does not answer, which it is not measured on.
         unusable: auxiliary models that are not to be loaded, by their keys, and why.
         loading: told the name of each auxiliary model before it is loaded.
+        answers: where all that an endpoint answers is kept.
 
     Raises:
         UsageError: the target, the data, or what is said of them cannot be used, in one sentence.
@@ -192,6 +195,7 @@ def load(
         custom_ops=request.custom_ops,
         watch=watch,
         confined=not sandbox.is_free(),
+        answers=answers,
     )
     try:
         target = opened(sample_shape=shape)

@@ -1,0 +1,295 @@
+"""An endpoint answers as the file that it serves, whatever the server does meanwhile, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_files import linear_onnx
+from remote_kit import Inference, Reply, Server, reply, served, write_endpoint
+
+from robaudit.errors import AuditError, ChangedFileError, UsageError
+from robaudit.target.files.remote.answers import ANSWERS, Answers, Caps, SpentError, totals_of
+from robaudit.target.files.remote.endpoint import Price
+from robaudit.target.load import load_target
+from robaudit.target.target import Target
+
+pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
+KEY = b"k" * 32
+SHAPE = (3, 4, 4)
+PROBES = 4
+"""Black, white and noise, which a model is tried on when it is loaded."""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return linear_onnx(tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def server(model: Path) -> Iterator[Server]:
+    with served(Inference(model)) as found:
+        yield found
+
+
+def opened(server: Server, folder: Path, more: str = "", answers: Answers | None = None) -> Target:
+    path = write_endpoint(folder / "endpoint.yaml", f"{server.url}/v2/models/cats", more)
+    return load_target(path, device="cpu", answers=Answers() if answers is None else answers)
+
+
+def points(count: int = 5, seed: int = 0) -> torch.Tensor:
+    return torch.rand((count, *SHAPE), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_scores_are_those_of_the_file(model, tmp_path, binary):
+    local = load_target(model, device="cpu")
+    with served(Inference(model, binary=binary)) as server:
+        remote = opened(server, tmp_path)
+        assert torch.equal(remote.scores(points()), local.scores(points()))
+        assert torch.equal(remote.scores(points(), alone=True), local.scores(points(), alone=True))
+        assert (remote.num_classes, remote.spec.shape) == (local.num_classes, local.spec.shape)
+        sent = {seen.headers["Content-Type"] for seen in server.posts}
+    assert sent == {"application/octet-stream" if binary else "application/json"}
+    assert not remote.gradient.available
+    assert "HTTP" in remote.gradient.reason
+
+
+def test_inputs_share_requests_up_to_the_batch_and_no_further(server, tmp_path):
+    remote = opened(server, tmp_path, "max_batch: 4\n")
+    before = len(server.posts)
+    remote.scores(points(10, seed=1))
+    assert sorted(seen.rows for seen in server.posts[before:]) == [2, 4, 4]
+    remote.scores(points(3, seed=2), alone=True)
+    assert [seen.rows for seen in server.posts[before + 3 :]] == [1, 1, 1]
+
+
+def test_identical_queries_are_answered_from_memory(server, tmp_path):
+    remote = opened(server, tmp_path)
+    first = remote.scores(points())
+    sent = server.rows
+    assert torch.equal(remote.scores(points()), first)
+    assert torch.equal(remote.scores(points()[[0, 0, 3]]), first[[0, 0, 3]])
+    assert server.rows == sent
+
+
+def test_a_server_that_answers_otherwise_each_time_is_asked_each_time(server, tmp_path):
+    noise = iter(np.random.default_rng(0).normal(size=(1000, 10)).tolist())
+    server.misbehave = lambda seen, number: reply(
+        {"outputs": [{"name": "y", "datatype": "FP32", "shape": [seen.rows, 5], "data": next(noise)[:5] * seen.rows}]}
+    )
+    remote = opened(server, tmp_path)
+    one, other = remote.scores(points(1)), remote.scores(points(1))
+    assert not torch.equal(one, other)
+
+
+def test_nothing_is_paid_twice_by_the_next_process(server, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    first = opened(server, tmp_path, answers=Answers(folder / ANSWERS, KEY))
+    scores = first.scores(points())
+    first.file.answered.close()  # type: ignore[attr-defined]
+    sent = server.rows
+    with (folder / ANSWERS).open("ab") as file:
+        file.write(b"A\x00\x01")  # what a killed process had half written
+    again = opened(server, tmp_path, answers=Answers(folder / ANSWERS, KEY))
+    assert torch.equal(again.scores(points()), scores)
+    assert server.rows == sent
+    told = totals_of(folder / ANSWERS, KEY)
+    assert told is not None
+    assert (told.queries, told.requests) == (server.rows, len(server.posts))
+
+
+def test_answers_that_were_edited_or_are_of_another_run_are_not_believed(server, tmp_path):
+    path = tmp_path / ANSWERS
+    opened(server, tmp_path, answers=Answers(path, KEY)).file.answered.close()  # type: ignore[attr-defined]
+    for damage in (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), lambda raw: raw):
+        path.write_bytes(damage(path.read_bytes()))
+        before, key = server.rows, KEY if damage(b"ab") != b"ab" else b"o" * 32
+        opened(server, tmp_path, answers=Answers(path, key)).file.answered.close()  # type: ignore[attr-defined]
+        assert server.rows > before
+
+
+def test_another_version_of_the_model_is_refused_when_an_audit_goes_on(model, tmp_path):
+    answer = Inference(model)
+    with served(answer) as server:
+        opened(server, tmp_path, answers=Answers(tmp_path / ANSWERS, KEY)).file.answered.close()  # type: ignore[attr-defined]
+        answer.version = "2"
+        with pytest.raises(ChangedFileError, match="another model than when this audit began"):
+            opened(server, tmp_path, answers=Answers(tmp_path / ANSWERS, KEY))
+
+
+def test_the_query_after_the_last_that_is_allowed_is_refused_before_it_is_sent(server, tmp_path):
+    remote = opened(server, tmp_path, answers=Answers(caps=Caps(queries=20)))
+    spent = server.rows
+    remote.scores(points(20 - spent, seed=7))
+    assert server.rows == 20
+    with pytest.raises(SpentError, match="--max-queries 20: 20 were sent"):
+        remote.scores(points(1, seed=8))
+    assert server.rows == 20
+
+
+@pytest.mark.parametrize(("per", "most"), [("query", 8), ("request", 8)])
+def test_money_is_capped(server, tmp_path, per, most):
+    answers = Answers(caps=Caps(cost=2.0), price=Price(amount=0.25, per=per, currency="EUR"))
+    remote = opened(server, tmp_path, answers=answers)
+    with pytest.raises(SpentError, match=r"--max-cost 2: .* EUR may have been billed"):
+        [remote.scores(points(1, seed=seed)) for seed in range(20)]
+    assert (server.rows if per == "query" else len(server.posts)) == most
+
+
+Wrong = Callable[[], Reply]
+PASSING: dict[str, Wrong] = {
+    "too many": lambda: reply({"error": "slow down"}, 429, Retry_After="0"),
+    "unavailable": lambda: reply({"error": "starting"}, 503, Retry_After="0"),
+    "reset": lambda: Reply(reset=True),
+    "failed": lambda: reply({"error": "worker died"}, 500),
+    "empty": lambda: reply({"outputs": [{"name": "y", "datatype": "FP32", "shape": [0], "data": []}]}),
+    "wrong shape": lambda: reply({"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 5], "data": [1.0]}]}),
+    "no output": lambda: reply({"outputs": []}),
+    "no JSON": lambda: Reply(200, b"<html>"),
+    "slow": lambda: Reply(200, b"{}", wait=0.6),
+}
+FREE = {"too many"}
+"""Refusals that no service bills."""
+
+
+@pytest.mark.parametrize("what", PASSING)
+def test_a_fault_that_passes_costs_an_attempt_and_no_answer(model, server, tmp_path, what):
+    local = load_target(model, device="cpu")
+    remote = opened(server, tmp_path, "timeout: 0.3\n")
+    before, number = remote.file.answered.totals.queries, len(server.posts)  # type: ignore[attr-defined]
+    server.misbehave = lambda seen, place: PASSING[what]() if place == number else None
+    assert torch.equal(remote.scores(points()), local.scores(points()))
+    billed = remote.file.answered.totals.queries - before  # type: ignore[attr-defined]
+    assert billed == len(points()) * (1 if what in FREE else 2)
+
+
+@pytest.mark.parametrize("what", ["failed", "empty", "wrong shape", "no output", "no JSON"])
+def test_a_fault_that_stays_ends_at_the_second_time_where_the_server_is_ready(server, tmp_path, what):
+    remote = opened(server, tmp_path, "attempts: 9\n")
+    before = len(server.posts)
+    server.misbehave = lambda seen, place: PASSING[what]()
+    with pytest.raises(AuditError, match=r"fails on the same request each time .* says that it is ready"):
+        remote.scores(points(1))
+    assert len(server.posts) == before + 2
+
+
+def test_a_server_that_is_not_ready_is_waited_for(server, tmp_path):
+    remote = opened(server, tmp_path, "attempts: 4\n")
+    before, truth = len(server.posts), server.answer
+    server.answer = lambda seen: reply({}, 503) if seen.path.endswith("ready") else truth(seen)
+    server.misbehave = lambda seen, place: reply({"error": "loading"}, 500)
+    with pytest.raises(AuditError, match="asked 4 times without an answer"):
+        remote.scores(points(1))
+    assert len(server.posts) == before + 4
+
+
+def test_a_reset_after_a_failure_counts_as_billed(server, tmp_path):
+    remote = opened(server, tmp_path)
+    before, number = remote.file.answered.totals.queries, len(server.posts)  # type: ignore[attr-defined]
+    wrong = {number: PASSING["failed"], number + 1: PASSING["reset"]}
+    server.misbehave = lambda seen, place: wrong[place]() if place in wrong else None
+    remote.scores(points(2))
+    assert remote.file.answered.totals.queries - before == 3 * 2  # type: ignore[attr-defined]
+
+
+def test_the_server_says_how_long_to_wait(server, tmp_path):
+    remote = opened(server, tmp_path)
+    number = len(server.posts)
+    server.misbehave = lambda seen, place: reply({}, 429, Retry_After="1") if place == number else None
+    begin = time.monotonic()
+    remote.scores(points(1))
+    assert time.monotonic() - begin >= 1
+
+
+def test_not_a_number_is_an_answer(server, tmp_path):
+    remote = opened(server, tmp_path)
+    server.misbehave = lambda seen, place: Reply(
+        200,
+        json.dumps(
+            {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 5], "data": [math.nan, None, 1, 2, 3]}]}
+        ).encode(),
+    )
+    assert torch.isnan(remote.scores(points(1))).tolist() == [[True, True, False, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "words"),
+    [
+        (422, {"detail": [{"loc": ["body", "inputs", 0], "msg": "shape"}]}, r"422: body\.inputs\.0: shape"),
+        (404, {"error": "no model cats"}, "404: no model cats"),
+        (413, {"error": "too large"}, "413: too large; 2 inputs were in the request: if it takes fewer.*max_batch"),
+        (401, {}, r"refuses requests without a secret \(auth\) \(401\)"),
+    ],
+)
+def test_refusals_are_told_and_not_tried_again(server, tmp_path, status, content, words):
+    remote = opened(server, tmp_path)
+    before = len(server.posts)
+    server.misbehave = lambda seen, place: reply(content, status)
+    with pytest.raises(AuditError, match=words):
+        remote.scores(points(2))
+    assert len(server.posts) == before + 1
+
+
+def test_the_secret_is_sent_and_shown_nowhere(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATS", "s3cret-token")
+    remote = opened(server, tmp_path, "auth: {env: CATS}\n", Answers(tmp_path / ANSWERS, KEY))
+    assert {seen.headers.get("Authorization") for seen in server.seen} == {"Bearer s3cret-token"}
+    server.misbehave = lambda seen, place: reply({"error": f"bad header {dict(seen.headers)}"}, 400)
+    with pytest.raises(AuditError) as error:
+        remote.scores(points(1))
+    assert "[secret]" in str(error.value)
+    for text in (str(error.value), repr(remote.file.client._secret), json.dumps(remote.facts)):  # type: ignore[attr-defined]
+        assert "s3cret" not in text
+    assert b"s3cret" not in (tmp_path / ANSWERS).read_bytes()
+    monkeypatch.delenv("CATS")
+    with pytest.raises(UsageError, match="the variable CATS is not set"):
+        opened(server, tmp_path, "auth: {env: CATS}\n")
+
+
+def test_a_secret_from_a_file_in_a_parameter(server, tmp_path):
+    (tmp_path / "token").write_text("abc\n")
+    truth = server.answer
+    server.answer = lambda seen: truth(dataclasses.replace(seen, path=seen.path.partition("?")[0]))
+    opened(server, tmp_path, "auth: {file: token, query: key}\n")
+    assert all(seen.path.endswith("?key=abc") for seen in server.seen)
+
+
+def test_redirects_stay_on_the_host_unless_another_is_allowed(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("CATS", "token")
+    elsewhere = Server(server.answer)
+    elsewhere.start()
+    try:
+        truth, other = server.answer, elsewhere.url.replace("127.0.0.1", "localhost")
+        server.answer = lambda seen: (
+            reply({}, 307, Location=f"{other}{seen.path}") if "infer" in seen.path else truth(seen)
+        )
+        with pytest.raises(UsageError, match=r"redirects to http://localhost:.*another host"):
+            opened(server, tmp_path)
+        assert not elsewhere.seen
+        remote = opened(server, tmp_path, "allow: {redirects: [localhost]}\nauth: {env: CATS}\n")
+        assert remote.num_classes > 1
+        assert all("Authorization" not in seen.headers for seen in elsewhere.seen)
+    finally:
+        elsewhere.stop()
+
+
+def test_the_model_of_a_server_with_one_is_found(server, tmp_path):
+    path = write_endpoint(tmp_path / "endpoint.yaml", server.url)
+    assert load_target(path, device="cpu", answers=Answers()).facts["endpoint"]["model"]["name"] == "cats"
+
+
+def test_a_wrong_address_is_told(server, tmp_path):
+    path = write_endpoint(tmp_path / "endpoint.yaml", f"{server.url}/v2/models/dogs")
+    with pytest.raises(UsageError, match="/v2/models/dogs answers 404: there is no /v2/models/dogs"):
+        load_target(path, device="cpu", answers=Answers())
+    with pytest.raises(UsageError, match="can be audited, and has no gradient"):
+        load_target(path, device="cpu")
