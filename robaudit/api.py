@@ -25,6 +25,7 @@ from robaudit.report.deliver import deliver
 from robaudit.report.outputs import check_output, check_outputs
 from robaudit.report.render import write_report
 from robaudit.suggest import did_you_mean
+from robaudit.target.files.remote.address import model_path
 
 __all__ = ["audit", "load_result", "render"]
 
@@ -63,7 +64,7 @@ def audit(
     same call takes up an audit that was interrupted, and returns a finished one without computing it again.
 
     Args:
-        model: ONNX or TorchScript file of a classifier.
+        model: ONNX or TorchScript file of a classifier, the ``https://`` address of one, or an ``endpoint.yaml``.
         data: image folder, table or ``.npz``; None: a file beside the model, else bundled images.
         profile: name or YAML file; None: ``quick``, unless a ``robaudit.yaml`` names another.
         norm: of the threat model.
@@ -119,7 +120,7 @@ def audit(
         trust_model=trust_model,
         sandbox=sandbox,
     )
-    return _audited(Path(model), given, observer)
+    return _audited(model_path(model), given, observer)
 
 
 def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Result:

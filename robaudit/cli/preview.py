@@ -57,6 +57,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.audit.plan.validate import validate_loaded
+    from robaudit.audit.session.endpoint import answers_of
     from robaudit.audit.session.facts import assumptions, data_record, set_records, target_record
     from robaudit.audit.session.loading import load
     from robaudit.files import held_to
@@ -65,7 +66,8 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
 
     unusable = given_up_names(request, given_up.auxiliary)
     with held_to(request.files):
-        loaded = load(request, watch=watch, lost=given_up.samples, unusable=unusable)
+        answers = answers_of(request)
+        loaded = load(request, watch=watch, lost=given_up.samples, unusable=unusable, answers=answers)
     target, profile = loaded.target, request.profile
     with watch.about("its gradient was tried"):
         target.calibrate()

@@ -17,6 +17,7 @@ from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
 from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.files.sniff import check_file, model_format
 from robaudit.target.head.rule import parse_rule
 from robaudit.target.reading.class_names import names_in
@@ -104,10 +105,14 @@ def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
 
 def _running(request: AuditRequest, settings: Settings) -> AuditRequest:
     """With how it runs."""
+    size = None if settings.batch_size == "auto" else int(settings.batch_size)
+    if size is None and is_endpoint(request.model):  # nothing is paid to find out what is fast
+        endpoint = read_endpoint(request.model)
+        size = endpoint.batch * endpoint.concurrency
     return dataclasses.replace(
         request,
         device=settings.device,
-        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        batch_size=size,
         time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
     )
 

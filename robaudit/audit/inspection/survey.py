@@ -29,14 +29,16 @@ from robaudit.audit.plan.auxiliary import given_up_names
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
+from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loading import Loaded, load
 from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
-from robaudit.errors import ChangedFileError, reason
+from robaudit.errors import FinalError, reason
 from robaudit.plural import counted
 from robaudit.target.files.onnx.file import OnnxFile
 from robaudit.target.files.onnx.operators import foreign_domains, operator_uses, parameters
+from robaudit.target.files.remote.file import RemoteFile
 from robaudit.target.measures.gradient import GradientStatus
 from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target
@@ -60,7 +62,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     """
     with watch.about("it was loaded"):
         unusable = given_up_names(request, given_up.auxiliary)
-        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable)
+        answers = answers_of(request)
+        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable, answers=answers)
     target = loaded.target
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone([target], loaded.data, given_up.suspects, watch)
@@ -74,7 +77,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
             doing = f"it was looked at ({name.replace('_', ' ')})"
             with watch.about(doing, loaded.measured_on(), part=name):
                 return run()
-        except ChangedFileError:
+        except FinalError:
             raise
         except Exception as error:  # odd files break runtimes in their own ways
             unmeasured[name] = reason(error)
@@ -89,9 +92,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     tried("gradient", target.calibrate)
     if (why := given_up.parts.get("gradient")) is not None:
         target.gradient = GradientStatus(False, why, "none")
-    best = (
-        tried("batch size", lambda: measure_batch(Oracle(target), points[0], gradient=target.gradient.available)) or 1
-    )
+    best = tried("batch size", lambda: _best_batch(target, points[0])) or 1
     times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
         file=_file(request, target),
@@ -140,6 +141,13 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     )
 
 
+def _best_batch(target: Target, point: Tensor) -> int:
+    """The batch that an audit would take; that of an endpoint is one request, as its file says."""
+    if isinstance(target.file, RemoteFile):
+        return target.file.client.endpoint.batch
+    return measure_batch(Oracle(target), point, gradient=target.gradient.available)
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -181,6 +189,8 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
         external = tuple(Path(name).name for name in sorted(target.file.external))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
+    if isinstance(target.file, RemoteFile):
+        return SafetyFacts(code="none here: inputs are sent to where the model runs")
     if request.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
     return SafetyFacts(

@@ -22,6 +22,7 @@ from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.budget import was_spent, with_budget
 from robaudit.audit.outcome.certified import certified_section, proofs_of
 from robaudit.audit.outcome.samples import build_samples
+from robaudit.audit.outcome.sent import sent_words
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result import document as model
@@ -102,9 +103,10 @@ def build_result(
             failed=failure,
             reproducible=not _wavers(checks),
             notes=tuple(dict.fromkeys(record["message"] for record in journal.of("note"))),
+            **sent_words(journal.last("sent")),
         ),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
-        target=_target(target),
+        target=_target(target, journal.last("sent")),
         defense=None if target.get("defense") is None else model.Defended.model_validate(target["defense"]),
         data=_data(request, data, tally),
         threat_model=_threat(request, tally, target["input"]["features"], data["classes"], journal.last("sets")),
@@ -133,10 +135,12 @@ def _fields(record: Record, *others: str) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in (*DERIVED, *others)}
 
 
-def _target(target: Record) -> model.Target:
+def _target(target: Record, sent: Record | None) -> model.Target:
     given = target["input"]
     origins = without_machine(given["provenance"], repository_root(Path()))
     told = {"file": shown_path(target["file"]), "input": {**given, "provenance": origins}}
+    if sent is not None:
+        told["details"] = {**target["details"], "sent": _fields(sent)}
     return model.Target(**{**_fields(target, "defense"), **told})
 
 

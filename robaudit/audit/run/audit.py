@@ -18,6 +18,7 @@ from robaudit.audit.journal.events import Observer
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import RunKey, run_key
 from robaudit.audit.outcome.build import build_result, profile_record
+from robaudit.audit.outcome.sent import sent_record
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import retried
@@ -30,6 +31,8 @@ from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
 from robaudit.files import held_to, sha256_file
+from robaudit.target.files.remote.answers import ANSWERS, totals_of
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
 __all__ = ["run_audit"]
 
@@ -155,6 +158,9 @@ def _audit(
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     keep_test(begun, journal)
+    totals = totals_of(folder / ANSWERS, journal.key)
+    if totals is not None and journal.records and is_endpoint(request.model):
+        journal.append(sent_record(read_endpoint(request.model), totals))
     if journal.records:
         journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
     failure = outcome.failure

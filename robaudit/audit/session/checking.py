@@ -13,7 +13,7 @@ from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
 from robaudit.checks.registry import make_check
-from robaudit.errors import AuditInterrupted, ChangedFileError
+from robaudit.errors import AuditInterrupted, FinalError
 
 __all__ = ["run_checks"]
 
@@ -63,7 +63,7 @@ def run_checks(
             observer(CheckFinished(name, finding.status, finding.message))
         except AuditInterrupted:
             continue
-        except ChangedFileError:
+        except FinalError:
             raise
         except Exception as error:  # it costs that check alone
             record |= bench.cost

@@ -36,7 +36,7 @@ from robaudit.data.reader import Fit, Source, Wanted
 from robaudit.data.registry import open_source, reader_of
 from robaudit.data.source import Dataset
 from robaudit.engine.models import Differentiable
-from robaudit.errors import ChangedFileError, RobauditError, UsageError
+from robaudit.errors import FinalError, RobauditError, UsageError
 from robaudit.target.files.remote.answers import Answers
 from robaudit.target.inputs.discover import FreeSizeError
 from robaudit.target.inputs.spec import SpecOverrides
@@ -272,7 +272,7 @@ def _guarded(loaded: Loaded, other: Beside, run: Callable[[Target], None]) -> No
     try:
         with other.at_work():
             run(other.target)
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.drop(other, _problem_of(other.auxiliary, error))
@@ -372,7 +372,7 @@ def _load_beside(
         if auxiliary.role == STAND_IN:
             target.use_stand_in(other, found.attributed)
         loaded.beside.append(found)
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.problems[auxiliary.key] = _problem_of(auxiliary, error)

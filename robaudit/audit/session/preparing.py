@@ -12,7 +12,7 @@ from robaudit.audit.session.loading import Loaded, measure_beside
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
-from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
+from robaudit.errors import FinalError, UnreadableSampleError, UsageError
 from robaudit.target.running.watch import Watch
 from robaudit.target.target import Target
 from robaudit.threat.random import key_of
@@ -44,7 +44,7 @@ def _measure(loaded: Loaded, points: torch.Tensor) -> tuple[int, torch.Tensor]:
     first = 0
     try:
         loaded.target.measure(points)
-    except ChangedFileError:
+    except FinalError:
         raise
     except REFUSALS:
         answered = _answered(loaded.target, points)

@@ -38,6 +38,7 @@ from robaudit.audit.session.certifying import certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.distances import DistanceSearch
+from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.evidence import write_evidence
 from robaudit.audit.session.facts import data_record, environment_record, set_records, target_record
 from robaudit.audit.session.fitting import Fitter
@@ -137,6 +138,7 @@ class Session:
                 lost=self.care.lost,
                 unusable=unusable(self.journal, self.request),
                 loading=lambda name: self.observer(Phase(LOADING, name)),
+                answers=answers_of(self.request, self.folder, self.journal.key),
             )
         self._check_data(loaded)
         self.observer(Phase("measuring"))

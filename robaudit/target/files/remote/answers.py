@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.errors import AuditError, ChangedFileError
+from robaudit.errors import AuditError, ChangedFileError, FinalError
 from robaudit.target.files.remote.endpoint import Price
 
 __all__ = ["ANSWERS", "Answer", "Answers", "Caps", "SpentError", "Totals", "key_of", "totals_of"]
@@ -34,7 +34,7 @@ Answer = Mapping[str, NDArray[Any]]
 """One input's outputs by name, without the batch."""
 
 
-class SpentError(AuditError):
+class SpentError(FinalError):
     """Another request would go past what may be sent or spent."""
 
 
@@ -184,7 +184,7 @@ class Answers:
             self._file.write(HEAD.pack(kind, len(payload), _seal(self._key, kind, payload)) + payload)
             self._file.flush()
         except OSError as error:
-            raise AuditError(
+            raise FinalError(
                 f"the answers cannot be kept ({error.strerror}), so that nothing more is asked; what is finished is "
                 "kept"
             ) from error

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import aiohttp
 import stamina
 
-from robaudit.errors import AuditError, UsageError
+from robaudit.errors import FinalError, UsageError
 from robaudit.target.files.remote.address import parse_address
 from robaudit.target.files.remote.answers import Answers
 from robaudit.target.files.remote.endpoint import Endpoint
@@ -103,7 +103,7 @@ class Client:
         """Send requests, several at a time, until all are answered and read.
 
         Raises:
-            AuditError: one is not answered; those under way are waited for, and what they bring is kept.
+            FinalError: one is not answered; those under way are waited for, and what they bring is kept.
         """
         self._run(self._send_all(jobs))
 
@@ -124,7 +124,7 @@ class Client:
     async def _json(self, method: str, url: str, body: bytes | None) -> Any:
         try:
             status, _, content = await self._tried(lambda: self._once(method, url, body, JSON))
-        except AuditError as error:
+        except FinalError as error:
             raise UsageError(str(error)) from None
         if status != 200:
             raise UsageError(self._refused(status, content, url))
@@ -161,7 +161,7 @@ class Client:
             except _AgainError as error:
                 failures += error.failed
                 if failures > 1 and await self._is_ready():
-                    raise AuditError(
+                    raise FinalError(
                         f"{self._shown} fails on the same request each time ({error}), and says that it is ready"
                         + self._hint(job.rows)
                     ) from None
@@ -177,7 +177,7 @@ class Client:
             status, headers, content = await self._once("POST", outgoing.url, outgoing.body, outgoing.headers)
         except UsageError as error:
             self._answers.refund(job.rows)
-            raise AuditError(str(error)) from None
+            raise FinalError(str(error)) from None
         except _AgainError as error:
             if not error.billed:
                 self._answers.refund(job.rows)
@@ -189,7 +189,7 @@ class Client:
         if status != 200:
             words = self._refused(status, content, outgoing.url)
             hint = self._hint(job.rows) if status in (400, 413, 422) else ""
-            raise AuditError(f"{words}{hint}")
+            raise FinalError(f"{words}{hint}")
         try:
             job.read(headers, content)
         except BadAnswerError as error:
@@ -211,7 +211,7 @@ class Client:
                     return await attempt()
         except _AgainError as error:
             times = "once" if self.endpoint.attempts == 1 else f"{self.endpoint.attempts} times"
-            raise AuditError(f"{self._shown} was asked {times} without an answer ({error})") from None
+            raise FinalError(f"{self._shown} was asked {times} without an answer ({error})") from None
         raise AssertionError("stamina neither returned nor raised")
 
     async def _once(

@@ -268,9 +268,7 @@ def open_remote(path: Path, device: torch.device, answers: Answers | None) -> Re
     """
     endpoint = read_endpoint(path)
     if answers is None:
-        raise UsageError(
-            f"{path} is an endpoint, which can be audited, and has no gradient to lend to an audit of another"
-        )
+        raise UsageError(f"{path} is an endpoint, which can be audited and inspected, and is of no use otherwise")
     try:
         from robaudit.target.files.remote.client import Client
     except ModuleNotFoundError as error:

@@ -291,5 +291,5 @@ def test_a_wrong_address_is_told(server, tmp_path):
     path = write_endpoint(tmp_path / "endpoint.yaml", f"{server.url}/v2/models/dogs")
     with pytest.raises(UsageError, match="/v2/models/dogs answers 404: there is no /v2/models/dogs"):
         load_target(path, device="cpu", answers=Answers())
-    with pytest.raises(UsageError, match="can be audited, and has no gradient"):
+    with pytest.raises(UsageError, match="can be audited and inspected, and is of no use otherwise"):
         load_target(path, device="cpu")
