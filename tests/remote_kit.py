@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -59,9 +60,10 @@ class Server:
 
     Args:
         answer: a request to its answer.
+        certificate: file with that of the server and its key; None: plain http.
     """
 
-    def __init__(self, answer: Callable[[Seen], Reply]) -> None:
+    def __init__(self, answer: Callable[[Seen], Reply], certificate: Path | None = None) -> None:
         self.answer = answer
         self.misbehave: Callable[[Seen, int], Reply | None] = lambda seen, number: None
         """Takes a posted request and its number from 0; what it returns is answered in place of the truth."""
@@ -103,7 +105,12 @@ class Server:
 
         self._http = Quiet(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
 
     def served(self, seen: Seen) -> Reply:
         with self._lock:
@@ -130,8 +137,8 @@ class Server:
 
 
 @contextmanager
-def served(answer: Callable[[Seen], Reply]) -> Iterator[Server]:
-    server = Server(answer)
+def served(answer: Callable[[Seen], Reply], certificate: Path | None = None) -> Iterator[Server]:
+    server = Server(answer, certificate)
     server.start()
     try:
         yield server

@@ -36,7 +36,6 @@ def inspect(
 
     from robaudit.audit.config.resolve import resolve_settings
     from robaudit.audit.inspection.survey import survey
-    from robaudit.audit.plan.validate import validate_spending
     from robaudit.audit.process.persist import persistently
     from robaudit.audit.run.asking import request_of
     from robaudit.audit.run.limits import confinement_of
@@ -48,7 +47,6 @@ def inspect(
     resolved = with_cap(resolve_settings(given, os.environ, path), path)
     warn_unconfined(resolved.settings)
     request = request_of(path, resolved)
-    validate_spending(request)
     found = persistently(survey, request, confinement=confinement_of(request), about=path, told=model_says)
     if resolved.config_file is not None:
         say(config_words(resolved.config_file))

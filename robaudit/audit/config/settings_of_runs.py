@@ -150,7 +150,7 @@ class RunSettings:
         int,
         help="Most inputs that an endpoint may be sent, over all sessions of the audit; what is finished is kept.",
         least=1,
-        also={"inspect": AS_IN_SCAN},
+        also=BOTH,
         alone=SPENDS,
         identity=Apart("an audit that it ended goes on with a higher limit"),
     )
@@ -159,7 +159,7 @@ class RunSettings:
         float,
         help="Most that an endpoint may bill, such as 5.00, by the price in its file; asked for where it has one.",
         least=0,
-        also={"inspect": AS_IN_SCAN},
+        also=BOTH,
         alone=SPENDS,
         identity=Apart("an audit that it ended goes on with a higher limit"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.plan.validate import validate_spending
 from robaudit.target.files.remote.answers import ANSWERS, Answers, Caps
 from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
@@ -20,8 +21,10 @@ def answers_of(request: AuditRequest, folder: Path | None = None, key: bytes = b
         key: of the run.
 
     Raises:
+        UsageError: it costs money, and nobody said how much it may cost.
         AuditError: they cannot be kept there.
     """
+    validate_spending(request)
     if not is_endpoint(request.model):
         return None
     caps = Caps(request.settings.max_queries, request.settings.max_cost)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import json
 import ssl
-import time
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from robaudit.target.files.remote.address import parse_address
 from robaudit.target.files.remote.answers import Answers
 from robaudit.target.files.remote.endpoint import Endpoint
 from robaudit.target.files.remote.exchange import BadAnswerError, Job
+from robaudit.target.files.remote.replies import pause, refusal, said
 from robaudit.target.files.remote.secrets import Secret
 
 __all__ = ["Client"]
@@ -36,8 +36,6 @@ UNBILLED = frozenset({400, 401, 403, 404, 405, 413, 415, 422, 429})
 JSON = {"Content-Type": "application/json"}
 REDIRECTS, HOPS = (301, 302, 303, 307, 308), 3
 WAIT_FIRST, WAIT_MOST = 0.1, 10.0
-LONGEST_WAIT = 120.0
-"""Seconds that a server may ask for with Retry-After."""
 
 
 class _AgainError(Exception):
@@ -127,7 +125,7 @@ class Client:
         except FinalError as error:
             raise UsageError(str(error)) from None
         if status != 200:
-            raise UsageError(self._refused(status, content, url))
+            raise UsageError(refusal(status, content, url, self._secret))
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
@@ -185,9 +183,9 @@ class Client:
         if status in UNBILLED:
             self._answers.refund(job.rows)
         if status >= 500 and status not in AGAIN:
-            raise _AgainError(f"{status}: {self._said(content)}", failed=True)
+            raise _AgainError(f"{status}: {said(content, self._secret)}", failed=True)
         if status != 200:
-            words = self._refused(status, content, outgoing.url)
+            words = refusal(status, content, outgoing.url, self._secret)
             hint = self._hint(job.rows) if status in (400, 413, 422) else ""
             raise FinalError(f"{words}{hint}")
         try:
@@ -248,8 +246,8 @@ class Client:
                 raise _AgainError(f"the connection broke: {self._secret.hidden(error, 120)}") from None
             if status not in REDIRECTS:
                 if status in AGAIN:
-                    pause, why = _pause(told.get("Retry-After")), f"{status}: {self._said(content)}"
-                    raise _AgainError(why, pause, billed=status not in UNBILLED)
+                    wait, why = pause(told.get("Retry-After")), f"{status}: {said(content, self._secret)}"
+                    raise _AgainError(why, wait, billed=status not in UNBILLED)
                 return status, told, content
             url = self._redirected(url, status, told.get("Location", ""), method)
         raise UsageError(f"{self._shown} redirects more than {HOPS} times")
@@ -289,42 +287,23 @@ class Client:
             return (await self._once("GET", self.health, None, {}))[0] == 200
         return False
 
-    def _refused(self, status: int, content: bytes, url: str) -> str:
-        """What a status says that no further attempt changes."""
-        shown = parse_address(url).shown
-        if status in (401, 403):
-            named = f"the secret of {self._secret.named}" if self._secret.named else "requests without a secret (auth)"
-            return f"{shown} refuses {named} ({status})"
-        return f"{shown} answers {status}: {self._said(content)}"
-
-    def _said(self, content: bytes) -> str:
-        """What a server says is wrong: of JSON its error, with the field that it is about."""
-        text = content[:65536].decode("utf-8", "replace")
-        try:
-            told = json.loads(text)
-        except (ValueError, RecursionError):
-            told = None
-        if isinstance(told, dict):
-            told = next((told[key] for key in ("error", "detail", "message") if told.get(key)), told)
-        if isinstance(told, list) and told and isinstance(told[0], dict) and "loc" in told[0]:
-            told = f"{'.'.join(map(str, told[0]['loc']))}: {told[0].get('msg', 'not as it should be')}"
-        if isinstance(told, dict) and told.get("message"):
-            told = told["message"]
-        return self._secret.hidden(text if told is None else told) or "no reason given"
-
     def _hint(self, rows: int) -> str:
         return f"; {rows} inputs were in the request: if it takes fewer, say so with max_batch" if rows > 1 else ""
 
 
 def _close(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
+    def end() -> None:
+        loop.run_until_complete(session.close())
+        loop.close()
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        loop.run_until_complete(session.close())
-    else:  # while another client is at work
-        if session.connector is not None:
-            session.connector.close()
-    loop.close()
+        end()
+    else:  # it was collected while another client is at work, whose thread runs one loop
+        thread = threading.Thread(target=end)
+        thread.start()
+        thread.join()
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -335,14 +314,3 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
             raise UsageError(f"a response has more than {MOST // 2**20} MB")
         parts.append(part)
     return b"".join(parts)
-
-
-def _pause(text: str | None) -> float | None:
-    """Seconds that a Retry-After asks for, a number or a date; None where it says nothing."""
-    if text is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return min(max(float(text), 0.0), LONGEST_WAIT)
-    with contextlib.suppress(ValueError, TypeError):
-        return min(max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0), LONGEST_WAIT)
-    return None

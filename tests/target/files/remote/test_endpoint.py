@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from robaudit.audit.config.profile import load_profile
 from robaudit.errors import UsageError
 from robaudit.target.files.remote.address import model_path
 from robaudit.target.files.remote.endpoint import read_endpoint
 
+DOCUMENTATION = Path(__file__).parents[4] / "docs/remote-targets.md"
 TEMPLATE = """
 url: https://example.com/classify
 input: {name: image, shape: [null, 8, 8, 3], dtype: uint8}
 request: {json: {image: $image}}
 response: {scores: scores}
 """
+
+
+def documented(key: str) -> list[str]:
+    """YAML in the documentation that has a key."""
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    return [block for block in blocks if re.search(rf"^{key}:", block, re.MULTILINE)]
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path):
+    first, template = (read_endpoint(written(tmp_path, block)) for block in documented("url"))
+    assert (first.protocol, first.batch, template.protocol, template.batch) == ("oip", 64, "template", 1)
+    (declared,) = documented("outputs")
+    assert read_endpoint(written(tmp_path, f"url: https://example.com/v2/models/x\n{declared}")).input is not None
+    (profile,) = documented("attacks")
+    (tmp_path / "blackbox.yaml").write_text(profile, encoding="utf-8")
+    assert [attack.id for attack in load_profile(str(tmp_path / "blackbox.yaml")).attacks] == ["square", "hopskipjump"]
 
 
 def written(folder: Path, text: str) -> Path:

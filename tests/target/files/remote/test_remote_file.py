@@ -5,27 +5,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from model_files import linear_onnx
-from remote_kit import Inference, Reply, Server, reply, served, write_endpoint
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from model_files import FLOAT, linear_onnx, weight, write_onnx
+from onnx import helper
+from remote_kit import Inference, Reply, Seen, Server, reply, served, write_endpoint
 
 from robaudit.errors import AuditError, ChangedFileError, UsageError
 from robaudit.target.files.remote.answers import ANSWERS, Answers, Caps, SpentError, totals_of
 from robaudit.target.files.remote.endpoint import Price
 from robaudit.target.load import load_target
+from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
 pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
 KEY = b"k" * 32
 SHAPE = (3, 4, 4)
-PROBES = 4
-"""Black, white and noise, which a model is tried on when it is loaded."""
 
 
 @pytest.fixture
@@ -293,3 +300,83 @@ def test_a_wrong_address_is_told(server, tmp_path):
         load_target(path, device="cpu", answers=Answers())
     with pytest.raises(UsageError, match="can be audited and inspected, and is of no use otherwise"):
         load_target(path, device="cpu")
+
+
+def test_no_more_requests_at_a_time_than_allowed(server, tmp_path):
+    remote = opened(server, tmp_path, "concurrency: 3\n")
+    lock, now, most = threading.Lock(), 0, 0
+    truth = server.answer
+
+    def answer(seen: Seen) -> Reply:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.1)
+        with lock:
+            now -= 1
+        return truth(seen)
+
+    server.answer = answer
+    remote.scores(points(9, seed=3), alone=True)
+    assert most == 3
+
+
+def test_inputs_that_keep_their_value_are_sent_with_each_request(tmp_path):
+    model = write_onnx(
+        tmp_path / "two.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Mul", ["z", "t"], ["y"])],
+        ("N", 6),
+        {"w": weight(4, 6)},
+        outputs={"y": (("N", 4), FLOAT)},
+        extra_inputs={"t": ((1,), FLOAT)},
+    )
+    interface = Interface(fixed={"t": "2.5"})
+    local = load_target(model, device="cpu", interface=interface)
+    u = torch.rand((7, 6), generator=torch.Generator().manual_seed(0))
+    with served(Inference(model)) as server:
+        path = write_endpoint(tmp_path / "endpoint.yaml", f"{server.url}/v2/models/cats")
+        remote = load_target(path, device="cpu", interface=interface, answers=Answers())
+        assert torch.equal(remote.scores(u), local.scores(u))
+
+
+def test_a_certificate_that_fails_is_refused_unless_allowed(model, tmp_path):
+    certificate = self_signed(tmp_path)
+    with served(Inference(model), certificate) as server:
+        with pytest.raises(UsageError, match="has a certificate that cannot be verified"):
+            opened(server, tmp_path)
+        assert not server.seen
+        for more in (f"ca: {certificate.name}\n", "allow: {bad_certificates: true}\n"):
+            assert opened(server, tmp_path, more).num_classes == 5
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "here")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "server.pem"
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_what_is_not_installed_is_told(server, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "robaudit.target.files.remote.client", raising=False)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(UsageError, match=r"endpoints take aiohttp: pip install 'robaudit\[remote\]'"):
+        opened(server, tmp_path)
