@@ -157,7 +157,7 @@ def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
     """
     marker = folder / MARKER
     if not marker.exists():
-        foreign = [name for name in FILES if (folder / name).exists()]
+        foreign = [name for name in (*FILES, ANSWERS) if (folder / name).exists()]
         if foreign:
             raise UsageError(f"{folder} holds a {foreign[0]} that is of no audit; choose another --run-dir")
         return {}

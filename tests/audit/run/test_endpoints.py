@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from command_line import ROBAUDIT, refused
 from remote_kit import Inference, Server, served, write_endpoint
 from run_kit import environment, load, make_data, make_onnx, make_profile, make_request, run_here, scan, start, wait_for
 
+from robaudit.audit.config.resolve import resolve_settings
+from robaudit.cli.endpoint import with_cap
 from robaudit.errors import AuditError
 
 pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
@@ -101,6 +105,27 @@ def test_what_costs_money_takes_a_limit(robaudit, server, data, profile, tmp_pat
     refused(robaudit("scan", path, "--endpoint", path), "not both")
     refused(robaudit("scan", "http://example.com/v2/models/x"), "plain http to another machine")
     assert not server.posts
+
+
+def test_a_terminal_is_asked_what_it_may_cost(server, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    priced, free = (
+        endpoint(server, tmp_path, "price: {amount: 0.01}\n"),
+        write_endpoint(tmp_path / "f.yaml", server.url),
+    )
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr("typer.prompt", lambda text, **_: 4.5)
+
+    def most(path: Path, **given: Any) -> float | None:
+        return with_cap(resolve_settings(given, {}, path), path).settings.max_cost
+
+    assert (most(priced), most(priced, max_cost=2.0), most(free)) == (4.5, 2.0, None)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert most(priced) is None
 
 
 def test_an_audit_ends_at_the_cap_and_goes_on_with_a_higher_one(server, data, profile, tmp_path):

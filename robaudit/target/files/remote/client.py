@@ -29,6 +29,8 @@ __all__ = ["Client"]
 T = TypeVar("T")
 MOST = 256 * 2**20
 """Bytes of a response."""
+MOST_TOLD = 2**20
+"""Bytes of what a server says of itself, which reports repeat."""
 AGAIN = (429, 502, 503, 504)
 """Answers after which the same request may succeed."""
 UNBILLED = frozenset({400, 401, 403, 404, 405, 413, 415, 422, 429})
@@ -127,7 +129,9 @@ class Client:
         if status != 200:
             raise UsageError(refusal(status, content, url, self._secret))
         try:
-            return json.loads(content)
+            if len(content) > MOST_TOLD:
+                raise ValueError
+            return json.loads(self._secret.removed(content))
         except (ValueError, RecursionError):
             raise UsageError(
                 f"{parse_address(url).shown} does not answer with JSON; is it the right address?"

@@ -101,14 +101,23 @@ class InferenceProtocol:
         arrays: dict[str, NDArray[Any]] = {}
         place = length
         for name, tensor in tensors.items():
-            size = (tensor.get("parameters") or {}).get("binary_data_size")
-            raw = None if size is None else body[place : place + int(size)]
-            place += int(size or 0)
+            size = _octets(tensor)
+            raw = None if size is None else body[place : place + size]
+            place += size or 0
             if name in names:
                 arrays[name] = checked_rows(_array(tensor, raw), rows, name)
         if missing := [name for name in names if name not in arrays]:
             raise BadAnswerError(f"the response has no output {missing[0]} (it has {', '.join(map(str, tensors))})")
         return [{name: np.asarray(array[i]) for name, array in arrays.items()} for i in range(rows)]
+
+
+def _octets(tensor: Mapping[str, Any]) -> int | None:
+    """Bytes that a tensor has behind the JSON; None where its values stand in it."""
+    parameters = tensor.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is not None and (not isinstance(size, int) or size < 0):
+        raise BadAnswerError(f"the output {tensor['name']} has a binary_data_size of {plain(size, 40)}")
+    return size
 
 
 def _array(tensor: Mapping[str, Any], raw: bytes | None) -> NDArray[Any]:
@@ -123,7 +132,7 @@ def _array(tensor: Mapping[str, Any], raw: bytes | None) -> NDArray[Any]:
             values = np.frombuffer(raw, np.dtype(DATATYPES[kind]).newbyteorder("<"))
         else:
             values = np.array([math.nan if v is None else v for v in _flat(tensor["data"])], dtype=DATATYPES[kind])
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise BadAnswerError(f"the output {name} cannot be read ({type(error).__name__}: {plain(error, 80)})") from None
     if math.prod(shape) != values.size:
         raise BadAnswerError(f"the output {name} has {values.size} values for a shape of {'x'.join(map(str, shape))}")

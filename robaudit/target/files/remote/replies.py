@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import json
+import math
 import time
 
 from robaudit.target.files.remote.address import parse_address
@@ -48,8 +49,10 @@ def pause(text: str | None) -> float | None:
     """Seconds that a Retry-After asks for, a number or a date; None where it says nothing."""
     if text is None:
         return None
+    seconds = math.nan
     with contextlib.suppress(ValueError):
-        return min(max(float(text), 0.0), LONGEST_WAIT)
-    with contextlib.suppress(ValueError, TypeError):
-        return min(max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0), LONGEST_WAIT)
-    return None
+        seconds = float(text)
+    if math.isnan(seconds):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)

@@ -34,6 +34,10 @@ class Secret:
     text: str = field(default="", repr=False)
     named: str = ""
 
+    def removed(self, content: bytes) -> bytes:
+        """What a server sends, without the secret."""
+        return content.replace(self.text.encode(), HIDDEN.encode()) if self.text else content
+
     def hidden(self, text: object, most: int = 300) -> str:
         """What a server says, on one line, without the secret."""
         told = str(text)

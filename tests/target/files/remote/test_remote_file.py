@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import email.utils
 import json
 import math
 import sys
@@ -26,6 +27,7 @@ from remote_kit import Inference, Reply, Seen, Server, reply, served, write_endp
 from robaudit.errors import AuditError, ChangedFileError, UsageError
 from robaudit.target.files.remote.answers import ANSWERS, Answers, Caps, SpentError, totals_of
 from robaudit.target.files.remote.endpoint import Price
+from robaudit.target.files.remote.replies import pause
 from robaudit.target.load import load_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
@@ -189,6 +191,38 @@ def test_a_fault_that_stays_ends_at_the_second_time_where_the_server_is_ready(se
     assert len(server.posts) == before + 2
 
 
+DATA = {"name": "y", "datatype": "FP32", "shape": [1, 5], "data": [0.0] * 5}
+HOSTILE: dict[str, object] = {
+    "values that are texts": DATA | {"data": ["a"] * 5},
+    "a map for values": DATA | {"data": {"a": 1}},
+    "no values": {name: value for name, value in DATA.items() if name != "data"},
+    "an unknown type": DATA | {"datatype": "FP8"},
+    "a shape of texts": DATA | {"shape": ["a", 5]},
+    "a negative size": DATA | {"parameters": {"binary_data_size": -1}},
+    "a size that is none": DATA | {"parameters": {"binary_data_size": "9"}},
+    "bytes that are not there": DATA | {"parameters": {"binary_data_size": 20}},
+    "no tensor": "y",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_answers_that_are_none_end_in_a_sentence(server, tmp_path, what):
+    remote = opened(server, tmp_path)
+    server.misbehave = lambda seen, place: reply({"outputs": [HOSTILE[what]]})
+    with pytest.raises(AuditError, match=r"fails on the same request each time \(200, but the (output y|response)"):
+        remote.scores(points(1))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("3", 3), ("-1", 0), ("inf", 120), ("nan", None), ("soon", None)])
+def test_pauses_that_servers_ask_for(text, seconds):
+    assert pause(text) == seconds
+
+
+def test_a_pause_until_a_moment():
+    moment = datetime.now(UTC) + timedelta(seconds=30)
+    assert 25 < (pause(email.utils.format_datetime(moment)) or 0) <= 30
+
+
 def test_a_server_that_is_not_ready_is_waited_for(server, tmp_path):
     remote = opened(server, tmp_path, "attempts: 4\n")
     before, truth = len(server.posts), server.answer
@@ -254,7 +288,12 @@ def test_the_secret_is_sent_and_shown_nowhere(server, tmp_path, monkeypatch):
     with pytest.raises(AuditError) as error:
         remote.scores(points(1))
     assert "[secret]" in str(error.value)
-    for text in (str(error.value), repr(remote.file.client._secret), json.dumps(remote.facts)):  # type: ignore[attr-defined]
+    truth = server.answer
+    server.misbehave = lambda seen, place: None
+    server.answer = lambda seen: reply({"name": seen.headers["Authorization"]}) if seen.path == "/v2" else truth(seen)
+    told = opened(server, tmp_path, "auth: {env: CATS}\n").facts
+    assert "[secret]" in json.dumps(told)
+    for text in (str(error.value), repr(remote.file.client._secret), json.dumps(told)):  # type: ignore[attr-defined]
         assert "s3cret" not in text
     assert b"s3cret" not in (tmp_path / ANSWERS).read_bytes()
     monkeypatch.delenv("CATS")
