@@ -24,7 +24,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.config.profile import ThreatSpec, load_profile
-from robaudit.audit.plan.attacks import plan_attacks, threat_model
+from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, threat_model
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target
 
@@ -69,7 +69,7 @@ def run_profile(name: str, case: Case, data: Data, samples: dict[int, Sample], b
     target, x, y = data
     threat = ThreatSpec.model_validate({"norm": case.norm, "eps": case.eps})
     profile = load_profile(name).model_copy(update={"threat": threat})
-    plan = plan_attacks(profile, classes=target.num_classes, shape=target.spec.shape, no_gradient=None, surrogates=0)
+    plan = plan_attacks(profile, TargetTraits(target.num_classes, target.spec.shape))
     counter = Counter(target)
     left, start, processor = dict(samples), time.perf_counter(), time.process_time()
     for planned in plan:

@@ -18,8 +18,9 @@ from robaudit.engine.models import AuditedFile
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import measure
+from robaudit.target.target import Target, ready
 from robaudit.threat.model import ThreatModel
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
@@ -29,36 +30,33 @@ CIFAR = {"mean": "0.4914,0.4822,0.4465", "std": "0.2471,0.2435,0.2616"}
 
 def resnet_2b(models: Path = MODELS) -> tuple[Target, Tensor, Tensor]:
     """The CIFAR ResNet-2B, PGD-trained at 2/255, with the 300 test images [300, 3, 32, 32] and labels."""
-    target = load_target(models / "resnet_2b.onnx", overrides=SpecOverrides(CIFAR, {}), device="cpu")
+    target = open_target(models / "resnet_2b.onnx", overrides=SpecOverrides(CIFAR, {}), device="cpu")
     with np.load(models / "cifar10_test300.npz") as archive:
         x = torch.from_numpy(archive["x"]).float() / 255
         y = torch.from_numpy(archive["y"]).long()
-    target.measure(x[:8])
-    target.calibrate()
+    target = ready(measure(target, x[:8]))
     return target, x, y
 
 
 def lenet5(models: Path = MODELS, count: int = 200, kind: str = "adv") -> tuple[Target, Tensor, Tensor]:
     """The PGD-trained MNIST LeNet-5 (``cln``: the plain one) with test images [count, 1, 28, 28] and labels."""
-    target = load_target(
+    target = open_target(
         models / f"mnist_lenet5_{kind}.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu"
     )
     with np.load(models / "mnist_t10k.npz") as archive:
         x = torch.from_numpy(archive["x"][:count, None]).float() / 255
         y = torch.from_numpy(archive["y"][:count]).long()
-    target.measure(x[:8])
-    target.calibrate()
+    target = ready(measure(target, x[:8]))
     return target, x, y
 
 
 def fashion(kind: str = "robust") -> tuple[Target, Tensor, Tensor]:
     """The bundled robust (or ``clean``) Fashion-MNIST model with its 500 test images [500, 1, 28, 28] and labels."""
-    target = load_target(DEMO / f"fashion_{kind}.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+    target = open_target(DEMO / f"fashion_{kind}.onnx", overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
     with np.load(DEMO / "fashion_test500.npz") as archive:
         x = torch.from_numpy(archive["x"][:, None]).float() / 255
         y = torch.from_numpy(archive["y"]).long()
-    target.measure(x[:8])
-    target.calibrate()
+    target = ready(measure(target, x[:8]))
     return target, x, y
 
 

@@ -25,8 +25,9 @@ from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import UnitResult, plan_units
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import measure
+from robaudit.target.target import Target, ready
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
@@ -37,10 +38,9 @@ clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 def efficientnet(path: Path) -> tuple[Target, Tensor, Tensor]:
     """The network with 16 images of noise [16, 3, 224, 224] and the labels that it gives them."""
-    target = load_target(path, overrides=SpecOverrides({"scale": 255.0, "mean": MEAN, "std": STD}, {}), device="cpu")
+    target = open_target(path, overrides=SpecOverrides({"scale": 255.0, "mean": MEAN, "std": STD}, {}), device="cpu")
     x = torch.rand(16, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    target.measure(x[:4])
-    target.calibrate()
+    target = ready(measure(target, x[:4]))
     return target, x, target.scores(x).argmax(1)
 
 

@@ -111,13 +111,14 @@ def _audit(path: Path) -> Outcome:
 
     from robaudit.errors import RobauditError
     from robaudit.target.inputs.spec import SpecOverrides
-    from robaudit.target.load import load_target
+    from robaudit.target.load import open_target
+    from robaudit.target.reading.measured import measure
+    from robaudit.target.target import ready
 
     try:
-        target = load_target(path, overrides=SpecOverrides(), device="cpu", sample_shape=(3, 8, 8))
+        target = open_target(path, overrides=SpecOverrides(), device="cpu", sample_shape=(3, 8, 8))
         u = torch.rand(2, *target.spec.shape, generator=torch.Generator().manual_seed(0)).to(target.dtype)
-        target.measure(u)
-        target.calibrate()
+        target = ready(measure(target, u))
         if target.gradient.available:
             leaf = u.clone().requires_grad_()
             torch.autograd.grad(target.logits(leaf).sum(), leaf, allow_unused=True)

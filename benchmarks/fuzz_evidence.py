@@ -39,7 +39,7 @@ from onnx import TensorProto, helper, numpy_helper
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.outcome.build import build_result
+from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import content_digest
@@ -121,8 +121,7 @@ def audit(folder: Path, threat: str, curve: bool) -> None:
     run.mkdir()
     journal = Journal(run, key=b"fuzz")
     Session(request, run, journal, lambda _: None, lambda: False).run()
-    facts: dict[str, Any] = {"interrupted": False, "failure": None, "resumed": False, "seconds": 0.0}
-    result = build_result(request, journal, run_id="fuzz", started=datetime.now(UTC), **facts)
+    result = build_result(request, journal, Sessions(run_id="fuzz", started=datetime.now(UTC), seconds=0.0))
     save_result(conclude(result, profile.gates), run / "result.json")
     assert result.evidence.count > 3, result.evidence
 

@@ -228,7 +228,7 @@ def told(run: Path) -> tuple[Any, dict[Any, Any], Counter[Any]]:
     points = (run / "points.bin").read_bytes() if (run / "points.bin").exists() else b""
     for record in lines(run):
         if record["kind"] == "unit":
-            place = record["attack"], record["sample"], record["restart"], record["target"]
+            place = record["attack"], record["sample"], record["restart"], record["aim"]
             at, point = record.get("point"), None
             if at is not None:
                 data = points[at["offset"] : at["offset"] + at["bytes"]]

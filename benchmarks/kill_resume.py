@@ -13,6 +13,7 @@ rounding of sums over another batch (1e-12 of them).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import random
@@ -35,7 +36,8 @@ from torch import nn
 from robaudit.audit.config.profile import AttackSpec, Profile, list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.outcome.build import build_result
+from robaudit.audit.journal.records.units import FinishedUnit
+from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.session.session import Session
 
 SHAPE, CLASSES, KEY = (1, 6, 6), 4, b"benchmark"
@@ -91,26 +93,18 @@ def told(request: AuditRequest, folder: Path) -> tuple[Any, dict[Any, Any], Coun
     """The result without its story, each unit without its point's place, and how often it was journaled."""
     journal = Journal(folder, key=KEY)
     journal.load()
-    result = build_result(
-        request,
-        journal,
-        run_id="benchmark",
-        started=datetime.now(UTC),
-        seconds=0.0,
-        interrupted=False,
-        failure=None,
-        resumed=False,
-    ).model_dump(mode="json")
+    sessions = Sessions(run_id="benchmark", started=datetime.now(UTC), seconds=0.0)
+    result = build_result(request, journal, sessions).model_dump(mode="json")
     for name in STORY:
         result["run"].pop(name)
     for attack in result["attacks"]:
         attack.pop("seconds")
     units, times = {}, Counter[Any]()
-    for record in journal.of("unit"):
-        place = record["attack"], record["sample"], record["restart"], record["target"]
+    for record in journal.of(FinishedUnit):
+        place = record.attack, record.sample, record.restart, record.aim
         point = journal.point(record)
         units[place] = (
-            {k: v for k, v in record.items() if k != "point"},
+            dataclasses.replace(record, point=None),
             None if point is None else point.ravel().tolist(),
         )
         times[place] += 1
@@ -122,8 +116,7 @@ def counting(units: dict[Any, Any], others: dict[Any, Any]) -> dict[Any, Any]:
 
     def released(place: tuple[Any, ...]) -> bool:
         return place not in others and any(
-            other[:2] == place[:2] and other[2:] < place[2:] and record["success"]
-            for other, (record, _) in units.items()
+            other[:2] == place[:2] and other[2:] < place[2:] and record.success for other, (record, _) in units.items()
         )
 
     return {place: unit for place, unit in units.items() if not released(place)}

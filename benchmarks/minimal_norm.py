@@ -31,8 +31,9 @@ from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, plan_units
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import measure
+from robaudit.target.target import Target, ready
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm, distance
 
@@ -46,13 +47,12 @@ def model_and_data(name: str, data: str | None, count: int) -> tuple[Target, Ten
         return lenet5(count=count)
     demo = Path(robaudit.__file__).parent / "demo"
     path = demo / f"{name.replace('-', '_')}.onnx" if data is None else Path(name)
-    target = load_target(path, overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
+    target = open_target(path, overrides=SpecOverrides({"scale": 1.0}, {}), device="cpu")
     with np.load(demo / "fashion_test500.npz" if data is None else data) as archive:
         x, y = torch.from_numpy(archive["x"][:count]), torch.from_numpy(archive["y"][:count]).long()
     x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
     x = x if x.dim() == 4 or data is not None else x[:, None]
-    target.measure(x[:8])
-    target.calibrate()
+    target = ready(measure(target, x[:8]))
     return target, x, y
 
 

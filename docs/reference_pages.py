@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from robaudit.api import audit, load_result, render
 from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.declaring import GATES, LIMIT, Apart, Setting, hyphens
+from robaudit.audit.config.keywords import SettingKeywords
 from robaudit.audit.config.metrics import FAMILIES
 from robaudit.audit.config.profile import list_profiles, profile_schema
 from robaudit.audit.config.resolve import DEFAULT_EPS
@@ -348,6 +349,8 @@ def _python_api() -> str:
         shown = "".join(f"    {line},\n" for line in lines if line != "*" or True in named)
         shown = f"{function.__name__}(\n{shown}) -> {signature.return_annotation}"
         parts += [f"## robaudit.{function.__name__}", f"```python\n{shown}\n```", *_docstring(function)]
+        if function is audit:
+            parts.append(table(("Setting", "Type", "Meaning"), _keywords()))
     known = [name for name, value in vars(Result).items() if isinstance(value, property)]
     parts += [
         "## robaudit.Result",
@@ -355,6 +358,13 @@ def _python_api() -> str:
         table(("Property", "Meaning"), ((f"`{name}`", _cross(str(vars(Result)[name].__doc__))) for name in known)),
     ]
     return "\n\n".join(parts)
+
+
+def _keywords() -> Iterator[tuple[str, ...]]:
+    """A row for each setting that a call takes."""
+    for name, kind in SettingKeywords.__annotations__.items():
+        declared = SETTINGS[name]
+        yield f"`{name}`", f"`{kind.__forward_arg__}`".replace("|", "\\|"), declared.meaning or declared.help
 
 
 def _parameter(each: inspect.Parameter) -> str:

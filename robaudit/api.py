@@ -7,15 +7,16 @@ itself runs in a process of its own, which runs nothing of the caller's script.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Unpack
 
+from robaudit.audit.config.keywords import PathLike, SettingKeywords
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.journal.events import Note, Observer, silent
 from robaudit.audit.process.sandbox import missing
-from robaudit.audit.result.document import Norm, Result
+from robaudit.audit.result.document import Result
 from robaudit.audit.run.asking import carry_out, command_line, read_files, request_of
 from robaudit.audit.stored import file as stored
 from robaudit.audit.stored.signing import read_private
@@ -29,34 +30,13 @@ from robaudit.target.files.remote.address import model_path
 
 __all__ = ["audit", "load_result", "render"]
 
-PathLike: TypeAlias = str | os.PathLike[str]
-
 
 def audit(
     model: PathLike,
     data: PathLike | None = None,
     *,
-    profile: PathLike | None = None,
-    norm: Norm | None = None,
-    eps: str | float | None = None,
-    goal: str | None = None,
-    samples: int | None = None,
-    seed: int | None = None,
-    labels: PathLike | None = None,
-    classes: PathLike | Sequence[str] | None = None,
-    gates: Sequence[str] = (),
-    min_robust: float | None = None,
-    baseline: PathLike | None = None,
-    surrogates: Sequence[PathLike] = (),
-    time_budget: str | float | None = None,
-    device: str | None = None,
-    output: Sequence[PathLike] = (),
-    run_dir: PathLike | None = None,
-    fresh: bool = False,
-    trust_model: bool = False,
-    sandbox: bool | None = None,
     observer: Observer = silent,
-    **settings: Any,
+    **settings: Unpack[SettingKeywords],
 ) -> Result:
     """Audit a model file, as ``robaudit scan`` does.
 
@@ -66,28 +46,10 @@ def audit(
     Args:
         model: ONNX or TorchScript file of a classifier, the ``https://`` address of one, or an ``endpoint.yaml``.
         data: image folder, table or ``.npz``; None: a file beside the model, else bundled images.
-        profile: name or YAML file; None: ``quick``, unless a ``robaudit.yaml`` names another.
-        norm: of the threat model.
-        eps: radius as a fraction of the domain's width: ``0.03`` or ``"8/255"``.
-        goal: what counts as a success.
-        samples: to draw; None: the profile's.
-        seed: of all random numbers.
-        labels: CSV of labels, or ``"model"``: the model's own answers are the reference (stability).
-        classes: names in the order of the model's outputs, or a file with one a line.
-        gates: such as ``"robust_accuracy >= 40%"``; they decide the verdict.
-        min_robust: gate: least robust accuracy that passes.
-        baseline: earlier result or run directory to compare with.
-        surrogates: model files for transfer attacks.
-        time_budget: after which nothing new is begun, such as ``"10m"``, or seconds.
-        device: auto, cpu, cuda or cuda:N.
-        output: report files to write; the suffix picks the format.
-        run_dir: folder of journal, evidence and result; None: one in ``.robaudit``.
-        fresh: discard what the run directory holds.
-        trust_model: load a TorchScript archive whose code is not known to be harmless, or a torch.export archive.
-        sandbox: True: refuse to run without one; False: run without; None: use one where the system has it.
         observer: called with each event, in this thread; must not raise. Warnings are events too.
-        settings: any other setting, named as its key in ``robaudit.yaml`` with underscores, such as ``mean``, ``std``,
-            ``domain``, ``batch_size``, ``until_decided``, ``call_timeout``.
+        settings: any setting, named as its key in ``robaudit.yaml`` with underscores: ``profile``, ``eps``,
+            ``samples``, ``gates``, ``min_robust``, ``run_dir``, ``mean``, ``until_decided``. ``sandbox`` is True:
+            refuse to run without one; False: run without; None: use one where the system has it.
 
     Returns:
         The result. A gate that fails, or an audit that is incomplete, is no error: ``result.verdict`` says so.
@@ -97,30 +59,7 @@ def audit(
         AuditInterrupted: Ctrl-C or SIGTERM stopped it; what is finished is kept.
         AuditError: the audit could not be carried out, or a report cannot be written.
     """
-    given = _given(
-        settings,
-        data=data,
-        profile=profile,
-        norm=norm,
-        eps=eps,
-        goal=goal,
-        samples=samples,
-        seed=seed,
-        labels=labels,
-        classes=classes,
-        gates=gates,
-        min_robust=min_robust,
-        baseline=baseline,
-        surrogates=surrogates,
-        time_budget=time_budget,
-        device=device,
-        output=output,
-        run_dir=run_dir,
-        fresh=fresh,
-        trust_model=trust_model,
-        sandbox=sandbox,
-    )
-    return _audited(model_path(model), given, observer)
+    return _audited(model_path(model), _given({"data": data, **settings}), observer)
 
 
 def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Result:
@@ -132,7 +71,7 @@ def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Resul
     check_outputs(asked.output, read_files(request, resolved))
     key = None if asked.sign is None else Path(asked.sign)
     if key is not None:
-        read_private(key)  # one that is none is reported before the audit
+        read_private(key)  # a file that is no key is reported before the audit
 
     def warn(message: str) -> None:
         observer(Note(message, "warning"))
@@ -183,17 +122,17 @@ def render(result: Result, path: PathLike) -> None:
     write_report(result, path, folder)
 
 
-def _given(more: Mapping[str, Any], **common: Any) -> dict[str, Any]:
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as the command line gives them.
 
     Raises:
         UsageError: there is no such setting.
     """
     known = [name for name in SETTINGS if name != "dry_run"]
-    for name in more:
+    for name in settings:
         if name not in known:
             raise UsageError(f"there is no setting {name!r}{did_you_mean(name, known)}")
-    given = {name: value for name, value in {**common, **more}.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None}
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
 
 

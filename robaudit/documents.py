@@ -147,7 +147,7 @@ def read_yaml(path: Path, most: int = MOST, raw: bytes | None = None) -> Documen
         raw: its bytes, where they were read already.
 
     Raises:
-        UsageError: as :func:`compose_yaml`; a key is given twice, or a number is none that can be used.
+        UsageError: as :func:`compose_yaml`; a key is given twice, or a number cannot be used.
     """
     node = compose_yaml(path, most, raw)
     lines: dict[tuple[str | int, ...], int] = {}
@@ -208,7 +208,7 @@ def parse_json(text: str | bytes) -> Any:
     """A JSON value.
 
     Raises:
-        ValueError: it is none, is nested too deeply, holds a number that is too long, or is not UTF-8.
+        ValueError: it is no JSON, is nested too deeply, holds a number that is too long, or is not UTF-8.
     """
     try:
         return json.loads(text)

@@ -76,7 +76,7 @@ def named(id: str, classes: Mapping[str, T], kind: str) -> T:
     """The one of an id.
 
     Raises:
-        UsageError: there is none, with what may have been meant.
+        UsageError: there is no such class, with what may have been meant.
     """
     if id not in classes:
         raise UsageError(f"unknown {kind} {id!r}{did_you_mean(id, classes)}")

@@ -10,8 +10,9 @@ import onnx
 import torch
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
+from target_kit import complete
 
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
@@ -21,10 +22,9 @@ W = weight(3, 8)
 
 
 def ready(path: Path, *, samples: int = 8, **interface: object) -> tuple[Target, torch.Tensor]:
-    target = load_target(path, device="cpu", interface=Interface(**interface))
+    target = open_target(path, device="cpu", interface=Interface(**interface))
     u = torch.rand(samples, *target.spec.shape, generator=torch.Generator().manual_seed(1)).to(target.dtype)
-    target.measure(u)
-    target.calibrate()
+    target = complete(target, u)
     return target, u
 
 

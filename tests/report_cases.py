@@ -26,7 +26,7 @@ from robaudit.audit.result.document import (
     Threat,
     ThreatOutcome,
 )
-from robaudit.audit.result.sections.findings import Exemption
+from robaudit.audit.result.sections.gates import Exemption
 from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.stats.rates import rate

@@ -21,12 +21,12 @@ from torch import nn
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.outcome.build import build_result
+from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.result.document import Result
 from robaudit.audit.session.session import Session
+from robaudit.audit.session.start import Start
 from robaudit.audit.stored.file import parse_result
 
 SHAPE = (1, 6, 6)
@@ -173,9 +173,14 @@ def make_profile(
 def make_request(model: Path, data: Path, profile: Path, **changes: Any) -> AuditRequest:
     values = {"mean": (0.0,), "std": (1.0,), "layout": "nchw", "domain": (0.0, 1.0)}
     fields = {"data": data, "profile": load_profile(str(profile)), "input_values": values, "batch_size": 8}
+    return changed(AuditRequest(model=model, **fields), **changes)
+
+
+def changed(request: AuditRequest, **changes: Any) -> AuditRequest:
+    """The request with other fields, or other settings that it does not hold itself."""
     own = {field.name for field in dataclasses.fields(AuditRequest)}
-    settings = Settings(**{name: changes.pop(name) for name in changes.keys() - own})
-    return AuditRequest(model=model, settings=settings, **(fields | changes))
+    settings = {name: changes.pop(name) for name in changes.keys() - own}
+    return with_settings(dataclasses.replace(request, **changes), **settings)
 
 
 def with_settings(request: AuditRequest, **changes: Any) -> AuditRequest:
@@ -197,17 +202,9 @@ def run_here(
     journal = journal or Journal(folder)
     journal.load()
     resumed = bool(journal.records)
-    Session(request, folder, journal, observer, stop, deadline=deadline).run()
-    result = build_result(
-        request,
-        journal,
-        run_id="test",
-        started=datetime.now(UTC),
-        seconds=0.0,
-        interrupted=stop(),
-        failure=None,
-        resumed=resumed,
-    )
+    Session(request, folder, journal, observer, stop, Start(deadline=deadline)).run()
+    sessions = Sessions(run_id="test", started=datetime.now(UTC), seconds=0.0, interrupted=stop(), resumed=resumed)
+    result = build_result(request, journal, sessions)
     if journal.failure is None:
         assert parse_result(result.to_json(), "the result") == result
     return result

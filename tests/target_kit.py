@@ -8,24 +8,30 @@ import torch
 from torch import Tensor
 
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import measure
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.target import Target
+from robaudit.target.target import ready as made_ready
 
 
-def load(path: Path, **values: object) -> Target:
-    return load_target(path, overrides=SpecOverrides(values), device="cpu")
+def load(path: Path, **values: object) -> OpenedTarget:
+    return open_target(path, overrides=SpecOverrides(values), device="cpu")
+
+
+def complete(opened: OpenedTarget, u: Tensor) -> Target:
+    """The target, measured on [N, *shape] samples."""
+    return made_ready(measure(opened, u))
 
 
 def ready(path: Path, samples: int = 6, **values: object) -> tuple[Target, Tensor]:
     """A target as an audit uses it, and points."""
-    target = load(path, **values)
-    u = points(target, samples)
-    target.measure(u)
-    target.calibrate()
-    return target, u
+    opened = load(path, **values)
+    u = points(opened, samples)
+    return complete(opened, u), u
 
 
-def points(target: Target, count: int = 6, seed: int = 3) -> Tensor:
+def points(target: Target | OpenedTarget, count: int = 6, seed: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     u = torch.rand(count, *target.spec.shape, generator=generator, dtype=torch.float64)
     return ((u * 255).round() / 255).to(target.dtype)

@@ -103,7 +103,7 @@ class Other(Reader):
         labels = tuple(str(row[label]) for row in rows)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         table = Table(path, names, values, labels, tuple(range(1, len(rows) + 1)), digest)
-        return TableSource(table, wanted.labelled)
+        return TableSource(table, labelled=wanted.labelled)
 """
 
 

@@ -27,9 +27,10 @@ from corpus.architectures import build
 from torch import Tensor
 
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
-from robaudit.target.target import Target
+from robaudit.target.reading.measured import measure
+from robaudit.target.target import Target, ready
 
 POINTS = 4
 MOVES = 2
@@ -51,12 +52,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def check(path: Path, source: str | None) -> dict[str, Any]:
     """Figures of one file."""
     start = time.perf_counter()
-    target = load_target(path, device="cpu", tokens=True, **SETTINGS.get(path.name, {}))
+    target = open_target(path, device="cpu", allowed=Allowed(tokens=True), **SETTINGS.get(path.name, {}))
     found: dict[str, Any] = {"load_s": round(time.perf_counter() - start, 2), "classes": target.num_classes}
     u = _points(target.spec.shape)
-    target.measure(u[:2])
+    measured = measure(target, u[:2])
     start = time.perf_counter()
-    target.calibrate()
+    target = ready(measured)
     found["calibrate_s"] = round(time.perf_counter() - start, 2)
     found["gradient"] = target.gradient.reason or "available"
     if not target.gradient.available:

@@ -1,6 +1,6 @@
 """The contract of a slot attack: an update rule over explicit state; the engine does the rest.
 
-A slot is one unit of work, (sample, restart, target). An attack never sees how slots are batched, judged,
+A slot is one unit of work, (sample, restart, aim). An attack never sees how slots are batched, judged,
 counted, stopped, resumed or reported.
 """
 
@@ -11,7 +11,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -80,8 +80,8 @@ class Problem(Slots):
         x: [S, *shape] unperturbed samples in u-space, [0, 1] for every feature.
         label: [S] int64 reference class.
         goal: [S] int64 class that counts as a success, or -1: any but the label.
-        target: [S] int64 class that a targeted loss aims at: the goal, or in an untargeted audit the unit's
-            own class for attacks that try several (``unit_targets``), else -1.
+        target_class: [S] int64 class that a targeted loss aims at: the goal, or in an untargeted audit the unit's
+            own class for attacks that try several (``unit_aims``), else -1.
         eps: [S] radius as a fraction of the domain's width, in the search's float type.
         restart: [S] int64 number of the restart, from 0.
         keys: [S] int64 keys of :class:`Draws`.
@@ -102,7 +102,7 @@ class Problem(Slots):
     x: Tensor
     label: Tensor
     goal: Tensor
-    target: Tensor
+    target_class: Tensor
     eps: Tensor
     restart: Tensor
     keys: Tensor
@@ -188,6 +188,20 @@ class Stop(enum.Enum):
     """Never before ``done``; then the judge looks at ``best`` alone."""
 
 
+@runtime_checkable
+class Restarted(Protocol):
+    """An attack with a parameter that says how often it is begun anew."""
+
+    restarts: int
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """An attack with a parameter that says how many queries it has."""
+
+    queries: int | None
+
+
 StateT = TypeVar("StateT", bound=Slots)
 
 
@@ -200,6 +214,7 @@ class SlotAttack(ABC, Generic[StateT]):
         norms: threat models that it serves.
         goals: goals that it serves.
         stop: its stop rule.
+        several: it asks about many points of a slot at once, so that fewer slots are worked on together.
     """
 
     id: ClassVar[str]
@@ -207,14 +222,15 @@ class SlotAttack(ABC, Generic[StateT]):
     norms: ClassVar[frozenset[Norm]]
     goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
     stop: ClassVar[Stop] = Stop.FIRST_SUCCESS
+    several: ClassVar[bool] = False
 
     @property
     def unit_restarts(self) -> int:
-        """How many restarts each (sample, target) gets."""
-        return int(getattr(self, "restarts", 1))
+        """How many restarts each (sample, aim) gets."""
+        return self.restarts if isinstance(self, Restarted) else 1
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         """How many target classes an untargeted audit tries for each sample; 0: the attack needs none.
 
         The engine ranks the classes by the clean logits, the label left out, and gives each unit its own.
@@ -233,8 +249,7 @@ class SlotAttack(ABC, Generic[StateT]):
     @property
     def query_budget(self) -> int | None:
         """Most queries of a black-box attack for each unit; the engine enforces it."""
-        queries: Any = getattr(self, "queries", None)
-        return None if queries is None else int(queries)
+        return self.queries if isinstance(self, Budgeted) else None
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Why the attack does not apply to a model of so many classes and this sample shape, or None."""

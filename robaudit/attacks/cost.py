@@ -17,7 +17,7 @@ __all__ = ["Cost", "Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a unit of an attack, (sample, restart, target), is about, as far as that decides its cost.
+    """What a unit of an attack, (sample, restart, aim), is about, as far as that decides its cost.
 
     Args:
         norm: of the threat model.

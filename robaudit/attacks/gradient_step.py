@@ -53,7 +53,7 @@ class GradientStep(SlotAttack[IterateT]):
     def steps_within(self, eps: Tensor) -> Tensor | int:
         """Number of steps in balls of radii [S]; one for all, or [S]."""
 
-    def aim(self, problem: Problem) -> Tensor | None:
+    def target_class(self, problem: Problem) -> Tensor | None:
         """[S] int64 class that the loss aims at, -1: none; None: the problem's."""
         return None
 
@@ -72,7 +72,9 @@ class GradientStep(SlotAttack[IterateT]):
 
     def query(self, problem: Problem, state: IterateT) -> Request:
         """The gradient where the slot stands."""
-        return Gradient(state.point, model=self.model, loss=loss_named(self.loss), target=self.aim(problem))
+        return Gradient(
+            state.point, model=self.model, loss=loss_named(self.loss), target_class=self.target_class(problem)
+        )
 
     def done(self, problem: Problem, state: IterateT) -> Tensor:
         """After the last point was seen."""

@@ -114,14 +114,14 @@ class Gradient(Differentiated):
     Args:
         loss: see :mod:`robaudit.threat.losses`; several where slots maximise different ones.
         choice: [S] int64, which of several losses each slot maximises.
-        target: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
+        target_class: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
         plain: the first so many of a slot's several points are asked for logits and loss alone, at no backward; their
             gradient is zero. One loss for all slots then.
     """
 
     loss: Loss | tuple[Loss, ...] | None = None
     choice: Tensor | None = None
-    target: Tensor | None = None
+    target_class: Tensor | None = None
     plain: int = 0
 
 

@@ -9,7 +9,7 @@ import torch
 
 from robaudit.attacks.parameters import attack_parameters
 from robaudit.certificates.base import Ball, Certifier, Proof, Question, Subject
-from robaudit.certificates.intervals.operators import UnknownCallError
+from robaudit.certificates.intervals.calls import UnknownCallError
 from robaudit.certificates.intervals.propagate import propagate
 from robaudit.threat.norms import Norm
 

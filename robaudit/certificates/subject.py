@@ -118,7 +118,7 @@ class Subject:
         fixed = (self._fed(1 - free) - origin).abs() * TOLERANCE
         return Region(low, high, self._fed(u), scale, slack + fixed, ball.norm, eps)
 
-    def _fed(self, u: Tensor, clip: bool = False) -> Tensor:
+    def _fed(self, u: Tensor, *, clip: bool = False) -> Tensor:
         """[*shape] in float64 to [1, *file_shape], as if nothing rounded."""
         spec = self.spec
         u = u.clamp(-TOLERANCE, 1 + TOLERANCE) if clip else u

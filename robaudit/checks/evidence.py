@@ -127,7 +127,7 @@ def _confidence(kind: str, scores: NDArray[Any]) -> float | None:
 
 
 def _fools(prediction: int, sample: Sample) -> bool:
-    return bool(reached(prediction, sample.label, sample.target))
+    return bool(reached(prediction, sample.label, sample.goal))
 
 
 def _admitted(threat: ThreatModel, origin: NDArray[Any], point: NDArray[Any]) -> tuple[bool, float]:

@@ -68,7 +68,7 @@ def check_class(id: str) -> type[Check]:
     """The check of an id. Ours are found without those of other packages, so that a broken one costs no other.
 
     Raises:
-        UsageError: there is none; as :func:`check_classes`.
+        UsageError: there is no such check; as :func:`check_classes`.
     """
     if id in own_checks():
         return own_checks()[id]

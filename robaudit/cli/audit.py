@@ -13,8 +13,8 @@ from robaudit.audit.run.rundir import command_of
 from robaudit.audit.stored.signing import read_private
 from robaudit.cli.output import config_words, for_a_reader, say, write_json, write_lines
 from robaudit.report.deliver import deliver
-from robaudit.report.facts import day_words, verdict_line
 from robaudit.report.progress import progress
+from robaudit.report.sentences import day_words, verdict_line
 from robaudit.report.terminal import print_report
 from robaudit.report.words import plain
 from robaudit.target.running.device import choose_device
@@ -43,7 +43,7 @@ def audit_and_report(
         quiet: stdout gets the verdict on one line, stderr no progress.
         live: show progress.
         verbose: show more progress; list every sample.
-        config: the ``robaudit.yaml`` that counts, which is told unless ``quiet``.
+        config: the ``robaudit.yaml`` that counts, which is reported unless ``quiet``.
 
     Returns:
         The exit code of the verdict.
@@ -52,11 +52,11 @@ def audit_and_report(
         UsageError: the request is refused.
         AuditError: the audit ended before anything could be reported, or a report cannot be written.
     """
-    choose_device(request.device)
+    choose_device(request.settings.device)
     settings = request.settings
     key = None if settings.sign is None else Path(settings.sign)
     if key is not None:
-        read_private(key)  # one that is none is told before the audit
+        read_private(key)  # a file that is no key is reported before the audit
     with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
         told = _Telling(observer, live, config if not quiet else None)
         result, folder = carry_out(request, told, _warn)

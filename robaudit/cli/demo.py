@@ -93,7 +93,7 @@ def _comparison(results: list[Result]) -> str:
     """A column a model, a line a figure."""
     from collections import Counter
 
-    from robaudit.audit.verdict.conclusion import threat_phrase
+    from robaudit.audit.verdict.phrases import threat_phrase
     from robaudit.report.words import duration, short_rate
 
     rows = [("", [Path(result.target.file).name for result in results])]

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robaudit.cli.complete import formats
-from robaudit.cli.trust import Verify, trusted
+from robaudit.cli.settings import Given, takes_settings
+from robaudit.cli.trust import trusted
 
 if TYPE_CHECKING:
     from robaudit.audit.config.gatespecs import GateSpec
+    from robaudit.audit.config.settings import Settings
     from robaudit.audit.result.document import Result
+    from robaudit.audit.verdict.gates import Available
 
-__all__ = ["choice", "gate", "gates_on_line", "print_gates"]
+__all__ = ["gate", "print_gates"]
 
 
+@takes_settings("gate")
 def gate(
     run: Annotated[Path, typer.Argument(help="Run directory, or a result's JSON.")],
-    gate: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Gate to decide too, such as 'robust_accuracy>=0.6'; it replaces the run's on the same metric; "
-            "repeatable."
-        ),
-    ] = None,
-    gates: Annotated[
+    given: Given,
+    file: Annotated[
         Path | None,
-        typer.Option(help="YAML file with a list `gates`, such as robaudit.yaml; instead of the run's own."),
+        typer.Option("--gates", help="YAML file with a list `gates`, such as robaudit.yaml; instead of the run's own."),
     ] = None,
-    min_robust: Annotated[
-        float | None, typer.Option(help="Least robust accuracy that passes; default: the run's own gates.")
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="Earlier result to compare with, for gates on the regression.")
-    ] = None,
-    on_inconclusive: Annotated[str, typer.Option(help="What an inconclusive gate means: fail, warn or pass.")] = "fail",
-    fail_on: Annotated[
-        str,
-        typer.Option(help="Gates that decide the exit code: error (level), warn (all), never; an invalid audit is 3."),
-    ] = "error",
     as_of: Annotated[
         str | None,
         typer.Option(help="Day on which exceptions to gates are judged, such as 2026-12-31. Default: today (UTC)."),
@@ -51,37 +37,24 @@ def gate(
         str,
         typer.Option("--format", "-f", help="text, or json: the result with these gates.", autocompletion=formats),
     ] = "text",
-    verify: Verify = None,
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
-    from robaudit.audit.config.gatespecs import merge_gates
+    from robaudit.audit.config.resolve import settings_of_flags
     from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.verdict.compare import with_comparison
-    from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
-    from robaudit.audit.verdict.gates import check_class_gates, check_gates, specs_of
-    from robaudit.cli.output import for_a_reader, write_json
-    from robaudit.errors import UsageError
+    from robaudit.audit.verdict.conclusion import conclude
+    from robaudit.audit.verdict.gates import check_class_gates, check_gates
+    from robaudit.cli.output import chosen_format, for_a_reader, write_json
 
-    choice("format", format, "text", "json")
-    if min_robust is not None and not 0 <= min_robust <= 1:
-        raise UsageError(f"--min-robust is a share between 0 and 1, not {min_robust:g}")
-    undecided = cast(OnInconclusive, choice("on-inconclusive", on_inconclusive, "fail", "warn", "pass"))
-    binding = cast(FailOn, choice("fail-on", fail_on, "error", "warn", "never"))
-    extra = gates_on_line(gate or ())
-    keys = trusted(verify)
+    chosen_format(format)
+    settings = settings_of_flags(given)
+    keys = trusted(settings.verify)
     result = load_result(result_path(run), keys)
-    wanted = gates_in_file(gates) if gates is not None else specs_of(result)
-    wanted = merge_gates(wanted, extra)
-    if min_robust is not None:
-        wanted = merge_gates(wanted, gates_on_line([f"robust_accuracy>={min_robust!r}"]))
-    known = None if baseline is None else load_result(result_path(baseline), keys)
-    attacks, checks = [attack.id for attack in result.attacks], [check.id for check in result.checks]
-    norms = [result.threat_model.norm, *(other.norm for other in result.threat_model.also)]
-    compared = known is not None or result.comparison is not None
-    check_gates(wanted, attacks, checks, norms, curve=bool(result.curves), baseline=compared)
+    known = None if settings.baseline is None else load_result(result_path(Path(settings.baseline)), keys)
+    wanted = _wanted(result, file, settings)
+    check_gates(wanted, _available(result, known))
     check_class_gates(wanted, result.data.classes, result.target.num_classes)
-    result = with_comparison(result, known)
-    decided = conclude(result, wanted, undecided, binding, _day(as_of))
+    decided = conclude(with_comparison(result, known), wanted, settings.on_inconclusive, settings.fail_on, _day(as_of))
     with for_a_reader():
         if format == "json":
             write_json(json.loads(decided.to_json()))
@@ -90,28 +63,29 @@ def gate(
     raise typer.Exit(decided.verdict.exit_code)
 
 
-def choice(flag: str, value: str, *options: str) -> str:
-    """The value of a flag.
+def _wanted(result: Result, file: Path | None, settings: Settings) -> tuple[GateSpec, ...]:
+    """Gates of a file, else the run's own, with those of the command line put over them."""
+    from robaudit.audit.config.gatespecs import merge_gates
+    from robaudit.audit.config.resolve import short_gate
+    from robaudit.audit.verdict.gates import specs_of
 
-    Raises:
-        UsageError: it is none of the options.
-    """
-    from robaudit.errors import UsageError
-
-    if value not in options:
-        raise UsageError(f"--{flag} is {', '.join(options[:-1])} or {options[-1]}, not {value!r}")
-    return value
+    gates = merge_gates(specs_of(result) if file is None else gates_in_file(file), settings.gates)
+    if settings.min_robust is None:
+        return gates
+    return merge_gates(gates, [short_gate("min_robust", settings.min_robust)])
 
 
-def gates_on_line(texts: Sequence[str]) -> tuple[GateSpec, ...]:
-    """Gates written on one line each.
+def _available(result: Result, baseline: Result | None) -> Available:
+    """What a run has that a gate can be about."""
+    from robaudit.audit.verdict.gates import Available
 
-    Raises:
-        UsageError: one is none, with a suggestion.
-    """
-    from robaudit.audit.config.gatespecs import GateSpec
-
-    return tuple(_checked(GateSpec, text, "command line") for text in texts)
+    return Available(
+        [attack.id for attack in result.attacks],
+        [check.id for check in result.checks],
+        [result.threat_model.norm, *(other.norm for other in result.threat_model.also)],
+        curve=bool(result.curves),
+        baseline=baseline is not None or result.comparison is not None,
+    )
 
 
 def gates_in_file(path: Path) -> tuple[GateSpec, ...]:
@@ -160,7 +134,7 @@ def _day(text: str | None) -> Any:
 def print_gates(decided: Result) -> None:
     """A line a gate, then the verdict."""
     from robaudit.cli.output import write_lines
-    from robaudit.report.facts import gate_words, verdict_line
+    from robaudit.report.sentences import gate_words, verdict_line
     from robaudit.report.words import plain
 
     names = [plain(gate_words(entry), 100) for entry in decided.gates]

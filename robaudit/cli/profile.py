@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -82,10 +82,10 @@ def _checked(name: str) -> Profile:
     from robaudit.audit.plan.attacks import validate_attacks
     from robaudit.audit.plan.checks import validate_checks
     from robaudit.audit.plan.fronts import validate_curve
-    from robaudit.audit.verdict.gates import check_gates
+    from robaudit.audit.verdict.gates import Available, check_gates
     from robaudit.errors import UsageError
 
-    of_run: dict[str, Any] = {}
+    searched = True
     path = Path(name)
     if path.name == CONFIG_NAME:
         if not path.is_file():
@@ -93,7 +93,7 @@ def _checked(name: str) -> Profile:
         resolved = resolve_settings({}, {}, path.with_name("model"))
         profile = resolved.profile
         # what flags may still add is not asked for here
-        of_run = {"curve": profile.curve is not None or resolved.settings.curve is None}
+        searched = profile.curve is not None or resolved.settings.curve is None
     else:
         profile = load_profile(name)
     validate_sets(profile)
@@ -101,7 +101,9 @@ def _checked(name: str) -> Profile:
     validate_checks(profile)
     validate_curve(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
-    check_gates(profile.gates, attack_keys(profile), list(profile.checks), list(radii), radii=radii, **of_run)
+    check_gates(
+        profile.gates, Available(attack_keys(profile), profile.checks, norms=radii, radii=radii, curve=searched)
+    )
     return profile
 
 

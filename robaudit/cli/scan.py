@@ -59,7 +59,7 @@ def scan(
         from robaudit.cli.preview import preview
 
         folder = None if settings.run_dir is None else Path(settings.run_dir)
-        preview(request, folder, settings.fresh, settings.output)
+        preview(request, folder, fresh=settings.fresh, reports=settings.output)
         if resolved.config_file is not None and not quiet:
             say(config_words(resolved.config_file))
         return

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from robaudit.audit.config.declaring import SIGNED
+
 if TYPE_CHECKING:
     from robaudit.audit.stored.signing import Trusted
 
@@ -16,14 +18,13 @@ Verify: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--verify",
-        help="Refuse a result that is not signed by this Ed25519 public key. Default: ROBAUDIT_VERIFY, then `verify` "
-        "in the nearest robaudit.yaml.",
+        help=SIGNED,
     ),
 ]
 
 
-def trusted(flag: Path | None) -> Trusted | None:
+def trusted(flag: str | Path | None) -> Trusted | None:
     """The keys that results must be signed with: see :func:`robaudit.audit.stored.trust.trusted`."""
     from robaudit.audit.stored import trust
 
-    return trust.trusted(flag)
+    return trust.trusted(None if flag is None else Path(flag))

@@ -80,7 +80,7 @@ class ArrayReader(Reader):
         """Read the arrays, once."""
         if wanted.labels is not None:
             raise UsageError(f"--labels {wanted.labels} is for image folders; put the labels of {path} into it as y")
-        return ArraySource(path, *read_npz(path), wanted.labelled)
+        return ArraySource(path, *read_npz(path), labelled=wanted.labelled)
 
 
 class ArraySource(Source):
@@ -89,7 +89,9 @@ class ArraySource(Source):
     ranged = True
     labels_go = "as y"
 
-    def __init__(self, path: Path, x: NDArray[Any], y: NDArray[Any] | None, digest: str, labelled: bool = True) -> None:
+    def __init__(
+        self, path: Path, x: NDArray[Any], y: NDArray[Any] | None, digest: str, *, labelled: bool = True
+    ) -> None:
         self._path, self._y, self._digest, self._labelled = path, y, digest, labelled
         self.values = x
         self.shape = canonical(x.shape[1:])

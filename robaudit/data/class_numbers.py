@@ -20,6 +20,7 @@ def class_numbers(
     count: int | None,
     declared: Sequence[str] | None,
     where: str,
+    *,
     folders: bool,
 ) -> tuple[dict[str, int], dict[str, str], list[str] | None] | None:
     """(index of each text, why others have none, names in the order that is assumed); None where labels are names.

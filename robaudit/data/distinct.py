@@ -46,7 +46,7 @@ class DistinctDraw:
     """
 
     def __init__(
-        self, data: Dataset, seed: int, fed: Callable[[NDArray[Any]], NDArray[Any]], labels: bool = True
+        self, data: Dataset, seed: int, fed: Callable[[NDArray[Any]], NDArray[Any]], *, labels: bool = True
     ) -> None:
         self._data, self._fed = data, fed
         self.seed = seed

@@ -42,17 +42,7 @@ class FolderSource(Source):
         """The images, cut to the model's shape."""
         if fit.ranges is not None:
             raise UsageError(f"--feature-ranges is for tables, and {self._folder} with this model is none")
-        return open_folder(
-            self._folder,
-            shape=fit.shape,
-            crop=fit.crop,
-            interpolation=fit.interpolation,
-            num_classes=fit.num_classes,
-            class_names=fit.class_names,
-            labels=self._wanted.labels,
-            label_column=self._wanted.label_column,
-            labelled=self._wanted.labelled,
-        )
+        return open_folder(self._folder, fit, self._wanted)
 
     def size(self) -> tuple[int, int] | None:
         """That of the first images, if they have one in common."""

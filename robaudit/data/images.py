@@ -19,6 +19,7 @@ from robaudit.data.label_arrays import lost_note
 from robaudit.data.labelfile import LabelFile, read_label_file
 from robaudit.data.labels import Labels, resolve_labels
 from robaudit.data.pixels import read_pixels
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.source import Dataset
 from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError, on_one_line
 from robaudit.files import text_of
@@ -97,66 +98,45 @@ def _image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def open_folder(
-    folder: Path,
-    *,
-    shape: tuple[int, ...],
-    crop: float,
-    interpolation: str,
-    num_classes: int | None,
-    class_names: list[str] | None,
-    labels: Path | None,
-    label_column: str | None = None,
-    labelled: bool = True,
-) -> Dataset:
+def open_folder(folder: Path, fit: Fit, wanted: Wanted) -> Dataset:
     """Open an image folder. Every file is read once, for the digest and to note what will be done to the images.
 
     Args:
-        folder: with a subfolder a class; or flat, with ``labels`` or a ``labels.csv`` of file,label.
-        shape: C, H, W that the model takes.
-        crop, interpolation: how images are cut.
-        num_classes: of the model.
-        class_names: declared, in the order of the model's outputs.
-        labels: CSV file; default the folder's ``labels.csv``, if there is one.
-        label_column: name of its column with the labels; default the one whose name says so.
-        labelled: read the labels, if there are any; else names of folders and ``labels.csv`` say nothing.
+        folder: with a subfolder a class; or flat, with a CSV of file,label that is named, or ``labels.csv`` in it.
+        fit: what the model takes.
+        wanted: where the labels are; without labels, names of folders and ``labels.csv`` say nothing.
 
     Raises:
         UsageError: no images, or labels that do not fit.
     """
-    size = _image_shape(shape, str(folder))
-    csv_path = labels_file(folder, labels)
+    size, class_names = _image_shape(fit.shape, str(folder)), fit.class_names
+    csv_path = labels_file(folder, wanted.labels)
     found = walk(folder, [] if csv_path is None else [csv_path])
     resolved: Labels | None = None
     files, notes = found.files, found.notes()
-    if labelled and csv_path is not None:
+    if wanted.labelled and csv_path is not None:
         index = FileIndex(folder, found.files, csv_path.parent)
-        told = read_label_file(csv_path, index, column=label_column, declared=class_names)
+        told = read_label_file(csv_path, index, column=wanted.label_column, declared=class_names)
         files, notes = told.files, [*notes, *told.notes, *_unnamed(found, told, csv_path)]
-        resolved = resolve_labels(
-            told.labels,
-            declared=class_names,
-            num_classes=num_classes,
-            where=str(csv_path),
-            columns=told.columns,
+        resolved = _told_labels(told, fit, str(csv_path))
+    elif wanted.label_column is not None:
+        raise UsageError(
+            f"--label-column {wanted.label_column} is for tables and CSV files of labels; give --labels FILE.csv"
         )
-        resolved.problems.update(told.problems)
-    elif label_column is not None:
-        raise UsageError(f"--label-column {label_column} is for tables and CSV files of labels; give --labels FILE.csv")
     if not files:
         what = f" (but {found.skipped_words()})" if found.skipped.total() else ""
         raise UsageError(f"{folder} holds no images that can be read here{what}")
-    if labelled and resolved is None:
-        resolved = _folder_labels(found, class_names, num_classes, notes)
+    if wanted.labelled and resolved is None:
+        resolved = _folder_labels(found, class_names, fit.num_classes, notes)
     ids = [relative(path, folder) for path in files]
     problems = {} if resolved is None else resolved.problems
-    digests, told_of_images = survey(files, size, crop, interpolation)
+    digests, told_of_images = survey(files, size, fit.crop, fit.interpolation)
     notes += [*lost_note(problems, ids), *told_of_images, *([] if resolved is None else resolved.notes)]
     return ImageDataset(
         files,
         size,
-        crop,
-        interpolation,
+        fit.crop,
+        fit.interpolation,
         digests,
         source=str(folder),
         kind="image folder",
@@ -168,6 +148,19 @@ def open_folder(
         notes=notes,
         problems={i: f"the image {ids[i]} {reason}" for i, reason in problems.items()},
     )
+
+
+def _told_labels(told: LabelFile, fit: Fit, where: str) -> Labels:
+    """The classes that a CSV of labels gives."""
+    resolved = resolve_labels(
+        told.labels,
+        declared=fit.class_names,
+        num_classes=fit.num_classes,
+        where=where,
+        columns=told.columns,
+    )
+    resolved.problems.update(told.problems)
+    return resolved
 
 
 def labels_file(folder: Path, labels: Path | None) -> Path | None:

@@ -71,14 +71,7 @@ def resolve_labels(
     missing = _not_classes(cleaned, declared, num_classes)
     given = {i: text for i, text in enumerate(cleaned) if text and text.lower() not in missing}
     problems = {i: reason for i, reason in problems.items() if i not in given}
-    if not given:
-        raise UsageError(f"{where} holds no label")
-    known = dict.fromkeys(given.values())
-    lookup = Lookup(declared or ())
-    twice = next((name for name in known if lookup.times(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"the class {twice!r} in {where} is declared twice; name the classes by number")
-    found = {name: place for name in known if (place := lookup.find(name)) is not None}
+    known, found = _known(given, declared, where)
     names = list(declared) if declared is not None else None
     notes: list[str] = []
     reasons: dict[str, str] = {}
@@ -87,7 +80,7 @@ def resolve_labels(
     elif columns is not None and declared is None:
         found, order, names = _by_columns(columns, num_classes, where), "column order, assumed", list(columns)
         notes = ["class numbers follow the order of the columns, which is assumed"]
-    elif (numbers := class_numbers(given, num_classes, declared, where, empty is not None)) is not None:
+    elif (numbers := class_numbers(given, num_classes, declared, where, folders=empty is not None)) is not None:
         found, reasons, assumed = numbers
         order = SORTED if assumed is not None else "numeric"
         if assumed is not None:
@@ -99,14 +92,33 @@ def resolve_labels(
         found = _sorted({clean(text): text for text in texts if text}, given, empty or (), num_classes, where)
         order, names = SORTED, names or sorted(found, key=found.__getitem__)
         notes = ["class numbers follow the sorted class names, which is assumed"]
-    index = np.full(len(texts), -1, dtype=np.int64)
-    for i, name in given.items():
-        if name in reasons:
-            problems[i] = reasons[name]
-        else:
-            index[i] = found[name]
+    problems |= {i: reasons[name] for i, name in given.items() if name in reasons}
+    index = _placed(len(texts), {i: found[name] for i, name in given.items() if name not in reasons})
     _check_range(index, num_classes, where)
     return Labels(index, names, order, problems, notes)
+
+
+def _placed(count: int, classes: Mapping[int, int]) -> NDArray[np.int64]:
+    """[count] the class of each sample, -1 where it has none."""
+    index = np.full(count, -1, dtype=np.int64)
+    index[list(classes)] = list(classes.values())
+    return index
+
+
+def _known(given: Mapping[int, str], declared: Sequence[str] | None, where: str) -> tuple[list[str], dict[str, int]]:
+    """(all labels, the places of those that are declared names).
+
+    Raises:
+        UsageError: there is no label, or one is declared twice.
+    """
+    if not given:
+        raise UsageError(f"{where} holds no label")
+    known = list(dict.fromkeys(given.values()))
+    lookup = Lookup(declared or ())
+    twice = next((name for name in known if lookup.times(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"the class {twice!r} in {where} is declared twice; name the classes by number")
+    return known, {name: place for name in known if (place := lookup.find(name)) is not None}
 
 
 def _not_classes(texts: Sequence[str], declared: Sequence[str] | None, num_classes: int | None) -> set[str]:

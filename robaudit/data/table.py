@@ -88,19 +88,13 @@ def read_table(
     rows, problems = _even(rows, header, sheet)
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     places = list(range(len(header)))
-    notes = [*sheet.notes, *skipped]
     targets = None
     if target_column is not None:
-        aim = named(header, target_column, str(path))
-        if label_column is not None and aim == named(header, label_column, str(path)):
-            raise UsageError(f"the column {header[aim]!r} of {path} cannot hold both the labels and the targets")
-        targets = tuple("" if is_missing(cell) else cell for cell in columns[aim])
-        places.remove(aim)
-    label, twins = _label(header, columns, places, label_column, labelled, declared, path)
-    if label is not None and twins:
-        notes.append(
-            f"the column {header[label]} holds the labels, and {listed([header[i] for i in twins])} repeats them"
-        )
+        place = _target_place(header, target_column, label_column, str(path))
+        targets = tuple("" if is_missing(cell) else cell for cell in columns[place])
+        places.remove(place)
+    label, twins = _label(header, columns, places, label_column, declared, path, labelled=labelled)
+    notes = [*sheet.notes, *skipped, *_repeated(header, label, twins)]
     used = {label, *twins}
     counting = [i for i in places if i not in used and counts_rows(header[i], columns[i])]
     used.update(counting)
@@ -122,8 +116,8 @@ def read_table(
     if not counting:
         return table(features, [])
     told = listed([header[i] for i in counting])
-    readable = all(as_number(cell, style) is not None for i in counting for cell in columns[i])
     more = [f"the column {told} tells rows apart, and the model takes it: it is attacked as a feature"]
+    readable = all(as_number(cell, style) is not None for i in counting for cell in columns[i])
     whole = table(sorted((*counting, *features)), more) if readable else None
     if not features:
         return whole if whole is not None else table(counting, [])
@@ -181,14 +175,34 @@ def _even(
     return even, {i: reasons[line] for i, (line, _) in enumerate(even) if line in reasons}
 
 
+def _repeated(header: Sequence[str], label: int | None, twins: Sequence[int]) -> list[str]:
+    """What is to be said of columns that repeat the labels."""
+    if label is None or not twins:
+        return []
+    return [f"the column {header[label]} holds the labels, and {listed([header[i] for i in twins])} repeats them"]
+
+
+def _target_place(header: Sequence[str], wanted: str, label_column: str | None, where: str) -> int:
+    """The place of the column with the classes to reach.
+
+    Raises:
+        UsageError: there is none of that name, or it holds the labels.
+    """
+    place = named(header, wanted, where)
+    if label_column is not None and place == named(header, label_column, where):
+        raise UsageError(f"the column {header[place]!r} of {where} cannot hold both the labels and the targets")
+    return place
+
+
 def _label(
     header: Sequence[str],
     columns: Sequence[Sequence[str]],
     places: Sequence[int],
     wanted: str | None,
-    labelled: bool,
     declared: Sequence[str] | None,
     path: Path,
+    *,
+    labelled: bool,
 ) -> tuple[int | None, list[int]]:
     """(place of the labels, places of columns that repeat them); None in a table without, where none are wanted."""
     if wanted is not None:

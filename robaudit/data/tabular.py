@@ -81,10 +81,10 @@ class TableReader(Reader):
             read_table, path, wanted.label_column, target_column=wanted.target_column, declared=wanted.classes
         )
         try:
-            return TableSource(read(labelled=wanted.labelled), wanted.labelled)
+            return TableSource(read(labelled=wanted.labelled), labelled=wanted.labelled)
         except NoLabelColumnError as error:
             try:
-                return TableSource(read(labelled=False), wanted.labelled, error)
+                return TableSource(read(labelled=False), labelled=wanted.labelled, doubt=error)
             except UsageError:
                 raise error from None  # a column that holds no numbers: the labels, by another name
 
@@ -95,7 +95,7 @@ class TableSource(Source):
     ranged = True
     labels_go = "in a column, named with --label-column"
 
-    def __init__(self, table: Table, labelled: bool = True, doubt: UsageError | None = None) -> None:
+    def __init__(self, table: Table, *, labelled: bool = True, doubt: UsageError | None = None) -> None:
         self.table, self.doubt, self._labelled, self._table = table, doubt, labelled, table
         self.shape = (len(table.names),)
 

@@ -44,7 +44,7 @@ class Cohorts:
     stop: Callable[[], bool]
 
     def run(self, units: Iterable[Unit], emit: Sink, won: Mapping[int, Unit], finished: Collection[Unit]) -> bool:
-        """One cohort after the other; restarts and targets one after the other too, so that members are fixed.
+        """One cohort after the other; restarts and aims one after the other too, so that members are fixed.
 
         A cohort that an earlier session did not carry to its end runs again, since its members share their search.
 

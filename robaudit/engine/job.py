@@ -47,7 +47,7 @@ class Job:
     def sample(self, sample: Sample) -> Sample:
         """A sample as the job sees it: with its own radius and goal."""
         if self.any_wrong:
-            sample = replace(sample, target=-1)
+            sample = replace(sample, goal=-1)
         radius = self.radii.get(sample.index)
         return sample if radius is None else replace(sample, eps=radius)
 
@@ -61,6 +61,6 @@ def unit_budget(attack: SlotAttack[Any], threat: ThreatModel) -> int | None:
     """Most queries of a unit: the attack's own, and an equal share of what the threat model allows a sample."""
     budgets = [] if attack.query_budget is None else [attack.query_budget]
     if threat.queries is not None:
-        targets = max(attack.unit_targets, 1) if threat.goal is Goal.UNTARGETED else 1
-        budgets.append(max(1, threat.queries // (attack.unit_restarts * targets)))
+        aims = max(attack.unit_aims, 1) if threat.goal is Goal.UNTARGETED else 1
+        budgets.append(max(1, threat.queries // (attack.unit_restarts * aims)))
     return min(budgets, default=None)

@@ -57,7 +57,7 @@ class Judge:
         origin: Tensor,
         candidate: Tensor,
         label: Tensor,
-        target: Tensor,
+        goal: Tensor,
         eps: Tensor,
     ) -> Verdicts:
         """Judge candidates.
@@ -67,12 +67,12 @@ class Judge:
             origin: [S, *shape] unperturbed samples in u-space.
             candidate: [S, *shape].
             label: [S] reference classes.
-            target: [S] classes to reach, or -1.
+            goal: [S] classes to reach, or -1.
             eps: [S] radius of each.
         """
         points = self._oracle.snap(candidate, origin)
         admissible, size = threat.admissible(origin, points, eps)
         reply = self._oracle.ask(points, Purpose.JUDGE, alone=True)
         prediction = reply.label.to(label.device)
-        fooled = reached(prediction, label, target, reply.rejected)
+        fooled = reached(prediction, label, goal, reply.rejected)
         return Verdicts(fooled & admissible, fooled, admissible, prediction, size, points)

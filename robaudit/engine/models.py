@@ -16,9 +16,20 @@ __all__ = ["AuditedFile", "Differentiable", "Ensemble"]
 class AuditedFile(Differentiable, Protocol):
     """The file under audit."""
 
-    num_classes: int
-    device: torch.device
-    dtype: torch.dtype
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """That tensors live on."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of samples in u-space."""
+        ...
 
     def answered(self, u: Tensor) -> Tensor:
         """The clean answers [N, K] that attacks start from: scores, or what ranks the classes of a label."""

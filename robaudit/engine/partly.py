@@ -32,9 +32,9 @@ def partly(request: Gradient, problem: Problem, ask: Callable[[Request], Answer]
     )
     first, last = ask(front), ask(back)
     assert first.logits is not None
-    target = problem.target if request.target is None else request.target
+    target_class = problem.target_class if request.target_class is None else request.target_class
     loss = request.loss(
-        first.logits.flatten(0, 1), problem.label.repeat_interleave(cut), target.repeat_interleave(cut)
+        first.logits.flatten(0, 1), problem.label.repeat_interleave(cut), target_class.repeat_interleave(cut)
     ).reshape(len(problem), cut)
     first = dataclasses.replace(first, loss=loss, gradient=torch.zeros_like(first.points), steep=torch.zeros_like(loss))
     joined: dict[str, Tensor] = {

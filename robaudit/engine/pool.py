@@ -44,7 +44,7 @@ class Pool:
         )
 
 
-def result_of(pool: Pool, slot: int, success: bool, **rest: Any) -> UnitResult:
+def result_of(pool: Pool, slot: int, *, success: bool, **rest: Any) -> UnitResult:
     """A slot's result; ``rest`` are its further fields."""
     account = pool.account
     return UnitResult(
@@ -65,7 +65,7 @@ def judged_result(pool: Pool, slot: int, verdicts: Verdicts, row: int, error: st
     return result_of(
         pool,
         slot,
-        success,
+        success=success,
         error=None if success else error,
         prediction=int(verdicts.prediction[row]),
         distance=float(verdicts.distance[row]) if fooled else None,

@@ -68,5 +68,5 @@ def _replaced(answer: Answer, loss: Loss, problem: Problem) -> torch.Tensor:
     """[S] bool: the lead of another rival was answered in place of a loss without a slope."""
     assert answer.logits is not None
     assert answer.loss is not None
-    own = loss(answer.logits, problem.label, problem.target)
+    own = loss(answer.logits, problem.label, problem.target_class)
     return ~torch.isclose(answer.loss, own, rtol=1e-4, atol=0.0, equal_nan=True)

@@ -40,11 +40,11 @@ def problem_of(
     """
     device = oracle.device
     plain = problem_at([s for _, s in fresh], threat, oracle, pool)
-    aims = [_ranked(s.clean, s.label)[u.target] if s.target < 0 and attack.unit_targets else s.target for u, s in fresh]
+    wanted = [_ranked(s.clean, s.label)[u.aim] if s.goal < 0 and attack.unit_aims else s.goal for u, s in fresh]
     sees_scores = attack.access in (Access.WHITE_BOX, Access.SCORES)
     return dataclasses.replace(
         plain,
-        target=_integers(aims, device),
+        target_class=_integers(wanted, device),
         restart=_integers([u.restart for u, _ in fresh], device),
         keys=_integers(keys, device),
         clean=plain.clean if sees_scores else plain.clean[:, :0],
@@ -64,12 +64,12 @@ def problem_at(samples: Sequence[Sample], threat: ThreatModel, oracle: Oracle, p
     device, dtype = oracle.device, oracle.dtype
     x = torch.from_numpy(np.stack([s.u for s in samples])).to(device=device, dtype=dtype)
     clean = torch.from_numpy(np.stack([s.clean for s in samples])).to(device=device, dtype=dtype)
-    goal = _integers([s.target for s in samples], device)
+    goal = _integers([s.goal for s in samples], device)
     return Problem(
         x=x,
         label=_integers([s.label for s in samples], device),
         goal=goal,
-        target=goal,
+        target_class=goal,
         eps=torch.tensor([threat.eps if s.eps is None else s.eps for s in samples], dtype=dtype, device=device),
         restart=torch.zeros_like(goal),
         keys=torch.zeros_like(goal),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from robaudit.errors import RobauditError, reason
-from robaudit.target.files.torchscript.module import SCRIPT_ERROR
+from robaudit.target.files.torchscript.failures import SCRIPT_ERROR
 
 __all__ = ["REFUSALS", "Refusals", "out_of_memory"]
 

@@ -98,38 +98,9 @@ def towards(
     if not bool(slight.any()):
         none = torch.zeros_like(slight)
         return Escape(own, none, none, reference, torch.zeros_like(own), torch.zeros_like(gradient), passes)
-    sane = ranked.isfinite()  # the slope of a score of minus infinity is not a number
-    known = logits.masked_fill(~logits.isfinite(), 0.0)
-
-    def level(first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N] bool: the first so many [N] rivals have no slope; they are out of reach along it; it is too slight.
-
-        Their leads are weighted unequally, so that none outweighs the others.
-        """
-        weights = torch.where(sane & (rank < first[:, None]), 1 / (2.0 + rank.to(logits.dtype)), 0.0)
-        total = weights.sum(1)
-        weights = weights - one * total[:, None]
-        gradient = slope(weights)
-        behind, along = -(weights * known).sum(1), steepness(gradient)
-        little = (along * (1 + first) <= SLIGHT * steep_own) & (behind > 0)
-        return flat(gradient, total, own), REACH * along < behind, little
-
-    low, high = torch.zeros_like(reference), torch.full_like(reference, logits.shape[1] - 1)
-    none, far, _ = level(high)
-    found, met, any_slope = slight & ~none, ~far, far & flat_now
-    passes, still = passes + slight, torch.zeros_like(slight)
-    while True:
-        going = found & (high - low > 1)
-        if not bool(going.any()):
-            break
-        middle = torch.where(going, torch.minimum((2 * low).clamp_min(1), (low + high) // 2), high)
-        none, far, little = level(middle)
-        still |= none & (middle == 1)
-        hopeless = none | ~any_slope & (far | little)
-        low = torch.where(going & hopeless, middle, low)
-        high = torch.where(going & ~hopeless, middle, high)
-        met, passes = met | (going & ~hopeless), passes + going
-    found = found & (met | any_slope)
+    ranks = _Ranks(logits, rank, ranked.isfinite(), one, slope, own, steep_own)
+    found, low, still, more = ranks.searched(slight, flat_now)
+    passes = passes + more
     rival = order.gather(1, low[:, None])[:, 0]
     gradient = slope(torch.zeros_like(logits).scatter(1, rival[:, None], 1.0) - one)
     lead = logits.gather(1, rival[:, None])[:, 0] - logits.gather(1, reference[:, None])[:, 0]
@@ -137,3 +108,64 @@ def towards(
     nearer = lead * steep > best * steepness(gradient)
     gradient = torch.where(per_slot(found, gradient), gradient, 0.0)
     return Escape(own, found, found & (low > 0) & (still | nearer), rival, lead, gradient, passes + found)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """The rivals of a class by falling logit, asked together for a slope.
+
+    Args:
+        logits: [N, K].
+        rank: [N, K] of each class.
+        sane: [N, K] bool, classes with a finite logit: the slope of a score of minus infinity is not a number.
+        one: [N, K] 1 at the class.
+        slope: from weights [N, K] to the gradient [N, *shape] of the logits' weighted sum.
+        own: [N] largest entry of the gradient of the class's own logit, and ``steep_own`` its steepness.
+    """
+
+    logits: Tensor
+    rank: Tensor
+    sane: Tensor
+    one: Tensor
+    slope: Callable[[Tensor], Tensor]
+    own: Tensor
+    steep_own: Tensor
+
+    def level(self, first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N] bool: the first so many [N] rivals have no slope; they are out of reach along it; it is too slight.
+
+        Their leads are weighted unequally, so that none outweighs the others.
+        """
+        weights = torch.where(
+            self.sane & (self.rank < first[:, None]), 1 / (2.0 + self.rank.to(self.logits.dtype)), 0.0
+        )
+        total = weights.sum(1)
+        weights = weights - self.one * total[:, None]
+        gradient = self.slope(weights)
+        known = self.logits.masked_fill(~self.logits.isfinite(), 0.0)
+        behind, along = -(weights * known).sum(1), steepness(gradient)
+        little = (along * (1 + first) <= SLIGHT * self.steep_own) & (behind > 0)
+        return flat(gradient, total, self.own), REACH * along < behind, little
+
+    def searched(self, slight: Tensor, flat_now: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(some rival will do, its rank, the likeliest has no slope, backwards needed), [N] each.
+
+        Args:
+            slight: [N] bool, rows that need another rival.
+            flat_now: [N] bool, rows without any slope there already.
+        """
+        low, high = (torch.full_like(self.rank[:, 0], end) for end in (0, self.logits.shape[1] - 1))
+        none, far, _ = self.level(high)
+        found, met, any_slope = slight & ~none, ~far, far & flat_now
+        passes, still = slight.to(low.dtype), torch.zeros_like(slight)
+        while True:
+            going = found & (high - low > 1)
+            if not bool(going.any()):
+                return found & (met | any_slope), low, still, passes
+            middle = torch.where(going, torch.minimum((2 * low).clamp_min(1), (low + high) // 2), high)
+            none, far, little = self.level(middle)
+            still |= none & (middle == 1)
+            hopeless = none | ~any_slope & (far | little)
+            low = torch.where(going & hopeless, middle, low)
+            high = torch.where(going & ~hopeless, middle, high)
+            met, passes = met | (going & ~hopeless), passes + going

@@ -91,7 +91,7 @@ class Run:
         # of the sample's size alone, so that no draw depends on the batch
         self._max_points = int(max(1, min(64, MAX_POINT_BYTES // size)))
         self._width = means.slots
-        if job.attack.access is Access.LABELS:  # they ask for many points at once
+        if job.attack.access is Access.LABELS or job.attack.several:  # they ask for many points at once
             self._width = max(1, min(means.slots, MAX_REQUEST_BYTES // (self._max_points * size)))
 
     def carry_out(self) -> bool:
@@ -100,7 +100,7 @@ class Run:
             cohorts = Cohorts(self._attack.cohort_size, self._samples, self._start, self._advance, self._stop)
             return cohorts.run(self._job.units, self._emit, self._won, self._job.finished)
         pending = deque(unit for unit in self._job.units if unit not in self._job.finished)
-        siblings = self._attack.unit_restarts * max(self._attack.unit_targets, 1) > 1
+        siblings = self._attack.unit_restarts * max(self._attack.unit_aims, 1) > 1
         pool: Pool | None = None
         while pool is not None or pending:
             if self._stop():
@@ -227,12 +227,12 @@ class Run:
         attack, errors = self._attack, self._errors(pool, broken)
         if attack.stop is Stop.FIRST_SUCCESS:
             for i in finished.nonzero()[:, 0].tolist():
-                emit(result_of(pool, i, False, error=errors.get(i)))
+                emit(result_of(pool, i, success=False, error=errors.get(i)))
             return
         points, none = attack.best(pool.problem, pool.state)
         none = none | ~points.flatten(1).isfinite().all(1)
         for i in (finished & none).nonzero()[:, 0].tolist():
-            emit(result_of(pool, i, False, error=errors.get(i)))
+            emit(result_of(pool, i, success=False, error=errors.get(i)))
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return

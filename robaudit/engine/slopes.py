@@ -87,7 +87,7 @@ class Slopes:
             return repeated(rows.of(values), copies)
 
         points, label = repeated(rows.points, copies), each(problem.label)
-        target = each(problem.target if request.target is None else request.target)
+        target_class = each(problem.target_class if request.target_class is None else request.target_class)
         choice = None if request.choice is None else each(request.choice)
         fixed = None if problem.fixed is None else each(problem.fixed)
 
@@ -95,7 +95,9 @@ class Slopes:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
                 logits = self.model.logits(self.taken.seen(points, part)).to(points.dtype)
-                value = _loss(request, logits, label[part], target[part], None if choice is None else choice[part])
+                value = _loss(
+                    request, logits, label[part], target_class[part], None if choice is None else choice[part]
+                )
                 weight, gradient = self._slopes(value.sum(), (logits, points), len(points))
             if fixed is not None:  # no step may be spent where nothing moves
                 gradient = gradient.masked_fill(fixed[part], 0.0)
@@ -237,15 +239,15 @@ class Slopes:
         return request.choice[self.slot] == request.loss.index(dlr)
 
 
-def _loss(request: Gradient, logits: Tensor, label: Tensor, target: Tensor, choice: Tensor | None) -> Tensor:
+def _loss(request: Gradient, logits: Tensor, label: Tensor, target_class: Tensor, choice: Tensor | None) -> Tensor:
     """The value [N] of each row's own loss."""
     if choice is None:
         assert callable(request.loss), "several losses need a choice"
-        return request.loss(logits, label, target)
+        return request.loss(logits, label, target_class)
     assert isinstance(request.loss, tuple), "a choice needs several losses"
     # which of them occur would be a wait on a GPU, where all are as quick as one
     used = sorted(set(choice.tolist())) if choice.device.type == "cpu" else range(len(request.loss))
-    first, *rest = ((i, request.loss[i](logits, label, target)) for i in used)
+    first, *rest = ((i, request.loss[i](logits, label, target_class)) for i in used)
     value = first[1]
     for i, other in rest:
         value = torch.where(choice == i, other, value)

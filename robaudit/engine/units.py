@@ -55,7 +55,7 @@ class Sample:
         label: reference class.
         clean: [K] scores of the file at ``u``.
         digest: of the content; keys its random numbers.
-        target: class to reach in a targeted audit, or -1.
+        goal: class to reach in a targeted audit, or -1.
         eps: its own radius; None: that of the threat model.
     """
 
@@ -64,29 +64,29 @@ class Sample:
     label: int
     clean: NDArray[Any]
     digest: str
-    target: int = -1
+    goal: int = -1
     eps: float | None = None
 
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """(sample, restart, target): the lowest (restart, target) that succeeds wins its sample.
+    """(sample, restart, aim): the lowest (restart, aim) that succeeds wins its sample.
 
     Where a sample has several goals, each case of it is a sample of its own here.
     """
 
     restart: int
-    target: int
+    aim: int
     sample: int
 
     @property
     def rank(self) -> tuple[int, int]:
         """Order among the units of a sample."""
-        return self.restart, self.target
+        return self.restart, self.aim
 
     def key(self, seed: int, digest: str, attack: str) -> int:
         """Key of the unit's random numbers."""
-        return key_of(seed, digest, attack, self.restart, self.target)
+        return key_of(seed, digest, attack, self.restart, self.aim)
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,13 @@ def loaded(units: Iterable[Unit], samples: SampleSource, sink: Sink) -> list[tup
 
 def plan_units(attack: SlotAttack[Any], goal: Goal, samples: Sequence[int], classes: int) -> Iterator[Unit]:
     """All units of an attack, lowest rank first, so that a success releases the most work."""
-    targets = 1
-    if goal is Goal.UNTARGETED and attack.unit_targets:
-        targets = min(attack.unit_targets, classes - 1)
+    aims = 1
+    if goal is Goal.UNTARGETED and attack.unit_aims:
+        aims = min(attack.unit_aims, classes - 1)
     for restart in range(attack.unit_restarts):
-        for target in range(targets):
+        for aim in range(aims):
             for sample in samples:
-                yield Unit(restart, target, sample)
+                yield Unit(restart, aim, sample)
 
 
 def still_standing(unit: Unit, won: Mapping[int, Unit]) -> bool:
@@ -152,7 +152,7 @@ def still_standing(unit: Unit, won: Mapping[int, Unit]) -> bool:
 
 
 def by_rank(units: Iterable[Unit]) -> Iterator[list[Unit]]:
-    """Units of one restart and target at a time, lowest rank first."""
+    """Units of one restart and aim at a time, lowest rank first."""
     for _, group in itertools.groupby(sorted(units), key=lambda unit: unit.rank):
         yield list(group)
 

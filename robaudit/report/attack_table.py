@@ -9,7 +9,7 @@ from rich.text import Text
 
 from robaudit.audit.result.document import Attack, Result
 from robaudit.report.console import NARROW, STATUS_STYLES, bullets, entries, heading, status
-from robaudit.report.facts import applied_attacks, attack_notes
+from robaudit.report.sentences import applied_attacks, attack_notes
 from robaudit.report.words import count, duration, plain, short_rate
 
 __all__ = ["attack_table"]
@@ -46,7 +46,7 @@ def _table(attacks: list[Attack]) -> Table:
 
 def _row(attack: Attack) -> list[Text]:
     name = Text(f"{plain(attack.id, 40)}\n").append(attack.access, style="dim")
-    if attack.status not in ("done", "partial"):
+    if not attack.ran:
         return [name, status(attack.status), *([Text("-")] * 5)]
     broken = Text(f"{attack.broken}/{attack.attempted}")
     if attack.status == "partial":
@@ -67,11 +67,11 @@ def _row(attack: Attack) -> list[Text]:
 
 
 def _entry(attack: Attack) -> tuple[Text, list[Text]]:
-    """The same in lines, without what there is none of."""
+    """The same in lines; empty columns are left out."""
     title = Text(plain(attack.id, 40), style="bold").append(f" {attack.access}", style="not bold dim")
     if attack.status != "done":
         title.append(f" {attack.status}", style=STATUS_STYLES.get(attack.status, "not bold"))
-    if attack.status not in ("done", "partial"):
+    if not attack.ran:
         return title, []
     lines = [f"broken {attack.broken} of {attack.attempted} tried"]
     if attack.pairs is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.audit.result.document import Certificate, Result
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.plural import part_of
-from robaudit.report.facts import withheld_words
+from robaudit.report.sentences import withheld_words
 from robaudit.report.words import duration, number, rate_words
 
 __all__ = ["HEADS", "bracket_words", "certificate_rows", "lines", "proved_words"]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from robaudit.audit.result.document import Curve, CurvePoint, Result
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.report.console import heading, indented
 from robaudit.report.words import number, short_rate
 

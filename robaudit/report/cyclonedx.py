@@ -13,13 +13,20 @@ from typing import Any
 from urllib.parse import quote
 
 from robaudit.audit.result.document import Attack, Curve, CurvePoint, Output, Rate, Result, Sample
-from robaudit.audit.verdict.conclusion import NORM_SIGNS, ball, threat_phrase
+from robaudit.audit.verdict.phrases import NORM_SIGNS, ball, threat_phrase
 from robaudit.plural import counted
 from robaudit.printable import json_text
 from robaudit.report.base import Format
 from robaudit.report.curve import listed_points
-from robaudit.report.facts import UPPER_BOUND, drawn_words, gate_words, verdict_line, withheld_words, worst_case_name
 from robaudit.report.paths import model_place, relative_path, without_folders
+from robaudit.report.sentences import (
+    UPPER_BOUND,
+    drawn_words,
+    gate_words,
+    verdict_line,
+    withheld_words,
+    worst_case_name,
+)
 from robaudit.report.taxonomy import DISCLAIMER
 from robaudit.report.words import input_words, number, plain, stability_notice, threat_words
 from robaudit.stats.rates import rate as rate_of
@@ -68,7 +75,7 @@ def _text(text: object, limit: int = 1000) -> str:
 
 
 def _moment(moment: str) -> str | None:
-    """A time with its zone; None where it is none."""
+    """A time with its zone; None where the text is no time."""
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:

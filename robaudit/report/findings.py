@@ -17,12 +17,12 @@ from robaudit.audit.result.document import (
     Result,
 )
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict.conclusion import threat_phrase
 from robaudit.audit.verdict.decisions import doubts
+from robaudit.audit.verdict.phrases import threat_phrase
 from robaudit.plural import part_of
-from robaudit.report.facts import gate_words, withheld_words, worst_case_name
 from robaudit.report.paths import model_place
 from robaudit.report.rules import RULES, Level, Rule, check_rule
+from robaudit.report.sentences import gate_words, withheld_words, worst_case_name
 from robaudit.report.taxonomy import taxa_of_access
 from robaudit.report.words import ball, rate_words
 
@@ -59,7 +59,7 @@ class Finding:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
-def findings(result: Result, passes: bool = False) -> list[Finding]:
+def findings(result: Result, *, passes: bool = False) -> list[Finding]:
     """All findings, gates first; what passed only if asked for."""
     found = [
         *_audit(result),

@@ -18,10 +18,10 @@ from xml.etree.ElementTree import Element, SubElement
 from robaudit.audit.result.document import Attack, Certificate, Check, Gate, Result
 from robaudit.plural import part_of
 from robaudit.report.base import Format
-from robaudit.report.facts import evidence_words, gate_words, verdict_line
 from robaudit.report.findings import GATE_RULES
 from robaudit.report.paths import model_place, without_folders
 from robaudit.report.rules import check_rule
+from robaudit.report.sentences import evidence_words, gate_words, verdict_line
 from robaudit.report.words import plain, short_rate
 
 __all__ = ["FORMAT", "render"]
@@ -150,7 +150,7 @@ def _attack(result: Result, attack: Attack) -> _Case:
     standing = attack.cumulative_robust_accuracy
     figures = f"{part_of(attack.broken, attack.attempted, 'sample')} broken"
     figures += f"; left of all: {short_rate(standing)}" if standing is not None else ""
-    output = figures if attack.status in ("done", "partial") else ""
+    output = figures if attack.ran else ""
     return _Case(name, outcomes.get(attack.status, "error"), attack.status, told, attack.seconds, output)
 
 

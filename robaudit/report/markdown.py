@@ -6,15 +6,15 @@ mention, and cannot leave its cell.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from robaudit.audit.result.document import Attack, Result
-from robaudit.printable import printable
 from robaudit.report.base import Format
 from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
-from robaudit.report.facts import (
+from robaudit.report.markup import bullets, code, escaped, table
+from robaudit.report.paths import model_place
+from robaudit.report.rules import check_rule
+from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     attack_notes,
@@ -31,28 +31,20 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.paths import model_place, without_folders
-from robaudit.report.rules import check_rule
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
 from robaudit.report.words import (
     ball,
     count,
     duration,
     number,
-    plain,
     rate_words,
     short_rate,
     stability_notice,
     threat_words,
 )
 
-__all__ = ["FORMAT", "escaped", "render"]
+__all__ = ["FORMAT", "render"]
 
-SPECIAL = re.compile(r"[\\`*_\[\]|~#!<>$&@]|:(?=//)|(?<=[wW]{3})\.|^[-+=]|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)")
-"""What Markdown or one of its readers acts on: markup, addresses that become links without any, lists and rules."""
-AS_ENTITY = "<>$&@"
-BROKEN_UP = "@#!:."
-"""What readers look for after Markdown is done, mentions, numbers of issues and addresses; a comment breaks it up."""
 SIGNS = {
     "passed": "✅",
     "measured": "📏",
@@ -86,35 +78,8 @@ def render(result: Result, run: Path | None = None) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def escaped(text: object, limit: int = 500) -> str:
-    """Text that Markdown shows as it is: on one line, each special character escaped."""
-    safe = plain(without_folders(str(text)), limit)
-    return SPECIAL.sub(lambda found: _escape(found[0]), safe)
-
-
-def _escape(sign: str) -> str:
-    shown = f"&#{ord(sign)};" if sign in AS_ENTITY else f"\\{sign}"
-    return f"{shown}<!-- -->" if sign in BROKEN_UP else shown
-
-
 def _sign(status: str) -> str:
     return f"{SIGNS.get(status, '⚠️')} {escaped(status)}"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table of cells that are Markdown already."""
-    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
-
-
-def _code(text: str) -> list[str]:
-    """A block of code, in which nothing is markup; its fence is longer than any that the text holds."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return [fence, printable(without_folders(text)), fence, ""]
-
-
-def _bullets(items: Iterable[str]) -> list[str]:
-    return [*(f"- {escaped(item, 1000)}" for item in items), ""]
 
 
 def _head(result: Result) -> list[str]:
@@ -125,7 +90,7 @@ def _head(result: Result) -> list[str]:
     notices = [stability_notice(result.data), *(f"Assumed input: {text}" for text in result.target.assumed)]
     lines += [f"> ⚠️ {escaped(text, 1000)}\n" for text in notices if text]
     if verdict.reasons:
-        lines += ["Why:", "", *_bullets(verdict.reasons)]
+        lines += ["Why:", "", *bullets(verdict.reasons)]
     rate = worst.robust_accuracy or worst.stability
     shown = withheld_words(result)
     rows = [["Threat", escaped(threat_words(result.threat_model, result.data), 1000)]]
@@ -144,7 +109,7 @@ def _head(result: Result) -> list[str]:
     rows.append(["Data", f"{drawn_words(result.data)}, {escaped(result.data.kind)}"])
     rows.append(["Profile", f"{escaped(result.profile.name)}, seed {result.run.seed}"])
     rows.append(["Exit code", str(verdict.exit_code)])
-    return [*lines, *_table(("", ""), rows)]
+    return [*lines, *table(("", ""), rows)]
 
 
 def _gates(result: Result) -> list[str]:
@@ -153,27 +118,27 @@ def _gates(result: Result) -> list[str]:
         ignore = gate.ignore if gate.ignore is not None and gate.ignore.active else None
         note = f" Exception: {escaped(ignore.reason)}." if ignore is not None else ""
         rows.append([escaped(gate_words(gate)), _sign(gate.status), f"{escaped(gate.message)}{note}"])
-    return ["### Gates", "", *_table(("gate", "status", "why"), rows)] if rows else []
+    return ["### Gates", "", *table(("gate", "status", "why"), rows)] if rows else []
 
 
 def _attacks(result: Result) -> list[str]:
     if not result.attacks:
         return []
     heads = ("attack", "access", "status", "broken of tried", "left of all", "median distance", "queries", "time")
-    rows = [_attack_row(attack, bool(result.threats)) for attack in applied_attacks(result)]
+    rows = [_attack_row(attack, several=bool(result.threats)) for attack in applied_attacks(result)]
     notes = attack_notes(result)
     return [
         "### Attacks, each on what the ones before it left",
         "",
-        *(_table(heads, rows) if rows else []),
-        *(_bullets(notes) if notes else []),
+        *(table(heads, rows) if rows else []),
+        *(bullets(notes) if notes else []),
     ]
 
 
-def _attack_row(attack: Attack, several: bool) -> list[str]:
+def _attack_row(attack: Attack, *, several: bool) -> list[str]:
     name = escaped(f"{attack.id} ({attack.norm})" if several else attack.id)
     row = [name, escaped(attack.access), _sign(attack.status)]
-    if attack.status not in ("done", "partial"):
+    if not attack.ran:
         return [*row, *(["-"] * 5)]
     standing, distance = attack.cumulative_robust_accuracy, attack.median_distance
     return [
@@ -197,7 +162,7 @@ def _threats(result: Result) -> list[str]:
         for outcome in result.threats
     ]
     heads = ("threat model", "broken", "broken here alone", "observed, at most")
-    return ["### Each threat model by itself", "", *_table(heads, rows)] if rows else []
+    return ["### Each threat model by itself", "", *table(heads, rows)] if rows else []
 
 
 def _certified(result: Result) -> list[str]:
@@ -205,7 +170,7 @@ def _certified(result: Result) -> list[str]:
         return []
     told = [text for text in (proved_words(result), bracket_words(result)) if text]
     rows = [[escaped(cell, 1000) for cell in row] for row in certificate_rows(result)]
-    return ["### What is proved", "", *_bullets(told), *_table(HEADS, rows), *_bullets([_meaning(result)])]
+    return ["### What is proved", "", *bullets(told), *table(HEADS, rows), *bullets([_meaning(result)])]
 
 
 def _meaning(result: Result) -> str:
@@ -220,7 +185,7 @@ def _curves(result: Result) -> list[str]:
             ["Samples without", str(curve.unbroken)],
             ["Median smallest distance", "-" if curve.median_distance is None else number(curve.median_distance)],
         ]
-        lines += [f"### Robustness curve in {escaped(curve.norm)}", "", *_table(("", ""), rows)]
+        lines += [f"### Robustness curve in {escaped(curve.norm)}", "", *table(("", ""), rows)]
     return lines
 
 
@@ -236,7 +201,7 @@ def _comparison(result: Result) -> list[str]:
         ["No more, and anew", f"{change.lost} lost, {change.gained} gained, of {change.pairs}"],
         ["Outcome", escaped(change.outcome)],
     ]
-    lines = ["### Against the baseline", "", escaped(comparison.message, 1000), "", *_table(("", ""), rows)]
+    lines = ["### Against the baseline", "", escaped(comparison.message, 1000), "", *table(("", ""), rows)]
     broken = comparison.newly_broken
     if broken:
         more = f" and {len(broken) - LISTED_CHANGED} more" if len(broken) > LISTED_CHANGED else ""
@@ -250,7 +215,7 @@ def _checks(result: Result) -> list[str]:
         for check in result.checks
     ]
     heads = ("check", "status", "rule", "finding")
-    return ["### Checks of the audit itself", "", *_table(heads, rows)] if rows else []
+    return ["### Checks of the audit itself", "", *table(heads, rows)] if rows else []
 
 
 def _lists(result: Result) -> list[str]:
@@ -259,7 +224,7 @@ def _lists(result: Result) -> list[str]:
         ("What this does not say", result.limitations),
         ("Errors", error_lines(result)),
     )
-    return [line for title, items in lists if items for line in (f"### {title}", "", *_bullets(items))]
+    return [line for title, items in lists if items for line in (f"### {title}", "", *bullets(items))]
 
 
 def _foot(result: Result) -> list[str]:
@@ -274,10 +239,10 @@ def _foot(result: Result) -> list[str]:
     return [
         "<details><summary>How to reproduce this</summary>",
         "",
-        *_table(("", ""), rows),
+        *table(("", ""), rows),
         escaped(where_words(result), 1000),
         "",
-        *_code(result.run.command),
+        *code(result.run.command),
         DISCLAIMER,
         "",
         "</details>",
@@ -286,7 +251,7 @@ def _foot(result: Result) -> list[str]:
 
 def _catalogues(result: Result) -> str:
     """Entries of catalogues that the attacks which ran bear on."""
-    ran = [attack.access for attack in result.attacks if attack.status in ("done", "partial")]
+    ran = [attack.access for attack in result.attacks if attack.ran]
     ids = {taxon for access in ran for taxon in taxa_of_access(access)}
     ids |= {"AML.T0015", "AML.T0042", "NISTAML.022", "ML01:2023", "CWE-1039", "Article 15"} if ran else set()
     told = []

@@ -106,7 +106,7 @@ class PlainProgress(NoProgress):
         if isinstance(event, AttackStarted):
             self._started = self._last = self._clock()
             self._first_done = -1
-        text = describe(event, self._planned, self._verbose)
+        text = describe(event, self._planned, verbose=self._verbose)
         if text:
             self._line(text)
 
@@ -167,12 +167,12 @@ class LiveProgress(NoProgress):
             self._bars.remove_task(self._task)
             self._task = self._bars.add_task(plain(describe(event, self._planned), 60), total=total, note="")
             return
-        text = describe(event, self._planned, self._verbose)
+        text = describe(event, self._planned, verbose=self._verbose)
         if text:
             self._line(text)
 
 
-def describe(event: Event, planned: list[str], verbose: bool = False) -> str:
+def describe(event: Event, planned: list[str], *, verbose: bool = False) -> str:
     """An event on one line; empty for one that says nothing by itself."""
     match event:
         case Phase():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from robaudit.audit.replay.replaying import Replay, Replayed
-from robaudit.plural import counted
+from robaudit.audit.replay.document import Proofs, Replay, Replayed
+from robaudit.plural import counted, part_of
 from robaudit.report.words import number, plain
 
-__all__ = ["replay_lines"]
+__all__ = ["proofs_verdict", "replay_lines", "verdict"]
 
 SHOWN = 20
 """Examples in the table, unless all are asked for; those that do not hold up come first."""
@@ -25,11 +25,11 @@ def replay_lines(found: Replay, *, every: bool = False, width: int | None = None
         every: list all examples.
         width: of the terminal; where the table does not fit, each example takes three lines. None: of no matter.
     """
-    for line in _lines(found, every, width):
+    for line in _lines(found, every=every, width=width):
         yield from [line] if width is None else textwrap.wrap(line, width, subsequent_indent="  ") or [""]
 
 
-def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
+def _lines(found: Replay, *, every: bool, width: int | None) -> Iterator[str]:
     yield f"Model     {plain(found.model)}, sha256 {found.sha256}"
     if not found.same_model:
         yield "          not the audited file: the evidence was found on another"
@@ -47,8 +47,41 @@ def _lines(found: Replay, every: bool, width: int | None) -> Iterator[str]:
     for row in found.examples:
         if row.reason is not None:
             yield f"  - {plain(row.sample)}, {plain(row.attack)}: {plain(row.reason)}"
+    if found.proofs is not None:
+        yield from _proof_lines(found.proofs, every=every)
     yield ""
     yield verdict(found)
+    if found.proofs is not None:
+        yield proofs_verdict(found.proofs)
+
+
+def _proof_lines(proofs: Proofs, *, every: bool) -> Iterator[str]:
+    """What became of the certificates, and those that do not hold."""
+    yield ""
+    yield f"Proofs    {part_of(proofs.tried, proofs.claimed, 'proof')} of the certificates carried out again"
+    if proofs.reason is not None:
+        yield f"          {'the others were ' if proofs.tried else ''}not proved again: {plain(proofs.reason)}"
+    for lost in proofs.lost if every else proofs.lost[:SHOWN]:
+        margins = f"margin {_margin(lost.claimed)} in the result, {_margin(lost.margin)} now"
+        why = "" if lost.reason is None else f" ({plain(lost.reason)})"
+        yield f"  - {plain(lost.sample)}, {plain(lost.certificate)}: {lost.status}, {margins}{why}"
+    if not every and len(proofs.lost) > SHOWN:
+        yield f"and {len(proofs.lost) - SHOWN} more (--verbose lists all)"
+
+
+def _margin(value: float | None) -> str:
+    return "unknown" if value is None else number(value)
+
+
+def proofs_verdict(proofs: Proofs) -> str:
+    """One sentence on the certificates."""
+    if not proofs.claimed:
+        return "No certificate to prove again: the audit proved no sample."
+    if not proofs.tried:
+        return "The certificates were not proved again."
+    if proofs.lost:
+        return f"{len(proofs.lost)} of {counted(proofs.tried, 'proof')} do not hold."
+    return f"All {proofs.tried} proofs that were carried out again hold."
 
 
 def verdict(found: Replay) -> str:

@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.result.sections.run import Place
-from robaudit.audit.verdict.conclusion import threat_phrase
+from robaudit.audit.verdict.phrases import threat_phrase
 from robaudit.printable import json_text
 from robaudit.report.base import Format
-from robaudit.report.facts import error_lines, verdict_words
 from robaudit.report.findings import Finding, findings
 from robaudit.report.paths import model_place, relative_path, without_folders
 from robaudit.report.rules import Rule, rules_of
+from robaudit.report.sentences import error_lines, verdict_words
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxonomy_of
 from robaudit.report.words import plain
 
@@ -40,14 +40,14 @@ def render(result: Result, run: Path | None = None) -> str:
     return json_text(sarif_log(result))
 
 
-def sarif_log(result: Result, passes: bool = False) -> dict[str, Any]:
+def sarif_log(result: Result, *, passes: bool = False) -> dict[str, Any]:
     """The log as a JSON value.
 
     Args:
         result: to report.
         passes: list gates and checks that passed too.
     """
-    found = findings(result, passes)
+    found = findings(result, passes=passes)
     places = sorted({finding.place.file for finding in found} - {model_place(result).file})
     run: dict[str, Any] = {
         "tool": {"driver": _driver(result)},

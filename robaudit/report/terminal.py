@@ -19,7 +19,8 @@ from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
-from robaudit.report.facts import (
+from robaudit.report.nearest import fitted
+from robaudit.report.sentences import (
     UPPER_BOUND,
     defense_words,
     drawn_words,
@@ -36,7 +37,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.nearest import fitted
 from robaudit.report.threats import threat_table
 from robaudit.report.words import (
     input_words,
@@ -56,7 +56,7 @@ def render(result: Result, run: Path | None = None) -> str:
 
 
 def render_text(
-    result: Result, width: int = 80, color: bool = False, samples: bool = False, command: str | None = None
+    result: Result, width: int = 80, *, color: bool = False, samples: bool = False, command: str | None = None
 ) -> str:
     """The report as text, with ANSI colours or a line for every sample if asked; ``command`` as in `print_report`."""
     buffer = io.StringIO()
@@ -71,11 +71,11 @@ def render_text(
         highlight=False,
         legacy_windows=False,
     )
-    _report(console, result, samples, command)
+    _report(console, result, samples=samples, command=command)
     return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
-def print_report(result: Result, stream: TextIO, samples: bool = False, command: str | None = None) -> None:
+def print_report(result: Result, stream: TextIO, *, samples: bool = False, command: str | None = None) -> None:
     """Write the report: in colour and full width on a terminal, as plain text of 80 columns elsewhere.
 
     Args:
@@ -92,11 +92,13 @@ def print_report(result: Result, stream: TextIO, samples: bool = False, command:
         text = render_text(result, width=Console(file=stream).width, samples=samples, command=command)
         stream.write(fitted(text, stream.encoding))
     else:
-        _report(Console(file=stream, markup=False, emoji=False, highlight=False), result, samples, command)
+        _report(
+            Console(file=stream, markup=False, emoji=False, highlight=False), result, samples=samples, command=command
+        )
     stream.flush()
 
 
-def _report(console: Console, result: Result, samples: bool = False, command: str | None = None) -> None:
+def _report(console: Console, result: Result, *, samples: bool = False, command: str | None = None) -> None:
     _top(console, result)
     attack_table(console, result)
     threat_table(console, result)
@@ -105,7 +107,7 @@ def _report(console: Console, result: Result, samples: bool = False, command: st
         heading(console, "What is proved")
         bullets(console, certified.lines(result))
     draw_curves(console, result)
-    _comparison(console, result, samples)
+    _comparison(console, result, all_samples=samples)
     if result.checks:
         _checks(console, result.checks)
     if result.gates:
@@ -188,7 +190,7 @@ def _checks(console: Console, checks: Sequence[Check]) -> None:
     listing(console, "Checks of the audit itself", rows)
 
 
-def _comparison(console: Console, result: Result, all_samples: bool) -> None:
+def _comparison(console: Console, result: Result, *, all_samples: bool) -> None:
     if result.comparison is None:
         return
     heading(console, "Against the baseline, sample by sample")

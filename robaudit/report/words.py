@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.audit.result.document import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
-from robaudit.audit.verdict.conclusion import ball, ball_phrase, sets_phrase
-from robaudit.audit.verdict.conclusion import percent as rate_words
+from robaudit.audit.verdict.phrases import ball, ball_phrase, sets_phrase
+from robaudit.audit.verdict.phrases import percent as rate_words
 from robaudit.printable import plain
 
 __all__ = [

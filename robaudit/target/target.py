@@ -2,103 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import AuditError, ChangedFileError, UsageError, on_one_line
-from robaudit.target.files.model_file import ModelFile
-from robaudit.target.files.onnx.runtime import file_values
-from robaudit.target.head.answers import is_decided, predictions
-from robaudit.target.head.scores import Head
-from robaudit.target.inputs.spec import InputSpec
+from robaudit.errors import AuditError, UsageError, on_one_line
 from robaudit.target.measures.gradient import GradientStatus, tried_gradient
-from robaudit.target.measures.parity import Parity, compare, difference, size_of
-from robaudit.target.measures.steadiness import COMPARED, batch_effect, is_repeatable, keeps_state, repeat_deviation
+from robaudit.target.measures.parity import Parity, compare, difference
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.reading.readout import OVERRULED, Readout, heeded, probes
-from robaudit.target.reading.ruling import disputed
+from robaudit.target.reading.measured import Measured
+from robaudit.target.reading.opened import OpenedTarget, ranked
+from robaudit.target.reading.readout import probes
 from robaudit.target.running.attributed import Differentiable
 
-__all__ = ["Target"]
+__all__ = ["Slope", "StandIn", "Target", "declared_gradient", "ready", "stand_in_for"]
 
-OPEN = (
-    "{path}: its output {name} is one number an input that is always above 0, and nothing tells from where on it "
-    "means the second of two classes; give --decision above:NUMBER (or below:NUMBER)"
-)
+
+@dataclass(frozen=True)
+class StandIn:
+    """Another model whose gradient is taken at every point, for the values of the file.
+
+    Backward pass differentiable approximation, for a file whose own gradient is missing or of no use (Athalye, Carlini,
+    Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.2).
+
+    Args:
+        name: of its file.
+        gradient: what is known of it.
+        path: what is asked for it.
+    """
+
+    name: str
+    gradient: GradientStatus
+    path: Differentiable
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Where the gradient of a target comes from, and what is known of it.
+
+    Args:
+        status: whether there is one.
+        stand_in: whose it is; None: that of the file's own twin.
+        facts: what is known of the twin, for people; ``notes`` likewise.
+    """
+
+    status: GradientStatus
+    stand_in: StandIn | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Target:
-    """A classifier file. Every method takes u-space.
+    """A classifier file that was measured and whose gradient was tried, and that stays so. All methods take u-space.
 
     Args:
-        path: of the file.
-        file: loaded.
-        spec: what its input means.
-        readout: which output is read, and what it means.
-        device: that tensors live on.
+        measured: the file.
+        slope: its gradient.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        file: ModelFile,
-        spec: InputSpec,
-        readout: Readout,
-        device: torch.device,
-    ) -> None:
-        self.path = path
-        self.name = path.name
-        self.sha256 = file.sha256
-        self.file = file
-        self.format = file.format
-        self.spec = spec
-        self.device = device
-        self.dtype = torch.float64 if spec.dtype == "float64" else torch.float32
-        self.stand_in: Target | None = None
-        self._path: Differentiable | None = None
-        self._no_gradient: str | None = None
-        self._read_as(readout)
-        self.batch_invariant: bool | None = None
-        self.batch_deviation: float | None = None
-        self.repeat_deviation = 0.0
-        self._singly = False
-        self.compiles = False
-        self.notes: list[str] = [] if self.names.note is None else [self.names.note]
-        self.keeps_state: bool | None = None
-        self.undecided: str | None = None
-        self.disputed: str | None = None
-        self.facts = file.facts()
-        if self.names.names is not None:
-            self.facts["class names"] = self.names.origin
+    def __init__(self, measured: Measured, slope: Slope) -> None:
+        opened, steadiness = measured.opened, measured.steadiness
+        self.opened: Final = opened
+        self.path: Final = opened.path
+        self.name: Final = opened.name
+        self.file: Final = opened.file
+        self.sha256: Final = opened.sha256
+        self.format: Final = opened.format
+        self.spec: Final = opened.spec
+        self.device: Final = opened.device
+        self.dtype: Final = opened.dtype
+        self.choice: Final = opened.choice
+        self.head: Final = opened.head
+        self.num_classes: Final = opened.num_classes
+        self.names: Final = opened.names
+        self.class_names: Final = opened.class_names
+        self.no_scores: Final = opened.no_scores
+        self.batch_invariant: Final = steadiness.batch_invariant
+        self.batch_deviation: Final = steadiness.batch_deviation
+        self.repeat_deviation: Final = steadiness.repeat_deviation
+        self.keeps_state: Final = steadiness.keeps_state
+        self.undecided: Final = measured.undecided
+        self.disputed: Final = measured.disputed
+        self.gradient: Final = slope.status
+        self.stand_in: Final = slope.stand_in
+        self.facts: Final = {**opened.facts, **slope.facts}
+        self.notes: Final = (*measured.notes, *slope.notes)
+        self._measured, self._slope = measured, slope
+        self._singly = _singly(measured)
 
-    def _read_as(self, readout: Readout) -> None:
-        self.choice, self.head = readout.choice, readout.head
-        self.num_classes, self.names = readout.classes, readout.names
-        self.class_names = readout.names.names
-        self._overruled, self._declared = readout.overruled, readout.declared
-        if self.stand_in is not None:
-            return
-        reason = self._no_gradient or self.file.no_gradient
-        self.gradient = GradientStatus(reason is None, reason, "exact" if reason is None else "none")
-
-    @property
-    def no_scores(self) -> str | None:
-        """Why attacks on scores cannot run, or None."""
-        if self.head.kind != "labels":
-            return None
-        return OVERRULED if self._overruled else "the file returns labels only"
-
-    def _own_scores(self, u: Tensor) -> Tensor:
-        """What the scores alone say, whatever a label beside them says."""
-        width = self.spec.batch or (1 if self.batch_invariant is False else None)
-        raw = self.file.run(self.spec.to_file(u), width=width)
-        return self.head.own_scores(raw)
+    def reread(self, opened: OpenedTarget) -> Target:
+        """The same measured file with the same gradient, with its input read otherwise."""
+        return Target(replace(self._measured, opened=opened), self._slope)
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """Scores by the shipped file.
@@ -110,20 +108,7 @@ class Target:
         Returns:
             [N, K] at file precision; NaN where the file says so.
         """
-        width = self.spec.batch
-        if width is None and (alone or self.batch_invariant is False):
-            width = 1
-        return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
-
-    def fed(self, u: NDArray[Any]) -> NDArray[Any]:
-        """What the file is fed of one sample [*shape] in u-space, in its own type: inputs equal here are one to it."""
-        values = self.spec.file_array(u[None])
-        try:
-            dtype = np.dtype(self.spec.dtype)
-        except TypeError:  # NumPy has no bfloat16
-            kind: torch.dtype = getattr(torch, self.spec.dtype)
-            return torch.from_numpy(values).to(kind).float().numpy()
-        return file_values(values, dtype)
+        return self.opened.scores(u, alone=alone or self.batch_invariant is False)
 
     def answered(self, u: Tensor) -> Tensor:
         """The clean answers [N, K] that attacks start from.
@@ -134,9 +119,7 @@ class Target:
         if self.head.kind != "labels" or not self.gradient.available:
             return scores
         with torch.no_grad():
-            logits = self.logits(u).to(scores.dtype)
-        same = (predictions(logits) == predictions(scores)) & is_decided(scores)
-        return torch.where(same[:, None], logits, scores)
+            return ranked(scores, self.logits(u))
 
     def labels(self, u: Tensor) -> Tensor:
         """[N] predicted classes of the shipped file."""
@@ -150,150 +133,16 @@ class Target:
         """
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
-        if self._path is None:
-            return self.head.logits(self._answer(u))
-        path = self._path.logits(u)
+        if self.stand_in is None:
+            return self.opened.logits(u, singly=self._singly)
+        path = self.stand_in.path.logits(u)
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
 
-    def use_no_gradient(self, reason: str) -> None:
-        """Take no gradient, as the one that was wanted cannot be had."""
-        self.stand_in = self._path = None
-        self._no_gradient = reason
-        self.gradient = GradientStatus(False, reason, "none")
-
-    def use_stand_in(self, other: Target, path: Differentiable | None = None) -> None:
-        """Take the gradient of another model at every point, for the values of the file.
-
-        Backward pass differentiable approximation, for a file whose own gradient is missing or of no use (Athalye,
-        Carlini, Wagner 2018, "Obfuscated Gradients Give a False Sense of Security", section 4.1.2).
-
-        Args:
-            other: the model; it is measured and made ready by the caller.
-            path: what is asked in its place; default itself.
-
-        Raises:
-            UsageError: it takes other inputs or tells other classes, or has no gradient.
-        """
-        for what, own, its in (
-            ("inputs", self.spec.shape, other.spec.shape),
-            ("classes", self.num_classes, other.num_classes),
-        ):
-            if own != its:
-                raise UsageError(f"the stand-in {other.name} has {its} {what} and the model {own}; they must be equal")
-        if not other.gradient.available:
-            raise UsageError(f"the stand-in {other.name} has no gradient ({other.gradient.reason})")
-        self.stand_in, self._path = other, path or other
-        self.gradient = GradientStatus(True, None, "stand-in")
-
-    def _answer(self, u: Tensor) -> Tensor:
-        """What the twin returns for [N, *shape]."""
-        if self._singly and len(u) > 1:
-            return torch.cat([self._answer(u[i : i + 1]) for i in range(len(u))])
-        return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
-
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""
         return self.spec.snap(u, origin)
-
-    def calibrate(self) -> None:
-        """Make the twin ready for batches; a twin that cannot run, or has no gradient, leaves black box alone."""
-        if self.stand_in is not None:
-            self.gradient = replace(self.stand_in.gradient, method="stand-in")
-        if self.stand_in is not None or not self.gradient.available:
-            return
-        # A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients.
-        self._singly = self.format != "onnx" and self.batch_invariant is False
-        points = probes(self.spec.shape)[1:].to(self.device, self.dtype)
-        points[0] = 0.5
-        points.requires_grad_()
-        self.gradient = tried_gradient(self.gradient, self.file, points, self.logits, self._changes)
-        twin = self.file.twin
-        if self.gradient.available and twin is not None:
-            self.facts["layout"] = twin.optimise(points, self.logits)
-            if self.compiles:
-                self._compile(twin, points)
-
-    def _compile(self, twin: OnnxModule, points: Tensor) -> None:
-        """Compile the twin, if torch can do so here."""
-        twin.use_compiler()
-        try:
-            torch.autograd.grad(self.logits(points).sum(), points)
-        except Exception as error:  # the compiler of C++ is missing or fails, in many ways
-            twin.use_compiler(False)
-            reason = on_one_line(error, 200)
-            self.notes.append(f"torch.compile fails ({reason}); the twin runs uncompiled")
-
-    def _changes(self, u: Tensor) -> bool:
-        """Whether the file's scores differ between points."""
-        scores = self.scores(u, alone=True).double()
-        return difference(scores, scores[:1].expand_as(scores)) > 0
-
-    def found_head(self, u: Tensor) -> Head:
-        """The head with its kind read off the file's answers, as the input is read now; the target is left as it is.
-
-        Args:
-            u: [N, *shape], samples of all classes if possible.
-        """
-        points = torch.cat([u, probes(tuple(u.shape[1:])).to(u)])
-        raw = self.file.run(self.spec.to_file(points), width=self.spec.batch or 1)
-        return self.head.measured(raw, self.file.bounds)
-
-    def measure(self, u: Tensor) -> None:
-        """Find out on real samples what the output is, whether it repeats, and whether the batch matters.
-
-        Black, white and noise join the samples: they widen the range of outputs, and a batch with them shows whether
-        the answer to one input depends on the others.
-
-        Args:
-            u: [N, *shape], samples: all of them tell what one number is, the first few the rest.
-        """
-        few = u[:COMPARED]
-        points = torch.cat([few, probes(tuple(u.shape[1:])).to(u)])
-        raw = self._alone(points)
-        self.head = self.found_head(u) if self.head.single else self.head.measured(raw, self.file.bounds)
-        if self.head.labelled:
-            now = Readout(self.choice, self.head, self.num_classes, self.names, declared=self._declared)
-            readout = heeded(now, self.file, self.spec, self._alone, points, raw)
-            if readout.overruled:
-                self._read_as(readout)
-            self.choice, self.head = readout.choice, readout.head
-            raw = self._alone(points)
-        elif self.choice.aside is not None:
-            self.disputed = disputed(self.choice, self.head, self.file, self._alone, points)
-        if self.head.is_open(raw, self.file.bounds):
-            self.undecided = OPEN.format(path=self.path, name=self.choice.output.name)
-        alone, u = self.head.scores(raw).double(), few
-        size = size_of(alone) or 1.0
-        self.repeat_deviation = repeat_deviation(alone[: len(u)], lambda: self.scores(u, alone=True), size)
-        if not is_repeatable(self.repeat_deviation):
-            self.keeps_state = self._keeps_state(u[:1], size)
-        if self.spec.batch is not None:
-            self.batch_invariant, self.batch_deviation = True if self.spec.batch == 1 else None, None
-            return
-        found = batch_effect(
-            alone,
-            lambda: self.head.scores(self.file.run(self.spec.to_file(points.flip(0)))),
-            real=len(u),
-            size=size,
-            half=self.spec.dtype in ("float16", "bfloat16"),
-        )
-        self.batch_invariant, self.batch_deviation = found.invariant, found.deviation
-        self.notes += [] if found.note is None else [found.note]
-
-    def _keeps_state(self, u: Tensor, size: float) -> bool | None:
-        """Whether the file keeps a state between calls; None where that was not found out."""
-        try:
-            return keeps_state(self.file, self.spec.to_file(u), self.spec.batch or 1, self.head.scores, size)
-        except ChangedFileError:
-            raise
-        except Exception as error:  # loading again may fail in many ways, and costs the reason alone
-            self.notes.append(f"the file could not be loaded again ({' '.join(str(error).split())[:120]})")
-            return None
-
-    def _alone(self, u: Tensor) -> Tensor:
-        return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
 
     def parity(self, u: Tensor, *, noise: bool = False) -> Parity:
         """Compare twin and file on [N, *shape] points; one to which both answers name no class counts as equal.
@@ -302,16 +151,107 @@ class Target:
             u: points.
             noise: measure the runtime's own noise on them as well, with a second session without optimisations.
         """
-        plain = getattr(self.file, "plain", None) if noise else None
         width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
 
         def unoptimised(part: Tensor) -> Tensor | None:
-            raw = None if plain is None else plain(self.spec.to_file(part), width=width)
+            raw = self.file.plain(self.spec.to_file(part), width=width)
             return None if raw is None else self.head.own_scores(raw)
 
+        def own_scores(part: Tensor) -> Tensor:
+            """What the scores alone say, whatever a label beside them says."""
+            width = self.spec.batch or (1 if self.batch_invariant is False else None)
+            return self.head.own_scores(self.file.run(self.spec.to_file(part), width=width))
+
         twin = self.file.twin
-        rounds = twin is not None and twin.is_quantised
-        usual = unoptimised if plain is not None else None
-        terms = [] if twin is None else list(twin.buffers())
-        scores = self._own_scores if self.head.labelled else self.scores
-        return compare(u, self.head, scores, self._answer, usual, rounds=rounds, terms=terms)
+        return compare(
+            u,
+            self.head,
+            own_scores if self.head.labelled else self.scores,
+            partial(self.opened.twin, singly=self._singly),
+            unoptimised if noise else None,
+            rounds=twin is not None and twin.is_quantised,
+            terms=[] if twin is None else list(twin.buffers()),
+        )
+
+
+def stand_in_for(opened: OpenedTarget, other: Target, path: Differentiable | None = None) -> StandIn:
+    """A model that stands in for a file's own gradient.
+
+    Args:
+        opened: the file.
+        other: the model.
+        path: what is asked in its place; default itself.
+
+    Raises:
+        UsageError: it takes other inputs or tells other classes, or has no gradient.
+    """
+    for what, own, its in (
+        ("inputs", opened.spec.shape, other.spec.shape),
+        ("classes", opened.num_classes, other.num_classes),
+    ):
+        if own != its:
+            raise UsageError(f"the stand-in {other.name} has {its} {what} and the model {own}; they must be equal")
+    if not other.gradient.available:
+        raise UsageError(f"the stand-in {other.name} has no gradient ({other.gradient.reason})")
+    return StandIn(other.name, other.gradient, path or other)
+
+
+def declared_gradient(
+    opened: OpenedTarget, *, stand_in: StandIn | None = None, no_gradient: str | None = None
+) -> Slope:
+    """The gradient of a target as it is said to be, untried; the arguments are those of :func:`ready`."""
+    if stand_in is not None and no_gradient is None:
+        return Slope(GradientStatus(True, None, "stand-in"), stand_in)
+    reason = no_gradient or opened.file.no_gradient
+    return Slope(GradientStatus(reason is None, reason, "exact" if reason is None else "none"))
+
+
+def ready(
+    measured: Measured, *, stand_in: StandIn | None = None, no_gradient: str | None = None, compiles: bool = False
+) -> Target:
+    """A target, its gradient tried and made ready for batches; one that fails leaves black box alone.
+
+    Args:
+        measured: the file.
+        stand_in: the model whose gradient is taken in place of its own.
+        no_gradient: why none is to be taken, as the one that was wanted cannot be had.
+        compiles: compile the twin, if torch can do so here.
+    """
+    opened = measured.opened
+    slope = declared_gradient(opened, stand_in=stand_in, no_gradient=no_gradient)
+    if slope.stand_in is not None:
+        slope = replace(slope, status=replace(slope.stand_in.gradient, method="stand-in"))
+    if slope.stand_in is not None or not slope.status.available:
+        return Target(measured, slope)
+    points = probes(opened.spec.shape)[1:].to(opened.device, opened.dtype)
+    points[0] = 0.5
+    points.requires_grad_()
+    logits = partial(opened.logits, singly=_singly(measured))
+    status = tried_gradient(slope.status, opened.file, points, logits, partial(_changes, opened))
+    twin = opened.file.twin
+    if not status.available or twin is None:
+        return Target(measured, Slope(status))
+    facts = {"layout": twin.optimise(points, logits)}
+    return Target(measured, Slope(status, facts=facts, notes=_compiled(twin, points, logits) if compiles else ()))
+
+
+def _singly(measured: Measured) -> bool:
+    """A TorchScript module is its own twin: where its answers depend on the batch, so do its gradients."""
+    return measured.opened.format != "onnx" and measured.steadiness.batch_invariant is False
+
+
+def _changes(opened: OpenedTarget, u: Tensor) -> bool:
+    """Whether the file's scores differ between points."""
+    scores = opened.scores(u, alone=True).double()
+    return difference(scores, scores[:1].expand_as(scores)) > 0
+
+
+def _compiled(twin: OnnxModule, points: Tensor, logits: Callable[[Tensor], Tensor]) -> tuple[str, ...]:
+    """Compile the twin, if torch can do so here; what is to be noted."""
+    twin.use_compiler()
+    try:
+        torch.autograd.grad(logits(points).sum(), points)
+    except Exception as error:  # the compiler of C++ is missing or fails, in many ways
+        twin.drop_compiler()
+        return (f"torch.compile fails ({on_one_line(error, 200)}); the twin runs uncompiled",)
+    return ()

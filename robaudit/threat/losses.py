@@ -21,7 +21,6 @@ __all__ = [
     "cross_entropy",
     "dlr",
     "houdini",
-    "lead_of_target",
     "log_odds",
     "loss_named",
     "loss_unsuited",
@@ -29,13 +28,14 @@ __all__ = [
     "probability_margin",
     "targeted_cross_entropy",
     "targeted_dlr",
+    "targeted_lead",
 ]
 
 LossName = Literal["ce", "log-odds", "margin", "dlr", "probability-margin", "houdini"]
 """Losses that serve untargeted and targeted audits alike; ``dlr-targeted`` always needs a target class."""
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(logits [N, K], label [N], target [N], -1 where untargeted) -> [N]; larger is better for the attacker."""
+"""(logits [N, K], label [N], target class [N], -1 where untargeted) -> [N]; larger is better for the attacker."""
 
 
 def _others(logits: Tensor, excluded: Tensor) -> Tensor:
@@ -52,63 +52,63 @@ def _odds(logits: Tensor, index: Tensor) -> Tensor:
     return logits.scatter(1, index[:, None], float("-inf")).logsumexp(1) - _at(logits, index)
 
 
-def _aim(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """The target, or the likeliest class but the label where none is set."""
+def _target_or_rival(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """The target class, or the likeliest class but the label where none is set."""
     rival = logits.scatter(1, label[:, None], float("-inf")).argmax(1)
-    return torch.where(target >= 0, target, rival)
+    return torch.where(target_class >= 0, target_class, rival)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the label; minus that of the target where one is set (Goodfellow 2015, eq. 1).
+def cross_entropy(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """Cross-entropy of the label; minus that of the target class where one is set (Goodfellow 2015, eq. 1).
 
     Where an attack scales its steps, it climbs the log-odds instead, which rise and fall with the cross-entropy and
     whose gradient has the same direction: the cross-entropy's own is no number above 0 in float32 where the label leads
     by more than about 100.
     """
-    targeted = target >= 0
-    value = F.softplus(_odds(floored(logits), torch.where(targeted, target, label)))
+    targeted = target_class >= 0
+    value = F.softplus(_odds(floored(logits), torch.where(targeted, target_class, label)))
     return torch.where(targeted, -value, value)
 
 
-def targeted_cross_entropy(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Minus the cross-entropy of the target, or of the likeliest class but the label where none is set."""
-    return cross_entropy(logits, label, _aim(logits, label, target))
+def targeted_cross_entropy(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """Minus the cross-entropy of the target class, or of the likeliest class but the label where none is set."""
+    return cross_entropy(logits, label, _target_or_rival(logits, label, target_class))
 
 
-def lead_of_target(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """The logit of the target, or of the likeliest class but the label where none is set, minus the label's."""
+def targeted_lead(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """The logit of the target class, or of the likeliest class but the label where none is set, minus the label's."""
     logits = floored(logits)
-    return _at(logits, _aim(logits, label, target)) - _at(logits, label)
+    return _at(logits, _target_or_rival(logits, label, target_class)) - _at(logits, label)
 
 
-def margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+def margin(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """max over other classes minus the label's logit; mirrored where targeted (Carlini & Wagner 2017, f6)."""
-    targeted = target >= 0
-    reference = torch.where(targeted, target, label)
+    targeted = target_class >= 0
+    reference = torch.where(targeted, target_class, label)
     logits = floored(logits)
     value = _others(logits, reference) - _at(logits, reference)
     return torch.where(targeted, -value, value)
 
 
-def log_odds(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """log((1 - p) / p) of the label's probability p; minus that of the target's where one is set.
+def log_odds(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """log((1 - p) / p) of the label's probability p; minus that of the target class's where one is set.
 
     Its gradient points where the cross-entropy's does, but keeps its size however sure the model is.
     """
-    targeted = target >= 0
-    value = _odds(floored(logits), torch.where(targeted, target, label))
+    targeted = target_class >= 0
+    value = _odds(floored(logits), torch.where(targeted, target_class, label))
     return torch.where(targeted, -value, value)
 
 
-def probability_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+def probability_margin(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """The margin between probabilities: max over other classes minus the label's; mirrored where targeted.
 
     Source: Xie, Zheng, Huang, Ye, Ma 2025, "Towards Million-Scale Adversarial Robustness Evaluation With Stronger
     Individual Attacks" (PMA). Of each probability that is nearly 1 the distance from 1 is taken, so that the gradient
     does not vanish where the probability rounds to 1.
     """
-    targeted = target >= 0
-    reference = torch.where(targeted, target, label)
+    targeted = target_class >= 0
+    reference = torch.where(targeted, target_class, label)
     logits = floored(logits)
     rival = logits.scatter(1, reference[:, None], float("-inf")).argmax(1)
     own, other = _odds(logits, reference), _odds(logits, rival)
@@ -118,45 +118,45 @@ def probability_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     return torch.where(targeted, -value, value)
 
 
-def houdini(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+def houdini(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """log of Houdini: the probability that unit normal noise exceeds the label's lead, times the task loss.
 
-    The lead is over the best other class, whose task loss is 1 (wrong) in classification. Where a target is set, the
-    probability that the noise exceeds the lead over the target. The logarithm keeps the gradient where it underflows.
+    The lead is over the best other class, whose task loss is 1 (wrong) in classification. Where a target class is set,
+    the probability that the noise exceeds the lead over it. The logarithm keeps the gradient where it underflows.
 
     Source: Cisse, Adi, Neverova, Keshet 2017, "Houdini: Fooling Deep Structured Prediction Models", section 3.
     """
-    value: Tensor = torch.special.log_ndtr(margin(logits, label, target))
+    value: Tensor = torch.special.log_ndtr(margin(logits, label, target_class))
     return value
 
 
-def dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    """Difference of logits ratio (Croce & Hein 2020, eq. 6; eq. 7 where a target is set); needs three classes.
+def dlr(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """Difference of logits ratio (Croce & Hein 2020, eq. 6; eq. 7 where a target class is set); needs three classes.
 
     Raises:
         ValueError: below three classes.
     """
     if logits.shape[1] < 3:
         raise ValueError("the DLR loss needs at least three classes")
-    lead = margin(logits, label, torch.full_like(target, -1))
-    return torch.where(target >= 0, _ratio_towards(logits, label, target), lead / _spread(logits, 3))
+    lead = margin(logits, label, torch.full_like(target_class, -1))
+    return torch.where(target_class >= 0, _ratio_towards(logits, label, target_class), lead / _spread(logits, 3))
 
 
-def targeted_dlr(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+def targeted_dlr(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """Targeted difference of logits ratio (Croce & Hein 2020, eq. 7); needs four classes.
 
-    Where no target is set it aims at the likeliest class but the label.
+    Where no target class is set it aims at the likeliest class but the label.
 
     Raises:
         ValueError: below four classes.
     """
     if logits.shape[1] < 4:
         raise ValueError("the targeted DLR loss needs at least four classes")
-    return _ratio_towards(logits, label, target)
+    return _ratio_towards(logits, label, target_class)
 
 
-def _ratio_towards(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
-    return lead_of_target(logits, label, target) / _spread(logits, 4)
+def _ratio_towards(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    return targeted_lead(logits, label, target_class) / _spread(logits, 4)
 
 
 def _spread(logits: Tensor, places: int) -> Tensor:

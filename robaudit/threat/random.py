@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pure function of (seed, sample, attack, restart, target, step, purpose).
+"""Counter-based random numbers: a pure function of (seed, sample, attack, restart, aim, step, purpose).
 
 No generator state exists, so a draw does not depend on the batch, the order, the device or a resume.
 The mixing function is SplitMix64's finaliser (Steele, Lea, Flood 2014, fig. 15), computed in int64, whose

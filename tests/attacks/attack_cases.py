@@ -39,6 +39,8 @@ CASES: dict[str, Case] = {
     "apgd-ce": Case({"steps": 20}),
     "apgd-dlr": Case({"steps": 20}, two_classes=False),
     "apgd-t": Case({"steps": 20, "targets": 3}, two_classes=False, counted=False),
+    "autozoom": Case({"queries": 400, "switch": 60, "vectors": 4, "rate": 0.01}, optimum=None),
+    "bandits": Case({"queries": 300}, optimum=None),
     "bim": Case(),
     "cw-l0": Case({"steps": 20, "rounds": 6, "learning_rate": 0.1}, optimum=None, optimum_parameters={"rounds": 2}),
     "cw-l2": Case(
@@ -53,6 +55,7 @@ CASES: dict[str, Case] = {
     "ensemble": Case({"ladder": LADDER}, optimum_parameters={"ladder": [{"loss": "ce", "steps": 40}]}),
     "fab": Case({"steps": 20}),
     "fab-t": Case({"steps": 20, "targets": 3}, counted=False),
+    "fd-grouping": Case({"queries": 400, "features": 1}, optimum_parameters={"queries": 4000, "features": 1}),
     "fgsm": Case(),
     "fgsm-ll": Case(),
     "fmn": Case({"steps": 30}, optimum_parameters={"steps": 100}),
@@ -61,13 +64,20 @@ CASES: dict[str, Case] = {
     "jsma": Case({"targets": 3}, optimum=None, counted=False),
     "lbfgs": Case({"steps": 10, "searches": 3, "targets": 2, "memory": 3}, optimum=None, counted=False),
     "mi-fgsm": Case({"steps": 5}),
+    "nattack": Case({"queries": 300, "population": 30}, optimum=None),
+    "nes": Case({"queries": 300, "samples": 10}, optimum=1.5, optimum_parameters={"queries": 4000, "samples": 50}),
+    "one-pixel": Case({"queries": 300, "population": 20}, optimum=None),
     "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
     "r-fgsm": Case(optimum=None),
+    "signhunter": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "sigma-zero": Case({"steps": 60}, optimum_parameters={"steps": 200}),
+    "simba": Case({"queries": 200}, optimum=None, optimum_parameters={"queries": 400}),
+    "sparse-rs": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 400}),
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
     "transfer-mi-fgsm": Case({"steps": 5}),
+    "zoo": Case({"queries": 2000, "searches": 4}, optimum=None),
 }
 """By id; one line an attack."""
 

@@ -16,13 +16,13 @@ from robaudit.threat.norms import Norm
 
 def test_the_wide_schedule_is_the_authors() -> None:
     """100 iterations: 30 at 3 ε, 30 at 2 ε, 40 at ε, each phase with an evaluation of its start."""
-    schedule = Schedule.of(100, True)
+    schedule = Schedule.of(100, wide=True)
     assert (schedule.factors, schedule.steps) == ((3.0, 2.0, 1.0), (30, 30, 40))
     assert schedule.ends == (30, 61, 102)
     assert schedule.windows == (1, 1, 1)
-    assert Schedule.of(100, False).windows == (4,)
+    assert Schedule.of(100, wide=False).windows == (4,)
     for steps in range(1, 12):
-        few = Schedule.of(steps, True)
+        few = Schedule.of(steps, wide=True)
         assert sum(few.steps) == steps
         assert min(few.steps) >= 0
         assert few.answers == steps + 3
@@ -67,12 +67,12 @@ def test_many_class_linear_models_break_near_the_closed_form_in_l1(wide: bool, s
 def test_a_targeted_audit_reaches_its_goal_by_every_loss() -> None:
     for classes, names in ((3, ("apgd-ce", "apgd-dlr")), (6, ("apgd-ce", "apgd-dlr", "apgd-t"))):
         target = network((2, 4, 4), classes)
-        samples = [dataclasses.replace(s, target=(s.label + 1) % classes) for s in samples_for(target, 5)]
+        samples = [dataclasses.replace(s, goal=(s.label + 1) % classes) for s in samples_for(target, 5)]
         for name in names:
             for norm, eps in ((Norm.LINF, 0.3), (Norm.L2, 1.5), (Norm.L1, 6.0)):
                 attack = make_attack(name, {"steps": 25})
                 results = attack_all(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples, pool=False)
-                assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}
+                assert {i: r.prediction for i, r in results.items()} == {s.index: s.goal for s in samples}
 
 
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])

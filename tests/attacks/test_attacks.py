@@ -148,15 +148,19 @@ def test_invariant_to_logit_shift_and_class_order(name: str, norm: Norm) -> None
     assert {i: r.success for i, r in first.items()} == {i: r.success for i, r in second.items()}
 
 
-@pytest.mark.parametrize("name", ["square", "hopskipjump"])
+BLACK_BOX = [(name, norm) for name, norm in BY_NORM if attack_classes()[name].access in (Access.SCORES, Access.LABELS)]
+
+
+@pytest.mark.parametrize(("name", "norm"), BLACK_BOX)
 @settings(max_examples=15, deadline=None)
 @given(queries=st.integers(1, 120), limit=st.integers(1, 120))
-def test_the_query_budget_is_never_exceeded(name: str, queries: int, limit: int) -> None:
+def test_the_query_budget_is_never_exceeded(name: str, norm: Norm, queries: int, limit: int) -> None:
     target = network((1, 6, 6), 5)
     samples = samples_for(target, 5)
     before = target.score_rows
-    threat = ThreatModel(Norm.LINF, 0.004, queries=limit)
-    results = attack_all(target, make_attack(name, {"queries": queries}), threat, samples)
+    near = {Norm.LINF: 0.004, Norm.L2: 0.02, Norm.L1: 0.1, Norm.L0: 1.0}[norm]
+    threat = ThreatModel(norm, near, queries=limit)
+    results = attack_all(target, small(name, queries=queries), threat, samples)
     assert all(r.queries <= min(queries, limit) for r in results.values())
     judged = sum(r.judged for r in results.values())
     assert target.score_rows - before == sum(r.queries for r in results.values()) + judged

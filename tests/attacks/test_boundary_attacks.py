@@ -72,14 +72,14 @@ def test_fab_reaches_a_given_class(norm: Norm) -> None:
         there = torch.from_numpy(sample.u) + way * 1.001
         inside = float(there.min()) >= 0 and float(there.max()) <= 1
         if inside and int(target.scores(there[None])[0].argmax()) == goal:
-            samples.append((dataclasses.replace(sample, target=goal), size))
+            samples.append((dataclasses.replace(sample, goal=goal), size))
     samples = samples[:6]
     assert len(samples) >= 3
     attack = make_attack("fab-t", {"steps": 20})
     results = attack_all(target, attack, ThreatModel(norm, 1e-9, minimal=True), [s for s, _ in samples])
     for sample, size in samples:
         result = results[sample.index]
-        assert result.prediction == sample.target
+        assert result.prediction == sample.goal
         assert 1 - 1e-9 <= result.distance / size <= 1.05
 
 
@@ -205,7 +205,7 @@ def test_fab_reaches_a_class_behind_a_third_one(norm: Norm) -> None:
     u = np.full(4, 0.02)
     scores = target.scores(torch.from_numpy(u)[None])[0]
     assert int(scores.argmax()) == 0
-    sample = Sample(0, u, 0, scores.numpy(), "s", target=2)
+    sample = Sample(0, u, 0, scores.numpy(), "s", goal=2)
     attack = make_attack("fab-t", {"steps": 20})
     found = attack_all(target, attack, ThreatModel(norm, 1.0, Goal.TARGETED), [sample], pool=False)
     assert found[0].success

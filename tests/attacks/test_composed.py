@@ -14,7 +14,7 @@ from robaudit.attacks.transforms.input_diversity import InputDiversity
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.profile import AttackSpec, load_profile
 from robaudit.audit.config.specs import CurveSpec
-from robaudit.audit.plan.attacks import plan_attacks
+from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts, validate_curve
 from robaudit.errors import UsageError
@@ -76,8 +76,7 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     ]
     specs = tuple(map(AttackSpec.model_validate, listed))
     profile = load_profile("quick").model_copy(update={"attacks": specs})
-    facts: dict[str, Any] = {"classes": 10, "no_gradient": None, "surrogates": 1}
-    [front] = plan_fronts(profile, shape=(3, 8, 8), **facts)
+    [front] = plan_fronts(profile, TargetTraits(10, (3, 8, 8), surrogates=1))
     first, second, third = front.plan
     assert [p.key for p in front.plan] == ["transfer-mi-fgsm+di", "transfer-mi-fgsm+di#2", "pgd+di"]
     diverse = {"probability": 0.5, "smallest": 0.9, "fill": 0.5}
@@ -85,7 +84,7 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     assert second.parameters["di"] == diverse | {"fill": 0.0}
     assert most_of_sample(front, first, 10, (3, 8, 8)) == Cost(12, 12, 1)
     assert most_of_sample(front, third, 10, (3, 8, 8)) == Cost(20, 15)  # the points themselves are seen as well
-    flat = plan_attacks(profile, shape=(12,), **facts)
+    flat = plan_attacks(profile, TargetTraits(10, (12,), surrogates=1))
     assert {(p.status, p.reason) for p in flat} == {("skipped", "di resizes images, and samples of shape 12 are none")}
 
 
@@ -94,7 +93,7 @@ def test_a_curve_may_name_them() -> None:
     curve = {"attacks": [{"id": "deepfool+di"}], "search": {"id": "pgd+di"}}
     profile = profile.model_copy(update={"curve": CurveSpec.model_validate(curve)})
     validate_curve(profile)
-    [front] = plan_fronts(profile, classes=10, shape=(3, 8, 8), no_gradient=None, surrogates=0)
+    [front] = plan_fronts(profile, TargetTraits(10, (3, 8, 8)))
     assert [p.key for p in front.minimal] == ["curve/deepfool+di"]
     assert front.search is not None
     assert front.search.key == "curve/pgd+di"

@@ -14,7 +14,7 @@ from robaudit.attacks.base import SlotAttack, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.audit.config.profile import AttackSpec, load_profile
-from robaudit.audit.plan.attacks import plan_attacks
+from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.engine.escape import PATIENCE
@@ -63,7 +63,7 @@ def test_no_attack_takes_more_than_it_declares(name: str, norm: Norm) -> None:
         for threat in threats:
             samples = samples_for(target, 4)
             if threat.goal is Goal.TARGETED:
-                samples = [dataclasses.replace(s, target=(s.label + 1) % CLASSES) for s in samples]
+                samples = [dataclasses.replace(s, goal=(s.label + 1) % CLASSES) for s in samples]
             most = declared(attack, threat)
             for result in attack_all(target, attack, threat, samples, surrogates=target).values():
                 found = Cost(result.forwards, result.backwards, result.queries)
@@ -106,8 +106,9 @@ def test_a_map_of_jsma_counts_for_each_feature() -> None:
 
 def test_every_attack_of_every_profile_declares_what_it_needs() -> None:
     silent = [name for name in CASES if attack_classes()[name].most is SlotAttack.most]
-    assert sorted(silent) == ["hopskipjump", "square"]  # which declare their queries
-    fronts = plan_fronts(load_profile("union"), classes=10, shape=(3, 32, 32), no_gradient=None, surrogates=0)
+    black_box = {name for name in CASES if attack_classes()[name].access in (Access.SCORES, Access.LABELS)}
+    assert set(silent) == black_box  # which declare their queries
+    fronts = plan_fronts(load_profile("union"), TargetTraits(10, (3, 32, 32)))
     costs = {p.key: most_of_sample(f, p, 10, (3, 32, 32)) for f in fronts for p in f.attacks() if p.status == "ready"}
     assert None not in costs.values()
     assert {key.partition("/")[0] for key in costs} == {"linf", "l2", "l1", "l0"}
@@ -118,13 +119,11 @@ def test_one_that_cannot_say_is_unknown_and_a_budget_of_the_threat_model_counts(
     assert SlotAttack.most(attack, Task(Norm.LINF, 0.1, 10, 784)) is None
     profile = load_profile("standard")
     threat = profile.threat.model_copy(update={"queries": 50})
-    [front] = plan_fronts(
-        profile.model_copy(update={"threat": threat}), classes=10, shape=(3, 8, 8), no_gradient=None, surrogates=0
-    )
+    [front] = plan_fronts(profile.model_copy(update={"threat": threat}), TargetTraits(10, (3, 8, 8)))
     square = next(p for p in front.plan if p.attack.id == "square")
     cost = most_of_sample(front, square, 10, (3, 8, 8))
     assert cost is not None
     assert cost.queries <= 50
     eot = profile.model_copy(update={"attacks": (AttackSpec.model_validate({"id": "pgd", "steps": 3, "eot": 5}),)})
-    [planned] = plan_attacks(eot, classes=10, shape=(3, 8, 8), no_gradient=None, surrogates=0)
+    [planned] = plan_attacks(eot, TargetTraits(10, (3, 8, 8)))
     assert most_of_sample(dataclasses.replace(front, plan=[planned]), planned, 10, (3, 8, 8)) == Cost.gradients(20)

@@ -18,10 +18,10 @@ FREE = -torch.ones(3, dtype=torch.int64)
 LABEL = torch.zeros(3, dtype=torch.int64)
 
 
-def slope(logits: Tensor, target: Tensor = FREE) -> Tensor:
+def slope(logits: Tensor, target_class: Tensor = FREE) -> Tensor:
     """[N, K] direction of the soft margin's gradient."""
     z = logits.clone().requires_grad_()
-    (found,) = torch.autograd.grad(soft_margin(z, LABEL, target).sum(), z)
+    (found,) = torch.autograd.grad(soft_margin(z, LABEL, target_class).sum(), z)
     return found / found.abs().sum(1, keepdim=True).clamp_min(1e-30)
 
 
@@ -53,7 +53,7 @@ def climb(logits: Callable[[Tensor], Tensor], attack: Ensemble, size: int = 4) -
         x=x,
         label=none + 1,
         goal=none,
-        target=none,
+        target_class=none,
         eps=torch.full((1,), 0.05, dtype=torch.float64),
         restart=none + 1,
         keys=torch.tensor([key_of("ladder", 0)]),
@@ -69,13 +69,13 @@ def climb(logits: Callable[[Tensor], Tensor], attack: Ensemble, size: int = 4) -
         assert isinstance(request, Gradient)
         assert isinstance(request.loss, tuple)
         assert request.choice is not None
-        assert request.target is not None
+        assert request.target_class is not None
         point = request.points.detach().requires_grad_()
         z = logits(point)
-        loss = request.loss[int(request.choice)](z, problem.label, request.target)
+        loss = request.loss[int(request.choice)](z, problem.label, request.target_class)
         (gradient,) = torch.autograd.grad(loss.sum(), point)
         no = torch.zeros(1, dtype=torch.bool)
-        asked.append((int(request.choice), int(request.target)))
+        asked.append((int(request.choice), int(request.target_class)))
         z, loss = z.detach(), loss.detach()
         answer = Answer(point.detach(), ~no, no, no, z.argmax(1), z, loss, gradient)
         state = attack.update(problem, state, answer)

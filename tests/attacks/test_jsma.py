@@ -55,7 +55,7 @@ def fewest_features(target: FakeFile, sample: Sample) -> int:
     """Of a linear model, to the sample's goal or to any other class, where a lead over the label is enough."""
     weight, u = target.module.weight, torch.from_numpy(sample.u).flatten()
     found = []
-    for k in range(len(weight)) if sample.target < 0 else [sample.target]:
+    for k in range(len(weight)) if sample.goal < 0 else [sample.goal]:
         if k != sample.label:
             slope = weight[k] - weight[sample.label]
             gains = (slope.clamp_min(0) * (1 - u) - slope.clamp_max(0) * u).sort(descending=True).values.cumsum(0)
@@ -122,7 +122,7 @@ def test_an_odd_budget_is_used_to_the_last_feature(budget: int, targeted: bool) 
     target = linear((1, 12, 12), 2, seed=3)
     samples = samples_for(target, 60, seed=5)
     if targeted:
-        samples = [dataclasses.replace(s, target=1 - s.label) for s in samples]
+        samples = [dataclasses.replace(s, goal=1 - s.label) for s in samples]
     goal = Goal.TARGETED if targeted else Goal.UNTARGETED
     fewest = {s.index: fewest_features(target, s) for s in samples}
     falls = [s for s in samples if fewest[s.index] == budget]

@@ -57,9 +57,9 @@ def test_losses_and_slopes_are_those_without_the_masked_classes(name: str, left:
         return
     logits = torch.randn(30, left, generator=torch.Generator().manual_seed(left), dtype=torch.float64)
     label = torch.arange(30) % left
-    target = (label + 1) % left if targeted else torch.full_like(label, -1)
+    target_class = (label + 1) % left if targeted else torch.full_like(label, -1)
     whole = torch.cat([logits, torch.full((30, 2), -math.inf, dtype=torch.float64)], 1).requires_grad_()
-    value = LOSSES[name](whole, label, target)
+    value = LOSSES[name](whole, label, target_class)
     (slope,) = torch.autograd.grad(value.sum(), whole)
     assert bool(value.isfinite().all())
     assert bool(slope.isfinite().all())
@@ -70,7 +70,7 @@ def test_losses_and_slopes_are_those_without_the_masked_classes(name: str, left:
         if loss_unsuited(name, left):
             name = "margin"
     alone = logits.clone().requires_grad_()
-    expected = LOSSES[name](alone, label, target)
+    expected = LOSSES[name](alone, label, target_class)
     (expected_slope,) = torch.autograd.grad(expected.sum(), alone)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(slope[:, :left], expected_slope)
@@ -81,8 +81,8 @@ def test_nothing_but_the_label_left_is_finite_too(name: str) -> None:
     logits = torch.full((3, 5), -math.inf)
     logits[:, 2] = 4.0
     logits.requires_grad_()
-    label, target = torch.tensor([2, 2, 0]), torch.tensor([3, 0, 2])
-    value = LOSSES[name](logits, label, target)
+    label, target_class = torch.tensor([2, 2, 0]), torch.tensor([3, 0, 2])
+    value = LOSSES[name](logits, label, target_class)
     (slope,) = torch.autograd.grad(value.sum(), logits)
     assert bool(value.isfinite().all())
     assert bool(slope.isfinite().all())
@@ -135,8 +135,8 @@ def test_twins_of_classes_beside_masked_ones_are_seen_through(name: str) -> None
 def test_the_least_likely_class_can_be_reached() -> None:
     from problems import problem_of
 
-    from robaudit.attacks.aims import least_likely
     from robaudit.attacks.boundaries import rivals
+    from robaudit.attacks.target_classes import least_likely
 
     plain = network((1, 4, 4), 4)
     problem = problem_of(FakeFile(Masked(plain.module), 6, plain.shape), 9)

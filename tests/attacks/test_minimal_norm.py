@@ -53,11 +53,11 @@ def test_optimum_of_a_linear_model_of_many_classes(name: str, norm: Norm, slots:
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)
 def test_a_target_is_reached_and_nothing_else_counts(name: str, norm: Norm) -> None:
     target = network((1, 4, 5), 4)
-    samples = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 8)]
+    samples = [dataclasses.replace(s, goal=(s.label + 1) % 4) for s in samples_for(target, 8)]
     results = attack_all(target, attack(name), smallest(norm, goal=Goal.TARGETED), samples)
     reached = [s for s in samples if results[s.index].success]
     assert len(reached) >= 6
-    assert all(results[s.index].prediction == s.target for s in reached)
+    assert all(results[s.index].prediction == s.goal for s in reached)
 
 
 @pytest.mark.parametrize(("name", "norm"), BY_NORM)

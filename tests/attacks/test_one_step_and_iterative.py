@@ -8,8 +8,8 @@ import torch
 from models import FakeFile, Linear, attack_all, linear, network, samples_for
 from problems import problem
 
-from robaudit.attacks.aims import least_likely
 from robaudit.attacks.registry import make_attack
+from robaudit.attacks.target_classes import least_likely
 from robaudit.engine.units import plan_units
 from robaudit.errors import UsageError
 from robaudit.threat.losses import LOSSES
@@ -145,7 +145,7 @@ def test_every_loss_drives_the_iterative_attacks(name: str, loss: str) -> None:
 
 def test_targets_of_pgd() -> None:
     def units(goal: Goal = Goal.UNTARGETED, **parameters) -> int:
-        return len({u.target for u in plan_units(make_attack("pgd", parameters), goal, [0], 6)})
+        return len({u.aim for u in plan_units(make_attack("pgd", parameters), goal, [0], 6)})
 
     assert units() == 1
     assert units(targets=3) == 3
@@ -163,14 +163,14 @@ def test_a_targeted_audit_reaches_the_class_that_is_asked_for(name: str) -> None
     from dataclasses import replace
 
     target = linear((12,), 4, seed=1)
-    samples = [replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 12)]
+    samples = [replace(s, goal=(s.label + 1) % 4) for s in samples_for(target, 12)]
     threat = ThreatModel(Norm.LINF, 0.6, goal=Goal.TARGETED)
     results = attack_all(
         target, make_attack(name, FAMILY[name] | ({"steps": 200} if "steps" in FAMILY[name] else {})), threat, samples
     )
     hit = [s for s in samples if results[s.index].success]
     assert len(hit) >= 4
-    assert all(results[s.index].prediction == s.target for s in hit)
+    assert all(results[s.index].prediction == s.goal for s in hit)
 
 
 @pytest.mark.parametrize("name", [*FAMILY, "daa"])

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import Answer
-from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.attacks.whitebox.descent import Constant
 from robaudit.errors import UsageError
 from robaudit.threat.losses import margin
 from robaudit.threat.model import Goal, ThreatModel
@@ -66,12 +66,12 @@ def test_the_others_come_near_the_optimum_of_a_linear_model(name: str, parameter
 @pytest.mark.parametrize("name", NORMS)
 def test_a_targeted_audit_reaches_the_class(name: str) -> None:
     target = network((1, 5, 5), 4, seed=2)
-    samples = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 4)]
+    samples = [dataclasses.replace(s, goal=(s.label + 1) % 4) for s in samples_for(target, 4)]
     norm = NORMS[name]
     attack = small(name, steps=150)
     found = attack_all(target, attack, ThreatModel(norm, FAR[norm], goal=Goal.TARGETED), samples)
     assert sum(found[s.index].success for s in samples) >= 3
-    assert all(found[s.index].prediction == s.target for s in samples if found[s.index].success)
+    assert all(found[s.index].prediction == s.goal for s in samples if found[s.index].success)
 
 
 @pytest.mark.parametrize("name", NORMS)
@@ -200,7 +200,7 @@ def test_lbfgs_finds_the_minimum_of_its_objective_in_the_box() -> None:
     attack = make_attack("lbfgs", {"steps": 300, "searches": 1, "first_c": 2.0})
 
     def objective(point: torch.Tensor) -> torch.Tensor:
-        loss = torch.nn.functional.cross_entropy(target.logits(point), problem.target, reduction="none")
+        loss = torch.nn.functional.cross_entropy(target.logits(point), problem.target_class, reduction="none")
         return (point - problem.x).square().flatten(1).sum(1) + 2.0 * loss
 
     def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -216,7 +216,7 @@ def test_lbfgs_finds_the_minimum_of_its_objective_in_the_box() -> None:
         request = attack.query(problem, state)
         point = request.points.detach().requires_grad_()
         logits = target.logits(point)
-        loss = request.loss(logits, problem.label, problem.target)
+        loss = request.loss(logits, problem.label, problem.target_class)
         (gradient,) = torch.autograd.grad(loss.sum(), point)
         lowest = min(lowest, float(objective(point.detach())))
         point, logits, loss, labels = point.detach(), logits.detach(), loss.detach(), logits.argmax(1)

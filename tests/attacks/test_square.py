@@ -84,10 +84,10 @@ def test_every_proposal_lies_in_the_ball_and_spends_it(norm: Norm, eps: float, s
 @pytest.mark.parametrize(("norm", "eps"), [(Norm.LINF, 0.3), (Norm.L2, 2.0), (Norm.L1, 12.0)])
 def test_a_targeted_audit_reaches_its_goal(norm: Norm, eps: float) -> None:
     target = network((2, 5, 5), 4)
-    samples = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples_for(target, 4)]
+    samples = [dataclasses.replace(s, goal=(s.label + 1) % 4) for s in samples_for(target, 4)]
     attack = make_attack("square", {"queries": 400})
     results = attack_all(target, attack, ThreatModel(norm, eps, Goal.TARGETED), samples, pool=False)
-    assert {i: r.prediction for i, r in results.items()} == {s.index: s.target for s in samples}
+    assert {i: r.prediction for i, r in results.items()} == {s.index: s.goal for s in samples}
 
 
 @pytest.mark.parametrize("goal", [Goal.UNTARGETED, Goal.TARGETED])
@@ -95,7 +95,7 @@ def test_queries_go_where_a_trial_shows_that_they_tell(goal: Goal) -> None:
     target = network((1, 6, 6), 3)
     samples = samples_for(target, 40)
     if goal is Goal.TARGETED:
-        samples = [dataclasses.replace(s, target=(s.label + 1) % 3) for s in samples]
+        samples = [dataclasses.replace(s, goal=(s.label + 1) % 3) for s in samples]
     threat = ThreatModel(Norm.LINF, 0.04, goal)
     without, trial = (
         attack_all(target, make_attack("square", parameters), threat, samples, pool=False)

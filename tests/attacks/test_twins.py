@@ -160,9 +160,9 @@ def test_the_twin_of_a_goal_does_not_hide_it(name: str, norm: Norm) -> None:
     """The goal is the first of its group, which wins a tie."""
     target, samples = twins("twin")
     likeliest = [max((c for c in range(3) if c != s.label), key=lambda c, s=s: s.clean[c]) for s in samples]
-    aimed = [dataclasses.replace(s, target=c) for s, c in zip(samples, likeliest, strict=True)]
+    aimed = [dataclasses.replace(s, goal=c) for s, c in zip(samples, likeliest, strict=True)]
     plain, same = twins("none")
-    there = [dataclasses.replace(s, target=c) for s, c in zip(same, likeliest, strict=True)]
+    there = [dataclasses.replace(s, goal=c) for s, c in zip(same, likeliest, strict=True)]
     expected = broken(plain, there, name, norm, goal=Goal.TARGETED)
     assert expected >= len(samples) // 2
     assert broken(target, aimed, name, norm, goal=Goal.TARGETED) >= expected - 1

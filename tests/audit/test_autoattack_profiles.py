@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from robaudit.audit.config.profile import ThreatSpec, load_profile, profile_path
-from robaudit.audit.plan.attacks import Planned, plan_attacks
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks
 
 APGD = {"steps": 100, "restarts": 1, "wide_start": False}
 SQUARE = {"queries": 5000, "p_init": 0.8, "schedule": 10000}
@@ -41,7 +41,7 @@ NAMES = ["autoattack", "autoattack-plus", "autoattack-rand"]
 def plan(name: str, norm: str, classes: int = 10) -> list[Planned]:
     threat = ThreatSpec.model_validate({"norm": norm, "eps": "0.5"})
     profile = load_profile(name).model_copy(update={"threat": threat})
-    return plan_attacks(profile, classes=classes, shape=(3, 8, 8), no_gradient=None, surrogates=0)
+    return plan_attacks(profile, TargetTraits(classes, (3, 8, 8)))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

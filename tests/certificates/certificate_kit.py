@@ -6,23 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from target_kit import complete
 from torch import Tensor
 
 from robaudit.certificates.base import Ball, Proof, Question, Subject
 from robaudit.certificates.interval import Interval
 from robaudit.certificates.subject import subject_of
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.target import Target
 from robaudit.threat.norms import Norm
 
 
 def target_of(path: Path, count: int = 8, seed: int = 3, **values: object) -> tuple[Target, Tensor]:
     """A target as an audit measures it, and points [count, *shape] float32."""
-    target = load_target(path, overrides=SpecOverrides(values), device="cpu")
+    target = open_target(path, overrides=SpecOverrides(values), device="cpu")
     generator = torch.Generator().manual_seed(seed)
     u = torch.rand(count, *target.spec.shape, generator=generator).to(target.dtype)
-    target.measure(u)
+    target = complete(target, u)
     return target, u
 
 

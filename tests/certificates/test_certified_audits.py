@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from run_kit import (
     run_here,
 )
 
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
@@ -106,6 +108,19 @@ def test_gates_decide_on_the_lower_bound(files: Path, whole: Result, tmp_path: P
         assert (decided.status, decided.observed.k, found.verdict.exit_code) == (status, k, code)
         if status == "fail":
             assert "which does not say that they can be broken" in found.verdict.next_steps[0]
+
+
+def test_the_flag_adds_to_what_the_profile_names(tmp_path: Path) -> None:
+    def named(path: Path, *flags: str) -> dict[str, Any]:
+        flag = {"profile": str(path), "certify": list(flags)}
+        return dict(resolve_settings(flag, {}, tmp_path / "m.onnx").profile.certificates)
+
+    without = make_profile(tmp_path / "q.yaml", ATTACKS)
+    assert named(without) == {}
+    assert named(without, "interval") == named(profile(tmp_path / "p.yaml"), "interval") == {"interval": {}}
+    both = tmp_path / "both.yaml"
+    both.write_text(without.read_text() + "certificates: {other: {steps: 3}}\n")
+    assert named(both, "interval", "other") == {"other": {"steps": 3}, "interval": {}}
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_diff_refuses(robaudit, base, tmp_path) -> None:
         ((tmp_path / "edited.json", base), "was changed"),
         ((base, base, "--gate", "robust_accuracy>=0.5"), "not about the comparison"),
         ((base, base, "--gate", "regresion<=0.5"), "did you mean 'regression'"),
-        ((base, base, "--non-inferiority-margin", "2"), "from 0 to below 1"),
+        ((base, base, "--non-inferiority-margin", "2"), "non_inferiority_margin: Input should be less than 1"),
         ((base, base, "--format", "xml"), "text or json"),
         ((base, base, "-o", tmp_path / "no" / "x.json"), "does not exist"),
     ):

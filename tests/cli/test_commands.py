@@ -234,9 +234,12 @@ def test_gate(robaudit, run_folder, arguments, code, words) -> None:
 
 
 def test_gate_refuses(robaudit, run_folder) -> None:
-    refused(robaudit("gate", run_folder, "--min-robust", "40"), "between 0 and 1")
-    refused(robaudit("gate", run_folder, "--on-inconclusive", "ignore"), "fail, warn or pass")
-    refused(robaudit("gate", run_folder, "--fail-on", "all"), "error, warn or never")
+    refused(robaudit("gate", run_folder, "--min-robust", "40"), "min_robust: Input should be less than or equal to 1")
+    refused(
+        robaudit("gate", run_folder, "--on-inconclusive", "ignore"),
+        "on_inconclusive: Input should be 'fail', 'warn' or 'pass'",
+    )
+    refused(robaudit("gate", run_folder, "--fail-on", "all"), "fail_on: Input should be 'error', 'warn' or 'never'")
     refused(robaudit("gate", run_folder, "--as-of", "soon"), "2026-12-31")
     refused(robaudit("gate", run_folder, "--gate", "robust_acuracy>=0.6"), "did you mean 'robust_accuracy'")
     refused(robaudit("gate", run_folder, "--gate", "attack.apgd.success_rate<=0.6"), "did you mean 'apgd-ce'")

@@ -23,7 +23,7 @@ from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
-from robaudit.audit.replay.replaying import Replay, Replayed
+from robaudit.audit.replay.document import Replay, Replayed
 from robaudit.audit.result.document import Sample
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
@@ -164,8 +164,8 @@ def test_a_full_disk_under_stdout_costs_no_report(folder, tmp_path, monkeypatch)
     result = load_result(folder / "result.json")
     monkeypatch.setattr(audit, "carry_out", lambda *args, **more: (result, folder))
     monkeypatch.setattr(sys, "stdout", Full())
-    settings = Settings(output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
-    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), device="cpu", settings=settings)
+    settings = Settings(device="cpu", output=(str(tmp_path / "a.md"), str(tmp_path / "b.csv")))
+    request = AuditRequest(model=Path("m.onnx"), profile=load_profile("quick"), settings=settings)
     with pytest.raises(OSError, match="No space"):
         audit.audit_and_report(request, as_json=False, quiet=True, live=False, verbose=False)
     assert {path.name for path in tmp_path.iterdir()} == {"a.md", "b.csv"}

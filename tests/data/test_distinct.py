@@ -15,7 +15,7 @@ from PIL import Image
 from robaudit.data.arrays import ArrayDataset
 from robaudit.data.distinct import DistinctDraw, values_key
 from robaudit.data.images import open_folder
-from robaudit.data.reader import Fit
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.source import Dataset, keyed_draw, keyed_order
 from robaudit.data.table import read_table
 from robaudit.data.tabular import open_table
@@ -110,9 +110,7 @@ def test_copies_of_what_cannot_be_read_are_one_sample_too(tmp_path: Path) -> Non
     for name, level in (("d", 10), ("e", 10), ("f", 200)):
         Image.new("L", (8, 8), level).save(folder / f"{name}.png")
     Image.new("L", (20, 20), 10).save(folder / "g.bmp")  # the same after resizing
-    images = open_folder(
-        folder, shape=(1, 8, 8), crop=1.0, interpolation="bicubic", num_classes=None, class_names=None, labels=None
-    )
+    images = open_folder(folder, Fit((1, 8, 8)), Wanted())
     found, draw = drawn(images, 7)
     assert (len(found), draw.repeats) == (4, 3)
 

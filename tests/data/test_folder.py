@@ -13,6 +13,7 @@ from PIL import Image
 
 from robaudit.data.folder import image_suffixes, walk
 from robaudit.data.images import open_folder
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -26,8 +27,7 @@ def picture(path: Path, value: int = 0, **save: object) -> Path:
 def opened(
     folder: Path, *, k: int | None = 3, classes: list[str] | None = None, shape: tuple[int, ...] = (3, 6, 8)
 ) -> Dataset:
-    fixed = {"crop": 1.0, "interpolation": "bicubic", "labels": None}
-    return open_folder(folder, shape=shape, num_classes=k, class_names=classes, **fixed)
+    return open_folder(folder, Fit(shape, num_classes=k, class_names=classes), Wanted())
 
 
 def labels(data: Dataset) -> dict[str, int]:

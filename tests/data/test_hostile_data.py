@@ -22,6 +22,7 @@ from robaudit.data.labels import resolve_labels
 from robaudit.data.npz import read_npy
 from robaudit.data.numbers import whole
 from robaudit.data.ranges import observed_ranges, read_ranges
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.registry import check_source
 from robaudit.data.table import read_table
 from robaudit.errors import UnreadableSampleError, UsageError
@@ -34,9 +35,8 @@ def picture(path, size=(4, 4), mode="RGB"):
     return path
 
 
-def opened(folder, **changes):
-    options = {"shape": (3, 4, 4), "crop": 1.0, "interpolation": "bicubic", "num_classes": 2, "class_names": None}
-    return open_folder(folder, labels=None, **{**options, **changes})
+def opened(folder, *, labelled=True, **changes):
+    return open_folder(folder, Fit(**{"shape": (3, 4, 4), "num_classes": 2, **changes}), Wanted(labelled=labelled))
 
 
 @pytest.fixture

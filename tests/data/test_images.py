@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from robaudit.data.images import bundled_dataset, open_folder
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -30,16 +31,8 @@ def open_it(
     k: int | None = 10,
     labelled: bool = True,
 ) -> Dataset:
-    return open_folder(
-        folder,
-        shape=shape,
-        crop=crop,
-        interpolation="bicubic",
-        num_classes=k,
-        class_names=classes,
-        labels=labels,
-        labelled=labelled,
-    )
+    fit = Fit(shape, crop=crop, num_classes=k, class_names=classes)
+    return open_folder(folder, fit, Wanted(labels, labelled=labelled))
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from robaudit.data.delimited import _parse
 from robaudit.data.images import open_folder
+from robaudit.data.reader import Fit, Wanted
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError, UsageError
 
@@ -38,16 +39,7 @@ def read(
 ) -> Dataset:
     path = photos.parent / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return open_folder(
-        photos,
-        shape=(3, 4, 4),
-        crop=1.0,
-        interpolation="bicubic",
-        num_classes=k,
-        class_names=classes,
-        labels=path,
-        label_column=column,
-    )
+    return open_folder(photos, Fit((3, 4, 4), num_classes=k, class_names=classes), Wanted(path, column))
 
 
 def found(data: Dataset) -> dict[str, int]:

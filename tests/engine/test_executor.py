@@ -68,11 +68,11 @@ def test_a_radius_of_its_own_is_kept() -> None:
 def test_goals_are_forgotten_where_any_wrong_class_counts() -> None:
     target = linear((6,), 3)
     [sample] = samples_for(target, 1)
-    aimed = dataclasses.replace(sample, target=(sample.label + 1) % 3)
+    aimed = dataclasses.replace(sample, goal=(sample.label + 1) % 3)
     local, attack = executor(target), make_attack("pgd", PGD)
     job = Job(attack, dataclasses.replace(THREAT, goal=Goal.UNTARGETED), local.units(attack, THREAT, [0]), "pgd")
-    assert job.sample(aimed).target == aimed.target
-    assert dataclasses.replace(job, any_wrong=True).sample(aimed).target == -1
+    assert job.sample(aimed).goal == aimed.goal
+    assert dataclasses.replace(job, any_wrong=True).sample(aimed).goal == -1
 
 
 def test_lost_samples_are_reported_and_never_asked() -> None:

@@ -81,7 +81,7 @@ def test_a_search_for_the_smallest_distance_releases_no_unit(
     assert best.forwards == sum(r.forwards for r in found)
     if optimum is not None:
         assert best.distance == pytest.approx(optimum, rel=0.05)
-        assert best.unit.target == 1
+        assert best.unit.aim == 1
         assert best_of(found).distance > best.distance * 1.5
 
 
@@ -97,10 +97,10 @@ def test_elsewhere_a_success_of_an_earlier_session_releases_the_later_units() ->
 
 
 def test_of_equal_distances_the_lowest_unit_is_the_samples() -> None:
-    def result(target: int, success: bool, distance: float | None) -> UnitResult:
-        return UnitResult(Unit(0, target, 7), success, 1, distance, 5)
+    def result(aim: int, success: bool, distance: float | None) -> UnitResult:
+        return UnitResult(Unit(0, aim, 7), success, 1, distance, 5)
 
     results = [result(3, True, 0.2), result(1, True, 0.2), result(0, True, 0.3), result(2, False, 0.1)]
-    assert best_of(results, minimal=True).unit.target == 1
-    assert best_of(results).unit.target == 0
-    assert best_of([result(0, False, None), result(1, False, 0.4)], minimal=True).unit.target == 1
+    assert best_of(results, minimal=True).unit.aim == 1
+    assert best_of(results).unit.aim == 0
+    assert best_of([result(0, False, None), result(1, False, 0.4)], minimal=True).unit.aim == 1

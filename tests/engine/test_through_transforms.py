@@ -114,7 +114,7 @@ def test_copies_are_different_draws_and_their_mean_is_the_answer(micro_batch: in
             scale = 1 + keys.uniform("scale", rank * 2 + copy, (1, 1, 1))[slot].double()
             point = (points[slot, place] * scale).detach().requires_grad_()
             logits = target.module(point[None])
-            label, target_class = problem.label[slot : slot + 1], problem.target[slot : slot + 1]
+            label, target_class = problem.label[slot : slot + 1], problem.target_class[slot : slot + 1]
             expected += torch.autograd.grad(margin(logits, label, target_class).sum(), point)[0] * scale / 2
         torch.testing.assert_close(answer.gradient[slot, place], expected)
     assert spent(account) == ([6, 3, 3], [4, 2, 2])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report_cases import HOSTILE, cases, hostile_results, hostile_texts
 
-from robaudit.report.markdown import escaped, render
+from robaudit.report.markdown import render
+from robaudit.report.markup import escaped
 from robaudit.report.words import plain
 
 CASES = cases()

@@ -16,8 +16,8 @@ from robaudit.audit.result.sections.verdict import MEANINGS
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.report import cyclonedx, junit, markdown, sarif, terminal
 from robaudit.report import json as plain_json
-from robaudit.report.facts import verdict_line, verdict_words
 from robaudit.report.html import render as html
+from robaudit.report.sentences import verdict_line, verdict_words
 
 CASES = cases()
 ROBUST = GateSpec(metric="robust_accuracy", min=0.4)

@@ -27,7 +27,7 @@ from run_kit import SHAPE, make_data, make_onnx, make_profile, make_request, run
 
 from robaudit.target.files.remote.answers import Answers
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 
 pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
 HERE = Path(__file__).parent
@@ -107,11 +107,11 @@ def test_a_server_is_audited_as_its_file(tmp_path, server):
     folder.mkdir()
     running, url, more = server(model, folder)
     points = torch.rand((20, *SHAPE), generator=torch.Generator().manual_seed(0))
-    local = load_target(model, device="cpu", overrides=PLAIN)
+    local = open_target(model, device="cpu", overrides=PLAIN)
     data, profile = make_data(tmp_path / "d.npz", 6), make_profile(tmp_path / "p.yaml", BLACK_BOX)
     with running:
         endpoint = write_endpoint(tmp_path / "endpoint.yaml", url, more)
-        remote = load_target(endpoint, device="cpu", overrides=PLAIN, answers=Answers())
+        remote = open_target(endpoint, device="cpu", overrides=PLAIN, allowed=Allowed(answers=Answers()))
         assert torch.equal(remote.scores(points, alone=True), local.scores(points, alone=True))
         assert torch.allclose(remote.scores(points), local.scores(points), rtol=0, atol=1e-6)
         there = run_here(make_request(endpoint, data, profile), tmp_path / "remote")

@@ -8,16 +8,15 @@ import pytest
 import torch
 from model_files import linear_onnx
 
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import Measured, unmeasured
+from robaudit.target.target import ready
 
 
-def _ready(tmp_path: Path) -> tuple[Target, torch.Tensor]:
+def _measured(tmp_path: Path) -> tuple[Measured, torch.Tensor]:
     path = tmp_path / "m.onnx"
     linear_onnx(path, ("N", 1, 4, 4), 3)
-    target = load_target(path, device="cpu")
-    target.compiles = True
-    return target, torch.rand(3, 1, 4, 4)
+    return unmeasured(open_target(path, device="cpu")), torch.rand(3, 1, 4, 4)
 
 
 def test_compiled_twin_gives_the_same_logits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,9 +27,9 @@ def test_compiled_twin_gives_the_same_logits(tmp_path: Path, monkeypatch: pytest
         return original(program, backend="aot_eager", dynamic=dynamic)
 
     monkeypatch.setattr(torch, "compile", capture)
-    target, u = _ready(tmp_path)
-    plain = target.logits(u)
-    target.calibrate()
+    measured, u = _measured(tmp_path)
+    plain = measured.opened.logits(u)
+    target = ready(measured, compiles=True)
     assert compiled
     torch.testing.assert_close(target.logits(u), plain)
 
@@ -40,8 +39,8 @@ def test_a_compiler_that_fails_leaves_the_twin_as_it_is(tmp_path: Path, monkeypa
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(torch, "compile", fail)
-    target, u = _ready(tmp_path)
-    target.calibrate()
+    measured, u = _measured(tmp_path)
+    target = ready(measured, compiles=True)
     assert target.gradient.available
     assert target.logits(u).shape == (3, 3)
     assert any("no C++ compiler" in note for note in target.notes)

@@ -8,15 +8,18 @@ import pytest
 import torch
 from model_files import linear_onnx, weight, write_onnx
 from onnx import helper
+from target_kit import complete
 
 from robaudit.errors import UsageError
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.measured import measure, unmeasured
+from robaudit.target.reading.opened import OpenedTarget
+from robaudit.target.target import ready, stand_in_for
 
 SHAPE = ("N", 1, 4, 4)
 
 
-def stairs(path: Path) -> Target:
+def stairs(path: Path) -> OpenedTarget:
     """Scores that change by steps: the comparison has no gradient."""
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"]),
@@ -25,16 +28,15 @@ def stairs(path: Path) -> Target:
         helper.make_node("Cast", ["above"], ["y"], to=1),
     ]
     constants = {"w": weight(3, 16), "half": torch.tensor(0.1).numpy()}
-    return load_target(write_onnx(path, nodes, SHAPE, constants, outputs={"y": (("N", 3), 1)}), device="cpu")
+    return open_target(write_onnx(path, nodes, SHAPE, constants, outputs={"y": (("N", 3), 1)}), device="cpu")
 
 
 def test_values_are_the_files_and_the_gradient_the_stand_ins(tmp_path: Path) -> None:
     target = stairs(tmp_path / "stairs.onnx")
-    other = load_target(linear_onnx(tmp_path / "plain.onnx", SHAPE, 3), device="cpu")
+    other = open_target(linear_onnx(tmp_path / "plain.onnx", SHAPE, 3), device="cpu")
     u = torch.rand(5, 1, 4, 4)
-    target.use_stand_in(other)
-    target.measure(u)
-    target.calibrate()
+    stand_in = stand_in_for(target, ready(unmeasured(other)))
+    target = ready(measure(target, u), stand_in=stand_in)
     assert target.gradient.available
     assert target.gradient.method == "stand-in"
     points = u.clone().requires_grad_()
@@ -49,8 +51,7 @@ def test_values_are_the_files_and_the_gradient_the_stand_ins(tmp_path: Path) -> 
 
 def test_without_it_there_is_no_gradient(tmp_path: Path) -> None:
     target = stairs(tmp_path / "stairs.onnx")
-    target.measure(torch.rand(5, 1, 4, 4))
-    target.calibrate()
+    target = complete(target, torch.rand(5, 1, 4, 4))
     assert not target.gradient.available
 
 
@@ -59,6 +60,6 @@ def test_without_it_there_is_no_gradient(tmp_path: Path) -> None:
 )
 def test_one_that_does_not_fit_is_refused(tmp_path: Path, shape: tuple, classes: int, words: str) -> None:
     target = stairs(tmp_path / "stairs.onnx")
-    other = load_target(linear_onnx(tmp_path / "plain.onnx", shape, classes), device="cpu")
+    other = ready(unmeasured(open_target(linear_onnx(tmp_path / "plain.onnx", shape, classes), device="cpu")))
     with pytest.raises(UsageError, match=words):
-        target.use_stand_in(other)
+        stand_in_for(target, other)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_files import FLOAT, linear_onnx, weight, write_onnx
 from onnx import TensorProto, helper
-from target_kit import check_gradient, load, points, ready
+from target_kit import check_gradient, complete, load, points, ready
 
 from robaudit.errors import AuditError, RobauditError, UsageError
+from robaudit.target.files.onnx.runtime import Session
 
 NODE = helper.make_node
 
@@ -111,9 +112,9 @@ def dynamic_scale(path: Path) -> Path:
 
 
 def test_a_batch_that_matters_is_found_and_inputs_run_alone(tmp_path):
-    target, u = ready(dynamic_scale(tmp_path / "m.onnx"))
-    u = u * 0.5
-    target.measure(u)
+    opened = load(dynamic_scale(tmp_path / "m.onnx"))
+    u = points(opened) * 0.5
+    target = complete(opened, u)
     assert target.batch_invariant is False
     assert target.batch_deviation > 1e-4
     torch.testing.assert_close(target.scores(u), target.scores(u, alone=True), rtol=0, atol=0)
@@ -122,7 +123,7 @@ def test_a_batch_that_matters_is_found_and_inputs_run_alone(tmp_path):
 
 def test_one_sample_is_enough_to_find_that_the_batch_matters(tmp_path):
     target = load(dynamic_scale(tmp_path / "m.onnx"))
-    target.measure(torch.full((1, 3, 4, 4), 0.3137))
+    target = complete(target, torch.full((1, 3, 4, 4), 0.3137))
     assert target.batch_invariant is False
 
 
@@ -270,7 +271,7 @@ def test_memory_that_runs_out_is_told_from_other_errors(tmp_path, monkeypatch, w
         def run(self, *_: object) -> object:
             raise RuntimeError(words)
 
-    monkeypatch.setattr(target.file, "session", Full())
+    monkeypatch.setattr(target.file, "session", Session(Full(), narrow=False))
     with pytest.raises(torch.OutOfMemoryError):
         target.scores(points(target))
 

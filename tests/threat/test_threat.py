@@ -86,9 +86,9 @@ def test_losses_ignore_a_shift_of_logits(name: str, targeted: bool) -> None:
         return
     logits = torch.randn(20, 6, dtype=torch.float64)
     label = torch.arange(20) % 6
-    target = (label + 1) % 6 if targeted else torch.full_like(label, -1)
+    target_class = (label + 1) % 6 if targeted else torch.full_like(label, -1)
     loss = LOSSES[name]
-    assert torch.allclose(loss(logits, label, target), loss(logits + 50.0, label, target), atol=1e-8)
+    assert torch.allclose(loss(logits, label, target_class), loss(logits + 50.0, label, target_class), atol=1e-8)
 
 
 def test_margin_is_positive_exactly_when_fooled() -> None:
@@ -100,18 +100,18 @@ def test_margin_is_positive_exactly_when_fooled() -> None:
     assert torch.equal(LOSSES["dlr"](logits, label, none) > 0, fooled)
     assert torch.equal(LOSSES["probability-margin"](logits, label, none) > 0, fooled)
     assert torch.equal(LOSSES["houdini"](logits, label, none).exp() > 0.5, fooled)
-    target = (label + 1) % 4
-    assert torch.equal(LOSSES["margin"](logits, label, target) > 0, logits.argmax(1) == target)
+    target_class = (label + 1) % 4
+    assert torch.equal(LOSSES["margin"](logits, label, target_class) > 0, logits.argmax(1) == target_class)
 
 
 def test_log_odds_point_where_the_cross_entropy_does() -> None:
     logits = 3 * torch.randn(40, 5, dtype=torch.float64)
     label = torch.arange(40) % 5
-    target = torch.where(torch.arange(40) < 20, -1, (label + 1) % 5)
+    target_class = torch.where(torch.arange(40) < 20, -1, (label + 1) % 5)
     slopes = []
     for name in ("ce", "log-odds"):
         asked = logits.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(LOSSES[name](asked, label, target).sum(), asked)
+        (slope,) = torch.autograd.grad(LOSSES[name](asked, label, target_class).sum(), asked)
         slopes.append(slope / slope.norm(dim=1, keepdim=True))
     assert torch.allclose(*slopes, atol=1e-9)
     sure = torch.tensor([[60.0, 0.0, 1.0]], requires_grad=True)  # a probability that rounds to 1 in float32
@@ -127,23 +127,23 @@ def case(classes: int, count: int = 40, scale: float = 3.0) -> tuple[torch.Tenso
     return logits, label, torch.where(torch.arange(count) < count // 2, -1, (label + 1) % classes)
 
 
-def naive(name: str, logits: torch.Tensor, label: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def naive(name: str, logits: torch.Tensor, label: torch.Tensor, target_class: torch.Tensor) -> torch.Tensor:
     """The loss as its paper writes it, a row at a time."""
     found = []
-    for z, y, t in zip(logits, label.tolist(), target.tolist(), strict=True):
-        aim = y if t < 0 else t
+    for z, y, t in zip(logits, label.tolist(), target_class.tolist(), strict=True):
+        c = y if t < 0 else t
         p = z.softmax(0)
-        others = [k for k in range(len(z)) if k != aim]
+        others = [k for k in range(len(z)) if k != c]
         if name == "ce":
-            value = -p[aim].log()
+            value = -p[c].log()
         elif name == "log-odds":
-            value = ((1 - p[aim]) / p[aim]).log()
+            value = ((1 - p[c]) / p[c]).log()
         elif name == "margin":
-            value = z[others].max() - z[aim]
+            value = z[others].max() - z[c]
         elif name == "probability-margin":
-            value = p[others].max() - p[aim]
+            value = p[others].max() - p[c]
         elif name == "houdini":
-            lead = (z[others].max() - z[aim]) * (1 if t < 0 else -1)
+            lead = (z[others].max() - z[c]) * (1 if t < 0 else -1)
             found.append((torch.special.erfc(-lead / 2**0.5) / 2).log())
             continue
         else:
@@ -160,20 +160,23 @@ def naive(name: str, logits: torch.Tensor, label: torch.Tensor, target: torch.Te
 @pytest.mark.parametrize("classes", [2, 3, 4, 10])
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"dlr-targeted"}))
 def test_losses_are_what_their_papers_write(name: str, classes: int) -> None:
-    logits, label, target = case(classes)
+    logits, label, target_class = case(classes)
     if loss_unsuited(name, classes):
         with pytest.raises(ValueError, match="classes"):
-            LOSSES[name](logits, label, target)
+            LOSSES[name](logits, label, target_class)
         return
-    assert torch.allclose(LOSSES[name](logits, label, target), naive(name, logits, label, target), atol=1e-7)
+    assert torch.allclose(
+        LOSSES[name](logits, label, target_class), naive(name, logits, label, target_class), atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_losses_have_the_gradient_of_their_value(name: str) -> None:
-    logits, label, target = case(5, 12)
-    target = torch.where(target < 0, (label + 2) % 5, target) if name == "dlr-targeted" else target
+    logits, label, target_class = case(5, 12)
+    if name == "dlr-targeted":
+        target_class = torch.where(target_class < 0, (label + 2) % 5, target_class)
     asked = logits.requires_grad_()
-    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, label, target), (asked,))
+    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, label, target_class), (asked,))
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -181,8 +184,8 @@ def test_losses_have_the_gradient_of_their_value(name: str) -> None:
 def test_losses_see_sure_answers_in_float32(name: str, lead: float) -> None:
     """Where the probability of the label, or of its rival, rounds to 0 or 1."""
     logits = torch.tensor([[lead, 0.0, -1.0, -2.0]] * 2, requires_grad=True)
-    target = torch.tensor([1 if name == "dlr-targeted" else -1, 1])
-    value = LOSSES[name](logits, torch.tensor([0, 0]), target)
+    target_class = torch.tensor([1 if name == "dlr-targeted" else -1, 1])
+    value = LOSSES[name](logits, torch.tensor([0, 0]), target_class)
     (slope,) = torch.autograd.grad(value.sum(), logits)
     assert bool(value.isfinite().all() and slope.isfinite().all())
     if lead >= 0:  # the attacker is behind

@@ -10,9 +10,9 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
+from robaudit.attacks.score.objective import leads
 from robaudit.attacks.score.square_bumps import Room, Windows, bumps, plane, tiles
 from robaudit.threat.losses import cross_entropy, margin
-from robaudit.threat.masked import floored
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -21,8 +21,6 @@ __all__ = ["Square"]
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 iterations, those after which the window's share is halved (section 4.1 of the source)."""
 _TINY = 1e-12
-STILL = 16
-"""Units of rounding, in those of the largest logit, by which a lead that never changes may seem to."""
 
 
 @dataclass
@@ -92,7 +90,7 @@ class Square(SlotAttack[State]):
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Keep the proposal if it is better, and propose the next window."""
         assert answer.logits is not None
-        lead, clean = _leads(problem, answer.logits)
+        lead, clean = leads(problem.clean, answer.logits, problem.label, problem.goal)
         value = torch.where(problem.goal >= 0, cross_entropy(answer.logits, problem.label, problem.goal), lead)
         better = value > state.value
         value, lead = torch.where(better, value, state.value), torch.where(better, lead, state.lead)
@@ -154,22 +152,6 @@ class Square(SlotAttack[State]):
         fresh = fresh / (_TINY + _sum(fresh, power) ** (1 / power)) * size
         delta = torch.where(into.mask, fresh, delta.masked_fill(out, 0))
         return _filled(problem, delta)
-
-
-def _leads(problem: Problem, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """[S] each: the margin, and the sample's own, of the rivals whose lead over the label has changed."""
-    label, clean = problem.label[:, None], floored(problem.clean)
-    now, before = logits - logits.gather(1, label), clean - clean.gather(1, label)
-    size = torch.maximum(logits.abs().amax(1, keepdim=True), clean.abs().amax(1, keepdim=True))
-    still = (now - before).abs() <= STILL * torch.finfo(now.dtype).eps * size
-    still = still & ~still.all(1, keepdim=True) & (problem.goal < 0)[:, None]
-    still = still.scatter(1, label, True)  # the label is no rival of its own
-    lead, own = (values.masked_fill(still, float("-inf")).amax(1) for values in (now, before))
-    targeted = problem.goal >= 0
-    return (
-        torch.where(targeted, margin(logits, problem.label, problem.goal), lead),
-        torch.where(targeted, margin(clean, problem.label, problem.goal), own),
-    )
 
 
 def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tensor]:

@@ -144,7 +144,7 @@ def tiles(problem: Problem) -> Tensor:
     across, down = min(TILES, width), min(TILES, height)
     rows, columns = height // down, width // across
 
-    def tile(turned: bool) -> Tensor:
+    def tile(*, turned: bool) -> Tensor:
         i, j = torch.arange(rows, device=x.device), torch.arange(columns, device=x.device)
         one = torch.ones(1, dtype=torch.int64, device=x.device)
         window = Windows(i[None, :, None], j[None, None, :], one * rows, one * columns)
@@ -152,7 +152,9 @@ def tiles(problem: Problem) -> Tensor:
 
     turned = problem.draws.uniform("turn", 0, (1, down, 1, across, 1)) < 0.5
     sign = problem.draws.sign("sign", 0, (channels, down, 1, across, 1)).to(x.dtype)
-    filled = torch.where(turned, tile(True)[None, None, None, :, None, :], tile(False)[None, None, None, :, None, :])
+    filled = torch.where(
+        turned, tile(turned=True)[None, None, None, :, None, :], tile(turned=False)[None, None, None, :, None, :]
+    )
     grid = (sign * filled).reshape(-1, channels, down * rows, across * columns)
     above, before = (height - down * rows) // 2, (width - across * columns) // 2
     out = x.new_zeros(x.shape[0], channels, height, width)

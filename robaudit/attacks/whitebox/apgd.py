@@ -74,7 +74,7 @@ class _APGD(SlotAttack[State | SparseState]):
     @property
     def _schedule(self) -> Schedule:
         """Phases of the search in L1."""
-        return Schedule.of(self.steps, self.wide_start)
+        return Schedule.of(self.steps, wide=self.wide_start)
 
     def most(self, task: Task) -> Cost:
         """A gradient a step and one more; in L1 one more of each phase."""
@@ -251,7 +251,7 @@ class APGDT(_APGD):
     wide_start: bool = False
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     @property

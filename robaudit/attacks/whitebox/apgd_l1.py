@@ -41,7 +41,7 @@ class Schedule:
     steps: tuple[int, ...]
 
     @classmethod
-    def of(cls, steps: int, wide: bool) -> Schedule:
+    def of(cls, steps: int, *, wide: bool) -> Schedule:
         """One phase at ε, or three at 3 ε, 2 ε and ε with 30, 30 and 40 % of the steps."""
         if not wide:
             return cls((1.0,), (steps,))

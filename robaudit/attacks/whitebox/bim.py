@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robaudit.attacks.aims import least_likely
 from robaudit.attacks.base import Problem
 from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
+from robaudit.attacks.target_classes import least_likely
 from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm
 
@@ -72,5 +72,5 @@ class ILCM(BIM):
 
     id = "ilcm"
 
-    def aim(self, problem: Problem) -> Tensor:
+    def target_class(self, problem: Problem) -> Tensor:
         return least_likely(problem)

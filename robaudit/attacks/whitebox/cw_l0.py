@@ -9,14 +9,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.whitebox.penalty import (
-    Adam,
-    Margins,
-    PenaltyAttack,
-    Seen,
-    to_box,
-    to_free,
-)
+from robaudit.attacks.whitebox.descent import Adam, to_box, to_free
+from robaudit.attacks.whitebox.penalty import Margins, PenaltyAttack, Seen
 from robaudit.threat.norms import Norm, none_of, per_slot, select
 
 __all__ = ["CWL0"]
@@ -78,6 +72,10 @@ class CWL0(PenaltyAttack[Search]):
     first_c: Positive = 1e-3
     learning_rate: Positive = 0.01
     confidence: Margins = (0.0,)
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return self.confidence
 
     def descents(self) -> int:
         """One in each round."""

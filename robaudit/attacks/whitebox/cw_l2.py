@@ -10,17 +10,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.whitebox.penalty import (
-    PROGRESS,
-    Adam,
-    Constant,
-    Halvings,
-    Margins,
-    PenaltyAttack,
-    Seen,
-    to_box,
-    to_free,
-)
+from robaudit.attacks.whitebox.descent import Adam, Constant, to_box, to_free
+from robaudit.attacks.whitebox.penalty import PROGRESS, Halvings, Margins, PenaltyAttack, Seen
 from robaudit.threat.norms import Norm, per_slot, select
 
 __all__ = ["CWL2"]
@@ -75,6 +66,14 @@ class CWL2(PenaltyAttack[Search]):
     confidence: Margins = (0.0,)
     abort_early: bool = True
     halvings: Halvings = 10
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return self.confidence
+
+    @property
+    def halved(self) -> int:
+        return self.halvings
 
     def descents(self) -> int:
         """One for each c."""

@@ -9,15 +9,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
-from robaudit.attacks.whitebox.penalty import (
-    Adam,
-    Halvings,
-    Margins,
-    PenaltyAttack,
-    Seen,
-    to_box,
-    to_free,
-)
+from robaudit.attacks.whitebox.descent import Adam, to_box, to_free
+from robaudit.attacks.whitebox.penalty import Halvings, Margins, PenaltyAttack, Seen
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
 __all__ = ["CWLInf"]
@@ -83,6 +76,14 @@ class CWLInf(PenaltyAttack[Search]):
     learning_rate: Positive = 0.01
     confidence: Margins = (0.0,)
     halvings: Halvings = 10
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return self.confidence
+
+    @property
+    def halved(self) -> int:
+        return self.halvings
 
     def descents(self) -> int:
         """One in each round."""

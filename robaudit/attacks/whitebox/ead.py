@@ -14,15 +14,8 @@ from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.whitebox.penalty import (
-    PROGRESS,
-    Constant,
-    Halvings,
-    Ladder,
-    Margins,
-    PenaltyAttack,
-    Seen,
-)
+from robaudit.attacks.whitebox.descent import Constant
+from robaudit.attacks.whitebox.penalty import PROGRESS, Halvings, Ladder, Margins, PenaltyAttack, Seen
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
 __all__ = ["EAD"]
@@ -83,6 +76,14 @@ class EAD(PenaltyAttack[Search]):
     confidence: Margins = (0.0,)
     abort_early: bool = False
     halvings: Halvings = 10
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return self.confidence
+
+    @property
+    def halved(self) -> int:
+        return self.halvings
 
     def descents(self) -> int:
         """One for each c; its last point is looked at too."""

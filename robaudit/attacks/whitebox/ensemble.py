@@ -18,7 +18,7 @@ from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
 from robaudit.attacks.steps import momentum_step, steepest_step
 from robaudit.threat.hyperplanes import dual_size
-from robaudit.threat.losses import Loss, cross_entropy, lead_of_target, log_odds, margin, targeted_dlr
+from robaudit.threat.losses import Loss, cross_entropy, log_odds, margin, targeted_dlr, targeted_lead
 from robaudit.threat.masked import floored, is_masked
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, none_of, select
@@ -36,7 +36,7 @@ DENSITY = 0.01
 NEVER, ANY = float("-inf"), float("inf")
 
 
-def soft_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+def soft_margin(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """Cross-entropy at a temperature of each point's own, so that the scale of the logits has no say.
 
     Its gradient weighs the rivals that are near, where the margin's sees but one and the cross-entropy's of a model
@@ -47,12 +47,12 @@ def soft_margin(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
     kept = ~is_masked(fixed)
     mean = fixed.masked_fill(~kept, 0.0).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
     scale = (top - mean).clamp_min(1e-12)
-    return cross_entropy(SHARPNESS * (logits - top) / scale, label, target)
+    return cross_entropy(SHARPNESS * (logits - top) / scale, label, target_class)
 
 
 def _losses(classes: int) -> dict[str, Loss]:
     """The ratio turns the gradient away from the largest logits: some samples fall to it alone."""
-    aimed = targeted_dlr if classes >= 4 else lead_of_target
+    aimed = targeted_dlr if classes >= 4 else targeted_lead
     return {"margin": margin, "ce": log_odds, "targeted": aimed, "soft-margin": soft_margin}
 
 
@@ -85,7 +85,7 @@ class Rung:
 class State(Slots):
     """One slot's search.
 
-    ``stage`` is its place on the ladder and ``step`` that within the stage; ``aims`` [S, T] are the target
+    ``stage`` is its place on the ladder and ``step`` that within the stage; ``target_classes`` [S, T] are the target
     classes in the order in which this rung tries them, ``reached`` the best lead of each over the label, and
     ``steepness`` the dual norm of its last gradient. ``lead`` is the best margin so far,
     ``found`` that of this search, and ``low`` the worst that an untargeted search since the first came to.
@@ -95,7 +95,7 @@ class State(Slots):
     old: Tensor
     stage: Tensor
     step: Tensor
-    aims: Tensor
+    target_classes: Tensor
     reached: Tensor
     steepness: Tensor
     lead: Tensor
@@ -169,7 +169,7 @@ class Ensemble(SlotAttack[State]):
         return {rung.loss: losses[rung.loss] for rung in self.ladder}
 
     def _table(self, state: State) -> Table:
-        return _table(self.ladder, state.aims.shape[1], state.stage.device)
+        return _table(self.ladder, state.target_classes.shape[1], state.stage.device)
 
     def most(self, task: Task) -> Cost:
         """All searches of the ladder, each of its steps and one more."""
@@ -185,32 +185,35 @@ class Ensemble(SlotAttack[State]):
         zero = torch.zeros_like(problem.label)
         count = min(self.targets, problem.classes - 1)
         others = floored(problem.clean).scatter(1, problem.label[:, None], float("-inf"))
-        aims = others.topk(count, 1).indices
+        target_classes = others.topk(count, 1).indices
         if bool((problem.goal >= 0).any()):
-            aims = problem.goal[:, None]
+            target_classes = problem.goal[:, None]
         return State(
             point=problem.x,
             old=problem.x,
             stage=zero,
             step=zero,
-            aims=aims,
-            reached=problem.x.new_full(aims.shape, NEVER),
-            steepness=problem.x.new_ones(aims.shape),
+            target_classes=target_classes,
+            reached=problem.x.new_full(target_classes.shape, NEVER),
+            steepness=problem.x.new_ones(target_classes.shape),
             lead=problem.full(NEVER),
             found=problem.full(NEVER),
             low=problem.full(-NEVER),
         )
 
-    def _aim(self, state: State, place: Tensor) -> Tensor:
+    def _target_class(self, state: State, place: Tensor) -> Tensor:
         """[S] class aimed at, or -1."""
-        return torch.where(place >= 0, state.aims.gather(1, place.clamp_min(0)[:, None])[:, 0], -1)
+        return torch.where(place >= 0, state.target_classes.gather(1, place.clamp_min(0)[:, None])[:, 0], -1)
 
     def query(self, problem: Problem, state: State) -> Request:
         table = self._table(state)
-        aim = self._aim(state, table.place[state.stage])
-        aim = torch.where(problem.goal >= 0, problem.goal, aim)
+        target_class = self._target_class(state, table.place[state.stage])
+        target_class = torch.where(problem.goal >= 0, problem.goal, target_class)
         return Gradient(
-            state.point, loss=tuple(_losses(problem.classes).values()), choice=table.loss[state.stage], target=aim
+            state.point,
+            loss=tuple(_losses(problem.classes).values()),
+            choice=table.loss[state.stage],
+            target_class=target_class,
         )
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
@@ -235,7 +238,7 @@ class Ensemble(SlotAttack[State]):
     def _note(self, problem: Problem, state: State, z: Tensor, gradient: Tensor, place: Tensor) -> None:
         state.found = torch.maximum(state.found, margin(z, problem.label, problem.goal))
         state.lead = torch.maximum(state.lead, state.found)
-        leads = z.gather(1, state.aims) - z.gather(1, problem.label[:, None])
+        leads = z.gather(1, state.target_classes) - z.gather(1, problem.label[:, None])
         state.reached = torch.maximum(state.reached, leads)
         size = dual_size(problem.norm, gradient.flatten(1)).to(z.dtype)
         at = place.clamp_min(0)[:, None]
@@ -272,7 +275,7 @@ class Ensemble(SlotAttack[State]):
         # A rung of targets begins: the nearest boundary first.
         order = (-state.reached / state.steepness.clamp_min(1e-30)).argsort(dim=1, stable=True)
         order = torch.where((table.place[last] == 0)[:, None], order, torch.arange(order.shape[1], device=at.device))
-        for name in ("aims", "reached", "steepness"):
+        for name in ("target_classes", "reached", "steepness"):
             setattr(state, name, getattr(state, name).gather(1, order))
         state.point = state.old = random_start(problem, number=stage)
         state.stage, state.step = stage, torch.zeros_like(state.step)

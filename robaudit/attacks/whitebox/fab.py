@@ -220,11 +220,11 @@ class FABT(_FAB):
         return Cost(2 * self.steps + self.search + 1, self.steps)
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     def classes(self, problem: Problem) -> Tensor:
-        return problem.target[:, None]
+        return problem.target_class[:, None]
 
 
 @attack_parameters

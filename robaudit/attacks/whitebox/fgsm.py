@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robaudit.attacks.aims import least_likely
 from robaudit.attacks.base import Problem
 from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer
 from robaudit.attacks.steps import farthest_step
+from robaudit.attacks.target_classes import least_likely
 from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm, per_slot
 
@@ -62,7 +62,7 @@ class FGSMLL(FGSM):
 
     id = "fgsm-ll"
 
-    def aim(self, problem: Problem) -> Tensor:
+    def target_class(self, problem: Problem) -> Tensor:
         return least_likely(problem)
 
 

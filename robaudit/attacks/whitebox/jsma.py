@@ -109,7 +109,7 @@ class JSMA(SlotAttack[State]):
     saliency: Literal["label", "target", "others"] = "label"
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     def most(self, task: Task) -> Cost:
@@ -128,9 +128,9 @@ class JSMA(SlotAttack[State]):
         """What the map is made of: the target's logit, less the label's, or the sum of all beside it."""
         if self.saliency != "others":
             base = problem.label if self.saliency == "label" else None
-            return Jacobian(state.point, classes=problem.target[:, None], base=base)
-        total = torch.full_like(problem.target, -1)
-        return Jacobian(state.point, classes=torch.stack([problem.target, total], 1))
+            return Jacobian(state.point, classes=problem.target_class[:, None], base=base)
+        total = torch.full_like(problem.target_class, -1)
+        return Jacobian(state.point, classes=torch.stack([problem.target_class, total], 1))
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Move the most salient pair; the sample itself is no answer, whatever the model says of it."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.whitebox.penalty import Constant, Halvings, PenaltyAttack, Seen
+from robaudit.attacks.whitebox.descent import Constant
+from robaudit.attacks.whitebox.penalty import Halvings, PenaltyAttack, Seen
 from robaudit.threat.losses import Loss, cross_entropy, targeted_cross_entropy
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
@@ -124,7 +125,7 @@ class LBFGS(PenaltyAttack[Search]):
     halvings: Halvings = 10
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         return self.targets
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
@@ -133,6 +134,10 @@ class LBFGS(PenaltyAttack[Search]):
 
     def objective(self) -> Loss:
         return cross_entropy
+
+    @property
+    def halved(self) -> int:
+        return self.halvings
 
     def descents(self) -> int:
         """One for each c."""
@@ -168,7 +173,7 @@ class LBFGS(PenaltyAttack[Search]):
         direction = select(accept, direction, search.direction)
         share = torch.where(accept, full, search.length / 2)
         still = problem.clip(base - slope) - base
-        won = search.won | (seen.answer.labels == problem.target)
+        won = search.won | (seen.answer.labels == problem.target_class)
         ended = (search.step + 1 >= self.steps) | (share < SHORTEST * full) | (distance(Norm.LINF, still) < STALLED)
         ended = ended | accept & ~first & (search.value - value < STALLED * value.abs())
         next_trial = problem.clip(base + _times(share, direction))

@@ -1,4 +1,4 @@
-"""What the penalty attacks share: the ladder of confidences, the search of c, Adam, the tanh change of variables.
+"""What the penalty attacks share: the descent's frame, and the ladder of confidences.
 
 A penalty attack minimises distance + c * hinge(margin), and looks for the c of each slot that gives the nearest
 fooling point; logits of unusual size are scaled first, so that the values of c tried suit them. Its subclass is the
@@ -12,7 +12,7 @@ import dataclasses
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -29,23 +29,16 @@ from robaudit.threat.norms import distance, none_of, per_slot, select
 
 __all__ = [
     "PROGRESS",
-    "Adam",
-    "Constant",
     "Halvings",
     "Ladder",
     "Margins",
     "PenaltyAttack",
     "Seen",
     "merge",
-    "to_box",
-    "to_free",
 ]
 
-SHRINK = 1 - 1e-6
-"""Keeps atanh finite at the box's ends (the authors' code)."""
 PROGRESS = 0.9999
 """A descent goes on while a tenth of its steps lowers the objective below this share (the authors' code)."""
-BETA1, BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 Halvings = Annotated[int, Field(ge=0)]
 """Evaluations that halve the way between the sample and the nearest fooling point, after the search."""
@@ -68,71 +61,6 @@ def merge(mask: Tensor, yes: Any, no: Any) -> Any:
         elif isinstance(mine, Tensor):
             changes[field.name] = select(mask, mine, theirs)
     return dataclasses.replace(yes, **changes)
-
-
-def to_free(point: Tensor, shrink: float = SHRINK) -> Tensor:
-    """From the box to the whole line; the change of variables of Carlini & Wagner 2017, section V-B."""
-    return torch.atanh((2 * point - 1) * shrink)
-
-
-def to_box(free: Tensor) -> Tensor:
-    """The point of the box; its derivative there is 2 u (1 - u)."""
-    return (free.tanh() + 1) / 2
-
-
-@dataclass
-class Adam(Slots):
-    """Adam (Kingma & Ba 2015), each slot at its own step."""
-
-    mean: Tensor
-    square: Tensor
-    step: Tensor
-
-    @classmethod
-    def fresh(cls, problem: Problem) -> Self:
-        """Before the first step."""
-        zero = torch.zeros_like(problem.x)
-        return cls(zero, zero, torch.zeros_like(problem.label))
-
-    def cleared(self, mask: Tensor) -> Self:
-        """With the masked slots as before the first step."""
-        zero = torch.zeros_like(self.mean)
-        return type(self)(
-            select(mask, zero, self.mean), select(mask, zero, self.square), torch.where(mask, 0, self.step)
-        )
-
-    def moved(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
-        """What to subtract for a gradient [S, *shape] and rates [S], and the next state."""
-        step = self.step + 1
-        mean = torch.lerp(self.mean, gradient, 1 - BETA1)
-        square = torch.addcmul(self.square * BETA2, gradient, gradient, value=1 - BETA2)
-        first = -torch.expm1(step.double() * math.log(BETA1))
-        second = -torch.expm1(step.double() * math.log(BETA2))
-        size = (square / per_slot(second.to(square.dtype), square)).sqrt_().add_(ADAM_EPSILON)
-        return mean / size * per_slot((rate / first).to(mean.dtype), mean), type(self)(mean, square, step)
-
-
-@dataclass
-class Constant(Slots):
-    """The search of each slot's c: by tens until it is bracketed, then by halves of its logarithm."""
-
-    value: Tensor
-    low: Tensor
-    high: Tensor
-    tried: Tensor
-
-    @classmethod
-    def fresh(cls, problem: Problem, first: float) -> Self:
-        """Nothing tried yet."""
-        start = problem.full(first)
-        return cls(start, torch.zeros_like(start), start * math.inf, torch.zeros_like(problem.label))
-
-    def after(self, ended: Tensor, succeeded: Tensor) -> Self:
-        """The next c of slots whose descent ended, larger where it did not succeed."""
-        high = torch.where(ended & succeeded, self.value, self.high)
-        low = torch.where(ended & ~succeeded, self.value, self.low)
-        value = torch.where(high.isinf(), self.value * 10, torch.where(low == 0, self.value / 10, (low * high).sqrt()))
-        return type(self)(torch.where(ended, value, self.value), low, high, self.tried + ended)
 
 
 @dataclass(frozen=True)
@@ -192,8 +120,13 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        """Margins sought, in rising order; any, where the attack has no such parameter."""
-        return getattr(self, "confidence", (-math.inf,))
+        """Margins sought, in rising order; any, unless an attack with such a parameter says which."""
+        return (-math.inf,)
+
+    @property
+    def halved(self) -> int:
+        """How often the way to the nearest point is halved in the end."""
+        return 0
 
     @abstractmethod
     def descents(self) -> int:
@@ -201,7 +134,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
 
     def most(self, task: Task) -> Cost:
         """The descents of each rung, and the halvings after them."""
-        return Cost.gradients(len(self.rungs) * (self.descents() + getattr(self, "halvings", 0)))
+        return Cost.gradients(len(self.rungs) * (self.descents() + self.halved))
 
     def objective(self) -> Loss:
         """The loss whose gradient is asked."""
@@ -236,7 +169,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
     def query(self, problem: Problem, state: Ladder[SearchT]) -> Request:
         """The gradient where the descent stands, or at half of the way that is left."""
         point = self.point(problem, state.search)
-        if getattr(self, "halvings", 0):
+        if self.halved:
             share = per_slot(((1 + state.low) / 2).to(point.dtype), point)
             way = problem.x + (state.smallest.point - problem.x) * share
             point = select(state.stage > 0, way, point)
@@ -254,7 +187,7 @@ class PenaltyAttack(SlotAttack[Ladder[SearchT]]):
         half = (1 + state.low) / 2
         low = torch.where(halving, torch.where(seen.reached, state.low / half, half), state.low)
         settled = problem.settled(smallest.distance)
-        halvings = getattr(self, "halvings", 0)
+        halvings = self.halved
         begin = ~halving & self.over(problem, search)
         stage = torch.where(begin, 1, torch.where(halving, state.stage + 1, 0))
         stage = torch.where(settled | ~smallest.found & begin | (stage > halvings), -1, stage)

@@ -61,7 +61,7 @@ class PGD(GradientStep[Iterate]):
     density: Annotated[float, Field(gt=0, le=1)] = 0.01
 
     @property
-    def unit_targets(self) -> int:
+    def unit_aims(self) -> int:
         needed = TARGETS if self.loss == "dlr-targeted" else 0
         return self.targets or needed
 

@@ -51,36 +51,29 @@ def build_request(
     model_format(model)
     for path in (path for name in MODELS for path in _paths(vars(settings)[name])):
         check_file(path)  # what is in it costs the attacks that need it alone
-    request = _with_data(
-        AuditRequest(
-            model=model,
-            profile=resolved.profile,
-            settings=settings,
-            seed=settings.seed,
-            classes=_classes(settings.classes),
-            surrogates=_paths(settings.surrogates),
-            interface=_interface(settings),
-            until_decided=settings.until_decided,
-            eps_default=resolved.eps_default,
-            baseline=baseline,
-        ),
-        resolved,
-    )
-    return dataclasses.replace(
-        _confined(_running(request, settings), settings, libraries),
+    request = AuditRequest(
+        model=model,
+        profile=resolved.profile,
+        settings=settings,
+        classes=_classes(settings.classes),
+        surrogates=_paths(settings.surrogates),
+        interface=_interface(settings),
+        batch_size=_batch_size(settings, model),
+        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
+        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
+        custom_ops=libraries,
+        eps_default=resolved.eps_default,
         command=command,
         profile_source=resolved.profile_source,
-        places=find_places(
-            model,
-            _path(resolved.config_file),
-            None if resolved.profile_source == "built-in" else resolved.profile_source,
-            request.sources,
-        ),
+        baseline=baseline,
     )
+    request = _with_data(request, resolved)
+    own = None if resolved.profile_source == "built-in" else resolved.profile_source
+    return dataclasses.replace(request, places=find_places(model, _path(resolved.config_file), own, request.sources))
 
 
 def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
-    """With data, labels and ranges, those beside the model where none are named, and what was said of the input."""
+    """With data, labels and ranges (those beside the model where none are named), and what is declared."""
     settings, sources = resolved.settings, dict(resolved.sources)
     said = {name: value for name in OF_THE_INPUT if (value := vars(settings)[name]) is not None}
     data, ranges = _path(settings.data), _path(settings.feature_ranges)
@@ -103,30 +96,14 @@ def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
     )
 
 
-def _running(request: AuditRequest, settings: Settings) -> AuditRequest:
-    """With how it runs."""
-    size = None if settings.batch_size == "auto" else int(settings.batch_size)
-    if size is None and is_endpoint(request.model):  # nothing is paid to find out what is fast
-        endpoint = read_endpoint(request.model)
-        size = endpoint.batch * endpoint.concurrency
-    return dataclasses.replace(
-        request,
-        device=settings.device,
-        batch_size=size,
-        time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
-    )
-
-
-def _confined(request: AuditRequest, settings: Settings, libraries: tuple[Path, ...]) -> AuditRequest:
-    """With what the process that loads the model may do."""
-    return dataclasses.replace(
-        request,
-        trust_model=settings.trust_model,
-        load_timeout=settings.load_timeout,
-        call_timeout=settings.call_timeout,
-        sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
-        custom_ops=libraries,
-    )
+def _batch_size(settings: Settings, model: Path) -> int | None:
+    """Rows of one call; of an endpoint as its file says, as nothing is paid to find out what is fast."""
+    if settings.batch_size != "auto":
+        return int(settings.batch_size)
+    if not is_endpoint(model):
+        return None
+    endpoint = read_endpoint(model)
+    return endpoint.batch * endpoint.concurrency
 
 
 def _interface(settings: Settings) -> Interface:

@@ -21,6 +21,7 @@ __all__ = [
     "ONE_CALL",
     "PREFIX",
     "PROFILE",
+    "SIGNED",
     "Apart",
     "Identity",
     "Part",
@@ -38,6 +39,11 @@ PREFIX = "ROBAUDIT_"
 ALWAYS = object()
 """No value keeps a part out of the identity."""
 AS_IN_SCAN = "As in scan."
+SIGNED = (
+    "Refuse a result that is not signed by this Ed25519 public key. Default: ROBAUDIT_VERIFY, then `verify` in the "
+    "nearest robaudit.yaml."
+)
+"""Help of the flag with the public key, of commands that read a result."""
 
 
 def hyphens(name: str) -> str:
@@ -51,7 +57,7 @@ class Part:
 
     Args:
         label: of the entry.
-        of: takes the value out of the request.
+        of: takes the value out of the request; None: the setting's own value.
         read: ``value``: as it is; ``file``: content of a file, listing of a folder; ``model``: content of a model and
             of what is read with it; ``inputs``: a map of values, of which those that are files count by content.
         within: key or position where several settings share an entry.
@@ -59,7 +65,7 @@ class Part:
     """
 
     label: str
-    of: Callable[[AuditRequest], Any]
+    of: Callable[[AuditRequest], Any] | None = None
     read: Literal["value", "file", "model", "inputs"] = "value"
     within: str | int | None = None
     unless: Any = ALWAYS

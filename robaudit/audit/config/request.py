@@ -24,27 +24,21 @@ class AuditRequest:
     Args:
         model: the file under audit.
         profile: resolved; its threat model, sample count, attacks, checks and gates are final.
-        seed: of all random numbers.
         data: folder or array file; None: bundled images in stability mode.
         labels: CSV of labels for a flat folder.
         feature_ranges: file with the range of each feature.
         reference: ``model``: the model's own answers are the reference.
         classes: declared class names.
         surrogates: model files for transfer attacks.
-        input_values: what the user said of the input, by field, and ``input_sources`` where it was said.
-        interface: what the user said of inputs and outputs.
-        device: auto, cpu, cuda or cuda:N.
+        input_values: what the user declared about the input, by field, and ``input_sources`` where.
+        interface: what the user declared about inputs and outputs.
         batch_size: rows of one model call; None measures it.
-        until_decided: end when the gates are decided; the samples to draw are the most that may be audited.
         time_budget: seconds after which one session begins nothing new; None: no limit.
-        trust_model: load a TorchScript archive with code that is not known to be harmless, and torch.export archives.
-        load_timeout: seconds for loading the file and its first run; 0: no limit.
-        call_timeout: seconds for one call of the model, more where it is known to be slow; 0: no limit.
         sandbox: whether to audit without network, and without write access outside of the run directory.
         custom_ops: libraries of custom operators for ONNX Runtime; their code runs.
         eps_default: nobody chose ε.
-        settings: all that was set, as it was said; the other fields hold what was found or worked out from it, and
-            count where both say something. ``sources``: where each setting came from.
+        settings: all that was set. What counts as it was set is read from them alone; the other fields hold what was
+            found or worked out from the rest. ``sources``: where each setting came from.
         command: that reproduces the audit.
         profile_source: built-in, or the profile's file.
         baseline: earlier result to compare with.
@@ -56,7 +50,6 @@ class AuditRequest:
 
     model: Path
     profile: Profile
-    seed: int = 0
     data: Path | None = None
     labels: Path | None = None
     feature_ranges: Path | None = None
@@ -66,13 +59,8 @@ class AuditRequest:
     input_values: dict[str, Any] = field(default_factory=dict)
     input_sources: dict[str, str] = field(default_factory=dict)
     interface: Interface = field(default_factory=Interface)
-    device: str = "auto"
     batch_size: int | None = None
-    until_decided: bool = False
     time_budget: float | None = None
-    trust_model: bool = False
-    load_timeout: float = 300.0
-    call_timeout: float = 60.0
     sandbox: Mode = "offered"
     custom_ops: tuple[Path, ...] = ()
     eps_default: bool = False

@@ -30,7 +30,7 @@ from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
 
-__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags"]
+__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags", "short_gate"]
 
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}
 """Radius where a norm was chosen and no radius with it."""
@@ -149,7 +149,7 @@ def _as_specific_as_the_profile(levels: Mapping[str, Mapping[str, Any]]) -> list
     return names[last:]
 
 
-def _names_one_threat(profile: Profile, given: Mapping[str, Any], counts: bool) -> bool:
+def _names_one_threat(profile: Profile, given: Mapping[str, Any], *, counts: bool) -> bool:
     """Whether settings pick one norm of a profile with several; those of a place less specific do not count.
 
     Raises:
@@ -170,7 +170,7 @@ def _gates(
     for metric, name, bound in SHORT_GATES:
         if values.get(name) is not None:
             known = [gate for gate in gates if gate.metric == metric]
-            plain = GateSpec.model_validate({"metric": metric, bound: values[name]})
+            plain = short_gate(name, values[name])
             wanted = next((gate for gate in known if getattr(gate, bound) is not None), (known or [plain])[0])
             others = [gate for gate in known if gate is not wanted and getattr(gate, bound) is None]
             gates = merge_gates(gates, [*others, wanted.model_copy(update={bound: values[name]})])
@@ -178,7 +178,13 @@ def _gates(
     return gates
 
 
-def _curve(asked: bool, profile: Profile) -> CurveSpec | None:
+def short_gate(name: str, bound: float) -> GateSpec:
+    """The gate that a setting of its own stands for, such as ``min_robust``."""
+    metric, side = next((metric, side) for metric, setting, side in SHORT_GATES if setting == name)
+    return GateSpec.model_validate({"metric": metric, side: bound})
+
+
+def _curve(*, asked: bool, profile: Profile) -> CurveSpec | None:
     return (profile.curve or CurveSpec()) if asked else None
 
 
@@ -204,13 +210,13 @@ def _balls(
     """(norm, eps, where eps comes from, further balls), each from the most specific level that gives it.
 
     Raises:
-        UsageError: the radius is none in that norm.
+        UsageError: the radius is not valid in that norm.
     """
     origin = f"profile {profile.name}"
     norm, eps, eps_origin = profile.threat.norm, profile.threat.eps, origin
     also, chosen = profile.threat.also, _as_specific_as_the_profile(levels)
     for level, given in levels.items():
-        if profile.threat.also and not _names_one_threat(profile, given, level in chosen):
+        if profile.threat.also and not _names_one_threat(profile, given, counts=level in chosen):
             continue
         if profile.threat.also:
             mine = {norm: eps} | {other.norm: other.eps for other in profile.threat.also}
@@ -277,7 +283,9 @@ def resolve_settings(
                 "threat": threat,
                 "data": profile.data.model_copy(update={"samples": settings.samples}),
                 "gates": settings.gates,
-                "curve": profile.curve if settings.curve is None else _curve(settings.curve, profile),
+                "certificates": profile.certificates
+                | {name: profile.certificates.get(name, {}) for name in settings.certify},
+                "curve": profile.curve if settings.curve is None else _curve(asked=settings.curve, profile=profile),
             }
         ),
         profile_source="built-in" if built_in else str(path),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from robaudit.audit.config.declaring import AS_IN_SCAN, GATES, PROFILE, Apart, Part, Read, Written, setting
+from robaudit.audit.config.declaring import AS_IN_SCAN, GATES, PROFILE, SIGNED, Apart, Part, Read, Written, setting
 
 if TYPE_CHECKING:
     from robaudit.audit.config.value_types import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PROFILE", "AuditSettings"]
 
 DEFAULT_PROFILE = "quick"
+INCONCLUSIVE = "What an inconclusive gate means: fail, warn or pass. Default: fail."
 JUDGED_ANEW = Apart("the journal holds evidence, and what it means is decided anew")
 
 
@@ -41,6 +42,7 @@ class AuditSettings:
         also={
             "inspect": "Image folder, table or .npz; default as in scan, else bundled images.",
             "init": AS_IN_SCAN,
+            "replay": "Data of the audit, to prove certificates on. Default: where the run directory says.",
         },
         path=Read("the data"),
         identity=Part("data", lambda asked: asked.data, read="file"),
@@ -63,14 +65,14 @@ class AuditSettings:
         help="Column with the labels, of a table or a CSV of labels. Default: found by its name.",
         meaning="Column that holds the labels, of a table or a CSV of labels; null finds it by its name.",
         also={"inspect": AS_IN_SCAN, "init": AS_IN_SCAN},
-        identity=Part("label column", lambda asked: asked.settings.label_column),
+        identity=Part("label column"),
     )
     target_column: str | None = setting(
         None,
         str,
         help="Column of a table with the class to reach, for --goal given.",
         meaning="Column of a table with the class that each row is to be made to answer, for the goal `given`.",
-        identity=Part("target column", lambda asked: asked.settings.target_column),
+        identity=Part("target column"),
     )
     profile: PathText = setting(
         DEFAULT_PROFILE,
@@ -144,7 +146,7 @@ class AuditSettings:
         help="Differentiable model whose gradient is taken in place of the model's own (BPDA).",
         meaning="File of a differentiable model whose gradient white-box attacks take in place of the model's own.",
         path=Read("a file that the audit loads"),
-        identity=Part("stand-in", lambda asked: asked.settings.stand_in, read="model"),
+        identity=Part("stand-in", read="model"),
     )
     defense: Defended | None = setting(
         None,
@@ -153,13 +155,23 @@ class AuditSettings:
         "lists them.",
         meaning="Defense in front of the model, such as bits or bits:depth=4, which the attacker knows.",
         also={"inspect": AS_IN_SCAN},
-        identity=Part("defense", lambda asked: asked.settings.defense, unless=None),
+        identity=Part("defense", unless=None),
+    )
+    certify: tuple[str, ...] = setting(
+        (),
+        list[str],
+        flags=("--certify",),
+        help="Certificate to prove for each sample, such as interval; repeatable. `robaudit explain` lists them.",
+        meaning="Certificates to prove for each sample, beside those of the profile.",
+        variable=False,
+        identity=PROFILE,
     )
     min_robust: Share | None = setting(
         None,
         float,
         help="Gate: least robust accuracy that passes (exact one-sided interval).",
         meaning="Least robust accuracy that passes: short for a gate on robust_accuracy.",
+        also={"gate": "Least robust accuracy that passes; default: the run's own gates."},
         identity=GATES,
     )
     gates: tuple[GateSpec, ...] = setting(
@@ -169,6 +181,11 @@ class AuditSettings:
         help="Gate on any metric: 'attack.square.success_rate<=0.2', 'check.parity'; repeatable.",
         meaning="Gates; one on the same metric replaces the profile's.",
         variable=False,
+        also={
+            "gate": "Gate to decide too, such as 'robust_accuracy>=0.6'; it replaces the run's on the same metric; "
+            "repeatable.",
+            "diff": "Gate on the comparison: 'newly_broken<=0', 'clean_regression<=0.01'; repeatable.",
+        },
         identity=GATES,
     )
     until_decided: bool = setting(
@@ -178,7 +195,9 @@ class AuditSettings:
         meaning="End when the gates are decided; `samples` are the most that are audited.",
         identity=Part(
             "until decided",
-            lambda asked: [g.model_dump(mode="json") for g in asked.profile.gates] if asked.until_decided else None,
+            lambda asked: (
+                [g.model_dump(mode="json") for g in asked.profile.gates] if asked.settings.until_decided else None
+            ),
             unless=None,
         ),
     )
@@ -196,6 +215,7 @@ class AuditSettings:
         help="What an inconclusive gate means: fail, warn or pass.",
         meaning="What an inconclusive gate means for the exit code: fail, warn or pass.",
         completes=("fail", "warn", "pass"),
+        also={"gate": INCONCLUSIVE, "diff": INCONCLUSIVE},
         identity=JUDGED_ANEW,
     )
     fail_on: Literal["error", "warn", "never"] = setting(
@@ -204,6 +224,10 @@ class AuditSettings:
         help="Gates that decide the exit code: error (level), warn (all), never; an invalid audit is 3.",
         meaning="Gates that decide the exit code: those of level error, all, or none; an invalid audit is 3 in any "
         "case.",
+        also={
+            "gate": "Gates that decide the exit code: error (level), warn (all), never; an invalid audit is 3. "
+            "Default: error."
+        },
         identity=JUDGED_ANEW,
     )
     baseline: PathText | None = setting(
@@ -212,6 +236,7 @@ class AuditSettings:
         help="Result of an earlier audit of the same data, to compare with, sample by sample.",
         meaning="Result of an earlier audit of the same data, to compare with: a JSON file or a run directory.",
         path=Read("the baseline"),
+        also={"gate": "Earlier result to compare with, for gates on the regression."},
         identity=JUDGED_ANEW,
     )
     sign: PathText | None = setting(
@@ -230,6 +255,7 @@ class AuditSettings:
         meaning="Ed25519 public key that the baseline must be signed with, and every result that a command reads; "
         "null: none.",
         path=Read("the public key"),
+        also={"gate": SIGNED, "diff": SIGNED, "replay": SIGNED},
         identity=Apart("signatures are verified when results are read"),
     )
     non_inferiority_margin: Small | None = setting(
@@ -237,6 +263,7 @@ class AuditSettings:
         float,
         help="Gate: largest loss of robust accuracy against the baseline that passes, such as 0.02.",
         meaning="Largest loss of robust accuracy against the baseline that passes: short for a gate on regression.",
+        also={"diff": "Largest loss of robust accuracy that passes, such as 0.02: the exit code says."},
         identity=GATES,
     )
     output: Paths = setting(
@@ -247,5 +274,6 @@ class AuditSettings:
         meaning="Reports to write; the suffix picks the format.",
         completes="reports",
         path=Written(),
+        also={"diff": "Report of the new audit with the comparison ({suffixes}); repeatable."},
         identity=Apart("reports are made from the result"),
     )

@@ -29,7 +29,7 @@ INPUT = "input"
 
 
 def _said(name: str) -> Part:
-    """What the user said of the input under a name, if anything."""
+    """What the user declared about the input under a name, if anything."""
     return Part(INPUT, lambda asked: asked.input_values.get(name), within=name, unless=None)
 
 
@@ -100,7 +100,7 @@ class InputSettings:
         float,
         help="Clean accuracy that you expect; a check compares it.",
         meaning="Clean accuracy that the owner expects; a check compares it with the measured one.",
-        identity=Part("declared", lambda asked: asked.settings.clean_accuracy),
+        identity=Part("declared"),
     )
     classes: PathText | tuple[str, ...] | None = setting(
         None,

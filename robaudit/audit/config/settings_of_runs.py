@@ -37,7 +37,7 @@ class RunSettings:
         "auto",
         str,
         help="auto, cpu, cuda or cuda:N.",
-        also={"inspect": AS_IN_SCAN},
+        also={"inspect": AS_IN_SCAN, "replay": "cpu or cuda. Default: cpu."},
         identity=Apart("successes are judged on the file, wherever they were searched"),
     )
     batch_size: BatchSize = setting(
@@ -60,13 +60,13 @@ class RunSettings:
         help="Of white-box searches: float32, bfloat16 or tf32 (GPU).",
         meaning="Arithmetic of white-box searches: float32, bfloat16 or tf32; every success is judged on the file at "
         "its own precision.",
-        identity=Part("search precision", lambda asked: asked.settings.search_precision, unless="float32"),
+        identity=Part("search precision", unless="float32"),
     )
     seed: Seed = setting(
         0,
         int,
         help="Seed of all random numbers.",
-        identity=Part("seed", lambda asked: asked.seed),
+        identity=Part("seed"),
     )
     run_dir: PathText | None = setting(
         None,

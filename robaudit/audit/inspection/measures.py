@@ -12,6 +12,7 @@ from torch import Tensor
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.profile import Profile, list_profiles, load_profile
 from robaudit.audit.inspection.document import CostFacts, GradientCheck, ParityFacts, SpeedFacts
+from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.errors import AuditError
@@ -183,14 +184,13 @@ def costs(target: Target, available: int, times: SpeedFacts) -> dict[str, CostFa
 
 
 def _cost(profile: Profile, target: Target, available: int, times: SpeedFacts) -> CostFacts:
-    fronts = plan_fronts(
-        profile,
+    traits = TargetTraits(
         classes=target.num_classes,
         shape=target.spec.shape,
         no_gradient=None if target.gradient.available else target.gradient.reason,
-        surrogates=0,
         no_scores=target.no_scores,
     )
+    fronts = plan_fronts(profile, traits)
     plan = [(front, planned) for front in fronts for planned in front.attacks()]
     ready = {
         planned.key: most_of_sample(front, planned, target.num_classes, target.spec.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,9 @@ from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.facts import assumptions, features
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loaded import Opened
+from robaudit.audit.session.loading import Before, load
+from robaudit.audit.session.preparing import completed
 from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import FinalError, reason
@@ -39,9 +42,9 @@ from robaudit.plural import counted
 from robaudit.target.files.onnx.file import OnnxFile
 from robaudit.target.files.onnx.operators import foreign_domains, operator_uses, parameters
 from robaudit.target.files.remote.file import RemoteFile
-from robaudit.target.measures.gradient import GradientStatus
+from robaudit.target.reading.measured import Measured, measure, unmeasured
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
+from robaudit.target.target import Target, declared_gradient
 
 __all__ = ["survey"]
 
@@ -61,37 +64,18 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         UsageError: the file or the data cannot be used.
     """
     with watch.about("it was loaded"):
-        unusable = given_up_names(request, given_up.auxiliary)
-        answers = answers_of(request)
-        loaded = load(request, inspecting=True, watch=watch, lost=given_up.samples, unusable=unusable, answers=answers)
-    target = loaded.target
+        names = given_up_names(request, given_up.auxiliary)
+        before = Before(lost=given_up.samples, unusable=names, answers=answers_of(request))
+        loaded = load(request, inspecting=True, before=before, watch=watch)
     with watch.about("it was looked at", part="each sample alone"):
-        ask_alone([target], loaded.data, given_up.suspects, watch)
-    unmeasured: dict[str, str] = {}
-
-    def tried(name: str, run: Callable[[], T]) -> T | None:
-        if name in given_up.parts:
-            unmeasured[name] = given_up.parts[name]
-            return None
-        try:
-            doing = f"it was looked at ({name.replace('_', ' ')})"
-            with watch.about(doing, loaded.measured_on(), part=name):
-                return run()
-        except FinalError:
-            raise
-        except Exception as error:  # odd files break runtimes in their own ways
-            unmeasured[name] = reason(error)
-            return None
-
+        ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
+    tried = _Tried(loaded, given_up, watch)
     points = _points(loaded)
-    tried("measurement", lambda: target.measure(points))
-    if target.file.training:
-        target.notes.insert(0, training_words(target.file.training))
-    target.notes += [note for note in (target.undecided, target.disputed) if note is not None]
+    measured = _noted(tried("measurement", lambda: measure(loaded.opened, points)) or unmeasured(loaded.opened))
     few = points[:SAMPLES]
-    tried("gradient", target.calibrate)
-    if (why := given_up.parts.get("gradient")) is not None:
-        target.gradient = GradientStatus(False, why, "none")
+    target = tried("gradient", lambda: completed(loaded, measured)) or _untried(
+        loaded, measured, given_up.parts.get("gradient")
+    )
     best = tried("batch size", lambda: _best_batch(target, points[0])) or 1
     times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
@@ -99,46 +83,51 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         safety=_safety(request, target),
         inputs=_inputs(target),
         meaning=_meaning(target),
-        outputs=tuple(
-            OutputFacts(
-                name=o.name,
-                shape=o.shape,
-                dtype=o.dtype,
-                chosen=o.name == target.choice.output.name,
-                reason=target.choice.why if o.name == target.choice.output.name else None,
-            )
-            for o in target.file.outputs
-        ),
-        head=HeadFacts(
-            kind=target.head.kind,
-            classes=target.num_classes,
-            class_names=None if target.class_names is None else tuple(target.class_names),
-            peeled=target.head.peeled,
-            before=target.head.tail.through if target.head.tail is not None and target.head.peeled else (),
-        ),
+        outputs=_outputs(target),
+        head=_head(target),
         operators=_operators(target),
-        gradient=GradientFacts(
-            available=target.gradient.available,
-            method=target.gradient.method,
-            reason=target.gradient.reason,
-            cuts=target.gradient.cuts,
-        ),
+        gradient=_gradient(target),
         samples=f"{counted(len(points), 'sample')} of {loaded.data.source}",
-        batch=BatchFacts(
-            declared=target.spec.batch,
-            invariant=target.batch_invariant,
-            deviation=_finite(target.batch_deviation),
-            repeats=_finite(target.repeat_deviation),
-            twin=target.gradient.batching,
-            best=best,
-        ),
+        batch=_batch(target, best),
         parity=tried("parity", lambda: parity(target, few)),
         gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
         notes=(*given_up.samples.values(), *target.notes, *([] if request.data is None else loaded.data.notes)),
-        unmeasured=unmeasured,
+        unmeasured=tried.unmeasured,
     )
+
+
+class _Tried:
+    """Runs measurements, of which each costs itself alone.
+
+    Args:
+        loaded: the file and the data.
+        given_up: what is not tried again.
+        watch: notified of each call of the model.
+
+    Attributes:
+        unmeasured: why a measurement is missing, by its name.
+    """
+
+    def __init__(self, loaded: Opened, given_up: GivenUp, watch: Watch) -> None:
+        self._loaded, self._given_up, self._watch = loaded, given_up, watch
+        self.unmeasured: dict[str, str] = {}
+
+    def __call__(self, name: str, run: Callable[[], T]) -> T | None:
+        """What ``run`` returns; None where it cannot be measured."""
+        if name in self._given_up.parts:
+            self.unmeasured[name] = self._given_up.parts[name]
+            return None
+        try:
+            doing = f"it was looked at ({name.replace('_', ' ')})"
+            with self._watch.about(doing, self._loaded.measured_on(), part=name):
+                return run()
+        except FinalError:
+            raise
+        except Exception as error:  # odd files break runtimes in their own ways
+            self.unmeasured[name] = reason(error)
+            return None
 
 
 def _best_batch(target: Target, point: Tensor) -> int:
@@ -152,10 +141,24 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _points(loaded: Loaded) -> Tensor:
+def _noted(measured: Measured) -> Measured:
+    """The same, with notes of all that there is to know."""
+    training = measured.opened.file.training
+    told = [training_words(training)] if training else []
+    said = [note for note in (measured.undecided, measured.disputed) if note is not None]
+    return replace(measured, notes=(*told, *measured.notes, *said))
+
+
+def _untried(loaded: Opened, measured: Measured, why: str | None) -> Target:
+    """The target where its gradient could not be tried; ``why``: it is not tried again."""
+    no_gradient = why or loaded.no_gradient
+    return Target(measured, declared_gradient(measured.opened, stand_in=loaded.stand_in, no_gradient=no_gradient))
+
+
+def _points(loaded: Opened) -> Tensor:
     points = loaded.measured()
     if points is None:
-        points = torch.full((1, *loaded.target.spec.shape), 0.5).to(loaded.target.device, loaded.target.dtype)
+        points = torch.full((1, *loaded.opened.spec.shape), 0.5).to(loaded.opened.device, loaded.opened.dtype)
     return points
 
 
@@ -191,7 +194,7 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
     if isinstance(target.file, RemoteFile):
         return SafetyFacts(code="none here: inputs are sent to where the model runs")
-    if request.trust_model:
+    if request.settings.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
     return SafetyFacts(
         code=f"{target.format} code that runs; every operator that it calls is on the list of harmless ones"
@@ -231,8 +234,49 @@ def _meaning(target: Target) -> MeaningFacts:
         std=spec.std,
         provenance=dict(spec.provenance),
         assumed=tuple(assumptions(target)),
-        features={f["name"]: ", ".join(filter(None, feature_words(f))) for f in features(spec)},
+        features={f.name: ", ".join(filter(None, feature_words(f.model_dump()))) for f in features(spec)},
         candidates={c["name"]: f"{c['right']} of {c['of']} right, {c['status']}" for c in search["candidates"]},
+    )
+
+
+def _outputs(target: Target) -> tuple[OutputFacts, ...]:
+    chosen = target.choice.output.name
+    return tuple(
+        OutputFacts(
+            name=output.name,
+            shape=output.shape,
+            dtype=output.dtype,
+            chosen=output.name == chosen,
+            reason=target.choice.why if output.name == chosen else None,
+        )
+        for output in target.file.outputs
+    )
+
+
+def _head(target: Target) -> HeadFacts:
+    head = target.head
+    return HeadFacts(
+        kind=head.kind,
+        classes=target.num_classes,
+        class_names=None if target.class_names is None else tuple(target.class_names),
+        peeled=head.peeled,
+        before=head.tail.through if head.tail is not None and head.peeled else (),
+    )
+
+
+def _gradient(target: Target) -> GradientFacts:
+    status = target.gradient
+    return GradientFacts(available=status.available, method=status.method, reason=status.reason, cuts=status.cuts)
+
+
+def _batch(target: Target, best: int) -> BatchFacts:
+    return BatchFacts(
+        declared=target.spec.batch,
+        invariant=target.batch_invariant,
+        deviation=_finite(target.batch_deviation),
+        repeats=_finite(target.repeat_deviation),
+        twin=target.gradient.batching,
+        best=best,
     )
 
 

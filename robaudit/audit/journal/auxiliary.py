@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AuxiliaryModel
 
 __all__ = ["ROLES", "STAND_IN", "SURROGATE", "problems_in"]
 
@@ -12,5 +13,5 @@ SURROGATE, STAND_IN = ROLES = "surrogate", "stand-in"
 
 def problems_in(journal: Journal) -> dict[str, str]:
     """Why auxiliary models could not be used, by key, as the last session found."""
-    found = journal.keyed("auxiliary", "key")
-    return {key: record["problem"] for key, record in found.items() if record["problem"] is not None}
+    found = journal.keyed(AuxiliaryModel, "key")
+    return {key: record.problem for key, record in found.items() if record.problem is not None}

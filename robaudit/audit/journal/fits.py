@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, Family
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import FitRound
 from robaudit.audit.result.archive import add_array
 from robaudit.engine.fitting import Fitted
 
@@ -34,7 +35,7 @@ class Kept:
 
 def fit_record(
     attack: str, family: Family, fitted: Fitted, rounds: int, samples: int, of: str
-) -> tuple[Record, NDArray[Any]]:
+) -> tuple[FitRound, NDArray[Any]]:
     """The record of a round, and the artefact's bytes, which are passed to :meth:`Journal.append` beside it.
 
     Args:
@@ -45,20 +46,19 @@ def fit_record(
     """
     arrays = {name: value.numpy() for name, value in fitted.artefact.items()}
     cost = fitted.cost
-    record = {
-        "kind": "fit",
-        "attack": attack,
-        "round": fitted.rounds,
-        "rounds": rounds,
-        "samples": samples,
-        "of": of,
-        "forwards": cost.forwards,
-        "backwards": cost.backwards,
-        "queries": cost.queries,
-        "seconds": fitted.seconds,
-        "family": family,
-        "arrays": {name: list(array.shape) for name, array in arrays.items()},
-    }
+    record = FitRound(
+        attack=attack,
+        round=fitted.rounds,
+        rounds=rounds,
+        samples=samples,
+        of=of,
+        forwards=cost.forwards,
+        backwards=cost.backwards,
+        queries=cost.queries,
+        seconds=fitted.seconds,
+        family=family,
+        arrays={name: tuple(array.shape) for name, array in arrays.items()},
+    )
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, array in arrays.items():
@@ -68,23 +68,23 @@ def fit_record(
 
 def fit_done(journal: Journal, attack: str) -> bool:
     """Whether the last round of an attack's fit is there."""
-    record = journal.last("fit", attack=attack)
-    return record is not None and record["round"] >= record["rounds"]
+    record = journal.last(FitRound, attack=attack)
+    return record is not None and record.round >= record.rounds
 
 
 def fitted_in(journal: Journal, attack: str) -> Kept | None:
     """The last round of an attack's fit, None where there is none."""
-    record = journal.last("fit", attack=attack)
+    record = journal.last(FitRound, attack=attack)
     packed = None if record is None else journal.point(record)
     if record is None or packed is None:
         return None
     with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as arrays:
         artefact: Artefact = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    cost = Cost(record["forwards"], record["backwards"], record["queries"])
-    return Kept(Fitted(artefact, record["round"], cost, record["seconds"]), record["of"])
+    cost = Cost(record.forwards, record.backwards, record.queries)
+    return Kept(Fitted(artefact, record.round, cost, record.seconds), record.of)
 
 
 def artefacts_in(journal: Journal) -> dict[str, Artefact]:
     """What the attacks of a journal were fitted to, by their keys, so far."""
-    found = {key: fitted_in(journal, key) for key in journal.keyed("fit", "attack")}
+    found = {key: fitted_in(journal, key) for key in journal.keyed(FitRound, "attack")}
     return {key: kept.fitted.artefact for key, kept in found.items() if kept is not None}

@@ -5,7 +5,8 @@ dropped on reading. A later record of the same thing replaces an earlier one; a 
 
 Each line ends with a seal, a keyed digest of the line and of the seal before it. What was edited, inserted, removed or
 moved is therefore found, and the journal counts as far as it is as it was written: the state of the audit at a moment
-that there was. Whatever came later is computed again.
+that there was. Whatever came later is computed again. The first line tells the version of the records: those of another
+version are not read at all.
 """
 
 from __future__ import annotations
@@ -15,18 +16,23 @@ import hmac
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.records import JOURNAL, POINTS, Record, fits
+from robaudit.audit.journal.files import JOURNAL, POINTS
+from robaudit.audit.journal.records.base import InMemory, Point, Pointed
+from robaudit.audit.journal.records.kinds import VERSION, AnyPointed, AnyRecord, Header, R, decoded, encoded
+from robaudit.audit.journal.records.samples import Retry
+from robaudit.audit.journal.records.session import Remark
+from robaudit.audit.journal.retries import kept_beside
 from robaudit.audit.ownfiles import open_own
-from robaudit.engine.units import Unit, UnitResult, sample_of
+from robaudit.errors import UsageError
 
-__all__ = ["Journal", "Record", "unit_record", "unit_result"]
+__all__ = ["Journal", "OtherVersionError"]
 
 
 LONGEST = 2**28
@@ -34,6 +40,11 @@ LONGEST = 2**28
 SEAL = b', "seal": "'
 END = b'"}\n'
 DIGITS = 64
+HEADER = Header(version=VERSION)
+
+
+class OtherVersionError(UsageError):
+    """The records are of another version."""
 
 
 @dataclass
@@ -47,10 +58,10 @@ class Journal:
     """
 
     folder: Path | None
-    listener: Callable[[Record, NDArray[Any] | None, str | None], None] | None = None
-    records: list[Record] = field(default_factory=list)
+    listener: Callable[[AnyRecord, NDArray[Any] | None, str | None], None] | None = None
+    records: list[AnyRecord] = field(default_factory=list)
     points: dict[int, NDArray[Any]] = field(default_factory=dict)
-    """Points that could not be written, by the record's ``point.memory``."""
+    """Points that could not be written, by their places (:class:`InMemory`)."""
     failure: str | None = None
     """Why nothing more is written, or None."""
     key: bytes = b""
@@ -65,13 +76,14 @@ class Journal:
 
         Raises:
             OSError: the journal cannot be read or written.
+            OtherVersionError: its records are of another version.
         """
         if self.folder is None or not os.path.lexists(self._file()):
             return None
         with open_own(self._file(), "r+b") as file:
             damage = self._read(file)
         if damage is not None:
-            self.append({"kind": "note", "message": damage})
+            self.append(Remark(message=damage))
         return damage
 
     def reopened(self) -> Journal:
@@ -81,17 +93,20 @@ class Journal:
         return journal
 
     def _read(self, file: IO[bytes]) -> str | None:
+        number, good = 0, 0
         blob = open_own(self._blob(), "rb") if os.path.lexists(self._blob()) else None
         try:
-            number, good = 1, 0
             while line := file.readline(LONGEST):
-                record = self._parse(line, blob)
+                number += 1
+                if number == 1:
+                    _check_version(line)
+                record = self._parse(line, blob, first=number == 1)
                 if record is None:
                     break
                 good += len(line)
-                number += 1
-                self._add(record)
                 self._last = _seal_of(line)
+                if not isinstance(record, Header):
+                    self._add(record)
         finally:
             if blob is not None:
                 blob.close()
@@ -106,25 +121,26 @@ class Journal:
         records = f"{lost} records from there on are" if lost > 1 else "that record is"
         return f"line {number} of the journal, or what it names, is not as it was written: {records} computed again"
 
-    def _parse(self, line: bytes, blob: IO[bytes] | None) -> Record | None:
+    def _parse(self, line: bytes, blob: IO[bytes] | None, *, first: bool) -> AnyRecord | Header | None:
         """The record of a line, None where it does not count."""
         whole = line.endswith(END) and line[: -DIGITS - len(END)].endswith(SEAL)
         if not whole or not hmac.compare_digest(_seal_of(line), self._seal(_body(line))):
             return None
-        try:
-            record = json.loads(_body(line))
-        except (ValueError, RecursionError):
+        record = decoded(_body(line))
+        if isinstance(record, Header) != first:
             return None
-        if not fits(record):
+        if isinstance(record, Pointed) and record.point is not None and not _lies_in(blob, record.point):
             return None
-        point = record.get("point")
-        if point is not None and (blob is None or _digest_at(blob, point) != point["sha256"]):
-            return None
-        return dict(record)
+        return record
 
     def _seal(self, body: bytes) -> bytes:
         """The seal of a record that follows the last."""
         return hmac.digest(self.key, self._last + b"\n" + body, "sha256").hex().encode()
+
+    def _sealed(self, body: bytes) -> bytes:
+        """The line of a record that follows the last, which it is from then on."""
+        self._last = self._seal(body)
+        return body[:-1] + SEAL + self._last + END
 
     def _file(self) -> Path:
         assert self.folder is not None
@@ -134,29 +150,31 @@ class Journal:
         assert self.folder is not None
         return self.folder / POINTS
 
-    def append(self, record: Record, point: NDArray[Any] | None = None) -> None:
-        """Add a record; its point goes to disk first, so that a record never names one that is missing."""
-        unwritten = None
-        if point is not None:
-            record = {**record, "point": {"shape": list(point.shape), "dtype": str(point.dtype)}}
+    def append(self, record: AnyRecord, point: NDArray[Any] | None = None) -> None:
+        """Add a record; its point goes to disk first, so that a record never names one that is missing.
+
+        Args:
+            record: what happened.
+            point: [*shape] what a record that may have one (:class:`Pointed`) keeps beside it.
+        """
         if self.folder is not None and self.failure is None:
+            last = self._last
             try:
                 if point is not None:
-                    record["point"] |= self._write_point(point)
-                body = json.dumps(record).encode()
-                seal = self._seal(body)
+                    record = _pointing(record, self._write_point(point))
+                lines = b"" if last else self._sealed(encoded(HEADER))
+                lines += self._sealed(encoded(record))
                 with open_own(self._file(), "ab") as file:
-                    file.write(body[:-1] + SEAL + seal + END)
-                self._last = seal
+                    file.write(lines)
             except OSError as error:
+                self._last = last
                 self.failure = error.strerror or str(error)
-        if point is not None and (self.folder is None or self.failure is not None):
-            unwritten = point
+        unwritten = point if self.folder is None or self.failure is not None else None
         self._take(record, unwritten)
         if self.listener is not None:
             self.listener(record, unwritten, self.failure)
 
-    def receive(self, record: Record, point: NDArray[Any] | None = None, failure: str | None = None) -> None:
+    def receive(self, record: AnyRecord, point: NDArray[Any] | None = None, failure: str | None = None) -> None:
         """Take a record that another process has written.
 
         Args:
@@ -166,71 +184,87 @@ class Journal:
         """
         self.failure = failure
         if failure is None:
-            self._last = self._seal(json.dumps(record).encode())
+            if not self._last:  # the other one has begun the journal
+                self._sealed(encoded(HEADER))
+            self._sealed(encoded(record))
         self._take(record, point)
 
-    def _take(self, record: Record, point: NDArray[Any] | None) -> None:
+    def _take(self, record: AnyRecord, point: NDArray[Any] | None) -> None:
         if point is not None:
-            self.points[len(self.points)] = point
-            record = {**record, "point": {**record["point"], "memory": len(self.points) - 1}}
+            place = len(self.points)
+            self.points[place] = point
+            record = _pointing(record, InMemory(place))
         self._add(record)
 
-    def _add(self, record: Record) -> None:
-        if record["kind"] == "retry":
-            self.records = _kept(self.records, record)
+    def _add(self, record: AnyRecord) -> None:
+        if isinstance(record, Retry):
+            self.records = kept_beside(record, self.records)
         self.records.append(record)
 
-    def _write_point(self, point: NDArray[Any]) -> Record:
+    def _write_point(self, point: NDArray[Any]) -> Point:
         data = np.ascontiguousarray(point).tobytes()
         with open_own(self._blob(), "ab") as file:
             offset = file.seek(0, os.SEEK_END)
             file.write(data)
-        return {"offset": offset, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        digest = hashlib.sha256(data).hexdigest()
+        return Point(shape=point.shape, dtype=str(point.dtype), offset=offset, bytes=len(data), sha256=digest)
 
-    def point(self, record: Record) -> NDArray[Any] | None:
+    def point(self, record: Pointed) -> NDArray[Any] | None:
         """The point of a record, [*shape], or None if it has none."""
-        info = record.get("point")
-        if info is None:
+        place = record.point
+        if place is None:
             return None
-        if "memory" in info:
-            return self.points[info["memory"]]
+        if isinstance(place, InMemory):
+            return self.points[place.place]
         with open_own(self._blob(), "rb") as file:
-            file.seek(info["offset"])
-            data = file.read(info["bytes"])
-        array: NDArray[Any] = np.frombuffer(data, dtype=info["dtype"]).reshape(info["shape"])
+            file.seek(place.offset)
+            data = file.read(place.bytes)
+        array: NDArray[Any] = np.frombuffer(data, dtype=place.dtype).reshape(place.shape)
         return array
 
-    def of(self, kind: str) -> Iterator[Record]:
+    def of(self, kind: type[R]) -> Iterator[R]:
         """All records of a kind, oldest first."""
-        return (record for record in self.records if record["kind"] == kind)
+        return (record for record in self.records if isinstance(record, kind))
 
-    def last(self, kind: str, **match: Any) -> Record | None:
+    def last(self, kind: type[R], **match: Any) -> R | None:
         """The newest record of a kind whose fields match, or None."""
         for record in reversed(self.records):
-            if record["kind"] == kind and all(record.get(k) == v for k, v in match.items()):
+            if isinstance(record, kind) and all(getattr(record, name) == value for name, value in match.items()):
                 return record
         return None
 
-    def keyed(self, kind: str, key: str) -> dict[Any, Record]:
+    def keyed(self, kind: type[R], field: str) -> dict[Any, R]:
         """The newest record of a kind for each value of a field."""
-        return {record[key]: record for record in self.of(kind)}
+        return {getattr(record, field): record for record in self.of(kind)}
 
 
-def _kept(records: list[Record], retry: Record) -> list[Record]:
-    """The records that count beside a retry: none that says of its samples that they are lost, or is of its checks."""
-    lost = {record["sample"]: record["message"] for record in records if record["kind"] == "lost"}
-    lost = {sample: lost[sample] for sample in retry["samples"] if sample in lost}
+def _check_version(line: bytes) -> None:
+    """Refuse records that mean something else than this program would read in them.
 
-    def counts(record: Record) -> bool:
-        kind = record["kind"]
-        if kind == "lost":
-            return record["sample"] not in lost
-        if kind in ("clean", "unit", "check unit"):
-            sample = record["index"] if kind == "clean" else sample_of(record["sample"])
-            return record["error"] is None or record["error"] != lost.get(sample)
-        return kind != "check" or record["id"] not in retry["checks"]
+    Args:
+        line: the first; one that was cut off says nothing, and all that follows it is lost in any case.
 
-    return [record for record in records if counts(record)]
+    Raises:
+        OtherVersionError: it tells another version, or none.
+    """
+    try:
+        first = json.loads(line)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(first, dict) or "kind" not in first:
+        return
+    version = first.get("version") if first["kind"] == HEADER.kind else None
+    if version != VERSION:
+        told = f"version {version}" if isinstance(version, int) else "a version that it does not tell"
+        raise OtherVersionError(
+            f"another robaudit wrote it: its records are of {told}, and this one reads version {VERSION}"
+        )
+
+
+def _pointing(record: AnyRecord, point: Point | InMemory) -> AnyPointed:
+    """A record with the place of its point."""
+    assert isinstance(record, Pointed)
+    return replace(record, point=point)
 
 
 def _body(line: bytes) -> bytes:
@@ -242,23 +276,9 @@ def _seal_of(line: bytes) -> bytes:
     return line[-DIGITS - len(END) : -len(END)]
 
 
-def _digest_at(blob: IO[bytes], point: Record) -> str:
-    """SHA-256 of the bytes that a record names as its point."""
-    blob.seek(point["offset"])
-    return hashlib.sha256(blob.read(point["bytes"])).hexdigest()
-
-
-def unit_record(attack: str, result: UnitResult) -> Record:
-    """The record of a finished unit; the point of a success is passed to :meth:`Journal.append` beside it."""
-    fields = asdict(result)
-    del fields["point"], fields["unit"]
-    unit = result.unit
-    place = {"sample": unit.sample, "restart": unit.restart, "target": unit.target}
-    return {"kind": "unit", "attack": attack, **place, **fields}
-
-
-def unit_result(record: Record, point: NDArray[Any] | None = None) -> UnitResult:
-    """The result that a record holds; its point is left on disk, unless it is given."""
-    unit = Unit(record["restart"], record["target"], record["sample"])
-    names = ("success", "prediction", "distance", "forwards", "backwards", "queries", "judged", "refused")
-    return UnitResult(unit, error=record["error"], point=point, **{name: record[name] for name in names})
+def _lies_in(blob: IO[bytes] | None, point: Point | InMemory) -> bool:
+    """Whether the file of points holds what a record names, as it was written."""
+    if blob is None or isinstance(point, InMemory):
+        return False
+    blob.seek(point.offset)
+    return hashlib.sha256(blob.read(point.bytes)).hexdigest() == point.sha256

@@ -5,14 +5,40 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Literal
 
 from robaudit.audit.journal.causes import Cause, sentence
-from robaudit.audit.journal.journal import Journal, Record, unit_result
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, FitRound, PlannedEntry
+from robaudit.audit.journal.records.samples import CleanSample
+from robaudit.audit.journal.records.units import FinishedUnit, unit_result
+from robaudit.audit.result.sections.base import AttackStatus
 from robaudit.engine.units import UnitResult, best_of, cases, sample_of
 from robaudit.threat.goals import is_right
 
-__all__ = ["Tally", "counts"]
+__all__ = ["Tally", "TriedAttack", "counts"]
+
+
+@dataclass(frozen=True)
+class TriedAttack:
+    """An attack of the plan, with what became of it.
+
+    Args:
+        planned: as it was before it ran.
+        status: ``reason`` in words and ``cause`` as a code.
+        seconds: it took.
+    """
+
+    planned: PlannedEntry
+    status: AttackStatus
+    reason: str | None
+    cause: Cause | None
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """Its id in the plan."""
+        return self.planned.id
 
 
 class Tally:
@@ -20,7 +46,7 @@ class Tally:
 
     ``drawn`` samples are the denominator of clean accuracy, those without an answer among them.
 
-    ``attacks`` are the plan's records with what became of them, ``best`` what each did to the samples that the
+    ``attacks`` are those of the plan with what became of them, ``best`` what each did to the samples that the
     ones before it left, or to all if it ran for the curve; ``whole`` is how many stood before the first. A goal may
     leave samples out, which ``left_out`` counts by the reason; ``audited`` are the others, answered correctly or not.
     Where it names several classes for a sample, each is a case of its own; the sample falls with the first that is
@@ -32,32 +58,31 @@ class Tally:
     ``broken_by`` and ``reached`` the first breach over all of them, of each sample and of each case.
     """
 
-    def __init__(self, journal: Journal, clean: Mapping[int, Record]) -> None:
+    def __init__(self, journal: Journal, clean: Mapping[int, CleanSample]) -> None:
         self.drawn = sum(map(counts, clean.values()))
-        self.correct = [i for i, r in clean.items() if r["error"] is None and is_right(r["prediction"], r["label"])]
-        self.left_out = Counter(str(r["left_out"]) for r in clean.values() if r.get("left_out") is not None)
+        self.correct = [index for index, record in clean.items() if _right(record)]
+        self.left_out = Counter(record.left_out for record in clean.values() if record.left_out is not None)
         self.audited = self.drawn - self.left_out.total()
-        sought = {case for i in self.correct for case in cases(i, clean[i].get("goals"))}
+        sought = {case for i in self.correct for case in cases(i, clean[i].goals)}
         self.cases = len(sought)
         units: dict[str, dict[int, list[UnitResult]]] = defaultdict(lambda: defaultdict(list))
-        for record in journal.of("unit"):
-            units[record["attack"]][record["sample"]].append(unit_result(record))
-        outcomes = journal.keyed("attack", "id")
-        fits = journal.keyed("fit", "attack")
-        plan = journal.last("plan")
-        self.attacks: list[Record] = []
+        for record in journal.of(FinishedUnit):
+            units[record.attack][record.sample].append(unit_result(record))
+        outcomes = journal.keyed(AttackEnded, "id")
+        fits = journal.keyed(FitRound, "attack")
+        plan = journal.last(AttackPlan)
+        self.attacks: list[TriedAttack] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
         self.pairs: dict[str, tuple[int, int]] = {}
         self.searches: set[str] = set()
         self.fronts: dict[str, Front] = {}
         self.whole = len({sample_of(case) for case in sought})
-        for planned in plan["attacks"] if plan else ():
-            key = planned["id"]
-            front = self.fronts.setdefault(planned.get("norm", ""), Front())
-            phase = planned.get("phase")
-            if phase == "fitted":
+        for planned in plan.attacks if plan else ():
+            key = planned.id
+            front = self.fronts.setdefault(planned.norm, Front())
+            if planned.phase == "fitted":
                 results = {case: best_of(found) for case, found in units[key].items() if case in sought}
-            elif phase is not None:
+            elif planned.phase != "cascade":
                 self.searches.add(key)
                 results = {case: _all_of(found) for case, found in units[key].items() if case in sought}
             else:
@@ -70,7 +95,7 @@ class Tally:
             self.pairs[key] = len(results), len(reached)
             self.best[key] = _by_sample(results)
             began = bool(results) or key in fits
-            self.attacks.append({**planned, **_outcome(planned, outcomes.get(key), began)})
+            self.attacks.append(_tried(planned, outcomes.get(key), began=began))
         self.reached: dict[int, str] = {}
         self.broken_by: dict[int, str] = {}
         for front in self.fronts.values():
@@ -97,11 +122,6 @@ def _all_of(results: Sequence[UnitResult]) -> UnitResult:
     return best_of(results, minimal=True)
 
 
-def _evaluations(results: Sequence[UnitResult]) -> dict[str, Any]:
-    names = ("forwards", "backwards", "queries", "judged", "refused")
-    return {name: sum(getattr(result, name) for result in results) for name in names}
-
-
 def _by_sample(results: Mapping[int, UnitResult]) -> dict[int, UnitResult]:
     """One result a sample; of several cases the closest that was reached, with the evaluations of all."""
     grouped: dict[int, list[UnitResult]] = defaultdict(list)
@@ -116,24 +136,37 @@ def _merged(found: Sequence[UnitResult]) -> UnitResult:
 
     best = min(found, key=rank)
     error = None if best.success else next((r.error for r in found if r.error), None)
-    return replace(best, error=error, **_evaluations(found))
+    return replace(
+        best,
+        error=error,
+        forwards=sum(result.forwards for result in found),
+        backwards=sum(result.backwards for result in found),
+        queries=sum(result.queries for result in found),
+        judged=sum(result.judged for result in found),
+        refused=sum(result.refused for result in found),
+    )
 
 
-def _outcome(planned: Record, recorded: Record | None, began: bool) -> Record:
-    if planned["status"] != "ready":
-        return {"seconds": 0.0, "cause": None}
-    if recorded is not None:
-        cause = recorded.get("cause")
-        told = {name: recorded[name] for name in ("status", "reason", "seconds")}
-        return {**told, "cause": None if cause is None else Cause(cause)}
-    status, cause = ("partial", Cause.WORKER) if began else ("not run", Cause.ENDED)
-    return {"status": status, "reason": sentence(cause), "cause": cause, "seconds": 0.0}
+def _tried(planned: PlannedEntry, ended: AttackEnded | None, *, began: bool) -> TriedAttack:
+    if planned.status != "ready":
+        return TriedAttack(planned, planned.status, planned.reason, None, 0.0)
+    if ended is not None:
+        return TriedAttack(planned, ended.status, ended.reason, ended.cause, ended.seconds)
+    status: Literal["partial", "not run"] = "partial" if began else "not run"
+    cause = Cause.WORKER if began else Cause.ENDED
+    return TriedAttack(planned, status, sentence(cause), cause, 0.0)
 
 
-def counts(clean: Record) -> bool:
+def _right(clean: CleanSample) -> bool:
+    """Whether it is answered correctly."""
+    answered = clean.prediction is not None and clean.label is not None
+    return answered and bool(is_right(clean.prediction, clean.label))
+
+
+def counts(clean: CleanSample) -> bool:
     """Whether a drawn sample is in the denominator of every rate.
 
     Each is, but one that the data gives no label. One without an answer, as its input cannot be read or the model's
     output names no class, is not answered correctly.
     """
-    return clean["error"] is None or not clean.get("unlabelled", False)
+    return clean.error is None or not clean.unlabelled

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robaudit.audit.journal.records.session import BudgetSpent, SessionBegun
+
 if TYPE_CHECKING:
     from robaudit.audit.journal.journal import Journal
     from robaudit.audit.result.document import Result
@@ -14,8 +16,8 @@ __all__ = ["was_spent", "with_budget"]
 def was_spent(journal: Journal) -> bool:
     """Whether the time of the last session was over before its work was."""
     for record in reversed(journal.records):
-        if record["kind"] in ("budget", "session"):
-            return bool(record["kind"] == "budget")
+        if isinstance(record, BudgetSpent | SessionBegun):
+            return isinstance(record, BudgetSpent)
     return False
 
 

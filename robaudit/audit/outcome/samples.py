@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.journal.causes import Cause, sentence
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.findings import CheckEnded
+from robaudit.audit.journal.records.samples import CleanSample
+from robaudit.audit.journal.records.session import DataFacts
 from robaudit.audit.journal.tally import Tally, counts
 from robaudit.audit.outcome.threats import breaches_of, nearest_of
 from robaudit.audit.result import document as model
@@ -17,8 +20,8 @@ __all__ = ["build_samples"]
 
 def build_samples(
     profile: Profile,
-    data: Record,
-    clean: Mapping[int, Record],
+    data: DataFacts,
+    clean: Mapping[int, CleanSample],
     tally: Tally,
     journal: Journal,
     proofs: Mapping[int, tuple[model.Proved, ...]],
@@ -36,37 +39,38 @@ def build_samples(
     found = []
     eight_bit = _eight_bit(journal)
     nearest = nearest_of(profile, tally, journal)
-    for index, name in zip(data["indices"], data["ids"], strict=True):
+    for index, name in zip(data.indices, data.ids, strict=True):
         record = clean.get(index)
+        goals = None if record is None else record.goals
         attack = tally.broken_by.get(index)
         winner = tally.best[attack][index] if attack is not None else None
-        sought = cases(index, record.get("goals")) if record else {}
+        sought = cases(index, goals) if record else {}
         results = [best[index] for best in tally.best.values() if index in best]
         error = (
             sentence(Cause.ENDED)
             if record is None
-            else record["error"] or next((r.error for r in results if r.error), None)
+            else record.error or next((r.error for r in results if r.error), None)
         )
         found.append(
             model.Sample(
                 id=name,
                 index=index,
-                label=record["label"] if record else None,
-                clean_prediction=record["prediction"] if record else None,
-                copies=data.get("copies", {}).get(str(index), 0),
+                label=record.label if record else None,
+                clean_prediction=record.prediction if record else None,
+                copies=data.copies.get(str(index), 0),
                 broken_by=attack,
                 adversarial_prediction=winner.prediction if winner else None,
                 distance=winner.distance if winner else None,
                 nearest=nearest.get(index, ()),
                 breaches=breaches_of(profile, tally, index),
                 distance_8bit=eight_bit.get(str(winner.unit.sample)) if winner else None,
-                targets=tuple((record or {}).get("goals") or ()),
+                targets=goals or (),
                 reached=tuple(g for c, g in sought.items() if g >= 0 and c in tally.reached),
-                left_out=(record or {}).get("left_out"),
+                left_out=record.left_out if record else None,
                 certified=proofs.get(index, ()),
                 queries=sum(r.queries for r in results),
                 error=error,
-                counted=record is not None and counts(record) and record.get("left_out") is None,
+                counted=record is not None and counts(record) and record.left_out is None,
             )
         )
     return tuple(found)
@@ -74,6 +78,6 @@ def build_samples(
 
 def _eight_bit(journal: Journal) -> dict[str, float | None]:
     """Distance of each adversarial example stored as an 8-bit image, by sample."""
-    record = journal.last("check", id="evidence")
-    measured: dict[str, float | None] = (record or {}).get("measured", {}).get("eight_bit", {})
+    record = journal.last(CheckEnded, id="evidence")
+    measured: dict[str, float | None] = {} if record is None else (record.measured or {}).get("eight_bit", {})
     return measured

@@ -16,6 +16,7 @@ from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.audit.journal.records.attacks import Phase, PlannedEntry, Status
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
@@ -24,7 +25,7 @@ from robaudit.plural import counted
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
-__all__ = ["Planned", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
+__all__ = ["Planned", "TargetTraits", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Planned:
 
     key: str
     attack: SlotAttack[Any]
-    status: str = "ready"
+    status: Status = "ready"
     reason: str | None = None
     how: How = TRUE
 
@@ -55,18 +56,20 @@ class Planned:
         """What an executor is to run."""
         return Job(self.attack, threat, units, self.key, self.how)
 
-    def record(self) -> dict[str, Any]:
-        """What a report says of it before it ran."""
+    def entry(self, norm: str, phase: Phase) -> PlannedEntry:
+        """What a report says of it before it runs, in the norm of its threat model."""
         name = (type(self.attack).__doc__ or self.attack.id).strip().splitlines()[0].rstrip(".")
         through = ", then ".join(transform.id for transform in self.how.through)
-        return {
-            "id": self.key,
-            "name": name + (f"; gradients through {through}" if through else ""),
-            "access": str(self.attack.access),
-            "status": self.status,
-            "reason": self.reason,
-            "parameters": self.parameters,
-        }
+        return PlannedEntry(
+            id=self.key,
+            name=name + (f"; gradients through {through}" if through else ""),
+            access=self.attack.access.value,
+            status=self.status,
+            reason=self.reason,
+            parameters=self.parameters,
+            norm=norm,
+            phase=phase,
+        )
 
 
 def _dumped(parameters: Any) -> dict[str, Any]:
@@ -132,33 +135,39 @@ def _too_few(attack: SlotAttack[Any], others: Callable[[int], Sequence[int]] | N
     )
 
 
-def plan_attacks(
-    profile: Profile,
-    *,
-    classes: int,
-    shape: tuple[int, ...],
-    no_gradient: str | None,
-    surrogates: int,
-    misfits: Sequence[str] = (),
-    no_scores: str | None = None,
-    others: Callable[[int], Sequence[int]] | None = None,
-) -> list[Planned]:
-    """The cascade, in the profile's order.
+@dataclass(frozen=True)
+class TargetTraits:
+    """What decides which attacks can run on a target.
 
     Args:
-        profile: names the attacks.
-        classes: number of classes of the target.
+        classes: number of classes.
         shape: of one sample.
         no_gradient: why the target has none, or None.
         surrogates: number of surrogates that fit.
         misfits: why others do not.
         no_scores: why the target's scores cannot be asked for, or None.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
+    """
+
+    classes: int
+    shape: tuple[int, ...]
+    no_gradient: str | None = None
+    surrogates: int = 0
+    misfits: Sequence[str] = ()
+    no_scores: str | None = None
+    others: Callable[[int], Sequence[int]] | None = None
+
+
+def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
+    """The cascade, in the profile's order.
+
+    Args:
+        profile: names the attacks.
+        target: what they run on.
 
     Raises:
         UsageError: as :func:`validate_attacks`.
     """
-    threat = threat_model(profile)
     seen: Counter[str] = Counter()
     plan = []
     for spec in profile.attacks:
@@ -166,31 +175,38 @@ def plan_attacks(
         id = canonical(spec.id)
         seen[id] += 1
         key = id if seen[id] == 1 else f"{id}#{seen[id]}"
-        status, reason = "ready", None
-        if threat.norm not in attack.norms:
-            status, reason = "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
-        elif spec.norms and threat.norm not in spec.norms:
-            status = "skipped"
-            reason = f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
-        elif threat.goal not in attack.goals:
-            status, reason = "skipped", f"it has no {threat.goal} form"
-        elif (why := _unsuited(attack, how, classes, shape)) is not None:
-            status, reason = "skipped", why
-        elif attack.access is Access.WHITE_BOX and no_gradient is not None:
-            status, reason = "unavailable", no_gradient
-        elif attack.access is Access.SCORES and no_scores is not None:
-            status, reason = "unavailable", no_scores
-        elif attack.access is Access.TRANSFER and surrogates == 0 and misfits:
-            status, reason = "unavailable", misfits[0]
-        elif attack.access is Access.TRANSFER and surrogates == 0:
-            status, reason = "skipped", "no surrogate was given (--surrogate FILE)"
-        elif (why := _too_few(attack, others)) is not None:
-            status, reason = "unavailable", why
+        status, reason = _status(profile, spec, attack, how, target)
         plan.append(Planned(key, attack, status, reason, how))
     return plan
 
 
-def _unsuited(attack: SlotAttack[Any], how: How, classes: int, shape: tuple[int, ...]) -> str | None:
+def _status(
+    profile: Profile, spec: AttackSpec, attack: SlotAttack[Any], how: How, target: TargetTraits
+) -> tuple[Status, str | None]:
+    """Whether an attack of the profile will run, and why not."""
+    threat = threat_model(profile)
+    if threat.norm not in attack.norms:
+        return "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
+    if spec.norms and threat.norm not in spec.norms:
+        return "skipped", f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
+    if threat.goal not in attack.goals:
+        return "skipped", f"it has no {threat.goal} form"
+    if (why := _unsuited(attack, how, target)) is not None:
+        return "skipped", why
+    if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
+        return "unavailable", target.no_gradient
+    if attack.access is Access.SCORES and target.no_scores is not None:
+        return "unavailable", target.no_scores
+    if attack.access is Access.TRANSFER and target.surrogates == 0:
+        none = "no surrogate was given (--surrogate FILE)"
+        return ("unavailable", target.misfits[0]) if target.misfits else ("skipped", none)
+    if (why := _too_few(attack, target.others)) is not None:
+        return "unavailable", why
+    return "ready", None
+
+
+def _unsuited(attack: SlotAttack[Any], how: How, target: TargetTraits) -> str | None:
     """Why the attack, or what its gradients are to go through, does not apply; None: it does."""
-    reasons = [attack.unsuited(classes, shape), *(transform.unsuited(shape) for transform in how.through)]
+    through = (transform.unsuited(target.shape) for transform in how.through)
+    reasons = [attack.unsuited(target.classes, target.shape), *through]
     return next((reason for reason in reasons if reason is not None), None)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, AuxiliaryModel
+from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.attacks import Planned
 
 __all__ = ["Auxiliary", "as_it_ended", "auxiliaries", "given_up_names", "limits_of", "unusable"]
@@ -37,9 +39,9 @@ class Auxiliary:
         """Names it to people."""
         return f"the {self.role} {self.path.name}"
 
-    def record(self, problem: str | None) -> Record:
+    def record(self, problem: str | None) -> AuxiliaryModel:
         """For the journal: whether it can be used."""
-        return {"kind": "auxiliary", "key": self.key, "name": self.name, "problem": problem}
+        return AuxiliaryModel(key=self.key, name=self.name, problem=problem)
 
 
 def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
@@ -49,9 +51,14 @@ def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
     return found + ([] if stand_in is None else [Auxiliary(STAND_IN, 0, Path(stand_in))])
 
 
-def limits_of(request: AuditRequest) -> list[float | str | None]:
+def limits_of(request: AuditRequest) -> tuple[float | str | None, ...]:
     """What a user may change to give a model that ended a process another try."""
-    return [request.load_timeout, request.call_timeout, request.settings.memory_limit, request.device]
+    return (
+        request.settings.load_timeout,
+        request.settings.call_timeout,
+        request.settings.memory_limit,
+        request.settings.device,
+    )
 
 
 def unusable(journal: Journal, request: AuditRequest) -> dict[str, str]:
@@ -59,18 +66,18 @@ def unusable(journal: Journal, request: AuditRequest) -> dict[str, str]:
     surrogates without which attacks were carried out."""
     limits = limits_of(request)
     found = {}
-    for key, record in journal.keyed("auxiliary", "key").items():
-        ended = record.get("ended") and record.get("limits") == limits
-        if record["problem"] is not None and (ended or _ran_without(journal, record)):
-            found[key] = record["problem"]
+    for key, record in journal.keyed(AuxiliaryModel, "key").items():
+        if record.problem is not None and (record.limits == limits or _ran_without(journal, record)):
+            found[key] = record.problem
     return found
 
 
-def _ran_without(journal: Journal, record: Record) -> bool:
+def _ran_without(journal: Journal, record: AuxiliaryModel) -> bool:
     """Whether attacks ran on other surrogates than this one."""
-    attacks = (journal.last("plan") or {"attacks": []})["attacks"]
-    others = [a["id"] for a in attacks if a["access"] == "transfer" and a["id"] != record.get("attack")]
-    return record["key"].startswith(SURROGATE) and any(journal.last("unit", attack=id) for id in others)
+    plan = journal.last(AttackPlan)
+    attacks = () if plan is None else plan.attacks
+    others = [attack.id for attack in attacks if attack.access == "transfer" and attack.id != record.attack]
+    return record.key.startswith(SURROGATE) and any(journal.last(FinishedUnit, attack=id) for id in others)
 
 
 def as_it_ended(journal: Journal, planned: Planned) -> Planned:
@@ -81,13 +88,13 @@ def as_it_ended(journal: Journal, planned: Planned) -> Planned:
     """
     if planned.status not in ("ready", "unavailable"):
         return planned
-    known = journal.last("attack", id=planned.key)
-    if known is not None and known["status"] == "done":
+    known = journal.last(AttackEnded, id=planned.key)
+    if known is not None and known.status == "done":
         return replace(planned, status="ready", reason=None)
-    for record in journal.keyed("auxiliary", "key").values():
-        if record["problem"] is not None and record.get("attack") == planned.key:
-            return replace(planned, status="failed", reason=record["problem"])
-    if planned.status == "unavailable" and journal.last("unit", attack=planned.key) is not None:
+    for record in journal.keyed(AuxiliaryModel, "key").values():
+        if record.problem is not None and record.attack == planned.key:
+            return replace(planned, status="failed", reason=record.problem)
+    if planned.status == "unavailable" and journal.last(FinishedUnit, attack=planned.key) is not None:
         return replace(planned, status="failed")
     return planned
 

@@ -6,12 +6,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.plan.attacks import threat_model
-from robaudit.certificates.base import Certifier
+from robaudit.certificates.base import Ball, Certifier
 from robaudit.certificates.registry import make_certifier
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
@@ -37,6 +38,12 @@ class PlannedCertificate:
     def name(self) -> str:
         """Its first line, for people."""
         return (inspect.getdoc(type(self.certifier)) or self.certifier.id).splitlines()[0].rstrip(".")
+
+    def ball(self, shape: tuple[int, ...]) -> Ball:
+        """The ball around a sample [*shape] in u-space, with what stays as it is."""
+        still = self.threat.mask(torch.zeros(1, *shape))
+        fixed = () if still is None else tuple(still.flatten().nonzero()[:, 0].tolist())
+        return Ball(self.threat.norm, self.threat.eps, fixed)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ __all__ = ["most_of_fit", "most_of_sample", "most_of_unit"]
 
 
 def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Cost | None:
-    """Most evaluations of a unit, (sample, restart, target), that nothing ends early; None: the attack cannot say.
+    """Most evaluations of a unit, (sample, restart, aim), that nothing ends early; None: the attack cannot say.
 
     Args:
         front: the threat model that the attack runs against.

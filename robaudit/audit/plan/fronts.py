@@ -12,7 +12,8 @@ from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model, validate_attack
+from robaudit.audit.journal.records.attacks import PlannedEntry
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -71,28 +72,26 @@ class Front:
         search = None if self.search is None else change(self.search)
         return replace(self, plan=list(map(change, self.plan)), minimal=list(map(change, self.minimal)), search=search)
 
-    def records(self) -> list[dict[str, Any]]:
-        """What a report says of the attacks before they ran, in order."""
-        phases = {p.key: "fitted" for p in self.plan if isinstance(p.attack, FittedAttack)}
-        phases |= dict.fromkeys((p.key for p in self.minimal), "curve")
-        if self.search is not None:
-            phases[self.search.key] = "bisection"
-        records = [p.record() | {"norm": str(self.threat.norm)} for p in self.attacks()]
-        return [r | ({"phase": phases[r["id"]]} if r["id"] in phases else {}) for r in records]
+    def entries(self) -> list[PlannedEntry]:
+        """What a report says of the attacks before they run, in order."""
+        norm = str(self.threat.norm)
+        found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedAttack) else "cascade") for p in self.plan]
+        found += [p.entry(norm, "curve") for p in self.minimal]
+        return found + ([] if self.search is None else [self.search.entry(norm, "bisection")])
 
 
-def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> list[Front]:
-    """All fronts of a profile; ``facts`` are those of :func:`robaudit.audit.plan.attacks.plan_attacks`.
+def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
+    """All fronts of a profile on a target.
 
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.
     """
     parts = single_threats(profile)
     if len(parts) == 1:
-        return [_plan_front(profile, no_gradient=no_gradient, **facts)]
+        return [_plan_front(profile, target)]
     fronts = []
     for part in parts:
-        front = _plan_front(part, no_gradient=no_gradient, **facts)
+        front = _plan_front(part, target)
         prefix = f"{part.threat.norm}/"
         serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
         search = _renamed(prefix, front.search) if front.search is not None else None
@@ -102,16 +101,16 @@ def plan_fronts(profile: Profile, *, no_gradient: str | None, **facts: Any) -> l
     return fronts
 
 
-def _plan_front(profile: Profile, *, no_gradient: str | None, **facts: Any) -> Front:
-    plan = plan_attacks(profile, no_gradient=no_gradient, **facts)
+def _plan_front(profile: Profile, target: TargetTraits) -> Front:
+    plan = plan_attacks(profile, target)
     minimal: list[Planned] = []
     search = None
     if profile.curve is not None:
-        named, bisection = _curve_attacks(profile, blind=no_gradient is not None)
+        named, bisection = _curve_attacks(profile, blind=target.no_gradient is not None)
 
         def planned(specs: tuple[AttackSpec, ...]) -> list[Planned]:
             part = profile.model_copy(update={"attacks": specs})
-            return [_renamed(CURVE, p) for p in plan_attacks(part, no_gradient=no_gradient, **facts)]
+            return [_renamed(CURVE, p) for p in plan_attacks(part, target)]
 
         minimal = planned(named)
         if bisection is not None and profile.curve.rounds:
@@ -125,7 +124,7 @@ def _renamed(prefix: str, planned: Planned) -> Planned:
     return replace(planned, key=prefix + planned.key)
 
 
-def _curve_attacks(profile: Profile, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
+def _curve_attacks(profile: Profile, *, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:
     """The minimal-norm attacks and the bisection's attack, None where the norm has none of fixed radius."""
     curve, norm = profile.curve, profile.threat.norm
     assert curve is not None

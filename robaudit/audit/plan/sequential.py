@@ -35,6 +35,6 @@ def validate_sequential(request: AuditRequest) -> None:
     Raises:
         UsageError: there is no gate that could be decided on the way.
     """
-    if request.until_decided and not sequential_gates(request):
+    if request.settings.until_decided and not sequential_gates(request):
         need = "a gate on stability" if request.reference == "model" else "--min-robust, or a gate on robust_accuracy"
         raise UsageError(f"--until-decided needs a gate to decide: give {need}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import validate_sets
@@ -13,15 +12,14 @@ from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.plan.sequential import validate_sequential
+from robaudit.audit.result.sections.target import Data, Target
+from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
-from robaudit.audit.verdict.gates import check_gates
+from robaudit.audit.verdict.gates import Available, check_gates
 from robaudit.engine.precision import Precision, check_precision
 from robaudit.errors import UsageError
 from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.running.device import choose_device
-
-if TYPE_CHECKING:
-    from robaudit.audit.journal.journal import Record
 
 __all__ = ["validate", "validate_loaded", "validate_spending"]
 
@@ -34,24 +32,23 @@ def validate(request: AuditRequest) -> None:
             there or cannot search at the precision asked for, an audit that is not comparable with the baseline.
     """
     profile = request.profile
-    check_precision(Precision(request.settings.search_precision), choose_device(request.device))
+    check_precision(Precision(request.settings.search_precision), choose_device(request.settings.device))
     validate_sets(profile)
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
-    check_gates(
-        profile.gates,
+    audit = Available(
         attack_keys(profile),
-        list(profile.checks),
-        list(radii),
+        profile.checks,
+        norms=radii,
         radii=radii,
         curve=profile.curve is not None,
         baseline=request.baseline is not None,
         certified=bool(profile.certificates),
-        places=request.places,
     )
+    check_gates(profile.gates, audit, places=request.places)
     if request.baseline is not None:
         check_request(request.baseline, request)
     validate_sequential(request)
@@ -80,13 +77,13 @@ def validate_spending(request: AuditRequest) -> None:
         )
 
 
-def validate_loaded(request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()) -> None:
+def validate_loaded(request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()) -> None:
     """Refuse what shows once model and data are loaded: that the baseline is of other ones.
 
     Args:
         request: what to audit.
-        target: the journal's record of it, and ``data`` likewise.
-        sets: records of the perturbation sets.
+        target: what a result will say of it, and ``data`` likewise.
+        sets: the perturbation sets.
 
     Raises:
         UsageError: the audit is not comparable with the baseline.

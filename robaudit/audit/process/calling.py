@@ -79,7 +79,7 @@ def in_child(
 
 
 def _answer(
-    connection: Connection, watch: Watch, function: Callable[..., Any], arguments: tuple[Any, ...], watched: bool
+    connection: Connection, watch: Watch, function: Callable[..., Any], arguments: tuple[Any, ...], *, watched: bool
 ) -> None:
     try:
         connection.send(Answered(function(*arguments, watch=watch) if watched else function(*arguments)))

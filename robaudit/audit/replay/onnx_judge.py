@@ -50,10 +50,10 @@ def onnx_judge(
         session = begin(source)
     except Exception as error:  # the runtime raises its own types
         raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error
-    provider = session.get_providers()[0]
+    provider = session.provider
     if request.device != "cpu" and provider == "CPUExecutionProvider":
         raise UsageError("--device cuda: ONNX Runtime finds no GPU that it can use here")
-    inputs = [declared_input(given, source.model) for given in session.get_inputs()]
+    inputs = [declared_input(given, source.model) for given in session.inputs]
     names = [given.name for given in inputs]
     fixed = dict(result.target.fixed_inputs)
     if not same:
@@ -61,7 +61,7 @@ def onnx_judge(
     fixed |= request.inputs
     attacked, others = choose_input(path, inputs, fixed, meaning.name if meaning.name in names else None)
     reading = result.target.reading
-    known = [given.name for given in session.get_outputs()]
+    known = [given.name for given in session.outputs]
     wanted = next((output.name for output in result.target.outputs if output.scores), known[0])
     needed = [
         *(reading.columns or ([wanted] if len(known) > 1 else [])),

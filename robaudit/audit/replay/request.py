@@ -28,6 +28,8 @@ class ReplayRequest:
         device: cpu or cuda.
         trust_model: load TorchScript code that is not known to be harmless, and torch.export archives.
         custom_ops: libraries of custom operators for ONNX Runtime.
+        data: of the audit, to prove its certificates on; None: what the run directory, or the result, names.
+        all_proofs: prove all certificates again, however long it takes.
         trusted: keys, one of which must have signed the result; None: it need not be signed.
     """
 
@@ -37,4 +39,6 @@ class ReplayRequest:
     device: str = "cpu"
     trust_model: bool = False
     custom_ops: tuple[Path, ...] = ()
+    data: Path | None = None
+    all_proofs: bool = False
     trusted: Trusted | None = None

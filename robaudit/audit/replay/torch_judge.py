@@ -16,7 +16,7 @@ from robaudit.target.head.answers import OPEN, predictions
 from robaudit.target.head.rule import Rule
 from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.target.inputs.spec import InputSpec, SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.running.watch import UNWATCHED, Watch
 
@@ -48,19 +48,17 @@ def torch_judge(
         if reading.aside is not None:
             rule = Rule("smallest" if reading.turned else "largest")
     fixed = {**result.target.fixed_inputs, **request.inputs}
-    target = load_target(
+    target = open_target(
         path,
         overrides=SpecOverrides({name: value for name, value in said.items() if value is not None}, {}),
         interface=Interface(output, spec.name, fixed, result.target.num_classes, rule, result.target.fresh_state),
         device=request.device,
         sample_shape=meaning.shape,
-        trust_model=request.trust_model,
+        allowed=Allowed(trust_model=request.trust_model, confined=not sandbox.is_free()),
         watch=watch,
-        confined=not sandbox.is_free(),
     )
-    target.spec = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
     kind: Any = result.target.head
-    target.head = replace(
+    head = replace(
         target.head,
         kind=kind,
         turned=reading.turned,
@@ -70,6 +68,8 @@ def torch_judge(
         classes=result.target.num_classes,
         labelled=reading.label is not None,
     )
+    own = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
+    target = target.reread(spec=own, head=head)
 
     def answer(point: NDArray[Any]) -> int | None:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)

@@ -67,7 +67,7 @@ def _points(radii: Sequence[float], ordered: Sequence[float], n: int, share: flo
         yield CurvePoint(eps=radius, k=found.k, n=n, estimate=found.estimate, low=found.low, high=found.high)
 
 
-def _spacing(eps: float, ordered: Sequence[float], whole: bool) -> tuple[float, int]:
+def _spacing(eps: float, ordered: Sequence[float], *, whole: bool) -> tuple[float, int]:
     """Spacing of the even points and their number: past ε and past where half of the samples that fell at some distance
     have fallen, or as far as most samples reach if that is less.
     """

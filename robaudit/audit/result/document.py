@@ -35,16 +35,14 @@ from robaudit.audit.result.sections.findings import (
     AuditFailure,
     Check,
     Clean,
-    EarlierTests,
     Evidence,
-    Exemption,
     Fit,
-    Gate,
     Pairs,
     PlugInCheck,
     PlugInRule,
     WorstCase,
 )
+from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential

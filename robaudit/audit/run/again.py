@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records import Record
+from robaudit.audit.journal.records.findings import CheckEnded
+from robaudit.audit.journal.records.samples import LostSample, Retry
+from robaudit.audit.journal.records.session import Remark
 from robaudit.audit.process.messages import Failed, no_answer, not_loaded, too_late
 from robaudit.audit.run.auxiliary import blamed, ended_by
 from robaudit.target.running.watch import BACKWARD, AtWork
@@ -93,9 +95,9 @@ class Again:
         if self._blames_auxiliary(ending) and (auxiliary := blamed(at_work, request)) is not None:
             record = ended_by(auxiliary, ending, request)
             if journal.failure is not None or auxiliary.key in self.without:
-                return str(record["problem"])
+                return str(record.problem)
             journal.append(record)
-            note = f"{record['problem']}; the audit goes on without it"
+            note = f"{record.problem}; the audit goes on without it"
             # each costs itself once, so that they need no other limit
             return replace(self, note=note, halved=False, without=self.without | {auxiliary.key})
         known = lost_in(journal)
@@ -109,8 +111,7 @@ class Again:
             if sample in known:
                 return f"{why}, again"
             told = why if blames else f"{why} {at_work.words}"
-            record = {"kind": "lost", "sample": sample, "name": at_work.names[0], "message": told}
-            journal.append({**record, "limit": ending.forward_limit})
+            journal.append(LostSample(sample=sample, name=at_work.names[0], message=told, limit=ending.forward_limit))
             return replace(
                 next_, note=f"{told}; the audit goes on without that sample", suspects=self.suspects - samples
             )
@@ -122,8 +123,8 @@ class Again:
             )
         if blames and at_work.part:  # a check: nothing else of an audit has a part that can be skipped
             failed = f"the check could not be carried out: {why}"
-            record = {"kind": "check", "id": at_work.part, "failed": failed, "seconds": 0.0, "unanswered": True}
-            journal.append({**record, "limit": ending.forward_limit})
+            limit = ending.forward_limit
+            journal.append(CheckEnded(id=at_work.part, failed=failed, seconds=0.0, unanswered=True, limit=limit))
             return replace(next_, note=f"{why}; the audit goes on without that check")
         if not ending.loaded and not ending.killed_from_outside:
             return self._not_loaded(ending, request)
@@ -144,7 +145,7 @@ class Again:
 
     def _not_loaded(self, ending: Ending, request: AuditRequest) -> str:
         if ending.late:
-            return too_late(request.model, request.load_timeout)
+            return too_late(request.model, request.settings.load_timeout)
         if ending.hung:
             return f"{request.model}: {no_answer(ending.at_work)}"
         return not_loaded(request.model, ending.how, ending.at_work)
@@ -158,21 +159,22 @@ def retried(journal: Journal, request: AuditRequest) -> str | None:
     Returns:
         What is asked again, in a sentence, which goes into the journal too; None where nothing is.
     """
-    allowed = request.call_timeout or math.inf
-    if request.until_decided:
+    allowed = request.settings.call_timeout or math.inf
+    if request.settings.until_decided:
         return None
-    samples = {r["sample"]: r["name"] for r in journal.of("lost") if _had_less(r, allowed)}
-    checks = [name for name, r in journal.keyed("check", "id").items() if r.get("unanswered") and _had_less(r, allowed)]
+    samples = {record.sample: record.name for record in journal.of(LostSample) if _had_less(record, allowed)}
+    ended = journal.keyed(CheckEnded, "id")
+    checks = [name for name, record in ended.items() if record.unanswered and _had_less(record, allowed)]
     if not samples and not checks:
         return None
     names = list(samples.values())[:NAMED] + (["…"] if len(samples) > NAMED else []) + [f"check {c}" for c in checks]
     if samples:  # any check may have missed them
-        checks = [id for id, r in journal.keyed("check", "id").items() if not r.get("unanswered") or id in checks]
-    journal.append({"kind": "retry", "samples": list(samples), "checks": checks})
+        checks = [name for name, record in ended.items() if not record.unanswered or name in checks]
+    journal.append(Retry(samples=tuple(samples), checks=tuple(checks)))
     message = f"--call-timeout allows more than before: tried again where the model did not answer ({', '.join(names)})"
-    journal.append({"kind": "note", "message": message})
+    journal.append(Remark(message=message))
     return message
 
 
-def _had_less(record: Record, seconds: float) -> bool:
-    return record.get("limit") is not None and record["limit"] < seconds
+def _had_less(record: LostSample | CheckEnded, seconds: float) -> bool:
+    return record.limit is not None and record.limit < seconds

@@ -15,7 +15,7 @@ from robaudit.audit.config.settings import SETTINGS, Settings
 from robaudit.audit.journal.events import Observer
 from robaudit.audit.plan.auxiliary import auxiliaries
 from robaudit.audit.result.document import Result
-from robaudit.audit.run.audit import run_audit
+from robaudit.audit.run.audit import ExitRules, run_audit
 from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
 from robaudit.audit.stored.signing import read_trusted
@@ -45,8 +45,7 @@ def carry_out(request: AuditRequest, observer: Observer, warn: Callable[[str], N
         None if asked.run_dir is None else Path(asked.run_dir),
         observer,
         fresh=asked.fresh,
-        on_inconclusive=asked.on_inconclusive,
-        fail_on=asked.fail_on,
+        rules=ExitRules(asked.on_inconclusive, asked.fail_on),
         warn=warn,
         reports=asked.output,
     )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,14 @@ from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.auxiliary import ROLES
 from robaudit.audit.journal.events import Observer
-from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.journal import Journal, OtherVersionError
 from robaudit.audit.journal.keys import RunKey, run_key
-from robaudit.audit.outcome.build import build_result, profile_record
-from robaudit.audit.outcome.sent import sent_record
+from robaudit.audit.journal.records.attacks import AttackPlan
+from robaudit.audit.journal.records.findings import CheckEnded, ResultWritten
+from robaudit.audit.journal.records.session import Remark, SessionBegun, SessionEnded
+from robaudit.audit.outcome.build import Sessions, build_result
+from robaudit.audit.outcome.inputs import profile_record
+from robaudit.audit.outcome.sent import inputs_sent
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import retried
@@ -34,7 +38,23 @@ from robaudit.files import held_to, sha256_file
 from robaudit.target.files.remote.answers import ANSWERS, totals_of
 from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
-__all__ = ["run_audit"]
+__all__ = ["ExitRules", "run_audit"]
+
+
+@dataclass(frozen=True)
+class ExitRules:
+    """How gates decide the exit code.
+
+    Args:
+        on_inconclusive: what an inconclusive gate means for it.
+        fail_on: which gates decide it.
+    """
+
+    on_inconclusive: OnInconclusive = "fail"
+    fail_on: FailOn = "error"
+
+
+USUAL = ExitRules()
 
 
 def run_audit(
@@ -43,8 +63,7 @@ def run_audit(
     observer: Observer,
     *,
     fresh: bool = False,
-    on_inconclusive: OnInconclusive = "fail",
-    fail_on: FailOn = "error",
+    rules: ExitRules = USUAL,
     warn: Callable[[str], None] = lambda _: None,
     reports: Sequence[str] = (),
 ) -> tuple[Result, Path]:
@@ -55,8 +74,7 @@ def run_audit(
         folder: the run directory; default ``.robaudit/MODEL-DIGEST``.
         observer: notified of progress.
         fresh: discard what is there.
-        on_inconclusive: what an inconclusive gate means for the exit code.
-        fail_on: which gates decide the exit code.
+        rules: how gates decide the exit code.
         warn: told in one sentence what went wrong beside the audit.
         reports: files that will be written; none may be one of the run directory's own.
 
@@ -76,6 +94,7 @@ def run_audit(
     if key.problem is not None:
         warn(f"{key.problem}; this audit could not be taken up again, and would be computed afresh")
     kept = {"model": os.path.abspath(request.model), "folder": os.getcwd(), "command": request.command}
+    kept |= {} if request.data is None else {"data": os.path.abspath(request.data)}
     taken = claimed(folder, run_id, fresh=fresh, key=key, kept=kept)
     with held_to(identity.files), taken as discarded:
         journal = _journal(folder, key, discarded, warn)
@@ -91,27 +110,54 @@ def run_audit(
             result, journal = _audit(request, folder, run_id, journal, observer, begun)
         else:
             result = _shown_again(finished, request)
-        # judged today, so that an exception that is over counts no more, even where nothing had to be audited again
-        decided = partial(
-            conclude,
-            gates=request.profile.gates,
-            on_inconclusive=on_inconclusive,
-            fail_on=fail_on,
-            judged=datetime.now(UTC).date(),
-        )
-        try:
-            result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
-        except AuditError:
-            _keep(decided(result), folder, journal)  # the audit itself is none the worse
-            raise
-        end_test(folder, run_id, begun, result)
-        try:
-            _keep(result, folder, journal)
-        except AuditError as error:
-            if result.run.failed is None:
-                failed = result.run.model_copy(update={"failed": str(error)})
-                result = decided(result.model_copy(update={"run": failed}))
-    return result, folder
+        return _concluded(request, result, rules, _Kept(folder, journal, run_id, begun)), folder
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where the result of an audit is kept.
+
+    Args:
+        folder: the run directory.
+        journal: of the run.
+        run_id: of the audit.
+        begun: the test that it is.
+    """
+
+    folder: Path
+    journal: Journal
+    run_id: str
+    begun: Begun
+
+
+def _concluded(request: AuditRequest, result: Result, rules: ExitRules, kept: _Kept) -> Result:
+    """The result compared with the baseline and decided, which is kept.
+
+    It is judged today, so that an exception that is over counts no more, even where nothing had to be audited again.
+
+    Raises:
+        AuditError: it is not comparable with the baseline.
+    """
+    decided = partial(
+        conclude,
+        gates=request.profile.gates,
+        on_inconclusive=rules.on_inconclusive,
+        fail_on=rules.fail_on,
+        judged=datetime.now(UTC).date(),
+    )
+    try:
+        result = decided(with_comparison(result.model_copy(update={"comparison": None}), request.baseline))
+    except AuditError:
+        _keep(decided(result), kept.folder, kept.journal)  # the audit itself is none the worse
+        raise
+    end_test(kept.folder, kept.run_id, kept.begun, result)
+    try:
+        _keep(result, kept.folder, kept.journal)
+    except AuditError as error:
+        if result.run.failed is None:
+            failed = result.run.model_copy(update={"failed": str(error)})
+            result = decided(result.model_copy(update={"run": failed}))
+    return result
 
 
 def _journal(folder: Path, key: RunKey, discarded: str | None, warn: Callable[[str], None]) -> Journal:
@@ -119,14 +165,15 @@ def _journal(folder: Path, key: RunKey, discarded: str | None, warn: Callable[[s
     journal = Journal(folder, key=key.key)
     try:
         damage = journal.load()
-    except OSError as error:
+    except (OSError, OtherVersionError) as error:
+        why = error.strerror or error if isinstance(error, OSError) else error
         raise UsageError(
-            f"the journal in the run directory {folder} cannot be used: {error.strerror or error}; choose another with "
-            "--run-dir, or --fresh to discard it"
+            f"the journal in the run directory {folder} cannot be used: {why}; choose another with --run-dir, or "
+            "--fresh to discard it"
         ) from error
     if discarded is not None:
         warn(f"{folder}: {discarded}")
-        journal.append({"kind": "note", "message": discarded})
+        journal.append(Remark(message=discarded))
     if damage is not None:
         warn(f"{folder}: {damage}")
     return journal
@@ -139,7 +186,7 @@ def _keep(result: Result, folder: Path, journal: Journal) -> None:
         AuditError: the disk does not take it.
     """
     full = journal.failure is not None
-    journal.append({"kind": "result", "sha256": hashlib.sha256(result.to_json().encode()).hexdigest()})
+    journal.append(ResultWritten(sha256=hashlib.sha256(result.to_json().encode()).hexdigest()))
     save_result(result, folder / RESULT)
     if journal.failure is not None and not full:
         raise AuditError(cannot_be_written(journal.failure))
@@ -154,39 +201,37 @@ def _audit(
     request: AuditRequest, folder: Path, run_id: str, journal: Journal, observer: Observer, begun: Begun
 ) -> tuple[Result, Journal]:
     begin, start = datetime.now(UTC), time.perf_counter()
-    resumed = any(True for _ in journal.of("session"))
+    resumed = journal.last(SessionBegun) is not None
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     keep_test(begun, journal)
     totals = totals_of(folder / ANSWERS, journal.key)
     if totals is not None and journal.records and is_endpoint(request.model):
-        journal.append(sent_record(read_endpoint(request.model), totals))
+        journal.append(inputs_sent(read_endpoint(request.model), totals))
     if journal.records:
-        journal.append({"kind": "spent", "began": begin.isoformat(), "seconds": time.perf_counter() - start})
+        journal.append(SessionEnded(began=begin.isoformat(), seconds=time.perf_counter() - start))
     failure = outcome.failure
     if failure is None and journal.failure is not None:
         failure = cannot_be_written(journal.failure)
-    if outcome.interrupted and journal.last("plan") is None:
+    if outcome.interrupted and journal.last(AttackPlan) is None:
         raise AuditInterrupted("the audit was stopped before the model was loaded")
-    result = build_result(
-        request,
-        journal,
+    sessions = Sessions(
         run_id=run_id,
         started=_began(journal) or begin,
-        seconds=sum(spent["seconds"] for spent in journal.of("spent")),
+        seconds=sum(ended.seconds for ended in journal.of(SessionEnded)),
         interrupted=outcome.interrupted,
         failure=failure,
         resumed=resumed,
     )
-    return result, journal
+    return build_result(request, journal, sessions), journal
 
 
 def _began(journal: Journal) -> datetime | None:
     """When the first session began: as its supervisor knows, else (it was killed) as the worker wrote once it had
     loaded the model.
     """
-    told = [spent["began"] for spent in journal.of("spent") if "began" in spent]
-    moments = [*told, *(session["started"] for session in journal.of("session"))]
+    told = [ended.began for ended in journal.of(SessionEnded)]
+    moments = [*told, *(session.started for session in journal.of(SessionBegun))]
     return min(map(datetime.fromisoformat, moments), default=None)
 
 
@@ -205,7 +250,7 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
     path = folder / RESULT
     if not path.exists():
         return None
-    written = {record["sha256"] for record in journal.of("result")}
+    written = {record.sha256 for record in journal.of(ResultWritten)}
     try:
         text = read_result(path)
         if hashlib.sha256(text).hexdigest() not in written:
@@ -218,7 +263,7 @@ def _finished(folder: Path, run_id: str, journal: Journal, warn: Callable[[str],
         return None
     again = [a for a in result.attacks if a.status in ("partial", "failed", "not run")]
     beside = [error for error in result.errors if error.where in ROLES]
-    again_checks = [record for record in journal.keyed("check", "id").values() if "failed" in record]
+    again_checks = [check for check in journal.keyed(CheckEnded, "id").values() if check.failed is not None]
     unfinished = (
         result.run.interrupted
         or result.run.budget_spent

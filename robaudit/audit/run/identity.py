@@ -90,8 +90,8 @@ def _of_settings(known: Identity, request: AuditRequest) -> dict[str, Any]:
     """The entries that settings declare; those that share one are put together by key or position."""
     found: dict[str, Any] = {}
     shared: dict[str, dict[str | int | None, Any]] = {}
-    for part in (part for each in SETTINGS.values() for part in each.parts):
-        value = part.of(request)
+    for declared, part in ((setting, part) for setting in SETTINGS.values() for part in setting.parts):
+        value = vars(request.settings)[declared.name] if part.of is None else part.of(request)
         counts = part.unless is ALWAYS or value != part.unless
         entries = {part.within: _read(known, request, value, part.read)} if counts else {}
         if part.within is None:

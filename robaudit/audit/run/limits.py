@@ -19,11 +19,11 @@ SHARE, LEAST = 0.95, 2**30
 def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
     """The limits of a process that loads the request's files; ``writable``: folders in which it works."""
     return Confinement(
-        seconds=request.load_timeout or None,
-        call=request.call_timeout or None,
-        first=request.load_timeout or math.inf,
+        seconds=request.settings.load_timeout or None,
+        call=request.settings.call_timeout or None,
+        first=request.settings.load_timeout or math.inf,
         memory=memory_allowed(request.settings.memory_limit),
-        gpu=_on_gpu(request.device),
+        gpu=_on_gpu(request.settings.device),
         sandbox=request.sandbox,
         ports=_ports(request.model),
         writable=tuple(str(folder.resolve()) for folder in writable),

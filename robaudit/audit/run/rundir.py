@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from robaudit.audit.journal.files import JOURNAL, POINTS
 from robaudit.audit.journal.keys import RunKey, run_key
-from robaudit.audit.journal.records import JOURNAL, POINTS
 from robaudit.audit.ownfiles import read_own, strange
 from robaudit.audit.result.archive import EVIDENCE
 from robaudit.audit.result.pictures import FOLDER, clear_pictures
@@ -33,6 +33,7 @@ __all__ = [
     "claimable",
     "claimed",
     "command_of",
+    "data_of",
     "model_of",
 ]
 
@@ -76,7 +77,7 @@ def claimed(
         with locked(folder, WORKER_LOCK, wait=ORPHAN_SECONDS):
             pass
         with _explained(folder):
-            told = _take_up(folder, run_id, fresh, key, kept or {})
+            told = _take_up(folder, run_id, key, kept or {}, fresh=fresh)
         yield told
 
 
@@ -96,7 +97,7 @@ def claimable(folder: Path, run_id: str, *, fresh: bool) -> None:
         if not folder.exists():
             return
         _plain(folder)
-        _fits(folder, run_id, fresh)
+        _fits(folder, run_id, fresh=fresh)
     if (folder / RUN_LOCK).exists():
         with locked(folder, RUN_LOCK, wait=1.0):
             pass
@@ -149,7 +150,7 @@ def _plain(folder: Path) -> None:
         )
 
 
-def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
+def _fits(folder: Path, run_id: str, *, fresh: bool) -> Mapping[str, Any] | None:
     """The marker where what the directory holds is this audit's; None where it is to be cleared.
 
     Raises:
@@ -172,8 +173,8 @@ def _fits(folder: Path, run_id: str, fresh: bool) -> Mapping[str, Any] | None:
     return content
 
 
-def _take_up(folder: Path, run_id: str, fresh: bool, key: RunKey, kept: Mapping[str, str]) -> str | None:
-    found, told = _fits(folder, run_id, fresh), None
+def _take_up(folder: Path, run_id: str, key: RunKey, kept: Mapping[str, str], *, fresh: bool) -> str | None:
+    found, told = _fits(folder, run_id, fresh=fresh), None
     if found and found.get("key") != key.name:
         told = (
             "the run directory was written with the key of another user or machine, or with one that was not kept: "
@@ -201,6 +202,12 @@ def model_of(folder: Path, run_id: str) -> Path | None:
     """Where the audited file lay, as the directory of this run keeps it; None where it does not tell."""
     model = _marker(folder, run_id).get("model")
     return None if model is None else Path(model)  # whoever takes it compares its digest
+
+
+def data_of(folder: Path, run_id: str) -> Path | None:
+    """Where the audited data lay, likewise."""
+    data = _marker(folder, run_id).get("data")
+    return None if data is None else Path(data)
 
 
 def command_of(folder: Path, run_id: str) -> str | None:

@@ -14,6 +14,7 @@ from types import FrameType
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import LOADING, Finished, ModelOutput, Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.session import BudgetSpent, Remark
 from robaudit.audit.outcome.budget import was_spent
 from robaudit.audit.process.child import Child
 from robaudit.audit.process.messages import Failed
@@ -21,6 +22,7 @@ from robaudit.audit.process.starting import SIGNALS
 from robaudit.audit.run import worker
 from robaudit.audit.run.again import Again, Ending
 from robaudit.audit.run.limits import confinement_of
+from robaudit.audit.session.start import Start
 from robaudit.errors import UsageError
 
 __all__ = ["Outcome", "supervise"]
@@ -72,6 +74,40 @@ class _Interrupts:
                 signal.signal(signum, handler)
 
 
+@dataclass(frozen=True)
+class _Times:
+    """When a session with a time budget of so many ``seconds`` begins nothing more (``deadline``), and when it is ended
+    (``hard``), by the system's monotonic clock; None: it has no limit."""
+
+    seconds: float | None = None
+    deadline: float | None = None
+    hard: float | None = None
+
+    @classmethod
+    def within(cls, seconds: float | None) -> _Times:
+        """Of a session that begins now."""
+        if seconds is None:
+            return cls()
+        deadline = time.monotonic() + seconds
+        return cls(seconds, deadline, deadline + max(GRACE, GRACE_SHARE * seconds))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is begun."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    @property
+    def ended(self) -> bool:
+        """Whether what was begun is ended too."""
+        return self.hard is not None and time.monotonic() > self.hard
+
+    def overrun(self, ending: Ending) -> str:
+        """Why a worker was ended that went on for too long."""
+        late = 0.0 if self.hard is None or self.deadline is None else self.hard - self.deadline
+        words = f" {ending.at_work.words}" if ending.at_work.words else ""
+        return f"the audit went on for more than {late:g} s after its time budget{words}"
+
+
 def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: Observer) -> Outcome:
     """Run an audit to its end in a worker process.
 
@@ -86,16 +122,14 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
     """
     interrupts = _Interrupts()
     failure: str | None = None
-    budget = request.time_budget
-    deadline = None if budget is None else time.monotonic() + budget
-    hard = None if budget is None or deadline is None else deadline + max(GRACE, GRACE_SHARE * budget)
+    times = _Times.within(request.time_budget)
     again = Again()
     with interrupts.installed():
         while True:
-            arguments = (request, folder, journal.key, again.halved, deadline, again.suspects)
-            child = Child(worker.main, arguments, confinement_of(request, folder))
+            start = Start(again.halved, times.deadline, again.suspects)
+            child = Child(worker.main, (request, folder, journal.key, start), confinement_of(request, folder))
             try:
-                ending = _follow(child, journal, observer, interrupts, deadline, hard)
+                ending = _Following(child, journal, observer, interrupts, times).to_its_end()
             finally:
                 child.close()
                 for line in child.said.rest():
@@ -113,87 +147,123 @@ def supervise(request: AuditRequest, folder: Path, journal: Journal, observer: O
             if interrupts.count:
                 break
             if ending.over:
-                journal.append({"kind": "budget", "seconds": budget})
-                failure = f"the audit went on for more than {hard - deadline:g} s after its time budget"  # type: ignore[operator]
-                failure += f" {ending.at_work.words}" if ending.at_work.words else ""
+                journal.append(BudgetSpent(seconds=times.seconds))
+                failure = times.overrun(ending)
                 break
             decided = again.after(ending, request, journal)
             if isinstance(decided, str):
                 failure = decided
                 break
-            journal.append({"kind": "note", "message": decided.note})
+            journal.append(Remark(message=decided.note))
             observer(Note(decided.note, "warning"))
             again = decided
     observer(Finished())
     return Outcome(journal, interrupts.count > 0, failure)
 
 
-def _follow(
-    child: Child,
-    journal: Journal,
-    observer: Observer,
-    interrupts: _Interrupts,
-    deadline: float | None,
-    hard: float | None,
-) -> Ending:
-    """Take messages until the worker ends; ``deadline``: after which it begins nothing; ``hard``: when it is ended."""
-    process, connection = child.process, child.connection
-    ending = Ending()
-    told, patience, seconds = 0, float("inf"), 0.0
-    while True:
-        if interrupts.count > told:
-            if told == 0:
-                patience = time.monotonic() + PATIENCE
-                observer(Note("stopping; what is finished is kept (again to stop at once)", "warning"))
+class _Following:
+    """Takes a worker's messages until it ends, and ends it where it must.
+
+    Args:
+        child: the worker.
+        journal: takes its records.
+        observer: told of its events.
+        interrupts: of the user.
+        times: of the session.
+    """
+
+    def __init__(
+        self, child: Child, journal: Journal, observer: Observer, interrupts: _Interrupts, times: _Times
+    ) -> None:
+        self._child = child
+        self._journal = journal
+        self._observer = observer
+        self._interrupts = interrupts
+        self._times = times
+        self._ending = Ending()
+        self._told = 0
+        """Interrupts that the worker was told of."""
+        self._patience = float("inf")
+        """When a worker that was told to stop is ended."""
+        self._busy = 0.0
+        """Seconds that the call took for which it was ended."""
+
+    def to_its_end(self) -> Ending:
+        """How it ended."""
+        while True:
+            self._stop_where_asked()
+            self._end_where_over()
+            for line in self._child.said.lines():
+                self._observer(ModelOutput(line))
+            if not self._take_message():
+                return self._ended()
+
+    def _stop_where_asked(self) -> None:
+        """The first interrupt asks the worker to stop, and the second ends it; so does a worker that does not stop."""
+        child, count = self._child, self._interrupts.count
+        if count > self._told:
+            if self._told == 0:
+                self._patience = time.monotonic() + PATIENCE
+                told = "stopping; what is finished is kept (again to stop at once)"
+                self._observer(Note(told, "warning"))
                 with contextlib.suppress(OSError):
-                    connection.send("stop")
+                    child.connection.send("stop")
             else:
-                process.kill()
-            told = interrupts.count
-        if time.monotonic() > patience or (told and (child.pulse.stalled() or not ending.loaded)):
-            process.kill()
+                child.process.kill()
+            self._told = count
+        stuck = self._told and (child.pulse.stalled() or not self._ending.loaded)
+        if time.monotonic() > self._patience or stuck:
+            child.process.kill()
+
+    def _end_where_over(self) -> None:
+        """End a worker that loads for too long, is past the time budget, or in which the model hangs."""
+        child, ending = self._child, self._ending
         if not ending.loaded and child.late():
             ending.late = True
-            process.kill()
-        if hard is not None and time.monotonic() > hard:
+            child.process.kill()
+        if self._times.ended:
             ending.over = True
-            process.kill()
+            child.process.kill()
         child.watch()
-        after_budget = deadline is not None and time.monotonic() > deadline
-        if not ending.hung and (child.pulse.overdue or (after_budget and child.pulse.stalled(STALL))):
-            ending.hung, seconds = True, child.pulse.busy
-            process.kill()
-        for line in child.said.lines():
-            observer(ModelOutput(line))
+        if not ending.hung and (child.pulse.overdue or (self._times.over and child.pulse.stalled(STALL))):
+            ending.hung, self._busy = True, child.pulse.busy
+            child.process.kill()
+
+    def _take_message(self) -> bool:
+        """Wait for a message shortly, and take it; False: there will be no more."""
+        child, connection = self._child, self._child.connection
         try:
             if not connection.poll(0.1):
-                if not process.is_alive() and not connection.poll(0):
-                    break
-                continue
+                return child.process.is_alive() or connection.poll(0)
             message = connection.recv()
         except (EOFError, OSError):
-            break
+            return False
         except Exception:  # a message cut off by a kill
-            process.kill()
-            break
+            child.process.kill()
+            return False
         if isinstance(message, worker.Recorded):
-            journal.receive(message.record, message.point, message.unwritten)
+            self._journal.receive(message.record, message.point, message.unwritten)
         elif isinstance(message, Failed):
-            ending.failed = message
+            self._ending.failed = message
         else:
             if isinstance(message, Phase) and message.name == LOADING:
                 child.begin_loading()
-            ending.loaded |= isinstance(message, Phase) and message.name != LOADING
-            observer(message)
-    process.join(PATIENCE)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    ending.how = child.ended()
-    ending.too_large = child.too_large
-    ending.killed_from_outside = process.exitcode == -9 and not (ending.late or ending.hung or child.too_large)
-    ending.crashed = process.exitcode is not None and process.exitcode < 0 and process.exitcode != -9
-    ending.at_work = child.pulse.at_work()
-    if ending.hung:
-        ending.at_work = replace(ending.at_work, limit=min(ending.at_work.limit, round(seconds)))
-    return ending
+            self._ending.loaded |= isinstance(message, Phase) and message.name != LOADING
+            self._observer(message)
+        return True
+
+    def _ended(self) -> Ending:
+        """What became of the process."""
+        child, ending, process = self._child, self._ending, self._child.process
+        process.join(PATIENCE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        ending.how = child.ended()
+        ending.too_large = child.too_large
+        ending.killed_from_outside = process.exitcode == -9 and not (ending.late or ending.hung or child.too_large)
+        ending.crashed = process.exitcode is not None and process.exitcode < 0 and process.exitcode != -9
+        ending.at_work = child.pulse.at_work()
+        if ending.hung:
+            ending.at_work = replace(ending.at_work, limit=min(ending.at_work.limit, round(self._busy)))
+        return ending

@@ -20,6 +20,8 @@ from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import run_key
+from robaudit.audit.journal.records.findings import PriorTests
+from robaudit.audit.journal.records.session import Remark
 from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.rundir import TESTS
@@ -97,13 +99,13 @@ def begin_test(folder: Path, run_id: str, subject: str, journal: Journal, *, for
     path = folder / TESTS
     entries, damage = _entries(path)
     mine = {entry["run"]: entry for entry in entries}
-    kept, known = journal.last("tests", of=subject), mine.get(run_id)
+    kept, known = journal.last(PriorTests, of=subject), mine.get(run_id)
     told = [] if damage is None else [damage]
     if known is not None and not known["sealed"]:
         told += [] if foreign else [f"{path} {CHANGED}"]
         known = None
     if kept is not None:
-        before = tuple(EarlierTests.model_validate(tests) for tests in kept["before"])
+        before = kept.before
         told = [f"{words}: it is made again from the journal" for words in told]
         gone = known is None and not told
         told += [f"{path} is not there any more: it is made again from the journal"] if gone else []
@@ -151,11 +153,10 @@ def _others(mine: Path, run_id: str, subject: str) -> tuple[tuple[EarlierTests, 
 
 def keep_test(begun: Begun, journal: Journal) -> None:
     """Note in a journal that is begun what was there before."""
-    if journal.records and journal.last("tests", of=begun.of) is None:
+    if journal.records and journal.last(PriorTests, of=begun.of) is None:
         for sentence in begun.told:
-            journal.append({"kind": "note", "message": sentence})
-        before = [tests.model_dump(mode="json") for tests in begun.before]
-        journal.append({"kind": "tests", "of": begun.of, "before": before})
+            journal.append(Remark(message=sentence))
+        journal.append(PriorTests(of=begun.of, before=begun.before))
 
 
 def end_test(folder: Path, run_id: str, begun: Begun, result: Result) -> None:

@@ -7,15 +7,19 @@ import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.process.messages import Failed, unexpected
+from robaudit.audit.session.start import Start
 from robaudit.errors import RobauditError
 from robaudit.target.running.watch import Watch
+
+if TYPE_CHECKING:
+    from robaudit.audit.journal.records.kinds import AnyRecord
 
 __all__ = ["Recorded", "main"]
 
@@ -29,7 +33,7 @@ class Recorded:
         point: its point, only if the disk did not take it; ``unwritten``: why the disk takes nothing more.
     """
 
-    record: dict[str, Any]
+    record: AnyRecord
     point: NDArray[Any] | None = None
     unwritten: str | None = None
 
@@ -40,9 +44,7 @@ def main(
     request: AuditRequest,
     folder: Path,
     key: bytes,
-    halved: bool,
-    deadline: float | None = None,
-    suspects: frozenset[int] = frozenset(),
+    start: Start,
 ) -> None:
     """What the process does once it is confined.
 
@@ -52,9 +54,7 @@ def main(
         request: what to audit.
         folder: the run directory.
         key: of its journal.
-        halved: a worker before this one was killed, likely for its memory.
-        deadline: of the system's monotonic clock, after which nothing new is begun; None: no limit.
-        suspects: samples of which one hung or crashed the worker before this one.
+        start: with what care it begins.
     """
     stopped = threading.Event()
     threading.Thread(target=_listen, args=(connection, stopped), daemon=True).start()
@@ -74,7 +74,7 @@ def main(
             journal = Journal(folder, key=key)
             journal.load()
             journal.listener = lambda record, point, unwritten: send(Recorded(record, point, unwritten))
-            Session(request, folder, journal, send, stopped.is_set, halved, deadline, watch, suspects).run()
+            Session(request, folder, journal, send, stopped.is_set, start, watch).run()
     except RobauditError as error:
         send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

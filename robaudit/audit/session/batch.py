@@ -38,7 +38,7 @@ def measure_batch(oracle: Oracle, sample: torch.Tensor, *, gradient: bool) -> in
             break
         batch = sample.expand(size, *sample.shape).to(oracle.device).contiguous()
         try:
-            cost = min(_cost(oracle, batch, gradient) for _ in range(3)) / size
+            cost = min(_cost(oracle, batch, gradient=gradient) for _ in range(3)) / size
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break
@@ -50,7 +50,7 @@ def measure_batch(oracle: Oracle, sample: torch.Tensor, *, gradient: bool) -> in
     return best
 
 
-def _cost(oracle: Oracle, batch: torch.Tensor, gradient: bool) -> float:
+def _cost(oracle: Oracle, batch: torch.Tensor, *, gradient: bool) -> float:
     start = time.perf_counter()
     if gradient:
         points = batch.detach().requires_grad_()

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.cost import Cost
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.journal import Record
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.findings import Evaluations
+from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.breaches import breaches, nearest
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checkunits import CheckUnits
-from robaudit.audit.session.loading import Loaded
+from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
 from robaudit.checks.base import Breach
@@ -88,7 +90,7 @@ class SessionBench:
 
     def clean_counts(self) -> tuple[int, int]:
         """Samples answered correctly, and all that were drawn."""
-        return len(self._store.correct()), sum(map(counts, self._cascade.journal.keyed("clean", "index").values()))
+        return len(self._store.correct()), sum(map(counts, self._cascade.journal.keyed(CleanSample, "index").values()))
 
     def clean_shifts(self) -> tuple[int, int]:
         """Samples whose answer is the class after their label, and the one before."""
@@ -97,25 +99,26 @@ class SessionBench:
 
     def clean_answers(self) -> tuple[list[int], list[int]]:
         """(answers, labels) of all samples that have both."""
-        records = self._answered()
-        return [r["prediction"] for r in records], [r["label"] for r in records]
+        found = self._answered()
+        return [answer for _, answer, _ in found], [label for *_, label in found]
 
     def clean_smallest(self) -> int:
         """Samples whose label is the class with the smallest score."""
-        return sum(r.get("smallest") == r["label"] for r in self._answered())
+        return sum(record.smallest == label for record, _, label in self._answered())
 
     def clean_numbers(self) -> tuple[list[float], list[int]]:
         """(what the file says in its own numbers, labels), where it gives one number for two classes; else empty."""
         head = self._loaded.target.head
         if not head.single or head.labelled:
             return [], []
-        records = self._answered()
-        scores = [np.asarray(self._cascade.journal.point(record), np.float64) for record in records]
-        return [head.number(row) for row in scores], [r["label"] for r in records]
+        found = self._answered()
+        scores = [np.asarray(self._cascade.journal.point(record), np.float64) for record, *_ in found]
+        return [head.number(row) for row in scores], [label for *_, label in found]
 
-    def _answered(self) -> list[Record]:
-        records = self._cascade.journal.keyed("clean", "index").values()
-        return [r for r in records if r["prediction"] is not None and r["label"] is not None]
+    def _answered(self) -> list[tuple[CleanSample, int, int]]:
+        """(record, answer, label) of all samples that have both."""
+        records = self._cascade.journal.keyed(CleanSample, "index").values()
+        return [(r, r.prediction, r.label) for r in records if r.prediction is not None and r.label is not None]
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.
@@ -126,8 +129,8 @@ class SessionBench:
         return self._units.run(attack, threat, samples)
 
     @property
-    def cost(self) -> dict[str, int]:
-        """Evaluations of the check so far: ``forwards``, ``backwards``, ``queries`` and ``judged``."""
+    def cost(self) -> Evaluations:
+        """Evaluations of the check so far."""
         return self._units.cost
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -159,7 +162,8 @@ class SessionBench:
 
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order."""
-        done = {r["id"] for r in self._cascade.journal.keyed("attack", "id").values() if r["status"] == "done"}
+        ended = self._cascade.journal.keyed(AttackEnded, "id")
+        done = {key for key, record in ended.items() if record.status == "done"}
         return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:

@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robaudit.audit.journal.distances import nearest_records
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.cascade import Cascade
 from robaudit.checks.base import Breach
@@ -27,15 +28,15 @@ def breaches(fronts: Sequence[Front], cascades: Sequence[Cascade]) -> list[Breac
         cascades: of each front, in the same order.
     """
     access = {p.key: p.attack.access for front in fronts for p in front.attacks()}
-    winners: dict[tuple[int, int, int], Record] = {}
-    for record in cascades[0].journal.of("unit"):
-        for place, cascade in enumerate(cascades if record["success"] else ()):
-            case = record["sample"]
-            if cascade.broken_by.get(case) == record["attack"]:
+    winners: dict[tuple[int, int, int], FinishedUnit] = {}
+    for record in cascades[0].journal.of(FinishedUnit):
+        for place, cascade in enumerate(cascades if record.success else ()):
+            case = record.sample
+            if cascade.broken_by.get(case) == record.attack:
                 key = (sample_of(case), case, place)
                 winners[key] = min(winners.get(key, record), record, key=_precedence)
     return [
-        _breach(record, access[record["attack"]], cascades[place])
+        _breach(record, access[record.attack], cascades[place])
         for (_, _, place), record in sorted(winners.items(), key=lambda item: item[0])
     ]
 
@@ -54,28 +55,30 @@ def nearest(fronts: Sequence[Front], cascades: Sequence[Cascade], correct: Seque
         access = {p.key: p.attack.access for p in front.attacks()}
         for sample, record in nearest_records(cascade.journal, access, cascade.threat.eps).items():
             if sample in known:
-                found.append((sample, place, _breach(record, access[record["attack"]], cascade)))
+                found.append((sample, place, _breach(record, access[record.attack], cascade)))
     return [breach for _, _, breach in sorted(found, key=lambda entry: entry[:2])]
 
 
-def _breach(record: Record, access: Access, cascade: Cascade) -> Breach:
+def _breach(record: FinishedUnit, access: Access, cascade: Cascade) -> Breach:
+    assert record.distance is not None  # it succeeded
     return Breach(
-        record["sample"],
-        record["attack"],
+        record.sample,
+        record.attack,
         access,
-        record["prediction"],
-        record["distance"],
+        record.prediction,
+        record.distance,
         functools.partial(_point, cascade.journal, record),
         cascade.threat,
     )
 
 
-def _precedence(record: Record) -> tuple[float, int, int]:
+def _precedence(record: FinishedUnit) -> tuple[float, int, int]:
     """Of an attack's successes on a sample the lowest unit's comes first, of the curve's attacks the nearest."""
-    return record["distance"] if "verified" in record else 0.0, record["restart"], record["target"]
+    nearness = 0.0 if record.sought is None or record.distance is None else record.distance
+    return nearness, record.restart, record.aim
 
 
-def _point(journal: Journal, record: Record) -> NDArray[Any]:
+def _point(journal: Journal, record: FinishedUnit) -> NDArray[Any]:
     point = journal.point(record)
     assert point is not None
     return point

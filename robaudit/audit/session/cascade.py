@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from robaudit.attacks.fitted import Artefact, FittedAttack
 from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
-from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.base import Outcome
+from robaudit.audit.journal.records.units import FinishedUnit, finished_unit, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
+from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
 from robaudit.engine.units import Unit, UnitResult, sample_of
 from robaudit.errors import AuditError, FinalError, RobauditError
@@ -31,10 +35,9 @@ class Cascade:
         threat: the threat model.
         store: the samples.
         executor: runs the attacks.
-        journal: takes every finished unit, and holds those of earlier sessions.
-        observer: notified of progress.
-        stop: True ends the cascade early; attacks that were not begun have no record.
-        lost: samples that the model does not answer; whether an attack could be carried out is decided on the others.
+        shared: its journal takes every finished unit, and holds those of earlier sessions; ``stop`` ends the cascade
+            early, and attacks that were not begun have no record. Whether an attack could be carried out is decided on
+            samples that are not lost.
         fitter: fits what fitted attacks need.
     """
 
@@ -44,26 +47,23 @@ class Cascade:
         threat: ThreatModel,
         store: SampleStore,
         executor: Executor,
-        journal: Journal,
-        observer: Observer,
-        stop: Callable[[], bool],
-        lost: Collection[int] = (),
+        shared: Shared,
         fitter: Fits | None = None,
     ) -> None:
         self.plan = plan
         self.threat = threat
         self.store = store
         self.executor = executor
-        self.journal = journal
-        self.observer = observer
-        self.stop = stop
-        self.lost = lost
+        self.journal = shared.journal
+        self.observer = shared.observer
+        self.stop = shared.stop
+        self.lost = shared.care.lost
         self._fitter = fitter
         self.broken_by: dict[int, str] = {}
         self._earlier: dict[str, dict[Unit, UnitResult]] = {}
-        for record in journal.of("unit"):
+        for record in self.journal.of(FinishedUnit):
             result = unit_result(record)
-            self._earlier.setdefault(record["attack"], {})[result.unit] = result
+            self._earlier.setdefault(record.attack, {})[result.unit] = result
 
     def most_units(self, planned: Planned) -> int:
         """Units of an attack if no sample falls before."""
@@ -162,10 +162,10 @@ class Attempt:
         self.observer = observer
         self.won: dict[int, Unit] = {}
         self._lost: dict[int, str] = {}
-        self._outcome: tuple[str, str | None, Cause | None] = ("done", None, None)
+        self._outcome: tuple[Outcome, str | None, Cause | None] = ("done", None, None)
         self._progress = _Progress(planned.key, units, observer)
-        known = journal.last("attack", id=planned.key)
-        self._before = known["seconds"] if known else 0.0
+        known = journal.last(AttackEnded, id=planned.key)
+        self._before = known.seconds if known else 0.0
         self._start = time.perf_counter()
         self._units = units
         self.begin()
@@ -176,7 +176,7 @@ class Attempt:
 
     def take(self, result: UnitResult) -> None:
         """Journal and count a unit that finished now."""
-        self.journal.append(unit_record(self.planned.key, result), result.point if result.success else None)
+        self.journal.append(finished_unit(self.planned.key, result), result.point if result.success else None)
         self.count(result)
 
     def count(self, result: UnitResult) -> None:
@@ -205,8 +205,8 @@ class Attempt:
         """Journal and tell what became of the attack, which newly broke so many samples and left so many standing."""
         status, reason, cause = self._outcome
         seconds = self._before + time.perf_counter() - self._start
-        outcome: Record = {"status": status, "reason": reason, "cause": cause, "seconds": seconds}
-        self.journal.append({"kind": "attack", "id": self.planned.key, **outcome})
+        key = self.planned.key
+        self.journal.append(AttackEnded(id=key, status=status, reason=reason, cause=cause, seconds=seconds))
         self.observer(AttackFinished(self.planned.key, status, len(self.won), newly, left, reason or ""))
 
 

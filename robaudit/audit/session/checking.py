@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from robaudit.audit.journal.events import CheckFinished, Observer, Phase
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.base import Content
+from robaudit.audit.journal.records.findings import CheckEnded
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
@@ -16,8 +18,6 @@ from robaudit.checks.registry import make_check
 from robaudit.errors import AuditInterrupted, FinalError
 
 __all__ = ["run_checks"]
-
-EVALUATIONS = ("forwards", "backwards", "queries", "judged")
 
 
 def run_checks(
@@ -45,34 +45,43 @@ def run_checks(
         check = make_check(name, settings)
         if not check.facts.after_time and stop():
             continue
-        start = time.perf_counter()
-        known = journal.last("check", id=name) or {}
-        if known.get("unanswered"):  # the model hung or crashed in it
-            observer(CheckFinished(name, "fail", known["failed"]))
+        known = journal.last(CheckEnded, id=name)
+        if known is not None and known.unanswered:  # the model hung or crashed in it
+            observer(CheckFinished(name, "fail", known.failed or ""))
             continue
-        record: Record = {"kind": "check", "id": name}
-        bench = bench_of(name)
-        try:
-            if check.facts.ignores_attacks and "measured" in known:
-                record |= {field: known.get(field, 0) for field in ("measured", *EVALUATIONS)}
-            else:
-                # as it will be read from the journal
-                record["measured"] = json.loads(json.dumps(_measured(check, bench)))
-                record |= bench.cost
-            finding = check.verdict(record["measured"])
-            observer(CheckFinished(name, finding.status, finding.message))
-        except AuditInterrupted:
-            continue
-        except FinalError:
-            raise
-        except Exception as error:  # it costs that check alone
-            record |= bench.cost
-            record["failed"] = f"the check could not be carried out: {one_line(error)}"
-            observer(CheckFinished(name, "fail", record["failed"]))
-        record["seconds"] = time.perf_counter() - start
-        journal.append(record)
+        ended = _carried_out(name, check, bench_of(name), known, observer)
+        if ended is not None:
+            journal.append(ended)
 
 
-def _measured(check: Check, bench: SessionBench) -> Any:
+def _carried_out(
+    name: str, check: Check, bench: SessionBench, known: CheckEnded | None, observer: Observer
+) -> CheckEnded | None:
+    """What a check came to; None where the audit was told to stop. ``known``: what it came to before."""
+    start = time.perf_counter()
+    measured: Content | None = None
+    try:
+        if check.facts.ignores_attacks and known is not None and known.measured is not None:
+            measured, cost = known.measured, known.cost
+        else:
+            measured = _measured(check, bench)
+            cost = bench.cost
+        finding = check.verdict(measured)
+    except AuditInterrupted:
+        return None
+    except FinalError:
+        raise
+    except Exception as error:  # it costs that check alone
+        failed = f"the check could not be carried out: {one_line(error)}"
+        observer(CheckFinished(name, "fail", failed))
+        seconds = time.perf_counter() - start
+        return CheckEnded(id=name, seconds=seconds, measured=measured, failed=failed, cost=bench.cost)
+    observer(CheckFinished(name, finding.status, finding.message))
+    return CheckEnded(id=name, seconds=time.perf_counter() - start, measured=measured, cost=cost)
+
+
+def _measured(check: Check, bench: SessionBench) -> Content:
+    """What it measures, as it will be read from the journal."""
     with bench.watch.about(f"it was checked for {check.id}", part=check.id):
-        return check.measure(bench)
+        found: Content = json.loads(json.dumps(check.measure(bench)))
+    return found

@@ -9,7 +9,9 @@ from typing import Any
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.cost import Cost
 from robaudit.audit.journal.causes import Cause, sentence
-from robaudit.audit.journal.journal import Journal, Record, unit_record, unit_result
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.findings import Evaluations
+from robaudit.audit.journal.records.units import CheckUnit, check_unit, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.executor import Executor
@@ -50,11 +52,15 @@ class CheckUnits:
         self._asked += cost
 
     @property
-    def cost(self) -> dict[str, int]:
+    def cost(self) -> Evaluations:
         """All evaluations so far, those of earlier sessions among them; the same however often it was resumed."""
-        found = {"forwards": self._asked.forwards, "backwards": self._asked.backwards, "queries": self._asked.queries}
-        names = (*found, "judged")
-        return {name: found.get(name, 0) + sum(getattr(r, name) for r in self._results.values()) for name in names}
+        results = self._results.values()
+        return Evaluations(
+            forwards=self._asked.forwards + sum(result.forwards for result in results),
+            backwards=self._asked.backwards + sum(result.backwards for result in results),
+            queries=self._asked.queries + sum(result.queries for result in results),
+            judged=sum(result.judged for result in results),
+        )
 
     def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
         """Run what is not finished yet of an attack; results by sample index. An untargeted one forgets goals.
@@ -82,8 +88,7 @@ class CheckUnits:
         )
 
         def take(result: UnitResult) -> None:
-            record = unit_record(attack.id, result) | {"kind": "check unit", "check": self.check, "job": digest}
-            self._journal.append(record, result.point)
+            self._journal.append(check_unit(self.check, digest, attack.id, result), result.point)
             found[result.unit] = result
 
         if not self._executor.run(job, self._store, take):
@@ -98,11 +103,7 @@ class CheckUnits:
     def _known(self, digest: str, cases: set[int]) -> dict[Unit, UnitResult]:
         """What earlier sessions finished of a job."""
         found = {}
-        for record in self._journal.of("check unit"):
-            if record["check"] == self.check and record["job"] == digest and record["sample"] in cases:
-                result = self._restored(record)
-                found[result.unit] = result
+        for record in self._journal.of(CheckUnit):
+            if record.check == self.check and record.job == digest and record.sample in cases:
+                found[record.unit] = unit_result(record, self._journal.point(record))
         return found
-
-    def _restored(self, record: Record) -> UnitResult:
-        return unit_result(record, self._journal.point(record))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from robaudit.audit.journal.distances import smallest_distances, verified_distance
 from robaudit.audit.journal.events import AttackFinished
-from robaudit.audit.journal.journal import Record, unit_record, unit_result
+from robaudit.audit.journal.records.units import FinishedUnit, Sought, finished_unit, unit_result
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.cascade import Attempt, Cascade
 from robaudit.engine.units import Unit, UnitResult
@@ -67,9 +67,9 @@ class DistanceSearch:
         keys = [p.key for p in (*cascade.plan, *minimal, *([search] if search else []))]
         known = smallest_distances(cascade.journal, frozenset(keys), cascade.threat.eps)
         self._nearest = {case: distance for case, (distance, _) in known.items()}
-        self._records: dict[str, dict[Unit, Record]] = {}
-        for record in cascade.journal.of("unit"):
-            self._records.setdefault(record["attack"], {})[unit_result(record).unit] = record
+        self._records: dict[str, dict[Unit, FinishedUnit]] = {}
+        for record in cascade.journal.of(FinishedUnit):
+            self._records.setdefault(record.attack, {})[record.unit] = record
 
     def run(self) -> None:
         """All of it, as far as it is not done."""
@@ -130,7 +130,7 @@ class DistanceSearch:
         whole = cascade.threat.norm is Norm.L0
         radii: dict[int, float] = {}
         for sample, bracket in brackets.items():
-            radius = bracket.next(cascade.threat.eps, self.most, whole)
+            radius = bracket.next(cascade.threat.eps, self.most, whole=whole)
             if radius is not None:
                 radii[sample] = radius
         first = (unit for unit in self._units(planned, list(radii)) if unit.restart == 0)
@@ -138,11 +138,11 @@ class DistanceSearch:
         earlier = {
             unit: record
             for unit, record in self._records.get(planned.key, {}).items()
-            if unit.restart == number and radii.get(unit.sample) == record["radius"]
+            if unit.restart == number and record.sought is not None and radii.get(unit.sample) == record.sought.radius
         }
         for record in earlier.values():
             attempt.count(unit_result(record))
-            brackets[record["sample"]].told(verified_distance(record, cascade.threat.eps))
+            brackets[record.sample].told(verified_distance(record, cascade.threat.eps))
 
         def sink(result: UnitResult) -> None:
             record = attempt.take_at(result, radii[result.unit.sample])
@@ -168,7 +168,7 @@ class _Bracket:
     successes: int = 0
     found: float | None = None
 
-    def next(self, eps: float, most: float, whole: bool) -> float | None:
+    def next(self, eps: float, most: float, *, whole: bool) -> float | None:
         """The radius to try; of distances that are ``whole`` numbers one below the smallest at most."""
         radius = next_radius(self.distance, self.floor, self.successes, start=eps / 2, most=most)
         if radius is None or not whole:
@@ -210,13 +210,13 @@ class _Seeking(Attempt):
         """Journal and count a unit that finished now."""
         self.take_at(result, None)
 
-    def take_at(self, result: UnitResult, radius: float | None) -> Record:
+    def take_at(self, result: UnitResult, radius: float | None) -> FinishedUnit:
         """The same of a unit with a radius of its own; the point is kept where it breaks a sample that stood, or is
         nearer than any before it."""
         eps = self._cascade.threat.eps
         within = result.success and result.distance is not None and result.distance <= eps + TOLERANCE
         counted = replace(result, success=within)
-        record = unit_record(self.planned.key, counted) | {"verified": result.success, "radius": radius}
+        record = finished_unit(self.planned.key, counted, Sought(verified=result.success, radius=radius))
         case, distance = result.unit.sample, verified_distance(record, eps)
         keep = within and case not in self._cascade.broken_by
         if distance is not None and distance < self._nearest.get(case, math.inf):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from robaudit.attacks.fitted import Artefact, FittedAttack
-from robaudit.audit.journal.events import Observer, Phase
+from robaudit.audit.journal.events import Phase
 from robaudit.audit.journal.fits import fit_record, fitted_in
-from robaudit.audit.journal.journal import Journal
 from robaudit.audit.plan.attacks import Planned
-from robaudit.audit.session.loading import Loaded
-from robaudit.audit.session.samples import CACHE_BYTES, answer_samples
-from robaudit.engine.care import Care
+from robaudit.audit.session.loaded import Loaded
+from robaudit.audit.session.samples import CACHE_BYTES, Asking, answer_samples
+from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
 from robaudit.engine.fitting import FitJob, Fitted
 from robaudit.engine.oracle import Oracle
@@ -24,7 +22,6 @@ from robaudit.engine.units import Sample
 from robaudit.errors import UsageError
 from robaudit.files import digest_of
 from robaudit.plural import counted
-from robaudit.target.running.watch import Watch
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Fitter"]
@@ -51,32 +48,18 @@ class Fitter:
         loaded: the data.
         oracle: asks the file for the classes of the samples to fit on.
         executor: carries a fit out.
-        journal: takes each round, and holds those of earlier sessions.
-        observer: notified of progress.
-        care: samples that are not asked, and those that are asked alone.
-        watch: notified of the samples.
-        stop: whether nothing new may begin.
+        shared: its journal takes each round, and holds those of earlier sessions.
     """
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        oracle: Oracle,
-        executor: Executor,
-        journal: Journal,
-        observer: Observer,
-        care: Care,
-        watch: Watch,
-        stop: Callable[[], bool],
-    ) -> None:
+    def __init__(self, loaded: Loaded, oracle: Oracle, executor: Executor, shared: Shared) -> None:
         self._loaded = loaded
         self._oracle = oracle
         self._executor = executor
-        self._journal = journal
-        self._observer = observer
-        self._care = care
-        self._watch = watch
-        self._stop = stop
+        self._journal = shared.journal
+        self._observer = shared.observer
+        self._stop = shared.stop
+        self._care = shared.care
+        self._asking = Asking(own_reference=True, batch=CHUNK, care=shared.care, watch=shared.watch)
         self._told = -SECONDS
         self._answers: dict[int, _Answered] = {}
         self._points: dict[int, NDArray[Any]] = {}
@@ -123,17 +106,9 @@ class Fitter:
     def _answer(self, indices: list[int]) -> None:
         """The file's clean answers to samples; those that it does not answer have none."""
         left = [index for index in indices if index not in self._answers and index not in self._care.lost]
-        for record, scores in answer_samples(
-            self._oracle,
-            self._loaded.data,
-            left,
-            own_reference=True,
-            batch=CHUNK,
-            care=self._care,
-            watch=self._watch,
-        ):
-            if record["error"] is None and scores is not None:
-                self._answers[record["index"]] = _Answered(record["prediction"], scores, record["digest"])
+        for record, scores in answer_samples(self._oracle, self._loaded.data, left, self._asking):
+            if record.prediction is not None and record.digest is not None and scores is not None:
+                self._answers[record.index] = _Answered(record.prediction, scores, record.digest)
             if self._stop():
                 return
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from robaudit.audit.config.gatespecs import gate_words
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Note, Observer, Phase
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import settled
+from robaudit.audit.journal.records.findings import LookTaken
 from robaudit.audit.session.sequential import Chunk, look_record
 from robaudit.plural import counted
 
@@ -35,7 +36,7 @@ def run_looks(
         stop: True ends the audit early; a look that was begun is taken up by the next session.
     """
     looks = settled(journal)
-    if looks and looks[-1]["stopped"] is not None:
+    if looks and looks[-1].stopped is not None:
         return
     for chunk in plan:
         if chunk.number <= len(looks):
@@ -50,13 +51,12 @@ def run_looks(
         record = look_record(request, journal, chunk, begun)
         journal.append(record)
         observer(Note(_words(record), "info"))
-        if record["stopped"] is not None:
+        if record.stopped is not None:
             return
 
 
-def _words(record: Record) -> str:
+def _words(record: LookTaken) -> str:
     found = [
-        f"{gate_words(g)}: {g['k']} of {g['n']}, {g['low']:.1%} to {g['high']:.1%}: {g['decision']}"
-        for g in record["gates"]
+        f"{gate_words(g.model_dump())}: {g.k} of {g.n}, {g.low:.1%} to {g.high:.1%}: {g.decision}" for g in record.gates
     ]
-    return f"look {record['number']}, {counted(record['samples'], 'sample')}: {'; '.join(found)}"
+    return f"look {record.number}, {counted(record.samples, 'sample')}: {'; '.join(found)}"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.journal import Record
+from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.session.meaning_words import ALPHA, Tried, chance, equal, meaning_record, pairs
 from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
@@ -27,11 +27,10 @@ from robaudit.plural import counted
 from robaudit.stats.rates import paired_p
 from robaudit.target.head.answers import predictions
 from robaudit.target.inputs.candidates import candidates
-from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
 
-__all__ = ["LOOKS", "apply_meaning", "distinct_samples", "search_meaning"]
+__all__ = ["LOOKS", "distinct_samples", "search_meaning", "with_meaning"]
 
 LOOKS = (25, 50, 100, 200)
 """Samples after which candidates that are significantly worse than the best are dropped; the last bounds the cost."""
@@ -45,16 +44,14 @@ class _Search:
     """A search under way.
 
     Args:
-        target: whose spec and head are changed for each question.
-        given: its spec as it came.
+        target: as it came; its input and its scores are read otherwise for each question.
         data: in u-space.
         tried: the candidates.
         watch: notified of the samples.
         labels: of the samples that were asked.
     """
 
-    target: Target
-    given: InputSpec
+    target: OpenedTarget
     data: Dataset
     tried: list[Tried]
     watch: Watch = UNWATCHED
@@ -68,28 +65,25 @@ class _Search:
         for one in self.tried:
             if not one.standing:
                 continue
-            target.spec = one.candidate.spec(self.given)
+            read = target.reread(spec=one.candidate.spec(target.spec))
             try:
                 with self.watch.about(MEANING, indices):
                     if one.head is None:
-                        one.head = target.found_head(u) if head.single else head
-                target.head = one.head
-                scores = self._alone(indices, u)
+                        one.head = read.found_head(u) if head.single else head
+                scores = self._alone(read.reread(head=one.head), indices, u)
             except FinalError:
                 raise
             except REFUSALS:
                 one.fails = True
                 continue
-            finally:
-                target.spec, target.head = self.given, head
             one.answers += predictions(scores).tolist()
             one.right = [answer == label for answer, label in zip(one.answers, self.labels, strict=True)]
 
-    def _alone(self, indices: Sequence[int], u: torch.Tensor) -> torch.Tensor:
+    def _alone(self, target: OpenedTarget, indices: Sequence[int], u: torch.Tensor) -> torch.Tensor:
         """One at a time, so that it is known which one the file does not answer."""
         found: list[torch.Tensor | None] = []
         refusal: Exception | None = None
-        oracle = Oracle(self.target)
+        oracle = Oracle(target)
         for index, row in zip(indices, u, strict=True):
             try:
                 with self.watch.about(MEANING, [index]):
@@ -124,23 +118,23 @@ class _Search:
 
 
 def search_meaning(
-    target: Target,
+    target: OpenedTarget,
     data: Dataset,
     order: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
     watch: Watch = UNWATCHED,
-) -> Record | None:
+) -> MeaningFound | None:
     """Search what the target's input means, where that is assumed and the data has labels.
 
     Args:
-        target: its spec says what is assumed; it is left as it was.
+        target: its spec says what is assumed.
         data: in u-space.
         order: indices, of which the first distinct, readable and labelled ones are used (:meth:`Dataset.spread`).
         told: of what is done, in words.
         watch: notified of the samples.
 
     Returns:
-        A journal record for :func:`apply_meaning`, or None where nothing is to be searched.
+        A journal record for :func:`with_meaning`, or None where nothing is to be searched.
     """
     given = target.spec
     tried = [Tried(candidate) for candidate in candidates(given)]
@@ -150,7 +144,7 @@ def search_meaning(
     looks = [*(look for look in LOOKS if look < most), most]
     level = ALPHA / (len(looks) * (len(tried) - 1))
     told(f"what the input means: {counted(len(tried), 'candidate')} on up to {counted(most, 'sample')}")
-    search = _Search(target, given, data, tried, watch)
+    search = _Search(target, data, tried, watch)
     classes = data.labels.tolist()
     samples = distinct_samples(data, [i for i in order if classes[i] >= 0])
     for look in looks:
@@ -186,10 +180,17 @@ def distinct_samples(data: Dataset, order: Sequence[int]) -> Iterator[tuple[int,
             yield index, point
 
 
-def apply_meaning(target: Target, record: Record) -> None:
-    """Read the target's input as a record says; in provenance and facts it stays assumed."""
-    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record["changes"].items()}
-    provenance = {**target.spec.provenance, **record["provenance"]}
-    target.spec = dataclasses.replace(target.spec, **changes, provenance=provenance)
-    kept = ("taken", "sentence", "samples", "of", "evaluations", "alpha", "candidates")
-    target.facts["input search"] = {name: record[name] for name in kept}
+def with_meaning(target: OpenedTarget, record: MeaningFound) -> OpenedTarget:
+    """The target with its input read as a record says; in provenance and facts it stays assumed."""
+    changes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.changes.items()}
+    spec = dataclasses.replace(target.spec, **changes, provenance={**target.spec.provenance, **record.provenance})
+    search = {
+        "taken": record.taken,
+        "sentence": record.sentence,
+        "samples": record.samples,
+        "of": record.of,
+        "evaluations": record.evaluations,
+        "alpha": record.alpha,
+        "candidates": [dataclasses.asdict(tried) for tried in record.candidates],
+    }
+    return dataclasses.replace(target, spec=spec, facts={**target.facts, "input search": search})

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from robaudit.audit.journal.journal import Record
+from robaudit.audit.journal.records.session import MeaningFound, MeaningTried
 from robaudit.plural import counted
 from robaudit.stats.rates import lower_bound, paired_excess, paired_p
 from robaudit.target.head.answers import OPEN
@@ -14,7 +14,7 @@ from robaudit.target.head.scores import Head
 from robaudit.target.inputs.candidates import Candidate, near, searched
 from robaudit.target.inputs.meaning import ASSUMED
 from robaudit.target.inputs.spec import InputSpec
-from robaudit.target.target import Target
+from robaudit.target.reading.opened import OpenedTarget
 
 __all__ = ["ALPHA", "Tried", "chance", "equal", "meaning_record", "pairs"]
 
@@ -153,8 +153,10 @@ def _other_order(tried: list[Tried], labels: Sequence[int], guessing: float) -> 
     return found
 
 
-def meaning_record(target: Target, given: InputSpec, tried: list[Tried], labels: list[int], size: int) -> Record:
-    """What a search found, as JSON values.
+def meaning_record(
+    target: OpenedTarget, given: InputSpec, tried: list[Tried], labels: list[int], size: int
+) -> MeaningFound:
+    """What a search found.
 
     Args:
         target: which was asked.
@@ -171,30 +173,29 @@ def meaning_record(target: Target, given: InputSpec, tried: list[Tried], labels:
     start += f" (of {size} samples, the classes in turn): " if len(labels) < size else ": "
     origin = f"{ASSUMED}: searched, "
     origin += f"{pick.score()} right{_others(tried, pick)}" if pick is not None and wins else "no candidate wins"
-    return {
-        "kind": "meaning",
-        "model": target.sha256,
-        "taken": None if pick is None or pick is default else pick.name,
-        "changes": {} if pick is None or pick is default else dict(pick.candidate.changes),
-        "provenance": dict.fromkeys(searched(given), origin),
-        "sentence": start + text,
-        "samples": len(labels),
-        "of": size,
-        "evaluations": sum(len(t.right) for t in tried),
-        "alpha": ALPHA,
-        "candidates": [
-            {
-                "name": t.name,
-                "right": t.count,
-                "of": len(t.right),
-                "status": "not accepted" if t.fails else "taken" if t is pick else "left" if t.standing else "beaten",
-            }
+    return MeaningFound(
+        model=target.sha256,
+        taken=None if pick is None or pick is default else pick.name,
+        changes={} if pick is None or pick is default else dict(pick.candidate.changes),
+        provenance=dict.fromkeys(searched(given), origin),
+        sentence=start + text,
+        samples=len(labels),
+        of=size,
+        evaluations=sum(len(t.right) for t in tried),
+        alpha=ALPHA,
+        candidates=tuple(
+            MeaningTried(
+                name=t.name,
+                right=t.count,
+                of=len(t.right),
+                status="not accepted" if t.fails else "taken" if t is pick else "left" if t.standing else "beaten",
+            )
             for t in tried
-        ],
-    }
+        ),
+    )
 
 
-def _rival(tried: list[Tried], beaten: bool) -> Tried | None:
+def _rival(tried: list[Tried], *, beaten: bool) -> Tried | None:
     """The best of those that lost, or of those that did not."""
     others = [t for t in tried if t.right and t.dropped == beaten and not t.fails]
     return max(others, key=lambda t: t.count / len(t.right), default=None)

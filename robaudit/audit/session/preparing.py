@@ -8,59 +8,70 @@ import numpy as np
 import torch
 
 from robaudit.attacks.base import StartingPool
-from robaudit.audit.session.loading import Loaded, measure_beside
+from robaudit.audit.session.beside import measure_beside
+from robaudit.audit.session.loaded import Loaded, Opened
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
 from robaudit.errors import FinalError, UnreadableSampleError, UsageError
+from robaudit.target.reading import measured as measuring
+from robaudit.target.reading.measured import Measured, unmeasured
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.running.watch import Watch
-from robaudit.target.target import Target
+from robaudit.target.target import Target, declared_gradient, ready
 from robaudit.threat.random import key_of
 
-__all__ = ["measure", "starting_pool"]
+__all__ = ["completed", "measure", "starting_pool"]
 
 POOL = 24
 """Samples that attacks may start from."""
 
 
-def measure(loaded: Loaded, watch: Watch) -> tuple[int, torch.Tensor] | None:
-    """Batch invariance, determinism and the kind of the output, on real samples; returns one of them, by index.
+def measure(opened: Opened, watch: Watch) -> tuple[Loaded, tuple[int, torch.Tensor] | None]:
+    """Measure the models on real samples: batch invariance, determinism and the kind of the output; try the gradient.
 
     Args:
-        loaded: the models, which know it from then on.
+        opened: the models.
         watch: notified of the samples.
+
+    Returns:
+        The models measured, and one of the samples, by index; none, and nothing measured, where none can be read.
 
     Raises:
         UsageError: it cannot be known what the output means.
     """
-    points = loaded.measured()
+    points = opened.measured()
     if points is None:
-        return None
-    with watch.about("it was measured", loaded.measured_on()):
-        return _measure(loaded, points)
+        slope = declared_gradient(opened.opened, stand_in=opened.stand_in, no_gradient=opened.no_gradient)
+        return opened.loaded(Target(unmeasured(opened.opened), slope)), None
+    with watch.about("it was measured", opened.measured_on()):
+        return _measure(opened, points)
 
 
-def _measure(loaded: Loaded, points: torch.Tensor) -> tuple[int, torch.Tensor]:
+def _measure(opened: Opened, points: torch.Tensor) -> tuple[Loaded, tuple[int, torch.Tensor]]:
     first = 0
     try:
-        loaded.target.measure(points)
+        measured = measuring.measure(opened.opened, points)
     except FinalError:
         raise
     except REFUSALS:
-        answered = _answered(loaded.target, points)
+        answered = _answered(opened.opened, points)
         if not answered or len(answered) == len(points):
             raise
         first, points = answered[0], points[answered]  # one that the model refuses costs itself alone
-        loaded.target.measure(points)
-    if loaded.target.undecided is not None:
-        raise UsageError(loaded.target.undecided)
-    measure_beside(loaded, points)
-    if loaded.target.gradient.available:
-        loaded.target.calibrate()
-    return loaded.measured_on()[first], points[0]
+        measured = measuring.measure(opened.opened, points)
+    if measured.undecided is not None:
+        raise UsageError(measured.undecided)
+    measure_beside(opened, points)
+    return opened.loaded(completed(opened, measured)), (opened.measured_on()[first], points[0])
 
 
-def _answered(target: Target, points: torch.Tensor) -> list[int]:
+def completed(opened: Opened, measured: Measured) -> Target:
+    """The target, its gradient tried; ``measured``: what was found out about it, if anything."""
+    return ready(measured, stand_in=opened.stand_in, no_gradient=opened.no_gradient, compiles=opened.compiles)
+
+
+def _answered(target: OpenedTarget, points: torch.Tensor) -> list[int]:
     """Places of those points that the file answers."""
     found, oracle = [], Oracle(target)
     for place, row in enumerate(points):

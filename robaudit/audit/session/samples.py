@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.session.goal_choice import Chooser
 from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.oracle import Oracle, Purpose
@@ -21,11 +22,21 @@ from robaudit.engine.units import Sample, cases, sample_of
 from robaudit.errors import FinalError, UnreadableSampleError, reason
 from robaudit.target.head.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.measures.gradient import mixed_gradient
+from robaudit.target.reading.opened import OpenedTarget
+from robaudit.target.running.attributed import Differentiable
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.target.target import Target
 from robaudit.threat.goals import is_right
 
-__all__ = ["CACHE_BYTES", "CleanAnswer", "LazySamples", "SampleStore", "answer_samples", "ask_alone", "content_digest"]
+__all__ = [
+    "CACHE_BYTES",
+    "Asking",
+    "CleanAnswer",
+    "LazySamples",
+    "SampleStore",
+    "answer_samples",
+    "ask_alone",
+    "content_digest",
+]
 
 CACHE_BYTES = 256 * 2**20
 
@@ -80,11 +91,8 @@ class SampleStore:
     def __init__(self, source: Source, journal: Journal) -> None:
         self._source = source
         self._journal = journal
-        self._records = {i: r for i, r in journal.keyed("clean", "index").items() if r["error"] is None}
-        self.answers = {
-            i: CleanAnswer(i, r["label"], r["prediction"], r["digest"], _goals(r))
-            for i, r in sorted(self._records.items())
-        }
+        self._records = {i: r for i, r in sorted(journal.keyed(CleanSample, "index").items()) if r.error is None}
+        self.answers = {i: _answer_of(record) for i, record in self._records.items()}
         self._cache: OrderedDict[int, Sample] = OrderedDict()
         self._bytes = 0
 
@@ -94,10 +102,10 @@ class SampleStore:
         Raises:
             UnreadableSampleError: it cannot be read.
         """
-        sample, target = self._load(sample_of(case)), self.target(case)
-        return sample if target < 0 else replace(sample, index=case, target=target)
+        sample, goal = self._load(sample_of(case)), self.goal(case)
+        return sample if goal < 0 else replace(sample, index=case, goal=goal)
 
-    def target(self, case: int) -> int:
+    def goal(self, case: int) -> int:
         """The class to reach in a case, or -1."""
         index = sample_of(case)
         return cases(index, self.answers[index].goals).get(case, -1)
@@ -128,8 +136,12 @@ class SampleStore:
         return [case for i, goals in found for case in cases(i, goals) if not broken(case)]
 
 
-def _goals(record: Record) -> tuple[int, ...] | None:
-    return None if record.get("goals") is None else tuple(record["goals"])
+def _answer_of(record: CleanSample) -> CleanAnswer:
+    """Of a sample without an error."""
+    assert record.label is not None
+    assert record.prediction is not None
+    assert record.digest is not None
+    return CleanAnswer(record.index, record.label, record.prediction, record.digest, record.goals)
 
 
 class LazySamples(Sequence[Sample]):
@@ -151,68 +163,100 @@ class LazySamples(Sequence[Sample]):
         return self._store(self._indices[place])
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How samples are asked.
+
+    Args:
+        own_reference: the file's own answer is the reference class.
+        batch: samples loaded at once.
+        goals: decides the classes to reach; None: any wrong one.
+        care: samples that are not asked, and those that are asked alone.
+        watch: notified of the samples.
+    """
+
+    own_reference: bool
+    batch: int
+    goals: Chooser | None = None
+    care: Care = NO_CARE
+    watch: Watch = UNWATCHED
+
+    def parts(self, indices: Sequence[int]) -> Iterator[list[int]]:
+        """The samples that are loaded and asked together."""
+        apart = self.care.suspects | self.care.lost.keys()
+        yield from ([index] for index in indices if index in apart)
+        others = [index for index in indices if index not in apart]
+        yield from (others[i : i + self.batch] for i in range(0, len(others), self.batch))
+
+
 def answer_samples(
-    oracle: Oracle,
-    data: NamedSource,
-    indices: Sequence[int],
-    *,
-    own_reference: bool,
-    batch: int,
-    goals: Chooser | None = None,
-    care: Care = NO_CARE,
-    watch: Watch = UNWATCHED,
-) -> Iterator[tuple[Record, NDArray[Any] | None]]:
+    oracle: Oracle, data: NamedSource, indices: Sequence[int], asking: Asking
+) -> Iterator[tuple[CleanSample, NDArray[Any] | None]]:
     """Ask the file for samples; one that cannot be read or answered costs itself alone.
 
     Args:
         oracle: asks the file.
         data: the samples.
         indices: of those asked.
-        own_reference: the file's own answer is the reference class.
-        batch: samples loaded at once.
-        goals: decides the classes to reach; None: any wrong one.
-        care: samples that are not asked, and those that are asked alone.
-        watch: notified of the samples.
+        asking: how.
 
     Yields:
-        A ``clean`` record for each, with its scores [K] where they name a class.
+        A record for each, with its scores [K] where they name a class.
     """
-    labels = None if own_reference else data.labels
-    alone = [[index] for index in indices if index in care.suspects or index in care.lost]
-    others = [index for index in indices if index not in care.suspects and index not in care.lost]
-    for part in [*alone, *(others[i : i + batch] for i in range(0, len(others), batch))]:
-        found: dict[int, NDArray[Any]] = {}
-        errors: dict[int, str] = {}
-        for index in part:
-            if index in care.lost:
-                errors[index] = care.lost[index]
-                continue
-            try:
-                found[index] = data.load(index)
-            except UnreadableSampleError as error:
-                errors[index] = str(error)
-        with watch.about("it was asked for its clean answers", list(found)):
+    labels = None if asking.own_reference else data.labels
+    for part in asking.parts(indices):
+        found, errors = _loaded(data, part, asking.care)
+        with asking.watch.about("it was asked for its clean answers", list(found)):
             answers = dict(zip(found, _scores(oracle, list(found.values())), strict=True))
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])
-            record: Record = {"kind": "clean", "index": index, "id": data.ids[index]}
-            if labels is not None and label is None:
-                record["unlabelled"] = True
+            blank = CleanSample(
+                index=index,
+                id=data.ids[index],
+                label=label,
+                prediction=None,
+                digest=None,
+                error=None,
+                unlabelled=labels is not None and label is None,
+            )
             if not isinstance(answer, str) and int(predictions(answer[None])[0]) == OPEN:
                 answer = NO_CLASS
             if isinstance(answer, str):
-                yield {**record, "label": label, "prediction": None, "digest": None, "error": answer}, None
-                continue
-            prediction = int(answer.argmax())
-            label = prediction if label is None else label
-            digest = content_digest(found[index])
-            record |= {"label": label, "prediction": prediction, "digest": digest, "error": None}
-            record["smallest"] = int(answer.argmin())
-            if goals is not None:
-                choice = goals(index, label, answer, digest)
-                record |= {"goals": list(choice.classes), "left_out": choice.left_out}
-            yield record, answer
+                yield replace(blank, error=answer), None
+            else:
+                yield _answered(blank, found[index], answer, asking.goals), answer
+
+
+def _loaded(data: Source, part: Sequence[int], care: Care) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:
+    """Samples [*shape], and why others are not there."""
+    found: dict[int, NDArray[Any]] = {}
+    errors: dict[int, str] = {}
+    for index in part:
+        if index in care.lost:
+            errors[index] = care.lost[index]
+            continue
+        try:
+            found[index] = data.load(index)
+        except UnreadableSampleError as error:
+            errors[index] = str(error)
+    return found, errors
+
+
+def _answered(blank: CleanSample, u: NDArray[Any], scores: NDArray[Any], goals: Chooser | None) -> CleanSample:
+    """The record of a sample that is answered; without a label the answer is the reference class."""
+    prediction, digest = int(scores.argmax()), content_digest(u)
+    label = prediction if blank.label is None else blank.label
+    choice = None if goals is None else goals(blank.index, label, scores, digest)
+    return replace(
+        blank,
+        label=label,
+        prediction=prediction,
+        digest=digest,
+        smallest=int(scores.argmin()),
+        goals=None if choice is None else tuple(choice.classes),
+        left_out=None if choice is None else choice.left_out,
+    )
 
 
 def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:
@@ -230,19 +274,21 @@ def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | s
     return [answer for point in points for answer in _scores(oracle, [point])]
 
 
-def ask_alone(models: Sequence[Target], data: Source, suspects: Collection[int], watch: Watch) -> None:
+def ask_alone(
+    target: OpenedTarget, slope: Differentiable | None, data: Source, suspects: Collection[int], watch: Watch
+) -> None:
     """Ask for each of the samples of which one hung or crashed the model, so that the watch names it.
 
     Args:
-        models: the target, of which scores are asked too, and the surrogates.
+        target: whose scores are asked.
+        slope: the model whose gradient is asked; None: that of none.
         data: the samples.
         suspects: their indices.
         watch: notified of the samples; what the answers are is of no matter.
     """
     for index in sorted(suspects):
         with watch.about("", [index]), contextlib.suppress(Exception):
-            u = torch.from_numpy(data.load(index))[None].to(models[0].device)
-            Oracle(models[0]).ask(u.to(models[0].dtype), Purpose.MEASURE, alone=True)
-            for model in models:
-                if model.gradient.available:
-                    mixed_gradient(u.to(model.dtype, copy=True).requires_grad_(), model.logits)
+            u = torch.from_numpy(data.load(index))[None].to(target.device, target.dtype)
+            Oracle(target).ask(u, Purpose.MEASURE, alone=True)
+            if slope is not None:
+                mixed_gradient(u.clone().requires_grad_(), slope.logits)

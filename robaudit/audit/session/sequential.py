@@ -7,17 +7,21 @@ counts: broken samples are finished before those that stand, so that counts of w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.journal.journal import Journal, Record
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import recorded
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.findings import LookTaken, OutcomeAtLook, PassedOver
+from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.plan.sequential import sequential_gates
+from robaudit.audit.result.sections.sequential import LookGate
 from robaudit.audit.verdict.retests import LEAST, standing_of
 from robaudit.stats.looks import Decision, at_share, decide, design
 from robaudit.stats.rates import lower_bound, upper_bound
@@ -34,7 +38,7 @@ class Chunk:
         size: samples drawn until then, ``before`` until the look before.
         share: of the error.
         indices: what it adds, in data order.
-        passed: what was passed over until then as copies of inputs drawn before, as fields of the data's record.
+        passed: what was passed over until then.
     """
 
     number: int
@@ -43,7 +47,7 @@ class Chunk:
     before: int
     share: float
     indices: list[int]
-    passed: Record = field(default_factory=dict)
+    passed: PassedOver
 
 
 class Ordered(Protocol):
@@ -82,7 +86,7 @@ def chunks(draw: Ordered, asked: int) -> Iterator[Chunk]:
     for number, (size, share) in enumerate(zip(plan.sizes, plan.shares, strict=True), 1):
         found = draw.first(min(size + 1, asked))  # one more tells whether there is another look
         last = len(found) <= size
-        passed = {"repeats": draw.repeats, "contradictions": draw.contradictions, "told": draw.notes(asked)}
+        passed = PassedOver(repeats=draw.repeats, contradictions=draw.contradictions, told=tuple(draw.notes(asked)))
         yield Chunk(
             number=number,
             last=number if last else len(plan.sizes),
@@ -97,7 +101,7 @@ def chunks(draw: Ordered, asked: int) -> Iterator[Chunk]:
         before = size
 
 
-def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: int) -> Record:
+def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: int) -> LookTaken:
     """The record of a look, with whether the audit ends at it (``stopped``).
 
     Args:
@@ -106,30 +110,29 @@ def look_record(request: AuditRequest, journal: Journal, chunk: Chunk, begun: in
         chunk: the look's.
         begun: records in the journal before the chunk.
     """
-    before = [index for look in recorded(journal)[: chunk.number - 1] for index in look["indices"]]
-    clean = journal.keyed("clean", "index")
+    before = [index for look in recorded(journal)[: chunk.number - 1] for index in look.indices]
+    clean = journal.keyed(CleanSample, "index")
     tally = Tally(journal, {index: clean[index] for index in sorted([*before, *chunk.indices])})
     specs = sequential_gates(request)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(request.profile)}
     left = [standing_of(spec, request.earlier, radii).share for spec in specs]
     gates = [_gate(s, *_counts(s.metric, tally), chunk.share * part) for s, part in zip(specs, left, strict=True)]
-    verdicts: list[tuple[str, Decision]] = [(s.level, g["decision"]) for s, g in zip(specs, gates, strict=True)]
+    verdicts: list[tuple[str, Decision]] = [(s.level, g.decision) for s, g in zip(specs, gates, strict=True)]
     decided = ("error", "fail") in verdicts or all(decision != "open" for _, decision in verdicts)
-    return {
-        "kind": "look",
-        "number": chunk.number,
-        "samples": chunk.size,
-        "share": chunk.share,
-        "indices": chunk.indices,
-        "passed": chunk.passed,
-        "attacks": {
-            r["id"]: [r["status"], r["reason"], r.get("cause")]
-            for r in journal.records[begun:]
-            if r["kind"] == "attack"
+    return LookTaken(
+        number=chunk.number,
+        samples=chunk.size,
+        share=chunk.share,
+        indices=tuple(chunk.indices),
+        passed=chunk.passed,
+        attacks={
+            record.id: OutcomeAtLook(status=record.status, reason=record.reason, cause=record.cause)
+            for record in journal.records[begun:]
+            if isinstance(record, AttackEnded)
         },
-        "gates": gates,
-        "stopped": "decided" if decided else "exhausted" if chunk.number == chunk.last else None,
-    }
+        gates=tuple(gates),
+        stopped="decided" if decided else "exhausted" if chunk.number == chunk.last else None,
+    )
 
 
 def _counts(metric: str, tally: Tally) -> tuple[int, int]:
@@ -141,11 +144,18 @@ def _counts(metric: str, tally: Tally) -> tuple[int, int]:
     return tally.standing if front is None else tally.whole - len(front.broken_by), tally.audited
 
 
-def _gate(spec: GateSpec, k: int, n: int, share: float) -> Record:
+def _gate(spec: GateSpec, k: int, n: int, share: float) -> LookGate:
     error, confidence = 1 - spec.confidence, at_share(spec.confidence, share)
     if error * share < LEAST:  # earlier tests have spent it
-        nothing: Record = {"low": 0.0, "high": 1.0, "decision": "open"}
-        return {"metric": spec.metric, "min": spec.min, "max": spec.max, "k": k, "n": n, **nothing}
+        return LookGate(metric=spec.metric, min=spec.min, max=spec.max, k=k, n=n, low=0.0, high=1.0, decision="open")
     decision = decide(k, n, share, least=spec.min, most=spec.max, false_pass=error, false_fail=error)
-    bounds = {"low": lower_bound(k, n, confidence), "high": upper_bound(k, n, confidence)}
-    return {"metric": spec.metric, "min": spec.min, "max": spec.max, "k": k, "n": n, **bounds, "decision": decision}
+    return LookGate(
+        metric=spec.metric,
+        min=spec.min,
+        max=spec.max,
+        k=k,
+        n=n,
+        low=lower_bound(k, n, confidence),
+        high=upper_bound(k, n, confidence),
+        decision=decision,
+    )

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.attacks.cost import Cost
-from robaudit.audit.session.loading import Loaded
+from robaudit.audit.session.loaded import Loaded
 
 __all__ = ["TargetView"]
 

@@ -52,7 +52,7 @@ def retold(found: Comparison | None) -> Comparison | None:
     if found is None:
         return None
     common = re.search(COMMON, found.message)
-    words = change_words(found.worst_case, found.metric == "stability")
+    words = change_words(found.worst_case, stability=found.metric == "stability")
     return found.model_copy(update={"message": words + (common[0] if common else "")})
 
 

@@ -184,7 +184,7 @@ def _parse(text: bytes) -> tuple[bytes, bytes]:
     """(public key, signature) of an armoured signature.
 
     Raises:
-        ValueError: it is none, or of another kind or namespace.
+        ValueError: it is no signature, or of another kind or namespace.
     """
     lines = text.decode("ascii", "replace").split()
     begin, end = (armour.split() for armour in ARMOUR)

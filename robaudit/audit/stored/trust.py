@@ -47,7 +47,7 @@ def sign_file(path: Path, key: Path, wrote: bytes | None = None) -> str:
         wrote: what this process has written there, so that nothing else is signed; None: what it holds is signed.
 
     Raises:
-        UsageError: the key is none, or the file cannot be read.
+        UsageError: it is no key, or the file cannot be read.
         ChangedFileError: it holds something else than was written.
         AuditError: the signature cannot be written.
     """

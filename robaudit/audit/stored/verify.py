@@ -35,7 +35,7 @@ CLOSE = 1e-9
 """Relative difference that is still the same figure: another build of the mathematics may differ in the last bits."""
 
 
-def verified(result: Result, name: str, older: bool = False) -> Result:
+def verified(result: Result, name: str, *, older: bool = False) -> Result:
     """The result, if all that it says fits its samples; its sentences are not believed, but written anew.
 
     Args:
@@ -49,7 +49,7 @@ def verified(result: Result, name: str, older: bool = False) -> Result:
     found = next(contradictions(result), None)
     if found is None:
         again = _again(result)
-        found = next(_differences(result, again, older), None)
+        found = next(_differences(result, again, older=older), None)
         if found is None:
             return again
     raise UsageError(
@@ -75,7 +75,7 @@ def _again(result: Result) -> Result:
     return best
 
 
-def _differences(stored: Any, again: Any, older: bool, path: str = "") -> Iterator[str]:
+def _differences(stored: Any, again: Any, path: str = "", *, older: bool) -> Iterator[str]:
     """Where a result is not what its samples give, sentences apart; and, of an older one, fields that it lacks."""
     name = path.rpartition(".")[2].rstrip("0123456789[]")
     if stored is again or name in SENTENCES:
@@ -83,14 +83,16 @@ def _differences(stored: Any, again: Any, older: bool, path: str = "") -> Iterat
     if isinstance(again, Record) and type(stored) is type(again):
         for field in sorted(type(again).model_fields, key=CONCLUSIONS.__contains__):
             if not older or field in stored.model_fields_set:
-                yield from _differences(getattr(stored, field), getattr(again, field), older, f"{path}.{field}")
+                yield from _differences(
+                    getattr(stored, field), getattr(again, field), older=older, path=f"{path}.{field}"
+                )
     elif isinstance(again, Rate) and isinstance(stored, Rate):
         for entry in fields(again):
             pair = getattr(stored, entry.name), getattr(again, entry.name)
-            yield from _differences(*pair, older, f"{path}.{entry.name}")
+            yield from _differences(*pair, f"{path}.{entry.name}", older=older)
     elif isinstance(again, tuple) and isinstance(stored, tuple) and len(stored) == len(again):
         for place, (one, other) in enumerate(zip(stored, again, strict=True)):
-            yield from _differences(one, other, older, f"{path}[{place}]")
+            yield from _differences(one, other, f"{path}[{place}]", older=older)
     elif not _same(stored, again):
         short = [_short(value) for value in (stored, again)]
         yield f"{path.lstrip('.')} is {short[0]}, and its samples give {short[1]}"

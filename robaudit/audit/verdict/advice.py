@@ -1,15 +1,20 @@
-"""What to do about gates that are left open, so that a model's tests keep their confidence however many there are."""
+"""What to do next after an audit.
+
+The advice on gates that are left open sees to it that a model's tests keep their confidence however many there are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.config.metrics import is_sequential
+from robaudit.audit.config.metrics import is_sequential, parse_metric
 from robaudit.audit.result.document import Gate, Result
+from robaudit.audit.verdict.check_facts import facts_of
 from robaudit.audit.verdict.decisions import sure
+from robaudit.audit.verdict.gates import counts, is_procedural
 from robaudit.plural import counted
 
-__all__ = ["of_open_gates"]
+__all__ = ["next_steps", "of_open_gates"]
 
 
 def of_open_gates(draft: Result, gates: Sequence[Gate]) -> list[str]:
@@ -68,3 +73,73 @@ def _short_of(draft: Result, size: int) -> str:
     if data.asked is not None and data.drawn < data.asked and draft.sequential is None:
         return f" (the data hold {counted(data.drawn, 'distinct input')} alone)" if size > data.drawn else ""
     return f" (the data hold {counted(data.count, 'sample')} alone)" if size > data.count else ""
+
+
+def _after_failure(gates: Sequence[Gate]) -> list[str]:
+    """What to do about gates on the model that failed."""
+    failed = [gate for gate in gates if gate.status == "fail" and counts(gate) and not is_procedural(gate.metric)]
+    proved = [gate for gate in failed if parse_metric(gate.metric).name == "certified_accuracy"]
+    failed = [gate for gate in failed if gate not in proved]
+    clean = [gate.metric.rpartition(".")[2] in ("clean_accuracy", "clean_regression") for gate in failed]
+    steps = []
+    if proved:
+        steps.append(
+            "too few samples are proved, which does not say that they can be broken: train the model for its bounds, "
+            "ask at a smaller radius, or gate the attacked figure"
+        )
+    if any(clean):
+        steps.append(
+            "the model answers too few unperturbed samples rightly, whatever the attacks do: look at the labels and "
+            "the order of the classes, then at the model"
+        )
+    if not all(clean):
+        steps.append("look at the adversarial examples in the evidence, then harden the model and audit it again")
+    return steps
+
+
+def next_steps(draft: Result, gates: Sequence[Gate], *, unfit: bool) -> list[str]:
+    """What to do next, a clause each.
+
+    Args:
+        draft: what was measured.
+        gates: as they were decided.
+        unfit: the audit is incomplete, or cannot vouch for its figures.
+    """
+    steps = _after_failure(gates)
+    if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
+        steps.append("run the same command again: it goes on from the journal")
+    steps += [step for check in draft.checks if check.status == "fail" and (step := facts_of(check).next_step)]
+    if draft.certified is not None and draft.certified.contradicted:
+        steps.append(
+            "a sample was proved and broken at once: trust neither figure, and report it to the authors of robaudit, "
+            "or of the certifier, with the model and that sample"
+        )
+    stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
+    if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
+        steps.append(
+            "no gradient for this file: choose a profile without white-box attacks, "
+            "or export it with operators that have one"
+        )
+    if draft.attacks and all(attack.status == "skipped" for attack in draft.attacks):
+        steps.append(
+            "name attacks in a profile that serve this norm, goal and number of classes (`robaudit explain` tells "
+            "which do), or take --profile union, which has some for every norm"
+        )
+    if any(attack.status == "failed" for attack in draft.attacks):
+        steps.append("see the errors for the attack that failed, and run again")
+    if draft.target.assumed:
+        table = bool(draft.target.input.features)
+        flags = "--mean, --std, --scale, --layout, or robaudit.yaml"
+        what = "each feature's range (--feature-ranges)" if table else f"what the input means ({flags})"
+        steps.append(f"state {what}; it was assumed, and no gate on the model passes until then")
+    if draft.target.training:
+        steps.append("call eval() on the model before it is saved or exported, and audit that file")
+    if draft.threat_model.goal != "untargeted":
+        steps.append("audit with --goal untargeted too: any wrong answer is at least as easy to reach as a certain one")
+    if draft.data.reference == "model":
+        steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
+    steps += of_open_gates(draft, [gate for gate in gates if gate.status == "inconclusive" and counts(gate)])
+    if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
+        how = "--gate 'stability>=0.5'" if draft.worst_case.metric == "stability" else "--min-robust"
+        steps.append(f"set a gate of your own, such as {how}, to use this in CI")
+    return steps

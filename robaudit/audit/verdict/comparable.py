@@ -15,7 +15,6 @@ from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
     from robaudit.audit.config.request import AuditRequest
-    from robaudit.audit.journal.journal import Record
 
 __all__ = ["check_comparable", "check_loaded", "check_request", "differences", "paired"]
 
@@ -43,29 +42,25 @@ def check_request(base: Result, request: AuditRequest) -> None:
 
 
 def check_loaded(
-    base: Result, request: AuditRequest, target: Record, data: Record, sets: Sequence[Record] = ()
+    base: Result, request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()
 ) -> None:
     """The same once model and data are loaded, before anything is attacked.
 
     Args:
         base: the baseline.
         request: of the audit.
-        target: the journal's record of it, and ``data`` likewise.
-        sets: records of the perturbation sets.
+        target: what a result will say of it, and ``data`` likewise.
+        sets: the perturbation sets.
 
     Raises:
         UsageError: see :func:`check_request`.
     """
-    facts = Target.model_validate({k: v for k, v in target.items() if k in Target.model_fields})
-    source = Data.model_validate(
-        {k: v for k, v in data.items() if k in Data.model_fields} | {"kind": data["data_kind"]}
-    )
-    metric = "stability" if source.reference == "model" else "robust_accuracy"
+    metric = "stability" if data.reference == "model" else "robust_accuracy"
     found = [
         *_of_metric(base, metric),
-        *_of_data(base, facts, source, source.asked or source.drawn),
-        *_of_input(base, facts),
-        *_of_sets(base.threat_model.sets, [PerturbationSet.model_validate(one) for one in sets]),
+        *_of_data(base, target, data, data.asked or data.drawn),
+        *_of_input(base, target),
+        *_of_sets(base.threat_model.sets, sets),
     ]
     _refuse(UsageError, next(iter(found), None), base, str(request.model), request.command)
 
@@ -90,7 +85,7 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
         yield f"the threat model differs: what may change was {_listed(had)} and is {_listed(wanted)}"
     if threat.goal != profile.threat.goal:
         yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
-    yield from _of_seed(base, request.seed)
+    yield from _of_seed(base, request.settings.seed)
     if not profile.threat.also:
         ids = [spec.id for spec in profile.attacks]
         if ids != [attack.id for attack in base.attacks][: len(ids)]:
@@ -261,7 +256,7 @@ def _surrogates(result: Result) -> list[Any]:
 
 
 def _soundness(base: Result) -> Iterator[str]:
-    """A baseline that is incomplete, or whose checks failed, is none."""
+    """Refuse a baseline that is incomplete, or whose checks failed."""
     failed = [check.id for check in base.checks if check.status == "fail"]
     if failed:
         yield f"the baseline cannot be relied on, because its checks failed ({', '.join(failed)})"

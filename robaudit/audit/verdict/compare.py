@@ -105,7 +105,7 @@ def compare(base: Result, new: Result, confidence: float = CONFIDENCE) -> Compar
         share=share,
         newly_broken=tuple(_changed(*pair) for pair in both if pair[0].stands and not pair[1].stands),
         newly_fixed=tuple(_changed(*pair) for pair in both if pair[1].stands and not pair[0].stands),
-        message=change_words(change, stability) + _of_both(base, new, len(pairs)),
+        message=change_words(change, stability=stability) + _of_both(base, new, len(pairs)),
     )
 
 
@@ -130,7 +130,7 @@ def _of_both(base: Result, new: Result, common: int) -> str:
     return f"; on the {common} samples that both audits took (one of them took {most})" if common < most else ""
 
 
-def change_words(change: PairedChange, stability: bool) -> str:
+def change_words(change: PairedChange, *, stability: bool) -> str:
     """What changed, with its statistics, in a clause."""
     name = "stability" if stability else "robust accuracy"
     if change.difference is None:

@@ -7,39 +7,26 @@ gate cannot be judged; 4 inconclusive; 0. (2, input refused before the audit, ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal, TypeAlias
 
-from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import (
     INCOMPLETE_STATUSES,
     Gate,
-    Radius,
-    Rate,
     Result,
-    Threat,
-    ThreatOutcome,
     Verdict,
     VerdictStatus,
 )
 from robaudit.audit.result.sections.target import training_words
-from robaudit.audit.verdict.advice import of_open_gates
+from robaudit.audit.verdict.advice import next_steps
 from robaudit.audit.verdict.check_facts import facts_of
 from robaudit.audit.verdict.gates import counts, day_of, evaluate_gates, is_procedural
+from robaudit.audit.verdict.phrases import NORM_SIGNS, percent, threat_phrase
 
-__all__ = [
-    "NORM_SIGNS",
-    "FailOn",
-    "OnInconclusive",
-    "ball",
-    "ball_phrase",
-    "conclude",
-    "percent",
-    "sets_phrase",
-    "threat_phrase",
-]
+__all__ = ["FailOn", "OnInconclusive", "conclude"]
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 FailOn: TypeAlias = Literal["error", "warn", "never"]
@@ -47,37 +34,6 @@ FailOn: TypeAlias = Literal["error", "warn", "never"]
 
 SHOWN = 5
 """Samples that a reason names."""
-NORM_SIGNS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
-
-
-def percent(rate: Rate) -> str:
-    """A rate in words: estimate, counts and interval."""
-    if rate.estimate is None:
-        return "unknown (no samples)"
-    interval = f"{rate.confidence:.0%} interval {rate.low:.1%} to {rate.high:.1%}"
-    return f"{rate.estimate:.1%} ({rate.k} of {rate.n}, {interval})"
-
-
-def threat_phrase(threat: Threat) -> str:
-    """The ball, such as ``L∞ ≤ 8/255``, or the union of several, and what may be changed."""
-    return ball_phrase(threat) + sets_phrase(threat)
-
-
-def ball_phrase(threat: Threat) -> str:
-    """The ball alone, or the union of several."""
-    balls = [ball(threat), *map(ball, threat.also)]
-    return balls[0] if len(balls) == 1 else f"the union of {', '.join(balls[:-1])} and {balls[-1]}"
-
-
-def sets_phrase(threat: Threat) -> str:
-    """What may be changed beside the ball, such as ``, where only 10 of 100 features may change (mask m.png)``."""
-    return "".join(f", where {one.words}" for one in threat.sets)
-
-
-def ball(threat: Threat | Radius | ThreatOutcome) -> str:
-    """One ball, such as ``L2 ≤ 0.5``."""
-    features = " features" if threat.norm == "l0" else ""
-    return f"{NORM_SIGNS[threat.norm]} ≤ {threat.eps_text}{features}"
 
 
 def conclude(
@@ -156,7 +112,7 @@ def _incomplete(draft: Result) -> list[str]:
         if attack.status in INCOMPLETE_STATUSES:
             why = attack.reason or ""
             reasons.append(f"{attack.id} {attack.status}" + (f": {why}" if why else ""))
-    ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
+    ran = {attack.access for attack in draft.attacks if attack.ran}
     for where, access in (("surrogate", "transfer"), ("stand-in", "white-box")):  # what ran had fewer than were given
         told = [error.message for error in draft.errors if error.where == where and access in ran]
         reasons += [message for message in told if not any(message in reason for reason in reasons)]
@@ -171,6 +127,37 @@ def _incomplete(draft: Result) -> list[str]:
     return reasons
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """Gates that decide the exit code, by what they came to.
+
+    Args:
+        binding: all of them.
+        failed: on the model, with evidence.
+        invalid: that cannot be judged, or were not met by the audit itself.
+        undecided: that too few samples leave open.
+    """
+
+    binding: tuple[Gate, ...]
+    failed: tuple[Gate, ...]
+    invalid: tuple[Gate, ...]
+    undecided: tuple[Gate, ...]
+
+
+def _decided(gates: Sequence[Gate], fail_on: FailOn) -> _Decided:
+    binding = tuple(gate for gate in gates if counts(gate) and (gate.level == "error" or fail_on == "warn"))
+    fallen = [gate for gate in binding if gate.status == "fail"]
+    return _Decided(
+        binding=binding,
+        failed=tuple(gate for gate in fallen if not is_procedural(gate.metric)),
+        invalid=(
+            *(gate for gate in binding if gate.status == "invalid"),
+            *(gate for gate in fallen if is_procedural(gate.metric)),
+        ),
+        undecided=tuple(gate for gate in binding if gate.status == "inconclusive"),
+    )
+
+
 def _verdict(
     draft: Result,
     gates: Sequence[Gate],
@@ -179,61 +166,70 @@ def _verdict(
     on_inconclusive: OnInconclusive,
     fail_on: FailOn,
 ) -> Verdict:
-    binding = [gate for gate in gates if counts(gate) and (gate.level == "error" or fail_on == "warn")]
-    failed = [gate for gate in binding if gate.status == "fail" and not is_procedural(gate.metric)]
-    invalid = [gate for gate in binding if gate.status == "invalid"]
-    invalid += [gate for gate in binding if gate.status == "fail" and is_procedural(gate.metric)]
-    undecided = [gate for gate in binding if gate.status == "inconclusive"]
-    fatal = draft.run.failed is not None or any(
-        check.status == "fail" and facts_of(check).fatal for check in draft.checks
-    )
-    fatal |= draft.certified is not None and bool(draft.certified.contradicted)
-    status: VerdictStatus
-    if draft.run.interrupted:
-        status, code = "interrupted", 130
-    elif fatal:
-        status, code = ("withheld" if withheld else "incomplete"), 3
-    elif failed:
-        status, code = "failed", 1
-    elif withheld or incomplete:
-        status, code = ("withheld" if withheld else "incomplete"), 3
-    elif invalid:
-        guessed = draft.target.assumed and not any(is_procedural(gate.metric) for gate in invalid)
-        status, code = ("assumed input" if guessed else "invalid"), 3
-    elif undecided:
-        status, code = "undecided", 4 if on_inconclusive == "fail" else 0
-    elif draft.target.assumed:
-        status, code = "assumed input", 0
-    else:
-        # what is asked of the audit itself says nothing of the model
-        status, code = ("passed" if any(not is_procedural(gate.metric) for gate in binding) else "measured"), 0
+    decided = _decided(gates, fail_on)
+    unfit = bool(withheld or incomplete)
+    status, code = _status(draft, decided, withheld, incomplete, on_inconclusive)
     if fail_on == "never" and code in (1, 4):
-        code = 3 if withheld or incomplete or invalid else 0
-    reasons = [*withheld, *incomplete]
-    reasons += [f"gate on {gate.metric}: {gate.message}" for gate in (*failed, *invalid, *undecided)]
-    if draft.target.training:
-        reasons.append(training_words(draft.target.training))
-    if draft.target.reading.disputed is not None:
-        reasons.append(draft.target.reading.disputed)
-    if not invalid:
-        reasons += [f"assumed: {assumption}" for assumption in draft.target.assumed]
-    reasons += [
-        f"warning, gate on {gate.metric}: {gate.message}"
-        for gate in gates
-        if gate.level == "warn" and gate not in binding and counts(gate) and gate.status != "pass"
-    ]
-    reasons += _exceptions(gates)
-    if code == 0 and fail_on == "never" and (failed or undecided):
+        code = 3 if unfit or decided.invalid else 0
+    reasons = [*withheld, *incomplete, *_reasons(draft, gates, decided)]
+    if code == 0 and fail_on == "never" and (decided.failed or decided.undecided):
         reasons.append("no gate decides the exit code (--fail-on never)")
-    elif code == 0 and undecided:
+    elif code == 0 and decided.undecided:
         reasons.append(f"an undecided gate does not decide the exit code (--on-inconclusive {on_inconclusive})")
     return Verdict(
         status=status,
         headline=_headline(draft, withheld, incomplete),
         reasons=tuple(reasons),
-        next_steps=tuple(_next_steps(draft, gates, bool(withheld or incomplete))),
+        next_steps=tuple(next_steps(draft, gates, unfit=unfit)),
         exit_code=code,
     )
+
+
+def _status(
+    draft: Result, decided: _Decided, withheld: list[str], incomplete: list[str], on_inconclusive: OnInconclusive
+) -> tuple[VerdictStatus, int]:
+    """(what it comes to, exit code), in the order of precedence."""
+    unfit: VerdictStatus = "withheld" if withheld else "incomplete"
+    if draft.run.interrupted:
+        return "interrupted", 130
+    if _is_fatal(draft):
+        return unfit, 3
+    if decided.failed:
+        return "failed", 1
+    if withheld or incomplete:
+        return unfit, 3
+    if decided.invalid:
+        guessed = draft.target.assumed and not any(is_procedural(gate.metric) for gate in decided.invalid)
+        return ("assumed input" if guessed else "invalid"), 3
+    if decided.undecided:
+        return "undecided", 4 if on_inconclusive == "fail" else 0
+    if draft.target.assumed:
+        return "assumed input", 0
+    # what is asked of the audit itself says nothing of the model
+    return ("passed" if any(not is_procedural(gate.metric) for gate in decided.binding) else "measured"), 0
+
+
+def _is_fatal(draft: Result) -> bool:
+    """Whether nothing that was measured counts."""
+    checks = any(check.status == "fail" and facts_of(check).fatal for check in draft.checks)
+    contradicted = draft.certified is not None and bool(draft.certified.contradicted)
+    return draft.run.failed is not None or checks or contradicted
+
+
+def _reasons(draft: Result, gates: Sequence[Gate], decided: _Decided) -> Iterator[str]:
+    """Why, beside what is withheld or incomplete."""
+    for gate in (*decided.failed, *decided.invalid, *decided.undecided):
+        yield f"gate on {gate.metric}: {gate.message}"
+    if draft.target.training:
+        yield training_words(draft.target.training)
+    if draft.target.reading.disputed is not None:
+        yield draft.target.reading.disputed
+    if not decided.invalid:
+        yield from (f"assumed: {assumption}" for assumption in draft.target.assumed)
+    for gate in gates:
+        if gate.level == "warn" and gate not in decided.binding and counts(gate) and gate.status != "pass":
+            yield f"warning, gate on {gate.metric}: {gate.message}"
+    yield from _exceptions(gates)
 
 
 def _exceptions(gates: Sequence[Gate]) -> list[str]:
@@ -271,66 +267,3 @@ def _headline(draft: Result, withheld: list[str], incomplete: list[str]) -> str:
     else:
         claim = f"robust accuracy is at most {percent(observed)} under {ball}"
     return f"Incomplete audit; so far {claim}." if incomplete else f"{claim[0].upper()}{claim[1:]}."
-
-
-def _after_failure(gates: Sequence[Gate]) -> list[str]:
-    """What to do about gates on the model that failed."""
-    failed = [gate for gate in gates if gate.status == "fail" and counts(gate) and not is_procedural(gate.metric)]
-    proved = [gate for gate in failed if parse_metric(gate.metric).name == "certified_accuracy"]
-    failed = [gate for gate in failed if gate not in proved]
-    clean = [gate.metric.rpartition(".")[2] in ("clean_accuracy", "clean_regression") for gate in failed]
-    steps = []
-    if proved:
-        steps.append(
-            "too few samples are proved, which does not say that they can be broken: train the model for its bounds, "
-            "ask at a smaller radius, or gate the attacked figure"
-        )
-    if any(clean):
-        steps.append(
-            "the model answers too few unperturbed samples rightly, whatever the attacks do: look at the labels and "
-            "the order of the classes, then at the model"
-        )
-    if not all(clean):
-        steps.append("look at the adversarial examples in the evidence, then harden the model and audit it again")
-    return steps
-
-
-def _next_steps(draft: Result, gates: Sequence[Gate], unfit: bool) -> list[str]:
-    steps = _after_failure(gates)
-    if draft.run.interrupted or draft.run.budget_spent or draft.run.failed is not None:
-        steps.append("run the same command again: it goes on from the journal")
-    steps += [step for check in draft.checks if check.status == "fail" and (step := facts_of(check).next_step)]
-    if draft.certified is not None and draft.certified.contradicted:
-        steps.append(
-            "a sample was proved and broken at once: trust neither figure, and report it to the authors of robaudit, "
-            "or of the certifier, with the model and that sample"
-        )
-    stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
-    if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
-        steps.append(
-            "no gradient for this file: choose a profile without white-box attacks, "
-            "or export it with operators that have one"
-        )
-    if draft.attacks and all(attack.status == "skipped" for attack in draft.attacks):
-        steps.append(
-            "name attacks in a profile that serve this norm, goal and number of classes (`robaudit explain` tells "
-            "which do), or take --profile union, which has some for every norm"
-        )
-    if any(attack.status == "failed" for attack in draft.attacks):
-        steps.append("see the errors for the attack that failed, and run again")
-    if draft.target.assumed:
-        table = bool(draft.target.input.features)
-        flags = "--mean, --std, --scale, --layout, or robaudit.yaml"
-        what = "each feature's range (--feature-ranges)" if table else f"what the input means ({flags})"
-        steps.append(f"state {what}; it was assumed, and no gate on the model passes until then")
-    if draft.target.training:
-        steps.append("call eval() on the model before it is saved or exported, and audit that file")
-    if draft.threat_model.goal != "untargeted":
-        steps.append("audit with --goal untargeted too: any wrong answer is at least as easy to reach as a certain one")
-    if draft.data.reference == "model":
-        steps.append("give labelled data (--data) to measure robust accuracy instead of stability")
-    steps += of_open_gates(draft, [gate for gate in gates if gate.status == "inconclusive" and counts(gate)])
-    if not any(not is_procedural(gate.metric) for gate in gates) and not unfit and not draft.target.assumed:
-        how = "--gate 'stability>=0.5'" if draft.worst_case.metric == "stability" else "--min-robust"
-        steps.append(f"set a gate of your own, such as {how}, to use this in CI")
-    return steps

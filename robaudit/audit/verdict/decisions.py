@@ -65,7 +65,7 @@ def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str
         failed["max"] = _words(reading, f"at least {figure(low)}", gate) + f"; above {figure(gate.max)}"
     spent = further_test(gate, reading, result, standing) if failed else None
     told = partial(Outcome, "fail", observed=reading.rate, value=reading.value, earlier=standing.tests, further=spent)
-    failed = {side: words + _beside(standing, exact) for side, words in failed.items()}
+    failed = {side: words + _beside(standing, exact=exact) for side, words in failed.items()}
     if reading.final in failed:
         return told(failed[reading.final])
     if unfit and not reading.unattacked:
@@ -82,7 +82,7 @@ def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str
     said = partial(Outcome, observed=reading.rate, value=reading.value, earlier=standing.tests)
     if not open_bounds:
         bound = f"at least {figure(low)}" if gate.min is not None else f"at most {figure(high)}"
-        message = _words(reading, bound, gate) + _beside(standing, exact)
+        message = _words(reading, bound, gate) + _beside(standing, exact=exact)
         return said("pass", message, further=further_test(gate, reading, result, standing))
     if not math.isfinite(low):
         message = f"{reading.said}: the error of this gate was spent by {_tests(standing)} of the same model and data"
@@ -95,7 +95,7 @@ def decide(gate: GateSpec, reading: Reading, result: Result, unfit: Sequence[str
         if further is not None and further.samples is not None:
             further = replace(further, samples=-(-further.samples * result.data.drawn // reading.n))
     hint = f"{needed} samples would have decided it at this estimate" if needed else "no sample size would decide"
-    message = f"{reading.said}: between {figure(low)} and {figure(high)}; {hint}{_beside(standing, exact)}"
+    message = f"{reading.said}: between {figure(low)} and {figure(high)}; {hint}{_beside(standing, exact=exact)}"
     return said("inconclusive", message, samples_needed=needed, further=further)
 
 
@@ -103,7 +103,7 @@ def _tests(standing: Standing) -> str:
     return "an earlier test" if standing.tests == 1 else f"{standing.tests} earlier tests"
 
 
-def _beside(standing: Standing, exact: bool) -> str:
+def _beside(standing: Standing, *, exact: bool) -> str:
     """A word on earlier tests of the same model on the same data, after a gate's message."""
     if not standing.tests:
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -29,6 +30,7 @@ from robaudit.plural import part_of
 from robaudit.suggest import did_you_mean
 
 __all__ = [
+    "Available",
     "check_class_gates",
     "check_gates",
     "compares",
@@ -52,57 +54,64 @@ def counts(gate: Gate) -> bool:
     return gate.ignore is None or not gate.ignore.active
 
 
-def check_gates(
-    gates: Sequence[GateSpec],
-    attacks: Sequence[str],
-    checks: Sequence[str],
-    norms: Sequence[str] = (),
-    *,
-    radii: Mapping[str, float] | None = None,
-    curve: bool = True,
-    baseline: bool = True,
-    certified: bool = True,
-    places: Mapping[str, Place] | None = None,
-) -> None:
-    """Refuse gates that contradict each other, or name attacks, checks or norms that the profile does not have.
-
-    Call it before the audit.
+@dataclass(frozen=True)
+class Available:
+    """What an audit has that a gate can be about.
 
     Args:
-        gates: the gates.
         attacks: of the profile, as gates name them; ``checks`` and ``norms`` likewise.
         radii: of the threat models by norm, the main one first, at which no curve is needed.
         curve: whether the curve is searched.
         baseline: whether there is one.
         certified: whether certificates are asked for.
+    """
+
+    attacks: Collection[str]
+    checks: Collection[str]
+    norms: Collection[str] = ()
+    radii: Mapping[str, float] | None = None
+    curve: bool = True
+    baseline: bool = True
+    certified: bool = True
+
+
+def check_gates(gates: Sequence[GateSpec], audit: Available, *, places: Mapping[str, Place] | None = None) -> None:
+    """Refuse gates that contradict each other, or are about what the audit does not have.
+
+    Call it before the audit.
+
+    Args:
+        gates: the gates.
+        audit: what it has.
         places: lines that asked for gates, by ``gates.METRIC``.
 
     Raises:
         UsageError: the gate, with a suggestion, and the file and line that ask for it where they are known.
     """
-    check_contradictions(gates, radii)
-
-    def refused(gate: GateSpec, why: str) -> UsageError:
-        place = (places or {}).get(f"gates.{gate.metric}")
-        at = "" if place is None else f"line {place.line} of {place.file}: "
-        return UsageError(f"{at}the gate on {gate.metric!r}{why}")
-
-    known: dict[str, Collection[str]] = {"attack": attacks, "check": checks}
+    check_contradictions(gates, audit.radii)
     for gate in gates:
-        metric = parse_metric(gate.metric)
-        if metric.norm is not None and norms and metric.norm not in norms:
-            raise refused(gate, f": the profile attacks in {', '.join(norms)} alone")
-        options, subject = known.get(metric.head), metric.subject or ""
-        if options is not None and subject not in options:
-            hint = did_you_mean(subject, options)
-            raise refused(gate, f": the profile has no {metric.head} {subject!r}{hint}")
-        of_curve = metric.name in ("median_distance", "curve_area") and metric.subject is None
-        if not curve and (of_curve or _elsewhere(metric, radii)):
-            raise refused(gate, " needs the robustness curve: give --curve")
-        if not certified and metric.name == "certified_accuracy":
-            raise refused(gate, " needs certificates: name some in the profile (certificates: [interval])")
-        if not baseline and metric.name in OF_COMPARISON:
-            raise refused(gate, " needs an earlier result: give --baseline RESULT.json")
+        if (why := _refusal(parse_metric(gate.metric), audit)) is not None:
+            place = (places or {}).get(f"gates.{gate.metric}")
+            at = "" if place is None else f"line {place.line} of {place.file}: "
+            raise UsageError(f"{at}the gate on {gate.metric!r}{why}")
+
+
+def _refusal(metric: Metric, audit: Available) -> str | None:
+    """Why a gate on a metric is refused, or None."""
+    known = {"attack": audit.attacks, "check": audit.checks}
+    if metric.norm is not None and audit.norms and metric.norm not in audit.norms:
+        return f": the profile attacks in {', '.join(audit.norms)} alone"
+    options, subject = known.get(metric.head), metric.subject or ""
+    if options is not None and subject not in options:
+        return f": the profile has no {metric.head} {subject!r}{did_you_mean(subject, options)}"
+    of_curve = metric.name in ("median_distance", "curve_area") and metric.subject is None
+    if not audit.curve and (of_curve or _elsewhere(metric, audit.radii)):
+        return " needs the robustness curve: give --curve"
+    if not audit.certified and metric.name == "certified_accuracy":
+        return " needs certificates: give --certify interval"
+    if not audit.baseline and metric.name in OF_COMPARISON:
+        return " needs an earlier result: give --baseline RESULT.json"
+    return None
 
 
 def _elsewhere(metric: Metric, radii: Mapping[str, float] | None) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from robaudit.audit.process.sandbox import NOT_OFFERED
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.base import ACCESSES
 from robaudit.audit.result.sections.target import training_words
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.checks.registry import own_checks
 from robaudit.plural import part_of
 from robaudit.threat.arrays import widest
@@ -23,77 +24,103 @@ FAMILIES = ("spatial", "patch", "universal")
 
 def limitations(draft: Result) -> tuple[str, ...]:
     """What the figures of an audit do not cover, a sentence each; it follows from the rest of the result."""
+    return tuple(
+        sentence
+        for part in (_attacks, _certificates, _radii_and_goal, _answers, _assumptions, _surroundings, _own_settings)
+        for sentence in part(draft)
+    )
+
+
+def _attacks(draft: Result) -> Iterator[str]:
+    """What was not tried."""
     threat = draft.threat_model
     tried = {ball.norm for ball in balls(threat)}
     others = [sign for name, sign in NORM_SIGNS.items() if name not in tried]
-    found = [
+    yield (
         "what stands is an upper bound: an attack that was not tried can only break more of it; the interval covers "
-        "sampling alone",
+        "sampling alone"
+    )
+    yield (
         "not tested: "
         + (f"other norms ({', '.join(others)}), " if others else "")
         + f"{_families(draft)}, "
         + ("changes of what was to stay as it is, " if threat.sets else "")
-        + "and changes outside the domain's box",
-    ]
-    ran = {attack.access for attack in draft.attacks if attack.status in ("done", "partial")}
-    missing = [a for a in ("white-box", "transfer", "scores", "labels") if a not in ran]
+        + "and changes outside the domain's box"
+    )
+    ran = {attack.access for attack in draft.attacks if attack.ran}
+    missing = [access for access in ACCESSES if access not in ran]
     if missing:
-        found.append(f"no attack ran with this access: {', '.join(missing)}")
+        yield f"no attack ran with this access: {', '.join(missing)}"
+
+
+def _certificates(draft: Result) -> Iterator[str]:
     if draft.certified is not None:
-        found.append(
+        yield (
             "what is certified is a lower bound, proved of the operators of the file's graph as robaudit reads them "
-            "(the check parity compares them with the file): a sample that is not certified may stand all the same; "
-            "proofs are not replayed"
+            "(the check parity compares them with the file): a sample that is not certified may stand all the same"
         )
+
+
+def _radii_and_goal(draft: Result) -> Iterator[str]:
     if whole := boundless(draft):
         signs = ", ".join(NORM_SIGNS[norm] for norm in whole)
-        found.append(
+        yield (
             f"the radius in {signs} reaches every valid input: there a sample stands only if the model never answers "
             "otherwise; choose one that suits this input"
         )
-    if threat.goal != "untargeted":
-        found.append(
+    if draft.threat_model.goal != "untargeted":
+        yield (
             "targeted: a sample counts as broken only where the class asked for is answered; an attacker to whom any "
             "wrong answer is good breaks at least as many"
         )
+
+
+def _answers(draft: Result) -> Iterator[str]:
+    """What the model answers to unperturbed samples."""
     drawn = [sample for sample in draft.samples if sample.counted]
     if silent := sum(sample.clean_prediction is None for sample in drawn):
-        found.append(
+        yield (
             f"{part_of(silent, len(drawn), 'sample', 'drawn has/drawn have')} no answer, as the input cannot be used "
             "(unreadable, or out of its range) or the output names no class (errors say which): each counts as not "
             "answered correctly, and none was attacked"
         )
     if draft.data.reference == "model":
-        found.append("stability mode: the model's own clean answers are the reference; no accuracy is claimed")
+        yield "stability mode: the model's own clean answers are the reference; no accuracy is claimed"
     if draft.target.training:
-        found.append(training_words(draft.target.training))
+        yield training_words(draft.target.training)
     if draft.target.fresh_state:
-        found.append(
+        yield (
             "what the model keeps between calls was undone before each (--fresh-state): the figures are those of its "
             "first answer after loading, and a deployment that goes on calling it is another model"
         )
+
+
+def _assumptions(draft: Result) -> Iterator[str]:
+    """How output, input and classes are read."""
     if draft.target.reading.disputed is not None:
-        found.append(draft.target.reading.disputed)
-    found += draft.target.assumed
+        yield draft.target.reading.disputed
+    yield from draft.target.assumed
     if (order := draft.data.class_order) is not None and order.endswith("assumed"):
         names = "sorted labels" if order.startswith("sorted") else "order of the columns"
-        found.append(
+        yield (
             f"that class numbers follow the {names} is assumed (give --classes): where the outputs are in another "
             "order, the figures are wrong"
         )
+
+
+def _surroundings(draft: Result) -> Iterator[str]:
+    """How the audit ran, and when it stopped."""
     if draft.environment.details.get("sandbox") == NOT_OFFERED:
-        found.append(
+        yield (
             "this system offers no sandbox: beyond answering, the file could write files and use the network while it "
             "was loaded and run"
         )
     if (sequential := draft.sequential) is not None:
-        found.append(
+        yield (
             f"sequential audit ({sequential.reason}): every interval spends {sequential.share:.1%} of its error, the "
             "share of the look at which it ended, so that it holds although the data decided when to stop; the tests "
             "inside of checks are at the number of samples that it came to"
         )
-    found += _own_settings(draft)
-    return tuple(found)
 
 
 def _own_settings(draft: Result) -> Iterator[str]:

@@ -109,10 +109,10 @@ def _of_class(metric: Metric, result: Result) -> Reading:
     return _share(counted, [sample for sample in counted if sample.stands], metric.subject)
 
 
-def _share(among: Sequence[Sample], having: Sequence[Sample], name: str | None, unattacked: bool = False) -> Reading:
+def _share(among: Sequence[Sample], having: Sequence[Sample], name: str | None, *, unattacked: bool = False) -> Reading:
     if not among:
         raise Unreadable(f"no sample of class {name!r} was audited")
-    return of_rate(rate(len(having), len(among)), None if unattacked else "min", unattacked)
+    return of_rate(rate(len(having), len(among)), None if unattacked else "min", unattacked=unattacked)
 
 
 def _of_attack(metric: Metric, result: Result) -> Reading:
@@ -178,7 +178,7 @@ def _regression(metric: Metric, result: Result) -> Reading:
         raise Unreadable("clean accuracy was not measured: the data has no labels")
     if change.pairs == 0:
         raise Unreadable("no sample was judged in both audits")
-    return of_pairs(change.lost, change.gained, change.pairs, "loss", clean)
+    return of_pairs(change.lost, change.gained, change.pairs, "loss", unattacked=clean)
 
 
 def _newly_broken(metric: Metric, result: Result) -> Reading:

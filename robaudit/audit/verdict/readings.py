@@ -66,7 +66,7 @@ def _size(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "beyond all that was found"
 
 
-def of_rate(found: Rate, final: Literal["min", "max"] | None = "min", unattacked: bool = False) -> Reading:
+def of_rate(found: Rate, final: Literal["min", "max"] | None = "min", *, unattacked: bool = False) -> Reading:
     """A share, with Clopper and Pearson's bounds."""
     k, n = found.evidence  # copies of an input are no further evidence
     size = math.floor(n)
@@ -89,7 +89,7 @@ def of_median(values: Sequence[float], what: str, final: Literal["min", "max"] |
     ordered, n = sorted(values), len(values)
     middle = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
-    def end(confidence: float, upper: bool) -> float:
+    def end(confidence: float, *, upper: bool) -> float:
         place = median_rank(n, confidence)
         if place is None:
             return math.inf if upper else 0.0
@@ -140,7 +140,7 @@ def exact(value: float, what: str, final: Literal["min", "max"] | None = None) -
     )
 
 
-def of_pairs(lost: int, gained: int, pairs: int, what: str, unattacked: bool) -> Reading:
+def of_pairs(lost: int, gained: int, pairs: int, what: str, *, unattacked: bool) -> Reading:
     """A loss: the samples that the new audit lacks, less those that it gained."""
     return Reading(
         f"{what} {percent((lost - gained) / pairs)} ({lost} lost, {gained} gained, of {pairs})",

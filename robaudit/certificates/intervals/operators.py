@@ -9,19 +9,17 @@ multiplies into weights, and the rounding of these bounds themselves.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.certificates.intervals.calls import Call, UnknownCallError
 from robaudit.certificates.intervals.values import TINY, Bounds, Spread, meet
 from robaudit.threat.norms import Norm
 
-__all__ = ["AFFINE", "Call", "UnknownCallError", "bounds_of", "name_of"]
+__all__ = ["AFFINE", "bounds_of"]
 
 FUSED = 8
 """Operations that a runtime may merge into a sum of products besides its own."""
@@ -38,60 +36,6 @@ WEIGHTED = {"linear", "matmul"} | {f"conv{t}{rank}d" for t in ("", "_transpose")
 SIGNED = {"add", "sub", "neg", "mul", "div"}
 AFFINE = MOVED | MEANS | WEIGHTED | {"add", "sub", "neg", "batch_norm", "to"}
 """Calls that are affine in what they are given; so are products with constants."""
-OPERATORS = {operator.getitem: "getitem", operator.add: "add", operator.sub: "sub", operator.mul: "mul"}
-
-
-class UnknownCallError(Exception):
-    """A call that bounds cannot be carried through; the message names it."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call with the values that it is given: bounds, or constants.
-
-    Args:
-        name: of the function in torch.
-        run: calls it.
-        args: and ``kwargs``, in which bounds stand for what depends on the input.
-    """
-
-    name: str
-    run: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    @property
-    def given(self) -> list[Bounds]:
-        """The bounds among its arguments, in order."""
-        flat = [part for arg in self.args for part in (arg if isinstance(arg, list | tuple) else (arg,))]
-        return [part for part in (*flat, *self.kwargs.values()) if isinstance(part, Bounds)]
-
-    def at(self, *values: Tensor) -> Tensor:
-        """The call on tensors in the places of its bounds."""
-        rest = list(values)
-
-        def put(arg: Any) -> Any:
-            if isinstance(arg, Bounds):
-                return rest.pop(0)
-            return [put(part) for part in arg] if isinstance(arg, list | tuple) and arg else arg
-
-        result: Tensor = self.run(*map(put, self.args), **{name: put(arg) for name, arg in self.kwargs.items()})
-        return result
-
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by place or name."""
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
-
-
-def name_of(target: Any) -> str | None:
-    """What torch calls a function of a program; None where it is none of torch's."""
-    if isinstance(target, str):
-        return target
-    if target in OPERATORS:
-        return OPERATORS[target]
-    name = str(getattr(target, "__name__", ""))
-    homes = (torch, F, Tensor)
-    return name if any(getattr(home, name, None) is target for home in homes) else None
 
 
 def bounds_of(call: Call, roundoff: float) -> Bounds:
@@ -141,7 +85,7 @@ def _moved(call: Call) -> Bounds:
     if call.name in ("cat", "stack") and any(isinstance(part, Tensor) for part in call.args[0]):
         parts = [_constant(part) if isinstance(part, Tensor) else part for part in call.args[0]]
         return _moved(replace(call, args=(parts, *call.args[1:])))
-    low, high = (call.at(*(getattr(x, end) for x in given)) for end in ("low", "high"))
+    low, high = call.at(*(x.low for x in given)), call.at(*(x.high for x in given))
     spread = given[0].spread if len(given) == 1 and call.name in REORDERED else None
     if spread is not None:
         centre, scale, slack = map(call.at, (spread.centre, spread.scale, spread.slack))
@@ -167,7 +111,7 @@ def _ends(call: Call, roundoff: float) -> Bounds:
         raise UnknownCallError("threshold, with a jump down")
     if call.name == "clamp" and len(given) > 1:
         raise UnknownCallError("clamp, with limits that depend on the input")
-    low, high = (call.at(*(getattr(x, end) for x in given)) for end in ("low", "high"))
+    low, high = call.at(*(x.low for x in given)), call.at(*(x.high for x in given))
     if call.name in ("leaky_relu", "prelu"):
         return _rounded(low, high, 4 * roundoff * torch.maximum(low.abs(), high.abs()))
     return _exact(low, high)

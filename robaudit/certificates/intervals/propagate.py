@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from robaudit.certificates.intervals.operators import AFFINE, Call, UnknownCallError, bounds_of, name_of
+from robaudit.certificates.intervals.calls import Call, UnknownCallError, name_of
+from robaudit.certificates.intervals.operators import AFFINE, bounds_of
 from robaudit.certificates.intervals.values import Bounds, Spread
 from robaudit.certificates.subject import Region, Subject
 from robaudit.threat.norms import Norm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from robaudit.audit.result.document import Curve, CurvePoint, Rate, Result
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.html.classes import ClassRow
 from robaudit.report.html.figure import ACCENT, INK, MARK, MUTED, canvas, to_svg

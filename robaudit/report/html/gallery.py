@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from robaudit.audit.result.archive import Example, read_examples
 from robaudit.audit.result.document import InputSpec, Result
 from robaudit.audit.result.pictures import eight_bit_pair, is_picture, png
-from robaudit.audit.verdict.conclusion import NORM_SIGNS
+from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.errors import AuditError
 from robaudit.report.html.classes import class_name
 from robaudit.report.words import number, plain
@@ -116,7 +116,7 @@ def gallery(result: Result, folder: Path | None) -> Gallery:
 
 
 def _words(result: Result, example: Example) -> dict[str, Any]:
-    """What is said of every example."""
+    """The fields of every example."""
     name = class_name(result)
     ids = {sample.index: sample.id for sample in result.samples}
     before, after = (f" ({share:.1%})" for share in example.confidence) if example.confidence else ("", "")
@@ -172,7 +172,7 @@ def _listed(result: Result, example: Example) -> Shown:
     rows = []
     for i in changed[:LISTED_FEATURES]:
         name, low, high, whole = _feature(spec, example.original.shape, i)
-        first, second = (_value(low + x[i] * (high - low), whole) for x in (before, after))
+        first, second = (_value(low + x[i] * (high - low), whole=whole) for x in (before, after))
         rows.append(Change(name, first, second, f"{after[i] - before[i]:+.1%}"))
     words = _words(result, example)
     return Shown(**words, factor=None, changes=tuple(rows), unlisted=len(changed) - len(rows))
@@ -188,7 +188,7 @@ def _feature(spec: InputSpec, shape: tuple[int, ...], place: int) -> tuple[str, 
     return f"value [{where}]", low, high, False
 
 
-def _value(value: float, whole: bool) -> str:
+def _value(value: float, *, whole: bool) -> str:
     return (
         f"{round(value)}" if whole and abs(value - round(value)) < WHOLE * max(1.0, abs(value)) * 10 else f"{value:.6g}"
     )

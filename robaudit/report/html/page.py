@@ -17,7 +17,12 @@ from robaudit.printable import printable
 from robaudit.report.certified import bracket_words, certificate_rows, proved_words
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
-from robaudit.report.facts import (
+from robaudit.report.html import sections
+from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
+from robaudit.report.html.classes import class_rows
+from robaudit.report.html.gallery import gallery
+from robaudit.report.paths import relative_path, without_folders
+from robaudit.report.sentences import (
     attack_notes,
     drawn_words,
     error_lines,
@@ -26,11 +31,6 @@ from robaudit.report.facts import (
     verdict_words,
     where_words,
 )
-from robaudit.report.html import sections
-from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
-from robaudit.report.html.classes import class_rows
-from robaudit.report.html.gallery import gallery
-from robaudit.report.paths import relative_path, without_folders
 from robaudit.report.words import plain, short_rate, threat_words
 
 if TYPE_CHECKING:

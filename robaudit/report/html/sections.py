@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from robaudit.audit.result.document import Attack, Gate, Result
-from robaudit.report.facts import (
+from robaudit.report.paths import relative_path
+from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     defense_words,
@@ -21,7 +22,6 @@ from robaudit.report.facts import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.paths import relative_path
 from robaudit.report.words import (
     ball,
     count,
@@ -107,7 +107,7 @@ def attack_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _attack(attack: Attack) -> dict[str, Any]:
-    ran = attack.status in ("done", "partial")
+    ran = attack.ran
     left, alone, distance = attack.cumulative_robust_accuracy, attack.rate_alone, attack.median_distance
     pairs = attack.pairs
     return {

@@ -17,7 +17,8 @@ from torch.utils import _pytree as pytree
 from robaudit.errors import RobauditError, UsageError
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument
-from robaudit.target.files.torchscript.module import TorchScriptFile, last_line
+from robaudit.target.files.torchscript.failures import last_line
+from robaudit.target.files.torchscript.module import TorchScriptFile
 from robaudit.target.inputs.discover import FileInput
 from robaudit.target.inputs.several import DeclaredInput
 from robaudit.target.outputs.bounds import Interval, bounds, exported_steps

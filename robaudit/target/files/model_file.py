@@ -99,6 +99,10 @@ class ModelFile(Protocol):
         """
         ...
 
+    def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
+        """As ``run``, by a runtime without optimisations; None where there is none."""
+        ...
+
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor, with a gradient."""
         ...

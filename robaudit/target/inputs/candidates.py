@@ -104,7 +104,7 @@ def candidates(spec: InputSpec) -> list[Candidate]:
     for layout in layouts:
         for swapped in (False, True) if "channels" in fields else (False,):
             for normalisation in normalisations:
-                found.append(_candidate(spec, fields, normalisation, swapped, layout))
+                found.append(_candidate(spec, fields, normalisation, layout, swapped=swapped))
     return found
 
 
@@ -123,7 +123,7 @@ def _normalisations(spec: InputSpec) -> list[Normalisation]:
 
 
 def _candidate(
-    spec: InputSpec, fields: tuple[str, ...], normalisation: Normalisation | None, swapped: bool, layout: str
+    spec: InputSpec, fields: tuple[str, ...], normalisation: Normalisation | None, layout: str, *, swapped: bool
 ) -> Candidate:
     names, changes = [], dict[str, Any]()
     if normalisation is not None:

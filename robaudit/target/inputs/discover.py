@@ -61,20 +61,7 @@ def find_spec(
     Raises:
         UsageError: a value cannot be understood, or the size of the input is known nowhere.
     """
-    sources: list[tuple[str, dict[str, Any]]] = [
-        ("", checked(dict(overrides.values), "the settings")),
-        ("onnx metadata", from_metadata(metadata)),
-        ("metadata", from_ultralytics(metadata)),
-        *_beside(path),
-        ("image type", given.image),
-    ]
-    values: dict[str, Any] = {}
-    provenance: dict[str, str] = {}
-    for source, found in sources:
-        for name, value in found.items():
-            if name not in values:
-                values[name] = value
-                provenance[name] = source or overrides.sources.get(name, "flag")
+    values, provenance = _told(path, given, metadata, overrides)
     _complete_scale(values, provenance, given)
     layout, file_shape, shape = _shapes(values, provenance, given, sample_shape)
     if "channels" not in values and provenance.get("mean", "integer type") != "integer type":
@@ -109,6 +96,27 @@ def find_spec(
         interpolation=values.get("interpolation", "bicubic"),
         provenance=provenance,
     )
+
+
+def _told(
+    path: Path, given: FileInput, metadata: Mapping[str, str], overrides: SpecOverrides
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(fields that are written somewhere, where each is); the arguments are those of :func:`find_spec`."""
+    sources: list[tuple[str, dict[str, Any]]] = [
+        ("", checked(dict(overrides.values), "the settings")),
+        ("onnx metadata", from_metadata(metadata)),
+        ("metadata", from_ultralytics(metadata)),
+        *_beside(path),
+        ("image type", given.image),
+    ]
+    values: dict[str, Any] = {}
+    provenance: dict[str, str] = {}
+    for source, found in sources:
+        for name, value in found.items():
+            if name not in values:
+                values[name] = value
+                provenance[name] = source or overrides.sources.get(name, "flag")
+    return values, provenance
 
 
 def _beside(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -82,20 +82,20 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     said = {"image_mean", "do_normalize", "do_rescale", "rescale_factor"}
     if not isinstance(content, dict) or not said & content.keys():
         return {}
-    factor = content.get("rescale_factor", 1 / 255) if _switch(path, content, "do_rescale", True) else 1.0
+    factor = content.get("rescale_factor", 1 / 255) if _switch(path, content, "do_rescale", default=True) else 1.0
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not abs(factor) < 1e9:
         raise UsageError(f"rescale_factor {shortened(factor)} in {path.name} cannot be understood")
     found: dict[str, Any] = {}
-    if "image_mean" in content or not _switch(path, content, "do_normalize", False):
+    if "image_mean" in content or not _switch(path, content, "do_normalize", default=False):
         found["scale"] = 255.0 * factor
     # else the numbers are defaults of a class that the file does not hold: nothing is known
-    if _switch(path, content, "do_normalize", True) and "image_mean" in content:
+    if _switch(path, content, "do_normalize", default=True) and "image_mean" in content:
         found["mean"] = content["image_mean"]
         found["std"] = content.get("image_std", ())
-    if _switch(path, content, "do_flip_channel_order", False):
+    if _switch(path, content, "do_flip_channel_order", default=False):
         found["channels"] = "bgr"
     size, crop = content.get("size"), content.get("crop_size")
-    cropped = _switch(path, content, "do_center_crop", False) and crop is not None
+    cropped = _switch(path, content, "do_center_crop", default=False) and crop is not None
     wanted = checked({"resize": crop if cropped else size}, path.name)
     resized = checked({"resize": size}, path.name)
     if wanted and resized:
@@ -107,12 +107,13 @@ def from_huggingface(path: Path) -> dict[str, Any]:
     if isinstance(how := content.get("resample"), int) and not isinstance(how, bool) and how in RESAMPLE:
         found["interpolation"] = RESAMPLE[how]
     found = checked(found, path.name)
-    if _switch(path, content, "rescale_offset", False) and "scale" in found:  # 1 is subtracted before the normalisation
+    # 1 is subtracted before the normalisation
+    if _switch(path, content, "rescale_offset", default=False) and "scale" in found:
         found["mean"] = tuple(m + 1.0 for m in found.get("mean") or (0.0,))
     return found
 
 
-def _switch(path: Path, content: Mapping[str, Any], name: str, default: bool) -> bool:
+def _switch(path: Path, content: Mapping[str, Any], name: str, *, default: bool) -> bool:
     """Whether a step is taken.
 
     Raises:

@@ -11,7 +11,16 @@ from torch import Tensor
 from robaudit.target.files.model_file import ModelFile
 from robaudit.target.measures.parity import difference
 
-__all__ = ["COMPARED", "BatchEffect", "batch_effect", "is_repeatable", "keeps_state", "repeat_deviation"]
+__all__ = [
+    "COMPARED",
+    "UNKNOWN",
+    "BatchEffect",
+    "Steadiness",
+    "batch_effect",
+    "is_repeatable",
+    "keeps_state",
+    "repeat_deviation",
+]
 
 COMPARED = 8
 """Samples on which answers are compared."""
@@ -33,6 +42,27 @@ class BatchEffect:
     invariant: bool
     deviation: float | None
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Whether a file gives the same input the same answer.
+
+    Args:
+        repeat_deviation: largest difference between answers to the same input, over the largest score.
+        keeps_state: whether it keeps a state between calls; None: it repeats itself, or that was not found out.
+        batch_invariant: whether answers are the same in any batch; None where there are no others, or no answers.
+        batch_deviation: largest difference between an input alone and in a batch; None where none was compared.
+    """
+
+    repeat_deviation: float
+    keeps_state: bool | None
+    batch_invariant: bool | None
+    batch_deviation: float | None
+
+
+UNKNOWN = Steadiness(0.0, None, None, None)
+"""Of a file that was not asked."""
 
 
 def repeat_deviation(first: Tensor, ask: Callable[[], Tensor], size: float) -> float:

@@ -171,11 +171,20 @@ def _rotary(node: Node, x: Tensor, cosine: Tensor, sine: Tensor, position: Tenso
     flat = x.dim() == 3
     if flat:
         x = split_heads(x, node.integer("num_heads", 1))
-    y = rotate(x, cosine, sine, position, node.integer("rotary_embedding_dim", 0), bool(node.integer("interleaved", 0)))
+    y = rotate(
+        x,
+        cosine,
+        sine,
+        position,
+        node.integer("rotary_embedding_dim", 0),
+        interleaved=bool(node.integer("interleaved", 0)),
+    )
     return join_heads(y) if flat else y
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor, position: Tensor | None, width: int, interleaved: bool) -> Tensor:
+def rotate(
+    x: Tensor, cosine: Tensor, sine: Tensor, position: Tensor | None, width: int, *, interleaved: bool
+) -> Tensor:
     """Rotate pairs of the first ``width`` (0: all) numbers of each head of [batch, heads, length, size].
 
     With positions [batch, length] the caches are tables [positions, width / 2], without they are

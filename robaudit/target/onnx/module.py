@@ -104,9 +104,13 @@ class OnnxModule(nn.Module):
             self.layout = layout.choose(self._convolution_weights(), run, x)
         return self.layout
 
-    def use_compiler(self, compiles: bool = True) -> None:
-        """Whether what runs whole batches is compiled (torch.compile): it takes minutes at first."""
-        self._compiles = compiles
+    def use_compiler(self) -> None:
+        """Compile what runs whole batches (torch.compile), which takes minutes at first."""
+        self._compiles = True
+
+    def drop_compiler(self) -> None:
+        """Run it uncompiled after all."""
+        self._compiles = False
 
     def _prepared(self, program: fx.GraphModule, *, dynamic: bool) -> Callable[..., Any]:
         """A program as it is run."""
@@ -175,7 +179,7 @@ class OnnxModule(nn.Module):
         """Whether numbers are rounded to float16 on the way, as ONNX Runtime does in a float16 file."""
         return any(node.op == half.ROUND for node in self._graph.nodes)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._programs.clear()
         self._compiled.clear()

@@ -43,7 +43,7 @@ def _recurrent(
     outputs: list[Tensor] = []
     finals: list[list[Tensor]] = []
     for i in range(count):
-        plan = _plan(node, i, count, peepholes is not None or lengths is not None)
+        plan = _plan(node, i, count, special=peepholes is not None or lengths is not None)
         order = _GATES[node.op]
         parameters = [
             value if order == [0] else torch.cat([value[g * size : (g + 1) * size] for g in order], 0)
@@ -64,7 +64,7 @@ def _recurrent(
     return y, *last
 
 
-def _plan(node: Node, direction: int, count: int, special: bool) -> Plan:
+def _plan(node: Node, direction: int, count: int, *, special: bool) -> Plan:
     """How one direction computes; ``special``: it takes inputs that torch's layer does not."""
     activations = _activations(node, count)
     each = len(_DEFAULTS[node.op])

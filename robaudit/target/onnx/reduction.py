@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,39 +15,39 @@ from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, operator
 
 
-def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _mean(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     if x.is_floating_point():
         return torch.mean(x, axes, keepdim=keep)
     return torch.mean(x.to(torch.float64), axes, keepdim=keep).to(x.dtype)
 
 
-def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _sum(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     return torch.sum(x, axes, keepdim=keep).to(x.dtype)  # torch widens integers, ONNX does not
 
 
-def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _product(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = torch.prod(x, axis, keepdim=keep).to(x.dtype)
     return x
 
 
-def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _norm(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     # vector_norm has a gradient (zero) at the origin, where the square root has none.
     if x.is_floating_point():
         norm: Tensor = torch.linalg.vector_norm(x, 2, axes, keepdim=keep)
         return norm
-    return _norm(x.to(torch.float64), axes, keep).to(x.dtype)
+    return _norm(x.to(torch.float64), axes, keep=keep).to(x.dtype)
 
 
-def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _largest(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     return torch.amax(_not_empty(x, axes, smallest=True), axes, keepdim=keep)
 
 
-def _smallest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+def _smallest(x: Tensor, axes: list[int], *, keep: bool) -> Tensor:
     return torch.amin(_not_empty(x, axes, smallest=False), axes, keepdim=keep)
 
 
-def _not_empty(x: Tensor, axes: list[int], smallest: bool) -> Tensor:
+def _not_empty(x: Tensor, axes: list[int], *, smallest: bool) -> Tensor:
     """The extreme of nothing is the type's other end: where there is nothing, one element of that."""
     if all(x.shape[axis] for axis in axes):
         return x
@@ -59,17 +60,23 @@ def _not_empty(x: Tensor, axes: list[int], smallest: bool) -> Tensor:
     return torch.full([1 if axis in axes else size for axis, size in enumerate(x.shape)], end, dtype=x.dtype)
 
 
-_REDUCTIONS: dict[str, Callable[[Tensor, list[int], bool], Tensor]] = {
+class _Reduction(Protocol):
+    """Reduces a tensor along axes; ``keep``: they stay, of length 1."""
+
+    def __call__(self, x: Tensor, axes: list[int], *, keep: bool) -> Tensor: ...
+
+
+_REDUCTIONS: dict[str, _Reduction] = {
     "ReduceMean": _mean,
     "ReduceSum": _sum,
     "ReduceMax": _largest,
     "ReduceMin": _smallest,
     "ReduceProd": _product,
-    "ReduceL1": lambda x, axes, keep: _sum(torch.abs(x), axes, keep),
+    "ReduceL1": lambda x, axes, *, keep: _sum(torch.abs(x), axes, keep=keep),
     "ReduceL2": _norm,
-    "ReduceSumSquare": lambda x, axes, keep: _sum(torch.square(x), axes, keep),
-    "ReduceLogSum": lambda x, axes, keep: torch.log(_sum(x, axes, keep)),
-    "ReduceLogSumExp": lambda x, axes, keep: torch.logsumexp(x, axes, keepdim=keep),
+    "ReduceSumSquare": lambda x, axes, *, keep: _sum(torch.square(x), axes, keep=keep),
+    "ReduceLogSum": lambda x, axes, *, keep: torch.log(_sum(x, axes, keep=keep)),
+    "ReduceLogSumExp": lambda x, axes, *, keep: torch.logsumexp(x, axes, keepdim=keep),
 }
 # What remains of a reduction over no axis at all.
 _ELEMENTWISE_PART: dict[str, Callable[[Tensor], Tensor]] = {
@@ -95,7 +102,7 @@ def _reduce(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
     if x.dim() == 0:
         return _alone(node.op, x)
     over, keep = sorted(axis % x.dim() for axis in chosen), bool(node.integer("keepdims", 1))
-    y = _REDUCTIONS[node.op](x, over, keep)
+    y = _REDUCTIONS[node.op](x, over, keep=keep)
     contiguous = over == list(range(over[0], over[-1] + 1))
     return _as_the_runtime_adds(node, x, over, y) if contiguous and exact.matters(node, x) else y
 

@@ -37,7 +37,7 @@ def _grid_sample(node: Node, x: Tensor, grid: Tensor) -> Tensor:
 def _affine_grid(node: Node, theta: Tensor, size: Tensor) -> Tensor:
     batch, _, *space = ints(size)
     corners = bool(node.integer("align_corners", 0))
-    axes = [_positions(length, corners, theta.dtype) for length in space]
+    axes = [_positions(length, theta.dtype, corners=corners) for length in space]
     # The last axis of the image comes first in a position: (x, y, z, 1).
     mesh = list(reversed(torch.meshgrid(*axes, indexing="ij")))
     points = torch.stack([*mesh, torch.ones_like(mesh[0])], -1).reshape(1, -1, len(space) + 1)
@@ -45,7 +45,7 @@ def _affine_grid(node: Node, theta: Tensor, size: Tensor) -> Tensor:
     return torch.reshape(grid, [batch, *space, len(space)])
 
 
-def _positions(length: int, corners: bool, dtype: torch.dtype) -> Tensor:
+def _positions(length: int, dtype: torch.dtype, *, corners: bool) -> Tensor:
     """From -1 to 1: the pixels' centres, or (corners) the outer pixels' centres at the ends."""
     if corners:
         # A single pixel is at both ends; ONNX Runtime puts it at the upper.

@@ -48,7 +48,7 @@ def _suppress(
     threshold = 0.0 if overlap is None else float(overlap)
     chosen: list[list[int]] = []
     for batch in range(scores.shape[0]):
-        corners = _corners(boxes[batch].double().numpy(), bool(node.integer("center_point_box", 0)))
+        corners = _corners(boxes[batch].double().numpy(), centred=bool(node.integer("center_point_box", 0)))
         for label in range(scores.shape[1]):
             row = scores[batch, label].double().numpy()
             kept: list[int] = []
@@ -61,7 +61,7 @@ def _suppress(
     return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 3)
 
 
-def _corners(boxes: NDArray[np.float64], centred: bool) -> NDArray[np.float64]:
+def _corners(boxes: NDArray[np.float64], *, centred: bool) -> NDArray[np.float64]:
     """Lower and upper corner of each box; they may be given in any order."""
     if centred:
         half = boxes[:, 2:] / 2

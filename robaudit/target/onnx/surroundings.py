@@ -75,16 +75,13 @@ def carried_as_floats(graph: Graph) -> set[str]:
         for position, name in enumerate(node.inputs):
             if position in _ENDS.get(node.op, ()) and not node.domain:
                 continue
-            passes = (node.op in _MOVES and (position == 0 or node.op == "Clip")) or node.op in _MERGES
-            passes = (
-                passes or (node.op == "Where" and position > 0) or (node.op in _ARITHMETIC and wide.get(name, True))
-            )
+            passes = _passes(node.op, position, wide=wide.get(name, True))
             if node.domain or not passes or not fine:
                 unsafe.add(name)
     return {name for node in graph.nodes for name in node.outputs} - unsafe
 
 
-def _passes(op: str, position: int, wide: bool) -> bool:
+def _passes(op: str, position: int, *, wide: bool) -> bool:
     """Whether what an operator makes of this input may be a float if the input is one."""
     if op in _MOVES:
         return position == 0 or op == "Clip"

@@ -143,7 +143,7 @@ def script_steps(value: Any) -> Iterator[Step]:
         op = node.kind().rpartition("::")[2].rstrip("_").lower()
         tensors = [s for s in sources if s.type().kind() == "TensorType" and s.node().kind() not in HELD]
         constants = [_constant(s) for s in sources if s not in tensors]
-        yield _torch_step(op, constants, bool(sources) and sources[0] not in tensors)
+        yield _torch_step(op, constants, first=bool(sources) and sources[0] not in tensors)
         if not tensors or node.kind().startswith("prim::"):
             return
         value = tensors[0]
@@ -158,14 +158,14 @@ def exported_steps(node: Any) -> Iterator[Step]:
         yield _torch_step(
             op.rstrip("_"),
             [c for c, arg in zip(constants, node.args, strict=True) if arg not in computed],
-            bool(node.args) and node.args[0] not in computed,
+            first=bool(node.args) and node.args[0] not in computed,
         )
         if not computed:
             return
         node = computed[0]
 
 
-def _torch_step(op: str, constants: Sequence[Any], first: bool) -> Step:
+def _torch_step(op: str, constants: Sequence[Any], *, first: bool) -> Step:
     """From the arguments that are no tensors, in order."""
     if op in CLIPS:
         low, high = [*constants, None, None][:2]

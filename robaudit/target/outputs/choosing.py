@@ -90,19 +90,24 @@ def choose_output(
         found = [o for o in outputs if roles.get(o.name) == role]
         if found:
             return Choice((labels or found)[0] if role == "labels" else found[0], role, words)  # type: ignore[arg-type]  # one of the two
+    raise UsageError(_unfit(outputs, told, listing))
+
+
+def _unfit(outputs: Sequence[FileOutput], told: Told, listing: str) -> str:
+    """Why none of the outputs can be judged, in words."""
     several = [o.name for o in outputs if o.dtype.startswith("seq(tensor")]
     if several:
-        raise UsageError(
+        return (
             f"this is no classifier that robaudit can audit: its output {several[0]} is a sequence of tensors, as of "
             f"several classifiers in one file (scikit-learn's MultiOutputClassifier; outputs: {listing}); export one "
             "of them by itself"
         )
-    for output in outputs if answers else ():
-        shape = np.shape(answers[0][output.name])
-        if output.dtype.startswith(NUMBERS) and len(shape) == 2 and shape[0] != rows:
+    for output in outputs if told.answers else ():
+        shape = np.shape(told.answers[0][output.name])
+        if output.dtype.startswith(NUMBERS) and len(shape) == 2 and shape[0] != told.rows:
             words = "x".join(map(str, shape))
-            raise UsageError(f"the output {output.name} of {rows} inputs has shape {words}, not one row an input")
-    raise UsageError(
+            return f"the output {output.name} of {told.rows} inputs has shape {words}, not one row an input"
+    return (
         f"this is no classifier that robaudit can audit: no output holds one score a class, or a label (outputs: "
         f"{listing}); detectors and segmenters are not supported"
     )

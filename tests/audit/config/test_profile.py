@@ -13,7 +13,7 @@ from robaudit.audit.config.profile import (
     profile_path,
     profile_schema,
 )
-from robaudit.audit.plan.attacks import plan_attacks, validate_attacks
+from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.checks.registry import own_checks
 from robaudit.errors import UsageError
@@ -156,9 +156,7 @@ def test_an_attack_may_be_kept_for_some_norms(tmp_path):
     assert profile.model_dump(mode="json")["attacks"] == [{"id": "pgd", "norms": ["l2", "l1"]}, {"id": "pgd"}]
     for norm, status in (("linf", "skipped"), ("l2", "ready")):
         threat = ThreatSpec(norm=norm, eps="0.5")
-        plan = plan_attacks(
-            profile.model_copy(update={"threat": threat}), classes=10, shape=(4,), no_gradient=None, surrogates=0
-        )
+        plan = plan_attacks(profile.model_copy(update={"threat": threat}), TargetTraits(10, (4,)))
         assert [planned.status for planned in plan] == [status, "ready"]
         assert plan[0].reason == (
             None if norm == "l2" else "the profile runs it in l1 and l2 alone, the threat model is linf"
@@ -177,10 +175,7 @@ def test_parameters_may_differ_by_norm(tmp_path):
     planned = [
         plan_attacks(
             profile.model_copy(update={"threat": ThreatSpec(norm=norm, eps="0.5")}),
-            classes=10,
-            shape=(4,),
-            no_gradient=None,
-            surrogates=0,
+            TargetTraits(10, (4,)),
         )[1].attack.steps
         for norm in ("linf", "l2")
     ]
@@ -247,11 +242,10 @@ def test_unknown_metrics_are_refused(metric):
 
 
 def test_the_norms_that_an_attack_serves_are_listed_as_a_sentence_does(tmp_path):
-    from robaudit.audit.plan.attacks import plan_attacks
+    from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 
     (tmp_path / "p.yaml").write_text("extends: quick\nname: p\nthreat: {norm: l0, eps: 2}\nattacks: [pgd, cw-l2]\n")
-    facts = {"classes": 3, "shape": (4,), "no_gradient": None, "surrogates": 0}
-    reasons = [p.reason for p in plan_attacks(load_profile(str(tmp_path / "p.yaml")), **facts)]
+    reasons = [p.reason for p in plan_attacks(load_profile(str(tmp_path / "p.yaml")), TargetTraits(3, (4,)))]
     assert reasons == [
         "it searches in l1, l2 and linf, the threat model is l0",
         "it searches in l2, the threat model is l0",

@@ -17,6 +17,7 @@ from typer.main import get_command
 from robaudit.audit.config.building import build_request
 from robaudit.audit.config.declaring import GATES, Apart, Setting, hyphens, setting
 from robaudit.audit.config.keys import IN_RECORDS, record_of, validated
+from robaudit.audit.config.keywords import SettingKeywords
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.settings import SETTINGS, Settings
 from robaudit.audit.run.identity import identity_of
@@ -40,6 +41,7 @@ OTHER: dict[str, Any] = {
     "defense": "bits",
     "min_robust": 0.5,
     "gates": ["clean_accuracy>=0.5"],
+    "certify": ["interval"],
     "until_decided": True,
     "time_budget": "10m",
     "on_inconclusive": "warn",
@@ -112,6 +114,10 @@ def run_id(folder: Path, **given: Any) -> str:
 
 def test_every_setting_has_another_value_here() -> None:
     assert set(OTHER) == set(SETTINGS) == set(vars(Settings()))
+
+
+def test_each_setting_is_a_typed_keyword_of_a_call() -> None:
+    assert set(SettingKeywords.__annotations__) | {"data"} == SETTINGS.keys() - {"dry_run"}
 
 
 def test_a_setting_without_an_identity_cannot_be_declared() -> None:

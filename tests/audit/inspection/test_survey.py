@@ -174,10 +174,10 @@ def test_a_model_of_tokens_is_shown_and_not_audited(tmp_path):
     assert found.parity.argmax_agreement == 1.0
     assert found.speed is not None
     assert "do not apply to tokens" in text(found)
-    from robaudit.target.load import load_target
+    from robaudit.target.load import open_target
 
     with pytest.raises(UsageError, match=r"takes tokens \(x int64\).*robaudit inspect shows the model"):
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")
 
 
 def test_a_vector_without_data_is_shown_on_noise(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-import robaudit.audit
-from robaudit.audit.journal import records
-from robaudit.audit.journal.journal import Journal, unit_record, unit_result
-from robaudit.audit.journal.records import fits
+from robaudit.audit.journal.journal import Journal, OtherVersionError
+from robaudit.audit.journal.records.kinds import VERSION
+from robaudit.audit.journal.records.session import Remark
+from robaudit.audit.journal.records.units import FinishedUnit, finished_unit, unit_result
 from robaudit.engine.units import Unit, UnitResult
 
 KEY = b"the user's"
 
 
-def unit(sample: int, **fields: Any) -> dict[str, Any]:
-    return unit_record("pgd", UnitResult(Unit(0, 0, sample), sample % 2 == 1, prediction=sample, forwards=3)) | fields
+def unit(sample: int) -> FinishedUnit:
+    return finished_unit("pgd", UnitResult(Unit(0, 0, sample), sample % 2 == 1, prediction=sample, forwards=3))
 
 
 def filled(folder: Path, count: int = 5) -> Journal:
@@ -43,7 +42,7 @@ def reloaded(folder: Path, key: bytes = KEY) -> Journal:
 
 
 def samples(journal: Journal) -> list[int]:
-    return [record["sample"] for record in journal.of("unit")]
+    return [record.sample for record in journal.of(FinishedUnit)]
 
 
 def lines(folder: Path) -> list[bytes]:
@@ -60,7 +59,7 @@ def test_records_and_points_come_back(tmp_path: Path) -> None:
     assert journal.load() is None
     assert journal.records[2] == unit(2)
     assert samples(journal) == [0, 1, 2, 3, 4]
-    points = [journal.point(r) for r in journal.of("unit")]
+    points = [journal.point(r) for r in journal.of(FinishedUnit)]
     assert [p is None for p in points] == [True, False, True, False, True]
     assert points[3].dtype == np.float32
     np.testing.assert_array_equal(points[3], np.full((2, 3), 3))
@@ -82,9 +81,9 @@ def test_any_torn_tail_is_dropped_and_appending_goes_on(tmp_path: Path, cut: int
     journal = reloaded(tmp_path)
     kept = samples(journal)
     assert kept == list(range(len(kept)))
-    for record in journal.of("unit"):
+    for record in journal.of(FinishedUnit):
         point = journal.point(record)
-        assert point is None or (point == record["sample"]).all()
+        assert point is None or (point == record.sample).all()
     journal.append(unit(9), np.full((2, 3), 9, np.float32))
     again = Journal(tmp_path, key=KEY)
     assert again.load() is None
@@ -95,12 +94,12 @@ def test_any_torn_tail_is_dropped_and_appending_goes_on(tmp_path: Path, cut: int
 def test_a_cut_tail_keeps_all_whole_records_and_is_told(tmp_path: Path) -> None:
     filled(tmp_path)
     whole = lines(tmp_path)
-    write(tmp_path, [*whole[:3], whole[3][:40]])
+    write(tmp_path, [*whole[:4], whole[4][:40]])
     journal = Journal(tmp_path, key=KEY)
     told = journal.load()
     assert told == "the last record of the journal was cut off, as by a kill or a full disk; it is computed again"
     assert samples(journal) == [0, 1, 2]
-    assert [note["message"] for note in reloaded(tmp_path).of("note")] == [told]
+    assert [note.message for note in reloaded(tmp_path).of(Remark)] == [told]
 
 
 def edited(line: bytes, **fields: Any) -> bytes:
@@ -127,10 +126,11 @@ EDITS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
 def test_what_was_edited_is_found_and_computed_again(tmp_path: Path, name: str) -> None:
     filled(tmp_path)
     change, lost = EDITS[name]
-    write(tmp_path, change(lines(tmp_path)))
+    header, *records = lines(tmp_path)
+    write(tmp_path, [header, *change(records)])
     journal = Journal(tmp_path, key=KEY)
     assert journal.load() == (
-        "line 2 of the journal, or what it names, is not as it was written: "
+        "line 3 of the journal, or what it names, is not as it was written: "
         f"{lost} records from there on are computed again"
     )
     assert samples(journal) == [0]
@@ -159,80 +159,58 @@ def test_whoever_has_not_the_key_cannot_seal(tmp_path: Path) -> None:
     forged = Journal(tmp_path, key=b"the forger's")
     forged.append(unit(0))
     assert samples(reloaded(tmp_path)) == []
+    assert Journal(tmp_path, key=KEY).load() is None  # begun anew
     mine = tmp_path / "mine"
     mine.mkdir()
     filled(mine)
     assert samples(reloaded(mine, b"of another run")) == []
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"sample": "1"},
-        {"sample": True},
-        {"sample": -1},
-        {"success": 0},
-        {"distance": "0.1"},
-        {"forwards": 1.5},
-        {"forwards": None},
-        {"attack": ["pgd"]},
-        {"error": 3},
-        {"point": {"shape": [2], "dtype": "object", "offset": 0, "bytes": 16, "sha256": "0"}},
-        {"point": {"shape": [2], "dtype": "float64"}},
-        {"verified": "yes"},
-        {"kind": "units"},
-        {"kind": 1},
-        {"kind": None},
-    ],
-    ids=str,
-)
-def test_a_sealed_record_with_a_wrong_type_does_not_count(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    assert fits(unit(1))
-    journal = Journal(tmp_path, key=KEY)
-    journal.append(unit(0))
-    journal.append(unit(1) | wrong)
-    assert samples(reloaded(tmp_path)) == [0]
+def versioned(line: bytes, version: object) -> bytes:
+    return json.dumps({**json.loads(line), "version": version}).encode() + b"\n"
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        [],
-        None,
-        {},
-        {"kind": "clean", "index": 0},
-        {"kind": "attack", "id": "a", "status": "broken", "reason": None, "seconds": 1.0},
-        {"kind": "plan", "attacks": [{"id": "a"}]},
-        {"kind": "plan", "attacks": {}},
-        {"kind": "check", "id": "clean", "seconds": 1.0, "measured": [1]},
-        {"kind": "session", "started": 5},
-        {"kind": "spent", "began": "now", "seconds": "1"},
-        {"kind": "batch", "size": 0},
-        {"kind": "data", "ids": [1], "indices": [0], "drawn": 1, "reference": "labels", "notes": []},
-        {"kind": "result", "sha256": 1},
-    ],
-    ids=str,
-)
-def test_records_of_other_kinds_are_typed_too(record: Any) -> None:
-    assert not fits(record)
+OTHERS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
+    "a newer one": (lambda all_: [versioned(all_[0], 3), *all_[1:]], "version 3"),
+    "an older one": (lambda all_: [versioned(all_[0], 1), *all_[1:]], "version 1"),
+    "no number": (lambda all_: [versioned(all_[0], "\x1b[2J"), *all_[1:]], "a version that it does not tell"),
+    "none": (lambda all_: all_[1:], "a version that it does not tell"),
+    "one unit alone": (lambda all_: [b'{"kind": "unit"}\n'], "a version that it does not tell"),
+}
 
 
-def test_every_kind_that_is_written_is_read_back() -> None:
-    source = Path(robaudit.audit.__file__).parent
-    written = {
-        kind for path in source.rglob("*.py") for kind in re.findall(r'"kind": "(\w+)"', path.read_text("utf-8"))
-    }
-    assert {"unit", "clean", "lost", "result"} <= written
+@pytest.mark.parametrize("name", OTHERS)
+def test_records_of_another_version_are_refused_and_kept(tmp_path: Path, name: str) -> None:
+    filled(tmp_path)
+    change, told = OTHERS[name]
+    write(tmp_path, change(lines(tmp_path)))
+    before = lines(tmp_path)
+    with pytest.raises(OtherVersionError) as refused:
+        Journal(tmp_path, key=KEY).load()
+    assert str(refused.value) == (
+        f"another robaudit wrote it: its records are of {told}, and this one reads version {VERSION}"
+    )
+    assert lines(tmp_path) == before
 
-    def known(kind: str) -> bool:
-        try:
-            records.ADAPTER.validate_python({"kind": kind})
-        except ValidationError as error:
-            return all(found["type"] != "union_tag_invalid" for found in error.errors())
-        return True
 
-    assert not known("units")
-    assert [kind for kind in sorted(written) if not known(kind)] == []
+@pytest.mark.parametrize("length", [1, 20, 36, 80])
+def test_a_journal_cut_in_its_first_line_begins_anew(tmp_path: Path, length: int) -> None:
+    filled(tmp_path)
+    write(tmp_path, [lines(tmp_path)[0][:length]])
+    told = Journal(tmp_path, key=KEY).load()
+    assert told == "the last record of the journal was cut off, as by a kill or a full disk; it is computed again"
+    assert reloaded(tmp_path).records == [Remark(message=told)]
+
+
+def test_a_first_line_that_was_edited_is_told(tmp_path: Path) -> None:
+    filled(tmp_path)
+    header, *others = lines(tmp_path)
+    write(tmp_path, [header.replace(b"journal", b" journal"), *others])
+    with pytest.raises(OtherVersionError):
+        Journal(tmp_path, key=KEY).load()
+    write(tmp_path, [edited(header, more=1), *others])
+    told = Journal(tmp_path, key=KEY).load() or ""
+    assert told.startswith("line 1 of the journal, or what it names, is not as it was written: 6 records")
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "points.bin"])
@@ -275,10 +253,10 @@ def test_a_full_disk_is_remembered_and_points_stay_in_memory(tmp_path: Path, mon
     monkeypatch.setattr(journal, "_write_point", full)
     point = np.ones((2, 3))
     journal.append(unit(5), point)
-    journal.append({"kind": "note", "message": "later"})
+    journal.append(Remark(message="later"))
     assert journal.failure == "No space left on device"
     assert journal.point(journal.records[5]) is point
-    assert journal.records[6]["message"] == "later"
+    assert journal.records[6] == Remark(message="later")
     assert heard[0][1] is point
     assert [told[2] for told in heard] == ["No space left on device"] * 2
     assert len(reloaded(tmp_path).records) == 5
@@ -291,35 +269,37 @@ def test_a_full_disk_is_remembered_and_points_stay_in_memory(tmp_path: Path, mon
 
 def test_two_processes_write_one_chain(tmp_path: Path) -> None:
     supervisor, worker = Journal(tmp_path, key=KEY), Journal(tmp_path, key=KEY)
-    supervisor.append({"kind": "note", "message": "before"})
+    supervisor.append(Remark(message="before"))
     worker.load()
     worker.listener = supervisor.receive
     worker.append(unit(0), np.ones(3))
     worker.append(unit(1))
-    supervisor.append({"kind": "note", "message": "after"})
+    supervisor.append(Remark(message="after"))
     found = Journal(tmp_path, key=KEY)
     assert found.load() is None
     assert found.records == supervisor.records
-    assert [record["kind"] for record in found.records] == ["note", "unit", "unit", "note"]
+    assert [record.kind for record in found.records] == ["note", "unit", "unit", "note"]
 
 
 def test_without_a_folder_all_is_in_memory() -> None:
     journal = Journal(None)
-    journal.append({"kind": "unit", "sample": 1}, np.ones(3))
+    journal.append(unit(1), np.ones(3))
     assert (journal.point(journal.records[0]) == 1).all()
 
 
 def test_the_newest_record_counts(tmp_path: Path) -> None:
     journal = filled(tmp_path, 0)
-    for sample, value in ((1, "a"), (2, "b"), (1, "c")):
-        journal.append({"kind": "unit", "sample": sample, "value": value})
-    assert journal.keyed("unit", "sample")[1]["value"] == "c"
-    assert journal.last("unit", sample=2)["value"] == "b"
-    assert journal.last("unit", sample=3) is None
+    for sample, value in ((1, 10), (2, 20), (1, 30)):
+        journal.append(replace(unit(sample), queries=value))
+    assert journal.keyed(FinishedUnit, "sample")[1].queries == 30
+    newest = journal.last(FinishedUnit, sample=2)
+    assert newest is not None
+    assert newest.queries == 20
+    assert journal.last(FinishedUnit, sample=3) is None
 
 
 def test_a_unit_comes_back_without_its_point() -> None:
     found = UnitResult(Unit(2, 1, 7), True, 3, 0.25, 10, 9, 8, 2, 1, np.ones(3), None)
-    assert unit_result(unit_record("pgd", found)) == found
+    assert unit_result(finished_unit("pgd", found)) == found
     failed = UnitResult(Unit(0, 0, 1), False, error="gone")
-    assert unit_result(unit_record("pgd", failed)) == failed
+    assert unit_result(finished_unit("pgd", failed)) == failed

@@ -4,71 +4,51 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from journal_kit import clean, ended, plan
 from results import make_attack, make_result
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
 from robaudit.audit.config.profile import load_profile
-from robaudit.audit.journal.journal import Journal, unit_record
+from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackPlan, Status
+from robaudit.audit.journal.records.samples import CleanSample
+from robaudit.audit.journal.records.units import finished_unit
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.outcome.build import build_result
+from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.verdict.limitations import limitations
 from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError
 
 
-def planned(*names: str, **status: str) -> dict[str, Any]:
-    return {
-        "kind": "plan",
-        "attacks": [
-            {
-                "id": name,
-                "name": name,
-                "access": "scores",
-                "status": status.get(name, "ready"),
-                "reason": None,
-                "parameters": {},
-            }
-            for name in names
-        ],
-    }
+def planned(*names: str, **status: Status) -> AttackPlan:
+    return AttackPlan(attacks=tuple(plan(name, status=status.get(name, "ready")).attacks[0] for name in names))
 
 
-def tally(*units: tuple[str, int, int, bool], plan: dict[str, Any] | None = None, done: tuple[str, ...] = ()) -> Tally:
+def tally(*units: tuple[str, int, int, bool], plan: AttackPlan | None = None, done: tuple[str, ...] = ()) -> Tally:
     """Of five samples, the last one wrong, and units (attack, sample, restart, success)."""
     journal = Journal(None)
     for index in range(5):
-        journal.append(
-            {
-                "kind": "clean",
-                "index": index,
-                "id": str(index),
-                "label": 0,
-                "prediction": int(index == 4),
-                "readable": True,
-                "error": None,
-            }
-        )
+        journal.append(clean(index, prediction=int(index == 4)))
     journal.append(plan or planned("a", "b"))
     for attack, sample, restart, success in units:
         result = UnitResult(Unit(restart, 0, sample), success, queries=10)
-        journal.append(unit_record(attack, result))
+        journal.append(finished_unit(attack, result))
     for attack in done:
-        journal.append({"kind": "attack", "id": attack, "status": "done", "reason": None, "seconds": 1.0})
-    return Tally(journal, journal.keyed("clean", "index"))
+        journal.append(ended(attack))
+    return Tally(journal, journal.keyed(CleanSample, "index"))
 
 
 def test_attacks_that_never_began_are_not_run() -> None:
     found = tally(("a", 0, 0, True), plan=planned("a", "b", "c", c="skipped"))
-    assert [(a["id"], a["status"]) for a in found.attacks] == [("a", "partial"), ("b", "not run"), ("c", "skipped")]
+    assert [(a.key, a.status) for a in found.attacks] == [("a", "partial"), ("b", "not run"), ("c", "skipped")]
     assert (found.whole, found.standing, found.broken_by) == (4, 3, {0: "a"})
 
 
 def test_no_plan_no_attacks() -> None:
-    found = tally(plan={"kind": "plan", "attacks": []})
+    found = tally(plan=AttackPlan(attacks=()))
     assert found.attacks == []
     assert (found.whole, found.standing) == (4, 4)
 
@@ -109,8 +89,7 @@ def test_a_clock_that_was_put_back_makes_no_audit_end_before_it_began(tmp_path: 
     journal = Journal(tmp_path / "run")
     journal.load()
     started = datetime.now(UTC) + timedelta(days=400)
-    told = {"run_id": "x", "interrupted": True, "failure": None, "resumed": False}
-    result = build_result(request, journal, started=started, seconds=1.0, **told)
+    result = build_result(request, journal, Sessions("x", started, 1.0, interrupted=True))
     assert result.run.finished >= result.run.started
 
 

@@ -180,7 +180,7 @@ def test_an_interrupted_curve_goes_on_and_computes_nothing_twice(tmp_path: Path,
     assert at(part.curves[0], 0.01).k == part.worst_case.upper_bound_observed.k
     resumed = run_here(request, tmp_path / "part")
     assert outcome(resumed) == outcome(whole)
-    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
+    keys = [(r["attack"], r["sample"], r["restart"], r["aim"]) for r in records(tmp_path / "part", "unit")]
     assert len(keys) == len(set(keys))
 
 
@@ -220,7 +220,7 @@ def test_units_that_spare_one_another_do_not_make_the_curve_depend_on_the_batch(
         assert len(units) > 60
         rounds: dict[tuple[str, int, int], int] = {}
         for unit in units:
-            if "verified" in unit and unit["attack"] != "curve/fmn":
+            if unit["sought"] is not None and unit["attack"] != "curve/fmn":
                 key = unit["attack"], unit["sample"], unit["restart"]
                 rounds[key] = rounds.get(key, 0) + 1
         assert set(rounds.values()) == {3}
@@ -237,11 +237,11 @@ def test_of_the_curves_units_the_nearest_is_told_and_kept_as_evidence(tmp_path: 
     result = run_here(request, tmp_path / "run")
     by_curve = {s.index: s for s in result.samples if s.broken_by == "curve/fab-t"}
     units = [r for r in records(tmp_path / "run", "unit") if r["attack"] == "curve/fab-t"]
-    first = {s: min((r for r in units if r["sample"] == s), key=lambda r: r["target"]) for s in by_curve}
+    first = {s: min((r for r in units if r["sample"] == s), key=lambda r: r["aim"]) for s in by_curve}
     assert any(first[s]["distance"] > 1.01 * sample.distance for s, sample in by_curve.items())
     archive = np.load(tmp_path / "run" / "evidence.npz")
     for index, sample in by_curve.items():
-        nearest = min(r["distance"] for r in units if r["sample"] == index and r["verified"])
+        nearest = min(r["distance"] for r in units if r["sample"] == index and r["sought"]["verified"])
         assert sample.distance == sample.smallest_distance == nearest
         row = archive["index"].tolist().index(index)
         moved = np.abs(archive["adversarial"][row].astype(float) - archive["original"][row]).max()
@@ -361,7 +361,7 @@ def test_with_several_goals_the_nearest_class_counts(tmp_path: Path) -> None:
     [curve] = result.curves
     assert at(curve, 0.02).k == result.worst_case.upper_bound_observed.k
     assert curve.broken == 14
-    units = [r for r in records(tmp_path / "run", "unit") if r.get("verified", r["success"])]
+    units = [r for r in records(tmp_path / "run", "unit") if (r["sought"] or {"verified": r["success"]})["verified"]]
     for sample in result.samples[2:]:
         own = [r["distance"] for r in units if sample_of(r["sample"]) == sample.index]
         assert sample.smallest_distance == pytest.approx(min(own), abs=1e-6)

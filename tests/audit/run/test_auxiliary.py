@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from journal_kit import comes_back, plan, unit
 from run_kit import (
+    changed,
     load,
     make_data,
     make_onnx,
@@ -27,7 +28,7 @@ from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records import fits
+from robaudit.audit.journal.records.attacks import AuxiliaryModel
 from robaudit.audit.plan.auxiliary import unusable
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import Again, Ending
@@ -118,8 +119,9 @@ def test_a_surrogate_costs_itself_and_no_sample(fields: dict[str, Any], words: s
     assert "goes on without it" in again.note
     assert (again.suspects, again.halved, again.count) == (frozenset({7}), False, 0)
     (record,) = journal.records
-    assert fits(record)
-    assert (record["kind"], record["key"], record["attack"]) == ("auxiliary", "surrogate 1", "transfer")
+    assert comes_back([record])
+    assert isinstance(record, AuxiliaryModel)
+    assert (record.key, record.attack) == ("surrogate 1", "transfer")
     assert isinstance(after(again, journal, at_work=at_work, **fields), str)  # it is not loaded, so that it was not it
 
 
@@ -131,7 +133,7 @@ def test_one_that_takes_much_memory_in_a_batch_is_tried_with_half_of_it() -> Non
     assert (first.halved, journal.records) == (True, [])
     second = after(first, journal, **large)
     assert isinstance(second, Again)
-    assert [record["key"] for record in journal.records] == ["stand-in 0"]
+    assert [record.key for record in journal.of(AuxiliaryModel)] == ["stand-in 0"]
     assert not second.halved
 
 
@@ -140,10 +142,9 @@ def test_other_limits_give_it_another_try() -> None:
     after(Again(), journal, late=True, at_work=AtWork(auxiliary="surrogate 0"))
     request = AuditRequest(Path("m.onnx"), load_profile("quick"), surrogates=(Path("a.pt"),))
     assert list(unusable(journal, request)) == ["surrogate 0"]
-    assert unusable(journal, dataclasses.replace(request, load_timeout=600.0)) == {}
-    plan = {"id": "transfer", "access": "transfer"}
-    journal.records += [{"kind": "plan", "attacks": [plan]}, {"kind": "unit", "attack": "transfer"}]
-    assert list(unusable(journal, dataclasses.replace(request, load_timeout=600.0))) == ["surrogate 0"]
+    assert unusable(journal, with_settings(request, load_timeout=600.0)) == {}
+    journal.records += [plan("transfer", access="transfer"), unit("transfer", 0)]
+    assert list(unusable(journal, with_settings(request, load_timeout=600.0))) == ["surrogate 0"]
 
 
 def test_the_way_back_is_told_as_the_models_own(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_one_that_raises_or_does_not_fit_costs_the_transfer_attack(tmp_path: Pat
     small = make_onnx(tmp_path / "small.onnx")
     small.write_bytes(small.read_bytes()[:-40])
     for number, path in enumerate([odd(tmp_path / "raises.pt", "raises"), small]):
-        request = dataclasses.replace(audit, surrogates=(path,), trust_model=True)
+        request = changed(audit, surrogates=(path,), trust_model=True)
         result = run_here(request, tmp_path / f"run{number}")
         assert statuses(result) == {"fgsm": "done", "transfer-mi-fgsm": "unavailable", "square": "done"}
         [(where, message)] = told(result)
@@ -202,7 +203,7 @@ def test_one_that_raises_or_does_not_fit_costs_the_transfer_attack(tmp_path: Pat
 
 def test_what_ran_on_fewer_surrogates_is_incomplete(tmp_path: Path, audit: AuditRequest) -> None:
     both = (odd(tmp_path / "raises.pt", "raises"), make_script(tmp_path / "s.pt"))
-    result = run_here(dataclasses.replace(audit, surrogates=both, trust_model=True), tmp_path / "run")
+    result = run_here(changed(audit, surrogates=both, trust_model=True), tmp_path / "run")
     assert statuses(result)["transfer-mi-fgsm"] == "done"
     [(_, message)] = told(result)
     assert message in result.verdict.reasons
@@ -217,7 +218,7 @@ def test_what_ran_on_fewer_surrogates_is_incomplete(tmp_path: Path, audit: Audit
 def test_without_the_stand_in_white_box_is_unavailable(tmp_path: Path, audit: AuditRequest) -> None:
     """Not carried out on the model's own gradient, which was not asked for."""
     stand_in = odd(tmp_path / "raises.pt", "raises")
-    request = with_settings(dataclasses.replace(audit, trust_model=True), stand_in=str(stand_in))
+    request = with_settings(audit, trust_model=True, stand_in=str(stand_in))
     result = run_here(request, tmp_path / "run")
     assert statuses(result) == {"fgsm": "unavailable", "transfer-mi-fgsm": "skipped", "square": "done"}
     assert "the stand-in raises.pt cannot be used" in str(result.attacks[0].reason)

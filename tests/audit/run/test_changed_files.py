@@ -34,6 +34,7 @@ from robaudit.audit.stored.file import load_result, save_result
 from robaudit.data import arrays
 from robaudit.data.arrays import read_npz
 from robaudit.data.images import open_folder
+from robaudit.data.reader import Fit, Wanted
 from robaudit.errors import ChangedFileError, UsageError
 from robaudit.files import held_to, open_regular, read_regular
 
@@ -150,8 +151,7 @@ def images(folder: Path, count: int = 8) -> Path:
 
 def test_an_image_that_is_changed_after_the_data_were_opened(tmp_path):
     folder = images(tmp_path / "images")
-    options = {"crop": 1.0, "interpolation": "bicubic", "num_classes": 2, "class_names": None, "labels": None}
-    data = open_folder(folder, shape=(1, 6, 6), **options)
+    data = open_folder(folder, Fit((1, 6, 6), num_classes=2), Wanted())
     before = data.load(0)
     rewrite(folder / data.ids[0], flipped(folder / data.ids[0]))
     with pytest.raises(ChangedFileError, match="was changed since the audit began"):

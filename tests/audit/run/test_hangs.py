@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from journal_kit import comes_back
 from run_kit import load, make_data, make_profile, make_request, records, run_here, scan, start, wait_for
 from run_kit import worker_of as worker_id
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records import fits
+from robaudit.audit.journal.records.findings import CheckEnded
+from robaudit.audit.journal.records.samples import LostSample
 from robaudit.audit.process.calling import in_child
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.run import supervisor
@@ -184,11 +186,11 @@ def test_a_hang_costs_the_sample_once_it_is_known() -> None:
     one = after(several, journal, hung=True, at_work=AtWork("fgsm ran", ("b.png",), (2,), 5.0))
     assert isinstance(one, Again)
     assert one.suspects == {1, 3}
-    (lost,) = journal.of("lost")
-    assert (lost["sample"], lost["name"]) == (2, "b.png")
-    assert "did not answer within 5 s on the sample b.png" in lost["message"]
+    (lost,) = journal.of(LostSample)
+    assert (lost.sample, lost.name) == (2, "b.png")
+    assert "did not answer within 5 s on the sample b.png" in lost.message
     assert isinstance(after(one, journal, hung=True, at_work=AtWork("fgsm ran", ("b.png",), (2,), 5.0)), str)
-    assert all(map(fits, journal.records))
+    assert comes_back(journal.records)
 
 
 def test_what_hangs_without_end_ends_the_audit() -> None:
@@ -204,11 +206,11 @@ def test_a_crash_is_treated_as_a_hang_and_a_kill_is_not() -> None:
     journal = Journal(None)
     crash = {"crashed": True, "how": "PyTorch crashed (SIGSEGV)", "at_work": AtWork("fgsm ran", ("a",), (1,))}
     assert isinstance(after(Again(), journal, **crash), Again)
-    assert "PyTorch crashed (SIGSEGV) on the sample a" in next(journal.of("lost"))["message"]
+    assert "PyTorch crashed (SIGSEGV) on the sample a" in next(journal.of(LostSample)).message
     killed = {"killed_from_outside": True, "how": "SIGKILL, likely out of memory", "at_work": AtWork("", ("b",), (2,))}
     halved = after(Again(), journal, **killed)
     assert isinstance(halved, Again)
-    assert (halved.halved, len(list(journal.of("lost")))) == (True, 1)
+    assert (halved.halved, len(list(journal.of(LostSample)))) == (True, 1)
     assert str(after(halved, journal, **killed)).endswith("twice")
 
 
@@ -220,7 +222,7 @@ def test_a_sample_that_takes_all_memory_alone_and_again_is_lost() -> None:
     assert (first.halved, first.suspects) == (True, {1, 2})
     second = after(first, journal, **large, at_work=AtWork("", ("b",), (2,)))
     assert isinstance(second, Again)
-    assert [record["sample"] for record in journal.of("lost")] == [2]
+    assert [record.sample for record in journal.of(LostSample)] == [2]
 
 
 def test_a_check_that_hangs_costs_itself() -> None:
@@ -228,8 +230,8 @@ def test_a_check_that_hangs_costs_itself() -> None:
     assert isinstance(
         after(Again(), journal, hung=True, at_work=AtWork("it was checked for parity", part="parity")), Again
     )
-    assert journal.last("check", id="parity")["failed"].startswith("the check could not be carried out")
-    assert all(map(fits, journal.records))
+    assert journal.last(CheckEnded, id="parity").failed.startswith("the check could not be carried out")
+    assert comes_back(journal.records)
     assert isinstance(after(Again(), journal, hung=True, at_work=AtWork("its gradient was tried", (), ())), str)
 
 

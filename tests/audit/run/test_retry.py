@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_kit import clean, comes_back, unit
 from run_kit import make_data, make_onnx, make_profile, make_request, outcome, run_here
 
 from robaudit.audit.journal.care import lost_in
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records import fits
+from robaudit.audit.journal.records.samples import LostSample, Retry
+from robaudit.audit.journal.records.session import Remark
 from robaudit.audit.run.again import Again, Ending, retried
 from robaudit.audit.run.audit import run_audit
 from robaudit.target.running.watch import AtWork
@@ -41,7 +43,7 @@ def test_a_higher_limit_asks_a_lost_sample_again(tmp_path: Path) -> None:
     told = retried(journal, request_in(tmp_path, call_timeout=11.0))
     assert told is not None
     assert "d.npz[5]" in told
-    assert all(map(fits, journal.records))
+    assert comes_back(journal.records)
     assert not lost_in(journal)
     assert retried(journal, request_in(tmp_path, call_timeout=11.0)) is None
     again = run_here(request, tmp_path / "run")
@@ -51,22 +53,18 @@ def test_a_higher_limit_asks_a_lost_sample_again(tmp_path: Path) -> None:
 
 def test_a_retry_takes_back_what_lost_samples_cost_and_nothing_else(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    lost = {"kind": "lost", "sample": 1, "name": "b", "message": "no answer", "limit": 1.0}
-    clean = {"kind": "clean", "id": "", "label": 0, "prediction": None, "digest": None, "error": None}
-    counts = dict.fromkeys(("forwards", "backwards", "queries", "judged", "refused", "restart", "target"), 0)
-    unit = {"kind": "unit", "success": False, "prediction": -1, "distance": None, **counts}
+    lost = LostSample(sample=1, name="b", message="no answer", limit=1.0)
     kept = [
-        {**lost, "sample": 2, "message": "crashed", "limit": None},
-        {**clean, "index": 1},
-        {**unit, "attack": "a", "sample": 1, "error": None},  # before it was lost
-        {**unit, "attack": "b", "sample": 1, "error": "cannot be read"},
-        {**unit, "attack": "b", "sample": 2, "error": "no answer"},
+        LostSample(sample=2, name="b", message="crashed", limit=None),
+        clean(1),
+        unit("a", 1),  # before it was lost
+        unit("b", 1, error="cannot be read"),
+        unit("b", 2, error="no answer"),
     ]
-    for record in (lost, *kept, {**unit, "attack": "b", "sample": 1, "error": "no answer"}):
+    for record in (lost, *kept, unit("b", 1, error="no answer")):
         journal.append(record)
-    assert all(map(fits, journal.records))
     assert retried(journal, request_in(tmp_path, call_timeout=2.0)) is not None
-    assert [record["kind"] for record in journal.records[len(kept) :]] == ["retry", "note"]
+    assert [type(record) for record in journal.records[len(kept) :]] == [Retry, Remark]
     assert journal.records[: len(kept)] == kept
     assert journal.reopened().records == journal.records
 

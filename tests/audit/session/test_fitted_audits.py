@@ -31,6 +31,7 @@ from run_kit import (
 from robaudit.audit.config.gatespecs import GateSpec, parse_gate
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded, FitRound
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
@@ -39,8 +40,8 @@ from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import parse_result, save_result
 from robaudit.audit.stored.verify import verified
 from robaudit.errors import UsageError
-from robaudit.report.facts import attack_notes
 from robaudit.report.replay import replay_lines
+from robaudit.report.sentences import attack_notes
 
 UAP = "{id: sgd-uap, fit_samples: 30, fit_least: 12, epochs: 5, minibatch: 10}"
 AFTER = f"\n  - {{id: pgd, steps: 1, step_size: 0.5, random_start: false}}\n  - {UAP}\n  - {{id: apgd-ce, steps: 5}}\n"
@@ -119,13 +120,13 @@ def test_the_audited_samples_have_no_part_in_the_fit(case: Case, whole: Result, 
     y[[s.index for s in whole.samples]] = 0
     np.savez(tmp_path / "d.npz", x=x, y=y)
     run_here(dataclasses.replace(case.request, data=tmp_path / "d.npz"), tmp_path / "run")
-    assert fits_of(tmp_path / "run")[-1]["point"]["sha256"] == fits_of(case.folder / "whole")[-1]["point"]["sha256"]
+    assert fits_of(tmp_path / "run")[-1].point.sha256 == fits_of(case.folder / "whole")[-1].point.sha256
 
 
-def fits_of(folder: Path) -> list[dict[str, Any]]:
+def fits_of(folder: Path) -> list[FitRound]:
     journal = Journal(folder)
     journal.load()
-    return list(journal.of("fit"))
+    return list(journal.of(FitRound))
 
 
 def test_equal_at_any_batch_size(case: Case, whole: Result, tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_stopped_in_the_fit_and_resumed_it_comes_to_the_same(
     seen = itertools.count()
 
     def stop() -> bool:
-        done = sum(1 for _ in journal.of("fit"))
-        began = journal.last("attack", id="pgd") is not None
+        done = sum(1 for _ in journal.of(FitRound))
+        began = journal.last(AttackEnded, id="pgd") is not None
         return began and done >= rounds and next(seen) > 1
 
     broken = run_here(case.request, tmp_path, stop=stop, journal=journal)
@@ -156,9 +157,9 @@ def test_stopped_in_the_fit_and_resumed_it_comes_to_the_same(
 def test_a_torn_artefact_is_fitted_again(case: Case, whole: Result, tmp_path: Path) -> None:
     case.run("torn")
     folder = case.folder / "torn"
-    place = fits_of(folder)[2]["point"]
+    place = fits_of(folder)[2].point
     content = bytearray((folder / "points.bin").read_bytes())
-    content[place["offset"] + place["bytes"] // 2] ^= 1
+    content[place.offset + place.bytes // 2] ^= 1
     (folder / "points.bin").write_bytes(content)
     assert outcome(case.run("torn")) == outcome(whole)
 

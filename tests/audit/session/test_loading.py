@@ -15,7 +15,8 @@ from table_files import HIGH, LOW, NAMES, write_model, write_table
 
 from robaudit.audit.config.profile import load_profile
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.session.loading import Loaded, load
+from robaudit.audit.session.loaded import Loaded
+from robaudit.audit.session.loading import load
 from robaudit.errors import UsageError
 
 
@@ -70,7 +71,7 @@ def test_images_of_one_size_tell_the_size_that_a_file_leaves_free(tmp_path, size
         with pytest.raises(UsageError, match=r"leaves its size free; give --data with arrays of the size"):
             load(request)
         return
-    spec = load(request).target.spec
+    spec = load(request).opened.spec
     assert (spec.shape, spec.provenance["resize"]) == (found, "data")
 
 
@@ -103,14 +104,14 @@ def test_a_part_of_the_ranges_may_be_declared(tmp_path):
     x = write_table(tmp_path / "t.csv", write_model(tmp_path / "m.onnx"))
     (tmp_path / "r.csv").write_text("name,low,high\nincome,0,50000\n")
     loaded = tabular(tmp_path, tmp_path / "t.csv", feature_ranges=tmp_path / "r.csv")
-    ranges = loaded.target.spec.ranges
+    ranges = loaded.opened.spec.ranges
     assert ranges is not None
     assert ranges.names == NAMES
     assert (ranges.low[1], ranges.high[1]) == (0, 50_000)
     assert (ranges.low[0], ranges.high[0]) == (x[:, 0].min(), x[:, 0].max())
     assert ranges.guessed == ("age", "rate", "site")
-    assert loaded.target.spec.assumed == ("domain",)
-    assert "for age, rate, site" in loaded.target.spec.provenance["domain"]
+    assert loaded.opened.spec.assumed == ("domain",)
+    assert "for age, rate, site" in loaded.opened.spec.provenance["domain"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_features_of_arrays_are_named_by_their_places(tmp_path, text, words):
         with pytest.raises(UsageError, match=words):
             tabular(tmp_path, tmp_path / "d.npz", feature_ranges=tmp_path / "r.csv")
         return
-    ranges = tabular(tmp_path, tmp_path / "d.npz", feature_ranges=tmp_path / "r.csv").target.spec.ranges
+    ranges = tabular(tmp_path, tmp_path / "d.npz", feature_ranges=tmp_path / "r.csv").opened.spec.ranges
     assert ranges is not None
     assert (ranges.low[1], ranges.high[1]) == (0, 50_000)
     assert (ranges.low[0], ranges.high[0]) == (x[:, 0].min(), x[:, 0].max())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ from data_kit import open_dataset
 from model_files import write_onnx
 from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_profile, make_request, run_here
+from target_kit import complete
 
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.session import MeaningFound
 from robaudit.audit.session import loading
-from robaudit.audit.session.meaning_search import LOOKS, apply_meaning, search_meaning
+from robaudit.audit.session.meaning_search import LOOKS, search_meaning, with_meaning
 from robaudit.data.source import Dataset
 from robaudit.errors import UnreadableSampleError
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import open_target
+from robaudit.target.reading.opened import OpenedTarget
 
 IMAGENET = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 TORCH = "ImageNet mean and std, RGB"
@@ -50,8 +53,8 @@ def write_model(path: Path, *, shape: tuple[Any, ...] = ("N", 3, 6, 6), gain: fl
     return path
 
 
-def opened(path: Path, sample: tuple[int, ...] | None = None, **declared: str) -> Target:
-    return load_target(path, overrides=SpecOverrides(declared, {}), device="cpu", sample_shape=sample)
+def opened(path: Path, sample: tuple[int, ...] | None = None, **declared: str) -> OpenedTarget:
+    return open_target(path, overrides=SpecOverrides(declared, {}), device="cpu", sample_shape=sample)
 
 
 def write_data(model: Path, count: int = 100, sample: tuple[int, ...] | None = None, **truth: str) -> Path:
@@ -65,7 +68,7 @@ def write_data(model: Path, count: int = 100, sample: tuple[int, ...] | None = N
     return path
 
 
-def dataset(target: Target, path: Path) -> Dataset:
+def dataset(target: OpenedTarget, path: Path) -> Dataset:
     spec = target.spec
     return open_dataset(
         path,
@@ -80,7 +83,7 @@ def dataset(target: Target, path: Path) -> Dataset:
     )
 
 
-def search(target: Target, path: Path, count: int | None = None) -> dict[str, Any]:
+def search(target: OpenedTarget, path: Path, count: int | None = None) -> dict[str, Any]:
     data = dataset(target, path)
     found = search_meaning(target, data, data.spread(0)[:count])
     assert found is not None
@@ -88,21 +91,21 @@ def search(target: Target, path: Path, count: int | None = None) -> dict[str, An
 
 
 def status(found: dict[str, Any]) -> dict[str, str]:
-    return {c["name"]: c["status"] for c in found["candidates"]}
+    return {c.name: c.status for c in found.candidates}
 
 
 def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
     found = search(target, write_data(model, **IMAGENET))
-    assert found["taken"] == TORCH
+    assert found.taken == TORCH
     assert target.spec.mean == (), "the search itself leaves the spec alone"
-    apply_meaning(target, found)
+    target = with_meaning(target, found)
     assert target.spec.mean == (0.485, 0.456, 0.406)
     assert target.spec.assumed == ("mean", "std", "scale", "domain", "channels")
     assert target.spec.provenance["mean"].startswith("assumed: searched, ")
     assert "next best" in target.spec.provenance["mean"]
-    assert f"{TORCH} is right on" in found["sentence"]
+    assert f"{TORCH} is right on" in found.sentence
     assert target.facts["input search"]["taken"] == TORCH
     assert status(found)["[0, 1], RGB"] == "beaten"
 
@@ -117,35 +120,35 @@ def test_the_truth_is_found_taken_and_still_assumed(tmp_path):
 def test_channel_order_and_size_are_found(tmp_path, truth, name):
     model = write_model(tmp_path / "m.onnx", gain=0.02 if "scale" in truth else 1.0)
     found = search(opened(model), write_data(model, **truth))
-    assert found["taken"] == name
+    assert found.taken == name
 
 
 def test_the_default_wins_where_it_is_the_truth(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     found = search(opened(model), write_data(model, scale="1"))
-    assert (found["taken"], found["changes"]) == (None, {})
-    assert "[0, 1], RGB is right on" in found["sentence"]
+    assert (found.taken, found.changes) == (None, {})
+    assert "[0, 1], RGB is right on" in found.sentence
     assert status(found)["[0, 1], RGB"] == "taken"
-    assert "right" in found["provenance"]["mean"]
+    assert "right" in found.provenance["mean"]
 
 
 def test_few_samples_prove_nothing_and_the_default_stays(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
     found = search(target, write_data(model, **IMAGENET), 6)
-    best = next(c for c in found["candidates"] if c["name"] == TORCH)
-    assert (best["right"], best["of"]) == (6, 6)
-    assert found["taken"] is None
-    apply_meaning(target, found)
+    best = next(c for c in found.candidates if c.name == TORCH)
+    assert (best.right, best.of) == (6, 6)
+    assert found.taken is None
+    target = with_meaning(target, found)
     assert (target.spec.mean, target.spec.provenance["mean"]) == ((), "assumed: searched, no candidate wins")
 
 
 def test_a_model_that_does_not_care_keeps_the_default(tmp_path):
     model = write_model(tmp_path / "m.onnx", bias=0.0)  # homogeneous: 0 to 255 is the same to it
     found = search(opened(model), write_data(model, scale="255"))
-    assert found["taken"] is None
+    assert found.taken is None
     assert status(found)["0 to 255, RGB"] == "left"
-    assert "as good: 0 to 255, RGB" in found["sentence"]
+    assert "as good: 0 to 255, RGB" in found.sentence
 
 
 def test_where_nothing_makes_the_model_right_it_says_so(tmp_path):
@@ -155,10 +158,10 @@ def test_where_nothing_makes_the_model_right_it_says_so(tmp_path):
         x = archive["x"]
     np.savez(path, x=x, y=np.random.default_rng(5).integers(0, 5, len(x)))
     found = search(opened(model), path)
-    assert "none of the 12 candidates is surely right more often than naming one class always" in found["sentence"]
-    assert "--mean" in found["sentence"]
-    assert found["changes"] == {}
-    assert found["samples"] <= 100, "it gives up early"
+    assert "none of the 12 candidates is surely right more often than naming one class always" in found.sentence
+    assert "--mean" in found.sentence
+    assert found.changes == {}
+    assert found.samples <= 100, "it gives up early"
 
 
 def test_what_is_declared_is_not_searched(tmp_path):
@@ -170,9 +173,9 @@ def test_what_is_declared_is_not_searched(tmp_path):
     assert search_meaning(half, data, data.spread(0)) is None
     ordered = opened(model, channels="bgr")
     found = search(ordered, path)
-    assert next(c["name"] for c in found["candidates"]) == "[0, 1]"
-    assert found["taken"] == "ImageNet mean and std"
-    apply_meaning(ordered, found)
+    assert next(c.name for c in found.candidates) == "[0, 1]"
+    assert found.taken == "ImageNet mean and std"
+    with_meaning(ordered, found)
     assert (ordered.spec.channels, ordered.spec.provenance["channels"]) == ("bgr", "flag")
 
 
@@ -182,8 +185,8 @@ def test_a_free_layout_is_found(tmp_path):
     target = opened(model, (3, 6, 6), scale="1")
     assert target.spec.assumed == ("layout",)
     found = search(target, path)
-    assert found["taken"] == "NHWC"
-    apply_meaning(target, found)
+    assert found.taken == "NHWC"
+    target = with_meaning(target, found)
     assert target.spec.file_shape == (6, 6, 3)
     assert (
         float(
@@ -196,9 +199,8 @@ def test_a_free_layout_is_found(tmp_path):
 def test_a_layout_that_the_file_does_not_take_is_not_accepted(tmp_path):
     model = write_model(tmp_path / "m.onnx")
     target = opened(model)
-    target.spec = opened(model, scale="1").spec.__class__(
-        **{**vars(target.spec), "provenance": {**target.spec.provenance, "layout": "assumed"}}
-    )
+    provenance = {**target.spec.provenance, "layout": "assumed"}
+    target = target.reread(spec=dataclasses.replace(target.spec, provenance=provenance))
     found = search(target, write_data(model, scale="1"))
     assert set(status(found).values()) == {"taken", "beaten", "not accepted"}
     assert status(found)["[0, 1], RGB, NHWC"] == "not accepted"
@@ -218,10 +220,10 @@ def test_evaluations_are_bounded_and_unreadable_samples_left_out(tmp_path, monke
     monkeypatch.setattr(data, "load", broken)
     found = search_meaning(target, data, data.spread(0))
     assert found is not None
-    assert found["taken"] == TORCH
-    assert all(c["of"] <= LOOKS[-1] for c in found["candidates"])
-    assert found["samples"] in LOOKS, "unreadable samples are replaced by others"
-    assert found["evaluations"] < 12 * found["samples"], "some lost at the first look"
+    assert found.taken == TORCH
+    assert all(c.of <= LOOKS[-1] for c in found.candidates)
+    assert found.samples in LOOKS, "unreadable samples are replaced by others"
+    assert found.evaluations < 12 * found.samples, "some lost at the first look"
 
 
 def test_the_order_of_the_data_does_not_matter(tmp_path):
@@ -239,7 +241,7 @@ def test_without_labels_nothing_is_searched(tmp_path):
     request = make_request(model, path, make_profile(tmp_path / "p.yaml"), input_values={}, reference="model")
     loaded = loading.load(request)
     assert loaded.meanings == []
-    assert loaded.target.spec.mean == ()
+    assert loaded.opened.spec.mean == ()
 
 
 def test_an_audit_searches_once_reports_it_and_no_gate_passes(tmp_path, monkeypatch):
@@ -262,7 +264,7 @@ def test_an_audit_searches_once_reports_it_and_no_gate_passes(tmp_path, monkeypa
     assert len(searches) == 1, "the second session takes it from the journal"
     journal = Journal(tmp_path / "run")
     journal.load()
-    assert len(list(journal.of("meaning"))) == 1
+    assert len(list(journal.of(MeaningFound))) == 1
     assert result.target.input.mean == (0.485, 0.456, 0.406)
     assert result.clean.accuracy is not None
     assert result.clean.accuracy.estimate == 1.0
@@ -313,15 +315,15 @@ def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
     declared = opened(model, **truth)
     with np.load(path) as archive:
         x, y = torch.from_numpy(archive["x"] / np.float32(255)), archive["y"]
-    declared.measure(x[:25])
+    declared = complete(declared, x[:25])
     assert declared.labels(x).tolist() == y.tolist(), "as declared, the model is right on all"
     found = search(opened(model), path)
     target = opened(model)
-    apply_meaning(target, found)
-    target.measure(x[:25])
-    assert target.labels(x).tolist() == y.tolist(), found["sentence"]
+    target = with_meaning(target, found)
+    target = complete(target, x[:25])
+    assert target.labels(x).tolist() == y.tolist(), found.sentence
     assert target.head.kind == declared.head.kind
-    right = {c["name"]: c["right"] / c["of"] for c in found["candidates"] if c["status"] == "taken"}
+    right = {c.name: c.right / c.of for c in found.candidates if c.status == "taken"}
     assert list(right.values()) == [1.0]
 
 
@@ -329,7 +331,7 @@ def test_one_number_is_read_as_the_audit_reads_it(tmp_path, end, truth):
 def test_two_numbers_are_searched_too(tmp_path, end):
     model = one_number(tmp_path / "m.onnx", *end, numbers=2, middle=-0.18)
     found = search(opened(model), grey_data(tmp_path / "d.npz"))
-    assert found["taken"] == "[-1, 1], RGB"
+    assert found.taken == "[-1, 1], RGB"
 
 
 def test_the_search_uses_labels_beyond_the_drawn_samples_and_says_so(tmp_path):
@@ -340,8 +342,8 @@ def test_the_search_uses_labels_beyond_the_drawn_samples_and_says_so(tmp_path):
     request = make_request(model, data, profile, input_values={})
     loaded = loading.load(request)
     assert len(loaded.drawn) == 6
-    assert loaded.target.spec.mean == (0.485, 0.456, 0.406)
-    search = loaded.target.facts["input search"]
+    assert loaded.opened.spec.mean == (0.485, 0.456, 0.406)
+    search = loaded.opened.facts["input search"]
     assert search["taken"] == TORCH
     assert (search["samples"], search["of"]) == (50, 300)
     assert "with 50 labels (of 300 samples" in search["sentence"]
@@ -354,8 +356,8 @@ def test_copies_of_a_sample_are_no_further_evidence(tmp_path):
         x, y = archive["x"], archive["y"]
     np.savez(path, x=np.repeat(x, 20, 0), y=np.repeat(y, 20))
     found = search(opened(model), path)
-    assert found["samples"] == 5
-    assert found["taken"] is None
+    assert found.samples == 5
+    assert found.taken is None
 
 
 def test_rare_classes_take_their_turn(tmp_path):
@@ -367,16 +369,16 @@ def test_rare_classes_take_their_turn(tmp_path):
     path = grey_data(tmp_path / "d.npz", x=levels.astype(np.uint8), y=y)
     model = one_number(tmp_path / "m.onnx", "Sigmoid", middle=-0.18)
     found = search(opened(model), path)
-    assert found["taken"] == "[-1, 1], RGB", found["sentence"]
+    assert found.taken == "[-1, 1], RGB", found.sentence
 
 
 def test_classes_in_another_order_make_no_other_meaning_right(tmp_path):
     """Read as it should be, the model is wrong on every sample, since its classes are exchanged."""
     model = one_number(tmp_path / "m.onnx", "Sigmoid", gain=-40)
     found = search(opened(model), grey_data(tmp_path / "d.npz"))
-    assert found["taken"] is None
-    assert "the model's answers follow the labels in another order of the classes" in found["sentence"]
-    assert "[0, 1], RGB" in found["sentence"]
+    assert found.taken is None
+    assert "the model's answers follow the labels in another order of the classes" in found.sentence
+    assert "[0, 1], RGB" in found.sentence
 
 
 def test_labels_of_one_class_tell_nothing(tmp_path):
@@ -384,17 +386,17 @@ def test_labels_of_one_class_tell_nothing(tmp_path):
     with np.load(grey_data(tmp_path / "d.npz")) as archive:
         bright = archive["x"][archive["y"] == 1]
     found = search(opened(model), grey_data(tmp_path / "d.npz", x=bright, y=np.ones(len(bright), np.int64)))
-    assert found["taken"] is None
-    assert "all labels are of one class" in found["sentence"]
-    assert "30 of 30" not in found["sentence"]
+    assert found.taken is None
+    assert "all labels are of one class" in found.sentence
+    assert "30 of 30" not in found.sentence
 
 
 def test_equals_are_told_and_none_of_them_is_the_next_best(tmp_path):
     model = one_number(tmp_path / "m.onnx", "Sigmoid")
     found = search(opened(model), grey_data(tmp_path / "d.npz", 200))
-    equals = [c["name"] for c in found["candidates"] if c["status"] == "left"]
+    equals = [c.name for c in found.candidates if c.status == "left"]
     assert "[0, 1], BGR" in equals, "grey images have no order of channels"
     for name in equals:
-        assert name in found["sentence"].partition("; as good: ")[2].partition("; next best")[0]
-        assert name not in found["sentence"].partition("next best")[2]
-    assert "labels do not tell which of the equals is meant" in found["sentence"]
+        assert name in found.sentence.partition("; as good: ")[2].partition("; next best")[0]
+        assert name not in found.sentence.partition("next best")[2]
+    assert "labels do not tell which of the equals is meant" in found.sentence

@@ -15,22 +15,24 @@ import pytest
 import torch
 from model_files import FLOAT, script, weight, write_onnx
 from onnx import TensorProto, helper
+from target_kit import complete
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loading import load
-from robaudit.audit.session.samples import SampleStore, answer_samples
-from robaudit.engine.care import NO_CARE
+from robaudit.audit.session.samples import Asking, SampleStore, answer_samples
+from robaudit.audit.session.shared import Shared
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
-from robaudit.target.running.watch import UNWATCHED
 from robaudit.threat.model import Access
 from robaudit.threat.sets.features import FixedFeatures
 
@@ -208,23 +210,18 @@ def distance(norm: str, delta: np.ndarray) -> float:
     )
 
 
-def never() -> bool:
-    return False
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", KINDS)
 def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
     kind = KINDS[name]
     request, answer, x = prepared(tmp_path, kind)
     loaded = load(request)
-    target = loaded.target
+    target = loaded.opened
     points = torch.from_numpy(np.stack([loaded.data.load(i) for i in range(COUNT)])).to(target.dtype)
-    target.measure(points)
-    target.calibrate()
+    target = complete(target, points)
     journal = Journal(tmp_path)
     journal.load()
-    for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, own_reference=False, batch=8):
+    for record, scores in answer_samples(Oracle(target), loaded.data, loaded.drawn, Asking(False, 8)):
         journal.append(record, scores)
     store = SampleStore(loaded.data, journal)
     assert len(store.standing()) == COUNT
@@ -238,10 +235,7 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         specs = (AttackSpec.model_validate({"id": attack, **SMALL.get(attack, {})}),)
         [front] = plan_fronts(
             request.profile.model_copy(update={"threat": threat, "attacks": specs}),
-            classes=target.num_classes,
-            shape=target.spec.shape,
-            no_gradient=None if target.gradient.available else target.gradient.reason,
-            surrogates=0,
+            replace(loaded.traits, surrogates=0, misfits=(), others=None),
         )
         [planned] = front.plan
         if attack in kind.refuses:
@@ -254,31 +248,32 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         threat_model = replace(front.threat, sets=(FixedFeatures(target.spec.fixed),))
         executor = LocalExecutor(engine)
         same = SimpleNamespace(data=loaded.data, others=lambda _: loaded.drawn)  # what a fit makes of them is the point
-        with_fits = Fitter(same, Oracle(target), executor, found, told := lambda _: None, NO_CARE, UNWATCHED, never)
-        Cascade(front.plan, threat_model, store, executor, found, told, never, fitter=with_fits).run()
-        record = found.last("attack", id=attack)
+        shared = Shared(found)
+        with_fits = Fitter(same, Oracle(target), executor, shared)
+        Cascade(front.plan, threat_model, store, executor, shared, with_fits).run()
+        record = found.last(AttackEnded, id=attack)
         assert record is not None
-        assert (record["status"], record["reason"]) == ("done", None), attack
-        units = list(found.of("unit"))
-        assert {unit["error"] for unit in units} == {None}, attack
-        assert any(unit["success"] for unit in units), f"{attack} in {norm} breaks none"
+        assert (record.status, record.reason) == ("done", None), attack
+        units = list(found.of(FinishedUnit))
+        assert {unit.error for unit in units} == {None}, attack
+        assert any(unit.success for unit in units), f"{attack} in {norm} breaks none"
         for unit in units:
-            assert unit["distance"] is None or np.isfinite(unit["distance"])
-            if not unit["success"]:
+            assert unit.distance is None or np.isfinite(unit.distance)
+            if not unit.success:
                 continue
             point = found.point(unit)
             assert point is not None
             raw = np.asarray(point, np.float64)
             raw = raw.transpose(1, 2, 0) if kind.flags.get("layout") == "nhwc" else raw
             raw = kind.low + raw * width
-            origin = x[unit["sample"]]
+            origin = x[unit.sample]
             assert raw.min() >= kind.low - 1e-5 * width
             assert raw.max() <= kind.high + 1e-5 * width
             delta = (raw - origin) / width
             delta[np.abs(delta) < 2e-7] = 0  # what single precision makes of a sample
-            assert unit["distance"] == pytest.approx(distance(norm, delta), rel=1e-4, abs=1e-5)
+            assert unit.distance == pytest.approx(distance(norm, delta), rel=1e-4, abs=1e-5)
             assert distance(norm, delta) <= EPS[norm] + 1e-4
-            assert answer(raw.astype(np.float32)) == unit["prediction"] != store.answers[unit["sample"]].label
+            assert answer(raw.astype(np.float32)) == unit.prediction != store.answers[unit.sample].label
             if kind.table:
                 assert raw[7] == pytest.approx(origin[7])
                 np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from run_kit import CLASSES, SHAPE, load, make_onnx, make_profile, make_request, predict, run_here, scan
+from run_kit import CLASSES, SHAPE, changed, load, make_onnx, make_profile, make_request, predict, run_here, scan
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.profile import load_profile
@@ -40,7 +39,7 @@ def asked(tmp_path: Path) -> Callable[..., AuditRequest]:
         specs = tuple(GateSpec.model_validate(gate) for gate in gates)
         data = found.data.model_copy(update={"samples": samples})
         found = found.model_copy(update={"gates": (*found.gates, *specs), "data": data})
-        return replace(make_request(model, tmp_path / "d.npz", profile), profile=found, **changes)
+        return changed(make_request(model, tmp_path / "d.npz", profile), profile=found, **changes)
 
     return build
 

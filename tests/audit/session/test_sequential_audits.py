@@ -65,7 +65,7 @@ def asked(folder: Path, tmp_path: Path) -> Callable[..., AuditRequest]:
         specs = tuple(GateSpec.model_validate(gate) for gate in gates)
         profile = profile.model_copy(update={"gates": (*profile.gates, *specs)})
         changes = {"until_decided": True, "profile": profile} | changes
-        return replace(make_request(folder / "m.onnx", folder / "d.npz", path), **changes)
+        return make_request(folder / "m.onnx", folder / "d.npz", path, **changes)
 
     return build
 

@@ -9,27 +9,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from journal_kit import clean, ended, plan, unit
+from run_kit import changed
 from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec, IgnoreSpec
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.request import AuditRequest
-from robaudit.audit.journal.journal import Journal, unit_record
+from robaudit.audit.journal.causes import Cause
+from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed, recorded, settled
+from robaudit.audit.journal.records.attacks import AttackEnded
+from robaudit.audit.journal.records.findings import LookTaken, OutcomeAtLook
+from robaudit.audit.journal.records.samples import CleanSample
+from robaudit.audit.journal.records.session import DataFacts
+from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.plan.sequential import sequential_gates, validate_sequential
+from robaudit.audit.result.sections.target import Data
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.data.source import keyed_draw, keyed_order
-from robaudit.engine.units import Unit, UnitResult
 from robaudit.errors import UsageError
 from robaudit.stats.looks import decide, design
 
 STEPS = 60
 """Steps of the attack on a sample that stands; the others fall in the first few."""
 SLOTS = 128
-UNIT = unit_record("a", UnitResult(Unit(0, 0, 0), False))
 
 
 class Indices:
@@ -50,7 +57,7 @@ class Indices:
 
 def request(*gates: GateSpec, **changes: object) -> AuditRequest:
     profile = Profile(name="p", gates=gates or (GateSpec(metric="robust_accuracy", min=0.5),))
-    return replace(AuditRequest(Path("m.onnx"), profile, until_decided=True), **changes)
+    return changed(AuditRequest(Path("m.onnx"), profile), **({"until_decided": True} | changes))
 
 
 def finishing(indices: list[int], falls: np.ndarray) -> Iterator[int]:
@@ -94,12 +101,14 @@ class Audit:
         self.falls, self.left, self.failing = falls, units, failing
         self.request = asked or request()
         self.journal = journal or Journal(None)
-        self.done = {record["sample"] for record in self.journal.of("unit")}
+        self.done = {record.sample for record in self.journal.of(FinishedUnit)}
         drawn = list(range(len(falls)))
-        self.chunks = list(chunks(Indices(drawn, self.request.seed), len(drawn)))
+        self.chunks = list(chunks(Indices(drawn, self.request.settings.seed), len(drawn)))
         if journal is None:
-            self.journal.append({"kind": "data", "indices": drawn, "ids": list(map(str, drawn)), "drawn": len(drawn)})
-            self.journal.append({"kind": "plan", "attacks": [{"id": "a", "status": "ready", "norm": "linf"}]})
+            section = Data(source="", kind="array", sha256="", count=len(drawn), drawn=len(drawn), reference="labels")
+            ids = tuple(map(str, drawn))
+            self.journal.append(DataFacts(section=section, ids=ids, indices=tuple(drawn), copies={}))
+            self.journal.append(plan("a"))
 
     def run(self) -> Audit:
         run_looks(self.request, self.chunks, self.journal, self.attack, lambda _: None, lambda: self.left == 0)
@@ -107,21 +116,20 @@ class Audit:
 
     def attack(self, chunk: Chunk) -> None:
         for index in chunk.indices:
-            answer = {"label": 1, "prediction": 1, "digest": str(index), "error": None}
-            self.journal.append({"kind": "clean", "index": index, "id": str(index), "readable": True, **answer})
+            self.journal.append(clean(index))
         for index in finishing([i for i in chunk.indices if i not in self.done], self.falls):
             if self.left == 0:
                 return
             fell = bool(self.falls[index] < STEPS)
-            self.journal.append({**UNIT, "sample": index, "success": fell})
+            self.journal.append(unit("a", index, success=fell))
             self.left = None if self.left is None else self.left - 1
         status = "failed" if chunk.number in self.failing else "done"
-        self.journal.append({"kind": "attack", "id": "a", "status": status, "reason": None, "seconds": 0.0})
+        self.journal.append(ended("a", status=status))
 
     @property
     def decision(self) -> str:
         looks = recorded(self.journal)
-        return str(looks[-1]["gates"][0]["decision"])
+        return looks[-1].gates[0].decision
 
 
 def population(p: float, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -162,7 +170,7 @@ def test_error_rates_of_whole_audits(p: float, wrong: tuple[str, ...], record_pr
     sizes = [section(audit.journal).samples for audit in audits]
     record_property("mean samples", float(np.mean(sizes)))  # type: ignore[operator]
     assert np.mean(sizes) < 200
-    assert {audit.journal.last("look")["stopped"] for audit in audits} <= {"decided", "exhausted"}
+    assert {audit.journal.last(LookTaken).stopped for audit in audits} <= {"decided", "exhausted"}
 
 
 def test_the_order_is_that_of_smaller_draws_and_looks_at_no_outcome() -> None:
@@ -185,24 +193,26 @@ def test_an_interrupted_audit_counts_whole_looks_and_ends_as_an_unbroken_one(uni
     assert len(recorded(whole.journal)) > 3
     broken = Audit(falls, units=units).run()
     looks = recorded(broken.journal)
-    done = looks[-1]["samples"] if looks else 0
+    done = looks[-1].samples if looks else 0
     assert done <= units
     kept = completed(broken.journal)
     told = section(broken.journal)
     assert told.stopped == "interrupted"
     if looks:
-        assert told.samples == len(kept.keyed("clean", "index")) == len(list(kept.of("unit"))) == done
-        assert kept.last("data")["drawn"] == done
-        tally = Tally(kept, kept.keyed("clean", "index"))
-        assert (tally.standing, tally.audited) == (looks[-1]["gates"][0]["k"], done)
+        assert told.samples == len(kept.keyed(CleanSample, "index")) == len(list(kept.of(FinishedUnit))) == done
+        assert kept.last(DataFacts).section.drawn == done
+        tally = Tally(kept, kept.keyed(CleanSample, "index"))
+        assert (tally.standing, tally.audited) == (looks[-1].gates[0].k, done)
     else:
         assert told.samples == 32
     again = Audit(falls, journal=broken.journal).run()
-    assert [{**look, "attacks": None} for look in recorded(again.journal)] == [
-        {**look, "attacks": None} for look in recorded(whole.journal)
+    assert [replace(look, attacks={}) for look in recorded(again.journal)] == [
+        replace(look, attacks={}) for look in recorded(whole.journal)
     ]
     assert section(again.journal) == section(whole.journal)
-    assert len(list(again.journal.of("unit"))) == len(list(whole.journal.of("unit")))  # nothing was done twice
+    assert len(list(again.journal.of(FinishedUnit))) == len(
+        list(whole.journal.of(FinishedUnit))
+    )  # nothing was done twice
 
 
 def test_a_finished_audit_takes_no_look_again() -> None:
@@ -218,19 +228,24 @@ def test_a_look_with_a_failed_attack_is_told_and_taken_again() -> None:
     audit = Audit(falls, failing=(2,)).run()
     assert len(recorded(audit.journal)) > 3
     assert len(settled(audit.journal)) == 1
-    assert completed(audit.journal).last("attack", id="a")["status"] == "failed"  # though later looks were done
+    assert completed(audit.journal).last(AttackEnded, id="a").status == "failed"  # though later looks were done
     again = Audit(falls, journal=audit.journal).run()
-    assert [look["number"] for look in recorded(again.journal)] == list(range(1, len(recorded(audit.journal)) + 1))
-    assert completed(again.journal).last("attack", id="a")["status"] == "done"
+    assert [look.number for look in recorded(again.journal)] == list(range(1, len(recorded(audit.journal)) + 1))
+    assert completed(again.journal).last(AttackEnded, id="a").status == "done"
 
 
 def test_an_attack_is_not_failed_for_a_look_that_left_it_a_few_hopeless_samples() -> None:
     audit = Audit(population(0.9, 60, np.random.default_rng(3))).run()
-    looks = recorded(audit.journal)
-    looks[0]["attacks"]["a"] = ["failed", "it could not be carried out on any sample: its size", "untried"]
-    assert completed(audit.journal).last("attack", id="a")["status"] == "done"
-    looks[0]["attacks"]["a"] = ["failed", "out of memory", None]
-    assert completed(audit.journal).last("attack", id="a")["status"] == "failed"
+    first = next(audit.journal.of(LookTaken))
+
+    def outcome(reason: str, cause: Cause | None) -> str:
+        failed = OutcomeAtLook(status="failed", reason=reason, cause=cause)
+        other = replace(first, attacks={"a": failed})
+        records = [other if record is first else record for record in audit.journal.records]
+        return completed(Journal(None, records=records)).last(AttackEnded, id="a").status
+
+    assert outcome("it could not be carried out on any sample: its size", Cause.UNTRIED) == "done"
+    assert outcome("out of memory", None) == "failed"
 
 
 def test_all_gates_are_waited_for_and_one_that_fails_ends_it() -> None:
@@ -238,15 +253,15 @@ def test_all_gates_are_waited_for_and_one_that_fails_ends_it() -> None:
     low, high = GateSpec(metric="robust_accuracy", min=0.3), GateSpec(metric="robust_accuracy", max=0.85)
     both = Audit(clear, request(low, high)).run()
     alone = Audit(clear, request(low)).run()
-    assert alone.journal.last("look")["number"] == 1
-    assert both.journal.last("look")["number"] > 1
-    assert [gate["decision"] for gate in both.journal.last("look")["gates"]] == ["pass", "pass"]
+    assert alone.journal.last(LookTaken).number == 1
+    assert both.journal.last(LookTaken).number > 1
+    assert [gate.decision for gate in both.journal.last(LookTaken).gates] == ["pass", "pass"]
     near = GateSpec(metric="robust_accuracy.linf", min=0.75)
     failing = GateSpec(metric="clean_accuracy", max=0.5)
     ended = Audit(clear, request(near, failing)).run()
-    assert [gate["decision"] for gate in ended.journal.last("look")["gates"]] == ["open", "fail"]
+    assert [gate.decision for gate in ended.journal.last(LookTaken).gates] == ["open", "fail"]
     warned = Audit(clear, request(near, failing.model_copy(update={"level": "warn"}))).run()
-    assert warned.journal.last("look")["samples"] > ended.journal.last("look")["samples"]
+    assert warned.journal.last(LookTaken).samples > ended.journal.last(LookTaken).samples
 
 
 def test_which_gates_decide() -> None:

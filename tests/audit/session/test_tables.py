@@ -57,7 +57,7 @@ def test_observed_ranges_are_assumed_and_no_gate_passes(folder):
 
 
 def test_declared_normalisation_leaves_the_ranges_to_the_data(folder):
-    spec = load(request(folder, input_values={"mean": (0.0,), "std": (1.0,)})).target.spec
+    spec = load(request(folder, input_values={"mean": (0.0,), "std": (1.0,)})).opened.spec
     assert spec.ranges is not None
     assert (spec.mean, spec.assumed) == ((0.0,), ("domain",))
 
@@ -68,9 +68,9 @@ def test_files_beside_the_model_are_found(folder):
     resolved = resolve_settings({}, {}, folder / "m.onnx")
     loaded = load(request_of(folder / "m.onnx", resolved))
     assert loaded.data.source == str(folder / "m.data.csv")
-    assert loaded.target.spec.assumed == ()
-    assert loaded.target.spec.provenance["domain"] == "sidecar file"
-    assert loaded.target.spec.fixed == (1, 3)
+    assert loaded.opened.spec.assumed == ()
+    assert loaded.opened.spec.provenance["domain"] == "sidecar file"
+    assert loaded.opened.spec.fixed == (1, 3)
 
 
 def test_a_row_that_cannot_be_read_costs_itself_alone(folder):
@@ -110,8 +110,8 @@ def test_whole_numbers_of_an_integer_file(tmp_path):
 def test_the_file_sees_the_very_values_of_the_table(folder):
     loaded = load(request(folder))
     rows = np.loadtxt(folder / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
-    u = torch.from_numpy(np.stack([loaded.data.load(i) for i in range(len(rows))])).to(loaded.target.dtype)
-    assert torch.equal(loaded.target.spec.to_file(u), torch.from_numpy(rows.astype(np.float32)))
+    u = torch.from_numpy(np.stack([loaded.data.load(i) for i in range(len(rows))])).to(loaded.opened.dtype)
+    assert torch.equal(loaded.opened.spec.to_file(u), torch.from_numpy(rows.astype(np.float32)))
 
 
 def test_a_torchscript_file(folder):
@@ -172,7 +172,7 @@ def test_ranges_must_fit_arrays(folder):
     (folder / "all.csv").write_text("name,low,high\na,0,100\nb,0,100\nc,0,100\nd,0,100\n")
     loaded = load(request(folder, data=folder / "d.npz", feature_ranges=folder / "all.csv"))
     np.testing.assert_allclose(loaded.data.load(0), 0.2, rtol=1e-6)
-    assert loaded.target.spec.assumed == ()
+    assert loaded.opened.spec.assumed == ()
 
 
 def test_features_of_which_none_can_change_are_refused(folder):

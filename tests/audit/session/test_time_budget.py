@@ -16,7 +16,7 @@ from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.result.document import Result
 from robaudit.audit.session.cascade import Cascade
 from robaudit.errors import UsageError
-from robaudit.report.facts import run_words
+from robaudit.report.sentences import run_words
 
 CHECKS = "[clean, determinism, unbounded, evidence]"
 

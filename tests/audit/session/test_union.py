@@ -19,7 +19,7 @@ from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.threats import attack_keys
 from robaudit.audit.result.document import Feature, InputSpec, Threat
 from robaudit.audit.verdict.conclusion import conclude
-from robaudit.audit.verdict.gates import check_gates
+from robaudit.audit.verdict.gates import Available, check_gates
 from robaudit.audit.verdict.limitations import boundless
 from robaudit.errors import UsageError
 from robaudit.report.terminal import render_text
@@ -129,7 +129,7 @@ def test_an_interrupted_union_goes_on(tmp_path: Path, request_of: Any, units: in
     assert part.run.interrupted
     resumed = run_here(request, tmp_path / "part")
     assert outcome(resumed) == outcome(whole)
-    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(tmp_path / "part", "unit")]
+    keys = [(r["attack"], r["sample"], r["restart"], r["aim"]) for r in records(tmp_path / "part", "unit")]
     assert len(keys) == len(set(keys))
 
 
@@ -187,9 +187,9 @@ def test_gates_on_norms_that_are_not_audited_are_refused_before_the_audit(tmp_pa
     keys = attack_keys(profile)
     assert keys == ["linf/apgd-ce", "linf/apgd-ce", "l1/apgd-ce", "l1/apgd-ce"]
     good = GateSpec(metric="attacks.l1/apgd-ce.cumulative_robust_accuracy", min=0.1)
-    check_gates([good, GateSpec(metric="robust_accuracy.l1", min=0.1)], keys, [], ["linf", "l1"])
+    check_gates([good, GateSpec(metric="robust_accuracy.l1", min=0.1)], Available(keys, [], ["linf", "l1"]))
     with pytest.raises(UsageError, match="linf, l1 alone"):
-        check_gates([GateSpec(metric="robust_accuracy.l2", min=0.1)], keys, [], ["linf", "l1"])
+        check_gates([GateSpec(metric="robust_accuracy.l2", min=0.1)], Available(keys, [], ["linf", "l1"]))
     with pytest.raises(ValueError, match="l2"):
         GateSpec(metric="robust_accuracy.l3", min=0.1)
 

@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 from results import make_attack, make_result
+from run_kit import changed
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.profile import Profile
@@ -166,9 +167,8 @@ def test_the_same_audits_are_compared_whatever_the_model():
 
 def request(**changes):
     profile = {"name": "p", "attacks": ["apgd-ce", "square"], "threat": {"eps": "8/255"}}
-    return AuditRequest(
-        model="new.onnx", profile=Profile.model_validate(profile | changes.pop("profile", {})), **changes
-    )
+    profile = Profile.model_validate(profile | changes.pop("profile", {}))
+    return changed(AuditRequest(model="new.onnx", profile=profile), **changes)
 
 
 @pytest.mark.parametrize(
@@ -193,13 +193,12 @@ def test_what_a_request_tells_is_refused_before_the_audit(changes, words):
 
 def test_other_data_are_refused_before_anything_is_attacked():
     base, new = pair(0, 0, 10)
-    target = {"kind": "target", **new.target.model_dump(mode="json")}
-    data = {**new.data.model_dump(mode="json"), "kind": "data", "data_kind": "array", "ids": [], "indices": []}
+    target, data = new.target, new.data
     check_loaded(base, request(), target, data)
     with pytest.raises(UsageError, match="the data differ"):
-        check_loaded(base, request(), target, {**data, "sha256": "ee" * 32})
+        check_loaded(base, request(), target, data.model_copy(update={"sha256": "ee" * 32}))
     with pytest.raises(UsageError, match="the classes differ"):
-        check_loaded(base, request(), {**target, "num_classes": 3}, data)
+        check_loaded(base, request(), target.model_copy(update={"num_classes": 3}), data)
 
 
 def judged(gate, base, new):

@@ -11,7 +11,7 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.curves import build_curve
 from robaudit.audit.result.document import Check, Nearest, Pairs, Sample, ThreatOutcome
 from robaudit.audit.verdict.conclusion import conclude
-from robaudit.audit.verdict.gates import check_class_gates, check_gates, evaluate_gates
+from robaudit.audit.verdict.gates import Available, check_class_gates, check_gates, evaluate_gates
 from robaudit.audit.verdict.readings import of_median
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound
@@ -195,14 +195,14 @@ def test_the_median_of_queries():
 def test_what_an_audit_cannot_have_is_refused_before_it():
     def refuse(text, words, **facts):
         with pytest.raises(UsageError, match=words):
-            check_gates([GateSpec.model_validate(text)], ["pgd"], ["clean"], ["linf"], **facts)
+            check_gates([GateSpec.model_validate(text)], Available(["pgd"], ["clean"], ["linf"], **facts))
 
     refuse("median_distance>=0.1", "--curve", curve=False)
     radii = {"linf": EPS}
     refuse("robust_accuracy@0.1>=0.1", "--curve", curve=False, radii=radii)
     refuse("stability.linf@4/255>=0.1", "--curve", curve=False, radii=radii)
     own = GateSpec.model_validate("robust_accuracy@8/255>=0.1")
-    check_gates([own], ["pgd"], ["clean"], ["linf"], curve=False, radii=radii)
+    check_gates([own], Available(["pgd"], ["clean"], ["linf"], curve=False, radii=radii))
     refuse("regression<=0.1", "--baseline", baseline=False)
     refuse("newly_broken<=0", "--baseline", baseline=False)
     refuse("robust_accuracy.l2>=0.1", "attacks in linf alone")

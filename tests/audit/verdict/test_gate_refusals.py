@@ -11,7 +11,7 @@ from results import make_result, make_samples, make_stored
 from robaudit.audit.config.gatespecs import GateSpec, check_contradictions, parse_gate
 from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import conclude
-from robaudit.audit.verdict.gates import check_class_gates, check_gates
+from robaudit.audit.verdict.gates import Available, check_class_gates, check_gates
 from robaudit.errors import UsageError
 
 RADII = {"linf": 8 / 255}
@@ -70,7 +70,7 @@ def test_a_percentage_of_what_is_no_share_is_refused(text: str, words: str) -> N
 )
 def test_gates_that_contradict_each_other_are_refused(gates: tuple[str, ...], radii: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="can never pass"):
-        check_gates(specs(*gates), ["fgsm"], [], list(radii), radii=radii)
+        check_gates(specs(*gates), Available(["fgsm"], [], norms=radii, radii=radii))
 
 
 def test_gates_on_a_class_by_name_and_by_place_are_compared() -> None:
@@ -151,4 +151,4 @@ def test_a_refused_gate_is_told_with_the_line_that_asks_for_it() -> None:
     gate = GateSpec.model_validate("attack.pgdd.robust_accuracy>=0.5")
     places = {"gates.attack.pgdd.robust_accuracy": Place(file="robaudit.yaml", line=7)}
     with pytest.raises(UsageError, match=r"^line 7 of robaudit.yaml: the gate on .* the profile has no attack 'pgdd'"):
-        check_gates([gate], ["pgd"], [], places=places)
+        check_gates([gate], Available(["pgd"], []), places=places)

@@ -5,7 +5,7 @@ from results import make_attack, make_result
 
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import Check
-from robaudit.audit.verdict.gates import check_gates, coverage, evaluate_gates
+from robaudit.audit.verdict.gates import Available, check_gates, coverage, evaluate_gates
 from robaudit.errors import UsageError
 from robaudit.stats.rates import lower_bound, rate, upper_bound
 
@@ -136,7 +136,7 @@ def test_gates_on_checks():
 def test_gates_over_what_the_profile_lacks_are_refused_before_the_audit():
     gates = [GateSpec(metric="attacks.squara.rate_alone", min=0.1)]
     with pytest.raises(UsageError, match="no attack 'squara'; did you mean 'square'"):
-        check_gates(gates, ["pgd", "square"], [])
+        check_gates(gates, Available(["pgd", "square"], []))
     with pytest.raises(UsageError, match="no check 'parity'"):
-        check_gates([GateSpec(metric="checks.parity")], [], ["clean"])
-    check_gates([GateSpec(metric="coverage", min=1)], [], [])
+        check_gates([GateSpec(metric="checks.parity")], Available([], ["clean"]))
+    check_gates([GateSpec(metric="coverage", min=1)], Available([], []))

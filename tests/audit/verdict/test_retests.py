@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from results import make_attack, make_result
-from run_kit import load, make_data, make_onnx, make_profile, make_request, scan
+from run_kit import load, make_data, make_onnx, make_profile, make_request, scan, with_settings
 from scipy.stats import binom
 
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.keys import run_key
+from robaudit.audit.journal.records.session import Remark
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.identity import identity_of
 from robaudit.audit.run.rundir import FILES
@@ -181,12 +182,12 @@ def test_run_directories_tell_of_tests(
     assert spent is not None
     assert audited(runs / "a", request_of, result) == ()
     assert audited(runs / "a", request_of, result) == ()  # the same audit again is no further test
-    found = audited(runs / "b", replace(request_of, seed=1), result)
+    found = audited(runs / "b", with_settings(request_of, seed=1), result)
     assert [(t.figure, t.tests) for t in found] == [(FIGURE, 1)]
     assert found[0].error == pytest.approx(spent)
     assert audited(runs / "a", request_of, result) == ()  # what came after it does not count
-    assert audited(tmp_path / "elsewhere" / "c", replace(request_of, seed=2), result)[0].tests == 2
-    assert audited(tmp_path / "elsewhere" / "d", replace(request_of, seed=3), result)[0].tests == 3
+    assert audited(tmp_path / "elsewhere" / "c", with_settings(request_of, seed=2), result)[0].tests == 2
+    assert audited(tmp_path / "elsewhere" / "d", with_settings(request_of, seed=3), result)[0].tests == 3
     more = request_of.profile.model_copy(update={"data": request_of.profile.data.model_copy(update={"samples": 7})})
     assert audited(runs / "e", replace(request_of, profile=more), result)[0].tests >= 2
 
@@ -207,7 +208,7 @@ def test_a_damaged_file_and_gates_that_were_not_judged_tell_of_no_test(
         folder = tmp_path / f"damaged{place}"
         folder.mkdir()
         (folder / TESTS).write_text(content)
-    assert audited(tmp_path / "b", replace(request_of, seed=1), withheld) == ()
+    assert audited(tmp_path / "b", with_settings(request_of, seed=1), withheld) == ()
     assert json.loads((tmp_path / "b" / TESTS).read_text())[0]["gates"] == {}
     assert TESTS not in FILES  # --fresh discards an audit, and not that it tested something
 
@@ -217,12 +218,12 @@ class Pair:
 
     def __init__(self, folder: Path, request: AuditRequest) -> None:
         self.first, self.second = folder / "first", folder / "second"
-        self.request = replace(request, seed=1)
+        self.request = with_settings(request, seed=1)
         self.of, self.run = subject_of(self.request), identity_of(self.request).run_id
         audited(self.first, request, conclude(make_result(k=41), [ROBUST]))
         self.second.mkdir()
         self.journal = Journal(self.second, key=b"key")
-        self.journal.append({"kind": "note", "message": "begun"})
+        self.journal.append(Remark(message="begun"))
         begun = self.begin(kept=False)
         assert begun.told == ()
         self.before = begun.before

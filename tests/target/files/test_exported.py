@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from model_files import Net
+from target_kit import complete
 from torch import Tensor, nn
 from torch.export import Dim
 
 from robaudit.errors import UsageError
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
@@ -54,10 +55,11 @@ def archives(tmp_path_factory) -> Path:
 
 
 def ready(path: Path, **interface: object) -> tuple[Target, Tensor]:
-    target = load_target(path, device="cpu", sample_shape=SHAPE, trust_model=True, interface=Interface(**interface))
+    target = open_target(
+        path, device="cpu", sample_shape=SHAPE, allowed=Allowed(trust_model=True), interface=Interface(**interface)
+    )
     u = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(0))
-    target.measure(u)
-    target.calibrate()
+    target = complete(target, u)
     return target, u
 
 
@@ -69,7 +71,7 @@ def gradient(target: Target, u: Tensor) -> Tensor:
 def test_refused_without_trust(archives, monkeypatch):
     monkeypatch.setattr(torch.export, "load", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(UsageError, match=r"can run any command when it is loaded; give --trust-model"):
-        load_target(archives / "any.pt2", device="cpu", sample_shape=SHAPE)
+        open_target(archives / "any.pt2", device="cpu", sample_shape=SHAPE)
 
 
 @pytest.mark.parametrize(("name", "batch"), [("any", None), ("one", 1)])

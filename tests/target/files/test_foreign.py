@@ -14,7 +14,7 @@ import torch
 from model_files import linear_onnx
 
 from robaudit.errors import UsageError, reason
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 HTML = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -84,7 +84,7 @@ def test_what_a_file_is(tmp_path, name, content, words):
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError) as caught:
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")
     assert str(caught.value).startswith(str(path))
     for word in words:
         assert word in str(caught.value)
@@ -109,14 +109,14 @@ def folder(path: Path, *names: str) -> Path:
 )
 def test_what_a_folder_is(tmp_path, names, words):
     with pytest.raises(UsageError) as caught:
-        load_target(folder(tmp_path / "m", *names), device="cpu")
+        open_target(folder(tmp_path / "m", *names), device="cpu")
     for word in words:
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.pb", "m.bin", "m.engine", "m"])
 def test_a_model_by_another_name_is_read(tmp_path, name):
-    assert load_target(linear_onnx(tmp_path / name), device="cpu").num_classes == 5
+    assert open_target(linear_onnx(tmp_path / name), device="cpu").num_classes == 5
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_file_of_a_newer_version(tmp_path, change, words):
     change(model)
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(UsageError) as caught:
-        load_target(tmp_path / "m.onnx", device="cpu")
+        open_target(tmp_path / "m.onnx", device="cpu")
     for word in (*words, "onnxruntime"):
         assert word in str(caught.value)
 

@@ -21,7 +21,7 @@ from fuzz_scripts import mutate_script  # noqa: E402
 from fuzz_seeds import ONNX_SEEDS, torchscript_seeds  # noqa: E402
 
 from robaudit.audit.process import sandbox  # noqa: E402
-from robaudit.target.load import load_target  # noqa: E402
+from robaudit.target.load import open_target  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -53,14 +53,14 @@ def test_archives_damaged_by_structure(tmp_path):
 @pytest.mark.parametrize("name", sorted(torchscript_seeds()))
 def test_undamaged_archives_are_loaded(tmp_path, name):
     (tmp_path / "m.pt").write_bytes(torchscript_seeds()[name])
-    assert load_target(tmp_path / "m.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
+    assert open_target(tmp_path / "m.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
 
 
 @pytest.mark.parametrize("name", ONNX_SEEDS)
 def test_undamaged_seeds_are_loaded(tmp_path, name):
     (tmp_path / "weights.bin").write_bytes(bytes(4096))
     (tmp_path / "m.onnx").write_bytes(ONNX_SEEDS[name]().SerializeToString())
-    assert load_target(tmp_path / "m.onnx", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
+    assert open_target(tmp_path / "m.onnx", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
 
 
 def test_mutations_are_the_same_for_the_same_seed():

@@ -14,7 +14,7 @@ from robaudit.errors import ChangedFileError
 from robaudit.target import load
 from robaudit.target.files import held
 from robaudit.target.files.torchscript import file as torchscript_file
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -66,7 +66,7 @@ def test_torchscript_that_is_swapped_between_its_checks_and_its_load(tmp_path, m
         swap(path, second)
 
     monkeypatch.setattr(torchscript_file, "_check_records", checked)
-    target = load_target(path, device="cpu", sample_shape=SHAPE)
+    target = open_target(path, device="cpu", sample_shape=SHAPE)
     assert target.sha256 == sha(content) != sha(path.read_bytes())
     x = torch.full((1, *SHAPE), 0.3)
     assert torch.allclose(target.file.run(x), expected)
@@ -77,7 +77,7 @@ def test_torchscript_that_is_swapped_between_its_checks_and_its_load(tmp_path, m
 def test_a_large_torchscript_file_is_not_copied_and_a_change_is_an_error(tmp_path, monkeypatch, swap):
     monkeypatch.setattr(held, "SMALL", 0)
     path, content, second = twice(tmp_path)
-    target = load_target(path, device="cpu", sample_shape=SHAPE)
+    target = open_target(path, device="cpu", sample_shape=SHAPE)
     assert target.sha256 == sha(content)
     check = torchscript_file._check_records
 
@@ -87,7 +87,7 @@ def test_a_large_torchscript_file_is_not_copied_and_a_change_is_an_error(tmp_pat
 
     monkeypatch.setattr(torchscript_file, "_check_records", checked)
     with pytest.raises(ChangedFileError, match=r"m\.pt was changed while it was in use"):
-        load_target(path, device="cpu", sample_shape=SHAPE)
+        open_target(path, device="cpu", sample_shape=SHAPE)
     with pytest.raises(ChangedFileError, match=r"m\.pt was changed"):
         target.file.fresh()
 
@@ -98,7 +98,7 @@ def test_without_paths_of_descriptors_a_swap_is_an_error(tmp_path, monkeypatch, 
     monkeypatch.setattr(held, "SMALL", 0)
     monkeypatch.setattr(held, "DESCRIPTORS", "/nowhere/{}")
     path, content, second = twice(tmp_path)
-    assert load_target(path, device="cpu", sample_shape=SHAPE).sha256 == sha(content)
+    assert open_target(path, device="cpu", sample_shape=SHAPE).sha256 == sha(content)
     loaded = torchscript_file._loaded
 
     def late(*arguments, **options):
@@ -107,7 +107,7 @@ def test_without_paths_of_descriptors_a_swap_is_an_error(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(torchscript_file, "_loaded", late)
     with pytest.raises(ChangedFileError):
-        load_target(path, device="cpu", sample_shape=SHAPE)
+        open_target(path, device="cpu", sample_shape=SHAPE)
 
 
 def test_an_error_of_pytorch_names_the_file_and_no_descriptor(tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_an_onnx_file_has_the_digest_of_what_answers(tmp_path, monkeypatch, swap
         return open_onnx(*arguments)
 
     monkeypatch.setattr(load, "open_onnx", late)
-    target = load_target(path, device="cpu")
+    target = open_target(path, device="cpu")
     assert target.sha256 == sha(second)
     answers = target.file.run(torch.full((1, *SHAPE), 0.3)).numpy()[0]
     np.testing.assert_allclose(answers, linear_answer(path), rtol=1e-4)
@@ -160,8 +160,8 @@ def test_an_onnx_session_is_not_made_again_of_another_file(tmp_path, swap, exter
     path = tmp_path / "m.onnx"
     second = write_linear(path, 2, external=external)
     write_linear(path, 1, external=external)
-    fresh = load_target(path, device="cpu", interface=Interface(fresh_state=True))
-    target = load_target(path, device="cpu")
+    fresh = open_target(path, device="cpu", interface=Interface(fresh_state=True))
+    target = open_target(path, device="cpu")
     target.file.fresh()
     swap(tmp_path / "w.bin" if external else path, second)
     x = torch.full((1, *SHAPE), 0.3)
@@ -184,4 +184,4 @@ def test_external_data_that_change_while_they_are_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(confined, "sha256_of", late)
     with pytest.raises(ChangedFileError, match=r"w\.bin was changed while it was read"):
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")

@@ -8,11 +8,12 @@ import torch
 from endings import INT64, NODE, W, ending, expected, ready
 from model_files import FLOAT, script
 from onnx import TensorProto
+from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.head.rule import Rule, parse_rule
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -200,12 +201,12 @@ def test_a_module_in_percent_and_one_of_distances(tmp_path):
             return torch.cdist(x, torch.from_numpy(W.T.copy()))
 
     path = script(tmp_path / "p.pt", Percent(), torch.zeros(2, 8))
-    target = load_target(path, device="cpu", sample_shape=(8,))
-    target.measure(U[:12])
+    target = open_target(path, device="cpu", sample_shape=(8,))
+    target = complete(target, U[:12])
     assert target.labels(U).tolist() == (TRUTH > 0).astype(int).tolist()
     path = script(tmp_path / "d.pt", Distances(), torch.zeros(2, 8))
-    target = load_target(path, device="cpu", sample_shape=(8,), interface=Interface(rule=Rule("smallest")))
-    target.measure(U[:12])
+    target = open_target(path, device="cpu", sample_shape=(8,), interface=Interface(rule=Rule("smallest")))
+    target = complete(target, U[:12])
     nearest = np.linalg.norm(U.numpy()[:, None] - W.T[None], axis=2).argmin(1)
     assert target.labels(U).tolist() == nearest.tolist()
     assert target.logits(U).argmax(1).tolist() == nearest.tolist()
@@ -265,9 +266,8 @@ class Answer(nn.Module):
 def test_a_module_that_answers_in_whole_numbers_or_with_its_confidence(tmp_path, kind):
     module = torch.jit.trace(Answer(kind), torch.rand(2, 8), strict=False, check_trace=False)
     torch.jit.save(module, str(tmp_path / "m.pt"))
-    target = load_target(tmp_path / "m.pt", device="cpu", sample_shape=(8,), interface=Interface(classes=3))
-    target.measure(U[:20])
-    target.calibrate()
+    target = open_target(tmp_path / "m.pt", device="cpu", sample_shape=(8,), interface=Interface(classes=3))
+    target = complete(target, U[:20])
     assert target.num_classes == 3
     assert float((target.labels(U).numpy() == expected(U).argmax(1)).mean()) > 0.97
     assert target.scores(U).is_floating_point()

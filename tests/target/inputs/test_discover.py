@@ -11,7 +11,7 @@ from onnx import helper
 from robaudit.errors import UsageError
 from robaudit.target.inputs.discover import FileInput, find_spec
 from robaudit.target.inputs.spec import InputSpec, SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 IMAGE = FileInput("x", (None, 3, 8, 8), "float32")
 HUGGINGFACE = {
@@ -314,8 +314,8 @@ def test_a_size_that_is_left_free_is_the_only_one_that_the_file_takes(tmp_path, 
         write_onnx(path, nodes, ["N", 3, "H", "W"], constants)
     if isinstance(found, str):
         with pytest.raises(UsageError, match=found):
-            load_target(path, device="cpu")
+            open_target(path, device="cpu")
     else:
-        spec = load_target(path, device="cpu").spec
+        spec = open_target(path, device="cpu").spec
         assert spec.shape == found
         assert spec.provenance["resize"] == "the only size it takes"

@@ -10,11 +10,12 @@ import pytest
 import torch
 from model_files import FLOAT, Net, script, weight, write_onnx
 from onnx import TensorProto, helper
+from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.inputs.several import DeclaredInput, choose_input
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
@@ -125,10 +126,9 @@ def scaled(path: Path, batch: object = "N") -> Path:
 
 
 def ready(path: Path, **interface: object) -> tuple[Target, Tensor]:
-    target = load_target(path, device="cpu", interface=Interface(**interface), sample_shape=(8,))
+    target = open_target(path, device="cpu", interface=Interface(**interface), sample_shape=(8,))
     u = torch.rand(6, *target.spec.shape, generator=torch.Generator().manual_seed(1)).to(target.dtype)
-    target.measure(u)
-    target.calibrate()
+    target = complete(target, u)
     return target, u
 
 
@@ -207,7 +207,7 @@ class Rated(Net):
 @pytest.mark.parametrize("name", ["rate", "1"])
 def test_a_torchscript_module_with_arguments(tmp_path, name):
     path = script(tmp_path / "m.pt", Rated())
-    target = load_target(path, device="cpu", interface=Interface(fixed={name: "3"}), sample_shape=(3, 8, 8))
+    target = open_target(path, device="cpu", interface=Interface(fixed={name: "3"}), sample_shape=(3, 8, 8))
     u = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(target.scores(u), Rated().eval()(u, 3))
     assert target.file.fixed[1].text == "default"
@@ -224,7 +224,7 @@ def test_a_torchscript_module_with_a_tensor_beside(tmp_path):
     path = script(tmp_path / "m.pt", Masked())
     np.save(tmp_path / "mask.npy", np.full((1, 3, 8, 8), 2, np.float32))
     fixed = {"mask": str(tmp_path / "mask.npy")}
-    target = load_target(path, device="cpu", interface=Interface(fixed=fixed), sample_shape=(3, 8, 8))
+    target = open_target(path, device="cpu", interface=Interface(fixed=fixed), sample_shape=(3, 8, 8))
     u = torch.rand(3, 3, 8, 8)
     torch.testing.assert_close(target.scores(u), 2 * u.flatten(1)[:, :4])
 
@@ -241,4 +241,4 @@ def test_a_torchscript_module_with_a_tensor_beside(tmp_path):
 def test_arguments_that_do_not_fit(tmp_path, fixed, words):
     path = script(tmp_path / "m.pt", Rated())
     with pytest.raises(UsageError, match=words):
-        load_target(path, device="cpu", interface=Interface(fixed=fixed), sample_shape=(3, 8, 8))
+        open_target(path, device="cpu", interface=Interface(fixed=fixed), sample_shape=(3, 8, 8))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from model_files import FLOAT, write_onnx
 from onnx import helper
+from target_kit import complete
 
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.measures.parity import CANCELLED, summed
 from robaudit.target.target import Target
 
@@ -24,10 +25,9 @@ def cancelling(path: Path) -> Path:
 
 
 def ready(path: Path) -> tuple[Target, torch.Tensor]:
-    target = load_target(path, device="cpu", sample_shape=(8,))
+    target = open_target(path, device="cpu", sample_shape=(8,))
     u = torch.linspace(0.2, 0.9, 6)[:, None].repeat(1, 8).to(target.dtype)
-    target.measure(torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).to(target.dtype))
-    target.calibrate()
+    target = complete(target, torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).to(target.dtype))
     return target, u
 
 

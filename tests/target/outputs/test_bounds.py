@@ -8,9 +8,10 @@ import pytest
 import torch
 from model_files import write_onnx
 from onnx import helper
+from target_kit import complete
 from torch import nn
 
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 
 NODE = helper.make_node
 LOW, HIGH = -math.inf, math.inf
@@ -46,7 +47,7 @@ ONE, HALF, MINUS = (np.float32(v).reshape(()) for v in (1, 0.5, -1))
 )
 def test_the_end_of_a_graph_bounds_its_numbers(tmp_path, nodes, found):
     path = ended(tmp_path / "m.onnx", *nodes, one=ONE, half=HALF, minus=MINUS, shape=np.array([-1, 1], np.int64))
-    target = load_target(path, device="cpu")
+    target = open_target(path, device="cpu")
     assert target.file.bounds == (None if found is None else pytest.approx(found))
 
 
@@ -78,7 +79,7 @@ def test_torch_graphs_too(tmp_path, end, found, kind):
         torch.jit.trace(Ends(end).eval(), x).save(str(path))
     else:
         torch.export.save(torch.export.export(Ends(end).eval(), (x,)), path)
-    target = load_target(path, device="cpu", sample_shape=(3, 4, 4), trust_model=True)
+    target = open_target(path, device="cpu", sample_shape=(3, 4, 4), allowed=Allowed(trust_model=True))
     assert target.file.bounds == pytest.approx(found)
 
 
@@ -87,16 +88,16 @@ def test_a_decision_value_in_the_unit_interval_is_no_probability(tmp_path):
     path = ended(
         tmp_path / "m.onnx", NODE("Mul", ["z", "small"], ["a"]), NODE("Tanh", ["a"], ["y"]), small=np.float32(0.01)
     )
-    target = load_target(path, device="cpu")
-    target.measure(torch.rand(4, 3, 4, 4))
+    target = open_target(path, device="cpu")
+    target = complete(target, torch.rand(4, 3, 4, 4))
     assert target.head.kind == "logits"
     assert target.labels(torch.full((1, 3, 4, 4), 0.1)).tolist() == [1]
 
 
 def test_one_log_probability_is_decided_at_one_half(tmp_path):
     path = ended(tmp_path / "m.onnx", NODE("Sigmoid", ["z"], ["s"]), NODE("Log", ["s"], ["y"]))
-    target = load_target(path, device="cpu")
-    target.measure(torch.rand(4, 3, 4, 4))
+    target = open_target(path, device="cpu")
+    target = complete(target, torch.rand(4, 3, 4, 4))
     assert target.head.kind == "log-probabilities"
     scores = target.scores(torch.zeros(1, 3, 4, 4))
     torch.testing.assert_close(scores, torch.full((1, 2), math.log(0.5)))

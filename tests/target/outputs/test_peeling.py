@@ -7,8 +7,9 @@ import pytest
 import torch
 from endings import NODE, PROBABILITIES, W, ending, expected, gradient_is_of_the_logits, ready
 from model_files import FLOAT, linear_onnx, weight
+from target_kit import complete
 
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 ENDS = {
     "softmax": [NODE("Softmax", ["z"], ["y"])],
@@ -49,7 +50,7 @@ def test_the_end_is_left_out_of_the_twin_and_never_of_the_judge(tmp_path, how):
     target, u = ready(ending(tmp_path / "m.onnx", ENDS[how], PROBABILITIES, CONSTANTS))
     assert target.head.peeled
     gradient_is_of_the_logits(target, u)
-    session = target.file.session.run(None, {"x": u.numpy()})[0]
+    session = target.file.session.runtime.run(None, {"x": u.numpy()})[0]
     np.testing.assert_allclose(target.scores(u).numpy(), session, rtol=1e-6)
     parity = target.parity(u)
     assert (parity.argmax_agreement, parity.relative_difference < 1e-5) == (1.0, True)
@@ -154,11 +155,11 @@ def test_a_clip_that_changes_probabilities_stays(tmp_path):
 
 def test_a_twin_that_contradicts_its_peeled_end_is_not_peeled(tmp_path, monkeypatch):
     path = linear_onnx(tmp_path / "m.onnx", end=["Softmax"])
-    monkeypatch.setattr("robaudit.target.reading.readout._share", lambda *_: 0.0)
-    target = load_target(path, device="cpu")
+    monkeypatch.setattr("robaudit.target.reading.proof._share", lambda *_: 0.0)
+    target = open_target(path, device="cpu")
     assert not target.head.peeled
     u = torch.rand(4, *target.spec.shape)
-    target.measure(u)
+    target = complete(target, u)
     torch.testing.assert_close(target.logits(u).softmax(1), target.scores(u), rtol=1e-4, atol=1e-6)
 
 

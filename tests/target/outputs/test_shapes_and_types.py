@@ -10,22 +10,21 @@ import torch
 from endings import NODE, W, expected
 from model_files import FLOAT, write_onnx
 from onnx import TensorProto, helper
-from target_kit import points
+from target_kit import complete, points
 
 from robaudit.errors import UsageError
 from robaudit.target.files.onnx.runtime import ask, start
 from robaudit.target.files.onnx.source import read_onnx
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 BF16 = TensorProto.BFLOAT16
 
 
 def opened(path, **how):
-    target = load_target(path, device="cpu", **how)
+    target = open_target(path, device="cpu", **how)
     u = points(target, 12)
-    target.measure(u)
-    target.calibrate()
+    target = complete(target, u)
     return target, u
 
 
@@ -87,7 +86,7 @@ def test_an_input_without_a_declared_shape_takes_that_of_the_data(tmp_path):
     assert target.labels(u).tolist() == expected(u).argmax(1).tolist()
     assert str(target.file.outputs[0]) == "y ? float32"  # and not a scalar
     with pytest.raises(UsageError, match="does not answer an input of 8x8x3"):
-        load_target(path, device="cpu", overrides=SpecOverrides({"resize": 8, "layout": "nhwc"}))
+        open_target(path, device="cpu", overrides=SpecOverrides({"resize": 8, "layout": "nhwc"}))
 
 
 def test_bfloat16_that_goes_in_and_comes_out(tmp_path):

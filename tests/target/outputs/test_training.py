@@ -9,10 +9,11 @@ import torch
 from command_line import refused
 from model_files import write_onnx
 from onnx import helper
+from target_kit import complete
 from torch import nn
 
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import Allowed, open_target
+from robaudit.target.reading.opened import OpenedTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NODE = helper.make_node
@@ -45,8 +46,8 @@ def saved(path: Path, module: nn.Module, how: str = "script") -> Path:
     return path
 
 
-def opened(path: Path) -> Target:
-    return load_target(path, device="cpu", sample_shape=(1, 4, 4), trust_model=True)
+def opened(path: Path) -> OpenedTarget:
+    return open_target(path, device="cpu", sample_shape=(1, 4, 4), allowed=Allowed(trust_model=True))
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])
@@ -56,9 +57,8 @@ def test_a_file_is_judged_in_the_mode_in_which_it_loads(tmp_path, how):
     alone = torch.cat([torch.jit.load(path)(row[None]) for row in X])
     torch.testing.assert_close(target.scores(X, alone=True), alone)
     assert target.file.training == (("bn",) if how == "script" else ("batch_norm",))
-    target.measure(X)
+    target = complete(target, X)
     assert target.batch_invariant is False
-    target.calibrate()
     torch.testing.assert_close(target.logits(X).softmax(1), alone)
 
 
@@ -75,7 +75,7 @@ def test_a_file_is_judged_in_the_mode_in_which_it_loads(tmp_path, how):
 def test_what_is_in_training_mode_is_named(tmp_path, parts, how, found):
     target = opened(saved(tmp_path / "m.pt", Net(*parts).train(), how))
     assert target.file.training == found
-    target.measure(X)
+    target = complete(target, X)
     assert (target.repeat_deviation > 1e-4) == ("drop" in parts)
     assert target.keeps_state is (False if "drop" in parts else None)
 
@@ -94,7 +94,7 @@ def test_modes_may_be_mixed(tmp_path):
     module.drop.eval()
     target = opened(saved(tmp_path / "m.pt", module))
     assert target.file.training == ("bn",)
-    target.measure(X)
+    target = complete(target, X)
     assert target.repeat_deviation == 0
     module = Net("bn", "drop").eval()
     module.drop.train()
@@ -121,7 +121,7 @@ class Counter(nn.Module):
 
 def test_a_state_that_calls_leave_is_told_from_chance(tmp_path):
     target = opened(saved(tmp_path / "m.pt", Counter().eval()))
-    target.measure(X)
+    target = complete(target, X)
     assert target.repeat_deviation > 1e-4
     assert target.keeps_state is True
 
@@ -143,7 +143,7 @@ def test_onnx_nodes_in_training_mode_are_named(tmp_path, op, extra, found):
         node = NODE(op, ["x", *constants], ["h", "m", "v"], training_mode=1)
     constants["w"] = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
     nodes = [node, NODE("Flatten", ["h"], ["f"]), NODE("MatMul", ["f", "w"], ["y"])]
-    target = load_target(write_onnx(tmp_path / "m.onnx", nodes, ["N", 1, 4, 4], constants), device="cpu")
+    target = open_target(write_onnx(tmp_path / "m.onnx", nodes, ["N", 1, 4, 4], constants), device="cpu")
     assert target.file.training == found
 
 

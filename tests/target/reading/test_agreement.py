@@ -12,10 +12,11 @@ import torch
 from endings import INT64, NODE, STRING, W, ending, expected, gradient_is_of_the_logits, ready
 from model_files import FLOAT, script, write_onnx
 from onnx import helper
+from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.errors import UsageError
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -185,9 +186,9 @@ def test_a_traced_index_that_was_cast_to_a_float_is_a_label(tmp_path):
             return (x @ torch.from_numpy(W)).argmax(1).float()
 
     path = script(tmp_path / "m.pt", Index(), torch.zeros(2, 8))
-    target = load_target(path, device="cpu", sample_shape=(8,))
+    target = open_target(path, device="cpu", sample_shape=(8,))
     u = torch.rand(12, 8, generator=torch.Generator().manual_seed(0))
-    target.measure(u)
+    target = complete(target, u)
     assert (target.head.kind, target.num_classes) == ("labels", 3)
     assert target.labels(u).tolist() == expected(u).argmax(1).tolist()
 
@@ -286,9 +287,9 @@ def test_a_module_with_a_label_beside_negated_scores(tmp_path):
 
     made = torch.jit.trace(Both().eval(), torch.zeros(2, 8), strict=False)
     torch.jit.save(made, str(tmp_path / "m.pt"))
-    target = load_target(tmp_path / "m.pt", device="cpu", sample_shape=(8,))
+    target = open_target(tmp_path / "m.pt", device="cpu", sample_shape=(8,))
     u = torch.rand(12, 8, generator=torch.Generator().manual_seed(0))
-    target.measure(u)
+    target = complete(target, u)
     assert target.head.turned
     assert target.labels(u).tolist() == expected(u).argmax(1).tolist()
     assert target.logits(u).argmax(1).tolist() == expected(u).argmax(1).tolist()

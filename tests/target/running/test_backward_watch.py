@@ -8,7 +8,7 @@ import pytest
 import torch
 from run_kit import make_onnx, make_script
 
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.running.watch import BACKWARD, PATIENCE, Watch, Watched
 
 
@@ -38,7 +38,7 @@ def test_every_backward_pass_is_told(tmp_path: Path, kind: str) -> None:
     make = {"onnx": make_onnx, "torchscript": make_script, "exported": exported}[kind]
     watch = Noted(tmp_path / "pulse")
     model = make(tmp_path / ("m.pt2" if kind == "exported" else "m"))
-    target = load_target(model, sample_shape=(1, 6, 6), watch=watch, trust_model=True)
+    target = open_target(model, sample_shape=(1, 6, 6), watch=watch, allowed=Allowed(trust_model=True))
     points = torch.full((3, 1, 6, 6), 0.5, dtype=target.dtype).requires_grad_()
     logits = target.logits(points)
     watch.begun.clear()
@@ -56,7 +56,7 @@ def test_a_gradient_is_the_same_without_a_watch(tmp_path: Path) -> None:
     make_onnx(tmp_path / "m.onnx")
     found = []
     for watch in (Watch(), Noted(tmp_path / "pulse")):
-        target = load_target(tmp_path / "m.onnx", sample_shape=(1, 6, 6), watch=watch)
+        target = open_target(tmp_path / "m.onnx", sample_shape=(1, 6, 6), watch=watch)
         points = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
         found.append(torch.autograd.grad(target.logits(points).square().sum(), points)[0])
     assert torch.equal(*found)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue, model_validator
 
 __all__ = [
+    "ACCESSES",
     "INCOMPLETE_STATUSES",
     "NORMS",
     "Access",
@@ -27,6 +28,8 @@ Goal: TypeAlias = Literal["untargeted", "targeted"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 """In the order in which reports list them."""
 Access: TypeAlias = Literal["white-box", "transfer", "scores", "labels"]
+ACCESSES: tuple[Access, ...] = get_args(Access)
+"""From the strongest attacker to the weakest."""
 AttackStatus: TypeAlias = Literal["done", "partial", "skipped", "unavailable", "failed", "not run"]
 CheckStatus: TypeAlias = Literal["pass", "warn", "fail", "skipped"]
 GateStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "invalid"]

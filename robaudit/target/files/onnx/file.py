@@ -15,27 +15,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import ChangedFileError, RobauditError, UnsupportedOperatorError, UsageError, reason
-from robaudit.target.files.onnx.declared import declared_input, dtype_of, image_type, is_single_image, shape_of
+from robaudit.errors import ChangedFileError, UnsupportedOperatorError, UsageError, reason
+from robaudit.target.files.onnx.attacked import attacked_input
+from robaudit.target.files.onnx.declared import declared_input, dtype_of, shape_of
 from robaudit.target.files.onnx.editing import joined, raw_scores
-from robaudit.target.files.onnx.runtime import RuntimeMemoryError, alone, ask, file_values, start, unsupported
+from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, alone, ask, file_values
+from robaudit.target.files.onnx.sessions import start_on
 from robaudit.target.files.onnx.source import OnnxSource, read_onnx
 from robaudit.target.inputs.discover import FileInput
 from robaudit.target.inputs.several import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
-from robaudit.target.outputs.decisions import class_values, label_tail, label_values
+from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
-from robaudit.target.outputs.peel import JOINED, Tail, column_tail, score_tail
+from robaudit.target.outputs.peel import JOINED, Tail
 from robaudit.target.outputs.rows import read_rows
+from robaudit.target.outputs.tails import tail_of
 from robaudit.target.outputs.training import onnx_training
 from robaudit.target.outputs.wiring import Wiring, lookup_size
 from robaudit.target.running.backward import watched
 from robaudit.target.running.watch import UNWATCHED, Watch
 
-__all__ = ["OnnxFile", "open_onnx"]
-
-NUMERIC = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
+__all__ = ["OnnxFile"]
 
 
 class OnnxFile:
@@ -59,9 +60,9 @@ class OnnxFile:
             raise UsageError(f"{self.path} has local functions that cannot be written out: {reason(error)}") from error
         self.model = self.wiring.model
         self.device = device
-        self.session = _session(source, device, custom_ops)
-        self.inputs = [declared_input(i, self.model) for i in self.session.get_inputs()]
-        given = self.session.get_outputs()
+        self.session = start_on(source, device, custom_ops)
+        self.inputs = [declared_input(i, self.model) for i in self.session.inputs]
+        given = self.session.outputs
         self.outputs = [FileOutput(o.name, shape_of(o, self.model), dtype_of(o.type)) for o in given]
         self.metadata: dict[str, str] = {p.key: p.value for p in self.model.metadata_props}
         self.fixed: list[FixedInput] = []
@@ -73,7 +74,7 @@ class OnnxFile:
         self._choice: Choice | None = None
         self._values: tuple[Any, ...] | None = None
         self._custom_ops = custom_ops
-        self._plain: onnxruntime.InferenceSession | None = None
+        self._plain: Session | None = None
         self._afresh = False
 
     def choose_input(self, fixed: Mapping[str, str], wanted: str | None, rank: int | None = None) -> FileInput:
@@ -88,26 +89,8 @@ class OnnxFile:
             UsageError: others are without a value, or the attacked one holds no numbers that can be perturbed.
         """
         declared, self.fixed = choose_input(self.path, self.inputs, fixed, wanted)
-        shape, dtype = declared.shape, declared.dtype
-        where = f"the input {declared.name!r} of {self.path}"
-        if shape is None and rank is None:
-            raise UsageError(
-                f"{where} does not declare its shape; give --data with arrays of the right one, or --resize for images"
-            )
-        shape = shape or (None,) * (rank or 0)
-        if len(shape) < 2:
-            raise UsageError(f"{where} ({declared.size}) has no batch and feature dimensions")
-        if is_single_image(shape):
-            raise UsageError(
-                f"{where} ({declared.size}) is one image without a batch; export the model with a batch first"
-            )
-        entry = next((i for i in self.model.graph.input if i.name == declared.name), None)
-        if any(d.HasField("dim_value") and d.dim_value == 0 for d in entry.type.tensor_type.shape.dim) if entry else 0:
-            raise UsageError(f"{where} holds no values: one of its dimensions is 0")
-        if dtype not in NUMERIC:
-            raise UsageError(f"{where} is of type {dtype}; robaudit perturbs numbers only")
-        self._dtype = np.dtype("float32" if dtype == "bfloat16" else dtype)
-        self.input = FileInput(declared.name, shape, dtype, image_type(self.model, declared.name))
+        self.input = attacked_input(declared, self.model, rank, f"the input {declared.name!r} of {self.path}")
+        self._dtype = np.dtype("float32" if declared.dtype == "bfloat16" else declared.dtype)
         return self.input
 
     @functools.cached_property
@@ -134,7 +117,7 @@ class OnnxFile:
             "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in self.model.opset_import),
             "producer": f"{self.model.producer_name} {self.model.producer_version}".strip(),
             "operators": dict(operators.most_common()),
-            "judge": f"ONNX Runtime {onnxruntime.__version__}, {self.session.get_providers()[0]}",
+            "judge": f"ONNX Runtime {onnxruntime.__version__}, {self.session.provider}",
             "outputs": [f"{o.name} {o.size}" for o in self.outputs],
         }
 
@@ -161,16 +144,7 @@ class OnnxFile:
 
     def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
         """(where the twin ends, what the file calls its classes); None for a label whose decision is not found."""
-        name = choice.output.name
-        if choice.role in ("labels", "ranks"):
-            tail = label_tail(self.wiring, name)
-            own = label_values(self.wiring, name)
-            return tail, own or (tail.values if tail is not None else class_values(self.wiring, name))
-        values = class_values(self.wiring, name)
-        if choice.label is not None:
-            said = label_values(self.wiring, choice.label.name)
-            values = values if said is None or set(values or ()) == set(said) else said
-        return column_tail(self.wiring, choice.columns) if choice.columns else score_tail(self.wiring, name), values
+        return tail_of(self.wiring, choice)
 
     def decides(self, name: str) -> bool:
         """Whether an output is the place of the largest of some numbers, or another decision."""
@@ -235,7 +209,7 @@ class OnnxFile:
     def fresh(self) -> OnnxFile:
         """The same file, loaded into a session of its own."""
         other = copy.copy(self)
-        other.session = _session(self._again(), self.device, self._custom_ops)
+        other.session = start_on(self._again(), self.device, self._custom_ops)
         return other
 
     def _again(self) -> OnnxSource:
@@ -262,7 +236,7 @@ class OnnxFile:
         judge = self.session
         try:
             if self._plain is None:
-                self._plain = _session(self._again(), torch.device("cpu"), self._custom_ops, optimised=False)
+                self._plain = start_on(self._again(), torch.device("cpu"), self._custom_ops, optimised=False)
             self.session = self._plain
             return self.run(x, width=width)
         except ChangedFileError:
@@ -313,26 +287,3 @@ class OnnxFile:
             value = torch.from_numpy(np.array(fixed.value))
             found[fixed.declared.name] = (value.float() if value.dtype == torch.float16 else value).to(self.device)
         return found
-
-
-def open_onnx(path: Path, device: torch.device, custom_ops: tuple[Path, ...] = ()) -> OnnxFile:
-    """Parse and load an ONNX file.
-
-    Raises:
-        UsageError: it is no valid ONNX model, or its external data is missing or outside of its folder.
-    """
-    source = read_onnx(path)
-    try:
-        return OnnxFile(source, device, custom_ops)
-    except RobauditError:
-        raise
-    except Exception as error:
-        raise UsageError(f"ONNX Runtime cannot load {path}: {unsupported(source.model, error)}") from error
-
-
-def _session(
-    source: OnnxSource, device: torch.device, custom_ops: tuple[Path, ...], *, optimised: bool = True
-) -> onnxruntime.InferenceSession:
-    threads = torch.get_num_threads()  # OMP_NUM_THREADS governs both runtimes
-    cuda = (device.index or 0) if device.type == "cuda" else None
-    return start(source, threads=threads, cuda=cuda, custom_ops=custom_ops, optimised=optimised)

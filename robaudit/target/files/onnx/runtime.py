@@ -6,6 +6,7 @@ import ctypes
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from robaudit.files import open_regular
 from robaudit.target.files.onnx.source import OnnxSource
 from robaudit.target.inputs.several import FixedInput
 
-__all__ = ["RuntimeMemoryError", "alone", "ask", "file_values", "start", "unsupported"]
+__all__ = ["RuntimeMemoryError", "Session", "alone", "ask", "file_values", "start", "unsupported"]
 
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
@@ -32,6 +33,29 @@ class RuntimeMemoryError(RobauditError):
     """The memory of ONNX Runtime ran out."""
 
 
+@dataclass(frozen=True)
+class Session:
+    """A session of ONNX Runtime; ``narrow``: it takes or gives bfloat16, which NumPy lacks."""
+
+    runtime: onnxruntime.InferenceSession
+    narrow: bool
+
+    @property
+    def inputs(self) -> list[Any]:
+        """As the runtime describes them; ``outputs`` likewise."""
+        return list(self.runtime.get_inputs())
+
+    @property
+    def outputs(self) -> list[Any]:
+        """As the runtime describes them."""
+        return list(self.runtime.get_outputs())
+
+    @property
+    def provider(self) -> str:
+        """What it computes with."""
+        return str(self.runtime.get_providers()[0])
+
+
 def start(
     source: OnnxSource,
     *,
@@ -39,7 +63,7 @@ def start(
     cuda: int | None = None,
     custom_ops: Sequence[Path] = (),
     optimised: bool = True,
-) -> onnxruntime.InferenceSession:
+) -> Session:
     """A session of a file.
 
     Args:
@@ -61,9 +85,8 @@ def start(
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": cuda, "use_tf32": 0}))
-    session = source.session(options, providers)
-    session.robaudit_narrow = any(v.type == NARROW for v in (*session.get_inputs(), *session.get_outputs()))
-    return session
+    runtime = source.session(options, providers)
+    return Session(runtime, any(v.type == NARROW for v in (*runtime.get_inputs(), *runtime.get_outputs())))
 
 
 def unsupported(model: onnx.ModelProto, error: BaseException) -> str:
@@ -101,7 +124,7 @@ def file_values(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def ask(
-    session: onnxruntime.InferenceSession,
+    session: Session,
     outputs: list[str] | None,
     name: str,
     values: NDArray[Any],
@@ -115,9 +138,9 @@ def ask(
     """
     feed = {name: values, **{other.declared.name: other.rows(len(values)) for other in fixed}}
     try:
-        if getattr(session, "robaudit_narrow", False):
+        if session.narrow:
             return _ask_narrow(session, outputs, feed)
-        results: list[Any] = session.run(outputs, feed)
+        results: list[Any] = session.runtime.run(outputs, feed)
     except Exception as error:  # the runtime raises its own types
         if any(words in str(error).lower() for words in NO_MEMORY):
             raise RuntimeMemoryError(str(error)) from error
@@ -125,14 +148,12 @@ def ask(
     return results
 
 
-def _ask_narrow(
-    session: onnxruntime.InferenceSession, outputs: list[str] | None, feed: dict[str, NDArray[Any]]
-) -> list[Any]:
+def _ask_narrow(session: Session, outputs: list[str] | None, feed: dict[str, NDArray[Any]]) -> list[Any]:
     """The same where values are bfloat16, which NumPy lacks: they come and go as the bits of float32's upper half."""
-    kinds = {given.name: given.type for given in session.get_inputs()}
+    kinds = {given.name: given.type for given in session.inputs}
     given = {name: _to_runtime(values, kinds[name]) for name, values in feed.items()}
-    names = outputs or [output.name for output in session.get_outputs()]
-    return [_from_runtime(value) for value in session.run_with_ort_values(names, given)]
+    names = outputs or [output.name for output in session.outputs]
+    return [_from_runtime(value) for value in session.runtime.run_with_ort_values(names, given)]
 
 
 def _to_runtime(values: NDArray[Any], kind: str) -> onnxruntime.OrtValue:

@@ -129,6 +129,10 @@ class RemoteFile:
     def import_twin(self, tail: Tail) -> None:
         """There is nothing to build."""
 
+    def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
+        """There is no runtime without optimisations."""
+        return None
+
     def differentiable(self, x: Tensor) -> Tensor:
         """There is nothing to differentiate."""
         raise NotImplementedError(NO_GRADIENT)

@@ -14,8 +14,9 @@ from robaudit.memory import afford
 from robaudit.target.files.foreign import of_zip
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.code import CodeError, check_code
+from robaudit.target.files.torchscript.failures import last_line
 from robaudit.target.files.torchscript.graph import operator_kinds
-from robaudit.target.files.torchscript.module import TorchScriptFile, last_line
+from robaudit.target.files.torchscript.module import TorchScriptFile
 from robaudit.target.files.torchscript.operators import is_allowed
 from robaudit.target.files.torchscript.pickle import check_structure
 from robaudit.target.files.torchscript.types import Types, check_objects
@@ -27,7 +28,7 @@ __all__ = ["open_torchscript"]
 
 
 def open_torchscript(path: Path, device: torch.device, *, trust: bool, confined: bool = True) -> TorchScriptFile:
-    """Load a TorchScript archive whose code has been looked at; ``trust``, ``confined``: see ``load_target``.
+    """Load a TorchScript archive whose code has been looked at; ``trust``, ``confined``: see ``open_target``.
 
     Raises:
         UsageError: it is no TorchScript archive, or its code is not known to be harmless and not trusted.

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["all_nodes", "attribute_names", "cutting_operators", "held_weights", "operator_kinds"]
+from robaudit.target.outputs.bounds import Interval, bounds, script_steps
+
+__all__ = ["all_nodes", "attribute_names", "cutting_operators", "held_weights", "operator_kinds", "script_bounds"]
 
 CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
 """Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
@@ -22,6 +24,24 @@ def cutting_operators(module: Any) -> tuple[str, ...]:
     kinds = set(operator_kinds(graph))
     quantised = {kind for kind in kinds if kind.startswith("quantized::")}
     return tuple(sorted({CUTS[kind] for kind in kinds & CUTS.keys()} | quantised))
+
+
+def script_bounds(module: torch.jit.ScriptModule, place: int | None) -> Interval | None:
+    """Lowest and highest number that an output can hold, where its last operators tell.
+
+    Args:
+        module: in evaluation mode.
+        place: of the output in a tuple; None: the module returns one tensor.
+    """
+    try:
+        value = next(iter(module.inlined_graph.outputs()))
+        if place is not None:
+            if value.node().kind() != "prim::TupleConstruct":
+                return None
+            value = list(value.node().inputs())[place]
+        return bounds(script_steps(value))
+    except Exception:  # odd graphs break these internals in many ways
+        return None
 
 
 def operator_kinds(block: Any) -> Iterator[str]:

@@ -10,31 +10,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robaudit.errors import RobauditError, UsageError
+from robaudit.errors import UsageError
 from robaudit.target.files.extras import extra_files
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
-from robaudit.target.files.torchscript.graph import cutting_operators, held_weights
+from robaudit.target.files.torchscript.failures import failures_told, refused
+from robaudit.target.files.torchscript.graph import cutting_operators, held_weights, script_bounds
 from robaudit.target.files.torchscript.peel import find_script_tail
-from robaudit.target.files.torchscript.results import as_array, chosen, named_tensors, rows_of, with_label
+from robaudit.target.files.torchscript.results import (
+    as_array,
+    chosen,
+    declared_output,
+    named_tensors,
+    rows_of,
+    with_label,
+)
 from robaudit.target.files.torchscript.state import ModuleState
+from robaudit.target.files.torchscript.widened import agree, widened
 from robaudit.target.inputs.several import DeclaredInput
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.outputs.bounds import Interval, bounds, script_steps
+from robaudit.target.outputs.bounds import Interval
 from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.training import script_training
 from robaudit.target.running.backward import watched
 from robaudit.target.running.watch import UNWATCHED, Watch
 
-__all__ = ["SCRIPT_ERROR", "TorchScriptFile", "last_line"]
-
-SCRIPT_ERROR: type[Exception] = getattr(torch.jit, "Error")  # noqa: B009  # not in torch's types
-"""What a module raises by itself, which is no RuntimeError."""
-ALONE = "more than 1 value per channel"
-"""What torch says of a batch norm in training mode that is given one value a channel."""
-TWIN = 0.05
-"""Largest difference between a file in half precision and its copy in float32, over the largest output."""
+__all__ = ["TorchScriptFile"]
 
 
 class TorchScriptFile:
@@ -118,23 +120,11 @@ class TorchScriptFile:
             with torch.no_grad():
                 result = self._forward(self.module, x.to(self.device, self.dtype))
         except Exception as error:
-            shape = "x".join(map(str, x.shape[1:]))
-            if self.training and ALONE in str(error):
-                raise UsageError(
-                    f"{self.path} cannot answer one input alone: {', '.join(self.training[:3])} runs in training mode "
-                    "and needs a batch; call eval() on the model before it is saved"
-                ) from error
-            raise UsageError(
-                f"{self.path} does not take an input of {shape}: {last_line(error)}; give the right size with "
-                "--resize or --data"
-            ) from error
+            raise UsageError(f"{self.path} {refused(x, self.training, error)}") from error
         found = named_tensors(result)
         if not found:
             raise UsageError(f"{self.path} returns {type(result).__name__}, not a tensor of class scores")
-        self.outputs = [
-            FileOutput(name, (None, *value.shape[1:]) if value.dim() else (), str(value.dtype).removeprefix("torch."))
-            for name, value in found.items()
-        ]
+        self.outputs = [declared_output(name, value) for name, value in found.items()]
 
     def fresh(self) -> TorchScriptFile:
         """The same file, loaded again."""
@@ -155,6 +145,10 @@ class TorchScriptFile:
     def other_inputs(self) -> dict[str, Tensor]:
         """Empty: they are a part of the call."""
         return {}
+
+    def plain(self, x: Tensor, *, width: int | None = None) -> Tensor | None:
+        """There is no runtime without optimisations."""
+        return None
 
     def facts(self) -> dict[str, Any]:
         """What ``inspect`` shows."""
@@ -194,16 +188,7 @@ class TorchScriptFile:
         """Lowest and highest number that the chosen output can hold, where its last operators tell."""
         if self._choice is None:
             return None
-        try:
-            value = next(iter(self.module.inlined_graph.outputs()))
-            place = self._place_of(self._choice.output.name)
-            if place is not None:
-                if value.node().kind() != "prim::TupleConstruct":
-                    return None
-                value = list(value.node().inputs())[place]
-            return bounds(script_steps(value))
-        except Exception:  # odd graphs break these internals in many ways
-            return None
+        return script_bounds(self.module, self._place_of(self._choice.output.name))
 
     def decides(self, name: str) -> bool:
         """Whether an output is the place of the largest of some numbers."""
@@ -256,14 +241,9 @@ class TorchScriptFile:
 
     def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
         """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
-        try:
-            if self._state is not None:
-                self._state.restore()
-            wide = copy.deepcopy(self.module).float()
-        except Exception:  # a module may hold what cannot be copied
-            return None
-        if not peeled:
-            return wide if list(wide.parameters()) else None  # the weights of a frozen one are in its code
+        wide = widened(self.module, self._state)
+        if wide is None or not peeled:
+            return wide if wide is not None and list(wide.parameters()) else None  # a frozen one's are in its code
         assert self._choice is not None
         name = self._choice.output.name
         tail = find_script_tail(wide, name, self._place_of(name))
@@ -273,14 +253,10 @@ class TorchScriptFile:
         """Keep the copy only if it answers as the file does."""
         self._proved = True
         assert self._wide is not None
-        try:
-            with torch.no_grad():
-                expected = self._reached(self._peeled, x)
-                found = self._chosen(self._forward(self._wide, x.float()), len(x))
-            near = (found - expected).abs().amax() <= TWIN * expected.abs().amax()
-        except Exception:  # code that names its types refuses others
-            near = torch.tensor(False)
-        if not bool(near):
+        wide = self._wide
+        if not agree(
+            lambda: self._chosen(self._forward(wide, x.float()), len(x)), lambda: self._reached(self._peeled, x)
+        ):
             self._wide = None
 
     def _call(self, x: Tensor) -> Tensor:
@@ -295,15 +271,8 @@ class TorchScriptFile:
         return chosen(result, self._choice, count)
 
     def _checked(self, function: Callable[..., Any], x: Tensor) -> Any:
-        try:
-            with torch.set_grad_enabled(torch.is_grad_enabled()):  # which code of the module can switch
-                return self._forward(function, x.to(self.dtype))
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, SCRIPT_ERROR) as error:
-            if "can't allocate memory" in str(error):  # the CPU's allocator has no type for it
-                raise torch.OutOfMemoryError(str(error)) from error
-            raise RobauditError(f"the TorchScript module fails on the input: {last_line(error)}") from error
+        with failures_told(), torch.set_grad_enabled(torch.is_grad_enabled()):  # which code of the module can switch
+            return self._forward(function, x.to(self.dtype))
 
     def _forward(self, function: Callable[..., Any], x: Tensor) -> Any:
         self._renew()
@@ -320,9 +289,3 @@ class TorchScriptFile:
         for state in (self._state, self._wide_state):
             if state is not None:
                 state.restore()
-
-
-def last_line(error: Exception | str) -> str:
-    """The last line of an error, where TorchScript says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__

@@ -50,37 +50,10 @@ def find_script_tail(
             if value.node().kind() != "prim::TupleConstruct":
                 return None
             value = list(value.node().inputs())[place]
-        ending: Ending = "none"
-        decision: Decision = "none"
-        column: int | None = None
-        path = []
-        while True:
-            node = value.node()
-            kind = node.kind()
-            second = (
-                kind == "aten::max"
-                and len(list(node.outputs())) > 1
-                and value.debugName() != next(iter(node.outputs())).debugName()
-            )
-            if kind in PASSES or _takes_all(node):
-                path.append(kind)
-            elif (picked := _picked(node)) is not None and column is None and decision == "none":
-                column = picked
-                path.append(kind)
-            elif decision == "none" and ending == "none" and (kind in DECISIONS or second):
-                decision = DECISIONS.get(kind, "argmax")
-                path.append(kind)
-            elif kind in ENDINGS and ending == "none":
-                ending = ENDINGS[kind]
-                path.append(kind)
-                value = next(iter(node.inputs()))
-                break
-            else:
-                break
-            value = next(iter(node.inputs()))
-        if decision != "none":
-            column = None  # taken out of the decision, where there is one number
-        if (ending == "none" and decision == "none") or (column is not None and ending not in COLUMNS_OF):
+        tail, value = _walked(name, value)
+        if (tail.ending == "none" and tail.decision == "none") or (
+            tail.column is not None and tail.ending not in COLUMNS_OF
+        ):
             return None
         for _ in list(graph.outputs()):
             graph.eraseOutput(0)
@@ -90,7 +63,38 @@ def find_script_tail(
         function: Any = torch._C._create_function_from_graph("peeled", graph)
     except Exception:  # odd graphs break these internals in many ways; then the end stays where it is
         return None
-    return Tail(name, ending, decision, through=tuple(path), column=column), function
+    return tail, function
+
+
+def _walked(name: str, value: Any) -> tuple[Tail, Any]:
+    """The tail on the way back from a value, and the value that it is made of."""
+    ending: Ending = "none"
+    decision: Decision = "none"
+    column: int | None = None
+    path = []
+    while ending == "none":
+        node = value.node()
+        kind = node.kind()
+        second = (
+            kind == "aten::max"
+            and len(list(node.outputs())) > 1
+            and value.debugName() != next(iter(node.outputs())).debugName()
+        )
+        if kind in PASSES or _takes_all(node):
+            pass
+        elif (picked := _picked(node)) is not None and column is None and decision == "none":
+            column = picked
+        elif decision == "none" and (kind in DECISIONS or second):
+            decision = DECISIONS.get(kind, "argmax")
+        elif kind in ENDINGS:
+            ending = ENDINGS[kind]
+        else:
+            break
+        path.append(kind)
+        value = next(iter(node.inputs()))
+    if decision != "none":
+        column = None  # taken out of the decision, where there is one number
+    return Tail(name, ending, decision, through=tuple(path), column=column), value
 
 
 def _constants(node: Any) -> list[Any]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import RobauditError
-from robaudit.target.outputs.declared import Choice
+from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.rows import width_of
 
-__all__ = ["as_array", "chosen", "named_tensors", "rows_of", "with_label"]
+__all__ = ["as_array", "chosen", "declared_output", "named_tensors", "rows_of", "with_label"]
 
 
 def named_tensors(result: Any) -> dict[str, Tensor]:
@@ -24,6 +24,12 @@ def named_tensors(result: Any) -> dict[str, Tensor]:
     if isinstance(result, list | tuple):
         return {f"output{i}": value for i, value in enumerate(result) if isinstance(value, Tensor)}
     return {}
+
+
+def declared_output(name: str, value: Tensor) -> FileOutput:
+    """An output as one answer shows it."""
+    shape = (None, *value.shape[1:]) if value.dim() else ()
+    return FileOutput(name, shape, str(value.dtype).removeprefix("torch."))
 
 
 def as_array(value: Tensor) -> np.ndarray[Any, Any]:

@@ -47,7 +47,7 @@ def _lstm(
         outer = _weights(recurrence[way], r_scale[way], r_zero[way], offset[4 * size :])
         start = torch.zeros([x.shape[1], size], dtype=x.dtype)
         states = (start if hidden is None else hidden[way], start if cell is None else cell[way])
-        results.append(_layer(node, x, inner, outer, states, direction == "reverse" or way == 1))
+        results.append(_layer(node, x, inner, outer, states, backwards=direction == "reverse" or way == 1))
     y, h, c = (torch.stack(list(parts)) for parts in zip(*results, strict=True))
     return y.transpose(0, 1), h, c
 
@@ -57,7 +57,7 @@ def _weights(values: Tensor, scale: Tensor, zero: Tensor, bias: Tensor) -> Weigh
 
 
 def _layer(
-    node: Node, x: Tensor, inner: Weights, outer: Weights, states: tuple[Tensor, Tensor], backwards: bool
+    node: Node, x: Tensor, inner: Weights, outer: Weights, states: tuple[Tensor, Tensor], *, backwards: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All hidden states [time, batch, H], the last hidden state and cell.
 

@@ -23,7 +23,7 @@ def rms_norm(x: Tensor, scale: Tensor | None, epsilon: float, over: list[int]) -
     return (y if scale is None else y * scale).to(x.dtype)
 
 
-def _with_statistics(node: Node, y: Tensor, total: Tensor, centred: bool) -> Result:
+def _with_statistics(node: Node, y: Tensor, total: Tensor, *, centred: bool) -> Result:
     """The outputs of a skip normalisation: y, mean, 1 / deviation, the sum that was normalised."""
     if len(node.outputs) == 1:
         return y

@@ -24,7 +24,7 @@ def _rotary_embedding(node: Node, x: Tensor, positions: Tensor, cosines: Tensor,
     if positions.dim() == 1:
         # The place of the first token.
         positions = (positions + torch.arange(x.shape[2])).reshape([1, x.shape[2]])
-    y = rotate(x, cosines, sines, positions, 2 * cosines.shape[-1], bool(node.integer("interleaved", 0)))
+    y = rotate(x, cosines, sines, positions, 2 * cosines.shape[-1], interleaved=bool(node.integer("interleaved", 0)))
     return join_heads(y) if flat else y
 
 
@@ -64,7 +64,7 @@ def _group_query_attention(
             # Counted on from the very first.
             places = places + positions.reshape([-1])[:1]
         width, interleaved = 2 * cosines.shape[-1], bool(node.integer("rotary_interleaved", 0))
-        q, k = (rotate(part, cosines, sines, places, width, interleaved) for part in (q, k))
+        q, k = (rotate(part, cosines, sines, places, width, interleaved=interleaved) for part in (q, k))
     share = own // groups
     weights = _weights(node, q, repeat_heads(k, share), lengths, bias, sink)
     y = join_heads(torch.matmul(weights, repeat_heads(v, share)))

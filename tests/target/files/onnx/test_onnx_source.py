@@ -19,7 +19,7 @@ from robaudit.target.files import confined
 from robaudit.target.files.onnx import nesting as onnx_nesting
 from robaudit.target.files.onnx import source as onnx_source
 from robaudit.target.files.onnx.source import read_onnx
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 NODE = helper.make_node
 W = weight(5, 48)
@@ -112,7 +112,7 @@ def test_weights_in_the_models_folder(folder, place, where):
 def test_a_model_that_names_files_gives_the_runtime_none(folder):
     source = read_onnx(save(folder, branch(external("w", "w.bin"))))
     assert b"w.bin" not in source.content
-    target = load_target(folder / "m.onnx", device="cpu")
+    target = open_target(folder / "m.onnx", device="cpu")
     assert target.num_classes == 5
 
 
@@ -179,7 +179,7 @@ def test_the_model_itself_may_be_a_link_but_no_pipe(folder):
     np.testing.assert_array_equal(answer(folder / "other.onnx"), W)
     os.mkfifo(folder / "pipe.onnx")
     with pytest.raises(UsageError, match="no ordinary file"):
-        load_target(folder / "pipe.onnx", device="cpu")
+        open_target(folder / "pipe.onnx", device="cpu")
 
 
 def test_weights_too_large_for_one_message(folder, monkeypatch):
@@ -316,7 +316,7 @@ def test_an_input_larger_than_any(tmp_path, batch, size):
     nodes = [NODE("ReduceMax", ["x"], ["m"], axes=[2, 3], keepdims=0), NODE("MatMul", ["m", "w"], ["y"])]
     path = write_onnx(tmp_path / "m.onnx", nodes, (batch, 3, size, 8), {"w": weight(5, 3)})
     with pytest.raises(UsageError, match="more numbers than any classifier has"):
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")
 
 
 def test_a_place_that_is_no_text(folder):
@@ -330,7 +330,7 @@ def test_names_that_are_no_text_are_refused_in_silence(tmp_path, capfd):
     path = linear_onnx(tmp_path / "m.onnx", output="scores")
     path.write_bytes(path.read_bytes().replace(b"scores", b"sc\xe5res"))
     with pytest.raises(UsageError, match=r"cannot load|neither an ONNX"):
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")
     assert capfd.readouterr() == ("", "")
 
 

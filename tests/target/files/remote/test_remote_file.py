@@ -28,9 +28,9 @@ from robaudit.errors import AuditError, ChangedFileError, UsageError
 from robaudit.target.files.remote.answers import ANSWERS, Answers, Caps, SpentError, totals_of
 from robaudit.target.files.remote.endpoint import Price
 from robaudit.target.files.remote.replies import pause
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
-from robaudit.target.target import Target
+from robaudit.target.reading.opened import OpenedTarget
 
 pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
 KEY = b"k" * 32
@@ -48,9 +48,9 @@ def server(model: Path) -> Iterator[Server]:
         yield found
 
 
-def opened(server: Server, folder: Path, more: str = "", answers: Answers | None = None) -> Target:
+def opened(server: Server, folder: Path, more: str = "", answers: Answers | None = None) -> OpenedTarget:
     path = write_endpoint(folder / "endpoint.yaml", f"{server.url}/v2/models/cats", more)
-    return load_target(path, device="cpu", answers=Answers() if answers is None else answers)
+    return open_target(path, device="cpu", allowed=Allowed(answers=Answers() if answers is None else answers))
 
 
 def points(count: int = 5, seed: int = 0) -> torch.Tensor:
@@ -59,7 +59,7 @@ def points(count: int = 5, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_scores_are_those_of_the_file(model, tmp_path, binary):
-    local = load_target(model, device="cpu")
+    local = open_target(model, device="cpu")
     with served(Inference(model, binary=binary)) as server:
         remote = opened(server, tmp_path)
         assert torch.equal(remote.scores(points()), local.scores(points()))
@@ -67,8 +67,7 @@ def test_scores_are_those_of_the_file(model, tmp_path, binary):
         assert (remote.num_classes, remote.spec.shape) == (local.num_classes, local.spec.shape)
         sent = {seen.headers["Content-Type"] for seen in server.posts}
     assert sent == {"application/octet-stream" if binary else "application/json"}
-    assert not remote.gradient.available
-    assert "HTTP" in remote.gradient.reason
+    assert remote.file.no_gradient == "it is behind HTTP, which gives answers and no gradients"
 
 
 def test_inputs_share_requests_up_to_the_batch_and_no_further(server, tmp_path):
@@ -172,7 +171,7 @@ FREE = {"too many"}
 
 @pytest.mark.parametrize("what", PASSING)
 def test_a_fault_that_passes_costs_an_attempt_and_no_answer(model, server, tmp_path, what):
-    local = load_target(model, device="cpu")
+    local = open_target(model, device="cpu")
     remote = opened(server, tmp_path, "timeout: 0.3\n")
     before, number = remote.file.answered.totals.queries, len(server.posts)  # type: ignore[attr-defined]
     server.misbehave = lambda seen, place: PASSING[what]() if place == number else None
@@ -330,15 +329,17 @@ def test_redirects_stay_on_the_host_unless_another_is_allowed(server, tmp_path, 
 
 def test_the_model_of_a_server_with_one_is_found(server, tmp_path):
     path = write_endpoint(tmp_path / "endpoint.yaml", server.url)
-    assert load_target(path, device="cpu", answers=Answers()).facts["endpoint"]["model"]["name"] == "cats"
+    assert (
+        open_target(path, device="cpu", allowed=Allowed(answers=Answers())).facts["endpoint"]["model"]["name"] == "cats"
+    )
 
 
 def test_a_wrong_address_is_told(server, tmp_path):
     path = write_endpoint(tmp_path / "endpoint.yaml", f"{server.url}/v2/models/dogs")
     with pytest.raises(UsageError, match="/v2/models/dogs answers 404: there is no /v2/models/dogs"):
-        load_target(path, device="cpu", answers=Answers())
+        open_target(path, device="cpu", allowed=Allowed(answers=Answers()))
     with pytest.raises(UsageError, match="can be audited and inspected, and is of no use otherwise"):
-        load_target(path, device="cpu")
+        open_target(path, device="cpu")
 
 
 def test_no_more_requests_at_a_time_than_allowed(server, tmp_path):
@@ -371,11 +372,11 @@ def test_inputs_that_keep_their_value_are_sent_with_each_request(tmp_path):
         extra_inputs={"t": ((1,), FLOAT)},
     )
     interface = Interface(fixed={"t": "2.5"})
-    local = load_target(model, device="cpu", interface=interface)
+    local = open_target(model, device="cpu", interface=interface)
     u = torch.rand((7, 6), generator=torch.Generator().manual_seed(0))
     with served(Inference(model)) as server:
         path = write_endpoint(tmp_path / "endpoint.yaml", f"{server.url}/v2/models/cats")
-        remote = load_target(path, device="cpu", interface=interface, answers=Answers())
+        remote = open_target(path, device="cpu", interface=interface, allowed=Allowed(answers=Answers()))
         assert torch.equal(remote.scores(u), local.scores(u))
 
 

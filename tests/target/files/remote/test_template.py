@@ -16,8 +16,8 @@ from remote_kit import Reply, Seen, reply, served
 
 from robaudit.errors import UsageError
 from robaudit.target.files.remote.answers import Answers
-from robaudit.target.load import load_target
-from robaudit.target.target import Target
+from robaudit.target.load import Allowed, open_target
+from robaudit.target.reading.opened import OpenedTarget
 
 pytest.importorskip("aiohttp", reason="NOT TESTED: the extra `remote` is not installed")
 SHAPE = (8, 8, 3)
@@ -36,10 +36,10 @@ def decoded(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
-def opened(url: str, folder: Path, text: str) -> Target:
+def opened(url: str, folder: Path, text: str) -> OpenedTarget:
     path = folder / "endpoint.yaml"
     path.write_text(f"url: {url}/classify\n{text}", encoding="utf-8")
-    return load_target(path, device="cpu", answers=Answers())
+    return open_target(path, device="cpu", allowed=Allowed(answers=Answers()))
 
 
 def images(count: int = 3) -> torch.Tensor:

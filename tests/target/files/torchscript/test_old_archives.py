@@ -11,7 +11,7 @@ from command_line import refused
 from model_files import Net, script
 from torch import nn
 
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SHAPE = (3, 8, 8)
@@ -45,7 +45,7 @@ class Halves(nn.Module):
 def test_an_older_version_answers_as_pytorch_loads_it(tmp_path, version):
     path = edited(script(tmp_path / "m.pt", Halves()), "version", version.encode() + b"\n")
     x = torch.rand(1, *SHAPE)
-    target = load_target(path, device="cpu", sample_shape=SHAPE)
+    target = open_target(path, device="cpu", sample_shape=SHAPE)
     assert torch.equal(target.file.run(x), torch.jit.load(str(path))(x))
 
 
@@ -73,7 +73,7 @@ def test_a_module_for_the_lite_interpreter(robaudit, tmp_path):
     module = torch.jit.script(Net().eval())
     module._save_for_lite_interpreter(str(tmp_path / "m.ptl"))
     x = torch.rand(1, *SHAPE)
-    target = load_target(tmp_path / "m.ptl", device="cpu", sample_shape=SHAPE)
+    target = open_target(tmp_path / "m.ptl", device="cpu", sample_shape=SHAPE)
     assert torch.allclose(target.file.run(x), module(x), atol=1e-6)
     module._save_for_lite_interpreter(str(tmp_path / "flat.ptl"), _use_flatbuffer=True)
     assert (tmp_path / "flat.ptl").read_bytes()[4:8] == b"PTMF"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from model_files import Net, script
+from target_kit import complete
 from torch import Tensor
 
 from robaudit.errors import UsageError
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 from robaudit.target.reading.interface import Interface
 from robaudit.target.target import Target
 
@@ -35,9 +36,8 @@ def ready(
     path: Path, end: Callable[[Tensor], object], scale: float = 1.0, **interface: object
 ) -> tuple[Target, Tensor]:
     script(path, End(end, scale), X)
-    target = load_target(path, device="cpu", sample_shape=(3, 8, 8), interface=Interface(**interface))
-    target.measure(X)
-    target.calibrate()
+    target = open_target(path, device="cpu", sample_shape=(3, 8, 8), interface=Interface(**interface))
+    target = complete(target, X)
     return target, Net().eval()(X).detach() * scale
 
 
@@ -141,7 +141,7 @@ def test_of_several_outputs_one_is_taken(tmp_path):
 
 def test_a_frozen_module_is_peeled_too(tmp_path):
     path = script(tmp_path / "m.pt", End(lambda z: z.softmax(1)), X, freeze=True)
-    target = load_target(path, device="cpu", sample_shape=(3, 8, 8))
-    target.measure(X)
+    target = open_target(path, device="cpu", sample_shape=(3, 8, 8))
+    target = complete(target, X)
     assert target.head.kind == "probabilities"
     torch.testing.assert_close(target.logits(X).softmax(1), target.scores(X))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.files.torchscript.file import open_torchscript
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CPU = torch.device("cpu")
@@ -57,7 +57,7 @@ def replaced(name: str, old: bytes, new: bytes) -> Callable[[str, bytes], bytes]
 
 
 def test_values_of_every_kind_are_loaded(tmp_path):
-    target = load_target(script(tmp_path / "m.pt", Rich()), device="cpu", sample_shape=(3, 8, 8))
+    target = open_target(script(tmp_path / "m.pt", Rich()), device="cpu", sample_shape=(3, 8, 8))
     u = torch.rand(3, 3, 8, 8)
     expected = Rich().eval()(u)
     torch.testing.assert_close(target.scores(u), expected)

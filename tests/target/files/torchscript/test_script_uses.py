@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.files.torchscript.file import open_torchscript
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -85,9 +85,9 @@ def test_recurrent_layers_are_allowed_in_the_sandbox_alone(tmp_path):
     path = script(tmp_path / "m.pt", Sequences())
     asked = {"device": "cpu", "sample_shape": SHAPE}
     with pytest.raises(UsageError, match=r"calls aten::lstm, which believes the sizes .* outside of the sandbox"):
-        load_target(path, **asked, confined=False)
-    assert load_target(path, **asked, confined=True).num_classes == 3
-    assert load_target(path, **asked, confined=False, trust_model=True).num_classes == 3
+        open_target(path, **asked, allowed=Allowed(confined=False))
+    assert open_target(path, **asked, allowed=Allowed(confined=True)).num_classes == 3
+    assert open_target(path, **asked, allowed=Allowed(confined=False, trust_model=True)).num_classes == 3
 
 
 def test_of_a_file_that_was_exchanged_what_was_checked_is_loaded_again(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from model_files import Net, script
 from robaudit.errors import UsageError
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.zip import plain_archive
-from robaudit.target.load import load_target
+from robaudit.target.load import open_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -99,7 +99,7 @@ def test_a_record_that_is_damaged(tmp_path, record):
     place = info.header_offset + 30 + len(info.filename) + 20
     (tmp_path / "bad.pt").write_bytes(change_at(content, place, b"\xf6\x80"))
     with pytest.raises(UsageError, match="damaged zip archive"):
-        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+        open_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
 
 
 @pytest.mark.parametrize("version", ["9" * 30, "x", ""])
@@ -109,7 +109,7 @@ def test_a_version_that_is_no_number(tmp_path, version):
     )
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(UsageError, match="does not state the version of its format"):
-        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+        open_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
 
 
 def test_a_name_that_is_no_text(tmp_path):
@@ -117,7 +117,7 @@ def test_a_name_that_is_no_text(tmp_path):
     assert content.count(b"m/version") == 2
     (tmp_path / "bad.pt").write_bytes(content.replace(b"m/version", b"m/ve\xf6sion"))
     with pytest.raises(UsageError, match="is no text"):
-        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+        open_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
 
 
 def test_a_bomb_is_refused_by_its_stated_size(tmp_path):
@@ -130,7 +130,7 @@ def test_a_bomb_is_refused_by_its_stated_size(tmp_path):
     assert len(content) < 200_000
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(UsageError, match="more than any exporter writes"):
-        load_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
+        open_target(tmp_path / "bad.pt", device="cpu", sample_shape=(3, 8, 8))
 
 
 @pytest.mark.parametrize("how", [{}, {"compression": zipfile.ZIP_DEFLATED}], ids=["stored", "deflated"])
@@ -141,4 +141,4 @@ def test_archives_packed_again_are_loaded(tmp_path, how):
     original = plain_archive(HeldFile(source))
     assert list(made.entries) == list(original.entries)
     assert made.read("data.pkl") == original.read("data.pkl")
-    assert load_target(tmp_path / "again.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4
+    assert open_target(tmp_path / "again.pt", device="cpu", sample_shape=(3, 8, 8)).num_classes == 4

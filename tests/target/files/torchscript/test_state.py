@@ -5,10 +5,11 @@ import pytest
 import torch
 from model_files import FLOAT, script, write_onnx
 from onnx import helper
+from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.target.files.torchscript.state import ModuleState
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
 from robaudit.target.reading.interface import Interface
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -61,13 +62,12 @@ def test_every_answer_is_the_first_after_loading(tmp_path, module):
     path = script(tmp_path / "m.pt", module)
     with torch.no_grad():
         first = torch.stack([torch.jit.load(str(path))(u[None])[0] for u in U])
-    plain = load_target(path, device="cpu", sample_shape=(8,))
-    plain.measure(U)
+    plain = open_target(path, device="cpu", sample_shape=(8,))
+    plain = complete(plain, U)
     assert plain.repeat_deviation > 0.1
     assert plain.keeps_state
-    target = load_target(path, device="cpu", sample_shape=(8,), interface=Interface(fresh_state=True))
-    target.measure(U)
-    target.calibrate()
+    target = open_target(path, device="cpu", sample_shape=(8,), interface=Interface(fresh_state=True))
+    target = complete(target, U)
     assert target.repeat_deviation == 0
     torch.testing.assert_close(target.scores(U, alone=True), first)
     torch.testing.assert_close(target.scores(U), first)
@@ -106,8 +106,8 @@ def test_an_exported_program_begins_afresh(tmp_path):
     found = []
     for fresh in (False, True):
         interface = Interface(fresh_state=fresh)
-        target = load_target(tmp_path / "m.pt2", device="cpu", trust_model=True, interface=interface)
-        target.measure(U)
+        target = open_target(tmp_path / "m.pt2", device="cpu", allowed=Allowed(trust_model=True), interface=interface)
+        target = complete(target, U)
         found.append(target.repeat_deviation)
     assert found[0] > 0.1
     assert found[1] == 0
@@ -123,9 +123,9 @@ def test_random_operators_of_an_onnx_file_begin_again(tmp_path):
     ]
     w = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     path = write_onnx(tmp_path / "m.onnx", nodes, ("N", 8), {"w": w}, outputs={"y": (("N", 3), FLOAT)})
-    plain = load_target(path, device="cpu")
-    plain.measure(U)
+    plain = open_target(path, device="cpu")
+    plain = complete(plain, U)
     assert plain.repeat_deviation > 0.1
-    target = load_target(path, device="cpu", interface=Interface(fresh_state=True))
-    target.measure(U)
+    target = open_target(path, device="cpu", interface=Interface(fresh_state=True))
+    target = complete(target, U)
     assert target.repeat_deviation == 0

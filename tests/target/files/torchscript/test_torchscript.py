@@ -6,28 +6,29 @@ from pathlib import Path
 import pytest
 import torch
 from model_files import Net, script
+from target_kit import complete
 from torch import Tensor, nn
 
 from robaudit.errors import UsageError
 from robaudit.target.files.torchscript import file as torchscript_file
 from robaudit.target.inputs.spec import SpecOverrides
-from robaudit.target.load import load_target
+from robaudit.target.load import Allowed, open_target
+from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.target import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SHAPE = (3, 8, 8)
 
 
-def load(path: Path, shape: tuple[int, ...] | None = SHAPE, trust: bool = False, **values: object) -> Target:
+def load(path: Path, shape: tuple[int, ...] | None = SHAPE, trust: bool = False, **values: object) -> OpenedTarget:
     overrides = SpecOverrides(values)
-    return load_target(path, overrides=overrides, device="cpu", sample_shape=shape, trust_model=trust)
+    return open_target(path, overrides=overrides, device="cpu", sample_shape=shape, allowed=Allowed(trust_model=trust))
 
 
 def ready(path: Path, shape: tuple[int, ...] | None = SHAPE) -> tuple[Target, Tensor]:
     target = load(path, shape)
     u = torch.rand(5, *target.spec.shape, generator=torch.Generator().manual_seed(0)).to(target.dtype)
-    target.measure(u)
-    target.calibrate()
+    target = complete(target, u)
     return target, u
 
 

@@ -1,0 +1,148 @@
+"""AutoZOOM: descent along few random vectors, on a coarse perturbation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.parameters import Count, Positive, attack_parameters
+from robaudit.attacks.requests import Answer, Request, Scores
+from robaudit.attacks.score.coarse import coarse_shape, enlarged
+from robaudit.attacks.score.objective import penalised
+from robaudit.attacks.smallest import Smallest
+from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.threat.model import Access
+from robaudit.threat.norms import Norm, normalise, per_slot, select
+
+__all__ = ["AutoZOOM"]
+
+_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass
+class State(Slots):
+    """One slot's search.
+
+    Args:
+        coarse: [S, *coarse shape] the perturbation before it is enlarged.
+        first, second: [S, *coarse shape] Adam's moments, of ``times`` [S] steps.
+        c: the weight of the margin, and its search; ``won``: [S] bool, a point fooled since it was set.
+        step: [S] with this c; ``draw`` numbers all steps.
+        smallest: the nearest fooling point.
+    """
+
+    coarse: Tensor
+    first: Tensor
+    second: Tensor
+    times: Tensor
+    c: Constant
+    won: Tensor
+    step: Tensor
+    draw: Tensor
+    smallest: Smallest
+
+
+@attack_parameters
+class AutoZOOM(SlotAttack[State]):
+    """Minimise |δ|² + c max(-margin, 0) by Adam over a coarse δ, along random vectors.
+
+    The gradient is estimated from one-sided differences along random unit vectors: one until a point fools, then more.
+    Adam begins anew there. c is searched for each sample as in ``zoo``. Images are enlarged bilinearly.
+
+    Source: Tu, Ting, Chen, Liu, Zhang, Yi, Hsieh, Cheng 2019, "AutoZOOM: Autoencoder-based Zeroth Order Optimization
+    Method for Attacking Black-box Neural Networks", its variant with bilinear resizing; figures as its authors' code
+    has them for ImageNet. The margin counts in units of the spread of the sample's own logits. Samples that are no
+    C x H x W images are searched as they are. L2; untargeted and targeted. Cost: up to ``queries`` queries of the
+    scores, of which a success in the ball saves the rest, unless the audit seeks smallest distances.
+
+    Args:
+        queries: most queries a sample.
+        side: of the coarse image, in pixels.
+        vectors: of an estimate once a point has fooled; at most as many as a request may hold.
+        switch: steps after which c changes.
+        first_c: the first c.
+        rate: of Adam, as a fraction of the domain's width.
+        reach: L2 length of a difference in the coarse image; default 1 over its number of features.
+    """
+
+    id = "autozoom"
+    access = Access.SCORES
+    norms = frozenset({Norm.L2})
+    stop = Stop.RUN_ON
+    several = True
+
+    queries: Count = 20_000
+    side: Count = 32
+    vectors: Count = 1
+    switch: Count = 1000
+    first_c: Positive = 10.0
+    rate: Positive = 0.002
+    reach: Positive | None = None
+
+    def init(self, problem: Problem) -> State:
+        """At the sample."""
+        none = problem.x.new_zeros(len(problem), *coarse_shape(problem.shape, self.side))
+        zero, c = problem.full(0).long(), Constant.fresh(problem, self.first_c)
+        return State(none, none, none, zero, c, zero.bool(), zero, zero, Smallest.none(problem))
+
+    def _reach(self, state: State) -> float:
+        return self.reach or 1 / state.coarse[0].numel()
+
+    def _units(self, problem: Problem, state: State) -> Tensor:
+        """[S, Q, *coarse shape] random vectors of length 1."""
+        count = min(self.vectors, max(problem.max_points - 1, 1))
+        drawn = problem.draws.normal("vector", state.draw, (count, *state.coarse.shape[1:])).to(state.coarse.dtype)
+        return normalise(Norm.L2, drawn.flatten(0, 1)).reshape(drawn.shape)
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The point itself, then a little further along each vector."""
+        here = state.coarse[:, None]
+        coarse = torch.cat([here, here + self._reach(state) * self._units(problem, state)], 1)
+        shift = enlarged(coarse.flatten(0, 1), problem.shape, "bilinear").reshape(-1, coarse.shape[1], *problem.shape)
+        rows = (
+            torch.arange(coarse.shape[1], device=shift.device)[None]
+            < torch.where(state.smallest.found, coarse.shape[1], 2)[:, None]
+        )
+        return Scores(problem.clip(problem.x[:, None] + shift), rows=rows)
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        """A step of Adam; from time to time the next c."""
+        assert answer.logits is not None
+        units, here = self._units(problem, state), answer.at(0)
+        loss = penalised(problem, answer.points, answer.logits, state.c.value)
+        asked = answer.answered[:, 1:]
+        change = torch.where(asked, loss[:, 1:] - loss[:, :1], 0.0) / asked.sum(1, keepdim=True).clamp_min(1)
+        weight = (change * (math.prod(units.shape[2:]) / self._reach(state))).to(units.dtype)
+        slope = torch.bmm(weight[:, None], units.flatten(2)).reshape(state.coarse.shape)
+        smallest = state.smallest.seen(problem, here)
+        won, step = state.won | (here.fooled & here.answered), state.step + 1
+        ended = step >= self.switch
+        anew = (smallest.found & ~state.smallest.found) | (ended & smallest.found)
+        times = state.times + 1
+        first, second = state.first.lerp(slope, 1 - _BETA1), state.second.lerp(slope.square(), 1 - _BETA2)
+        scale = (1 - _BETA2 ** times.double()).sqrt() / (1 - _BETA1 ** times.double()) * self.rate
+        move = first / (second.sqrt() + _ADAM_EPSILON) * per_slot(scale, first).to(first.dtype)
+        none = torch.zeros_like(first)
+        return State(
+            coarse=state.coarse - move,
+            first=select(anew, none, first),
+            second=select(anew, none, second),
+            times=torch.where(anew, 0, times),
+            c=state.c.after(ended, won),
+            won=won & ~ended,
+            step=torch.where(ended, 0, step),
+            draw=state.draw + 1,
+            smallest=smallest,
+        )
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """Where a success lies in the ball; else the budget ends it."""
+        return problem.settled(state.smallest.distance)
+
+    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+        """The nearest fooling point."""
+        return state.smallest.point, ~state.smallest.found

@@ -1,0 +1,104 @@
+"""Records of attacks: the plan, what became of each, their fits, and the models that they need beside the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from robaudit.audit.journal.causes import Cause
+from robaudit.audit.journal.records.base import Content, Count, Outcome, Pointed, Record
+from robaudit.audit.result.sections.base import Access
+
+__all__ = [
+    "AttackEnded",
+    "AttackPlan",
+    "AuxiliaryModel",
+    "CertifierEnded",
+    "FitRound",
+    "Phase",
+    "PlannedEntry",
+    "Status",
+]
+
+Phase = Literal["cascade", "fitted", "curve", "bisection"]
+"""When an attack runs: in the cascade, there fitted beforehand; after it, for smallest distances, or to halve them."""
+Status = Literal["ready", "skipped", "unavailable", "failed"]
+"""Of an attack before it runs; ``skipped``: it does not apply, ``failed``: in an earlier session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedEntry(Record):
+    """An attack of the plan, as a report tells of it."""
+
+    id: str
+    name: str
+    access: Access
+    status: Status
+    reason: str | None
+    parameters: Content
+    norm: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackPlan(Record):
+    """All attacks, before they run."""
+
+    kind: Literal["plan"] = "plan"
+    attacks: tuple[PlannedEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackEnded(Record):
+    """What became of an attack."""
+
+    kind: Literal["attack"] = "attack"
+    id: str
+    status: Outcome
+    reason: str | None
+    seconds: float
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRound(Pointed):
+    """A round of an attack's fit; ``point`` is the artefact after it, ``of`` the digest of what it is fitted on."""
+
+    kind: Literal["fit"] = "fit"
+    attack: str
+    round: Count
+    rounds: Count
+    samples: Count
+    of: str
+    forwards: Count
+    backwards: Count
+    queries: Count
+    seconds: float
+    family: Literal["universal", "patch", "spatial", "per sample"]
+    arrays: Mapping[str, tuple[Count, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuxiliaryModel(Record):
+    """Whether a model beside the one under audit can be used; the newest of each key counts.
+
+    ``limits``: where it ended a process, those that it had, and the ``attack`` that ran.
+    """
+
+    kind: Literal["auxiliary"] = "auxiliary"
+    key: str
+    name: str
+    problem: str | None
+    limits: tuple[float | str | None, ...] | None = None
+    attack: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifierEnded(Record):
+    """What became of a certifier."""
+
+    kind: Literal["certifier"] = "certifier"
+    id: str
+    status: Literal["done", "partial", "skipped", "failed"]
+    reason: str | None

@@ -1,0 +1,125 @@
+"""Records of units: what an attack came to on a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from robaudit.audit.journal.records.base import Count, Digest, Pointed, Record
+from robaudit.engine.units import Unit, UnitResult
+
+__all__ = ["AnyUnit", "CheckUnit", "FinishedUnit", "Sought", "check_unit", "finished_unit", "unit_result"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyUnit(Pointed):
+    """A finished unit, as :class:`robaudit.engine.units.UnitResult` has it; ``sample`` is the number of its case."""
+
+    attack: str
+    sample: Count
+    restart: Count
+    aim: Count
+    success: bool
+    prediction: int
+    distance: float | None
+    forwards: Count
+    backwards: Count
+    queries: Count
+    judged: Count
+    refused: Count
+    error: str | None
+
+    @property
+    def unit(self) -> Unit:
+        """Which one."""
+        return Unit(self.restart, self.aim, self.sample)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought(Record):
+    """What a unit of a search for the smallest distance adds: its success may lie outside of the ball.
+
+    ``verified``: the judge confirmed it, at whatever distance. ``radius``: at which a bisection searched.
+    """
+
+    verified: bool
+    radius: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedUnit(AnyUnit):
+    """A finished unit of an attack; ``sought``: where it ran for the smallest distance."""
+
+    kind: Literal["unit"] = "unit"
+    sought: Sought | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckUnit(AnyUnit):
+    """A finished unit of an attack that a check ran; ``job`` is the digest of the attack and its threat model."""
+
+    kind: Literal["check unit"] = "check unit"
+    check: str
+    job: Digest
+
+
+def finished_unit(attack: str, result: UnitResult, sought: Sought | None = None) -> FinishedUnit:
+    """The record of a finished unit; the point of a success is passed to :meth:`Journal.append` beside it."""
+    unit = result.unit
+    return FinishedUnit(
+        attack=attack,
+        sample=unit.sample,
+        restart=unit.restart,
+        aim=unit.aim,
+        success=result.success,
+        prediction=result.prediction,
+        distance=result.distance,
+        forwards=result.forwards,
+        backwards=result.backwards,
+        queries=result.queries,
+        judged=result.judged,
+        refused=result.refused,
+        error=result.error,
+        sought=sought,
+    )
+
+
+def check_unit(check: str, job: str, attack: str, result: UnitResult) -> CheckUnit:
+    """The same of a unit of an attack that a check ran."""
+    unit = result.unit
+    return CheckUnit(
+        check=check,
+        job=job,
+        attack=attack,
+        sample=unit.sample,
+        restart=unit.restart,
+        aim=unit.aim,
+        success=result.success,
+        prediction=result.prediction,
+        distance=result.distance,
+        forwards=result.forwards,
+        backwards=result.backwards,
+        queries=result.queries,
+        judged=result.judged,
+        refused=result.refused,
+        error=result.error,
+    )
+
+
+def unit_result(record: AnyUnit, point: NDArray[Any] | None = None) -> UnitResult:
+    """The result that a record holds; its point is left on disk, unless it is given."""
+    return UnitResult(
+        record.unit,
+        record.success,
+        record.prediction,
+        record.distance,
+        record.forwards,
+        record.backwards,
+        record.queries,
+        record.judged,
+        record.refused,
+        point,
+        record.error,
+    )

@@ -1,0 +1,171 @@
+"""A model file that is opened and read, of which nothing was measured yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robaudit.target.files.model_file import ModelFile
+from robaudit.target.files.onnx.runtime import file_values
+from robaudit.target.head.answers import is_decided, predictions
+from robaudit.target.head.scores import Head
+from robaudit.target.inputs.spec import InputSpec
+from robaudit.target.outputs.declared import Choice
+from robaudit.target.reading.class_names import ClassNames
+from robaudit.target.reading.readout import OVERRULED, Readout, probes
+
+__all__ = ["OpenedTarget", "ranked"]
+
+
+@dataclass(frozen=True)
+class OpenedTarget:
+    """A classifier file as its declarations and some probes tell to read it. Every method takes u-space.
+
+    Args:
+        path: of the file.
+        file: loaded.
+        spec: what its input means.
+        readout: which output is read, and what it means.
+        device: that tensors live on.
+        dtype: of samples in u-space.
+        facts: what is known of the file, for people.
+    """
+
+    path: Path
+    file: ModelFile
+    spec: InputSpec
+    readout: Readout
+    device: torch.device
+    dtype: torch.dtype
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: Path, file: ModelFile, spec: InputSpec, readout: Readout, device: torch.device) -> OpenedTarget:
+        """A file that is read so."""
+        names = readout.names
+        said = {} if names.names is None else {"class names": names.origin}
+        dtype = torch.float64 if spec.dtype == "float64" else torch.float32
+        return cls(path, file, spec, readout, device, dtype, {**file.facts(), **said})
+
+    def reread(self, *, spec: InputSpec | None = None, head: Head | None = None) -> OpenedTarget:
+        """The same file, with its input or its scores read otherwise."""
+        readout = self.readout if head is None else replace(self.readout, head=head)
+        return replace(self, spec=spec or self.spec, readout=readout)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.path.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return self.file.sha256
+
+    @property
+    def format(self) -> str:
+        """Of the file."""
+        return self.file.format
+
+    @property
+    def choice(self) -> Choice:
+        """The output that is read."""
+        return self.readout.choice
+
+    @property
+    def head(self) -> Head:
+        """What that output means."""
+        return self.readout.head
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.readout.classes
+
+    @property
+    def names(self) -> ClassNames:
+        """Of the classes, and where they are from."""
+        return self.readout.names
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes alone."""
+        return self.readout.names.names
+
+    @property
+    def no_scores(self) -> str | None:
+        """Why attacks on scores cannot run, or None."""
+        if self.head.kind != "labels":
+            return None
+        return OVERRULED if self.readout.overruled else "the file returns labels only"
+
+    def alone(self, u: Tensor) -> Tensor:
+        """What the chosen output gives to [N, *shape], each input alone."""
+        return self.file.run(self.spec.to_file(u), width=self.spec.batch or 1)
+
+    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
+        """[N, *shape] to [N, K] by the shipped file, at its precision; ``alone``: one input a run.
+
+        Whether the batch matters to the answers is not known yet.
+        """
+        width = self.spec.batch or (1 if alone else None)
+        return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
+
+    def labels(self, u: Tensor) -> Tensor:
+        """[N] predicted classes of the shipped file."""
+        return self.scores(u).argmax(1)
+
+    def answered(self, u: Tensor) -> Tensor:
+        """[N, K] the scores; of labels, what ranks the classes, see :func:`ranked`."""
+        scores = self.scores(u)
+        if self.head.kind != "labels" or self.file.no_gradient is not None:
+            return scores
+        with torch.no_grad():
+            return ranked(scores, self.logits(u))
+
+    def logits(self, u: Tensor, *, singly: bool = False) -> Tensor:
+        """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``."""
+        return self.head.logits(self.twin(u, singly=singly))
+
+    def twin(self, u: Tensor, *, singly: bool = False) -> Tensor:
+        """What the twin returns for [N, *shape], with a gradient; ``singly``: one input a run."""
+        if singly and len(u) > 1:
+            return torch.cat([self.twin(u[i : i + 1]) for i in range(len(u))])
+        return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
+
+    def snap(self, u: Tensor, origin: Tensor) -> Tensor:
+        """See :meth:`InputSpec.snap`."""
+        return self.spec.snap(u, origin)
+
+    def fed(self, u: NDArray[Any]) -> NDArray[Any]:
+        """What the file is fed of one sample [*shape] in u-space, in its own type: inputs equal here are one to it."""
+        values = self.spec.file_array(u[None])
+        try:
+            dtype = np.dtype(self.spec.dtype)
+        except TypeError:  # NumPy has no bfloat16
+            kind: torch.dtype = getattr(torch, self.spec.dtype)
+            return torch.from_numpy(values).to(kind).float().numpy()
+        return file_values(values, dtype)
+
+    def found_head(self, u: Tensor) -> Head:
+        """The head with its kind read off the file's answers.
+
+        Args:
+            u: [N, *shape], samples of all classes if possible.
+        """
+        points = torch.cat([u, probes(tuple(u.shape[1:])).to(u)])
+        return self.head.measured(self.alone(points), self.file.bounds)
+
+
+def ranked(scores: Tensor, logits: Tensor) -> Tensor:
+    """Labels [N, K], ranked by the twin's logits [N, K] in so far as both say the same."""
+    logits = logits.to(scores.dtype)
+    same = (predictions(logits) == predictions(scores)) & is_decided(scores)
+    return torch.where(same[:, None], logits, scores)
