@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.decision.walk import NOISE_STARTS, along
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.threat.model import Access
@@ -17,8 +18,6 @@ from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
 __all__ = ["HopSkipJump"]
 
 START, BISECT, ESTIMATE, STEP, STRANDED = range(5)
-NOISE_STARTS = 8
-"""Random images tried as a starting point before other samples of the audit are."""
 MAX_HALVINGS = 12
 
 
@@ -122,7 +121,7 @@ class HopSkipJump(SlotAttack[State]):
     def _single(self, problem: Problem, state: State) -> Tensor:
         """The next point of the slots that ask for one."""
         x = problem.x
-        point = _between(problem, state.far, (state.low + state.high) / 2)
+        point = along(problem, state.far, (state.low + state.high) / 2)
         stepping = state.phase == STEP
         if bool(stepping.any()):
             step = problem.clip(state.edge + state.direction * per_slot(state.length, x))
@@ -209,7 +208,7 @@ class HopSkipJump(SlotAttack[State]):
         low = torch.where(mask & ~fooled, middle, state.low)
         precision = self.gamma / math.prod(problem.shape) ** 0.5
         reached = mask & (high - low <= precision)
-        edge = _between(problem, state.far, high)
+        edge = along(problem, state.far, high)
         zero = torch.zeros_like(state.sum_all)
         return replace(
             state,
@@ -278,13 +277,3 @@ class HopSkipJump(SlotAttack[State]):
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         return state.best, state.best_distance.isinf()
-
-
-def _between(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
-    """A share of the way to ``far``: along the line in L2, within a box of that share in L-infinity."""
-    x = problem.x
-    if problem.norm is Norm.LINF:
-        reach = distance(Norm.LINF, far - x).to(x.dtype) * share
-        radius = per_slot(reach, x)
-        return torch.minimum(torch.maximum(far, x - radius), x + radius)
-    return x + per_slot(share, x) * (far - x)

@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.coarse import coarse_shape, enlarged
 from robaudit.attacks.score.objective import penalised
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.attacks.whitebox.descent import Constant
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
@@ -54,9 +54,9 @@ class AutoZOOM(SlotAttack[State]):
     Adam begins anew there. c is searched for each sample as in ``zoo``. Images are enlarged bilinearly.
 
     Source: Tu, Ting, Chen, Liu, Zhang, Yi, Hsieh, Cheng 2019, "AutoZOOM: Autoencoder-based Zeroth Order Optimization
-    Method for Attacking Black-box Neural Networks", its variant with bilinear resizing; figures as its authors' code
+    Method for Attacking Black-box Neural Networks", algorithm 1 with bilinear resizing; figures as its authors' code
     has them for ImageNet. The margin counts in units of the spread of the sample's own logits. Samples that are no
-    C x H x W images are searched as they are. L2; untargeted and targeted. Cost: up to ``queries`` queries of the
+    image of C x H x W are searched as they are. L2; untargeted and targeted. Cost: up to ``queries`` queries of the
     scores, of which a success in the ball saves the rest, unless the audit seeks smallest distances.
 
     Args:

@@ -50,9 +50,9 @@ class Bandits(SlotAttack[State]):
     which is ours: neither the image's size nor that of the logits decides how fast the prior learns.
 
     Source: Ilyas, Engstrom, Madry 2019, "Prior Convictions: Black-Box Adversarial Attacks with Bandits and Priors",
-    with priors of time and data; tiles, reach, exploration and steps as in its authors' code, whose ε is 0.05 in L∞ and
-    5 in L2. Tiles serve C x H x W images. Untargeted and targeted. Cost: up to ``queries`` queries of the scores, three
-    a step: the probes, and the point itself.
+    algorithm 3 with priors of time and data; tiles, reach, exploration and steps as in its authors' code, whose ε is
+    0.05 in L∞ and 5 in L2. Tiles serve C x H x W images. Untargeted and targeted. Cost: up to ``queries`` queries of
+    the scores, three a step: the probes, and the point itself.
 
     Args:
         queries: most queries a sample.

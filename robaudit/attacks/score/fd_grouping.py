@@ -42,9 +42,9 @@ class FDGrouping(SlotAttack[State]):
     Groups are drawn anew in each step. Steps go along the sign in L∞, along the gradient in L2.
 
     Source: Bhagoji, He, Li, Song 2018, "Practical Black-box Attacks on Deep Neural Networks using Efficient Query
-    Mechanisms", the iterative attack with the logit loss and random feature grouping. Once ``steps`` steps are taken,
-    shorter ones follow until the budget ends. L∞ and L2; untargeted and targeted. Cost: up to ``queries`` queries of
-    the scores: two for each group in a step, and one for the point itself.
+    Mechanisms", algorithm 1 in the iterative attack with the logit loss. Once ``steps`` steps are taken, shorter ones
+    follow until the budget ends. L∞ and L2; untargeted and targeted. Cost: up to ``queries`` queries of the scores:
+    two for each group in a step, and one for the point itself.
 
     Args:
         queries: most queries a sample.

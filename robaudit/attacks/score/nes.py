@@ -49,7 +49,7 @@ class NES(SlotAttack[State]):
     than it was some steps before.
 
     Source: Ilyas, Engstrom, Athalye, Lin 2018, "Black-box Adversarial Attacks with Limited Queries and Information",
-    for known scores; momentum, shorter steps and figures are those of its authors' code, whose ε is 0.05. L∞ and L2;
+    algorithm 1; momentum, shorter steps and figures are those of its authors' code, whose ε is 0.05. L∞ and L2;
     untargeted and targeted. Cost: up to ``queries`` queries of the scores, ``samples`` + 1 a step.
 
     Args:

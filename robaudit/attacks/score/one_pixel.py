@@ -49,10 +49,10 @@ class OnePixel(SlotAttack[State]):
     A child is one individual plus a multiple of the difference between two others. A pixel costs as many features as it
     has channels; of the last one only so many channels change as the radius leaves.
 
-    Source: Su, Vargas, Sakurai 2019, "One Pixel Attack for Fooling Deep Neural Networks": no crossover, first places
-    uniform, first colours normal. A child replaces its parent at once. Samples that are no C x H x W images have one
-    row of pixels. L0; untargeted and targeted. Cost: up to ``queries`` queries of the scores, ``population`` a
-    generation.
+    Source: Su, Vargas, Sakurai 2019, "One Pixel Attack for Fooling Deep Neural Networks", section III: no crossover,
+    first places uniform, first colours normal. A child replaces its parent at once. Samples that are no C x H x W
+    images have one row of pixels. L0; untargeted and targeted. Cost: up to ``queries`` queries of the scores,
+    ``population`` a generation.
 
     Args:
         queries: most queries a sample; the source has 100 generations.

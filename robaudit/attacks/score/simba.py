@@ -51,9 +51,9 @@ class SimBA(SlotAttack[State]):
     first.
 
     Source: Guo, Gardner, You, Wilson, Weinberger 2019, "Simple Black-box Adversarial Attacks", algorithm 1, with its
-    pixel and DCT bases and the bands of its authors' code. Every point is brought back into the ball; steps are at most
-    a quarter of its radius in L2, and half as long in each round as in the one before, which is ours.
-    Cosine directions serve C x H x W images; other shapes are searched feature by feature. L2 and L∞; untargeted and
+    pixel and DCT bases and the bands of its authors' code. Every point is brought back into the ball. In L2 steps are
+    at most a quarter of its radius, and half as long in each round as in the one before, which is ours. Cosine
+    directions serve C x H x W images; other shapes are searched feature by feature. L2 and L∞; untargeted and
     targeted. Cost: up to ``queries`` queries of the scores.
 
     Args:
@@ -112,9 +112,9 @@ class SimBA(SlotAttack[State]):
     def _length(self, problem: Problem, state: State) -> Tensor:
         """[S] of this round's steps."""
         size = problem.full(self.step_size)
-        if problem.norm is Norm.L2:
-            size = torch.minimum(size, problem.eps * _SHARE)
-        return size * 0.5 ** (state.place // self._count(problem)).to(size.dtype)
+        if problem.norm is not Norm.L2:  # a step is cut to the ball feature by feature
+            return size
+        return torch.minimum(size, problem.eps * _SHARE) * 0.5 ** (state.place // self._count(problem)).to(size.dtype)
 
     def _cosines(self, problem: Problem) -> bool:
         return self.basis == "dct" and len(problem.shape) == 3

@@ -14,7 +14,7 @@ from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import penalised, places
 from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.whitebox.penalty import Constant
+from robaudit.attacks.whitebox.descent import Constant
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm
 

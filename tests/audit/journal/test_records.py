@@ -43,7 +43,8 @@ from robaudit.audit.journal.records.session import (
     TargetFacts,
 )
 from robaudit.audit.journal.records.units import CheckUnit, Sought
-from robaudit.audit.result.sections.findings import EarlierTests, Evidence
+from robaudit.audit.result.sections.findings import Evidence
+from robaudit.audit.result.sections.gates import EarlierTests
 from robaudit.audit.result.sections.run import Environment
 from robaudit.audit.result.sections.sequential import LookGate
 from robaudit.audit.result.sections.target import Data, Defended, Gradient, InputSpec, Target

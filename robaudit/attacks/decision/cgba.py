@@ -1,0 +1,109 @@
+"""CGBA: a search along the semicircle in the plane of the boundary's normal, with labels alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk, low_noise
+from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
+from robaudit.attacks.requests import Answer
+from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
+
+__all__ = ["CGBA"]
+
+GROW = OWN
+FIRST_ANGLE = math.pi / 128
+"""Of the search that follows the semicircle step by step, each angle twice the last."""
+
+
+@dataclass
+class State(Walk):
+    """A walk; ``normal`` [S, *shape] of the boundary at the edge, ``angle`` [S] the next one that is tried, radians."""
+
+    normal: Tensor
+    angle: Tensor
+
+
+@attack_parameters
+class CGBA(BoundaryWalk[State]):
+    """Estimate the boundary's normal, and follow the semicircle over the way to the sample, turned to the normal.
+
+    Its points come nearer to the sample with the angle, and the last that fools is found by bisection. In a targeted
+    audit, where boundaries are curved more, angles are doubled from a small one until one does not fool, and the last
+    doubling is bisected (CGBA-H).
+
+    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack". Cost: up to
+    ``queries`` label queries.
+
+    Args:
+        queries: most queries a sample.
+        initial_evaluations: probes of the first estimate; the t-th uses sqrt(t) times as many.
+        frequencies: share of the frequencies of each side that probes are drawn from.
+        radius: of the probes, as a share of the distance.
+    """
+
+    id = "cgba"
+    norms = frozenset({Norm.L2})
+
+    queries: Count = 5000
+    initial_evaluations: Count = 30
+    frequencies: Fraction = 0.25
+    radius: Positive = 0.01
+
+    def init(self, problem: Problem) -> State:
+        return State.begun(problem, normal=torch.zeros_like(problem.x), angle=problem.full(0))
+
+    def probes(self, problem: Problem, state: State) -> Tensor:
+        return (self.initial_evaluations * state.round.clamp_min(1).double().sqrt()).long()
+
+    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
+        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
+        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
+        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
+
+    def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
+        """Keep the normal's part across the way to the edge, and search its semicircle."""
+        unit = normalise(Norm.L2, state.edge - problem.x)
+        across = normalise(Norm.L2, normal - unit * per_slot((normal * unit).flatten(1).sum(1), unit))
+        state = replace(
+            state,
+            normal=select(mask, across, state.normal),
+            angle=torch.where(mask, FIRST_ANGLE, state.angle),
+        )
+        step = mask & (problem.goal >= 0)
+        state = self.bisect(state, mask & ~step, state.far)
+        return replace(state, phase=torch.where(step, GROW, state.phase))
+
+    def _at(self, problem: Problem, state: State, angle: Tensor) -> Tensor:
+        """[S, *shape] the semicircle's point at an angle [S] from the way to the edge; at a right one the sample."""
+        way = state.edge - problem.x
+        length = distance(Norm.L2, way).to(way.dtype)
+        along, aside = angle.cos().square(), length * angle.cos() * angle.sin()
+        return problem.x + way * per_slot(along, way) + state.normal * per_slot(aside, way)
+
+    def way(self, problem: Problem, state: State, share: Tensor) -> Tensor:
+        """At first the straight way, then the semicircle from the sample."""
+        straight = super().way(problem, state, share)
+        return select(state.round > 0, self._at(problem, state, (1 - share) * (math.pi / 2)), straight)
+
+    def ask(self, problem: Problem, state: State) -> Tensor:
+        return self._at(problem, state, state.angle)
+
+    def move(self, problem: Problem, state: State, phase: Tensor, answer: Answer) -> State:
+        mask = phase == GROW
+        grown = state.angle * 2
+        over = mask & (~answer.fooled | (grown >= math.pi / 2))
+        # what failed is bisected with half of it; the last doubling of all, which fooled, with the sample
+        low = torch.where(answer.fooled, 0.0, 1 - state.angle / (math.pi / 2))
+        last = torch.where(answer.fooled, state.angle, torch.where(state.angle > FIRST_ANGLE, state.angle / 2, 0.0))
+        state = self.bisect(state, over, state.far, low, 1 - last / (math.pi / 2))
+        return replace(state, angle=torch.where(mask & ~over, grown, state.angle))
+
+    def arrived(self, problem: Problem, state: State, mask: Tensor) -> State:
+        return self.estimate(replace(state, round=state.round + mask.long()), mask)

@@ -1,0 +1,111 @@
+"""GeoDA: the boundary as a hyperplane, whose normal labels tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem
+from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk, low_noise
+from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
+from robaudit.attacks.requests import Answer
+from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
+
+__all__ = ["GeoDA"]
+
+REACH = OWN
+GROWTH = 1.5
+"""Factor by which the step along the normal grows until it fools."""
+TRIES = 8
+"""Most such steps before the normal is estimated anew."""
+OVERHEAD = 25
+"""Queries of an iteration beside its probes, and of the start, which the budget sets aside."""
+
+
+@dataclass
+class State(Walk):
+    """A walk; ``normal`` [S, *shape] to step along, ``length`` [S] of the step, ``tries`` [S] int64 so far."""
+
+    normal: Tensor
+    length: Tensor
+    tries: Tensor
+
+
+@attack_parameters
+class GeoDA(BoundaryWalk[State]):
+    """Estimate the boundary's normal, step from the sample along it (in L-infinity along its signs), bisect, repeat.
+
+    Probes are normal noise in the low frequencies of the cosine transform. Later estimates get more of the budget, by
+    a constant factor each.
+
+    Source: Rahmati, Moosavi-Dezfooli, Frossard, Dai 2020, "GeoDA: a geometric framework for black-box adversarial
+    attacks". Cost: up to ``queries`` label queries.
+
+    Args:
+        queries: most queries a sample.
+        iterations: estimates that share the budget; default one for every 500 queries.
+        decay: the t-th estimate gets ``decay`` to the power of 2/3 of the probes of the next.
+        frequencies: share of the frequencies of each side that probes are drawn from.
+        radius: of the probes, as a share of the distance.
+    """
+
+    id = "geoda"
+    norms = frozenset({Norm.L2, Norm.LINF})
+
+    queries: Count = 5000
+    iterations: Count | None = None
+    decay: Fraction = 0.6
+    frequencies: Fraction = 0.33
+    radius: Positive = 0.01
+
+    def init(self, problem: Problem) -> State:
+        zero = problem.full(0)
+        return State.begun(problem, normal=torch.zeros_like(problem.x), length=zero, tries=zero.long())
+
+    def probes(self, problem: Problem, state: State) -> Tensor:
+        """The budget in geometric parts; after the last of them, as many as it had."""
+        count = self.iterations or max(1, round(self.queries / 500))
+        weights = torch.tensor([max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)], dtype=torch.float64)
+        parts = (max(0, self.queries - (count + 1) * OVERHEAD) * weights / weights.sum()).long().clamp_min(1)
+        return parts.to(state.round.device)[(state.round - 1).clamp(0, count - 1)]
+
+    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
+        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
+        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
+        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
+
+    def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
+        """Where the hyperplane through the edge is met along the step's direction."""
+        step = normalise(problem.norm, normal)
+        there = (normal * (state.edge - problem.x)).flatten(1).sum(1) / (normal * step).flatten(1).sum(1).clamp_min(
+            1e-30
+        )
+        least = 0.25 * distance(problem.norm, state.edge - problem.x).to(there.dtype)
+        return replace(
+            state,
+            phase=torch.where(mask, REACH, state.phase),
+            normal=select(mask, step, state.normal),
+            length=torch.where(mask, torch.maximum(there, least) * GROWTH, state.length),
+            tries=torch.where(mask, 0, state.tries),
+        )
+
+    def ask(self, problem: Problem, state: State) -> Tensor:
+        return problem.x + state.normal * per_slot(state.length, problem.x)
+
+    def move(self, problem: Problem, state: State, phase: Tensor, answer: Answer) -> State:
+        mask = phase == REACH
+        hit, tries = mask & answer.fooled, state.tries + 1
+        state = self.bisect(state, hit, answer.points)
+        missed = mask & ~hit
+        state = replace(
+            state,
+            length=torch.where(missed, state.length * GROWTH, state.length),
+            tries=torch.where(missed, tries, state.tries),
+        )
+        return self.arrived(problem, state, missed & (tries >= TRIES))
+
+    def arrived(self, problem: Problem, state: State, mask: Tensor) -> State:
+        return self.estimate(replace(state, round=state.round + mask.long()), mask)

@@ -1,0 +1,216 @@
+"""RayS: the direction of signs whose ray meets the boundary first, from labels alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.parameters import Count, Natural, Positive, attack_parameters
+from robaudit.attacks.requests import Answer, Labels, Request
+from robaudit.attacks.smallest import Smallest
+from robaudit.threat.model import Access, Goal
+from robaudit.threat.norms import Norm, per_slot, select
+
+__all__ = ["RayS"]
+
+TRY, PAIR, BISECT, BISECT_BOTH = range(4)
+STARTS = 2
+"""Directions that an image's search starts from."""
+NEAR = 1 - 1e-6
+"""Share of ε that is asked about where a success in the ball is enough, so that rounding leaves the point in it."""
+
+
+@dataclass
+class State(Slots):
+    """One slot's search.
+
+    Args:
+        phase: [S] TRY (one direction at the radius), PAIR (two), BISECT or BISECT_BOTH.
+        sign: [S, *shape] the best direction; ``radius`` [S] at which its ray fools, 1: perhaps nowhere.
+        level, block: [S] int64, the features are cut into 2^level blocks, of which this one is flipped next; at level
+            -1 the block numbers a direction to start from.
+        low, high: [S] bracket of the radius.
+        asked: [S] int64 queries so far.
+        smallest: the nearest fooling point.
+    """
+
+    phase: Tensor
+    sign: Tensor
+    radius: Tensor
+    level: Tensor
+    block: Tensor
+    low: Tensor
+    high: Tensor
+    asked: Tensor
+    smallest: Smallest
+
+
+@attack_parameters
+class RayS(SlotAttack[State]):
+    """Flip the signs of ever smaller blocks of a direction, and keep what brings the boundary nearer along its ray.
+
+    A flip is tried with one query at the best radius so far; only where it fools, its own radius is bisected. In the
+    early phase two neighbouring blocks are compared without that: the one whose flip fools at the radius is taken,
+    and the radius falls only where both do, to one that tells them apart. Where a success in the ball is enough, no
+    radius below ε is asked about. An image's rays start from stripes, unless those of equal signs are shorter.
+
+    Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack"; early phase: Wang et al.
+    2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial Attacks". The stripes to start from
+    are those of the Square attack. Cost: up to ``queries`` label queries.
+
+    Args:
+        queries: most queries a sample.
+        early: queries of the early phase; 0: none.
+        stripes: whether a random sign for each column and channel is tried as the first direction, before the equal
+            signs that the authors start from.
+        precision: of the bisection, as a share of the domain's width.
+    """
+
+    id = "rays"
+    access = Access.LABELS
+    norms = frozenset({Norm.LINF})
+    goals = frozenset({Goal.UNTARGETED})
+    stop = Stop.RUN_ON
+
+    queries: Count = 5000
+    early: Natural = 500
+    stripes: bool = True
+    precision: Positive = 1e-3
+
+    def init(self, problem: Problem) -> State:
+        zero = problem.full(0)
+        count = zero.long()
+        starts = self.stripes and len(problem.shape) == 3
+        return State(
+            phase=count + TRY,
+            sign=torch.ones_like(problem.x),
+            radius=zero + 1,
+            level=count - 1 if starts else count,
+            block=count,
+            low=zero,
+            high=zero + 1,
+            asked=count,
+            smallest=Smallest.none(problem),
+        )
+
+    def _stripes(self, problem: Problem) -> Tensor:
+        """[S, *shape] a sign for each column and channel."""
+        channels, _, width = problem.shape
+        signs = problem.draws.sign("stripes", 0, (channels, 1, width)).to(problem.x.dtype)
+        return signs.expand_as(problem.x)
+
+    def query(self, problem: Problem, state: State) -> Request:
+        """The direction with one block flipped, and in the early phase with its neighbour instead."""
+        bisecting = (state.phase == BISECT) | (state.phase == BISECT_BOTH)
+        at = torch.where(bisecting, self._middle(problem, state), state.radius)
+        both = (state.phase == PAIR) | (state.phase == BISECT_BOTH)
+        first = self._at(problem, self._flipped(problem, state, 0), at)
+        if not bool(both.any()):
+            return Labels(first)
+        points = torch.stack([first, self._at(problem, self._flipped(problem, state, 1), at)], 1)
+        return Labels(points, rows=torch.stack([torch.ones_like(both), both], 1))
+
+    def _middle(self, problem: Problem, state: State) -> Tensor:
+        """[S] the radius that a bisection asks about next."""
+        middle = (state.low + state.high) / 2
+        if problem.minimal:
+            return middle
+        enough = problem.eps * NEAR
+        return torch.where((state.low < enough) & (enough < state.high), torch.maximum(middle, enough), middle)
+
+    def _flipped(self, problem: Problem, state: State, further: int) -> Tensor:
+        """[S, *shape] the direction with the signs of a block flipped, or one to start from."""
+        size = state.sign[0].numel()
+        length = _length(size, state.level)
+        place = torch.arange(size, device=length.device)[None, :] // length[:, None]
+        inside = (place == (state.block + further)[:, None]).reshape(state.sign.shape)
+        flipped = torch.where(inside, -state.sign, state.sign)
+        starting = state.level < 0
+        if not bool(starting.any()):
+            return flipped
+        first = select(state.block == 0, self._stripes(problem), torch.ones_like(problem.x))
+        return select(starting, first, flipped)
+
+    def _at(self, problem: Problem, sign: Tensor, radius: Tensor) -> Tensor:
+        return problem.clip(problem.x + sign * per_slot(radius, sign))
+
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        several = answer.fooled.dim() == 2
+        first = answer.at(0) if several else answer
+        second = answer.at(1).fooled if several else torch.zeros_like(answer.fooled)
+        smallest = state.smallest.seen(problem, first)
+        if several:
+            smallest = smallest.seen(problem, answer.at(1))
+        asked = state.asked + answer.answered.reshape(len(problem), -1).sum(1)
+        middle = self._middle(problem, state)
+        after = replace(state, smallest=smallest, asked=asked)
+        after = self._after_try(problem, after, state.phase, first.fooled, second)
+        return self._after_bisection(problem, after, state, middle, first.fooled, second)
+
+    def _after_try(self, problem: Problem, state: State, phase: Tensor, first: Tensor, second: Tensor) -> State:
+        """What fools at the radius is bisected; of a pair only if both do, one alone is taken as it is."""
+        single, pair = phase == TRY, phase == PAIR
+        search = (single & first) | (pair & first & second)
+        one = pair & (first ^ second)
+        state = replace(
+            state,
+            phase=torch.where(search, torch.where(pair, BISECT_BOTH, BISECT), state.phase),
+            low=torch.where(search, 0.0, state.low),
+            high=torch.where(search, state.radius, state.high),
+        )
+        state = self._taken(problem, state, one, second, state.radius)
+        return self._next(state, (single | pair) & ~search)
+
+    def _after_bisection(
+        self, problem: Problem, state: State, before: State, middle: Tensor, first: Tensor, second: Tensor
+    ) -> State:
+        """Narrow the bracket; a pair's ends where one of the two fools and the other does not."""
+        both = before.phase == BISECT_BOTH
+        mask = both | (before.phase == BISECT)
+        fools = torch.where(both, first | second, first)
+        high = torch.where(mask & fools, middle, state.high)
+        low = torch.where(mask & ~fools, middle, state.low)
+        told = both & (first ^ second)
+        over = mask & (told | (high - low <= self.precision))
+        state = self._taken(problem, replace(state, low=low, high=high), over, told & second, high)
+        return self._next(state, over)
+
+    def _taken(self, problem: Problem, state: State, mask: Tensor, second: Tensor, radius: Tensor) -> State:
+        """The flip of the first block, or the second, becomes the direction."""
+        if not bool(mask.any()):
+            return state
+        sign = select(second, self._flipped(problem, state, 1), self._flipped(problem, state, 0))
+        return replace(state, sign=select(mask, sign, state.sign), radius=torch.where(mask, radius, state.radius))
+
+    def _next(self, state: State, mask: Tensor) -> State:
+        """Go on to the next block, or pair of blocks, and after the last one to blocks of half the size."""
+        size = state.sign[0].numel()
+        block = state.block + torch.where((state.phase == PAIR) | (state.phase == BISECT_BOTH), 2, 1)
+        last = torch.where(state.level < 0, block >= STARTS, block * _length(size, state.level) >= size)
+        level = torch.where(last, state.level + 1, state.level)
+        level = torch.where(last & (_length(size, state.level) == 1), 1, level)
+        block = torch.where(last, 0, block)
+        early = (state.asked < self.early) & (level > 0) & (block % 2 == 0)
+        return replace(
+            state,
+            level=torch.where(mask, level, state.level),
+            block=torch.where(mask, block, state.block),
+            phase=torch.where(mask, torch.where(early, PAIR, TRY), state.phase),
+        )
+
+    def done(self, problem: Problem, state: State) -> Tensor:
+        """The ball is reached; else the budget ends it."""
+        return problem.settled(state.smallest.distance)
+
+    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+        return state.smallest.point, ~state.smallest.found
+
+
+def _length(size: int, level: Tensor) -> Tensor:
+    """[S] int64 features in a block: ``size`` over 2^level, rounded up."""
+    count = 2 ** level.clamp(0, math.ceil(math.log2(size)))
+    return -(-size // count)

@@ -1,0 +1,293 @@
+"""What minimal-norm attacks with labels share: a fooling start, bisection to the boundary, and its normal by probes."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.frequencies import from_low_frequencies, low_shape
+from robaudit.attacks.parameters import Count
+from robaudit.attacks.requests import Answer, Labels, Request
+from robaudit.attacks.smallest import Smallest
+from robaudit.threat.model import Access
+from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
+
+__all__ = [
+    "BISECT",
+    "NOISE_STARTS",
+    "OWN",
+    "PROBE",
+    "BoundaryWalk",
+    "Walk",
+    "along",
+    "low_noise",
+    "start_point",
+    "start_tries",
+]
+
+STRANDED, START, BISECT, PROBE, OWN = range(5)
+"""Phases: no starting point fools, one is looked for, a way is bisected, a normal is estimated; the attack's own are
+numbered from OWN on."""
+NOISE_STARTS = 8
+"""Random images tried as a starting point before other samples of the audit are."""
+
+
+def start_tries(problem: Problem) -> int:
+    """Points that :func:`start_point` has to offer."""
+    return NOISE_STARTS + len(problem.pool.labels)
+
+
+def start_point(problem: Problem, number: Tensor) -> Tensor:
+    """The next point from which to walk: noise, then samples of the pool; in a targeted audit those of the goal first.
+
+    Args:
+        problem: the slots.
+        number: [S] int64 of the try, from 0.
+
+    Returns:
+        [S, *shape], features that are fixed as they were.
+    """
+    noise = problem.draws.uniform("start", number, problem.shape).to(problem.x.dtype)
+    size = len(problem.pool.labels)
+    if size == 0:
+        return problem.clip(noise)
+    targeted = problem.goal >= 0
+    offset = problem.draws.integers("offset", 0, torch.full_like(number, size))
+    turned = (offset[:, None] + torch.arange(size, device=number.device)) % size
+    suits = problem.pool.labels.to(number.device)[turned] == problem.goal[:, None]
+    order = turned.gather(1, (~suits).long().argsort(dim=1, stable=True))
+    place = torch.where(targeted, number, number - NOISE_STARTS)
+    picked = problem.pool.points[order.gather(1, (place % size)[:, None])[:, 0]].to(noise.dtype)
+    return problem.clip(select((place < 0) | (place >= size), noise, picked))
+
+
+def along(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
+    """[S, *shape] a share [S] of the way to ``far``: on the line, in L-infinity within a box of that share."""
+    x = problem.x
+    if problem.norm is Norm.LINF:
+        reach = distance(Norm.LINF, far - x).to(x.dtype) * share
+        radius = per_slot(reach, x)
+        return torch.minimum(torch.maximum(far, x - radius), x + radius)
+    return x + per_slot(share, x) * (far - x)
+
+
+def low_noise(problem: Problem, purpose: str, step: Tensor, share: float, count: int) -> Tensor:
+    """[S, count, *shape] normal noise in the span of each image's low frequencies; nothing at what is fixed."""
+    low = low_shape(problem.shape, share)
+    drawn = problem.draws.normal(purpose, step, (count, *low)).to(problem.x.dtype)
+    noise = from_low_frequencies(drawn, problem.shape)
+    return noise if problem.fixed is None else noise.masked_fill(problem.fixed[:, None], 0.0)
+
+
+@dataclass
+class Walk(Slots):
+    """One slot's walk; ``phase`` says which fields are in use.
+
+    Args:
+        phase: [S] see above.
+        draw: [S] int64 answers so far, which numbers the random draws; ``tried`` starting points among them.
+        round: [S] int64 iterations of the attack begun.
+        smallest: the nearest fooling point.
+        edge: [S, *shape] the fooling end of the last bisection.
+        far: [S, *shape] where the way that is bisected leads to.
+        low, high: [S] bracket of the bisection: places on the way that do not fool, and do.
+        asked: [S] int64 probes answered, and ``positive`` those that fool.
+        sum_all, sum_fooling: [S, *shape] sums of their displacements from the edge.
+    """
+
+    phase: Tensor
+    draw: Tensor
+    tried: Tensor
+    round: Tensor
+    smallest: Smallest
+    edge: Tensor
+    far: Tensor
+    low: Tensor
+    high: Tensor
+    asked: Tensor
+    positive: Tensor
+    sum_all: Tensor
+    sum_fooling: Tensor
+
+    @classmethod
+    def begun(cls, problem: Problem, **own: Any) -> Self:
+        """Nothing asked yet; ``own`` are the fields that a subclass adds."""
+        zero, none = problem.full(0), torch.zeros_like(problem.x)
+        count = zero.long()
+        smallest = Smallest.none(problem)
+        sums = (count, count, none, none)
+        return cls(count + START, count, count, count, smallest, none, none, zero, zero + 1, *sums, **own)
+
+
+WalkT = TypeVar("WalkT", bound=Walk)
+
+
+class BoundaryWalk(SlotAttack[WalkT]):
+    """A start that fools, a bisection to the boundary, then the attack's own phases, which may ask for either again."""
+
+    access = Access.LABELS
+    stop = Stop.RUN_ON
+    queries: Count
+    frequencies: float = 1.0
+    """Share of the frequencies of each side that probes are drawn from."""
+    accuracy: ClassVar[float] = 0.01
+    """Precision of the bisection: this over the root of the probes' dimension, as a share of the distance."""
+
+    def query(self, problem: Problem, state: WalkT) -> Request:
+        """One point in every phase but the estimate, which asks for many."""
+        one = self._single(problem, state)
+        probing = state.phase == PROBE
+        if not bool(probing.any()):
+            return Labels(one)
+        left = (self.probes(problem, state) - state.asked).clamp(1, problem.max_points)
+        wanted = torch.where(probing, left, 1)
+        count = int(wanted.max())
+        points = one.new_zeros(len(problem), count, *problem.shape)
+        points[:, 0] = one
+        slots = probing.nonzero()[:, 0]
+        points[slots] = self.probe(problem.take(slots), state.take(slots), count)
+        rows = torch.arange(count, device=wanted.device)[None, :] < wanted[:, None]
+        return Labels(points, rows=rows)
+
+    def _single(self, problem: Problem, state: WalkT) -> Tensor:
+        """The next point of the slots that ask for one."""
+        point = problem.clip(self.way(problem, state, (state.low + state.high) / 2))
+        own = state.phase >= OWN
+        if bool(own.any()):
+            point = select(own, problem.clip(self.ask(problem, state)), point)
+        starting = state.phase <= START
+        if bool(starting.any()):
+            point = select(starting, self.start(problem, state.tried), point)
+        return point
+
+    def update(self, problem: Problem, state: WalkT, answer: Answer) -> WalkT:
+        several = answer.fooled.dim() == 2
+        first = answer.at(0) if several else answer
+        one = replace(first, fooled=first.fooled & (state.phase != PROBE))
+        phase = state.phase
+        after = replace(state, smallest=state.smallest.seen(problem, one), draw=state.draw + 1)
+        if bool((phase == START).any()):
+            after = self._after_start(problem, after, phase == START, one)
+        if bool((phase == BISECT).any()):
+            after = self._after_bisection(problem, after, phase == BISECT, one)
+        if several:
+            after = self._after_probes(problem, after, phase == PROBE, answer)
+        if bool((phase >= OWN).any()):
+            after = self.move(problem, after, phase, one)
+        return after
+
+    def _after_start(self, problem: Problem, state: WalkT, mask: Tensor, answer: Answer) -> WalkT:
+        tried = state.tried + mask.long()
+        stranded = mask & ~answer.fooled & (tried >= start_tries(problem))
+        state = replace(state, phase=torch.where(stranded, STRANDED, state.phase), tried=tried)
+        return self.started(problem, state, mask & answer.fooled, answer.points)
+
+    def bisect(
+        self, state: WalkT, mask: Tensor, far: Tensor, low: float | Tensor = 0.0, high: float | Tensor = 1.0
+    ) -> WalkT:
+        """Bisect the way to ``far`` between a place that does not fool and one that does."""
+        return replace(
+            state,
+            phase=torch.where(mask, BISECT, state.phase),
+            far=select(mask, far, state.far),
+            low=torch.where(mask, low, state.low).to(state.low.dtype),
+            high=torch.where(mask, high, state.high).to(state.high.dtype),
+        )
+
+    def _after_bisection(self, problem: Problem, state: WalkT, mask: Tensor, answer: Answer) -> WalkT:
+        middle = (state.low + state.high) / 2
+        high = torch.where(mask & answer.fooled, middle, state.high)
+        low = torch.where(mask & ~answer.fooled, middle, state.low)
+        reached = mask & (high - low <= self.precision(problem, state))
+        edge = select(reached, problem.clip(self.way(problem, state, high)), state.edge)
+        state = replace(state, low=low, high=high, edge=edge)
+        return self.arrived(problem, state, reached) if bool(reached.any()) else state
+
+    def _after_probes(self, problem: Problem, state: WalkT, mask: Tensor, answer: Answer) -> WalkT:
+        """Add the probes up; with all of them, the attack goes on with the normal."""
+        asked = answer.answered & mask[:, None]
+        fooling = asked & answer.fooled
+        slots = mask.nonzero()[:, 0]
+        moves = answer.points[slots] - state.edge[slots, None]
+        weights = torch.stack([asked[slots], fooling[slots]], 1).to(moves.dtype)
+        sums = torch.bmm(weights, moves.flatten(2)).reshape(len(slots), 2, *problem.shape)
+        state = replace(
+            state,
+            asked=state.asked + asked.sum(1),
+            positive=state.positive + fooling.sum(1),
+            sum_all=state.sum_all.index_add(0, slots, sums[:, 0]),
+            sum_fooling=state.sum_fooling.index_add(0, slots, sums[:, 1]),
+        )
+        ready = mask & (state.asked >= self.probes(problem, state))
+        if not bool(ready.any()):
+            return state
+        # the sum of (sign - mean sign) x displacement; answers that are all the same keep their sign
+        rate = per_slot((state.positive / state.asked.clamp_min(1)).to(problem.x.dtype), state.sum_all)
+        normal = state.sum_fooling - rate * state.sum_all
+        normal = torch.where(rate == 1, state.sum_all, torch.where(rate == 0, -state.sum_all, normal))
+        return self.estimated(problem, state, ready, normalise(Norm.L2, normal))
+
+    def estimate(self, state: WalkT, mask: Tensor) -> WalkT:
+        """Estimate the normal at the edge next."""
+        zero = torch.zeros_like(state.sum_all)
+        return replace(
+            state,
+            phase=torch.where(mask, PROBE, state.phase),
+            asked=torch.where(mask, 0, state.asked),
+            positive=torch.where(mask, 0, state.positive),
+            sum_all=select(mask, zero, state.sum_all),
+            sum_fooling=select(mask, zero, state.sum_fooling),
+        )
+
+    def done(self, problem: Problem, state: WalkT) -> Tensor:
+        """No starting point fools, or the ball is reached; else the budget ends it."""
+        return (state.phase == STRANDED) | problem.settled(state.smallest.distance)
+
+    def best(self, problem: Problem, state: WalkT) -> tuple[Tensor, Tensor]:
+        return state.smallest.point, ~state.smallest.found
+
+    def start(self, problem: Problem, number: Tensor) -> Tensor:
+        """[S, *shape] the starting point that is tried next."""
+        return start_point(problem, number)
+
+    def started(self, problem: Problem, state: WalkT, mask: Tensor, point: Tensor) -> WalkT:
+        """What follows a starting point that fools."""
+        return self.bisect(state, mask, point)
+
+    def way(self, problem: Problem, state: WalkT, share: Tensor) -> Tensor:
+        """[S, *shape] the place at a share [S] of the way that is bisected, from the sample to ``far``."""
+        return along(problem, state.far, share)
+
+    def precision(self, problem: Problem, state: WalkT) -> Tensor:
+        """[S] the bracket at which a bisection ends."""
+        return state.high * (self.accuracy / math.sqrt(math.prod(low_shape(problem.shape, self.frequencies))))
+
+    def probes(self, problem: Problem, state: WalkT) -> Tensor:
+        """[S] int64 probes of the next estimate."""
+        raise TypeError(f"{self.id} estimates no normal")
+
+    def probe(self, problem: Problem, state: WalkT, count: int) -> Tensor:
+        """[S, count, *shape] points around the edge that tell on which side of the boundary they are."""
+        raise TypeError(f"{self.id} estimates no normal")
+
+    def estimated(self, problem: Problem, state: WalkT, mask: Tensor, normal: Tensor) -> WalkT:
+        """What follows an estimate of the normal [S, *shape], of length 1 towards what fools."""
+        raise TypeError(f"{self.id} estimates no normal")
+
+    @abstractmethod
+    def ask(self, problem: Problem, state: WalkT) -> Tensor:
+        """[S, *shape] the next point in the attack's own phases."""
+
+    @abstractmethod
+    def move(self, problem: Problem, state: WalkT, phase: Tensor, answer: Answer) -> WalkT:
+        """What follows an answer in them; ``phase`` is the one that asked."""
+
+    @abstractmethod
+    def arrived(self, problem: Problem, state: WalkT, mask: Tensor) -> WalkT:
+        """What follows a bisection, whose end is the edge."""
