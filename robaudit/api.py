@@ -26,6 +26,7 @@ from robaudit.report.deliver import deliver
 from robaudit.report.outputs import check_output, check_outputs
 from robaudit.report.render import write_report
 from robaudit.suggest import did_you_mean
+from robaudit.target.files.remote.address import model_path
 
 __all__ = ["audit", "load_result", "render"]
 
@@ -43,7 +44,7 @@ def audit(
     same call takes up an audit that was interrupted, and returns a finished one without computing it again.
 
     Args:
-        model: ONNX or TorchScript file of a classifier.
+        model: ONNX or TorchScript file of a classifier, the ``https://`` address of one, or an ``endpoint.yaml``.
         data: image folder, table or ``.npz``; None: a file beside the model, else bundled images.
         observer: called with each event, in this thread; must not raise. Warnings are events too.
         settings: any setting, named as its key in ``robaudit.yaml`` with underscores: ``profile``, ``eps``,
@@ -58,7 +59,7 @@ def audit(
         AuditInterrupted: Ctrl-C or SIGTERM stopped it; what is finished is kept.
         AuditError: the audit could not be carried out, or a report cannot be written.
     """
-    return _audited(Path(model), _given({"data": data, **settings}), observer)
+    return _audited(model_path(model), _given({"data": data, **settings}), observer)
 
 
 def _audited(model: Path, given: Mapping[str, Any], observer: Observer) -> Result:

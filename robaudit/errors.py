@@ -9,6 +9,7 @@ __all__ = [
     "AuditError",
     "AuditInterrupted",
     "ChangedFileError",
+    "FinalError",
     "RobauditError",
     "UnreadableSampleError",
     "UnsupportedOperatorError",
@@ -50,7 +51,11 @@ class AuditInterrupted(AuditError):  # noqa: N818
     exit_code = 130
 
 
-class ChangedFileError(AuditError):
+class FinalError(AuditError):
+    """Nothing more can be asked or believed: it ends the audit, and does not cost one attack, check or sample alone."""
+
+
+class ChangedFileError(FinalError):
     """A file is not what it was when it was looked at: what was checked would not be what is used (exit 3)."""
 
 

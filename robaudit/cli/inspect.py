@@ -9,6 +9,7 @@ import typer
 
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
+from robaudit.cli.endpoint import named_model, with_cap
 from robaudit.cli.settings import Given, takes_settings
 
 __all__ = ["inspect"]
@@ -16,8 +17,16 @@ __all__ = ["inspect"]
 
 @takes_settings("inspect")
 def inspect(
-    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
     given: Given,
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="ONNX or TorchScript file of a classifier, or the https:// address of one.", show_default=False
+        ),
+    ] = None,
+    endpoint: Annotated[
+        Path | None, typer.Option("--endpoint", help="A classifier behind HTTP, as this YAML file describes it.")
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
     ] = "text",
@@ -34,10 +43,11 @@ def inspect(
     from robaudit.report.inspection import inspection_lines
 
     chosen_format(format)
-    resolved = resolve_settings(given, os.environ, model)
+    path = named_model(model, endpoint)
+    resolved = with_cap(resolve_settings(given, os.environ, path), path)
     warn_unconfined(resolved.settings)
-    request = request_of(model, resolved)
-    found = persistently(survey, request, confinement=confinement_of(request), about=model, told=model_says)
+    request = request_of(path, resolved)
+    found = persistently(survey, request, confinement=confinement_of(request), about=path, told=model_says)
     if resolved.config_file is not None:
         say(config_words(resolved.config_file))
     if format == "json":

@@ -55,13 +55,15 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     """What :func:`preview` prints, line by line."""
     from robaudit.audit.plan.auxiliary import given_up_names
     from robaudit.audit.plan.validate import validate_loaded
+    from robaudit.audit.session.endpoint import answers_of
     from robaudit.audit.session.facts import data_facts, set_sections, target_facts
     from robaudit.audit.session.loading import Before, load
     from robaudit.audit.session.preparing import completed
     from robaudit.files import held_to
     from robaudit.target.reading.measured import unmeasured
 
-    before = Before(lost=given_up.samples, unusable=given_up_names(request, given_up.auxiliary))
+    names = given_up_names(request, given_up.auxiliary)
+    before = Before(lost=given_up.samples, unusable=names, answers=answers_of(request))
     with held_to(request.files):
         opened = load(request, before=before, watch=watch)
     with watch.about("its gradient was tried"):

@@ -10,6 +10,7 @@ import typer
 
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
+from robaudit.cli.endpoint import named_model, with_cap
 from robaudit.cli.settings import Given, takes_settings
 
 __all__ = ["scan"]
@@ -17,8 +18,16 @@ __all__ = ["scan"]
 
 @takes_settings("scan")
 def scan(
-    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.")],
     given: Given,
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="ONNX or TorchScript file of a classifier, or the https:// address of one.", show_default=False
+        ),
+    ] = None,
+    endpoint: Annotated[
+        Path | None, typer.Option("--endpoint", help="A classifier behind HTTP, as this YAML file describes it.")
+    ] = None,
     format: Annotated[
         str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
     ] = "text",
@@ -36,12 +45,13 @@ def scan(
     from robaudit.report.outputs import check_output, check_outputs
 
     chosen_format(format)
-    resolved = resolve_settings(given, os.environ, model)
+    path = named_model(model, endpoint)
+    resolved = with_cap(resolve_settings(given, os.environ, path), path)
     settings = resolved.settings
-    for path in settings.output:
-        check_output(path)
+    for report in settings.output:
+        check_output(report)
     warn_unconfined(settings)
-    request = request_of(model, resolved, command_line(["robaudit", *sys.argv[1:]], resolved.sources))
+    request = request_of(path, resolved, command_line(["robaudit", *sys.argv[1:]], resolved.sources))
     check_outputs(settings.output, read_files(request, resolved))
     if settings.dry_run and format == "json":
         raise UsageError("--dry-run tells in words alone; leave --format json out")

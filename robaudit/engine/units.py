@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.errors import ChangedFileError, RobauditError
+from robaudit.errors import FinalError, RobauditError
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
 
@@ -128,7 +128,7 @@ def loaded(units: Iterable[Unit], samples: SampleSource, sink: Sink) -> list[tup
     for unit in units:
         try:
             found.append((unit, samples(unit.sample)))
-        except ChangedFileError:
+        except FinalError:
             raise
         except RobauditError as error:
             sink(UnitResult(unit, False, error=str(error)))

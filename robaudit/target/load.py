@@ -14,6 +14,8 @@ from robaudit.errors import RobauditError, UsageError
 from robaudit.target.files.exported import open_exported
 from robaudit.target.files.model_file import ModelFile
 from robaudit.target.files.onnx.opening import open_onnx
+from robaudit.target.files.remote.answers import Answers
+from robaudit.target.files.remote.file import open_remote
 from robaudit.target.files.sniff import model_format
 from robaudit.target.files.torchscript.file import open_torchscript
 from robaudit.target.files.torchscript.module import TorchScriptFile
@@ -74,12 +76,14 @@ class Allowed:
         custom_ops: libraries of custom operators for ONNX Runtime.
         confined: TorchScript of recurrent layers, of whose weights PyTorch does not check the sizes; False where no
             sandbox keeps the process in.
+        answers: an endpoint, whose answers are kept there; None: it may not be one.
     """
 
     trust_model: bool = False
     tokens: bool = False
     custom_ops: tuple[Path, ...] = ()
     confined: bool = True
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def open_target(
     """Open a classifier.
 
     Args:
-        path: ONNX, TorchScript or torch.export file.
+        path: ONNX, TorchScript or torch.export file, or an ``endpoint.yaml``.
         overrides: what the user says of the input's meaning.
         interface: what the user says of inputs and outputs.
         device: auto, cpu, cuda or cuda:N.
@@ -132,9 +136,15 @@ def open_target(
     """
     interface, where = interface or Interface(), choose_device(device)
     asked = _Opening(path, overrides or SpecOverrides(), interface, where, sample_shape, allowed or Allowed(), watch)
-    open_one = {"exported": _exported, "torchscript": _torchscript}.get(model_format(path), _onnx)
+    others = {"exported": _exported, "torchscript": _torchscript, "endpoint": _remote}
+    open_one = others.get(model_format(path), _onnx)
     file, spec = open_one(asked)
     return OpenedTarget.of(path, file, spec, settle(file, spec, interface, where), where)
+
+
+def _remote(asked: _Opening) -> tuple[ModelFile, InputSpec]:
+    file = asked.ready(open_remote(asked.path, asked.device, asked.allowed.answers))
+    return file, asked.spec(file.choose_input(asked.interface.fixed, asked.interface.input), file)
 
 
 def _exported(asked: _Opening) -> tuple[ModelFile, InputSpec]:

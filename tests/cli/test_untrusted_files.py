@@ -247,6 +247,33 @@ def test_inside_the_sandbox(tmp_path, old):
     assert free["connect"] == free["write"] == "done"
 
 
+def connected(port: int, other: int) -> list[str]:
+    """What becomes of connections to two ports, and of a socket of another family."""
+
+    def outcome(action: object) -> str:
+        try:
+            action()
+        except OSError as error:
+            return type(error).__name__
+        return "done"
+
+    return [
+        outcome(lambda: socket.create_connection(("127.0.0.1", port), 5)),
+        outcome(lambda: socket.create_connection(("127.0.0.1", other), 5)),
+        outcome(lambda: socket.socket(socket.AF_UNIX)),
+    ]
+
+
+@NONE
+def test_an_endpoint_opens_its_own_port_alone():
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = one.getsockname()[1], two.getsockname()[1]
+        confinement = Confinement(sandbox="required", ports=ports[:1])
+        found = in_child(connected, *ports, confinement=confinement, about="m")
+    other = "PermissionError" if sandbox.landlock_version() >= 4 else "done"  # older ones do not see ports
+    assert found == ["done", other, "PermissionError"]
+
+
 def attempt_as_in_2022(outside: str, inside: str, port: int) -> dict[str, str]:
     """The same once more within what Linux 5.13 to 6.1 offer, where Landlock does not see truncation."""
     sandbox.landlock_version = lambda: 2

@@ -17,6 +17,7 @@ from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
 from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.files.sniff import check_file, model_format
 from robaudit.target.head.rule import parse_rule
 from robaudit.target.reading.class_names import names_in
@@ -57,7 +58,7 @@ def build_request(
         classes=_classes(settings.classes),
         surrogates=_paths(settings.surrogates),
         interface=_interface(settings),
-        batch_size=None if settings.batch_size == "auto" else int(settings.batch_size),
+        batch_size=_batch_size(settings, model),
         time_budget=None if settings.time_budget is None else parse_duration(settings.time_budget),
         sandbox=mode_of(settings.sandbox, trust_model=settings.trust_model),
         custom_ops=libraries,
@@ -93,6 +94,16 @@ def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:
         input_sources={name: sources[SETTINGS[name].origin_key] for name in said},
         sources=sources,
     )
+
+
+def _batch_size(settings: Settings, model: Path) -> int | None:
+    """Rows of one call; of an endpoint as its file says, as nothing is paid to find out what is fast."""
+    if settings.batch_size != "auto":
+        return int(settings.batch_size)
+    if not is_endpoint(model):
+        return None
+    endpoint = read_endpoint(model)
+    return endpoint.batch * endpoint.concurrency
 
 
 def _interface(settings: Settings) -> Interface:

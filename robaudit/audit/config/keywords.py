@@ -75,4 +75,6 @@ class SettingKeywords(TypedDict, total=False):
     load_timeout: float | None
     call_timeout: float | None
     memory_limit: float | None
+    max_queries: int | None
+    max_cost: float | None
     custom_ops: Sequence[PathLike]

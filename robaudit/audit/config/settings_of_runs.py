@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Literal
 from robaudit.audit.config.declaring import AS_IN_SCAN, LIMIT, ONE_CALL, Apart, Part, Read, Written, setting
 
 if TYPE_CHECKING:
-    from robaudit.audit.config.value_types import BatchSize, Device, Gigabytes, Paths, PathText, Seconds, Seed
+    from robaudit.audit.config.value_types import (
+        BatchSize,
+        Device,
+        Gigabytes,
+        Money,
+        Paths,
+        PathText,
+        Positive,
+        Seconds,
+        Seed,
+    )
 
 __all__ = ["RunSettings"]
 
 BOTH = {"inspect": AS_IN_SCAN, "init": AS_IN_SCAN}
 LOADING = BOTH | {"replay": AS_IN_SCAN}
+SPENDS = "it decides what may be sent and spent"
 CONFINED = "As in scan; nothing can be written at all."
 
 
@@ -133,6 +144,24 @@ class RunSettings:
         also={"inspect": AS_IN_SCAN, "replay": AS_IN_SCAN},
         alone=LIMIT,
         identity=Apart("an audit without memory fails, and goes on with more"),
+    )
+    max_queries: Positive | None = setting(
+        None,
+        int,
+        help="Most inputs that an endpoint may be sent, over all sessions of the audit; what is finished is kept.",
+        least=1,
+        also=BOTH,
+        alone=SPENDS,
+        identity=Apart("an audit that it ended goes on with a higher limit"),
+    )
+    max_cost: Money | None = setting(
+        None,
+        float,
+        help="Most that an endpoint may bill, such as 5.00, by the price in its file; asked for where it has one.",
+        least=0,
+        also=BOTH,
+        alone=SPENDS,
+        identity=Apart("an audit that it ended goes on with a higher limit"),
     )
     custom_ops: Paths = setting(
         (),

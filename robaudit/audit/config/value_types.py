@@ -27,6 +27,7 @@ __all__ = [
     "Fixed",
     "GateSpec",
     "Gigabytes",
+    "Money",
     "Norm",
     "NumberText",
     "Numbers",
@@ -140,6 +141,7 @@ Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Gigabytes = Annotated[FiniteFloat, Field(ge=0.1)]
+Money = Annotated[FiniteFloat, Field(gt=0)]
 Numbers = Annotated[tuple[FiniteFloat, ...], BeforeValidator(_listed)]
 Bounds = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_listed)]
 NumberText = Annotated[str, BeforeValidator(_number_text)]

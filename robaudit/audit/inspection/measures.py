@@ -16,6 +16,7 @@ from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.errors import AuditError
+from robaudit.target.files.remote.file import RemoteFile
 from robaudit.target.target import Target
 
 __all__ = ["check_gradient", "costs", "parity", "speed"]
@@ -36,7 +37,7 @@ def parity(target: Target, points: Tensor) -> ParityFacts:
     Raises:
         AuditError: there is no twin apart from the file.
     """
-    if target.format != "onnx":
+    if target.format not in ("onnx", "endpoint"):
         raise AuditError("the file's own module is differentiated: there is no twin to compare")
     if target.file.twin is None:
         raise AuditError(f"there is no twin ({target.gradient.reason or ''})")
@@ -112,8 +113,19 @@ def _logits(target: Target, u: Tensor) -> Tensor:
 
 
 def speed(target: Target, points: Tensor, best: int) -> tuple[SpeedFacts, ...]:
-    """Times at batch 1 and at the best batch size."""
+    """Times at batch 1 and at the best batch size; of an endpoint at the latter alone, which is paid for."""
+    if isinstance(target.file, RemoteFile):
+        return (_answer_time(target, points, best),)
     return tuple(_speed(target, points, batch) for batch in sorted({1, best}))
+
+
+def _answer_time(target: Target, points: Tensor, batch: int) -> SpeedFacts:
+    """Of answers to new inputs, as others would come from memory."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.rand((batch, *points.shape[1:]), generator=generator).to(points)
+    start = time.perf_counter()
+    target.file.run(target.spec.to_file(rows), width=target.spec.batch)
+    return SpeedFacts(batch=batch, judge_ms=1e3 * (time.perf_counter() - start))
 
 
 def _speed(target: Target, points: Tensor, batch: int) -> SpeedFacts:

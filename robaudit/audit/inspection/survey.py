@@ -30,16 +30,18 @@ from robaudit.audit.plan.auxiliary import given_up_names
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
+from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loaded import Opened
 from robaudit.audit.session.loading import Before, load
 from robaudit.audit.session.preparing import completed
 from robaudit.audit.session.samples import ask_alone
 from robaudit.engine.oracle import Oracle
-from robaudit.errors import ChangedFileError, reason
+from robaudit.errors import FinalError, reason
 from robaudit.plural import counted
 from robaudit.target.files.onnx.file import OnnxFile
 from robaudit.target.files.onnx.operators import foreign_domains, operator_uses, parameters
+from robaudit.target.files.remote.file import RemoteFile
 from robaudit.target.reading.measured import Measured, measure, unmeasured
 from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.target.target import Target, declared_gradient
@@ -62,7 +64,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         UsageError: the file or the data cannot be used.
     """
     with watch.about("it was loaded"):
-        before = Before(lost=given_up.samples, unusable=given_up_names(request, given_up.auxiliary))
+        names = given_up_names(request, given_up.auxiliary)
+        before = Before(lost=given_up.samples, unusable=names, answers=answers_of(request))
         loaded = load(request, inspecting=True, before=before, watch=watch)
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
@@ -73,9 +76,7 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     target = tried("gradient", lambda: completed(loaded, measured)) or _untried(
         loaded, measured, given_up.parts.get("gradient")
     )
-    best = (
-        tried("batch size", lambda: measure_batch(Oracle(target), points[0], gradient=target.gradient.available)) or 1
-    )
+    best = tried("batch size", lambda: _best_batch(target, points[0])) or 1
     times = tried("speed", lambda: speed(target, few, best))
     return Inspection(
         file=_file(request, target),
@@ -122,11 +123,18 @@ class _Tried:
             doing = f"it was looked at ({name.replace('_', ' ')})"
             with self._watch.about(doing, self._loaded.measured_on(), part=name):
                 return run()
-        except ChangedFileError:
+        except FinalError:
             raise
         except Exception as error:  # odd files break runtimes in their own ways
             self.unmeasured[name] = reason(error)
             return None
+
+
+def _best_batch(target: Target, point: Tensor) -> int:
+    """The batch that an audit would take; that of an endpoint is one request, as its file says."""
+    if isinstance(target.file, RemoteFile):
+        return target.file.client.endpoint.batch
+    return measure_batch(Oracle(target), point, gradient=target.gradient.available)
 
 
 def _finite(value: float | None) -> float | None:
@@ -184,6 +192,8 @@ def _safety(request: AuditRequest, target: Target) -> SafetyFacts:
             code += f"; its operators come from {', '.join(p.name for p in request.custom_ops)}, which you named"
         external = tuple(Path(name).name for name in sorted(target.file.external))
         return SafetyFacts(external_data=external, foreign_domains=tuple(foreign_domains(model)), code=code)
+    if isinstance(target.file, RemoteFile):
+        return SafetyFacts(code="none here: inputs are sent to where the model runs")
     if request.settings.trust_model:
         return SafetyFacts(code=f"{target.format} code that runs, and was not examined, as --trust-model says")
     return SafetyFacts(

@@ -13,7 +13,7 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed
 from robaudit.audit.journal.records.findings import EvidenceKept
 from robaudit.audit.journal.records.samples import CleanSample
-from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, Remark, TargetFacts
+from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, InputsSent, Remark, TargetFacts
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.attacks import UNKNOWN, attack_sections, fit_sections
 from robaudit.audit.outcome.budget import was_spent, with_budget
@@ -22,6 +22,7 @@ from robaudit.audit.outcome.checks import check_sections, wavers
 from robaudit.audit.outcome.errors import failures
 from robaudit.audit.outcome.inputs import data_section, profile_record, target_section, threat_section
 from robaudit.audit.outcome.samples import build_samples
+from robaudit.audit.outcome.sent import sent_words
 from robaudit.audit.outcome.stopping import section
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import derived
@@ -81,7 +82,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         tool=model.Tool(version=__version__, methods=METHODS),
         run=_run(request, journal, sessions, checks),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
-        target=target_section(target),
+        target=target_section(target, journal.last(InputsSent)),
         defense=target.defense,
         data=data_section(request, data, tally),
         threat_model=threat_section(request, tally, target, data, journal),
@@ -123,5 +124,6 @@ def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Se
         interrupted=sessions.interrupted,
         failed=sessions.failure,
         reproducible=not wavers(checks),
+        network=sent_words(journal.last(InputsSent)),
         notes=tuple(dict.fromkeys(remark.message for remark in journal.of(Remark))),
     )

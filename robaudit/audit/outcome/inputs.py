@@ -11,8 +11,9 @@ from robaudit.audit.config.keys import record_of
 from robaudit.audit.config.places import repository_root, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records.session import ChosenSets, DataFacts, TargetFacts
+from robaudit.audit.journal.records.session import ChosenSets, DataFacts, InputsSent, TargetFacts
 from robaudit.audit.journal.tally import Tally
+from robaudit.audit.outcome.sent import sent_details
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result.derive import RAN
 from robaudit.audit.result.sections.base import Access, Record
@@ -28,9 +29,11 @@ ACCESS: tuple[Access, ...] = ("white-box", "transfer", "scores", "labels")
 """In the order in which they are listed."""
 
 
-def target_section(target: TargetFacts) -> Target:
-    """The file under audit; paths are cut to what others may see."""
+def target_section(target: TargetFacts, sent: InputsSent | None) -> Target:
+    """The file under audit, and what was sent to it; paths are cut to what others may see."""
     section = target.section
+    if sent is not None:
+        section = _changed(section, details={**section.details, **sent_details(sent)})
     origins = without_machine(section.input.provenance, repository_root(Path()))
     return _changed(section, file=shown_path(section.file), input=_changed(section.input, provenance=origins))
 

@@ -17,9 +17,11 @@ from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
 from robaudit.audit.verdict.gates import Available, check_gates
 from robaudit.engine.precision import Precision, check_precision
+from robaudit.errors import UsageError
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.running.device import choose_device
 
-__all__ = ["validate", "validate_loaded"]
+__all__ = ["validate", "validate_loaded", "validate_spending"]
 
 
 def validate(request: AuditRequest) -> None:
@@ -50,6 +52,29 @@ def validate(request: AuditRequest) -> None:
     if request.baseline is not None:
         check_request(request.baseline, request)
     validate_sequential(request)
+    validate_spending(request)
+
+
+def validate_spending(request: AuditRequest) -> None:
+    """Refuse to send what costs money without a limit, and limits where nothing is sent.
+
+    Raises:
+        UsageError: one of them.
+    """
+    settings = request.settings
+    if not is_endpoint(request.model):
+        for name, value in (("--max-queries", settings.max_queries), ("--max-cost", settings.max_cost)):
+            if value is not None:
+                raise UsageError(f"{name} is for endpoints, and {request.model} is a file, which costs nothing to ask")
+        return
+    price = read_endpoint(request.model).price
+    if price is None and settings.max_cost is not None:
+        raise UsageError(f"--max-cost takes a price in {request.model} (price: {{amount: 0.001, per: query}})")
+    if price is not None and settings.max_cost is None:
+        raise UsageError(
+            f"{request.model} charges {price.amount:g} {price.currency} a {price.per}; say with --max-cost what the "
+            "audit may cost at most"
+        )
 
 
 def validate_loaded(request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()) -> None:

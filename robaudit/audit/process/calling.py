@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ def in_child(
         CutOffError: it crashed, or the model hung, at something that the watch was notified of.
         AuditError: it failed otherwise, crashed, or took more time or memory than it may.
     """
-    child = Child(_answer, (function, arguments, watched), confinement)
+    child = Child(partial(_answer, watched=watched), (function, arguments), confinement)
     begun = False
     try:
         while not child.connection.poll(0.05):

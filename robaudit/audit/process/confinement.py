@@ -24,8 +24,9 @@ class Confinement:
         call: seconds for one call of the model, unless it is known to be slow; None: no limit.
         first: seconds for the first call of each kind; None: as any other.
         memory: bytes; None: no limit. ``gpu``: it cannot be set in the kernel, because CUDA maps more than it uses.
-        sandbox: whether it is without network, and without write access outside of ``writable``.
+        sandbox: whether it is without network but for ``ports``, and without write access outside of ``writable``.
         writable: folders.
+        ports: of other machines that may be connected to; none: the process is without network.
         scratch: for temporary files and the account of a crash.
     """
 
@@ -36,6 +37,7 @@ class Confinement:
     gpu: bool = False
     sandbox: Mode = "off"
     writable: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
     scratch: str = ""
 
     @property

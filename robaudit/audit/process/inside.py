@@ -75,7 +75,8 @@ def _confine(confinement: Confinement) -> None:
             _lower(resource.RLIMIT_FSIZE, LARGEST)
         if confinement.memory is not None and not confinement.gpu:
             _lower(resource.RLIMIT_DATA, confinement.memory)
-    sandbox.confine(confinement.sandbox, (confinement.scratch, *confinement.writable), sockets=confinement.gpu)
+    writable = (confinement.scratch, *confinement.writable)
+    sandbox.confine(confinement.sandbox, writable, sockets=confinement.gpu, ports=confinement.ports)
 
 
 def _lower(which: int, limit: int) -> None:

@@ -14,7 +14,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 __all__ = [
@@ -41,10 +41,15 @@ READS = 1 << 0 | 1 << 2 | 1 << 3
 """Execute, read a file, list a folder: these stay free."""
 REFER, TRUNCATE = 1 << 13, 1 << 14
 TCP, SCOPES = 0b11, 0b11
+CONNECT, PORT_RULE = 0b10, 2
+"""The right to connect by TCP, and the kind of rule that gives it for a port."""
 NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri/*", "/dev/kfd")
 """Devices that programs write to as a matter of course, and those of GPUs."""
 EPERM, UNIX = 1, 1
+INTERNET = (2, 10)
+"""Families of sockets that reach other machines: IPv4 and IPv6."""
+DNS = 53
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 DENIED = {
     # io_uring_setup (it opens sockets by itself), ptrace, process_vm_writev, mount, umount2, setns, unshare, bpf,
@@ -76,6 +81,10 @@ class _Beneath(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"
     _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+class _Port(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 class _Program(ctypes.Structure):
@@ -114,7 +123,7 @@ def is_free() -> bool:
     return bool(_states) and not _states[-1].startswith("Landlock")
 
 
-def confine(mode: Mode, writable: Iterable[str], *, sockets: bool = False) -> None:
+def confine(mode: Mode, writable: Iterable[str], *, sockets: bool = False, ports: Sequence[int] = ()) -> None:
     """Confine this process and all that it starts, as :func:`enter` does, where ``mode`` asks for it.
 
     Raises:
@@ -124,19 +133,20 @@ def confine(mode: Mode, writable: Iterable[str], *, sockets: bool = False) -> No
         _states.append("off, as --no-sandbox or --trust-model asks")
         return
     try:
-        enter(writable, sockets=sockets)
+        enter(writable, sockets=sockets, ports=ports)
     except NoSandboxError:
         if mode == "required":
             raise
         _states.append(NOT_OFFERED)
 
 
-def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
+def enter(writable: Iterable[str], *, sockets: bool = False, ports: Sequence[int] = ()) -> None:
     """Confine this process and all that it starts.
 
     Args:
         writable: folders that may be written, with all in them.
         sockets: local sockets (AF_UNIX) stay, which CUDA needs; they reach no other machine.
+        ports: of other machines that may be connected to, and their names be asked for; none: no network.
 
     Raises:
         NoSandboxError: the system cannot do it; the process is as free as before.
@@ -152,6 +162,9 @@ def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
     try:
         for folder in writable:
             _allow(ruleset, folder, files)
+        for port in (*ports, DNS) if ports and version >= 4 else ():
+            rule = _Port(CONNECT, port)
+            _call(ADD, ctypes.c_int(ruleset), ctypes.c_int(PORT_RULE), ctypes.byref(rule), ctypes.c_uint32(0))
         for device in (found for pattern in DEVICES for found in glob.glob(pattern)):
             with contextlib.suppress(OSError):
                 _allow(ruleset, device, files & (WRITE_FILE | TRUNCATE))
@@ -160,8 +173,13 @@ def enter(writable: Iterable[str], *, sockets: bool = False) -> None:
         _call(RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
-    _filter(machine, sockets=sockets, truncation=version < 3)
-    _states.append(f"Landlock {version} and seccomp: no network, writes in its own folders alone")
+    families = (*((UNIX,) if sockets else ()), *(INTERNET if ports else ()))
+    _filter(machine, families=families, truncation=version < 3)
+    network = "no network"
+    if ports:
+        listed = ", ".join(map(str, ports))
+        network = f"network to port {listed} alone" if version >= 4 else "network, as an endpoint is asked"
+    _states.append(f"Landlock {version} and seccomp: {network}, writes in its own folders alone")
 
 
 def _libc() -> ctypes.CDLL:
@@ -184,17 +202,20 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(descriptor)
 
 
-def _filter(machine: str, *, sockets: bool, truncation: bool) -> None:
+def _filter(machine: str, *, families: Sequence[int], truncation: bool) -> None:
     """Refuse system calls with EPERM: a program for the kernel's classic packet filter."""
-    program = _program(machine, sockets=sockets, truncation=truncation)
+    program = _program(machine, families=families, truncation=truncation)
     content = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     held = _Program(len(program), content)
     if _libc().prctl(SECCOMP, FILTER, ctypes.byref(held), 0, 0) != 0:
         raise NoSandboxError(f"this system refuses a seccomp filter ({os.strerror(ctypes.get_errno())})")
 
 
-def _program(machine: str, *, sockets: bool, truncation: bool) -> list[tuple[int, int, int, int]]:
-    """(code, jump if true, jump if false, operand) of each instruction; ``truncation``: Landlock cannot see it."""
+def _program(machine: str, *, families: Sequence[int], truncation: bool) -> list[tuple[int, int, int, int]]:
+    """(code, jump if true, jump if false, operand) of each instruction.
+
+    ``families``: of sockets that may be opened; ``truncation``: Landlock cannot see it.
+    """
     load, equal, above, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, refuse = (give, 0, 0, 0x7FFF0000), (give, 0, 0, 0x00050000 | EPERM)
     number, architecture, first, second, third = 0, 4, 16, 24, 32
@@ -203,7 +224,8 @@ def _program(machine: str, *, sockets: bool, truncation: bool) -> list[tuple[int
     made += [(above, 0, 1, 0x40000000), refuse]  # x86-64's second interface, with the same calls under other numbers
     for denied in DENIED[machine] + ((calls["truncate"], calls["openat2"]) if truncation else ()):
         made += [(equal, 0, 1, denied), refuse]
-    kept = [(load, 0, 0, first), (equal, 0, 1, UNIX), allow, refuse] if sockets else [refuse]
+    checked = [step for family in families for step in ((equal, 0, 1, family), allow)]
+    kept = [(load, 0, 0, first), *checked, refuse] if families else [refuse]
     made += [(equal, 0, len(kept), calls["socket"]), *kept]
     if truncation:  # opening for reading alone, with O_TRUNC, empties a file too
         for name, place in (("open", second), ("openat", third)):

@@ -22,6 +22,7 @@ from robaudit.audit.journal.records.findings import CheckEnded, ResultWritten
 from robaudit.audit.journal.records.session import Remark, SessionBegun, SessionEnded
 from robaudit.audit.outcome.build import Sessions, build_result
 from robaudit.audit.outcome.inputs import profile_record
+from robaudit.audit.outcome.sent import inputs_sent
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.again import retried
@@ -34,6 +35,8 @@ from robaudit.audit.verdict.compare import with_comparison
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
 from robaudit.errors import AuditError, AuditInterrupted, UsageError
 from robaudit.files import held_to, sha256_file
+from robaudit.target.files.remote.answers import ANSWERS, totals_of
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
 __all__ = ["ExitRules", "run_audit"]
 
@@ -202,6 +205,9 @@ def _audit(
     outcome = supervise(request, folder, journal, observer)
     journal = outcome.journal
     keep_test(begun, journal)
+    totals = totals_of(folder / ANSWERS, journal.key)
+    if totals is not None and journal.records and is_endpoint(request.model):
+        journal.append(inputs_sent(read_endpoint(request.model), totals))
     if journal.records:
         journal.append(SessionEnded(began=begin.isoformat(), seconds=time.perf_counter() - start))
     failure = outcome.failure

@@ -24,6 +24,7 @@ from robaudit.defenses.registry import parse_defense
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
 from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.files.sniff import model_format
 from robaudit.target.inputs.beside import MOST
 from robaudit.target.inputs.sidecar import files_with_meaning
@@ -163,6 +164,8 @@ def _model_digest(known: Identity, request: AuditRequest, path: Path) -> Any:
     if not path.is_file():
         return str(path)
     digest, others = known.digest(path), {}
+    if is_endpoint(path):
+        digest = read_endpoint(path).identity()
     for file in files_beside(path):
         if (found := known.digest_beside(file)) is not None:
             others[_from(path.parent, file)] = found

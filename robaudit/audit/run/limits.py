@@ -8,6 +8,7 @@ from pathlib import Path
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.process.confinement import Confinement
 from robaudit.memory import available_memory
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
 __all__ = ["confinement_of", "memory_allowed"]
 
@@ -24,6 +25,7 @@ def confinement_of(request: AuditRequest, *writable: Path) -> Confinement:
         memory=memory_allowed(request.settings.memory_limit),
         gpu=_on_gpu(request.settings.device),
         sandbox=request.sandbox,
+        ports=_ports(request.model),
         writable=tuple(str(folder.resolve()) for folder in writable),
     )
 
@@ -34,6 +36,11 @@ def memory_allowed(limit: float | None = None) -> int | None:
         return int(limit * 2**30)
     free = available_memory()
     return None if free is None else max(int(SHARE * free), LEAST)
+
+
+def _ports(model: Path) -> tuple[int, ...]:
+    """Of the machine that an endpoint is on; none where the model is a file."""
+    return read_endpoint(model).ports if is_endpoint(model) else ()
 
 
 def _on_gpu(device: str) -> bool:

@@ -21,6 +21,7 @@ from robaudit.audit.result.pictures import FOLDER, clear_pictures
 from robaudit.audit.run.locks import HOLDER, held, locked
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import write_atomic
+from robaudit.target.files.remote.answers import ANSWERS
 
 __all__ = [
     "KEPT",
@@ -42,7 +43,7 @@ TESTS = "tests.json"
 RUN_LOCK, WORKER_LOCK = "run.lock", "worker.lock"
 FILES = (JOURNAL, POINTS, RESULT, EVIDENCE, MARKER)
 """What an audit writes, and ``--fresh`` removes."""
-KEPT = (*FILES, TESTS, RUN_LOCK, WORKER_LOCK, HOLDER)
+KEPT = (*FILES, ANSWERS, TESTS, RUN_LOCK, WORKER_LOCK, HOLDER)
 """All files of the directory."""
 MARKER_BYTES = 2**20
 ORPHAN_SECONDS = 30.0
@@ -157,7 +158,7 @@ def _fits(folder: Path, run_id: str, *, fresh: bool) -> Mapping[str, Any] | None
     """
     marker = folder / MARKER
     if not marker.exists():
-        foreign = [name for name in FILES if (folder / name).exists()]
+        foreign = [name for name in (*FILES, ANSWERS) if (folder / name).exists()]
         if foreign:
             raise UsageError(f"{folder} holds a {foreign[0]} that is of no audit; choose another --run-dir")
         return {}
@@ -180,7 +181,8 @@ def _take_up(folder: Path, run_id: str, key: RunKey, kept: Mapping[str, str], *,
             "nothing in it is believed, and all of it is computed again"
         )
     if found is None or told is not None:
-        for name in FILES:
+        paid = () if told is None and not fresh else (ANSWERS,)  # answers outlive an audit that ended before it began
+        for name in (*FILES, *paid):
             (folder / name).unlink(missing_ok=True)
         clear_pictures(folder)
     content = {"run": run_id, "key": key.name, **kept}

@@ -15,7 +15,7 @@ from robaudit.audit.session.feature_ranges import ranged
 from robaudit.audit.session.loaded import Beside, Opened
 from robaudit.audit.session.opening import allowed_by
 from robaudit.data.ranges import Ranges
-from robaudit.errors import ChangedFileError, RobauditError, UsageError
+from robaudit.errors import FinalError, RobauditError, UsageError
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import Measured, measure, unmeasured
@@ -39,7 +39,7 @@ def load_beside(
             found = _with_gradient(unmeasured(other))
             found = found.reread(other.reread(spec=ranged(request, other.spec, ranges)))
         loaded.beside.append(Beside(auxiliary, found, watch))
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.problems[auxiliary.key] = _problem_of(auxiliary, error)
@@ -72,7 +72,7 @@ def guarded(loaded: Opened, other: Beside, run: Callable[[Target], Target]) -> N
     try:
         with other.at_work():
             loaded.beside[loaded.beside.index(other)] = replace(other, target=run(other.target))
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
         loaded.drop(other, _problem_of(other.auxiliary, error))

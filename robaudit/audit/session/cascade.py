@@ -19,7 +19,7 @@ from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
 from robaudit.engine.units import Unit, UnitResult, sample_of
-from robaudit.errors import AuditError, ChangedFileError, RobauditError
+from robaudit.errors import AuditError, FinalError, RobauditError
 from robaudit.threat.model import ThreatModel
 
 __all__ = ["Attempt", "Cascade", "one_line"]
@@ -195,7 +195,7 @@ class Attempt:
                 self._outcome = "partial", sentence(Cause.INTERRUPTED), Cause.INTERRUPTED
             elif tried and not self.won and set(tried) <= self._lost.keys():  # what it could not try is not robust
                 self._outcome = "failed", f"{sentence(Cause.UNTRIED)}: {self._lost[tried[0]]}", Cause.UNTRIED
-        except ChangedFileError:
+        except FinalError:
             raise
         except Exception as error:  # one failing attack costs that attack alone
             self._outcome = "failed", one_line(error), None

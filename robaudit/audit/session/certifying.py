@@ -20,7 +20,7 @@ from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.certificates.base import Ball, Question
 from robaudit.certificates.subject import Subject, Unreadable, subject_of
-from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
+from robaudit.errors import FinalError, UnreadableSampleError, reason
 from robaudit.plural import counted
 from robaudit.target.target import Target
 
@@ -110,7 +110,7 @@ def _prove(
         proved, margin = bool(found.proved), float(found.margin)
     except UnreadableSampleError:
         raise
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # it costs that sample alone
         problem = reason(error)

@@ -15,7 +15,7 @@ from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
 from robaudit.checks.base import Check
 from robaudit.checks.registry import make_check
-from robaudit.errors import AuditInterrupted, ChangedFileError
+from robaudit.errors import AuditInterrupted, FinalError
 
 __all__ = ["run_checks"]
 
@@ -69,7 +69,7 @@ def _carried_out(
         finding = check.verdict(measured)
     except AuditInterrupted:
         return None
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # it costs that check alone
         failed = f"the check could not be carried out: {one_line(error)}"

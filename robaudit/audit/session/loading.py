@@ -24,6 +24,7 @@ from robaudit.data.distinct import DistinctDraw
 from robaudit.data.reader import Source
 from robaudit.data.table import Table
 from robaudit.errors import UsageError
+from robaudit.target.files.remote.answers import Answers
 from robaudit.target.inputs.discover import FreeSizeError
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
@@ -41,11 +42,13 @@ class Before:
         meanings: what searches found that inputs mean, by the model's SHA-256.
         lost: samples that the model does not answer, which it is not measured on.
         unusable: auxiliary models that are not to be loaded, by their keys, and why.
+        answers: of an endpoint, and where its next ones are kept; None where the model is a file.
     """
 
     meanings: Mapping[str, MeaningFound] = field(default_factory=dict)
     lost: Collection[int] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def load(
         UsageError: the target, the data, or what is said of them cannot be used, in one sentence.
     """
     source = open_data(request)
-    target, table = _load_target(request, source, inspecting=inspecting, watch=watch)
+    target, table = _load_target(request, source, before.answers, inspecting=inspecting, watch=watch)
     ranges = feature_ranges(request, source, table, target.spec)
     target = target.reread(spec=defended(request, ranged(request, target.spec, ranges)))
     target = target if target.spec.ranges is None else replace(target, dtype=torch.float64)
@@ -107,20 +110,21 @@ def load(
 
 
 def _load_target(
-    request: AuditRequest, source: Source | None, *, inspecting: bool, watch: Watch
+    request: AuditRequest, source: Source | None, answers: Answers | None, *, inspecting: bool, watch: Watch
 ) -> tuple[OpenedTarget, Table | None]:
     """The target, and the rows of a table with the columns that it takes."""
     overrides = SpecOverrides(request.input_values, request.input_sources)
     table = None if source is None else source.table
     unlabelled = None if source is None else source.doubt
     shape = None if source is None else source.shape
+    tokens = inspecting or table is not None or request.feature_ranges is not None
     opened = partial(
         open_target,
         request.model,
         overrides=overrides,
         interface=interface_of(request, source),
         device=request.settings.device,
-        allowed=allowed_by(request, tokens=inspecting or table is not None or request.feature_ranges is not None),
+        allowed=replace(allowed_by(request, tokens=tokens), answers=answers),
         watch=watch,
     )
     try:

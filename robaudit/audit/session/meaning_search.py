@@ -22,7 +22,7 @@ from robaudit.data.distinct import PATIENCE, values_key
 from robaudit.data.source import Dataset
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
-from robaudit.errors import ChangedFileError, UnreadableSampleError
+from robaudit.errors import FinalError, UnreadableSampleError
 from robaudit.plural import counted
 from robaudit.stats.rates import paired_p
 from robaudit.target.head.answers import predictions
@@ -71,7 +71,7 @@ class _Search:
                     if one.head is None:
                         one.head = read.found_head(u) if head.single else head
                 scores = self._alone(read.reread(head=one.head), indices, u)
-            except ChangedFileError:
+            except FinalError:
                 raise
             except REFUSALS:
                 one.fails = True
@@ -88,7 +88,7 @@ class _Search:
             try:
                 with self.watch.about(MEANING, [index]):
                     found.append(oracle.ask(row[None], Purpose.MEASURE, alone=True).scores)
-            except ChangedFileError:
+            except FinalError:
                 raise
             except REFUSALS as error:
                 found.append(None)

@@ -13,7 +13,7 @@ from robaudit.audit.session.loaded import Loaded, Opened
 from robaudit.audit.session.samples import SampleStore
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.refusals import REFUSALS
-from robaudit.errors import ChangedFileError, UnreadableSampleError, UsageError
+from robaudit.errors import FinalError, UnreadableSampleError, UsageError
 from robaudit.target.reading import measured as measuring
 from robaudit.target.reading.measured import Measured, unmeasured
 from robaudit.target.reading.opened import OpenedTarget
@@ -52,7 +52,7 @@ def _measure(opened: Opened, points: torch.Tensor) -> tuple[Loaded, tuple[int, t
     first = 0
     try:
         measured = measuring.measure(opened.opened, points)
-    except ChangedFileError:
+    except FinalError:
         raise
     except REFUSALS:
         answered = _answered(opened.opened, points)

@@ -19,7 +19,7 @@ from robaudit.audit.session.goal_choice import Chooser
 from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.units import Sample, cases, sample_of
-from robaudit.errors import ChangedFileError, UnreadableSampleError, reason
+from robaudit.errors import FinalError, UnreadableSampleError, reason
 from robaudit.target.head.answers import NO_CLASS, OPEN, predictions
 from robaudit.target.measures.gradient import mixed_gradient
 from robaudit.target.reading.opened import OpenedTarget
@@ -266,7 +266,7 @@ def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | s
     try:
         u = torch.from_numpy(np.stack(points)).to(oracle.device, oracle.dtype)
         return list(oracle.ask(u, Purpose.CLEAN).scores.cpu().numpy())
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # runtimes raise their own types
         if len(points) == 1:

@@ -29,6 +29,7 @@ from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.certifying import certificates_of, certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
+from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.evidence import Rows, write_evidence
 from robaudit.audit.session.facts import data_facts, set_sections, target_facts
 from robaudit.audit.session.loaded import Loaded
@@ -136,7 +137,12 @@ class Session:
         """What is audited, measured and journaled, and one of its samples by index; None where none can be read."""
         request, shared, journal = self.request, self._shared, self._shared.journal
         shared.observer(Phase(LOADING, request.model.name))
-        before = Before(journal.keyed(MeaningFound, "model"), shared.care.lost, unusable(journal, request))
+        before = Before(
+            journal.keyed(MeaningFound, "model"),
+            shared.care.lost,
+            unusable(journal, request),
+            answers_of(request, self.folder, journal.key),
+        )
         told = Told(
             searching=lambda text: shared.observer(Phase("searching", text)),
             loading=lambda name: shared.observer(Phase(LOADING, name)),

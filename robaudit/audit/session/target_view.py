@@ -42,7 +42,7 @@ class TargetView:
 
     @property
     def is_its_own_twin(self) -> bool:
-        return bool(self.loaded.target.format != "onnx")
+        return bool(self.loaded.target.format not in ("onnx", "endpoint"))
 
     @property
     def eight_bit(self) -> bool:

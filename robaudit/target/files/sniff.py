@@ -10,6 +10,7 @@ from typing import Literal
 from robaudit.errors import UsageError
 from robaudit.target.files.confined import open_regular
 from robaudit.target.files.foreign import HEAD, of_content, of_folder
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
 __all__ = ["PROTOBUF", "check_file", "model_format"]
 
@@ -17,7 +18,7 @@ PROTOBUF = 2**31 - 1
 """Bytes that one protobuf message, and so an ONNX file, can have."""
 
 
-def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
+def model_format(path: Path) -> Literal["onnx", "torchscript", "exported", "endpoint"]:
     """The format that a file can have; ``onnx`` is only a guess until it is parsed.
 
     Raises:
@@ -30,6 +31,9 @@ def model_format(path: Path) -> Literal["onnx", "torchscript", "exported"]:
         if _is_zip(path):
             return "exported" if _is_exported(path) else "torchscript"
         raise UsageError(f"{path} is a truncated zip archive; export the model again")
+    if is_endpoint(path):
+        read_endpoint(path)
+        return "endpoint"
     if (words := of_content(head)) is not None:
         raise UsageError(f"{path} is {words}")
     if size > PROTOBUF:

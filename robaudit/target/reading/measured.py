@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robaudit.errors import ChangedFileError
+from robaudit.errors import FinalError
 from robaudit.target.measures.parity import size_of
 from robaudit.target.measures.steadiness import (
     COMPARED,
@@ -112,7 +112,7 @@ def _state(opened: OpenedTarget, u: Tensor, size: float) -> tuple[bool | None, l
     try:
         x = opened.spec.to_file(u)
         return keeps_state(opened.file, x, opened.spec.batch or 1, opened.head.scores, size), []
-    except ChangedFileError:
+    except FinalError:
         raise
     except Exception as error:  # loading again may fail in many ways, and costs the reason alone
         return None, [f"the file could not be loaded again ({' '.join(str(error).split())[:120]})"]

@@ -81,6 +81,8 @@ OTHER: dict[str, Any] = {
     "load_timeout": 5.0,
     "call_timeout": 5.0,
     "memory_limit": 4.0,
+    "max_queries": 100,
+    "max_cost": 5.0,
     "custom_ops": ["{}/text"],
 }
 """A value of each setting that is not its default."""

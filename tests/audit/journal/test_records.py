@@ -35,6 +35,7 @@ from robaudit.audit.journal.records.session import (
     ChosenSets,
     DataFacts,
     EnvironmentFacts,
+    InputsSent,
     MeaningFound,
     MeaningTried,
     Remark,
@@ -100,6 +101,7 @@ RECORDS: tuple[AnyRecord, ...] = (
     SessionEnded(began="now", seconds=1.0),
     BudgetSpent(seconds=None),
     BatchChosen(size=8),
+    InputsSent(to="https://example.com/x", queries=3, requests=2, octets=90, cost=0.5, currency="EUR"),
     Remark(message="größer \u2028 \n 😀"),
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ from robaudit.audit.journal.records.session import (
     ChosenSets,
     DataFacts,
     EnvironmentFacts,
+    InputsSent,
     MeaningFound,
     Remark,
     SessionBegun,
@@ -45,6 +46,7 @@ _OfSessions: TypeAlias = (
     | SessionEnded
     | BudgetSpent
     | BatchChosen
+    | InputsSent
     | Remark
 )
 _OfAttacks: TypeAlias = AttackPlan | AttackEnded | AuxiliaryModel | CertifierEnded | FitRound

@@ -19,6 +19,7 @@ __all__ = [
     "ChosenSets",
     "DataFacts",
     "EnvironmentFacts",
+    "InputsSent",
     "MeaningFound",
     "MeaningTried",
     "Remark",
@@ -117,6 +118,19 @@ class BudgetSpent(Record):
 
     kind: Literal["budget"] = "budget"
     seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsSent(Record):
+    """What was sent to an endpoint over all sessions so far; ``cost`` at most, where it has a price."""
+
+    kind: Literal["sent"] = "sent"
+    to: str
+    queries: Count
+    requests: Count
+    octets: Count
+    cost: float | None
+    currency: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

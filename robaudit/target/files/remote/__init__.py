@@ -1,0 +1,1 @@
+"""Classifiers behind HTTP, asked as if they were files."""
