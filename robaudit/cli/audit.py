@@ -58,7 +58,7 @@ def audit_and_report(
     if key is not None:
         read_private(key)  # a file that is no key is reported before the audit
     with progress(sys.stderr, enabled=live and not quiet, verbose=verbose) as observer:
-        told = _Telling(observer, live, config if not quiet else None)
+        told = _Telling(observer, config if not quiet else None, live=live)
         result, folder = carry_out(request, told, _warn)
     told.tell()
     if result.target.reading.disputed is not None:
@@ -89,7 +89,7 @@ def _print(result: Result, folder: Path, *, as_json: bool, quiet: bool, verbose:
 class _Telling:
     """Passes events on; with the plan, when nothing is refused any more, it says which ``robaudit.yaml`` counts."""
 
-    def __init__(self, observer: Observer, live: bool, config: str | None) -> None:
+    def __init__(self, observer: Observer, config: str | None, *, live: bool) -> None:
         self._observer, self._live, self._config = observer, live, config
 
     def __call__(self, event: Event, /) -> None:

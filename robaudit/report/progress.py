@@ -49,7 +49,7 @@ INTERVAL = 10.0
 class NoProgress:
     """Shows nothing but errors, where ``errors`` is set."""
 
-    def __init__(self, stream: TextIO, errors: bool = True) -> None:
+    def __init__(self, stream: TextIO, *, errors: bool = True) -> None:
         self._stream = stream
         self._errors = errors
 

@@ -70,7 +70,7 @@ CASES: dict[str, Case] = {
     "nattack": Case({"queries": 300, "population": 30}, optimum=None),
     "nes": Case({"queries": 300, "samples": 10}, optimum=1.5, optimum_parameters={"queries": 4000, "samples": 50}),
     "one-pixel": Case({"queries": 300, "population": 20}, optimum=None),
-    "pdpgd": Case({"steps": 120, "primal_rate": 0.3}, optimum_parameters={"steps": 200}),
+    "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),
     "pointwise": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 40}),
     "r-fgsm": Case(optimum=None),

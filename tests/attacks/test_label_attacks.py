@@ -71,12 +71,12 @@ def test_a_targeted_search_ends_in_its_goal(name: str, norm: Norm) -> None:
         pytest.skip(f"{name} is untargeted")
     target = linear((3, 6, 6), 4, seed=3)
     samples = samples_for(target, 24)
-    aimed = [dataclasses.replace(s, target=(s.label + 1) % 4) for s in samples]
+    aimed = [dataclasses.replace(s, goal=(s.label + 1) % 4) for s in samples]
     threat = ThreatModel(norm, {Norm.LINF: 0.4, Norm.L2: 3.0, Norm.L0: 80.0}[norm], goal=Goal.TARGETED)
     results = attack_all(target, make_attack(name, {"queries": 300}), threat, aimed)
     found = [results[s.index] for s in aimed]
     assert sum(r.success for r in found) >= 20
-    assert all(r.prediction == s.target for r, s in zip(found, aimed, strict=True) if r.success)
+    assert all(r.prediction == s.goal for r, s in zip(found, aimed, strict=True) if r.success)
 
 
 @pytest.mark.parametrize("name", WALKS)
@@ -92,7 +92,7 @@ def test_without_a_start_they_end(name: str) -> None:
 def problem(goals: list[int], pool: StartingPool):
     target = network((1, 4, 4), 5)
     samples = [
-        dataclasses.replace(s, target=goal) for s, goal in zip(samples_for(target, len(goals)), goals, strict=True)
+        dataclasses.replace(s, goal=goal) for s, goal in zip(samples_for(target, len(goals)), goals, strict=True)
     ]
     units = [(Unit(0, 0, s.index), s) for s in samples]
     threat = ThreatModel(Norm.L2, 1.0, goal=Goal.TARGETED if max(goals) >= 0 else Goal.UNTARGETED)

@@ -99,7 +99,7 @@ def landlock_version() -> int:
     return max(version, 0)
 
 
-def mode_of(asked: bool | None, *, trust_model: bool) -> Mode:
+def mode_of(asked: bool | None, *, trust_model: bool) -> Mode:  # noqa: FBT001 (the flag itself)
     """The mode that a user asked for: as said, else free for a file that the user trusts."""
     if asked is not None:
         return "required" if asked else "off"
