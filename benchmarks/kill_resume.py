@@ -104,7 +104,7 @@ def told(request: AuditRequest, folder: Path) -> tuple[Any, dict[Any, Any], Coun
         place = record.attack, record.sample, record.restart, record.aim
         point = journal.point(record)
         units[place] = (
-            dataclasses.replace(record, point=None),
+            dataclasses.asdict(dataclasses.replace(record, point=None)),
             None if point is None else point.ravel().tolist(),
         )
         times[place] += 1
@@ -116,7 +116,8 @@ def counting(units: dict[Any, Any], others: dict[Any, Any]) -> dict[Any, Any]:
 
     def released(place: tuple[Any, ...]) -> bool:
         return place not in others and any(
-            other[:2] == place[:2] and other[2:] < place[2:] and record.success for other, (record, _) in units.items()
+            other[:2] == place[:2] and other[2:] < place[2:] and record["success"]
+            for other, (record, _) in units.items()
         )
 
     return {place: unit for place, unit in units.items() if not released(place)}
