@@ -116,6 +116,7 @@ def scan(code: Path, arguments: list[str], run: Path) -> tuple[int, Any, dict[st
     environment = {**os.environ, "PYTHONPATH": str(code), "XDG_STATE_HOME": str(run.parent), "OMP_NUM_THREADS": "1"}
     run.parent.mkdir(parents=True)
     command = [sys.executable, "-c", MAIN, "scan", *arguments, "--run-dir", run.name, "--no-progress"]
+    command += ["--batch-size", "64"]  # the best one is chosen by time
     done = subprocess.run(command, env=environment, cwd=run.parent, capture_output=True, text=True, check=False)
     file, archive = run / "result.json", run / "evidence.npz"
     result = plain(json.loads(file.read_text())) if file.exists() else None

@@ -15,6 +15,9 @@ from robaudit.threat.losses import LOSSES
 SOURCE = re.compile(r"Source: (ours;|.{,120}?\b(19|20)\d\d\b)")
 PLACE = re.compile(r"\b(eq\.|equations?|algorithms?|section|DAA-BLOB)")
 
+PLACELESS = {"cgba", "pointwise"}
+"""The full text of their sources was not at hand: no place in it is named rather than a wrong one."""
+
 
 @pytest.mark.parametrize("name", attack_classes())
 def test_a_page_has_every_part(name: str) -> None:
@@ -22,7 +25,7 @@ def test_a_page_has_every_part(name: str) -> None:
     page = attack_page(cls)
     words = " ".join(page.split())
     assert SOURCE.search(words)
-    assert PLACE.search(words)
+    assert bool(PLACE.search(words)) is (name not in PLACELESS)
     cost = words.partition("Cost: ")[2]
     assert re.search(r"forward|quer", cost)
     assert "Args:" not in page

@@ -44,7 +44,7 @@ class Boundary(BoundaryWalk[State]):
     the first point is bisected.
 
     Source: Brendel, Rauber, Bethge 2018, "Decision-Based Adversarial Attacks: Reliable Attacks Against Black-Box
-    Machine Learning Models". Cost: up to ``queries`` label queries.
+    Machine Learning Models", algorithm 1. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

@@ -41,7 +41,7 @@ class GeoDA(BoundaryWalk[State]):
     a constant factor each.
 
     Source: Rahmati, Moosavi-Dezfooli, Frossard, Dai 2020, "GeoDA: a geometric framework for black-box adversarial
-    attacks". Cost: up to ``queries`` label queries.
+    attacks", algorithm 1. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

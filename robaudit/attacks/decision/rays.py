@@ -58,9 +58,9 @@ class RayS(SlotAttack[State]):
     and the radius falls only where both do, to one that tells them apart. Where a success in the ball is enough, no
     radius below ε is asked about. An image's rays start from stripes, unless those of equal signs are shorter.
 
-    Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack"; early phase: Wang et al.
-    2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial Attacks". The stripes to start from
-    are those of the Square attack. Cost: up to ``queries`` label queries.
+    Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack", algorithm 3; early phase:
+    Wang et al. 2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial
+    Attacks". The stripes to start from are those of the Square attack. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

@@ -44,8 +44,8 @@ class SignOPT(BoundaryWalk[State]):
     such turns, each with its sign, is the step. Its length is doubled while the label at the present distance still
     says that it is better, or quartered until it does; then the new distance is bisected.
 
-    Source: Cheng, Singh, Chen, Chen, Liu, Hsieh 2020, "Sign-OPT: A Query-Efficient Hard-label Adversarial Attack"; the
-    line search with labels alone is ours. Cost: up to ``queries`` label queries.
+    Source: Cheng, Singh, Chen, Chen, Liu, Hsieh 2020, "Sign-OPT: A Query-Efficient Hard-label Adversarial Attack",
+    algorithm 1; the line search with labels alone is ours. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

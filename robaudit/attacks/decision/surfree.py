@@ -51,8 +51,8 @@ class SurFree(BoundaryWalk[State]):
     to the last ones. Each is tried at a few angles of either sign, the largest first; the first that fools is increased
     by bisection. The angles grow after a success and shrink after a failure.
 
-    Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack". Samples that are
-    no C x H x W images get normal noise over all features. Cost: up to ``queries`` label queries.
+    Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack", algorithm 1. Samples that
+    are no C x H x W images get normal noise over all features. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

@@ -73,7 +73,7 @@ def in_square(run: Path) -> bool:
 
 def assert_equal_and_nothing_twice(run: Path, whole: Path) -> None:
     assert outcome(load(run)) == outcome(load(whole))
-    keys = [(r["attack"], r["sample"], r["restart"], r["target"]) for r in records(run, "unit")]
+    keys = [(r["attack"], r["sample"], r["restart"], r["aim"]) for r in records(run, "unit")]
     assert len(keys) == len(set(keys))
 
 
