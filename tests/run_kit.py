@@ -170,7 +170,7 @@ def make_profile(
     return path
 
 
-def make_request(model: Path, data: Path, profile: Path, **changes: Any) -> AuditRequest:
+def make_request(model: Path, data: Path, profile: Path, /, **changes: Any) -> AuditRequest:
     values = {"mean": (0.0,), "std": (1.0,), "layout": "nchw", "domain": (0.0, 1.0)}
     fields = {"data": data, "profile": load_profile(str(profile)), "input_values": values, "batch_size": 8}
     return changed(AuditRequest(model=model, **fields), **changes)
