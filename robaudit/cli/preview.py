@@ -56,9 +56,9 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.audit.plan.auxiliary import given_up_names
     from robaudit.audit.plan.validate import validate_loaded
     from robaudit.audit.session.endpoint import answers_of
-    from robaudit.audit.session.facts import data_facts, set_sections, target_facts
     from robaudit.audit.session.loading import Before, load
     from robaudit.audit.session.preparing import completed
+    from robaudit.audit.session.sections import data_facts, set_sections, target_facts
     from robaudit.files import held_to
     from robaudit.target.reading.measured import unmeasured
 
@@ -81,7 +81,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
 
 def _what_is_read(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
     """Model, output and data."""
-    from robaudit.audit.session.facts import assumptions
+    from robaudit.audit.session.sections import assumptions
     from robaudit.report.words import plain
     from robaudit.stats.looks import design
 

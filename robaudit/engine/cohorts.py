@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.engine.pool import Pool
+from robaudit.engine.in_flight import InFlight
 from robaudit.engine.units import (
     Sample,
     SampleSource,
@@ -39,8 +39,8 @@ class Cohorts:
 
     size: int
     samples: SampleSource
-    start: Callable[[list[tuple[Unit, Sample]]], Pool]
-    advance: Callable[[Pool, Sink], tuple[Pool, Tensor]]
+    start: Callable[[list[tuple[Unit, Sample]]], InFlight]
+    advance: Callable[[InFlight, Sink], tuple[InFlight, Tensor]]
     stop: Callable[[], bool]
 
     def run(self, units: Iterable[Unit], emit: Sink, won: Mapping[int, Unit], finished: Collection[Unit]) -> bool:
@@ -76,7 +76,7 @@ class Cohorts:
                     give(result)
         return True
 
-    def _cohort(self, pool: Pool) -> list[UnitResult] | None:
+    def _cohort(self, pool: InFlight) -> list[UnitResult] | None:
         """Results of the members, searched in lockstep; None if stopped."""
         results: list[UnitResult] = []
         ended = torch.zeros_like(pool.problem.label, dtype=torch.bool)

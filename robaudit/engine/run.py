@@ -16,10 +16,10 @@ from robaudit.attacks.requests import TRUE, Answer, Differentiated, Request
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
+from robaudit.engine.in_flight import InFlight, judged_result, result_of
 from robaudit.engine.job import Job
 from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.oracle import Oracle
-from robaudit.engine.pool import Pool, judged_result, result_of
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
 from robaudit.engine.standin import stood_in
@@ -101,7 +101,7 @@ class Run:
             return cohorts.run(self._job.units, self._emit, self._won, self._job.finished)
         pending = deque(unit for unit in self._job.units if unit not in self._job.finished)
         siblings = self._attack.unit_restarts * max(self._attack.unit_aims, 1) > 1
-        pool: Pool | None = None
+        pool: InFlight | None = None
         while pool is not None or pending:
             if self._stop():
                 return False
@@ -119,7 +119,7 @@ class Run:
             self._won[result.unit.sample] = result.unit if best is None else min(best, result.unit)
         self._sink(result)
 
-    def _refill(self, pool: Pool | None, pending: deque[Unit]) -> Pool | None:
+    def _refill(self, pool: InFlight | None, pending: deque[Unit]) -> InFlight | None:
         """Fill free slots with the next units whose sample still stands."""
         free = self._width - (len(pool.units) if pool else 0)
         fresh: list[tuple[Unit, Sample]] = []
@@ -132,29 +132,29 @@ class Run:
         new = self._start(fresh)
         return new if pool is None else pool.join(new)
 
-    def _start(self, fresh: list[tuple[Unit, Sample]]) -> Pool:
+    def _start(self, fresh: list[tuple[Unit, Sample]]) -> InFlight:
         means, attack = self._means, self._attack
         keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
         problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
         problem = dataclasses.replace(problem, artefact=self._artefact)
         account = Account.empty(len(fresh), problem.x.device)
-        return Pool([unit for unit, _ in fresh], problem, attack.init(problem), account)
+        return InFlight([unit for unit, _ in fresh], problem, attack.init(problem), account)
 
-    def _step(self, pool: Pool) -> Pool | None:
+    def _step(self, pool: InFlight) -> InFlight | None:
         """One request, its answer, the judge, the update; emits and removes what finished."""
         pool, gone = self._advance(pool, self._emit)
         if not bool(gone.any()):
             return pool
         return None if bool(gone.all()) else pool.take(~gone)
 
-    def _advance(self, pool: Pool, emit: Sink) -> tuple[Pool, Tensor]:
+    def _advance(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         key = self._job.key
         with self._means.watch.about(f"{key}{RUNNING}", [sample_of(unit.sample) for unit in pool.units]):
             self._refusals.last, self._refusals.doing = None, key
             return self._advanced(pool, emit)
 
-    def _advanced(self, pool: Pool, emit: Sink) -> tuple[Pool, Tensor]:
+    def _advanced(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor]:
         attack, problem, account = self._attack, pool.problem, pool.account
         request = attack.query(problem, pool.state)
         answer, broken = self._answer(request, problem, account)
@@ -163,7 +163,7 @@ class Run:
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
             answer, accepted = self._confirm(pool, answer, emit)
         state = attack.update(problem, pool.state, answer)
-        pool = Pool(pool.units, problem, state, account)
+        pool = InFlight(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
         if self._budget is not None:
             finished |= (account.queries >= self._budget) & ~accepted
@@ -203,7 +203,7 @@ class Run:
             fooled = fooled & ~over_points(problem.ended, fooled)
         return answer if fooled is answer.fooled else dataclasses.replace(answer, fooled=fooled)
 
-    def _confirm(self, pool: Pool, answer: Answer, emit: Sink) -> tuple[Answer, Tensor]:
+    def _confirm(self, pool: InFlight, answer: Answer, emit: Sink) -> tuple[Answer, Tensor]:
         """Show each slot's first fooled point to the judge; denied ones become ``refused``."""
         problem = pool.problem
         fooled = answer.fooled.reshape(len(problem), -1)
@@ -222,7 +222,7 @@ class Run:
         denied = refused.reshape(answer.fooled.shape)
         return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
 
-    def _finish(self, pool: Pool, finished: Tensor, broken: Tensor, emit: Sink) -> None:
+    def _finish(self, pool: InFlight, finished: Tensor, broken: Tensor, emit: Sink) -> None:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
         attack, errors = self._attack, self._errors(pool, broken)
         if attack.stop is Stop.FIRST_SUCCESS:
@@ -247,7 +247,7 @@ class Run:
         for row, slot in enumerate(slots.tolist()):
             emit(judged_result(pool, slot, verdicts, row, errors.get(slot)))
 
-    def _errors(self, pool: Pool, broken: Tensor) -> dict[int, str]:
+    def _errors(self, pool: InFlight, broken: Tensor) -> dict[int, str]:
         """Why slots came to nothing, where it is no merit of the model."""
         refusals, account = self._refusals, pool.account
         who = "a surrogate or the model" if self._attack.access is Access.TRANSFER else "the model"
@@ -256,7 +256,7 @@ class Run:
         errors = dict.fromkeys((2 * account.lost > account.asked).nonzero()[:, 0].tolist(), mostly)
         return errors | dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
 
-    def _judge(self, pool: Pool, slots: Tensor, candidates: Tensor) -> Verdicts:
+    def _judge(self, pool: InFlight, slots: Tensor, candidates: Tensor) -> Verdicts:
         problem = pool.problem
         verdicts = self._means.judge(
             self._job.threat,
@@ -269,7 +269,7 @@ class Run:
         pool.account.judged[slots] += 1
         return verdicts
 
-    def _pushed(self, pool: Pool, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
+    def _pushed(self, pool: InFlight, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:
         """Where the file denies a point on the twin's boundary, try a little further out."""
         for factor in PUSHES:
             rows = (~verdicts.fooled).nonzero()[:, 0]
@@ -280,7 +280,7 @@ class Run:
             verdicts = verdicts.replaced(rows, self._judge(pool, slots[rows], further))
         return verdicts
 
-    def _release(self, pool: Pool) -> Pool | None:
+    def _release(self, pool: InFlight) -> InFlight | None:
         """Drop the higher siblings of successful units."""
         keep = torch.tensor([unit.sample not in self._won or unit < self._won[unit.sample] for unit in pool.units])
         if bool(keep.all()):

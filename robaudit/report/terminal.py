@@ -37,7 +37,7 @@ from robaudit.report.sentences import (
     withheld_words,
     worst_case_name,
 )
-from robaudit.report.threats import threat_table
+from robaudit.report.unions import threat_table
 from robaudit.report.words import (
     input_words,
     plain,

@@ -31,11 +31,11 @@ from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.result.sections.target import feature_words, training_words
 from robaudit.audit.session.batch import measure_batch
 from robaudit.audit.session.endpoint import answers_of
-from robaudit.audit.session.facts import assumptions, features
 from robaudit.audit.session.loaded import Opened
 from robaudit.audit.session.loading import Before, load
 from robaudit.audit.session.preparing import completed
 from robaudit.audit.session.samples import ask_alone
+from robaudit.audit.session.sections import assumptions, features
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import FinalError, reason
 from robaudit.plural import counted

@@ -75,11 +75,11 @@ class Tally:
         self.best: dict[str, dict[int, UnitResult]] = {}
         self.pairs: dict[str, tuple[int, int]] = {}
         self.searches: set[str] = set()
-        self.fronts: dict[str, Front] = {}
+        self.fronts: dict[str, NormTally] = {}
         self.whole = len({sample_of(case) for case in sought})
         for planned in plan.attacks if plan else ():
             key = planned.id
-            front = self.fronts.setdefault(planned.norm, Front())
+            front = self.fronts.setdefault(planned.norm, NormTally())
             if planned.phase == "fitted":
                 results = {case: best_of(found) for case, found in units[key].items() if case in sought}
             elif planned.phase != "cascade":
@@ -109,7 +109,7 @@ class Tally:
 
 
 @dataclass
-class Front:
+class NormTally:
     """What fell in one norm: by which attack first, each case and each sample."""
 
     attacks: list[str] = field(default_factory=list)

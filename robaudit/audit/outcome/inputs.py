@@ -16,7 +16,7 @@ from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.sent import sent_details
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result.derive import RAN
-from robaudit.audit.result.sections.base import Access, Record
+from robaudit.audit.result.sections.base import Access, Section
 from robaudit.audit.result.sections.run import ProfileRecord
 from robaudit.audit.result.sections.target import Data, Feature, Target
 from robaudit.audit.result.sections.threat import Radius, Threat
@@ -24,7 +24,7 @@ from robaudit.plural import part_of
 
 __all__ = ["data_section", "profile_record", "target_section", "threat_section"]
 
-S = TypeVar("S", bound=Record)
+S = TypeVar("S", bound=Section)
 ACCESS: tuple[Access, ...] = ("white-box", "transfer", "scores", "labels")
 """In the order in which they are listed."""
 

@@ -11,7 +11,7 @@ from robaudit.audit.journal.records.findings import CheckEnded
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.records.session import DataFacts
 from robaudit.audit.journal.tally import Tally, counts
-from robaudit.audit.outcome.threats import breaches_of, nearest_of
+from robaudit.audit.outcome.norms import breaches_of, nearest_of
 from robaudit.audit.result import document as model
 from robaudit.engine.units import cases
 

@@ -10,8 +10,8 @@ from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
 from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
+from robaudit.audit.plan.deciding_gates import validate_sequential
 from robaudit.audit.plan.fronts import validate_curve
-from robaudit.audit.plan.sequential import validate_sequential
 from robaudit.audit.result.sections.target import Data, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request

@@ -14,11 +14,11 @@ ReplayStatus: TypeAlias = Literal[
 ProofStatus: TypeAlias = Literal["not proved", "smaller margin"]
 
 
-class _Record(BaseModel):
+class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
 
-class Replayed(_Record):
+class Replayed(_Document):
     """One adversarial example, asked again."""
 
     sample: str
@@ -53,7 +53,7 @@ class Replayed(_Record):
     """Why it is not answered; null where it is."""
 
 
-class LostProof(_Record):
+class LostProof(_Document):
     """A proof of the result that does not hold."""
 
     sample: str
@@ -72,7 +72,7 @@ class LostProof(_Record):
     """Why the proof could not be carried out, or null."""
 
 
-class Proofs(_Record):
+class Proofs(_Document):
     """The certificates of a result, proved again on its data."""
 
     claimed: int
@@ -87,7 +87,7 @@ class Proofs(_Record):
     """Why not all of them were carried out again; null where they were."""
 
 
-class Replay(_Record):
+class Replay(_Document):
     """A replay of a run's evidence."""
 
     version: str

@@ -20,7 +20,7 @@ from robaudit.audit.result.sections.base import (
     GateStatus,
     Goal,
     Norm,
-    Record,
+    Section,
 )
 from robaudit.audit.result.sections.certified import Certificate, Certified, Proved
 from robaudit.audit.result.sections.comparison import (
@@ -98,11 +98,11 @@ __all__ = [
     "Radius",
     "Rate",
     "Reading",
-    "Record",
     "Result",
     "Run",
     "Sample",
     "SampleBreach",
+    "Section",
     "Sequential",
     "Target",
     "Threat",
@@ -129,7 +129,7 @@ def _same_version(version: str) -> str:
     return version
 
 
-class Result(Record):
+class Result(Section):
     """A robaudit result."""
 
     schema_version: Annotated[str, AfterValidator(_same_version)] = SCHEMA_VERSION

@@ -23,12 +23,12 @@ from robaudit.audit.plan.auxiliary import as_it_ended
 from robaudit.audit.plan.costs import most_of_fit, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
 from robaudit.audit.session.cascade import Cascade
+from robaudit.audit.session.chunks import Chunk
 from robaudit.audit.session.distances import DistanceSearch
 from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.samples import Asking, SampleStore, answer_samples
-from robaudit.audit.session.sequential import Chunk
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
 from robaudit.engine.oracle import Oracle

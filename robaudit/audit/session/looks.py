@@ -11,7 +11,7 @@ from robaudit.audit.journal.events import Note, Observer, Phase
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import settled
 from robaudit.audit.journal.records.findings import LookTaken
-from robaudit.audit.session.sequential import Chunk, look_record
+from robaudit.audit.session.chunks import Chunk, look_record
 from robaudit.plural import counted
 
 __all__ = ["run_looks"]

@@ -29,14 +29,14 @@ from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.certifying import certificates_of, certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
+from robaudit.audit.session.chunks import chunks
 from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.evidence import Rows, write_evidence
-from robaudit.audit.session.facts import data_facts, set_sections, target_facts
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.loading import Before, Told, load
 from robaudit.audit.session.preparing import measure, starting_pool
 from robaudit.audit.session.samples import SampleStore, ask_alone
-from robaudit.audit.session.sequential import chunks
+from robaudit.audit.session.sections import data_facts, set_sections, target_facts
 from robaudit.audit.session.shared import Shared
 from robaudit.audit.session.start import Start
 from robaudit.audit.session.telling import check_data, tell_auxiliary, tell_loaded, tell_refusals, tell_sets

@@ -10,8 +10,8 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import AuxiliaryModel
 from robaudit.audit.journal.records.session import ChosenSets, DataFacts, MeaningFound, SessionBegun
 from robaudit.audit.plan.auxiliary import auxiliaries
-from robaudit.audit.session.facts import data_facts, environment_facts, set_sections
 from robaudit.audit.session.loaded import Loaded, Opened
+from robaudit.audit.session.sections import data_facts, environment_facts, set_sections
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.refusals import Refusals
 from robaudit.errors import ChangedFileError

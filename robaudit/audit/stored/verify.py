@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any, get_args
 
 from robaudit.audit.result.derive import derived
-from robaudit.audit.result.document import Rate, Record, Result
+from robaudit.audit.result.document import Rate, Result, Section
 from robaudit.audit.stored.consistent import contradictions
 from robaudit.audit.stored.consistent_pairs import retold
 from robaudit.audit.verdict.conclusion import FailOn, OnInconclusive, conclude
@@ -80,7 +80,7 @@ def _differences(stored: Any, again: Any, path: str = "", *, older: bool) -> Ite
     name = path.rpartition(".")[2].rstrip("0123456789[]")
     if stored is again or name in SENTENCES:
         return
-    if isinstance(again, Record) and type(stored) is type(again):
+    if isinstance(again, Section) and type(stored) is type(again):
         for field in sorted(type(again).model_fields, key=CONCLUSIONS.__contains__):
             if not older or field in stored.model_fields_set:
                 yield from _differences(

@@ -26,10 +26,10 @@ from robaudit.audit.journal.records.session import DataFacts
 from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.stopping import section
-from robaudit.audit.plan.sequential import sequential_gates, validate_sequential
+from robaudit.audit.plan.deciding_gates import sequential_gates, validate_sequential
 from robaudit.audit.result.sections.target import Data
+from robaudit.audit.session.chunks import Chunk, chunks
 from robaudit.audit.session.looks import run_looks
-from robaudit.audit.session.sequential import Chunk, chunks
 from robaudit.data.source import keyed_draw, keyed_order
 from robaudit.errors import UsageError
 from robaudit.stats.looks import decide, design

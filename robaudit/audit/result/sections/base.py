@@ -20,7 +20,7 @@ __all__ = [
     "Goal",
     "Norm",
     "Number",
-    "Record",
+    "Section",
 ]
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
@@ -59,7 +59,7 @@ Number: TypeAlias = FiniteFloat | None
 Free: TypeAlias = dict[str, JsonValue]
 
 
-class Record(BaseModel):
+class Section(BaseModel):
     """A frozen record that holds what JSON can hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())

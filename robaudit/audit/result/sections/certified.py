@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Free, Norm, Number, Record
+from robaudit.audit.result.sections.base import Free, Norm, Number, Section
 from robaudit.stats.rates import Rate
 
 __all__ = ["Certificate", "Certified", "Proved"]
 
 
-class Proved(Record):
+class Proved(Section):
     """What a certifier found of a sample."""
 
     by: str
@@ -25,7 +25,7 @@ class Proved(Record):
     where nothing bounds it."""
 
 
-class Certificate(Record):
+class Certificate(Section):
     """A certifier, for one ball."""
 
     id: str
@@ -50,7 +50,7 @@ class Certificate(Record):
     """Time it took."""
 
 
-class Certified(Record):
+class Certified(Section):
     """The lower bound: certified <= true <= attacked."""
 
     statement: str

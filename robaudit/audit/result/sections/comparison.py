@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Number, Record
+from robaudit.audit.result.sections.base import Number, Section
 from robaudit.stats.rates import Rate
 
 __all__ = ["Baseline", "ChangedSample", "Comparison", "PairedChange", "SampleState"]
@@ -15,7 +15,7 @@ SampleState = Literal["stands", "broken", "misclassified"]
 ChangeOutcome = Literal["worse", "better", "no change detected"]
 
 
-class Baseline(Record):
+class Baseline(Section):
     """The earlier audit."""
 
     version: str | None = None
@@ -33,7 +33,7 @@ class Baseline(Record):
     """Command that made it."""
 
 
-class PairedChange(Record):
+class PairedChange(Section):
     """One property of the same samples in both audits, such as: it stands against all attacks."""
 
     pairs: int
@@ -61,7 +61,7 @@ class PairedChange(Record):
     same as no change: the interval says how large a change may be."""
 
 
-class ChangedSample(Record):
+class ChangedSample(Section):
     """A sample whose fate differs between the audits."""
 
     id: str
@@ -78,7 +78,7 @@ class ChangedSample(Record):
     """The attack that broke it in this audit, or null."""
 
 
-class Comparison(Record):
+class Comparison(Section):
     """This audit against a baseline: the same data, threat model, attacks and seed; only the model may differ.
 
     Left out of a result where no baseline was given. The samples are paired, so that the difference is known better

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Norm, Number, Record
+from robaudit.audit.result.sections.base import Norm, Number, Section
 
 __all__ = ["Curve", "CurvePoint"]
 
 
-class CurvePoint(Record):
+class CurvePoint(Section):
     """What stands at one radius: an upper bound, with its exact interval."""
 
     eps: FiniteFloat
@@ -26,7 +26,7 @@ class CurvePoint(Record):
     """Upper end of the interval."""
 
 
-class Curve(Record):
+class Curve(Section):
     """Accuracy against the radius, from each sample's smallest verified distance; an upper bound at every radius."""
 
     norm: Norm

@@ -15,7 +15,7 @@ from robaudit.audit.result.sections.base import (
     Goal,
     Norm,
     Number,
-    Record,
+    Section,
 )
 from robaudit.stats.rates import Rate
 
@@ -35,7 +35,7 @@ __all__ = [
 Count = Annotated[int, Field(ge=0)]
 
 
-class Clean(Record):
+class Clean(Section):
     """The model without an attacker."""
 
     accuracy: Rate | None
@@ -44,7 +44,7 @@ class Clean(Record):
     """Accuracy that the owner declared, or null."""
 
 
-class Pairs(Record):
+class Pairs(Section):
     """Pairs of a sample and a class that it is to be made to answer, of a goal ``every``.
 
     The classes of one sample do not fall independently of each other, so that no interval is given.
@@ -58,7 +58,7 @@ class Pairs(Record):
     """Share of the pairs that were reached; null where there are none."""
 
 
-class WorstCase(Record):
+class WorstCase(Section):
     """The union of all attacks, sample by sample."""
 
     metric: Literal["robust_accuracy", "stability"]
@@ -76,7 +76,7 @@ class WorstCase(Record):
     """Over all attacks; null unless the goal is ``every``."""
 
 
-class Attack(Record):
+class Attack(Section):
     """One attack of the cascade; it ran on what the attacks before it left standing."""
 
     id: str
@@ -133,7 +133,7 @@ class Attack(Record):
         return self.status in ("done", "partial")
 
 
-class PlugInRule(Record):
+class PlugInRule(Section):
     """The rule of a check from another package."""
 
     id: Annotated[str, Field(pattern=r"^[A-Z]{2,8}[0-9]{1,6}$")]
@@ -148,7 +148,7 @@ class PlugInRule(Record):
     """How severe a finding is, where nothing says otherwise."""
 
 
-class PlugInCheck(Record):
+class PlugInCheck(Section):
     """What a check from another package says of itself, so that the result is read without that package."""
 
     package: str | None
@@ -165,7 +165,7 @@ class PlugInCheck(Record):
     """Of its findings; null: the general one."""
 
 
-class Fit(Record):
+class Fit(Section):
     """The fit of an attack that fits one artefact on many samples, such as a universal perturbation.
 
     The attack is then tried on every audited sample that is answered correctly, whatever fell before; its evaluations
@@ -197,7 +197,7 @@ class Fit(Record):
     """The artefact: arrays in the archive of the evidence, by name, with their shapes; empty where none was kept."""
 
 
-class Check(Record):
+class Check(Section):
     """A test of the audit itself; one that fails withholds the headline."""
 
     id: str
@@ -222,7 +222,7 @@ class Check(Record):
     """Of a check from another package, what it says of itself; null for robaudit's own."""
 
 
-class Evidence(Record):
+class Evidence(Section):
     """The adversarial examples kept."""
 
     path: str | None = None
@@ -235,7 +235,7 @@ class Evidence(Record):
     """With a curve: the nearest adversarial examples in it besides, one a sample and norm, outside of the ball too."""
 
 
-class AuditFailure(Record):
+class AuditFailure(Section):
     """Something that went wrong."""
 
     where: str

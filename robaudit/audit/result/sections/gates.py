@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import GateStatus, Number, Record
+from robaudit.audit.result.sections.base import GateStatus, Number, Section
 from robaudit.stats.rates import Rate
 
 __all__ = ["EarlierTests", "Exemption", "Gate"]
 
 
-class Exemption(Record):
+class Exemption(Section):
     """An exception to a gate."""
 
     reason: str
@@ -23,7 +23,7 @@ class Exemption(Record):
     """Whether it held when the gates were judged (``verdict.judged``): an expired one counts as not there."""
 
 
-class EarlierTests(Record):
+class EarlierTests(Section):
     """What earlier audits of the same model on the same data, against the same attacks, have spent of a gate's error.
 
     They are those that run directories beside this one, and in ``.robaudit``, tell of.
@@ -40,7 +40,7 @@ class EarlierTests(Record):
     the gate that is tested now if that is larger."""
 
 
-class Gate(Record):
+class Gate(Section):
     """A gate and how it was decided."""
 
     metric: str

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, FiniteFloat
 
-from robaudit.audit.result.sections.base import Free, Number, Record
+from robaudit.audit.result.sections.base import Free, Number, Section
 
 __all__ = [
     "Environment",
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 
-class Tool(Record):
+class Tool(Section):
     """The program that made this result."""
 
     name: str = "robaudit"
@@ -30,7 +30,7 @@ class Tool(Record):
     it was not recorded (before schema 1.5)."""
 
 
-class Run(Record):
+class Run(Section):
     """This run of the audit."""
 
     id: str
@@ -73,7 +73,7 @@ class Run(Record):
     """What happened on the way, such as a batch halved because memory ran out."""
 
 
-class Place(Record):
+class Place(Section):
     """A line of a file, relative to the root of the repository that the audit ran in (else the working directory)."""
 
     file: str
@@ -82,7 +82,7 @@ class Place(Record):
     """Line, from 1; null where the file as a whole is meant."""
 
 
-class ProfileRecord(Record):
+class ProfileRecord(Section):
     """The profile after everything was resolved."""
 
     name: str
@@ -102,7 +102,7 @@ class ProfileRecord(Record):
     flag, a variable or a built-in profile has none."""
 
 
-class Environment(Record):
+class Environment(Section):
     """Where it ran."""
 
     python: str

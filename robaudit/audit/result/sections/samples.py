@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field, FiniteFloat
 
-from robaudit.audit.result.sections.base import Norm, Number, Record
+from robaudit.audit.result.sections.base import Norm, Number, Section
 from robaudit.audit.result.sections.certified import Proved
 
 __all__ = ["Nearest", "Sample", "SampleBreach"]
 
 
-class SampleBreach(Record):
+class SampleBreach(Section):
     """How a sample fell in one norm."""
 
     norm: Norm
@@ -23,7 +23,7 @@ class SampleBreach(Record):
     """What the file answers to it."""
 
 
-class Nearest(Record):
+class Nearest(Section):
     """The nearest verified adversarial example that an attack found for a sample."""
 
     attack: str
@@ -32,7 +32,7 @@ class Nearest(Record):
     """Its distance in the attack's norm; with a curve it may lie outside of the ball."""
 
 
-class Sample(Record):
+class Sample(Section):
     """What became of one sample."""
 
     id: str

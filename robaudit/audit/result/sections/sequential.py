@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Number, Record
+from robaudit.audit.result.sections.base import Number, Section
 
 __all__ = ["Look", "LookGate", "Sequential"]
 
 
-class LookGate(Record):
+class LookGate(Section):
     """A gate at one look."""
 
     metric: str
@@ -32,7 +32,7 @@ class LookGate(Record):
     """What the bounds come to; in an incomplete or invalid audit the gate does not pass for all that."""
 
 
-class Look(Record):
+class Look(Section):
     """A look at the gates after a chunk of samples had been through all attacks."""
 
     samples: int
@@ -43,7 +43,7 @@ class Look(Record):
     """The gates that decide when to stop."""
 
 
-class Sequential(Record):
+class Sequential(Section):
     """An audit that ends when its gates are decided.
 
     Samples are audited in a random order that is fixed beforehand, in chunks; after each chunk the gates are looked

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Free, Number, Record
+from robaudit.audit.result.sections.base import Free, Number, Section
 
 __all__ = [
     "Data",
@@ -26,7 +26,7 @@ __all__ = [
 NAMED = 4
 
 
-class Feature(Record):
+class Feature(Section):
     """A feature of a table."""
 
     name: str
@@ -41,7 +41,7 @@ class Feature(Record):
     """Whether it takes whole numbers alone."""
 
 
-class InputSpec(Record):
+class InputSpec(Section):
     """What the input means."""
 
     name: str
@@ -70,7 +70,7 @@ class InputSpec(Record):
     """Where each of these was found, by name of the field."""
 
 
-class Output(Record):
+class Output(Section):
     """An output of the file."""
 
     name: str
@@ -85,7 +85,7 @@ class Output(Record):
     """Why it was chosen, or null."""
 
 
-class Reading(Record):
+class Reading(Section):
     """How the outputs are read; the plain way unless it says otherwise."""
 
     label: str | None = None
@@ -106,7 +106,7 @@ class Reading(Record):
     """A sentence where that label says otherwise than the scores; null where they agree."""
 
 
-class Gradient(Record):
+class Gradient(Section):
     """Whether the target can be differentiated."""
 
     available: bool
@@ -126,7 +126,7 @@ class Gradient(Record):
     """How the twin runs a batch: direct, vmap or loop."""
 
 
-class Target(Record):
+class Target(Section):
     """The file under audit."""
 
     file: str
@@ -165,7 +165,7 @@ class Target(Record):
     """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
 
 
-class Defended(Record):
+class Defended(Section):
     """The defense in front of the file: all answers and gradients are those of both together."""
 
     id: str
@@ -187,7 +187,7 @@ def training_words(parts: Sequence[str]) -> str:
     )
 
 
-class Data(Record):
+class Data(Section):
     """The samples."""
 
     source: str

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Access, Free, Norm, Number, Record
+from robaudit.audit.result.sections.base import Access, Free, Norm, Number, Section
 from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = ["PerturbationSet", "Radius", "Threat", "ThreatOutcome"]
 
 
-class Radius(Record):
+class Radius(Section):
     """A ball of another norm that the attacker may choose instead."""
 
     norm: Norm
@@ -22,7 +22,7 @@ class Radius(Record):
     """The radius as it was written."""
 
 
-class PerturbationSet(Record):
+class PerturbationSet(Section):
     """What may be changed, beside the ball and the box."""
 
     id: str
@@ -40,7 +40,7 @@ class PerturbationSet(Record):
     row by row, compressed (zlib) and in base64. A replay needs no other file."""
 
 
-class Threat(Record):
+class Threat(Section):
     """What the attacker may do."""
 
     norm: Norm
@@ -72,7 +72,7 @@ class Threat(Record):
     """Slack with which the judge measures ball and box, in float64, as a fraction of the domain's width."""
 
 
-class ThreatOutcome(Record):
+class ThreatOutcome(Section):
     """One of several threat models by itself: its attacks ran on every sample that was answered correctly."""
 
     norm: Norm

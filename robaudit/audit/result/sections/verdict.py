@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import model_validator
 
-from robaudit.audit.result.sections.base import Record
+from robaudit.audit.result.sections.base import Section
 
 __all__ = ["MEANINGS", "Verdict", "VerdictStatus"]
 
@@ -38,7 +38,7 @@ MEANINGS: dict[VerdictStatus, str] = {
 """What each status means, in one sentence. The status in capitals is the word that reports show."""
 
 
-class Verdict(Record):
+class Verdict(Section):
     """What it comes to."""
 
     status: VerdictStatus

@@ -20,7 +20,7 @@ from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.findings import LookTaken, OutcomeAtLook, PassedOver
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import Tally
-from robaudit.audit.plan.sequential import sequential_gates
+from robaudit.audit.plan.deciding_gates import sequential_gates
 from robaudit.audit.result.sections.sequential import LookGate
 from robaudit.audit.verdict.retests import LEAST, standing_of
 from robaudit.stats.looks import Decision, at_share, decide, design

@@ -12,11 +12,11 @@ from robaudit.engine.judge import Verdicts
 from robaudit.engine.rows import Account
 from robaudit.engine.units import Unit, UnitResult
 
-__all__ = ["Pool", "judged_result", "result_of"]
+__all__ = ["InFlight", "judged_result", "result_of"]
 
 
 @dataclass
-class Pool:
+class InFlight:
     """The slots in flight: parallel to ``units``."""
 
     units: list[Unit]
@@ -24,19 +24,19 @@ class Pool:
     state: Slots
     account: Account
 
-    def take(self, keep: Tensor) -> Pool:
+    def take(self, keep: Tensor) -> InFlight:
         """The slots that are kept ([S] bool)."""
         index = keep.nonzero()[:, 0]
-        return Pool(
+        return InFlight(
             [self.units[i] for i in index.tolist()],
             self.problem.take(index),
             self.state.take(index),
             self.account.take(index),
         )
 
-    def join(self, other: Pool) -> Pool:
+    def join(self, other: InFlight) -> InFlight:
         """These slots followed by the other's."""
-        return Pool(
+        return InFlight(
             self.units + other.units,
             self.problem.join(other.problem),
             self.state.join(other.state),
@@ -44,7 +44,7 @@ class Pool:
         )
 
 
-def result_of(pool: Pool, slot: int, *, success: bool, **rest: Any) -> UnitResult:
+def result_of(pool: InFlight, slot: int, *, success: bool, **rest: Any) -> UnitResult:
     """A slot's result; ``rest`` are its further fields."""
     account = pool.account
     return UnitResult(
@@ -59,7 +59,7 @@ def result_of(pool: Pool, slot: int, *, success: bool, **rest: Any) -> UnitResul
     )
 
 
-def judged_result(pool: Pool, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
+def judged_result(pool: InFlight, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
     """A slot's result by the judge's verdict in a row; ``error`` is kept where it is no success."""
     fooled, success = bool(verdicts.fooled[row]), bool(verdicts.success[row])
     return result_of(
