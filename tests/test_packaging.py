@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -112,3 +113,39 @@ def test_no_two_files_of_tests_have_one_name() -> None:
     """Pytest imports them by name alone: of two with one name it runs one, or none."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "onnxruntime-gpu": "onnxruntime", "onnxruntime": "onnxruntime"}
+COMES_WITH = {"pydantic_core", "markupsafe", "google"}
+"""Of pydantic, Jinja2 and ONNX, which cannot be had without them."""
+
+
+def test_every_import_is_of_what_is_declared() -> None:
+    """What only another package or an extra brings is missing where a user installs robaudit alone."""
+
+    def names(requirements: list[str]) -> set[str]:
+        found = {re.split(r"[\[<>=; ]", one)[0].lower() for one in requirements}
+        return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in found}
+
+    declared = names(PROJECT["dependencies"]) | set(sys.stdlib_module_names) | COMES_WITH | {"robaudit"}
+    extras = {"cryptography": "sign", "aiohttp": "remote", "stamina": "remote"}
+    assert all(name in names(OPTIONAL[extra]) for name, extra in extras.items())
+    for path in sorted((ROOT / "robaudit").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [str(node.module)]
+            unknown = {module.partition(".")[0] for module in modules} - declared
+            assert unknown <= extras.keys(), f"{path} imports {unknown}, which no dependency brings"
+
+
+def test_without_its_extras_all_of_it_can_be_imported() -> None:
+    code = (
+        "import sys, pkgutil, importlib\n"
+        "for name in ('cryptography', 'aiohttp', 'stamina', 'click'): sys.modules[name] = None\n"
+        "import robaudit\n"
+        "for found in pkgutil.walk_packages(robaudit.__path__, 'robaudit.'):\n"
+        "    if found.name not in ('robaudit.target.files.remote.client',): importlib.import_module(found.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-800:]

@@ -41,7 +41,6 @@ def with_cap(resolved: Resolved, model: Path) -> Resolved:
     import dataclasses
 
     import typer
-    from click import FloatRange
 
     from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
@@ -49,7 +48,7 @@ def with_cap(resolved: Resolved, model: Path) -> Resolved:
     if price is None or resolved.settings.max_cost is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return resolved
     typer.echo(f"{model} charges {price.amount:g} {price.currency} a {price.per}.", err=True)
-    most = typer.prompt(
-        f"The most that this may cost, in {price.currency}", type=FloatRange(min=0, min_open=True), err=True
-    )
+    most = 0.0
+    while not (0 < most < float("inf")):  # nor NaN
+        most = typer.prompt(f"The most that this may cost, in {price.currency}", type=float, err=True)
     return dataclasses.replace(resolved, settings=dataclasses.replace(resolved.settings, max_cost=most))
