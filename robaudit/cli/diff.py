@@ -29,7 +29,7 @@ def diff(
 ) -> None:
     """Compare two audits: paired per sample, with McNemar's exact test; only the gates on the comparison count."""
     from robaudit.audit.config.gatespecs import check_contradictions, merge_gates
-    from robaudit.audit.config.resolve import settings_of_flags
+    from robaudit.audit.config.levels import settings_of_flags
     from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import conclude

@@ -39,7 +39,7 @@ def gate(
     ] = "text",
 ) -> None:
     """Evaluate the gates of a run again, without compute; the exit code says how they fell."""
-    from robaudit.audit.config.resolve import settings_of_flags
+    from robaudit.audit.config.levels import settings_of_flags
     from robaudit.audit.stored.file import load_result, result_path
     from robaudit.audit.verdict.compare import with_comparison
     from robaudit.audit.verdict.conclusion import conclude

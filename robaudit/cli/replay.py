@@ -38,7 +38,7 @@ def replay(
 ) -> None:
     """Check that every stored adversarial example still fools the file, and that certificates are proved again; exit
     code 1 if one does not hold, 3 if the file does not answer."""
-    from robaudit.audit.config.resolve import settings_of_flags
+    from robaudit.audit.config.levels import settings_of_flags
     from robaudit.audit.process.confinement import Confinement
     from robaudit.audit.process.persist import persistently
     from robaudit.audit.process.sandbox import mode_of

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robaudit.audit.config.declaring import PREFIX, Read, Setting, Written, hyphens
-from robaudit.audit.config.discovery import ALLOWED, CONFIG_NAME, beyond, find_config, read_config
+from robaudit.audit.config.discovery import CONFIG_NAME, find_config
 from robaudit.audit.config.gatespecs import check_contradictions
-from robaudit.audit.config.keys import IN_RECORDS, validated
+from robaudit.audit.config.keys import IN_RECORDS
+from robaudit.audit.config.levels import from_environment, from_file, from_flags
 from robaudit.audit.config.profile import (
     CurveSpec,
     GateSpec,
@@ -26,16 +26,13 @@ from robaudit.audit.config.profile import (
 )
 from robaudit.audit.config.settings import DEFAULT_PROFILE, SETTINGS, Settings
 from robaudit.audit.result.document import Norm
-from robaudit.documents import Document
 from robaudit.errors import UsageError
-from robaudit.suggest import did_you_mean
 
-__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "settings_of_flags", "short_gate"]
+__all__ = ["CONFIG_NAME", "DEFAULT_EPS", "Resolved", "resolve_settings", "short_gate"]
 
 DEFAULT_EPS: dict[str, str] = {"linf": "8/255", "l2": "0.5", "l1": "12", "l0": "16"}
 """Radius where a norm was chosen and no radius with it."""
 
-OWN_VARIABLES = ("ROBAUDIT_INTERNAL_", "ROBAUDIT_TEST_", ALLOWED)
 SHORT_GATES = (("robust_accuracy", "min_robust", "min"), ("regression", "non_inferiority_margin", "max"))
 """Gates with a setting of their own: metric, setting and bound."""
 
@@ -59,87 +56,6 @@ class Resolved:
     sources: dict[str, str]
     eps_default: bool
     config_file: str | None
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags or variables by name, those of a map within it."""
-    content: dict[str, Any] = {}
-    for name, value in flat.items():
-        inside = SETTINGS[name].inside if name in SETTINGS else ""
-        (content.setdefault(inside, {}) if inside else content)[name] = value
-    return content
-
-
-def _from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in flags.items() if value is not None and value not in ((), [])}
-    return validated(_nested(given), "command line", alone=True)
-
-
-def settings_of_flags(flags: Mapping[str, Any]) -> Settings:
-    """Settings that flags alone give, for commands that read no file.
-
-    Raises:
-        UsageError: a value of the wrong type or out of range.
-    """
-    return Settings(**_from_flags(flags))
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    known = {each.environment: each for each in SETTINGS.values() if each.environment is not None}
-    given: dict[str, Any] = {}
-    for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable.startswith(OWN_VARIABLES):
-            continue
-        if variable not in known:
-            raise UsageError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
-        if text:
-            each = known[variable]
-            given[each.name] = text.split(os.pathsep) if each.paths else text
-    return validated(_nested(given), "environment")
-
-
-def _from_file(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    document = read_config(path, environment)
-    given = validated(document.content, document)
-    for name in given:
-        given[name] = _from_folder(SETTINGS[name], given[name], document, path.parent)
-    if "fixed" in given:
-        given["fixed"] = {
-            name: _absolute(text, path.parent) if text.lower().endswith((".npy", ".npz")) else text
-            for name, text in given["fixed"].items()
-        }
-    if "profile" in given:
-        try:
-            found, built_in = profile_path(given["profile"], path.parent)
-        except UsageError as error:
-            raise UsageError(f"{document.where(('profile',))}: profile: {error}") from error
-        given["profile"] = given["profile"] if built_in else str(found)
-    return given
-
-
-def _absolute(text: str, folder: Path) -> str:
-    return str(folder / os.path.expanduser(text))
-
-
-def _from_folder(each: Setting, value: Any, document: Document, folder: Path) -> Any:
-    """A value of a file; of paths, from the file's folder.
-
-    Raises:
-        UsageError: a path that is written leads out of the folder.
-    """
-    if each.path is None or (isinstance(each.path, Read) and value in each.path.words):
-        return value
-    if not isinstance(value, str) and not each.paths:  # a list in place of a path
-        return value
-    texts = [_absolute(text, folder) for text in ([value] if isinstance(value, str) else value)]
-    key = hyphens(each.name)
-    for target in texts if isinstance(each.path, Written) else ():
-        if beyond(target, folder):
-            raise UsageError(
-                f"{document.where((each.name,))}: {key}: {target} lies outside of the file's folder, where it "
-                f"may not have anything written; use --{key}"
-            )
-    return texts[0] if isinstance(value, str) else tuple(texts)
 
 
 def _as_specific_as_the_profile(levels: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -252,9 +168,9 @@ def resolve_settings(
     """
     file = find_config(Path(model), environment)
     levels = {
-        "file": _from_file(file, environment) if file else {},
-        "environment": _from_environment(environment),
-        "flag": _from_flags(flags),
+        "file": from_file(file, environment) if file else {},
+        "environment": from_environment(environment),
+        "flag": from_flags(flags),
     }
     values = {name: value for given in levels.values() for name, value in given.items()}
     origins = {name: _origin(level, name, file) for level, given in levels.items() for name in given}

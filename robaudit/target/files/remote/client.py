@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import ssl
-import threading
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import stamina
 from robaudit.errors import FinalError, UsageError
 from robaudit.target.files.remote.address import parse_address
 from robaudit.target.files.remote.answers import Answers
+from robaudit.target.files.remote.connection import body_of, close
 from robaudit.target.files.remote.endpoint import Endpoint
 from robaudit.target.files.remote.exchange import BadAnswerError, Job
 from robaudit.target.files.remote.replies import pause, refusal, said
@@ -27,8 +27,6 @@ from robaudit.target.files.remote.secrets import Secret
 __all__ = ["Client"]
 
 T = TypeVar("T")
-MOST = 256 * 2**20
-"""Bytes of a response."""
 MOST_TOLD = 2**20
 """Bytes of what a server says of itself, which reports repeat."""
 AGAIN = (429, 502, 503, 504)
@@ -116,7 +114,7 @@ class Client:
                     cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": "robaudit"},
                 )
-                weakref.finalize(self, _close, self._loop, self._session)
+                weakref.finalize(self, close, self._loop, self._session)
             return await work
 
         return self._loop.run_until_complete(within())
@@ -234,7 +232,7 @@ class Client:
                     allow_redirects=False,
                 ) as response:
                     status, told = response.status, response.headers
-                    content = await _body(response)
+                    content = await body_of(response)
             except aiohttp.ClientConnectorCertificateError as error:
                 why = self._secret.hidden(error.certificate_error, 120)
                 raise UsageError(
@@ -293,28 +291,3 @@ class Client:
 
     def _hint(self, rows: int) -> str:
         return f"; {rows} inputs were in the request: if it takes fewer, say so with max_batch" if rows > 1 else ""
-
-
-def _close(loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
-    def end() -> None:
-        loop.run_until_complete(session.close())
-        loop.close()
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        end()
-    else:  # it was collected while another client is at work, whose thread runs one loop
-        thread = threading.Thread(target=end)
-        thread.start()
-        thread.join()
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_chunked(2**16):
-        size += len(part)
-        if size > MOST:
-            raise UsageError(f"a response has more than {MOST // 2**20} MB")
-        parts.append(part)
-    return b"".join(parts)
