@@ -10,7 +10,7 @@ import torch
 from models import FakeFile, Linear, attack_all, boundary_model, closed_form, linear, network, samples_for
 
 from robaudit.attacks.base import StartingPool
-from robaudit.attacks.decision.walk import NOISE_STARTS, start_point, start_tries
+from robaudit.attacks.decision.points import NOISE_STARTS, start_point, start_tries
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.attacks.requests import Answer
 from robaudit.engine.oracle import Oracle

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk, low_noise
+from robaudit.attacks.decision.points import on_circle
+from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
+from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["CGBA"]
 
@@ -61,12 +62,6 @@ class CGBA(BoundaryWalk[State]):
     def probes(self, problem: Problem, state: State) -> Tensor:
         return (self.initial_evaluations * state.round.clamp_min(1).double().sqrt()).long()
 
-    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
-        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
-        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
-        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
-        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
-
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
         """Keep the normal's part across the way to the edge, and search its semicircle."""
         unit = normalise(Norm.L2, state.edge - problem.x)
@@ -80,20 +75,15 @@ class CGBA(BoundaryWalk[State]):
         state = self.bisect(state, mask & ~step, state.far)
         return replace(state, phase=torch.where(step, GROW, state.phase))
 
-    def _at(self, problem: Problem, state: State, angle: Tensor) -> Tensor:
-        """[S, *shape] the semicircle's point at an angle [S] from the way to the edge; at a right one the sample."""
-        way = state.edge - problem.x
-        length = distance(Norm.L2, way).to(way.dtype)
-        along, aside = angle.cos().square(), length * angle.cos() * angle.sin()
-        return problem.x + way * per_slot(along, way) + state.normal * per_slot(aside, way)
-
     def way(self, problem: Problem, state: State, share: Tensor) -> Tensor:
         """At first the straight way, then the semicircle from the sample."""
         straight = super().way(problem, state, share)
-        return select(state.round > 0, self._at(problem, state, (1 - share) * (math.pi / 2)), straight)
+        return select(
+            state.round > 0, on_circle(problem, state.edge, state.normal, (1 - share) * (math.pi / 2)), straight
+        )
 
     def ask(self, problem: Problem, state: State) -> Tensor:
-        return self._at(problem, state, state.angle)
+        return on_circle(problem, state.edge, state.normal, state.angle)
 
     def move(self, problem: Problem, state: State, phase: Tensor, answer: Answer) -> State:
         mask = phase == GROW

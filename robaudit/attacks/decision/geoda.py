@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk, low_noise
+from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
 from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
@@ -70,12 +70,6 @@ class GeoDA(BoundaryWalk[State]):
         weights = torch.tensor([max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)], dtype=torch.float64)
         parts = (max(0, self.queries - (count + 1) * OVERHEAD) * weights / weights.sum()).long().clamp_min(1)
         return parts.to(state.round.device)[(state.round - 1).clamp(0, count - 1)]
-
-    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
-        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
-        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
-        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
-        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
         """Where the hyperplane through the edge is met along the step's direction."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.walk import NOISE_STARTS, OWN, START, BoundaryWalk, Walk, start_point
+from robaudit.attacks.decision.points import NOISE_STARTS, start_point
+from robaudit.attacks.decision.walk import OWN, START, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.attacks.requests import Answer
 from robaudit.threat.norms import Norm, distance, select

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk, low_noise
+from robaudit.attacks.decision.points import low_noise
+from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
 from robaudit.threat.norms import Norm, distance, normalise, per_slot, select

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.decision.points import on_circle
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.frequencies import from_low_frequencies, low_shape, to_low_frequencies
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
+from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["SurFree"]
 
@@ -91,24 +92,17 @@ class SurFree(BoundaryWalk[State]):
         )
 
     def ask(self, problem: Problem, state: State) -> Tensor:
-        return self._at(problem, state, self._next_angle(state))
+        return on_circle(problem, state.edge, state.direction, self._next_angle(state))
 
     def _next_angle(self, state: State) -> Tensor:
         """[S] the largest first, each with both signs."""
         size = 1 - (state.turn // 2).to(state.reach.dtype) / self.angles
         return state.reach * size * (1 - 2 * (state.turn % 2))
 
-    def _at(self, problem: Problem, state: State, angle: Tensor) -> Tensor:
-        """[S, *shape] the point of the circle over sample and edge at an angle [S] from the way to the edge."""
-        way = state.edge - problem.x
-        length = distance(Norm.L2, way).to(way.dtype)
-        along, aside = angle.cos().square(), length * angle.cos() * angle.sin()
-        return problem.x + way * per_slot(along, way) + state.direction * per_slot(aside, way)
-
     def way(self, problem: Problem, state: State, share: Tensor) -> Tensor:
         """At first the straight way; then the circle, from the angle beyond back to the one that fooled."""
         straight = super().way(problem, state, share)
-        circle = self._at(problem, state, state.beyond + share * (state.angle - state.beyond))
+        circle = on_circle(problem, state.edge, state.direction, state.beyond + share * (state.angle - state.beyond))
         return select(state.round > 0, circle, straight)
 
     def precision(self, problem: Problem, state: State) -> Tensor:

@@ -11,78 +11,19 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.frequencies import from_low_frequencies, low_shape
+from robaudit.attacks.decision.points import along, low_noise, start_point, start_tries
+from robaudit.attacks.frequencies import low_shape
 from robaudit.attacks.parameters import Count
 from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.attacks.smallest import Smallest
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, distance, normalise, per_slot, select
 
-__all__ = [
-    "BISECT",
-    "NOISE_STARTS",
-    "OWN",
-    "PROBE",
-    "BoundaryWalk",
-    "Walk",
-    "along",
-    "low_noise",
-    "start_point",
-    "start_tries",
-]
+__all__ = ["BISECT", "OWN", "PROBE", "START", "STRANDED", "BoundaryWalk", "Walk"]
 
 STRANDED, START, BISECT, PROBE, OWN = range(5)
 """Phases: no starting point fools, one is looked for, a way is bisected, a normal is estimated; the attack's own are
 numbered from OWN on."""
-NOISE_STARTS = 8
-"""Random images tried as a starting point before other samples of the audit are."""
-
-
-def start_tries(problem: Problem) -> int:
-    """Points that :func:`start_point` has to offer."""
-    return NOISE_STARTS + len(problem.pool.labels)
-
-
-def start_point(problem: Problem, number: Tensor) -> Tensor:
-    """The next point from which to walk: noise, then samples of the pool; in a targeted audit those of the goal first.
-
-    Args:
-        problem: the slots.
-        number: [S] int64 of the try, from 0.
-
-    Returns:
-        [S, *shape], features that are fixed as they were.
-    """
-    noise = problem.draws.uniform("start", number, problem.shape).to(problem.x.dtype)
-    size = len(problem.pool.labels)
-    if size == 0:
-        return problem.clip(noise)
-    targeted = problem.goal >= 0
-    offset = problem.draws.integers("offset", 0, torch.full_like(number, size))
-    turned = (offset[:, None] + torch.arange(size, device=number.device)) % size
-    suits = problem.pool.labels.to(number.device)[turned] == problem.goal[:, None]
-    order = turned.gather(1, (~suits).long().argsort(dim=1, stable=True))
-    place = torch.where(targeted, number, number - NOISE_STARTS)
-    picked = problem.pool.points[order.gather(1, (place % size)[:, None])[:, 0]].to(noise.dtype)
-    return problem.clip(select((place < 0) | (place >= size), noise, picked))
-
-
-def along(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
-    """[S, *shape] a share [S] of the way to ``far``: on the line, in L-infinity within a box of that share."""
-    x = problem.x
-    if problem.norm is Norm.LINF:
-        reach = distance(Norm.LINF, far - x).to(x.dtype) * share
-        radius = per_slot(reach, x)
-        return torch.minimum(torch.maximum(far, x - radius), x + radius)
-    return x + per_slot(share, x) * (far - x)
-
-
-def low_noise(problem: Problem, purpose: str, step: Tensor, share: float, count: int) -> Tensor:
-    """[S, count, *shape] normal noise in the span of each image's low frequencies; nothing at what is fixed."""
-    low = low_shape(problem.shape, share)
-    drawn = problem.draws.normal(purpose, step, (count, *low)).to(problem.x.dtype)
-    noise = from_low_frequencies(drawn, problem.shape)
-    return noise if problem.fixed is None else noise.masked_fill(problem.fixed[:, None], 0.0)
 
 
 @dataclass
@@ -136,6 +77,8 @@ class BoundaryWalk(SlotAttack[WalkT]):
     queries: Count
     frequencies: float = 1.0
     """Share of the frequencies of each side that probes are drawn from."""
+    radius: float = 0.01
+    """Of the probes, as a share of the distance."""
     accuracy: ClassVar[float] = 0.01
     """Precision of the bisection: this over the root of the probes' dimension, as a share of the distance."""
 
@@ -274,7 +217,10 @@ class BoundaryWalk(SlotAttack[WalkT]):
 
     def probe(self, problem: Problem, state: WalkT, count: int) -> Tensor:
         """[S, count, *shape] points around the edge that tell on which side of the boundary they are."""
-        raise TypeError(f"{self.id} estimates no normal")
+        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
+        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
+        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
 
     def estimated(self, problem: Problem, state: WalkT, mask: Tensor, normal: Tensor) -> WalkT:
         """What follows an estimate of the normal [S, *shape], of length 1 towards what fools."""
