@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.base import Problem
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.coarse import coarse_shape, enlarged
+from robaudit.attacks.score.descent import ADAM_EPSILON, BETA1, BETA2, Descent, ZerothOrder
 from robaudit.attacks.score.objective import penalised
 from robaudit.attacks.smallest import Smallest
 from robaudit.attacks.whitebox.descent import Constant
-from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
 __all__ = ["AutoZOOM"]
 
-_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
-
-
-@dataclass
-class State(Slots):
-    """One slot's search.
-
-    Args:
-        coarse: [S, *coarse shape] the perturbation before it is enlarged.
-        first, second: [S, *coarse shape] Adam's moments, of ``times`` [S] steps.
-        c: the weight of the margin, and its search; ``won``: [S] bool, a point fooled since it was set.
-        step: [S] with this c; ``draw`` numbers all steps.
-        smallest: the nearest fooling point.
-    """
-
-    coarse: Tensor
-    first: Tensor
-    second: Tensor
-    times: Tensor
-    c: Constant
-    won: Tensor
-    step: Tensor
-    draw: Tensor
-    smallest: Smallest
-
 
 @attack_parameters
-class AutoZOOM(SlotAttack[State]):
+class AutoZOOM(ZerothOrder):
     """Minimise |δ|² + c max(-margin, 0) by Adam over a coarse δ, along random vectors.
 
     The gradient is estimated from one-sided differences along random unit vectors: one until a point fools, then more.
@@ -70,10 +44,6 @@ class AutoZOOM(SlotAttack[State]):
     """
 
     id = "autozoom"
-    access = Access.SCORES
-    norms = frozenset({Norm.L2})
-    stop = Stop.RUN_ON
-    several = True
 
     queries: Count = 20_000
     side: Count = 32
@@ -83,24 +53,24 @@ class AutoZOOM(SlotAttack[State]):
     rate: Positive = 0.002
     reach: Positive | None = None
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Descent:
         """At the sample."""
         none = problem.x.new_zeros(len(problem), *coarse_shape(problem.shape, self.side))
         zero, c = problem.full(0).long(), Constant.fresh(problem, self.first_c)
-        return State(none, none, none, zero, c, zero.bool(), zero, zero, Smallest.none(problem))
+        return Descent(none, none, none, zero, c, zero.bool(), zero, zero, Smallest.none(problem))
 
-    def _reach(self, state: State) -> float:
-        return self.reach or 1 / state.coarse[0].numel()
+    def _reach(self, state: Descent) -> float:
+        return self.reach or 1 / state.at[0].numel()
 
-    def _units(self, problem: Problem, state: State) -> Tensor:
+    def _units(self, problem: Problem, state: Descent) -> Tensor:
         """[S, Q, *coarse shape] random vectors of length 1."""
         count = min(self.vectors, max(problem.max_points - 1, 1))
-        drawn = problem.draws.normal("vector", state.draw, (count, *state.coarse.shape[1:])).to(state.coarse.dtype)
+        drawn = problem.draws.normal("vector", state.draw, (count, *state.at.shape[1:])).to(state.at.dtype)
         return normalise(Norm.L2, drawn.flatten(0, 1)).reshape(drawn.shape)
 
-    def query(self, problem: Problem, state: State) -> Request:
+    def query(self, problem: Problem, state: Descent) -> Request:
         """The point itself, then a little further along each vector."""
-        here = state.coarse[:, None]
+        here = state.at[:, None]
         coarse = torch.cat([here, here + self._reach(state) * self._units(problem, state)], 1)
         shift = enlarged(coarse.flatten(0, 1), problem.shape, "bilinear").reshape(-1, coarse.shape[1], *problem.shape)
         rows = (
@@ -109,7 +79,7 @@ class AutoZOOM(SlotAttack[State]):
         )
         return Scores(problem.clip(problem.x[:, None] + shift), rows=rows)
 
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+    def update(self, problem: Problem, state: Descent, answer: Answer) -> Descent:
         """A step of Adam; from time to time the next c."""
         assert answer.logits is not None
         units, here = self._units(problem, state), answer.at(0)
@@ -117,18 +87,18 @@ class AutoZOOM(SlotAttack[State]):
         asked = answer.answered[:, 1:]
         change = torch.where(asked, loss[:, 1:] - loss[:, :1], 0.0) / asked.sum(1, keepdim=True).clamp_min(1)
         weight = (change * (math.prod(units.shape[2:]) / self._reach(state))).to(units.dtype)
-        slope = torch.bmm(weight[:, None], units.flatten(2)).reshape(state.coarse.shape)
+        slope = torch.bmm(weight[:, None], units.flatten(2)).reshape(state.at.shape)
         smallest = state.smallest.seen(problem, here)
         won, step = state.won | (here.fooled & here.answered), state.step + 1
         ended = step >= self.switch
         anew = (smallest.found & ~state.smallest.found) | (ended & smallest.found)
         times = state.times + 1
-        first, second = state.first.lerp(slope, 1 - _BETA1), state.second.lerp(slope.square(), 1 - _BETA2)
-        scale = (1 - _BETA2 ** times.double()).sqrt() / (1 - _BETA1 ** times.double()) * self.rate
-        move = first / (second.sqrt() + _ADAM_EPSILON) * per_slot(scale, first).to(first.dtype)
+        first, second = state.first.lerp(slope, 1 - BETA1), state.second.lerp(slope.square(), 1 - BETA2)
+        scale = (1 - BETA2 ** times.double()).sqrt() / (1 - BETA1 ** times.double()) * self.rate
+        move = first / (second.sqrt() + ADAM_EPSILON) * per_slot(scale, first).to(first.dtype)
         none = torch.zeros_like(first)
-        return State(
-            coarse=state.coarse - move,
+        return Descent(
+            at=state.at - move,
             first=select(anew, none, first),
             second=select(anew, none, second),
             times=torch.where(anew, 0, times),
@@ -138,11 +108,3 @@ class AutoZOOM(SlotAttack[State]):
             draw=state.draw + 1,
             smallest=smallest,
         )
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """Where a success lies in the ball; else the budget ends it."""
-        return problem.settled(state.smallest.distance)
-
-    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The nearest fooling point."""
-        return state.smallest.point, ~state.smallest.found

@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.base import Problem
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
+from robaudit.attacks.score.descent import ADAM_EPSILON, BETA1, BETA2, Descent, ZerothOrder
 from robaudit.attacks.score.objective import penalised, places
 from robaudit.attacks.smallest import Smallest
 from robaudit.attacks.whitebox.descent import Constant
-from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm
 
 __all__ = ["ZOO"]
 
-_BETA1, _BETA2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 _LEAST_CURVATURE = 0.1
 """Of Newton's steps; a negative one counts as 1 (the authors' code)."""
 
 
-@dataclass
-class State(Slots):
-    """One slot's search.
-
-    Args:
-        point: [S, *shape] where the descent is.
-        first, second: [S, *shape] Adam's moments; ``times`` [S, *shape] how often each coordinate was moved.
-        c: the weight of the margin, and its search; ``won``: [S] bool, a point fooled since it was set.
-        step: [S] of this descent; ``draw`` numbers all steps.
-        smallest: the nearest fooling point.
-    """
-
-    point: Tensor
-    first: Tensor
-    second: Tensor
-    times: Tensor
-    c: Constant
-    won: Tensor
-    step: Tensor
-    draw: Tensor
-    smallest: Smallest
-
-
 @attack_parameters
-class ZOO(SlotAttack[State]):
+class ZOO(ZerothOrder):
     """Minimise |δ|² + c max(-margin, 0) over random coordinates, whose derivatives are two-sided differences.
 
     Every coordinate has Adam's averages of its own, or takes Newton's step. c is searched for each sample: a descent
@@ -72,10 +46,6 @@ class ZOO(SlotAttack[State]):
     """
 
     id = "zoo"
-    access = Access.SCORES
-    norms = frozenset({Norm.L2})
-    stop = Stop.RUN_ON
-    several = True
 
     queries: Count = 20_000
     coordinates: Count = 128
@@ -85,10 +55,10 @@ class ZOO(SlotAttack[State]):
     reach: Positive = 1e-3
     solver: Literal["adam", "newton"] = "adam"
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Descent:
         zero, none = problem.full(0).long(), torch.zeros_like(problem.x)
         c = Constant.fresh(problem, self.first_c)
-        return State(problem.x, none, none, none, c, zero.bool(), zero, zero, Smallest.none(problem))
+        return Descent(problem.x, none, none, none, c, zero.bool(), zero, zero, Smallest.none(problem))
 
     def _size(self, problem: Problem) -> int:
         """Coordinates of a step."""
@@ -98,22 +68,22 @@ class ZOO(SlotAttack[State]):
         """Of a descent."""
         return max(self.queries // (self.searches * (2 * self._size(problem) + 1)), 1)
 
-    def _chosen(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+    def _chosen(self, problem: Problem, state: Descent) -> tuple[Tensor, Tensor]:
         """[S, N] coordinates of this step, and [S, N] bool, which of them may change."""
         free = None if problem.fixed is None else ~problem.fixed
         return places(problem, "coordinate", state.draw, self._size(problem), free)
 
-    def query(self, problem: Problem, state: State) -> Request:
+    def query(self, problem: Problem, state: Descent) -> Request:
         """The point itself, then each coordinate moved up, then each moved down."""
         index, free = self._chosen(problem, state)
         size = index.shape[1]
-        here = state.point[:, None].flatten(2)
+        here = state.at[:, None].flatten(2)
         shift = torch.zeros_like(here).repeat(1, size, 1).scatter(2, index[..., None], self.reach)
         points = torch.cat([here, here + shift, here - shift], 1).reshape(-1, 2 * size + 1, *problem.shape)
         rows = torch.cat([torch.ones_like(free[:, :1]), free, free], 1)
         return Scores(problem.clip(points), rows=rows)
 
-    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+    def update(self, problem: Problem, state: Descent, answer: Answer) -> Descent:
         """Move the coordinates; where the descent ends, the next c."""
         assert answer.logits is not None
         index, free = self._chosen(problem, state)
@@ -128,22 +98,22 @@ class ZOO(SlotAttack[State]):
         slope = torch.where(told, (ahead - behind) / width, 0.0)
         curvature = (ahead + behind - 2 * loss[:, :1]) * 4 / width.square()
         first, second, times, move = self._moves(state, index, slope, curvature)
-        move = torch.where(told, move, 0.0).to(state.point.dtype)
-        point = state.point.flatten(1).scatter_add(1, index, -move).reshape(state.point.shape)
+        move = torch.where(told, move, 0.0).to(state.at.dtype)
+        point = state.at.flatten(1).scatter_add(1, index, -move).reshape(state.at.shape)
         here = answer.at(0)
         fooled = here.fooled & here.answered
         won = state.won | fooled
         step = state.step + 1
         ended = step >= self._steps(problem)
-        kept = torch.where(told, 1.0, 0.0).to(state.point.dtype)
+        kept = torch.where(told, 1.0, 0.0).to(state.at.dtype)
 
         def placed(old: Tensor, new: Tensor) -> Tensor:
             flat, new = old.flatten(1), new.to(old.dtype)
             new = torch.lerp(flat.gather(1, index), new, kept)
             return flat.scatter(1, index, new).reshape(old.shape)
 
-        return State(
-            point=problem.clip(point),
+        return Descent(
+            at=problem.clip(point),
             first=placed(state.first, first),
             second=placed(state.second, second),
             times=placed(state.times, times),
@@ -154,26 +124,18 @@ class ZOO(SlotAttack[State]):
             smallest=state.smallest.seen(problem, here),
         )
 
-    def _moves(self, state: State, index: Tensor, slope: Tensor, curvature: Tensor) -> tuple[Tensor, ...]:
+    def _moves(self, state: Descent, index: Tensor, slope: Tensor, curvature: Tensor) -> tuple[Tensor, ...]:
         """[S, N] each: the coordinates' moments, how often they were moved, and what is taken off them."""
         first, second, times = (
             old.flatten(1).gather(1, index).double() for old in (state.first, state.second, state.times)
         )
         first, second, times = (
-            _BETA1 * first + (1 - _BETA1) * slope,
-            _BETA2 * second + (1 - _BETA2) * slope**2,
+            BETA1 * first + (1 - BETA1) * slope,
+            BETA2 * second + (1 - BETA2) * slope**2,
             times + 1,
         )
         if self.solver == "newton":
             bend = torch.where(curvature < 0, 1.0, curvature).clamp_min(_LEAST_CURVATURE)
             return first, second, times, self.rate * slope / bend
-        scale = (1 - _BETA2**times).sqrt() / (1 - _BETA1**times)
-        return first, second, times, self.rate * scale * first / (second.sqrt() + _ADAM_EPSILON)
-
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """Where a success lies in the ball; else the budget ends it."""
-        return problem.settled(state.smallest.distance)
-
-    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        """The nearest fooling point."""
-        return state.smallest.point, ~state.smallest.found
+        scale = (1 - BETA2**times).sqrt() / (1 - BETA1**times)
+        return first, second, times, self.rate * scale * first / (second.sqrt() + ADAM_EPSILON)

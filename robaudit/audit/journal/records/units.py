@@ -67,45 +67,32 @@ class CheckUnit(AnyUnit):
 
 def finished_unit(attack: str, result: UnitResult, sought: Sought | None = None) -> FinishedUnit:
     """The record of a finished unit; the point of a success is passed to :meth:`Journal.append` beside it."""
-    unit = result.unit
-    return FinishedUnit(
-        attack=attack,
-        sample=unit.sample,
-        restart=unit.restart,
-        aim=unit.aim,
-        success=result.success,
-        prediction=result.prediction,
-        distance=result.distance,
-        forwards=result.forwards,
-        backwards=result.backwards,
-        queries=result.queries,
-        judged=result.judged,
-        refused=result.refused,
-        error=result.error,
-        sought=sought,
-    )
+    return FinishedUnit(**_content(attack, result), sought=sought)
 
 
 def check_unit(check: str, job: str, attack: str, result: UnitResult) -> CheckUnit:
     """The same of a unit of an attack that a check ran."""
+    return CheckUnit(**_content(attack, result), check=check, job=job)
+
+
+def _content(attack: str, result: UnitResult) -> dict[str, Any]:
+    """What both hold of a result."""
     unit = result.unit
-    return CheckUnit(
-        check=check,
-        job=job,
-        attack=attack,
-        sample=unit.sample,
-        restart=unit.restart,
-        aim=unit.aim,
-        success=result.success,
-        prediction=result.prediction,
-        distance=result.distance,
-        forwards=result.forwards,
-        backwards=result.backwards,
-        queries=result.queries,
-        judged=result.judged,
-        refused=result.refused,
-        error=result.error,
-    )
+    return {
+        "attack": attack,
+        "sample": unit.sample,
+        "restart": unit.restart,
+        "aim": unit.aim,
+        "success": result.success,
+        "prediction": result.prediction,
+        "distance": result.distance,
+        "forwards": result.forwards,
+        "backwards": result.backwards,
+        "queries": result.queries,
+        "judged": result.judged,
+        "refused": result.refused,
+        "error": result.error,
+    }
 
 
 def unit_result(record: AnyUnit, point: NDArray[Any] | None = None) -> UnitResult:
