@@ -60,6 +60,8 @@ class Exchange(Protocol):
     """The protocol and the server, for reports."""
     health: str | None
     """Address that answers 200 where the server is ready."""
+    classes: tuple[str, ...] | None
+    """The classes in order, where they are declared."""
 
     def request(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Outgoing:
         """The request for outputs to inputs by name, the batch first."""

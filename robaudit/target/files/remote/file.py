@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robaudit.errors import UsageError
+from robaudit.errors import AuditError, UsageError
 from robaudit.files import sha256_file
 from robaudit.target.files.onnx.runtime import file_values
 from robaudit.target.files.remote.answers import Answers, key_of
@@ -120,7 +120,7 @@ class RemoteFile:
 
     def find_tail(self, choice: Choice) -> tuple[Tail | None, tuple[Any, ...] | None]:
         """Nothing is known of how the outputs are made; the classes are known where the endpoint's file says them."""
-        return Tail(choice.output.name), getattr(self._exchange, "classes", None)
+        return Tail(choice.output.name), self._exchange.classes
 
     def decides(self, name: str) -> bool:
         """Unknown: the model is not looked into."""
@@ -134,8 +134,12 @@ class RemoteFile:
         return None
 
     def differentiable(self, x: Tensor) -> Tensor:
-        """There is nothing to differentiate."""
-        raise NotImplementedError(NO_GRADIENT)
+        """Refuse it.
+
+        Raises:
+            AuditError: always.
+        """
+        raise AuditError(NO_GRADIENT)
 
     def fresh(self) -> RemoteFile:
         """The same: the server is not started again."""

@@ -65,6 +65,7 @@ class InferenceProtocol:
         name = plain(f"{server.get('name') or 'server'} {server.get('version') or ''}".strip(), 80)
         self.words = f"Open Inference Protocol v2 of {name}" + (", tensors as bytes" if self._binary else "")
         base = model.partition("/models/")[0]
+        self.classes: tuple[str, ...] | None = None
         self.health: str | None = f"{base}/health/ready"
 
     def request(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Outgoing:

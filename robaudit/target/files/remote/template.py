@@ -49,6 +49,7 @@ class Template:
         self.outputs = [self._output()]
         self.told: Mapping[str, Any] = {"template": endpoint.identity()}
         self.words = "as its template says"
+        self.classes = self._response.classes
         used = set(_strings(self._request.multipart or self._request.body))
         marks = used & {*ONE, *MANY}
         if not marks:
@@ -68,11 +69,6 @@ class Template:
             return FileOutput(said.labels, (None,), "string" if said.classes else "int64")
         count = None if said.classes is None else len(said.classes)
         return FileOutput(str(said.scores), (None, count), "float32")
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The classes in order, where the template says them."""
-        return self._response.classes
 
     def request(self, inputs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Outgoing:
         """See :class:`robaudit.target.files.remote.exchange.Exchange`."""
