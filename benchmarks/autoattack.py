@@ -23,7 +23,8 @@ from common import Counter, attacked, correct_samples, fashion, lenet5, resnet_2
 from torch import Tensor
 
 from robaudit.attacks.base import StartingPool
-from robaudit.audit.config.profile import ThreatSpec, load_profile
+from robaudit.audit.config.profile import ThreatSpec
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, threat_model
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target

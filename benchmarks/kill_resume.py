@@ -33,7 +33,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from robaudit.audit.config.profile import AttackSpec, Profile, list_profiles, load_profile
+from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.audit.config.profile_files import list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.units import FinishedUnit

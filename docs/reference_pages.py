@@ -15,7 +15,8 @@ from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.declaring import GATES, LIMIT, Apart, Setting, hyphens
 from robaudit.audit.config.keywords import SettingKeywords
 from robaudit.audit.config.metrics import FAMILIES
-from robaudit.audit.config.profile import list_profiles, profile_schema
+from robaudit.audit.config.profile import profile_schema
+from robaudit.audit.config.profile_files import list_profiles
 from robaudit.audit.config.resolve import DEFAULT_EPS
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.result.document import SCHEMA_VERSION, Result, result_schema

@@ -19,7 +19,7 @@ from command_line import ROBAUDIT
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.events import Event
 from robaudit.audit.journal.journal import Journal

@@ -126,21 +126,27 @@ def _attacks(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
     from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
     from robaudit.report.words import plain
+    from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 
     target = loaded.target
     classes, shape = target.num_classes, target.spec.shape
     fronts = plan_fronts(request.profile, loaded.traits)
     each = "sample and class" if parse_goal(request.profile.threat.goal).kind == "every" else "sample"
+    queries = 0
     for of, planned in ((front, planned) for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
         yield f"  {planned.key:<22}{planned.status}{plain(reason)}   {plain(parameters)}"
         if planned.status == "ready":
-            yield f"{'':24}at most, a {each}: {_cost(most_of_sample(of, planned, classes, shape))}"
+            most = most_of_sample(of, planned, classes, shape)
+            queries += 0 if most is None else most.queries * len(loaded.drawn)
+            yield f"{'':24}at most, a {each}: {_cost(most)}"
             if isinstance(planned.attack, FittedAttack):
                 count = len(loaded.others(planned.attack.fit_samples))
                 cost = _cost(most_of_fit(of, planned, classes, shape, count))
                 yield f"{'':24}once, to fit on {counted(count, 'other sample')}: {cost}"
+    if is_endpoint(request.model) and (price := read_endpoint(request.model).price) is not None:
+        yield f"  {'price':<22}at most {price.most(queries):,.2f} {price.currency} for these attacks on all samples"
 
 
 def _cost(cost: Cost | None) -> str:

@@ -25,7 +25,7 @@ Names = Annotated[list[str], typer.Argument(help="Names, or YAML files; robaudit
 @app.command("list")
 def _list() -> None:
     """The built-in profiles, a line each."""
-    from robaudit.audit.config.profile import list_profiles
+    from robaudit.audit.config.profile_files import list_profiles
 
     profiles = list_profiles()
     width = max(map(len, profiles)) + 2
@@ -38,7 +38,7 @@ def _show(name: Name) -> None:
     """A profile after `extends` was resolved, as YAML."""
     import yaml
 
-    from robaudit.audit.config.profile import load_profile
+    from robaudit.audit.config.profile_files import load_profile
     from robaudit.printable import is_printable
 
     content = load_profile(name).model_dump(mode="json")
@@ -75,7 +75,7 @@ def _validate(names: Names) -> None:
 
 def _checked(name: str) -> Profile:
     """A profile, or the one that a ``robaudit.yaml`` asks for, with all that a scan refuses before it loads a model."""
-    from robaudit.audit.config.profile import load_profile
+    from robaudit.audit.config.profile_files import load_profile
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.config.sets import validate_sets
     from robaudit.audit.config.threats import attack_keys, single_threats

@@ -187,6 +187,8 @@ def _costs(found: Inspection) -> list[tuple[str, str]]:
     for name, cost in (found.costs or {}).items():
         text = f"at most {duration(cost.seconds)} in the model for {cost.samples} samples if none falls early"
         text += f" (a sample: {evaluations_words(cost.forwards, cost.backwards, cost.queries)})"
+        if cost.money is not None:
+            text += f", at most {cost.money.amount:,.2f} {cost.money.currency}"
         if cost.unknown:
             text += f", and what these need, which do not say: {', '.join(cost.unknown)}"
         if cost.unavailable:

@@ -84,7 +84,7 @@ def _input(found: Inspection, stated: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _audit(stated: Mapping[str, Any]) -> Iterator[str]:
-    yield _entry("profile", stated.get("profile") or "quick", "quick, ci, standard, thorough, ... or a YAML file")
+    yield _entry("profile", stated.get("profile") or "auto", "auto, quick, ci, standard, thorough, ... or a YAML file")
     yield "# norm: linf"
     yield "# eps: 8/255                      # a fraction of the domain's width"
     yield "# samples: 200"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.result.document import Access, CurvePoint, Data, InputSpec, Radius, Rate, Threat
+from robaudit.audit.result.document import Access, Attacker, CurvePoint, Data, InputSpec, Radius, Rate, Threat
 from robaudit.audit.verdict.phrases import ball, ball_phrase, sets_phrase
 from robaudit.audit.verdict.phrases import percent as rate_words
 from robaudit.printable import plain
@@ -29,6 +29,13 @@ ACCESS_WORDS: dict[Access, str] = {
     "transfer": "other models only (transfer)",
     "scores": "the scores for any input (black box)",
     "labels": "the predicted label for any input (black box)",
+}
+
+
+ATTACKER_WORDS: dict[Attacker, str] = {
+    "white-box": "the file itself, with gradients",
+    "scores": "the scores for any input",
+    "labels": "the predicted label for any input",
 }
 
 
@@ -98,6 +105,8 @@ def threat_words(threat: Threat, data: Data) -> str:
     words = f"The attacker may {change} ({ball_phrase(threat)}{chosen}), inside {plain(threat.domain)}"
     words += f"{plain(sets_phrase(threat))}, and wants {goal}. Ball and box are measured in float64, with a tolerance "
     words += f"of {threat.tolerance:g} of the domain's width."
+    if threat.attacker != "white-box":
+        words += f" The attacker has {ATTACKER_WORDS[threat.attacker]} and nothing else of the model."
     if threat.access:
         words += f" The attacks of this audit had: {'; '.join(ACCESS_WORDS[kind] for kind in threat.access)}."
     if "labels" in threat.access:

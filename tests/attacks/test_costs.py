@@ -13,7 +13,8 @@ from models import FakeFile, Linear, attack_all, network, samples_for
 from robaudit.attacks.base import SlotAttack, Stop
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.registry import attack_classes, make_attack
-from robaudit.audit.config.profile import AttackSpec, load_profile
+from robaudit.audit.config.profile import AttackSpec
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts

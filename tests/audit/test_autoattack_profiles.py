@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from robaudit.audit.config.profile import ThreatSpec, load_profile, profile_path
+from robaudit.audit.config.profile import ThreatSpec
+from robaudit.audit.config.profile_files import load_profile, profile_path
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks
 
 APGD = {"steps": 100, "restarts": 1, "wide_start": False}

@@ -18,7 +18,8 @@ from results import make_result, make_samples, make_stored
 
 from robaudit.attacks.registry import attack_classes, transform_classes
 from robaudit.audit.config.keys import FileKeys
-from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.profile import GateSpec
+from robaudit.audit.config.profile_files import list_profiles, load_profile
 from robaudit.audit.stored.file import save_result
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.certificates.registry import certifier_classes

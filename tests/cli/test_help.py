@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from robaudit.audit.config.profile import list_profiles
+from robaudit.audit.config.profile_files import list_profiles
 from robaudit.audit.result.document import Result
 from robaudit.cli.app import app
 

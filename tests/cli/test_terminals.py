@@ -20,7 +20,8 @@ from results import make_result, make_stored
 
 from robaudit.attacks.names import SHORT
 from robaudit.attacks.registry import attack_classes, transform_classes
-from robaudit.audit.config.profile import GateSpec, list_profiles, load_profile
+from robaudit.audit.config.profile import GateSpec
+from robaudit.audit.config.profile_files import list_profiles, load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.replay.document import Replay, Replayed

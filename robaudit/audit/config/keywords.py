@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, TypedDict
 
-from robaudit.audit.result.document import Norm
+from robaudit.audit.result.document import Attacker, Norm
 
 __all__ = ["PathLike", "SettingKeywords"]
 
@@ -29,6 +29,7 @@ class SettingKeywords(TypedDict, total=False):
     eps: str | float | None
     mask: PathLike | None
     goal: str | None
+    access: Attacker | None
     curve: bool | None
     samples: int | None
     surrogates: Sequence[PathLike]

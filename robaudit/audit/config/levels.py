@@ -10,7 +10,7 @@ from typing import Any
 from robaudit.audit.config.declaring import PREFIX, Read, Setting, Written, hyphens
 from robaudit.audit.config.discovery import ALLOWED, beyond, read_config
 from robaudit.audit.config.keys import validated
-from robaudit.audit.config.profile import profile_path
+from robaudit.audit.config.profile_files import profile_path
 from robaudit.audit.config.settings import SETTINGS, Settings
 from robaudit.documents import Document
 from robaudit.errors import UsageError

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from robaudit.audit.config.gatespecs import parse_gate
-from robaudit.audit.config.profile import profile_path
+from robaudit.audit.config.profile_files import profile_path
 from robaudit.audit.config.settings import SETTINGS
 from robaudit.audit.result.sections.run import Place
 from robaudit.documents import compose_yaml

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
     JsonValue,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    ValidationError,
     WithJsonSchema,
     field_validator,
     model_serializer,
@@ -34,13 +31,10 @@ from robaudit.audit.config.specs import (
     by_name,
     parse_eps,
 )
-from robaudit.audit.config.yaml_file import read_settings, refuse
+from robaudit.audit.result.document import Attacker
 from robaudit.checks.registry import check_class, usual_checks
 from robaudit.documents import Document
 from robaudit.errors import UsageError
-from robaudit.files import text_of
-from robaudit.suggest import did_you_mean
-from robaudit.threat.sets.registry import set_classes
 
 __all__ = [
     "AttackSpec",
@@ -52,11 +46,8 @@ __all__ = [
     "SetSpec",
     "ThreatSpec",
     "check_metric",
-    "list_profiles",
-    "load_profile",
     "merge_gates",
     "parse_eps",
-    "profile_path",
     "profile_schema",
 ]
 
@@ -77,8 +68,6 @@ CHECKS_SCHEMA: dict[str, Any] = {
         {"const": USUAL},
     ]
 }
-LONGEST = 20
-"""Profiles of which each extends the next."""
 
 
 class Profile(Spec):
@@ -94,6 +83,9 @@ class Profile(Spec):
     data: DataSpec = DataSpec()
     attacks: tuple[AttackSpec, ...] = ()
     """Attacks in the order of the cascade; a list replaces the base's."""
+    attacks_of: dict[Attacker, str] = {}  # noqa: RUF012 (pydantic copies it)
+    """In place of ``attacks``: profiles whose attacks run, each where that is the most that the attacker has of the
+    model (white-box, scores, labels)."""
     curve: CurveSpec | None = None
     """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
@@ -143,7 +135,7 @@ class Profile(Spec):
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         absent = {"curve"} if self.curve is None else set()
-        absent |= set() if self.certificates else {"certificates"}
+        absent |= {name for name in ("certificates", "attacks_of") if not content.get(name)}
         return {name: value for name, value in content.items() if name not in absent}
 
     def where(self, *location: str | int) -> str:
@@ -174,123 +166,6 @@ def _in_list(checks: object, name: tuple[str | int, ...]) -> int | None:
     items = checks if isinstance(checks, list) else []
     names = [item.get("id") if isinstance(item, dict) else item for item in items]
     return names.index(name[0]) if name and name[0] in names else None
-
-
-def _folder() -> Path:
-    """Where the built-in profiles lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[2]
-    shipped = package / "profiles"
-    return shipped if shipped.is_dir() else package.parent / "profiles"
-
-
-def _built_in() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
-
-
-def list_profiles() -> dict[str, str]:
-    """Built-in profiles: description by name."""
-    return {name: load_profile(name).description for name in _built_in()}
-
-
-def profile_path(name_or_path: str, base: Path | None = None) -> tuple[Path, bool]:
-    """The file of a profile, and whether it is built in.
-
-    Args:
-        name_or_path: a built-in name, or a path (with a separator or a YAML suffix).
-        base: folder that relative paths start from; default the working directory.
-
-    Raises:
-        UsageError: no such profile.
-    """
-    built_in = _built_in()
-    if name_or_path in built_in:
-        return built_in[name_or_path], True
-    path = (base or Path()) / name_or_path
-    if path.exists():  # reading it says if it is something else than a file
-        return path, False
-    if path.suffix in (".yaml", ".yml") or path.name != name_or_path:
-        raise UsageError(f"the profile file {str(path)!r} does not exist")
-    raise UsageError(f"unknown profile {name_or_path!r}{did_you_mean(name_or_path, built_in)}")
-
-
-def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in extra.items():
-        mine = merged.get(key)
-        merged[key] = _merge(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _validated(content: dict[str, Any], where: str | Document) -> Profile:
-    try:
-        return Profile.model_validate(content)
-    except ValidationError as error:
-        raise refuse(error, where, Profile) from error
-
-
-def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
-    document = read_settings(path)
-    content = {"name": text_of(path.stem), **document.content}
-    own = _anchored(_validated(content, document), path.parent)
-    own._documents = (document,)
-    if own.extends is None:
-        return own
-    chain = (*chain, Path(os.path.realpath(path)))
-    try:
-        base_path, _ = profile_path(own.extends, path.parent)
-        if Path(os.path.realpath(base_path)) in chain:
-            names = " -> ".join(link.stem for link in (*chain, base_path))
-            raise UsageError(f"profiles extend each other in a circle ({names})")
-        if len(chain) >= LONGEST:
-            raise UsageError(f"more than {LONGEST} profiles extend each other")
-    except UsageError as error:
-        raise UsageError(f"{document.where(('extends',))}: extends: {error}") from error
-    base = _load(base_path, chain)
-    norm = content.get("threat", {}).get("norm", base.threat.norm)
-    if norm != base.threat.norm and "eps" not in content["threat"]:
-        raise UsageError(
-            f"{own.where('threat', 'norm')}it differs from that of {own.extends!r}, so threat.eps must be given"
-        )
-    layer = own.model_dump(mode="json", exclude_unset=True)
-    if "curve" in own.model_fields_set and own.curve is None:
-        layer["curve"] = None
-    merged = _merge(base.model_dump(mode="json"), layer)
-    merged["gates"] = [gate.model_dump() for gate in merge_gates(base.gates, own.gates)]
-    profile = _validated(merged, str(path))
-    profile._documents = (document, *base._documents)
-    return profile
-
-
-def _anchored(profile: Profile, folder: Path) -> Profile:
-    """With the files of its perturbation sets as paths from the profile's folder.
-
-    Raises:
-        UsageError: an installed package's set cannot be used.
-    """
-    if not profile.threat.sets:
-        return profile
-    classes, anchored = set_classes(), []
-    for spec in profile.threat.sets:
-        names = classes[spec.id].files if spec.id in classes else ()
-        held = {k: v for k, v in spec.parameters.items() if k in names and isinstance(v, str)}
-        moved = {k: str(folder / os.path.expanduser(v)) for k, v in held.items()}
-        anchored.append(SetSpec.model_validate({"id": spec.id, **spec.parameters, **moved}))
-    threat = profile.threat.model_copy(update={"sets": tuple(anchored)})
-    return profile.model_copy(update={"threat": threat})
-
-
-def load_profile(name_or_path: str, base: Path | None = None) -> Profile:
-    """A profile with everything that it extends.
-
-    Args:
-        name_or_path: a built-in name, or the path of a YAML file.
-        base: folder that a relative path starts from; default the working directory.
-
-    Raises:
-        UsageError: no such profile, or its content is refused: the file, the key, and a suggestion.
-    """
-    path, _ = profile_path(name_or_path, base)
-    return _load(path, ())
 
 
 def profile_schema() -> dict[str, Any]:

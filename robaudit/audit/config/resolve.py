@@ -19,11 +19,10 @@ from robaudit.audit.config.profile import (
     RadiusSpec,
     SetSpec,
     ThreatSpec,
-    load_profile,
     merge_gates,
     parse_eps,
-    profile_path,
 )
+from robaudit.audit.config.profile_files import load_profile, profile_path
 from robaudit.audit.config.settings import DEFAULT_PROFILE, SETTINGS, Settings
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
@@ -179,19 +178,16 @@ def resolve_settings(
     origin = f"profile {profile.name}"
     norm, eps, eps_origin, also = _balls(profile, levels, file)
     of_profile: dict[str, Any] = {"norm": profile.threat.norm, "eps": eps, "goal": profile.threat.goal, "gates": ()}
+    if profile.threat.access != "white-box":
+        of_profile["access"] = profile.threat.access
     if profile.data.samples is not None:
         of_profile["samples"] = profile.data.samples
     origins = dict.fromkeys(of_profile, origin) | origins | {"eps": eps_origin}
     values = of_profile | values | {"norm": norm, "eps": eps, "gates": _gates(profile, levels, values)}
     settings = Settings(**values)
-    threat = ThreatSpec(
-        norm=norm,
-        eps=eps,
-        goal=settings.goal,
-        queries=profile.threat.queries,
-        also=also,
-        sets=_sets(profile, settings.mask),
-    )
+    changes = {"norm": norm, "eps": eps, "goal": settings.goal, "access": settings.access}
+    balls = {"also": also, "sets": _sets(profile, settings.mask)}
+    threat = ThreatSpec.model_validate({**dict(profile.threat), **changes, **balls})
     return Resolved(
         settings=settings,
         profile=profile.model_copy(

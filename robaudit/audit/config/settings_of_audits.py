@@ -10,6 +10,7 @@ from robaudit.audit.config.declaring import AS_IN_SCAN, GATES, PROFILE, SIGNED, 
 
 if TYPE_CHECKING:
     from robaudit.audit.config.value_types import (
+        Attacker,
         Defended,
         Duration,
         Eps,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_PROFILE", "AuditSettings"]
 
-DEFAULT_PROFILE = "quick"
+DEFAULT_PROFILE = "auto"
 INCONCLUSIVE = "What an inconclusive gate means: fail, warn or pass. Default: fail."
 JUDGED_ANEW = Apart("the journal holds evidence, and what it means is decided anew")
 
@@ -77,7 +78,7 @@ class AuditSettings:
     profile: PathText = setting(
         DEFAULT_PROFILE,
         str,
-        help="quick, ci, standard, thorough, … or a YAML file. Default: quick.",
+        help="auto, quick, ci, standard, thorough, blackbox, labels, … or a YAML file. Default: auto.",
         meaning="Name or path of the profile.",
         completes="profiles",
         also={"init": AS_IN_SCAN},
@@ -115,6 +116,14 @@ class AuditSettings:
         "class:NAME, given, every or every:N; `robaudit explain goal` tells more.",
         meaning="What counts as a success: untargeted, random, least-likely, second-likely, class:NAME, given, every, "
         "every:N.",
+        identity=PROFILE,
+    )
+    access: Attacker = setting(
+        "white-box",
+        str,
+        help="The most that the attacker has of the model: white-box, scores or labels.",
+        meaning="The most that the attacker has of the model: white-box (the file), scores, or labels.",
+        completes=("white-box", "scores", "labels"),
         identity=PROFILE,
     )
     curve: bool | None = setting(

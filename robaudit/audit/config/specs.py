@@ -20,7 +20,7 @@ from pydantic import (
 from robaudit.attacks.names import canonical
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
-from robaudit.audit.result.document import Norm
+from robaudit.audit.result.document import Attacker, Norm
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
 
@@ -33,6 +33,7 @@ __all__ = [
     "Spec",
     "ThreatSpec",
     "by_name",
+    "most_access",
     "parse_eps",
 ]
 
@@ -69,6 +70,13 @@ def parse_eps(text: str | float, norm: str = "linf") -> float:
     if norm == "l0" and value != int(value):
         raise UsageError(f"eps in L0 counts features and must be a whole number, not {text}")
     return value
+
+
+def most_access(allowed: Attacker, *, gradient: bool, scores: bool) -> Attacker:
+    """The most that an attacker has of a model, of what is allowed to them and the model gives: labels always."""
+    if allowed == "white-box" and gradient:
+        return "white-box"
+    return "scores" if allowed != "labels" and scores else "labels"
 
 
 class Spec(BaseModel):
@@ -135,6 +143,9 @@ class ThreatSpec(_Ball):
     goal: str = "untargeted"
     """What counts as a success: untargeted (any wrong class), random, least-likely, second-likely, class:NAME, given,
     every or every:N."""
+    access: Attacker = "white-box"
+    """The most that the attacker has of the model: white-box (the file), scores, or labels; a surrogate of their own in
+    any case."""
     queries: int | None = Field(default=None, ge=1)
     """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
     also: tuple[RadiusSpec, ...] = ()
@@ -155,7 +166,9 @@ class ThreatSpec(_Ball):
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return {k: v for k, v in content.items() if v or k not in ("also", "sets")}
+        unsaid = {name for name in ("also", "sets") if not content.get(name)}
+        unsaid |= {"access"} if self.access == "white-box" else set()
+        return {name: value for name, value in content.items() if name not in unsaid}
 
     @model_validator(mode="after")
     def _has_goal(self) -> ThreatSpec:
@@ -174,7 +187,7 @@ class DataSpec(Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id``, ``norms``, ``by_norm`` and ``eot`` is a parameter of it."""
+    """An attack; every key besides ``id``, ``norms``, ``by_norm``, ``when`` and ``eot`` is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
@@ -186,6 +199,8 @@ class AttackSpec(BaseModel):
     """Norms in which it runs: linf, l2, l1, l0; none: every one that it serves."""
     by_norm: dict[Norm, dict[str, JsonValue]] = {}
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
+    when: Attacker | None = None
+    """Runs only where this is the most that the attacker has of the model: white-box, scores or labels."""
     eot: int = Field(default=1, ge=1)
     """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
     transformation)."""
@@ -200,7 +215,7 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "eot": 1}
+        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "when": None, "eot": 1}
         unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}
 

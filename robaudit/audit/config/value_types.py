@@ -10,12 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PlainV
 
 from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.result.document import Norm
+from robaudit.audit.result.document import Attacker, Norm
 from robaudit.defenses.registry import parameters_of, parse_defense, words_of
 from robaudit.errors import UsageError
 from robaudit.target.head.rule import parse_rule
 
 __all__ = [
+    "Attacker",
     "BatchSize",
     "Bounds",
     "Decision",

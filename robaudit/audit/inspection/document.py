@@ -224,6 +224,15 @@ class SpeedFacts(_Facts):
     """Forward and backward of the twin over the runtime's forward."""
 
 
+class MoneyFacts(_Facts):
+    """Money."""
+
+    amount: FiniteFloat
+    """How much."""
+    currency: str
+    """Of what."""
+
+
 class CostFacts(_Facts):
     """What the attacks of an audit would cost; clean answers, checks, evidence and the engine come on top."""
 
@@ -237,6 +246,8 @@ class CostFacts(_Facts):
     """Most backward passes of one sample."""
     queries: int = 0
     """Most queries of one sample."""
+    money: MoneyFacts | None = None
+    """Most that an endpoint with a price charges for them, over all samples; null where it has none, or is a file."""
     unknown: tuple[str, ...] = ()
     """Attacks that cannot say what they need: it is in none of the figures."""
     unavailable: dict[str, str] = {}

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.cost import Cost
-from robaudit.audit.config.profile import Profile, list_profiles, load_profile
-from robaudit.audit.inspection.document import CostFacts, GradientCheck, ParityFacts, SpeedFacts
+from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.profile_files import list_profiles, load_profile
+from robaudit.audit.inspection.document import CostFacts, GradientCheck, MoneyFacts, ParityFacts, SpeedFacts
 from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts
 from robaudit.errors import AuditError
+from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
 from robaudit.target.files.remote.file import RemoteFile
 from robaudit.target.target import Target
 
@@ -201,12 +203,15 @@ def _cost(profile: Profile, target: Target, available: int, times: SpeedFacts) -
     forward, both = times.forward_ms or 0.0, times.gradient_ms or 0.0
     each = known.forwards * forward + known.backwards * max(both - forward, 0.0) + known.queries * times.judge_ms
     samples = min(profile.data.samples or available, available)
+    price = read_endpoint(target.path).price if is_endpoint(target.path) else None
+    queries = known.queries * samples
     return CostFacts(
         seconds=samples * each / 1e3 / times.batch,
         samples=samples,
         forwards=known.forwards,
         backwards=known.backwards,
         queries=known.queries,
+        money=None if price is None else MoneyFacts(amount=price.most(queries), currency=price.currency),
         unknown=tuple(key for key, cost in ready.items() if cost is None),
         unavailable={p.key: p.reason or "" for _, p in plan if p.status == "unavailable"},
     )

@@ -66,6 +66,7 @@ def threat_section(
         sets=() if sets is None else sets.sets,
         goal=request.profile.threat.goal,
         goal_words=goal.said(data.section.classes),
+        attacker=request.profile.threat.access,
         access=tuple(name for name in ACCESS if name in used),
         queries=threat.queries,
         domain=_domain(target.section.input.features),

@@ -16,7 +16,9 @@ from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.profile import AttackSpec, Profile
+from robaudit.audit.config.specs import most_access
 from robaudit.audit.journal.records.attacks import Phase, PlannedEntry, Status
+from robaudit.audit.result.sections.base import Attacker
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
 from robaudit.errors import UsageError
@@ -26,6 +28,15 @@ from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
 __all__ = ["Planned", "TargetTraits", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
+
+
+BEYOND: dict[str, tuple[Access, ...]] = {
+    "white-box": (),
+    "scores": (Access.WHITE_BOX,),
+    "labels": (Access.WHITE_BOX, Access.SCORES),
+}
+"""What an attacker lacks who has no more than that."""
+ACCESS_NAMES = {"white-box": "the file", "scores": "scores", "labels": "labels"}
 
 
 @dataclass(frozen=True)
@@ -157,9 +168,13 @@ class TargetTraits:
     no_scores: str | None = None
     others: Callable[[int], Sequence[int]] | None = None
 
+    def most(self, allowed: Attacker) -> Attacker:
+        """The most that an attacker to whom so much is allowed has of the target."""
+        return most_access(allowed, gradient=self.no_gradient is None, scores=self.no_scores is None)
+
 
 def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
-    """The cascade, in the profile's order.
+    """The cascade, in the profile's order, without the attacks for attackers who have more of the target, or less.
 
     Args:
         profile: names the attacks.
@@ -170,7 +185,10 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
     """
     seen: Counter[str] = Counter()
     plan = []
+    most = target.most(profile.threat.access)
     for spec in profile.attacks:
+        if spec.when not in (None, most):
+            continue
         attack, how = make_composed(spec.id, spec.parameters(profile.threat.norm), spec.eot)
         id = canonical(spec.id)
         seen[id] += 1
@@ -191,7 +209,7 @@ def _status(
         return "skipped", f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
     if threat.goal not in attack.goals:
         return "skipped", f"it has no {threat.goal} form"
-    if (why := _unsuited(attack, how, target)) is not None:
+    if (why := _unsuited(attack, how, target) or _beyond(profile, spec, attack, target)) is not None:
         return "skipped", why
     if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
         return "unavailable", target.no_gradient
@@ -203,6 +221,20 @@ def _status(
     if (why := _too_few(attack, target.others)) is not None:
         return "unavailable", why
     return "ready", None
+
+
+def _beyond(profile: Profile, spec: AttackSpec, attack: SlotAttack[Any], target: TargetTraits) -> str | None:
+    """Why the attack needs more than the attacker has; None: it does not.
+
+    Where the profile chooses by what the target gives, scores that it does not give are no gap in the audit.
+    """
+    allowed = profile.threat.access
+    if attack.access in BEYOND[allowed]:
+        needed, has = ACCESS_NAMES[attack.access], ACCESS_NAMES[allowed]
+        return f"it needs {needed}, and the threat model's attacker has {has} alone"
+    if spec.when is not None and attack.access is Access.SCORES:
+        return target.no_scores
+    return None
 
 
 def _unsuited(attack: SlotAttack[Any], how: How, target: TargetTraits) -> str | None:

@@ -39,7 +39,14 @@ from robaudit.audit.session.samples import SampleStore, ask_alone
 from robaudit.audit.session.sections import data_facts, set_sections, target_facts
 from robaudit.audit.session.shared import Shared
 from robaudit.audit.session.start import Start
-from robaudit.audit.session.telling import check_data, tell_auxiliary, tell_loaded, tell_refusals, tell_sets
+from robaudit.audit.session.telling import (
+    check_data,
+    tell_auxiliary,
+    tell_choice,
+    tell_loaded,
+    tell_refusals,
+    tell_sets,
+)
 from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import Executor, LocalExecutor
@@ -158,6 +165,7 @@ class Session:
         facts = target_facts(request, loaded)
         journal.append(facts)
         tell_sets(loaded, shared)
+        tell_choice(request, loaded, shared)
         validate_loaded(request, facts.section, data_facts(request, loaded).section, set_sections(loaded))
         return loaded, first
 

@@ -17,7 +17,7 @@ from robaudit.engine.refusals import Refusals
 from robaudit.errors import ChangedFileError
 from robaudit.plural import counted
 
-__all__ = ["check_data", "tell_auxiliary", "tell_loaded", "tell_refusals", "tell_sets"]
+__all__ = ["check_data", "tell_auxiliary", "tell_choice", "tell_loaded", "tell_refusals", "tell_sets"]
 
 
 def check_data(loaded: Opened, journal: Journal) -> None:
@@ -64,6 +64,17 @@ def tell_sets(loaded: Loaded, shared: Shared) -> None:
     for one in loaded.sets:
         for sentence in one.notes(loaded.target.spec.shape):
             shared.note(sentence)
+
+
+def tell_choice(request: AuditRequest, loaded: Loaded, shared: Shared) -> None:
+    """Why the audit attacks with less than the threat model grants, where the profile suits itself to the file."""
+    profile, traits = request.profile, loaded.traits
+    most = traits.most(profile.threat.access)
+    if most == profile.threat.access or all(spec.when is None for spec in profile.attacks):
+        return
+    why = [f"it has no gradient ({traits.no_gradient})"] if traits.no_gradient and most != "white-box" else []
+    why += [f"its scores are not to be had ({traits.no_scores})"] if traits.no_scores and most == "labels" else []
+    shared.note(f"the profile {profile.name} attacks the file by its {most} alone: {' and '.join(why)}")
 
 
 def tell_refusals(refusals: Refusals, shared: Shared) -> None:

@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from robaudit.audit.config.metrics import parse_metric
-from robaudit.audit.config.specs import parse_eps
+from robaudit.audit.config.specs import most_access, parse_eps
 from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, for_the_curve, of_every, with_curve
-from robaudit.audit.result.document import Radius, Result, Threat
+from robaudit.audit.result.document import Attacker, Radius, Result, Threat
 from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
@@ -73,12 +73,19 @@ def _identities(result: Result) -> Iterator[str]:
         yield f"worst_case.metric is {result.worst_case.metric}, and the reference is {result.data.reference}"
     resolved = result.profile.resolved
     if result.attacks and not result.threat_model.also and isinstance(listed := resolved.get("attacks"), list):
-        wanted = _numbered([str(entry.get("id")) for entry in listed if isinstance(entry, dict)])
+        suited = [entry for entry in listed if isinstance(entry, dict) and entry.get("when") in (None, _most(result))]
+        wanted = _numbered([str(entry.get("id")) for entry in suited])
         found = [attack.id for attack in result.attacks if not for_the_curve(attack)]
         if wanted != found:
             yield f"its attacks are {', '.join(found)}, and its profile's {', '.join(wanted)}"
     if isinstance(checks := resolved.get("checks"), dict) and list(checks) != [check.id for check in result.checks]:
         yield f"its checks are not those of its profile ({', '.join(checks)})"
+
+
+def _most(result: Result) -> Attacker:
+    """The most that the attacker had of the model."""
+    target, allowed = result.target, result.threat_model.attacker
+    return most_access(allowed, gradient=target.gradient.available, scores=target.head != "labels")
 
 
 def _is_day(text: str) -> bool:

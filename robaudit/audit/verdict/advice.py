@@ -117,8 +117,8 @@ def next_steps(draft: Result, gates: Sequence[Gate], *, unfit: bool) -> list[str
     stuck = [attack for attack in draft.attacks if attack.status == "unavailable"]
     if any(attack.access == "white-box" for attack in stuck) and not draft.target.gradient.available:
         steps.append(
-            "no gradient for this file: choose a profile without white-box attacks, "
-            "or export it with operators that have one"
+            "no gradient for this file: take --profile auto, which attacks it by its scores or labels, or export it "
+            "with operators that have one"
         )
     if draft.attacks and all(attack.status == "skipped" for attack in draft.attacks):
         steps.append(

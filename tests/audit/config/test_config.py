@@ -34,12 +34,12 @@ def config(tmp_path, model):
 def test_without_anything_the_profile_and_defaults_stand(model):
     resolved = resolve_settings({}, {}, model)
     assert (resolved.profile.name, resolved.settings.eps, resolved.settings.samples) == (
-        "quick",
+        "auto",
         "8/255",
         100,
     )
     assert resolved.eps_default
-    assert resolved.sources["eps"] == "profile quick"
+    assert resolved.sources["eps"] == "profile auto"
     assert resolved.sources["seed"] == "default"
     assert resolved.config_file is None
 

@@ -15,7 +15,7 @@ from robaudit.audit.config.places import (
     shown_path,
     without_machine,
 )
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.result.sections.run import Place
 
 

@@ -4,15 +4,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robaudit.audit.config.profile import (
-    ThreatSpec,
-    check_metric,
-    list_profiles,
-    load_profile,
-    parse_eps,
-    profile_path,
-    profile_schema,
-)
+from robaudit.audit.config.profile import ThreatSpec, check_metric, parse_eps, profile_schema
+from robaudit.audit.config.profile_files import list_profiles, load_profile, profile_path
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.checks.registry import own_checks

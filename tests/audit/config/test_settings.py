@@ -34,6 +34,7 @@ OTHER: dict[str, Any] = {
     "eps": "0.01",
     "mask": "{}/text",
     "goal": "random",
+    "access": "labels",
     "curve": True,
     "samples": 7,
     "surrogates": ["{}/model.onnx"],

@@ -10,7 +10,7 @@ from journal_kit import clean, ended, plan
 from results import make_attack, make_result
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import AttackPlan, Status
 from robaudit.audit.journal.records.samples import CleanSample

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
 from scipy.stats import binom
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.result.curves import build_curve, median_with_interval
 from robaudit.audit.result.document import Result

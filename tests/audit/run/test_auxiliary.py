@@ -24,7 +24,7 @@ from run_kit import (
     with_settings,
 )
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.settings import Settings
 from robaudit.audit.journal.journal import Journal

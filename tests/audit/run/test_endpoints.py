@@ -107,6 +107,29 @@ def test_what_costs_money_takes_a_limit(robaudit, server, data, profile, tmp_pat
     assert not server.posts
 
 
+def test_the_most_that_attacks_may_cost_is_told_before_they_run(robaudit, server, data, profile, tmp_path, no_settings):
+    path = endpoint(server, tmp_path, "price: {amount: 0.01, currency: EUR}\n")
+    flags = ("--data", data, "--max-cost", "50", "--domain", "0,1")
+    planned = robaudit("scan", path, "--profile", profile, "--dry-run", *flags)
+    assert f"at most {8 * (60 + 150) / 100:.2f} EUR for these attacks on all samples" in planned.out
+    found = json.loads(robaudit("inspect", path, *flags, "--format", "json").out)
+    cost = found["costs"]["blackbox"]
+    assert cost["money"] == {"amount": pytest.approx(cost["queries"] * cost["samples"] * 0.01), "currency": "EUR"}
+    assert cost["samples"] == 8
+    assert cost["queries"] > 1000
+    free = json.loads(robaudit("inspect", tmp_path / "m.onnx", "--data", data, "--format", "json").out)
+    assert free["costs"]["blackbox"]["money"] is None
+
+
+def test_an_endpoint_is_audited_by_its_scores_where_nothing_else_is_said(server, data, tmp_path):
+    profile = tmp_path / "p.yaml"
+    profile.write_text("extends: auto\nthreat: {eps: '0.1'}\n")
+    result = run_here(make_request(endpoint(server, tmp_path, "max_batch: 64\n"), data, profile), tmp_path / "run")
+    assert {attack.access for attack in result.attacks if attack.status == "done"} >= {"scores"}
+    assert all(attack.access != "white-box" for attack in result.attacks)
+    assert result.verdict.exit_code == 0
+
+
 def test_a_terminal_is_asked_what_it_may_cost(server, tmp_path, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -16,7 +16,7 @@ from journal_kit import comes_back
 from run_kit import load, make_data, make_profile, make_request, records, run_here, scan, start, wait_for
 from run_kit import worker_of as worker_id
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.findings import CheckEnded

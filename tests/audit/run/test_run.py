@@ -365,7 +365,7 @@ BESIDE = (
 def test_weights_in_another_file_and_words_beside_the_model_count(tmp_path: Path) -> None:
     import onnx
 
-    from robaudit.audit.config.profile import load_profile
+    from robaudit.audit.config.profile_files import load_profile
     from robaudit.audit.config.request import AuditRequest
     from robaudit.audit.run.identity import identity_of
 

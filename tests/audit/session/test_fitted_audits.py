@@ -29,7 +29,7 @@ from run_kit import (
 )
 
 from robaudit.audit.config.gatespecs import GateSpec, parse_gate
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import AttackEnded, FitRound
 from robaudit.audit.plan.fronts import validate_curve

@@ -13,7 +13,7 @@ from PIL import Image
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 from table_files import HIGH, LOW, NAMES, write_model, write_table
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.loading import load

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from run_kit import ALL, SHAPE, load, make_data, make_onnx, make_profile, make_request, outcome, run_here, scan
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.replay.replaying import replay

@@ -19,7 +19,8 @@ from target_kit import complete
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import attack_classes
-from robaudit.audit.config.profile import AttackSpec, load_profile
+from robaudit.audit.config.profile import AttackSpec
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import AttackEnded

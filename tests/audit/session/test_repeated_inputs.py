@@ -12,7 +12,7 @@ import pytest
 from run_kit import CLASSES, SHAPE, changed, load, make_onnx, make_profile, make_request, predict, run_here, scan
 
 from robaudit.audit.config.gatespecs import GateSpec
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.result.document import Result
 from robaudit.audit.verdict.comparable import differences

@@ -27,7 +27,8 @@ from run_kit import (
     wait_for,
 )
 
-from robaudit.audit.config.profile import GateSpec, RadiusSpec, load_profile
+from robaudit.audit.config.profile import GateSpec, RadiusSpec
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.plan.validate import validate

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from results import make_result
 from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
 
-from robaudit.audit.config.profile import GateSpec, load_profile
+from robaudit.audit.config.profile import GateSpec
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.config.threats import attack_keys

@@ -14,6 +14,7 @@ __all__ = [
     "NORMS",
     "Access",
     "AttackStatus",
+    "Attacker",
     "CheckStatus",
     "Free",
     "GateStatus",
@@ -30,6 +31,8 @@ NORMS: tuple[Norm, ...] = get_args(Norm)
 Access: TypeAlias = Literal["white-box", "transfer", "scores", "labels"]
 ACCESSES: tuple[Access, ...] = get_args(Access)
 """From the strongest attacker to the weakest."""
+Attacker: TypeAlias = Literal["white-box", "scores", "labels"]
+"""What an attacker has of the model, from the most to the least; a surrogate of their own they may have in any case."""
 AttackStatus: TypeAlias = Literal["done", "partial", "skipped", "unavailable", "failed", "not run"]
 CheckStatus: TypeAlias = Literal["pass", "warn", "fail", "skipped"]
 GateStatus: TypeAlias = Literal["pass", "fail", "inconclusive", "invalid"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import FiniteFloat
 
-from robaudit.audit.result.sections.base import Access, Free, Norm, Number, Section
+from robaudit.audit.result.sections.base import Access, Attacker, Free, Norm, Number, Section
 from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 
@@ -61,6 +61,8 @@ class Threat(Section):
     class:NAME, given, every or every:N."""
     goal_words: str = "any wrong class"
     """What an input is made to answer, in words."""
+    attacker: Attacker = "white-box"
+    """The most that the attacker was taken to have of the model, beside surrogates of their own."""
     access: tuple[Access, ...] = ()
     """Kinds of access that the attacks of this audit used."""
     queries: int | None = None

@@ -70,6 +70,10 @@ class Price(_Part):
     currency: Annotated[str, StringConstraints(min_length=1, max_length=12)] = "USD"
     """For the report."""
 
+    def most(self, queries: int) -> float:
+        """Most that so many queries may cost, were each a request of its own."""
+        return self.amount * queries
+
 
 class Allowed(_Part):
     """What is refused unless it stands here."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.config.profile import load_profile
+from robaudit.audit.config.profile_files import load_profile
 from robaudit.errors import UsageError
 from robaudit.target.files.remote.address import model_path
 from robaudit.target.files.remote.endpoint import read_endpoint
