@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import Norm, distance, per_slot, select
+from robaudit.threat.norms import Norm, distance, none_of, per_slot, select
 
 __all__ = ["Smallest", "cosine", "farthest", "onto_sphere"]
 
@@ -43,6 +43,8 @@ class Smallest(Slots):
 
     def seen(self, problem: Problem, answer: Answer) -> Self:
         """With an answer at one point a slot taken into account."""
+        if none_of(answer.fooled):
+            return self
         size = distance(problem.norm, answer.points - problem.x)
         nearer = answer.fooled & (size < self.distance)
         return type(self)(

@@ -40,8 +40,10 @@ def none_of(mask: Tensor) -> bool:
 
 
 def blend(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """As :func:`select`, for floats that are finite in both: three times as fast on a CPU."""
-    return torch.lerp(no, yes, per_slot(mask, yes).to(yes.dtype))
+    """As :func:`select`, for floats that are finite in both, three times as fast on a CPU; or by features, for a mask that
+    broadcasts over them."""
+    weight = mask if mask.dim() == yes.dim() else per_slot(mask, yes)
+    return torch.lerp(no, yes, weight.to(yes.dtype))
 
 
 def distance(norm: Norm, delta: Tensor) -> Tensor:
@@ -55,7 +57,9 @@ def distance(norm: Norm, delta: Tensor) -> Tensor:
         [S] float64, in units of the domain's width (L0: a count).
     """
     flat = delta.flatten(1)
-    order = {Norm.LINF: float("inf"), Norm.L2: 2.0, Norm.L1: 1.0, Norm.L0: 0.0}[norm]
+    if norm is Norm.LINF:
+        return flat.abs().amax(1).double()  # ten times as fast as the library's norm
+    order = {Norm.L2: 2.0, Norm.L1: 1.0, Norm.L0: 0.0}[norm]
     size: Tensor = torch.linalg.vector_norm(flat, ord=order, dim=1, dtype=torch.float64)
     return size
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +21,8 @@ __all__ = ["Draws", "key_of"]
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
 _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _M2 = -7723592293110705685  # 0x94D049BB133111EB
+_PART = 2**17
+"""Words of a part."""
 
 
 def key_of(*parts: object) -> int:
@@ -39,9 +43,15 @@ def _mix(z: Tensor) -> Tensor:
     return z.bitwise_xor_(_shift(z, 31))
 
 
-def _interleave(first: Tensor, second: Tensor) -> Tensor:
-    """So that a longer draw begins with the shorter one."""
-    return torch.stack([first, second], 2).flatten(1)
+Change: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Of two uniform numbers into two others."""
+
+
+def _normal(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Box and Muller; overwrites its arguments."""
+    radius = first.neg_().log1p_().mul_(-2).sqrt_()
+    angle = second.mul_(2 * math.pi)
+    return angle.cos().mul_(radius), angle.sin_().mul_(radius)
 
 
 @dataclass(frozen=True)
@@ -54,18 +64,32 @@ class Draws:
 
     keys: Tensor
 
-    def _bits(self, purpose: str, step: Tensor | int, count: int) -> Tensor:
+    def _bits(self, purpose: str, step: Tensor | int, words: range) -> Tensor:
+        """[S, words] 64 bits each."""
         start = _mix(self.keys ^ key_of(purpose))
         number = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device)
         start = _mix(start + (number + 1) * _GAMMA)
-        counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
+        counter = torch.arange(words.start + 1, words.stop + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
         return _mix(start[:, None] + counter[None, :])
 
-    def _pairs(self, purpose: str, step: Tensor | int, count: int) -> tuple[Tensor, Tensor]:
-        """Two independent uniforms on the 24-bit grid of [0, 1) from each 64-bit word, float32."""
-        bits = self._bits(purpose, step, count)
-        second = (bits & 0xFFFFFF).float().mul_(2.0**-24)
-        return _shift(bits, 40).float().mul_(2.0**-24), second
+    def _drawn(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], change: Change | None) -> Tensor:
+        """[S, *shape] float32 from uniforms on the 24-bit grid of [0, 1), two of each 64-bit word.
+
+        They stand in turn, so that a longer draw begins with the shorter one. On a CPU it is done in parts that its cache
+        holds.
+        """
+        size = math.prod(shape)
+        words = (size + 1) // 2
+        drawn = torch.empty(len(self.keys), 2 * words, device=self.keys.device)
+        most = max(1, _PART // max(1, len(self.keys))) if drawn.device.type == "cpu" else max(1, words)
+        for begin in range(0, words, most):
+            part = range(begin, min(begin + most, words))
+            bits = self._bits(purpose, step, part)
+            second = (bits & 0xFFFFFF).float().mul_(2.0**-24)
+            first = _shift(bits, 40).float().mul_(2.0**-24)
+            both = drawn[:, 2 * part.start : 2 * part.stop]
+            both[:, ::2], both[:, 1::2] = (first, second) if change is None else change(first, second)
+        return drawn[:, :size].reshape(-1, *shape)
 
     def uniform(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """Uniform on [0, 1).
@@ -78,17 +102,11 @@ class Draws:
         Returns:
             [S, *shape] float32.
         """
-        size = math.prod(shape)
-        first, second = self._pairs(purpose, step, (size + 1) // 2)
-        return _interleave(first, second)[:, :size].reshape(-1, *shape)
+        return self._drawn(purpose, step, shape, None)
 
     def normal(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`."""
-        size = math.prod(shape)
-        first, second = self._pairs(purpose, step, (size + 1) // 2)
-        radius = first.neg_().log1p_().mul_(-2).sqrt_()
-        angle = second.mul_(2 * math.pi)
-        return _interleave(angle.cos().mul_(radius), angle.sin_().mul_(radius))[:, :size].reshape(-1, *shape)
+        return self._drawn(purpose, step, shape, _normal)
 
     def sign(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """-1 or 1 with equal probability; arguments and shape as :meth:`uniform`."""

@@ -179,5 +179,21 @@ def test_without_the_early_phase_rays_asks_about_one_direction_at_a_time() -> No
         assert request.points.shape == one.x.shape
         no = torch.zeros(1, dtype=torch.bool)
         state = attack.update(one, state, Answer(request.points, ~no, no, no, no.long()))
-    assert state.level.tolist() == [3]  # two directions to start from, then 1 + 2 + 4 blocks, and 3 of 8
-    assert state.block.tolist() == [3]
+    assert state.level.tolist() == [3]  # the stripes, then 1 + 2 + 4 blocks, and 4 of 8
+    assert state.block.tolist() == [4]
+
+
+def test_rays_asks_about_stripes_once_and_at_the_radius() -> None:
+    attack = make_attack("rays", {})
+    one = problem([-1], StartingPool(torch.zeros(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64)))
+    near = dataclasses.replace(one, eps=one.full(0.01))
+    state = attack.init(near)
+    first = attack.query(near, state).points
+    signs = (first - near.x).sign()
+    assert (signs == signs[:, :, :1]).all()
+    assert (first - near.x).abs().amax().item() == pytest.approx(0.01, rel=1e-5)
+    no = torch.zeros(1, dtype=torch.bool)
+    state = attack.update(near, state, Answer(first, ~no, no, no, no.long()))
+    assert (attack.query(near, state).points == 0.0).all()  # the direction of equal signs, at the corner of the box
+    whole = dataclasses.replace(near, minimal=True)
+    assert (attack.query(whole, attack.init(whole)).points == 0.0).all()

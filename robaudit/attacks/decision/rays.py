@@ -18,8 +18,6 @@ from robaudit.threat.norms import Norm, per_slot, select
 __all__ = ["RayS"]
 
 TRY, PAIR, BISECT, BISECT_BOTH = range(4)
-STARTS = 2
-"""Directions that an image's search starts from."""
 NEAR = 1 - 1e-6
 """Share of ε that is asked about where a success in the ball is enough, so that rounding leaves the point in it."""
 
@@ -32,7 +30,7 @@ class State(Slots):
         phase: [S] TRY (one direction at the radius), PAIR (two), BISECT or BISECT_BOTH.
         sign: [S, *shape] the best direction; ``radius`` [S] at which its ray fools, 1: perhaps nowhere.
         level, block: [S] int64, the features are cut into 2^level blocks, of which this one is flipped next; at level
-            -1 the block numbers a direction to start from.
+            -1 stripes are tried.
         low, high: [S] bracket of the radius.
         asked: [S] int64 queries so far.
         smallest: the nearest fooling point.
@@ -56,17 +54,17 @@ class RayS(SlotAttack[State]):
     A flip is tried with one query at the best radius so far; only where it fools, its own radius is bisected. In the
     early phase two neighbouring blocks are compared without that: the one whose flip fools at the radius is taken,
     and the radius falls only where both do, to one that tells them apart. Where a success in the ball is enough, no
-    radius below ε is asked about. An image's rays start from stripes, unless those of equal signs are shorter.
+    radius below ε is asked about, and the first query of an image is a ray of stripes that ends there.
 
     Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack", algorithm 3; early phase:
     Wang et al. 2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial
-    Attacks". The stripes to start from are those of the Square attack. Cost: up to ``queries`` label queries.
+    Attacks". The stripes are those that the Square attack starts from. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
         early: queries of the early phase; 0: none.
-        stripes: whether a random sign for each column and channel is tried as the first direction, before the equal
-            signs that the authors start from.
+        stripes: whether a random sign for each column and channel is tried once, at ε, before the equal signs that the
+            authors start from. It settles most photographs; as a direction to search from it is worse than equal signs.
         precision: of the bisection, as a share of the domain's width.
     """
 
@@ -84,7 +82,7 @@ class RayS(SlotAttack[State]):
     def init(self, problem: Problem) -> State:
         zero = problem.full(0)
         count = zero.long()
-        starts = self.stripes and len(problem.shape) == 3
+        starts = self.stripes and len(problem.shape) == 3 and not problem.minimal
         return State(
             phase=count + TRY,
             sign=torch.ones_like(problem.x),
@@ -107,6 +105,7 @@ class RayS(SlotAttack[State]):
         """The direction with one block flipped, and in the early phase with its neighbour instead."""
         bisecting = (state.phase == BISECT) | (state.phase == BISECT_BOTH)
         at = torch.where(bisecting, self._middle(problem, state), state.radius)
+        at = torch.where(state.level < 0, problem.eps * NEAR, at)
         both = (state.phase == PAIR) | (state.phase == BISECT_BOTH)
         first = self._at(problem, self._flipped(problem, state, 0), at)
         if not bool(both.any()):
@@ -123,17 +122,17 @@ class RayS(SlotAttack[State]):
         return torch.where((state.low < enough) & (enough < state.high), torch.maximum(middle, enough), middle)
 
     def _flipped(self, problem: Problem, state: State, further: int) -> Tensor:
-        """[S, *shape] the direction with the signs of a block flipped, or one to start from."""
-        size = state.sign[0].numel()
-        length = _length(size, state.level)
-        place = torch.arange(size, device=length.device)[None, :] // length[:, None]
-        inside = (place == (state.block + further)[:, None]).reshape(state.sign.shape)
-        flipped = torch.where(inside, -state.sign, state.sign)
+        """[S, *shape] the direction with the signs of a block flipped, or stripes."""
+        flat = state.sign.flatten(1).clone()
+        length = _length(flat.shape[1], state.level)
+        begin = (state.block + further) * length
+        for signs, low, high in zip(flat, begin.tolist(), (begin + length).tolist(), strict=True):
+            signs[low:high].neg_()  # a mask over all features takes ten times as long
+        flipped = flat.reshape(state.sign.shape)
         starting = state.level < 0
         if not bool(starting.any()):
             return flipped
-        first = select(state.block == 0, self._stripes(problem), torch.ones_like(problem.x))
-        return select(starting, first, flipped)
+        return select(starting, self._stripes(problem), flipped)
 
     def _at(self, problem: Problem, sign: Tensor, radius: Tensor) -> Tensor:
         return problem.clip(problem.x + sign * per_slot(radius, sign))
@@ -154,7 +153,7 @@ class RayS(SlotAttack[State]):
     def _after_try(self, problem: Problem, state: State, phase: Tensor, first: Tensor, second: Tensor) -> State:
         """What fools at the radius is bisected; of a pair only if both do, one alone is taken as it is."""
         single, pair = phase == TRY, phase == PAIR
-        search = (single & first) | (pair & first & second)
+        search = (single & first & (state.level >= 0)) | (pair & first & second)
         one = pair & (first ^ second)
         state = replace(
             state,
@@ -190,7 +189,7 @@ class RayS(SlotAttack[State]):
         """Go on to the next block, or pair of blocks, and after the last one to blocks of half the size."""
         size = state.sign[0].numel()
         block = state.block + torch.where((state.phase == PAIR) | (state.phase == BISECT_BOTH), 2, 1)
-        last = torch.where(state.level < 0, block >= STARTS, block * _length(size, state.level) >= size)
+        last = (state.level < 0) | (block * _length(size, state.level) >= size)
         level = torch.where(last, state.level + 1, state.level)
         level = torch.where(last & (_length(size, state.level) == 1), 1, level)
         block = torch.where(last, 0, block)

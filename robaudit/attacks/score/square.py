@@ -14,7 +14,7 @@ from robaudit.attacks.score.objective import leads
 from robaudit.attacks.score.square_bumps import Room, Windows, bumps, plane, tiles
 from robaudit.threat.losses import cross_entropy, margin
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, per_slot, select
+from robaudit.threat.norms import Norm, blend, per_slot, select
 
 __all__ = ["Square"]
 
@@ -129,7 +129,7 @@ class Square(SlotAttack[State]):
         planes = (-1, channels, height, width)
         moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
         corner = problem.project(moved.reshape(x.shape)).reshape(planes)
-        return torch.where(window, corner, state.best.reshape(planes)).reshape(x.shape)
+        return blend(window, corner, state.best.reshape(planes)).reshape(x.shape)
 
     def _moved(self, problem: Problem, state: State) -> Tensor:
         """L2, L1: what two windows hold, and what the ball leaves, goes into one of them as bumps."""
