@@ -2,10 +2,10 @@
 
     python benchmarks/throughput.py [--model FILE] [--batch 16] [--queries 40] [--repeats 5] [--attacks square rays]
 
-Both sides run alternately in one process on EfficientNet-Lite0 (of the shared models, or the file named) on noise, on
-as many inputs, in calls of the same size; the ratio of medians is printed. The second figure is the share of the engine's
-own time that was spent inside the runtime's calls, which does not depend on what else the machine does. The radius is one at
-which nothing falls, so that every unit spends all its queries.
+Both sides run alternately in one process on EfficientNet-Lite0 (of the shared models, or the file named) on smooth
+noise, on as many inputs, in calls of the same size; the ratio of medians is printed. The figure after it is the share
+of the engine's own time that was spent inside the runtime's calls, which hardly depends on what else the machine does.
+The radius is one at which nothing falls, so that every unit spends all its queries.
 """
 
 from __future__ import annotations

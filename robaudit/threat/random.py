@@ -75,8 +75,8 @@ class Draws:
     def _drawn(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], change: Change | None) -> Tensor:
         """[S, *shape] float32 from uniforms on the 24-bit grid of [0, 1), two of each 64-bit word.
 
-        They stand in turn, so that a longer draw begins with the shorter one. On a CPU it is done in parts that its cache
-        holds.
+        They stand in turn, so that a longer draw begins with the shorter one. On a CPU it is done in parts that the
+        cache holds.
         """
         size = math.prod(shape)
         words = (size + 1) // 2
