@@ -20,13 +20,13 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from blackbox_data import DATA, load
-from blackbox_meter import Case, Outcome, ours, theirs
+from blackbox_meter import Case, Outcome, ours, pooled, theirs
 from blackbox_robust import robust
 from blackbox_rows import ROWS, Row
 from common import MODELS
@@ -35,11 +35,11 @@ HEAD = "| on | budget | ours | theirs | success: theirs, ours | median queries |
 FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | ms a sample | |"
 
 
-def peers_of(row: Row, case: Case, seed: int) -> Iterator[Outcome]:
+def peers_of(row: Row, case: Case, seeds: Sequence[int]) -> Iterator[Outcome]:
     """The public implementations of a row that are there and run."""
     for name, peer in row.others.items():
         try:
-            yield theirs(name, case, peer, seed)
+            yield pooled([theirs(name, case, peer, seed) for seed in seeds])
         except (ImportError, FileNotFoundError) as error:
             print(f"LEFT OUT: {row.attack} of {name}: {error}", file=sys.stderr)
         except Exception as error:  # a peer that breaks is told, and is not the end of the table
@@ -60,7 +60,7 @@ def pair(row: Row, case: Case, other: Outcome | None, own: Outcome) -> str:
         )
         weaker = any(one[-1] > 1.02 * one[0] for one in medians)
         return f"| {on} | {own.name} | {name} | {told} | {time} | {'weaker' if weaker else ''} |"
-    success = " / ".join(f"{s.success.sum()}" for s in sides)
+    success = " / ".join(f"{100 * s.success.mean():.1f} %" for s in sides)
     median = [float(np.median(s.queries)) for s in sides]
     mean = " / ".join(f"{s.queries.mean():.0f}" for s in sides)
     rates = [100 * s.success.mean() for s in sides]
@@ -81,8 +81,10 @@ def compare(rows: list[Row], options: argparse.Namespace) -> None:
             target, samples = load(row.data, options.models, options.count or row.count)
             case = Case(target, samples, row.norm, row.eps, options.budget or row.budget, row.marks)
             row = dataclasses.replace(row, budget=case.budget)
-            own = ours(row.attack, case, row.parameters, options.seed)
-            others = list(peers_of(row, case, options.seed)) if not options.alone else []
+            seeds = range(options.seed, options.seed + options.seeds)
+            own = pooled([ours(row.attack, case, row.parameters, seed) for seed in seeds])
+            print(pair(row, case, None, own), file=sys.stderr, flush=True)  # the others may take long
+            others = list(peers_of(row, case, seeds)) if not options.alone else []
             for other in others or [None]:
                 print(pair(row, case, other, own), flush=True)
         print()
@@ -100,7 +102,7 @@ def speed(options: argparse.Namespace) -> None:
         target, samples = load(row.data, options.models, options.count or 100)
         case = Case(target, samples, row.norm, None, options.budget or 500)
         own = ours(row.attack, case, row.parameters, options.seed)
-        for other in peers_of(row, dataclasses.replace(case, samples=samples[:10]), options.seed):
+        for other in peers_of(row, dataclasses.replace(case, samples=samples[:10]), [options.seed]):
             ratio = other.seconds / own.seconds
             name = f"{row.data}, {row.norm}, {len(samples)}"
             print(
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="images in the place of each row's own number")
     parser.add_argument("--budget", type=int, help="queries in the place of each row's own")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each side from --seed on, taken together")
     parser.add_argument("--alone", action="store_true", help="ours without the others")
     options = parser.parse_args()
     os.environ["BLACKBOX_PEERS"] = str(options.peers)

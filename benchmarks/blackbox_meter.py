@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from robaudit.target.target import Target
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm, distance
 
-__all__ = ["TOLERANCE", "Case", "Meter", "Outcome", "Peer", "StopError", "ours", "theirs"]
+__all__ = ["TOLERANCE", "Case", "Meter", "Outcome", "Peer", "StopError", "ours", "pooled", "theirs"]
 
 TOLERANCE = 1e-6
 """By which a point may lie outside of the ball, as a fraction of the domain's width."""
@@ -70,6 +70,13 @@ class Outcome:
     def __post_init__(self) -> None:
         if not len(self.queries) == len(self.success) == self.distances.shape[1]:
             raise ValueError(f"{self.name}: not one figure for each sample")
+
+
+def pooled(outcomes: Sequence[Outcome]) -> Outcome:
+    """Those of several seeds as one, each sample as often as there are seeds."""
+    fields = ("queries", "spent", "success", "distances")
+    joined = {name: np.concatenate([getattr(one, name) for one in outcomes], -1) for name in fields}
+    return Outcome(outcomes[0].name, seconds=float(np.mean([one.seconds for one in outcomes])), **joined)
 
 
 class StopError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import blackbox_peers as peers
 import numpy as np
@@ -15,6 +16,7 @@ from robaudit.threat.norms import Norm
 
 __all__ = ["robust"]
 
+RESTARTS = 5
 SCORES = {
     "square": ("square", 2500, {}),
     "square, another seed": ("square", 2500, {}),
@@ -84,16 +86,20 @@ def cascade(outcomes: Sequence[Outcome]) -> tuple[int, int]:
 
 
 def public(case: Case, seed: int) -> Iterator[tuple[str, Case, Outcome]]:
-    """RayS and five restarts of Square, each on what the ones before it left, by their authors."""
+    """Square of its authors, restart after restart on what the ones before left, added up; then RayS of its authors."""
     checkout("square-attack")
-    found = [peers.square_batch(case, 0.8, seed + restart) for restart in range(5)]
-    success = np.any([one.success for one in found], axis=0)
-    _, asked = cascade(found)
-    first = np.min([np.where(one.success, one.queries, case.budget) for one in found], axis=0)
-    spent = np.zeros(len(success), dtype=int)
-    spent[0] = asked
-    seconds = sum(one.seconds for one in found)
-    distances = np.zeros((1, len(success)))
-    yield "Square of its authors, 5 restarts", case, Outcome("", first, spent, success, distances, seconds)
-    short = Case(case.target, case.samples, case.norm, case.eps, 3000)
-    yield "RayS of its authors", short, theirs("", short, peers.rays, seed)
+    count = len(case.samples)
+    left = np.arange(count)
+    first, spent, success = np.full(count, case.budget), np.zeros(count, dtype=int), np.zeros(count, dtype=bool)
+    seconds = 0.0
+    for restart in range(RESTARTS):
+        found = peers.square_batch(replace(case, samples=[case.samples[i] for i in left]), 0.8, seed + restart)
+        spent[left] += found.spent
+        first[left] = np.where(found.success, found.queries, case.budget)
+        success[left] = found.success
+        seconds += found.seconds * len(left) / count
+        name = f"Square of its authors, {restart + 1} of {RESTARTS} restarts"
+        yield name, case, Outcome(name, first.copy(), spent.copy(), success.copy(), np.zeros((1, count)), seconds)
+        left = left[~found.success]
+    short = replace(case, budget=3000)
+    yield "RayS of its authors", short, theirs("RayS", short, peers.rays, seed)

@@ -69,7 +69,8 @@ def _photos() -> list[Row]:
     linf: dict[str, Any] = {"data": "photos", "norm": LINF, "eps": 0.05, "count": 20}
     far: dict[str, Any] = {"data": "photos", "norm": L2, "eps": None, "budget": 1000, "count": 6}
     return [
-        Row("square", budget=10_000, others={"authors": peers.square(0.05)}, **linf),
+        Row("square", budget=10_000, others={"authors, p 0.05": peers.square(0.05)}, **linf),
+        Row("square", budget=10_000, others={}, parameters={"p_init": 0.05}, **linf),
         Row("rays", budget=2000, others={"authors": peers.rays}, **linf),
         Row("hopskipjump", budget=5000, others=_HSJ_LINF, **linf),
         Row("hopskipjump", others={"Foolbox HopSkipJump": _HSJ["Foolbox HopSkipJump"]}, **far),
@@ -87,9 +88,10 @@ def _scores() -> list[Row]:
     round_: dict[str, Any] = {"data": "resnet", "norm": L2, "eps": 2.0, "budget": 2000, "count": 40}
     sparse: dict[str, Any] = {"data": "lenet-clean", "norm": L0, "eps": 20, "budget": 1000, "count": 50}
     return [
-        Row("square", others={"authors, p 0.3": peers.square(0.3), "ART SquareAttack": _ART_SQUARE}, **digits),
-        Row("square", others={"authors, p 0.3": peers.square(0.3)}, **robust),
-        Row("square", others={"authors, p 0.1": peers.square(0.1)}, **round_),
+        Row("square", others={"authors, p 0.8": peers.square(0.8), "ART SquareAttack": _ART_SQUARE}, **digits),
+        Row("square", others={"authors, p 0.3": peers.square(0.3)}, parameters={"p_init": 0.3}, **digits),
+        Row("square", others={"authors, p 0.3": peers.square(0.3)}, parameters={"p_init": 0.3}, **robust),
+        Row("square", others={"authors, p 0.1": peers.square(0.1)}, parameters={"p_init": 0.1}, **round_),
         Row("signhunter", others={"authors": peers.signhunter}, **digits),
         Row("signhunter", others={"authors": peers.signhunter}, **robust),
         Row("nes", others={"MadryLab": peers.nes}, **robust),
@@ -115,6 +117,7 @@ def _labels() -> list[Row]:
     colour: dict[str, Any] = {"data": "resnet", **_WALK}
     return [
         Row("rays", others={"authors": peers.rays}, **digits),
+        Row("rays", others={"authors": peers.rays}, parameters={"stripes": False}, **digits),
         Row("rays", others={"authors": peers.rays}, **fashion),
         Row("rays", others={"authors": peers.rays}, **robust),
         Row("hopskipjump", others=_HSJ_LINF, **digits),
