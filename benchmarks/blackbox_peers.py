@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -275,7 +276,7 @@ def art(name: str, eps: bool = False, **options: Any) -> Peer:
         given = {**options, "eps": case.eps} if eps else options
         vars(np).setdefault("mat", np.asmatrix)  # which its GeoDA asks for, and NumPy 2 has no more
         attack = getattr(importlib.import_module("art.attacks.evasion"), name)(model, verbose=False, **given)
-        with quiet():
+        with quiet(), contextlib.chdir(tempfile.gettempdir()):  # where its GeoDA leaves a file
             attack.generate(x.numpy(), y.numpy())
 
     return run
