@@ -3,7 +3,7 @@
     pip install foolbox==3.3.4 adversarial-robustness-toolbox==1.20.1 scikit-learn
     python benchmarks/blackbox.py photos|scores|labels [--only rays,surfree] [--data resnet] [--peers FOLDER]
     python benchmarks/blackbox.py robust            # the PGD-trained LeNet-5: what breaks the most, and what mixes add
-    python benchmarks/blackbox.py speed             # wall time of attacks with labels
+    python benchmarks/blackbox.py speed             # time of attacks with labels
 
 FOLDER (or the environment variable BLACKBOX_PEERS) holds checkouts of the authors' repositories under their own names:
 RayS, SurFree, CGBA, square-attack, sparse-rs, simple-blackbox-attack, blackbox-bandits, attackbox and
@@ -11,7 +11,8 @@ blackbox-adv-examples-signhunter. None is part of this project. One that is miss
 
 Queries of both sides are counted until a point within the ball fools; a failure counts as the whole budget. The
 clean sample, and for public code a point that was asked before, cost nothing; points are brought into the box. Public
-code runs one image at a time, as most of it is written for and the counting needs; its wall time holds the counting.
+code runs one image at a time, as most of it is written for and the counting needs; its time holds the counting.
+Times are CPU time, as other work on a machine lengthens wall time.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from blackbox_robust import robust
 from blackbox_rows import ROWS, Row
 from common import MODELS
 
-HEAD = "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | ms a sample | |"
-FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | ms a sample | |"
+HEAD = "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | CPU ms a sample | |"
+FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | CPU ms a sample | |"
 
 
 def peers_of(row: Row, case: Case, seeds: Sequence[int]) -> Iterator[Outcome]:
@@ -91,8 +92,8 @@ def compare(rows: list[Row], options: argparse.Namespace) -> None:
 
 
 def speed(options: argparse.Namespace) -> None:
-    """Wall time a sample where nobody stops early: ours on all samples at once, theirs on ten, one after the other."""
-    head = "| on | queries | ours | theirs | ms a sample: theirs, ours | ratio |"
+    """CPU time a sample where nobody stops early: ours on all samples at once, theirs on ten, one after the other."""
+    head = "| on | queries | ours | theirs | CPU ms a sample: theirs, ours | ratio |"
     print(head + "\n|" + "-|" * (head.count("|") - 1), flush=True)
     for row in ROWS["labels"]:
         if row.eps is not None or row.data != (options.data or "lenet-clean"):
