@@ -42,10 +42,10 @@ class State(Slots):
 class Square(SlotAttack[State]):
     """Random search over square windows that keeps what improves the loss.
 
-    In L-infinity a window is set to a corner of the ball. In L2 and L1 a window takes over the perturbation of
-    another, as two bumps of opposite sign. The loss is the margin; in a targeted audit the goal's cross-entropy. A
-    rival whose lead over the label is still exactly the sample's, as that of a twin of the label's class is everywhere,
-    has no part in the margin.
+    In L-infinity a window is set to a corner of the ball, and to another one where that would change nothing. In L2 and
+    L1 a window takes over the perturbation of another, as two bumps of opposite sign. The loss is the margin; in a
+    targeted audit the goal's cross-entropy. A rival whose lead over the label is still exactly the sample's, as that of
+    a twin of the label's class is everywhere, has no part in the margin.
 
     Source: Andriushchenko, Croce, Flammarion, Hein 2020, "Square Attack: a query-efficient black-box
     adversarial attack via random search", algorithms 1 to 3; L1: Croce & Hein 2021, "Mind the box: l1-APGD for sparse
@@ -120,16 +120,19 @@ class Square(SlotAttack[State]):
     def _corner(self, problem: Problem, state: State) -> Tensor:
         """L-infinity: one random sign a channel in a window at a random place."""
         x = problem.x
-        channels, height, width = plane(problem.shape)
+        channels = plane(problem.shape)[0]
         room = Room.of(problem)
         side = self._area(state, room.height * room.width).sqrt().round().long().clamp_min(1)
         side = torch.minimum(side, torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         window = Windows.of(problem, side, chance[:, :2]).mask
-        planes = (-1, channels, height, width)
-        moved = x.reshape(planes) + sign * problem.eps[:, None, None, None]
-        corner = problem.project(moved.reshape(x.shape)).reshape(planes)
-        return blend(window, corner, state.best.reshape(planes)).reshape(x.shape)
+        point = _stamped(problem, state, window, sign)
+        idle = (point == state.best).flatten(1).all(1)
+        if bool(idle.any()):  # it would cost a query and tell nothing
+            which = problem.draws.integers("again", state.step, torch.full_like(state.step, channels))
+            other = torch.arange(channels, device=x.device)[None, :, None, None] == which[:, None, None, None]
+            point = select(idle, _stamped(problem, state, window, torch.where(other, -sign, sign)), point)
+        return point
 
     def _moved(self, problem: Problem, state: State) -> Tensor:
         """L2, L1: what two windows hold, and what the ball leaves, goes into one of them as bumps."""
@@ -159,6 +162,14 @@ def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tenso
     drawn = problem.draws.uniform("window", state.step, (5 + channels,))
     sign = torch.where(drawn[:, 5:, None, None] < 0.5, -1.0, 1.0)
     return drawn[:, :5], sign.to(problem.x.dtype)
+
+
+def _stamped(problem: Problem, state: State, window: Tensor, sign: Tensor) -> Tensor:
+    """[S, *shape] the best point with the corner of the ball that ``sign`` [S, C, 1, 1] names in the window."""
+    planes = (-1, *plane(problem.shape))
+    moved = problem.x.reshape(planes) + sign * problem.eps[:, None, None, None]
+    corner = problem.project(moved.reshape(problem.x.shape)).reshape(planes)
+    return blend(window, corner, state.best.reshape(planes)).reshape(problem.x.shape)
 
 
 def _sum(delta: Tensor, power: float, *, whole: bool = False) -> Tensor:
