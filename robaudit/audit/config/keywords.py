@@ -30,6 +30,7 @@ class SettingKeywords(TypedDict, total=False):
     mask: PathLike | None
     goal: str | None
     curve: bool | None
+    secrecy: bool | None
     samples: int | None
     surrogates: Sequence[PathLike]
     stand_in: PathLike | None

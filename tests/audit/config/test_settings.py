@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "mask": "{}/text",
     "goal": "random",
     "curve": True,
+    "secrecy": True,
     "samples": 7,
     "surrogates": ["{}/model.onnx"],
     "stand_in": "{}/model.onnx",
