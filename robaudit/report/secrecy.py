@@ -12,7 +12,7 @@ from robaudit.audit.result.document import Access, AccessCurve, QueryPoint, Resu
 from robaudit.plural import counted
 from robaudit.report.console import heading, indented
 from robaudit.report.curve import BARS, draw_bars, metric_word
-from robaudit.report.words import ball, short_rate
+from robaudit.report.words import ball, plain, short_rate
 
 __all__ = [
     "ACCESS_NAMES",
@@ -51,8 +51,8 @@ def draw_secrecy(console: Console, result: Result) -> None:
         for curve in secrecy.curves:
             known = ((queries, point_at(curve, queries)) for queries in shown)
             rows = [(query_words(queries), point, " ") for queries, point in known if point is not None]
-            title = f"{ACCESS_NAMES[curve.access]}: {', '.join(curve.attacks)}"
-            console.print(indented(Text(title)))
+            attacks = ", ".join(plain(id, 40) for id in curve.attacks)
+            console.print(indented(Text(f"{ACCESS_NAMES[curve.access]}: {attacks}")))
             if curve.access == "white-box":
                 rows = [("any", point, " ") for _, point, _ in rows[:1]]
             draw_bars(console, [(f"{label:>{width}}", point, mark) for label, point, mark in rows])
