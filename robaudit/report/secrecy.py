@@ -130,7 +130,7 @@ def _cost(curve: AccessCurve, confidence: float) -> str:
     name, n = ACCESS_NAMES[curve.access].capitalize(), curve.broken + curve.unbroken
     fell = f"{curve.broken} of {counted(n, 'sample')}"
     if curve.queries is None:
-        return f"{name}: {fell} fell to all attacks together, which need no queries."
+        return f"{name}: {fell} fell to all attacks together; gradients need no queries."
     if curve.queries == 0:
         return f"{name}: {fell} fell to one candidate each, without a query."
     words = f"{name}: {fell} fell within {_queries(curve.queries)}"
@@ -156,8 +156,9 @@ def _bought(less: AccessCurve, more: AccessCurve) -> str:
         most = min(less.queries, more.queries)
         one, other = point_at(less, most) or one, point_at(more, most) or other
     points = 100 * ((one.estimate or 0.0) - (other.estimate or 0.0))
+    bought = f"{points:.1f} points" if one.k != other.k else "nothing"
     told = ", ".join(f"{short_rate(p)} stand {_given(curve, p)}" for curve, p in ((less, one), (more, other)))
-    return f"{begin} {points:.1f} points: {told}."
+    return f"{begin} {bought}: {told}."
 
 
 def _given(curve: AccessCurve, point: QueryPoint) -> str:
