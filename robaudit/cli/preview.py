@@ -134,7 +134,7 @@ def _attacks(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
     for of, planned in ((front, planned) for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
-        yield f"  {planned.key:<22}{planned.status}{plain(reason)}   {plain(parameters)}"
+        yield f"  {planned.key:<21} {planned.status}{plain(reason)}   {plain(parameters)}"
         if planned.status == "ready":
             yield f"{'':24}at most, a {each}: {_cost(most_of_sample(of, planned, classes, shape))}"
             if isinstance(planned.attack, FittedAttack):
