@@ -118,9 +118,10 @@ def secrecy_sentences(result: Result, secrecy: Secrecy) -> list[str]:
     open_ = [ACCESS_NAMES[curve.access] for curve in secrecy.curves if not curve.complete]
     if open_:
         found.append(f"Attacks did not come to their end, so that more may fall: {', '.join(open_)}.")
+    which = "All samples answered correctly" if metric_word(result) == "accuracy" else "All samples"
     found.append(
-        "All samples answered correctly are counted, those that did not fall too; who has more access can do what one "
-        "with less can, and each sample counts at its cheapest. A stronger attack can only lower a curve."
+        f"{which} are counted, those that did not fall too; who has more access can do what one with less can, and "
+        "each sample counts at its cheapest. A stronger attack can only lower a curve."
     )
     return found
 

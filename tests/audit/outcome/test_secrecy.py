@@ -356,6 +356,26 @@ def test_a_file_that_gives_labels_alone_has_no_attacker_with_scores(tmp_path: Pa
     assert result.run.complete
 
 
+@pytest.mark.parametrize(
+    ("norm", "eps", "attack", "wanted"),
+    [
+        ("l0", 2, "sigma-zero", {"labels": ("labels/pointwise",), "scores": ("scores/sparse-rs",)}),
+        ("l1", 0.5, "fgsm", {"scores": ("scores/square",)}),  # no attack with labels searches in L1
+    ],
+)
+def test_each_norm_has_its_usual_attacks(
+    tmp_path: Path, norm: str, eps: float, attack: str, wanted: dict[str, Sequence[str]]
+) -> None:
+    result = audited(tmp_path, "secrecy: {queries: 60}", f"[{attack}]", norm, eps)
+    curves = {curve.access: curve for curve in result.secrecy[0].curves}
+    assert {access: curve.attacks for access, curve in curves.items()} == wanted | {"white-box": (attack,)}
+    for access in wanted:
+        keys = curves[access].attacks
+        told = {s.index: p.queries for s in result.samples for p in s.prices if p.attack in keys}
+        assert told == recomputed(tmp_path / "run", keys)
+    assert curves["scores"].broken > 0
+
+
 def test_a_goal_of_several_classes_counts_its_cheapest(tmp_path: Path) -> None:
     path = profile(tmp_path / "p.yaml", "linf", "secrecy: {queries: 60}", "[{id: pgd, steps: 4}]", 0.2)
     path.write_text(path.read_text().replace("eps: 0.2", "eps: 0.2, goal: 'every:2'"))
