@@ -9,6 +9,7 @@ from results import make_attack, make_result
 
 from robaudit.audit.config.profile import GateSpec
 from robaudit.audit.result.document import (
+    Attack,
     AuditFailure,
     Baseline,
     ChangedSample,
@@ -23,15 +24,17 @@ from robaudit.audit.result.document import (
     Result,
     Sample,
     SampleBreach,
+    Secrecy,
     Threat,
     ThreatOutcome,
 )
+from robaudit.audit.result.secrecy import build_secrecy
 from robaudit.audit.result.sections.gates import Exemption
 from robaudit.audit.result.sections.run import Place
 from robaudit.audit.verdict.conclusion import conclude
 from robaudit.stats.rates import rate
 
-__all__ = ["HOSTILE", "cases", "check_discreet", "hostile_results"]
+__all__ = ["BLACK_BOX", "HOSTILE", "cases", "check_discreet", "hostile_results"]
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -44,6 +47,13 @@ HOSTILE = (
     "/home/secret/models/m.onnx and C:\\Users\\secret\\m.onnx",
     "{0} {{x}} %SRCROOT% @everyone #1",
     "'\"\\",
+)
+
+
+BLACK_BOX = (
+    make_attack("apgd-ce"),
+    make_attack("labels/rays", "labels", query_budget=1000),
+    make_attack("scores/square", "scores", query_budget=1000),
 )
 
 
@@ -109,6 +119,14 @@ def make_curve() -> Curve:
         area=0.02,
         area_eps=0.0314,
     )
+
+
+def make_secrecy(attacks: tuple[Attack, ...] = BLACK_BOX) -> Secrecy:
+    """Of 93 samples that are answered correctly 40 fall to labels, 80 to scores, and all but 2 to anything."""
+    labels, scores = {i: 10 * (i + 1) for i in range(40)}, {i: 3 * (i + 1) for i in range(80)}
+    found = build_secrecy("linf", attacks, {"labels": labels, "scores": scores}, 2, 93, 100)
+    assert found is not None
+    return found
 
 
 PLACES = ProfileRecord(
@@ -181,6 +199,7 @@ def cases() -> dict[str, Result]:
         "stability": (make_result(stability=True), []),
         "targeted": (_targeted(), []),
         "curve": (make_result(curves=(make_curve(),)), []),
+        "secrecy": (make_result(attacks=BLACK_BOX, secrecy=(make_secrecy(),)), []),
         "union": (_union(), []),
         "worse than the baseline": (make_result(comparison=make_comparison(broken=150)), []),
         "as the baseline": (make_result(comparison=make_comparison(same_model=True, outcome="better", broken=0)), []),

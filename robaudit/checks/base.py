@@ -192,7 +192,8 @@ class Bench(Protocol):
         ...
 
     def finished(self) -> Mapping[str, Access]:
-        """Attacks of the cascade that ran to their end, with their access, in order."""
+        """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
+        secrecy, whose breaches are what the cascade left."""
         ...
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:

@@ -136,7 +136,7 @@ def _attacks(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
     for of, planned in ((front, planned) for front in fronts for planned in front.attacks()):
         reason = f": {planned.reason}" if planned.reason else ""
         parameters = ", ".join(f"{k} {v}" for k, v in planned.parameters.items() if v is not None)
-        yield f"  {planned.key:<22}{planned.status}{plain(reason)}   {plain(parameters)}"
+        yield f"  {planned.key:<21} {planned.status}{plain(reason)}   {plain(parameters)}"
         if planned.status == "ready":
             most = most_of_sample(of, planned, classes, shape)
             queries += 0 if most is None else most.queries * len(loaded.drawn)

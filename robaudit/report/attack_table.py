@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robaudit.audit.result.document import Attack, Result
+from robaudit.audit.result.secrecy import for_secrecy
 from robaudit.report.console import NARROW, STATUS_STYLES, bullets, entries, heading, status
 from robaudit.report.sentences import applied_attacks, attack_notes
 from robaudit.report.words import count, duration, plain, short_rate
@@ -21,6 +22,7 @@ def attack_table(console: Console, result: Result) -> None:
         return
     applied = applied_attacks(result)
     of_curve = "; those of the curve on all" if result.curves else ""
+    of_curve += "; those of an access in a cascade of their own" if any(map(for_secrecy, applied)) else ""
     fitted = f"; {', '.join(plain(fit.attack, 40) for fit in result.fits)} on all" if result.fits else ""
     heading(console, f"Attacks, each on what the ones before it left standing{of_curve}{fitted}")
     if console.width < NARROW:

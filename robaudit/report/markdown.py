@@ -14,6 +14,7 @@ from robaudit.report.certified import HEADS, bracket_words, certificate_rows, pr
 from robaudit.report.markup import bullets, code, escaped, table
 from robaudit.report.paths import model_place
 from robaudit.report.rules import check_rule
+from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
 from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
@@ -70,6 +71,7 @@ def render(result: Result, run: Path | None = None) -> str:
         *_threats(result),
         *_certified(result),
         *_curves(result),
+        *_secrecy(result),
         *_comparison(result),
         *_checks(result),
         *_lists(result),
@@ -186,6 +188,16 @@ def _curves(result: Result) -> list[str]:
             ["Median smallest distance", "-" if curve.median_distance is None else number(curve.median_distance)],
         ]
         lines += [f"### Robustness curve in {escaped(curve.norm)}", "", *table(("", ""), rows)]
+    return lines
+
+
+def _secrecy(result: Result) -> list[str]:
+    lines = []
+    for secrecy in result.secrecy:
+        heads, rows = secrecy_rows(secrecy)
+        lines += [f"### {escaped(secrecy_title(result, secrecy))}", ""]
+        lines += table(heads, [[escaped(cell) for cell in row] for row in rows])
+        lines += bullets(secrecy_sentences(result, secrecy))
     return lines
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,17 +49,21 @@ RUNS = re.compile(rf'(?:^|(?<=[{SPLITS}]))(?=[\s"]*[{re.escape(SIGNS)}])')
 
 
 def render(result: Result, run: Path | None = None) -> str:
-    """A header and a row a sample, in data order; of several norms also how it fell in each; and what was
-    proved of it."""
+    """A header and a row a sample, in data order; of several norms also how it fell in each; what was proved of it; and
+    what it cost at each access."""
     norms = [norm for norm in NORMS if any(outcome.norm == norm for outcome in result.threats)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     extra = [f"{name}_{norm}" for norm in norms for name in ("broken_by", "distance")]
     certificates = [entry.id for entry in result.certified.certificates] if result.certified is not None else []
     extra += [f"{name}_{id}" for id in certificates for name in ("proved", "margin")]
+    curves = [(each.norm, curve) for each in result.secrecy for curve in each.curves if curve.queries is not None]
+    costs = {(norm, curve.access): curve.attacks for norm, curve in curves}
+    extra += [f"queries_{access}_{norm}" if norms else f"queries_{access}" for norm, access in costs]
     writer.writerow([*COLUMNS, *extra])
     for sample in result.samples:
-        cells = (*_row(result, sample), *_breaches(sample, norms), *_proofs(sample, certificates))
+        told = _breaches(sample, norms), _proofs(sample, certificates), _costs(sample, costs.values())
+        cells = (*_row(result, sample), *itertools.chain(*told))
         writer.writerow([_cell(value) for value in cells])
     return buffer.getvalue()
 
@@ -104,6 +109,12 @@ def _proofs(sample: Sample, certificates: list[str]) -> list[Cell]:
         entry = found.get(id)
         cells += [str(entry.proved).lower(), entry.margin] if entry is not None else [None, None]
     return cells
+
+
+def _costs(sample: Sample, cascades: Iterable[Sequence[str]]) -> list[Cell]:
+    """Queries until it fell along each access's cascade; empty where it did not."""
+    found = {price.attack: price.queries for price in sample.prices}
+    return [next((found[attack] for attack in attacks if attack in found), None) for attacks in cascades]
 
 
 def _name(result: Result, index: int | None) -> str | None:

@@ -20,6 +20,7 @@ from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, inde
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.nearest import fitted
+from robaudit.report.secrecy import draw_secrecy
 from robaudit.report.sentences import (
     UPPER_BOUND,
     defense_words,
@@ -107,6 +108,7 @@ def _report(console: Console, result: Result, *, samples: bool = False, command:
         heading(console, "What is proved")
         bullets(console, certified.lines(result))
     draw_curves(console, result)
+    draw_secrecy(console, result)
     _comparison(console, result, all_samples=samples)
     if result.checks:
         _checks(console, result.checks)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.audit.result.document import Access, Attacker, CurvePoint, Data, InputSpec, Radius, Rate, Threat
+from robaudit.audit.result.document import (
+    Access,
+    Attacker,
+    CurvePoint,
+    Data,
+    InputSpec,
+    QueryPoint,
+    Radius,
+    Rate,
+    Threat,
+)
 from robaudit.audit.verdict.phrases import ball, ball_phrase, sets_phrase
 from robaudit.audit.verdict.phrases import percent as rate_words
 from robaudit.printable import plain
@@ -44,7 +54,7 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def short_rate(rate: Rate | CurvePoint) -> str:
+def short_rate(rate: Rate | CurvePoint | QueryPoint) -> str:
     """A rate for a table: ``41.0% [31.3, 51.3]``."""
     if rate.estimate is None:
         return "-"

@@ -184,6 +184,25 @@ def test_curve_union_goal_and_baseline_have_their_sections():
     assert "and 110 more; the JSON report has them all" in worse.text
 
 
+def test_the_price_of_secrecy_has_a_chart_and_every_figure_in_a_table():
+    page = render(CASES["secrecy"])
+    parsed = sound(page)
+    assert (2, "The price of secrecy") in parsed.headings
+    assert (
+        3,
+        "The price of secrecy within L∞ ≤ 8/255: accuracy against queries, an upper bound at each",
+    ) in parsed.headings
+    chart = page[page.index('aria-labelledby="chart-secrecy-0-title') :]
+    chart = chart[: chart.index("</svg>")]
+    for token in ("accent", "ink", "mark", "line"):
+        assert f"var(--{token})" in chart
+    assert not re.search(r"#[0-9a-f]{6}", chart)  # no colour of its own, so that it follows the page's
+    for words in ("labels", "scores", "white box", "queries for each sample", "1,000"):
+        assert words in chart
+    for words in ("more than 1,000", "at least", "those of an access in a cascade of their own"):
+        assert words in parsed.text
+
+
 def test_ignored_gates_say_until_when_and_why():
     assert "IGNORED until 2030-01-01 (until the retraining" in Page(render(CASES["ignored"])).text
     assert "was ignored until 2030-01-01" in Page(render(CASES["no longer ignored"])).text

@@ -105,5 +105,6 @@ def test_parts():
     assert "Each threat model by itself" in render(CASES["union"])
     assert "60 of 279" in render(CASES["targeted"])
     assert "Robustness curve" in render(CASES["curve"])
+    assert "| access | 0 | 10 | 100 | 1,000 | median queries | mean queries |" in render(CASES["secrecy"])
     for name in ("union", "targeted", "curve"):
         assert "Against the baseline" not in render(CASES[name])

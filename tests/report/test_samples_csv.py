@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from report_cases import HOSTILE, cases, hostile_results
 from results import make_result
 
-from robaudit.audit.result.document import Sample
+from robaudit.audit.result.document import Price, Sample
 from robaudit.report.samples_csv import COLUMNS, render
 
 CASES = cases()
@@ -52,6 +52,15 @@ def test_of_several_norms_a_sample_shows_each():
     (row,) = rows(CASES["union"])
     assert (row["broken_by_l2"], row["distance_l2"], row["broken_by_linf"]) == ("apgd-ce", "0.4", "")
     assert set(rows(CASES["measured"])[0]) == set(COLUMNS)
+
+
+def test_of_each_access_a_sample_shows_what_it_cost():
+    prices = (Price(attack="scores/square", queries=12, distance=0.03),)
+    one = Sample(id="a", index=0, label=1, clean_prediction=1, broken_by="scores/square", prices=prices)
+    other = Sample(id="b", index=1, label=1, clean_prediction=1)
+    found = rows(CASES["secrecy"].model_copy(update={"samples": (one, other)}))
+    assert [(row["queries_labels"], row["queries_scores"]) for row in found] == [("", "12"), ("", "")]
+    assert "queries_white-box" not in found[0]
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, " =1+1", "\t=1+1", "-2", "@x", "\x00=1"])

@@ -31,6 +31,7 @@ class SettingKeywords(TypedDict, total=False):
     goal: str | None
     access: Attacker | None
     curve: bool | None
+    secrecy: bool | None
     samples: int | None
     surrogates: Sequence[PathLike]
     stand_in: PathLike | None

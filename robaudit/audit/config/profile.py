@@ -21,10 +21,13 @@ from pydantic import (
 
 from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
 from robaudit.audit.config.specs import (
+    CHECKS_SCHEMA,
+    USUAL,
     AttackSpec,
     CurveSpec,
     DataSpec,
     RadiusSpec,
+    SecrecySpec,
     SetSpec,
     Spec,
     ThreatSpec,
@@ -43,6 +46,7 @@ __all__ = [
     "GateSpec",
     "Profile",
     "RadiusSpec",
+    "SecrecySpec",
     "SetSpec",
     "ThreatSpec",
     "check_metric",
@@ -51,23 +55,8 @@ __all__ = [
     "profile_schema",
 ]
 
-
-USUAL = "usual"
-CHECKS_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "object", "additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
-        {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
-                ]
-            },
-        },
-        {"const": USUAL},
-    ]
-}
+SEARCHES = ("curve", "secrecy")
+"""What is searched beside the cascade where it is asked for: true, false, or a map that says how."""
 
 
 class Profile(Spec):
@@ -88,6 +77,8 @@ class Profile(Spec):
     model (white-box, scores, labels)."""
     curve: CurveSpec | None = None
     """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
+    secrecy: SecrecySpec | None = None
+    """true, or a map: measure what less access costs an attacker, accuracy at every number of queries; null: do not."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
     """Checks by name with their settings; a list of names is taken too, and `usual`: all of robaudit's own."""
     certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)
@@ -126,17 +117,17 @@ class Profile(Spec):
             named = dict.fromkeys(named)
         return {name: given or {} for name, given in named.items()} if isinstance(named, dict) else named
 
-    @field_validator("curve", mode="before")
+    @field_validator(*SEARCHES, mode="before")
     @classmethod
-    def _curve_or_not(cls, curve: object) -> object:
-        return ({} if curve else None) if isinstance(curve, bool) else curve
+    def _searched_or_not(cls, asked: object) -> object:
+        return ({} if asked else None) if isinstance(asked, bool) else asked
 
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        absent = {"curve"} if self.curve is None else set()
-        absent |= {name for name in ("certificates", "attacks_of") if not content.get(name)}
-        return {name: value for name, value in content.items() if name not in absent}
+        unasked = {name for name in SEARCHES if getattr(self, name) is None}
+        unasked |= {name for name in ("certificates", "attacks_of") if not content.get(name)}
+        return {name: value for name, value in content.items() if name not in unasked}
 
     def where(self, *location: str | int) -> str:
         """How a message begins that is about a place in the profile: the file and line that say it, and the keys.

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from robaudit.audit.config.gatespecs import merge_gates
-from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.profile import SEARCHES, Profile
 from robaudit.audit.config.specs import AttackSpec, SetSpec
 from robaudit.audit.config.yaml_file import read_settings, refuse
 from robaudit.documents import Document
@@ -93,8 +93,7 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Profile:
             f"{own.where('threat', 'norm')}it differs from that of {own.extends!r}, so threat.eps must be given"
         )
     layer = own.model_dump(mode="json", exclude_unset=True)
-    if "curve" in own.model_fields_set and own.curve is None:
-        layer["curve"] = None
+    layer |= {name: None for name in SEARCHES if name in own.model_fields_set and getattr(own, name) is None}
     merged = _merge(base.model_dump(mode="json"), layer)
     merged["gates"] = [gate.model_dump() for gate in merge_gates(base.gates, own.gates)]
     profile = _validated(merged, str(path))

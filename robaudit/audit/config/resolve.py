@@ -17,6 +17,7 @@ from robaudit.audit.config.profile import (
     GateSpec,
     Profile,
     RadiusSpec,
+    SecrecySpec,
     SetSpec,
     ThreatSpec,
     merge_gates,
@@ -99,8 +100,14 @@ def short_gate(name: str, bound: float) -> GateSpec:
     return GateSpec.model_validate({"metric": metric, side: bound})
 
 
-def _curve(*, asked: bool, profile: Profile) -> CurveSpec | None:
-    return (profile.curve or CurveSpec()) if asked else None
+def _searches(settings: Settings, profile: Profile) -> dict[str, CurveSpec | SecrecySpec | None]:
+    """What is searched beside the cascade: as the settings say, else as the profile does."""
+    found: dict[str, CurveSpec | SecrecySpec | None] = {"curve": profile.curve, "secrecy": profile.secrecy}
+    if settings.curve is not None:
+        found["curve"] = (profile.curve or CurveSpec()) if settings.curve else None
+    if settings.secrecy is not None:
+        found["secrecy"] = (profile.secrecy or SecrecySpec()) if settings.secrecy else None
+    return found
 
 
 def _sets(profile: Profile, mask: str | None) -> tuple[SetSpec, ...]:
@@ -197,8 +204,8 @@ def resolve_settings(
                 "gates": settings.gates,
                 "certificates": profile.certificates
                 | {name: profile.certificates.get(name, {}) for name in settings.certify},
-                "curve": profile.curve if settings.curve is None else _curve(asked=settings.curve, profile=profile),
             }
+            | _searches(settings, profile)
         ),
         profile_source="built-in" if built_in else str(path),
         sources=_sources(origins),

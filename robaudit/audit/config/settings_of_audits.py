@@ -133,6 +133,13 @@ class AuditSettings:
         meaning="Search the whole robustness curve; null: as the profile says.",
         identity=PROFILE,
     )
+    secrecy: bool | None = setting(
+        None,
+        bool,
+        help="Measure what less access costs an attacker too: accuracy at every number of queries.",
+        meaning="Measure the price of secrecy, accuracy against queries for each access; null: as the profile says.",
+        identity=PROFILE,
+    )
     samples: Positive | None = setting(
         None,
         int,

@@ -1,4 +1,4 @@
-"""The parts of a profile: threat model, data, attacks and curve, each validated; gatespecs.py has the gates."""
+"""The parts of a profile: threat model, data, attacks and curves, each validated; gatespecs.py has the gates."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
+    "CHECKS_SCHEMA",
+    "USUAL",
     "AttackSpec",
     "CurveSpec",
     "DataSpec",
     "RadiusSpec",
+    "SecrecySpec",
     "SetSpec",
     "Spec",
     "ThreatSpec",
@@ -37,6 +40,23 @@ __all__ = [
     "parse_eps",
 ]
 
+USUAL = "usual"
+"""Stands for all checks of robaudit's own."""
+CHECKS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
+                ]
+            },
+        },
+        {"const": USUAL},
+    ]
+}
 SMALLEST = 10 * TOLERANCE
 """Least radius in L∞, L2 and L1, some 80 steps of float32 near 1: below it the tolerance is what would be measured."""
 
@@ -238,3 +258,18 @@ class CurveSpec(Spec):
     """Most radii tried for each sample; 0: no bisection."""
 
     _names = field_validator("attacks", mode="before")(by_name)
+
+
+class SecrecySpec(Spec):
+    """How the price of secrecy is measured: for each access a cascade of its own, on every attacked sample."""
+
+    labels: tuple[AttackSpec, ...] | None = None
+    """Attacks with labels alone, in order; null: the usual ones of the norm, none: that access is left out."""
+    scores: tuple[AttackSpec, ...] | None = None
+    """Attacks with scores, likewise."""
+    transfer: tuple[AttackSpec, ...] | None = None
+    """Attacks made on surrogates, likewise."""
+    queries: int = Field(default=2000, ge=1)
+    """Most queries for each sample with labels, and with scores; the attacks of an access share them equally."""
+
+    _names = field_validator("labels", "scores", "transfer", mode="before")(by_name)

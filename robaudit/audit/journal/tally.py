@@ -54,7 +54,8 @@ class Tally:
 
     ``cases`` count what is attacked of the samples answered correctly, and ``pairs`` for each attack how many it was
     tried on, and how many it reached. ``searches`` are the attacks of the curve, which run on samples that fell too,
-    as do fitted attacks. ``fronts`` are the norms of the audit in order,
+    as do fitted attacks and, in a cascade of its own for each access, those for the price of secrecy. ``results`` are
+    those of each attack by case. ``fronts`` are the norms of the audit in order,
     ``broken_by`` and ``reached`` the first breach over all of them, of each sample and of each case.
     """
 
@@ -73,6 +74,7 @@ class Tally:
         plan = journal.last(AttackPlan)
         self.attacks: list[TriedAttack] = []
         self.best: dict[str, dict[int, UnitResult]] = {}
+        self.results: dict[str, dict[int, UnitResult]] = {}
         self.pairs: dict[str, tuple[int, int]] = {}
         self.searches: set[str] = set()
         self.fronts: dict[str, NormTally] = {}
@@ -82,6 +84,11 @@ class Tally:
             front = self.fronts.setdefault(planned.norm, NormTally())
             if planned.phase == "fitted":
                 results = {case: best_of(found) for case, found in units[key].items() if case in sought}
+            elif planned.phase == "secrecy":
+                own = front.of_access.setdefault(planned.access, set())
+                open_ = sought - own
+                results = {case: best_of(found) for case, found in units[key].items() if case in open_}
+                own.update(case for case, result in results.items() if result.success)
             elif planned.phase != "cascade":
                 self.searches.add(key)
                 results = {case: _all_of(found) for case, found in units[key].items() if case in sought}
@@ -93,6 +100,7 @@ class Tally:
             front.broken_by = {sample_of(case): key for case in reached} | front.broken_by
             front.attacks.append(key)
             self.pairs[key] = len(results), len(reached)
+            self.results[key] = results
             self.best[key] = _by_sample(results)
             began = bool(results) or key in fits
             self.attacks.append(_tried(planned, outcomes.get(key), began=began))
@@ -110,11 +118,13 @@ class Tally:
 
 @dataclass
 class NormTally:
-    """What fell in one norm: by which attack first, each case and each sample."""
+    """What fell in one norm: by which attack first, each case and each sample; and the cases that fell in the own
+    cascade of each access."""
 
     attacks: list[str] = field(default_factory=list)
     reached: dict[int, str] = field(default_factory=dict)
     broken_by: dict[int, str] = field(default_factory=dict)
+    of_access: dict[str, set[int]] = field(default_factory=dict)
 
 
 def _all_of(results: Sequence[UnitResult]) -> UnitResult:

@@ -53,6 +53,7 @@ def _attack(request: AuditRequest, tally: Tally, attack: TriedAttack, *, spent: 
         forwards=sum(r.forwards for r in results.values()),
         backwards=sum(r.backwards for r in results.values()),
         queries=sum(r.queries for r in results.values()),
+        query_budget=planned.budget,
         judge_queries=sum(r.judged for r in results.values()),
         seconds=round(attack.seconds, 3),
         candidates_refused=sum(r.refused for r in results.values()),

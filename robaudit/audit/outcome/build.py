@@ -21,6 +21,7 @@ from robaudit.audit.outcome.certified import certified_section, proofs_of
 from robaudit.audit.outcome.checks import check_sections, wavers
 from robaudit.audit.outcome.errors import failures
 from robaudit.audit.outcome.inputs import data_section, profile_record, target_section, threat_section
+from robaudit.audit.outcome.prices import prices_of, with_prices
 from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.sent import sent_words
 from robaudit.audit.outcome.stopping import section
@@ -78,6 +79,8 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     spent = request.time_budget is not None and was_spent(journal)
     checks = check_sections(request, journal, spent=spent)
     evidence = journal.last(EvidenceKept)
+    attacks = attack_sections(request, tally, spent=spent)
+    samples = build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal))
     draft = model.Result(
         tool=model.Tool(version=__version__, methods=METHODS),
         run=_run(request, journal, sessions, checks),
@@ -93,7 +96,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
             metric="stability" if data.section.reference == "model" else "robust_accuracy",
             upper_bound_observed=UNKNOWN,
         ),
-        attacks=attack_sections(request, tally, spent=spent),
+        attacks=attacks,
         fits=tuple(fit_sections(tally, journal)),
         sequential=sequential,
         earlier=request.earlier,
@@ -101,7 +104,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         checks=checks,
         evidence=model.Evidence() if evidence is None else evidence.section,
         errors=tuple(failures(tally, clean, journal, sessions.failure)),
-        samples=build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal)),
+        samples=with_prices(samples, prices_of(attacks, tally)),
     )
     draft = derived(with_budget(draft, request.time_budget, journal))
     draft = draft.model_copy(update={"limitations": limitations(draft)})

@@ -26,7 +26,7 @@ def most_of_unit(front: Front, planned: Planned, classes: int, shape: tuple[int,
         classes: of the model.
         shape: of one sample.
     """
-    attack, threat = planned.attack, front.threat
+    attack, threat = planned.attack, front.threat_of(planned)
     cost, budget = attack.most(_task(front, planned, classes, shape)), unit_budget(attack, threat)
     if cost is None:
         black_box = attack.access in (Access.SCORES, Access.LABELS)

@@ -1,9 +1,10 @@
-"""What runs against one threat model: its cascade, and the search for distances where a curve is asked for."""
+"""What runs against one threat model: its cascade, and what else was asked for, a curve or the price of secrecy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from robaudit.attacks.base import Stop
@@ -14,6 +15,7 @@ from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.records.attacks import PlannedEntry
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
+from robaudit.audit.plan.secrecy import AccessPlan, plan_secrecy
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -46,6 +48,7 @@ class Front:
         plan: the cascade.
         minimal: attacks that seek smallest distances, on every sample.
         search: attack of the bisection, or None.
+        secrecy: a cascade of its own for each access, on every sample.
     """
 
     profile: Profile
@@ -53,6 +56,7 @@ class Front:
     plan: list[Planned]
     minimal: list[Planned]
     search: Planned | None
+    secrecy: list[AccessPlan]
 
     @property
     def rounds(self) -> int:
@@ -65,19 +69,28 @@ class Front:
 
     def attacks(self) -> list[Planned]:
         """All attacks in order."""
-        return [*self.plan, *self.minimal, *([self.search] if self.search else [])]
+        apart = [planned for own in self.secrecy for planned in own.plan]
+        return [*self.plan, *self.minimal, *([self.search] if self.search else []), *apart]
+
+    def threat_of(self, planned: Planned) -> ThreatModel:
+        """The threat model as an attack has it: for the price of secrecy with its share of the queries."""
+        own = next((own for own in self.secrecy if any(planned is other for other in own.plan)), None)
+        return self.threat if own is None else own.threat(self.threat)
 
     def renewed(self, change: Callable[[Planned], Planned]) -> Front:
         """The same with each attack changed."""
         search = None if self.search is None else change(self.search)
-        return replace(self, plan=list(map(change, self.plan)), minimal=list(map(change, self.minimal)), search=search)
+        secrecy = [own.renewed(change) for own in self.secrecy]
+        plan, minimal = list(map(change, self.plan)), list(map(change, self.minimal))
+        return replace(self, plan=plan, minimal=minimal, search=search, secrecy=secrecy)
 
     def entries(self) -> list[PlannedEntry]:
         """What a report says of the attacks before they run, in order."""
         norm = str(self.threat.norm)
         found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedAttack) else "cascade") for p in self.plan]
         found += [p.entry(norm, "curve") for p in self.minimal]
-        return found + ([] if self.search is None else [self.search.entry(norm, "bisection")])
+        found += [] if self.search is None else [self.search.entry(norm, "bisection")]
+        return found + [p.entry(norm, "secrecy") for own in self.secrecy for p in own.plan]
 
 
 def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
@@ -94,10 +107,8 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
         front = _plan_front(part, target)
         prefix = f"{part.threat.norm}/"
         serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
-        search = _renamed(prefix, front.search) if front.search is not None else None
-        plan = [_renamed(prefix, p) for p in serving or front.plan]
-        minimal = [_renamed(prefix, p) for p in front.minimal]
-        fronts.append(replace(front, plan=plan, minimal=minimal, search=search))
+        front = replace(front, plan=serving or front.plan)
+        fronts.append(front.renewed(partial(_renamed, prefix)))
     return fronts
 
 
@@ -117,7 +128,7 @@ def _plan_front(profile: Profile, target: TargetTraits) -> Front:
             [search] = planned((bisection,))
             if any(search.key == p.key for p in minimal):
                 search = replace(search, key=f"{search.key}#2")
-    return Front(profile, threat_model(profile), plan, minimal, search)
+    return Front(profile, threat_model(profile), plan, minimal, search, plan_secrecy(profile, target, plan))
 
 
 def _renamed(prefix: str, planned: Planned) -> Planned:

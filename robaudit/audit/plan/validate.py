@@ -12,6 +12,7 @@ from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.deciding_gates import validate_sequential
 from robaudit.audit.plan.fronts import validate_curve
+from robaudit.audit.plan.secrecy import validate_secrecy
 from robaudit.audit.result.sections.target import Data, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
@@ -37,6 +38,7 @@ def validate(request: AuditRequest) -> None:
     validate_attacks(profile)
     validate_checks(profile)
     validate_curve(profile)
+    validate_secrecy(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     audit = Available(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.result.curves import build_curve
 from robaudit.audit.result.document import (
+    Access,
     Attack,
     Certified,
     Curve,
@@ -20,9 +21,11 @@ from robaudit.audit.result.document import (
     Radius,
     Result,
     Sample,
+    Secrecy,
     Threat,
     ThreatOutcome,
 )
+from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -33,7 +36,6 @@ __all__ = [
     "derived",
     "fallen",
     "fooled_by",
-    "for_the_curve",
     "nearest_of",
     "of_every",
     "smallest_in",
@@ -57,11 +59,6 @@ def of_every(threat: Threat) -> bool:
 def with_curve(result: Result) -> bool:
     """Whether the audit was to search every sample's smallest distance."""
     return bool(result.curves) or result.profile.resolved.get("curve") is not None
-
-
-def for_the_curve(attack: Attack) -> bool:
-    """Whether an attack ran on every sample, whatever fell before: one of the curve's."""
-    return "curve/" in f"/{attack.id}"
 
 
 def fallen(result: Result, norm: str) -> dict[int, str]:
@@ -111,7 +108,8 @@ def derived(draft: Result) -> Result:
     """The result with all figures that follow from its samples, whatever it held in their places; pure.
 
     Clean accuracy, the worst case, what each attack broke and left standing, the threat models, each sample's smallest
-    distance, the curves. Gates and verdict are not among them; ``verdict/conclusion.py`` adds them.
+    distance, the curves, the price of secrecy. Gates and verdict are not among them; ``verdict/conclusion.py`` adds
+    these.
     """
     draft = draft.model_copy(update={"samples": tuple(_sample(draft, sample) for sample in draft.samples)})
     share = draft.sequential.share if draft.sequential is not None else 1.0
@@ -132,6 +130,7 @@ def derived(draft: Result) -> Result:
             "attacks": tuple(figures.attacks()),
             "threats": tuple(figures.threats()),
             "curves": tuple(figures.curves()),
+            "secrecy": tuple(figures.secrecy()),
         }
     )
 
@@ -157,6 +156,9 @@ class _Figures:
         for sample in self.attacked:
             for attack, distance in nearest_of(sample, self.by_id):
                 self.found[attack.id][sample.index] = distance
+            for price in sample.prices:
+                if price.attack in self.found:
+                    self.found[price.attack].setdefault(sample.index, price.distance)
         self.fooled = fooled_by(draft)
         self.fell = {ball.norm: fallen(draft, ball.norm) for ball in balls(draft.threat_model)}
 
@@ -178,7 +180,7 @@ class _Figures:
             newly = first.get(attack.norm, Counter())[attack.id]
             left[attack.norm] = left.get(attack.norm, len(self.attacked)) - newly
             within = [d for d in self.found[attack.id].values() if d <= attack.eps + TOLERANCE]
-            broken = len(within) if every or for_the_curve(attack) else newly
+            broken = len(within) if every or for_the_curve(attack) or for_secrecy(attack) else newly
             if attack.id in self.fooled:
                 broken = len(self.fooled[attack.id])
             tried = attack.pairs.tried if every and attack.pairs is not None else attack.attempted
@@ -228,6 +230,20 @@ class _Figures:
                 first = {by for _, by in nearest.values()}
                 keys = [id for id in mine if id in first]
                 yield build_curve(ball.norm, ball.eps, sizes, len(self.attacked), self.counted, keys, self.share)
+
+    def secrecy(self) -> Iterator[Secrecy]:
+        """Accuracy against queries in each norm in which an access has a cascade of its own."""
+        for ball in balls(self.draft.threat_model):
+            costs: dict[Access, dict[int, int]] = {}
+            for sample in self.attacked:
+                for price in sample.prices:
+                    attack = self.by_id.get(price.attack)
+                    if attack is not None and attack.norm == ball.norm:
+                        costs.setdefault(attack.access, {})[sample.index] = price.queries
+            standing, attacks = len(self.attacked) - len(self.fell[ball.norm]), self.draft.attacks
+            found = build_secrecy(ball.norm, attacks, costs, standing, len(self.attacked), self.counted, self.share)
+            if found is not None:
+                yield found
 
     def certified(self, section: Certified) -> Certified:
         """What certifiers proved, and the samples that are both proved and broken."""

@@ -46,6 +46,7 @@ from robaudit.audit.result.sections.findings import (
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
+from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoint, Secrecy
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.result.sections.threat import PerturbationSet, Radius, Threat, ThreatOutcome
@@ -59,6 +60,7 @@ __all__ = [
     "OLDEST_READ",
     "SCHEMA_VERSION",
     "Access",
+    "AccessCurve",
     "Attack",
     "Attacker",
     "AuditFailure",
@@ -95,8 +97,10 @@ __all__ = [
     "Place",
     "PlugInCheck",
     "PlugInRule",
+    "Price",
     "ProfileRecord",
     "Proved",
+    "QueryPoint",
     "Radius",
     "Rate",
     "Reading",
@@ -104,6 +108,7 @@ __all__ = [
     "Run",
     "Sample",
     "SampleBreach",
+    "Secrecy",
     "Section",
     "Sequential",
     "Target",
@@ -117,11 +122,11 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.6"
+SCHEMA_VERSION = "1.7"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
-ON_REQUEST = ("defense", "fits", "curves", "threats", "certified", "comparison", "sequential", "earlier")
+ON_REQUEST = ("defense", "fits", "curves", "secrecy", "threats", "certified", "comparison", "sequential", "earlier")
 """Sections that are left out where nobody asked for them."""
 
 
@@ -149,11 +154,13 @@ class Result(Section):
     clean: Clean
     worst_case: WorstCase
     attacks: tuple[Attack, ...] = ()
-    """All planned attacks in the order of the cascade, then those of the curve."""
+    """All planned attacks in the order of the cascade, then those of the curve, then those for the price of secrecy."""
     fits: tuple[Fit, ...] = ()
     """The fits of those attacks that fit an artefact first; left out where there is none."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
+    secrecy: tuple[Secrecy, ...] = ()
+    """Accuracy against queries for each access, a norm each; left out where none had a cascade of its own."""
     sequential: Sequential | None = None
     """How a sequential audit came to its end; left out where the number of samples was fixed."""
     threats: tuple[ThreatOutcome, ...] = ()
@@ -232,8 +239,9 @@ class Result(Section):
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
         for sample in content["samples"]:
-            if not sample["certified"]:
-                del sample["certified"]
+            for name in ("certified", "prices"):
+                if not sample[name]:
+                    del sample[name]
         content["digest"] = content_digest(content)
         return json_text(content)
 

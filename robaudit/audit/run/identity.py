@@ -122,7 +122,9 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
 
     profile, known = request.profile, dict[str, type](transform_classes()) | dict[str, type](attack_classes())
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
-    ids = {id for spec in (*profile.attacks, *curve) if spec is not None for id in parts(spec.id)}
+    asked = profile.secrecy
+    secrecy = () if asked is None else (*(asked.labels or ()), *(asked.scores or ()), *(asked.transfer or ()))
+    ids = {id for spec in (*profile.attacks, *curve, *secrecy) if spec is not None for id in parts(spec.id)}
     if request.settings.defense is not None:
         defense = type(parse_defense(request.settings.defense))
         known[f"defense {defense.id}"] = defense

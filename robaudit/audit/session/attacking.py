@@ -15,13 +15,14 @@ from robaudit.audit.journal.events import Phase, Plan, PlannedAttack, SampleErro
 from robaudit.audit.journal.fits import fit_done
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed, restricted
-from robaudit.audit.journal.records.attacks import AttackPlan
+from robaudit.audit.journal.records.attacks import AttackPlan, PlannedEntry
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended
-from robaudit.audit.plan.costs import most_of_fit, most_of_unit
+from robaudit.audit.plan.costs import most_of_fit, most_of_sample, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
+from robaudit.audit.plan.secrecy import AccessPlan
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.chunks import Chunk
 from robaudit.audit.session.distances import DistanceSearch
@@ -44,8 +45,17 @@ def planned_fronts(request: AuditRequest, loaded: Loaded, journal: Journal) -> l
     """All attacks; journaled before they run, so that what an audit never came to is reported."""
     fronts = plan_fronts(request.profile, loaded.traits)
     fronts = [front.renewed(partial(as_it_ended, journal)) for front in fronts]
-    journal.append(AttackPlan(attacks=tuple(entry for front in fronts for entry in front.entries())))
+    entries = (entry for front in fronts for entry in _entries(front, loaded))
+    journal.append(AttackPlan(attacks=tuple(entries)))
     return fronts
+
+
+def _entries(front: Front, loaded: Loaded) -> Iterator[PlannedEntry]:
+    """What a report says of the attacks of a front, with the queries that they may spend."""
+    target = loaded.target
+    for planned, entry in zip(front.attacks(), front.entries(), strict=True):
+        most = most_of_sample(front, planned, target.num_classes, target.spec.shape)
+        yield replace(entry, budget=most.queries if most is not None and most.queries else None)
 
 
 def answer(loaded: Loaded, oracle: Oracle, indices: Sequence[int], batch: int, shared: Shared) -> None:
@@ -149,6 +159,15 @@ class Attacking:
             cascade.run()
             if not self.shared.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
+            for own in front.secrecy:
+                if not self.shared.stop():
+                    self._of_access(own, cascade)
+
+    def _of_access(self, own: AccessPlan, cascade: Cascade) -> None:
+        """The cascade of one access, on every sample; what it breaks is broken in the audit's own too."""
+        apart = Cascade(own.plan, own.threat(cascade.threat), cascade.store, self.executor, self.shared, self._fitter)
+        apart.run()
+        cascade.fell(apart.broken_by)
 
     def _most_of_fit(self, front: Front, planned: Planned) -> Cost | None:
         """What is left of the fit of a fitted attack at most."""

@@ -161,10 +161,12 @@ class SessionBench:
         return nearest(self._fronts, self._cascades, self._store.correct()) if self._curve else []
 
     def finished(self) -> Mapping[str, Access]:
-        """Attacks of the cascade that ran to their end, with their access, in order."""
+        """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
+        secrecy, whose breaches are what the cascade left."""
         ended = self._cascade.journal.keyed(AttackEnded, "id")
         done = {key for key, record in ended.items() if record.status == "done"}
-        return {p.key: p.attack.access for p in self._cascade.plan if p.key in done}
+        apart = [planned for own in self._fronts[0].secrecy for planned in own.plan]
+        return {p.key: p.attack.access for p in (*self._cascade.plan, *apart) if p.key in done}
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         """The losses that each white-box attack that is to run climbs, by its key."""

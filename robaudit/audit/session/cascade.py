@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -123,7 +123,11 @@ class Cascade:
 
     def _fell(self, cases: Iterable[int], key: str) -> None:
         """Cases that an attack broke; those that fell before stay with the attack that broke them."""
-        for case in cases:
+        self.fell(dict.fromkeys(cases, key))
+
+    def fell(self, by: Mapping[int, str]) -> None:
+        """Cases that attacks of another cascade broke; those that fell before stay as they are."""
+        for case, key in by.items():
             self.broken_by.setdefault(case, key)
 
     def asked(self, cases: Sequence[int]) -> list[int]:

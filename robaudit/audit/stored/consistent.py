@@ -10,11 +10,13 @@ from typing import Any
 
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import most_access, parse_eps
-from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, for_the_curve, of_every, with_curve
+from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, of_every, with_curve
 from robaudit.audit.result.document import Attacker, Radius, Result, Threat
+from robaudit.audit.result.secrecy import for_secrecy, for_the_curve
 from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
+from robaudit.audit.stored.consistent_secrecy import left_of_access, price_faults
 from robaudit.audit.stored.sets import set_faults
 from robaudit.errors import UsageError
 from robaudit.stats.looks import design
@@ -33,6 +35,7 @@ def contradictions(result: Result) -> Iterator[str]:
     for sample in result.samples:
         for fault in sample_faults(result, sample, attacks):
             yield f"sample {sample.index} ({sample.id}) {fault}"
+    yield from price_faults(result)
     yield from _tried(result)
     yield from _evidence(result)
     yield from _sequential(result)
@@ -75,7 +78,7 @@ def _identities(result: Result) -> Iterator[str]:
     if result.attacks and not result.threat_model.also and isinstance(listed := resolved.get("attacks"), list):
         suited = [entry for entry in listed if isinstance(entry, dict) and entry.get("when") in (None, _most(result))]
         wanted = _numbered([str(entry.get("id")) for entry in suited])
-        found = [attack.id for attack in result.attacks if not for_the_curve(attack)]
+        found = [attack.id for attack in result.attacks if not (for_the_curve(attack) or for_secrecy(attack))]
         if wanted != found:
             yield f"its attacks are {', '.join(found)}, and its profile's {', '.join(wanted)}"
     if isinstance(checks := resolved.get("checks"), dict) and list(checks) != [check.id for check in result.checks]:
@@ -158,12 +161,12 @@ def _tried(result: Result) -> Iterator[str]:
     attacked = sum(sample.counted and sample.correct for sample in result.samples)
     fell = {ball.norm: fallen(result, ball.norm) for ball in balls(result.threat_model)}
     left = dict.fromkeys(fell, attacked)
-    every, fits = of_every(result.threat_model), fooled_by(result)
+    every, fits, apart = of_every(result.threat_model), fooled_by(result), left_of_access(result)
     for attack in result.attacks:
         by = fell.get(attack.norm, {})
         newly = sum(name == attack.id for name in by.values())
         whole = for_the_curve(attack) or attack.id in fits or every
-        most = attacked if whole else left.get(attack.norm, attacked)
+        most = attacked if whole else apart.get(attack.id, left.get(attack.norm, attacked))
         exact = attack.status == "done" and not for_the_curve(attack) and not every
         if attack.attempted > most or (exact and attack.attempted != most) or attack.broken > attack.attempted:
             yield (

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from robaudit.audit.result.derive import RAN, balls, fooled_by, for_the_curve, of_every, with_curve
+from robaudit.audit.result.derive import RAN, balls, fooled_by, of_every, with_curve
 from robaudit.audit.result.document import Attack, Result, Sample
+from robaudit.audit.result.secrecy import for_secrecy, for_the_curve
 from robaudit.threat.arrays import TOLERANCE
 
-__all__ = ["sample_faults"]
+__all__ = ["sample_faults", "within_ball"]
 
 ROUNDING = 1e-6
 """Relative excess of a distance over its radius that the search's float type explains."""
+
+
+def within_ball(distance: float | None, eps: float) -> bool:
+    """Whether a success can lie at a distance, with what the search's float type and the judge allow for."""
+    return distance is not None and 0 <= distance <= eps * (1 + ROUNDING) + TOLERANCE * (1 + ROUNDING)
 
 
 def sample_faults(result: Result, sample: Sample, attacks: Mapping[str, Attack]) -> Iterator[str]:
@@ -74,7 +80,7 @@ def _fate(result: Result, sample: Sample, attacks: Mapping[str, Attack]) -> Iter
             yield f"is broken in {norm} by {name}, which the audit does not have"
         elif attack.status not in RAN:
             yield f"is broken by {name}, which was {attack.status}"
-        elif distance is None or not 0 <= distance <= attack.eps * (1 + ROUNDING) + TOLERANCE * (1 + ROUNDING):
+        elif not within_ball(distance, attack.eps):
             yield f"is broken by {name} at the distance {distance}, outside of {attack.eps:g}"
         if answer is None or answer == label or (targeted and answer not in sample.reached):
             yield f"is broken by {name} with the answer {answer}, which is no success"
@@ -109,6 +115,7 @@ def _nearest(result: Result, sample: Sample, attacks: Mapping[str, Attack]) -> I
         if first != name or distance is None or not math.isclose(size, distance, rel_tol=ROUNDING, abs_tol=ROUNDING):
             yield f"is broken by {name} at {distance}, and its nearest adversarial examples tell {first} at {size:g}"
         fitted = fooled_by(result)
-        alone = [id for id, _ in within[norm] if not for_the_curve(attacks[id]) and id not in fitted]
+        apart = {id for id, _ in within[norm] if for_the_curve(attacks[id]) or for_secrecy(attacks[id])}
+        alone = [id for id, _ in within[norm] if id not in apart and id not in fitted]
         if len(alone) > 1 and not every:
             yield f"fell to {alone[0]}, so that {alone[1]} was not tried on it"

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from robaudit.audit.result.document import Curve, CurvePoint, Rate, Result
+from robaudit.audit.result.document import Access, AccessCurve, Curve, CurvePoint, QueryPoint, Rate, Result, Secrecy
 from robaudit.audit.verdict.phrases import NORM_SIGNS
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.html.classes import ClassRow
 from robaudit.report.html.figure import ACCENT, INK, MARK, MUTED, canvas, to_svg
+from robaudit.report.secrecy import ACCESS_NAMES, query_words, secrecy_sentences, secrecy_title
 from robaudit.report.words import ball, number, plain, short_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bracket_chart", "class_chart", "curve_chart", "drawn_points"]
+__all__ = ["bracket_chart", "class_chart", "curve_chart", "drawn_points", "secrecy_chart"]
 
 WIDTH = 540
 ROW = 30
@@ -29,6 +30,15 @@ LABEL = 26
 COLUMNS = 1000
 """Parts of a curve's width in which at most two points are drawn."""
 CLEAN, STEP, WORST, PROVED = "s", "o", "D", "^"
+STYLES: dict[Access, tuple[str, str, tuple[float, ...]]] = {
+    "transfer": (MUTED, "s", (1, 2)),
+    "labels": (ACCENT, "o", ()),
+    "scores": (INK, "^", (6, 3)),
+    "white-box": (MARK, "D", (8, 3, 2, 3)),
+}
+"""Colour, marker and dashes of each access, so that they differ on paper too."""
+NO_QUERY = 0.4
+"""Where on a logarithmic axis no query at all is drawn."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +150,40 @@ def curve_chart(result: Result, curve: Curve, place: int) -> Markup | None:
         return to_svg(
             figure, f"chart-curve-{place}", curve_title(result, curve), " ".join(curve_sentences(result, curve))
         )
+
+
+def secrecy_chart(result: Result, secrecy: Secrecy, place: int) -> Markup | None:
+    """Accuracy against queries, a step at every number at which samples fall, with a band of pointwise intervals for
+    each access; white box is a line, as it needs no queries. None without samples."""
+    if not any(point.n for curve in secrecy.curves for point in curve.points):
+        return None
+    reach = max(curve.queries or 1 for curve in secrecy.curves)
+    with canvas(WIDTH, 320) as (figure, axes):
+        axes.set_xscale("log")
+        for curve in secrecy.curves:
+            _access_line(axes, curve, reach)
+        powers = [10**power for power in range(len(str(reach))) if 10**power <= reach]
+        axes.set_xticks([NO_QUERY, *powers], ["0", *map(query_words, powers)])
+        axes.minorticks_off()
+        axes.set_xlim(NO_QUERY, 1.05 * reach)
+        axes.set_ylim(0, 101)
+        axes.set_yticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
+        axes.set_xlabel("queries for each sample")
+        figure.legend(loc="outside upper left", ncols=len(secrecy.curves), frameon=False)
+        words = " ".join(secrecy_sentences(result, secrecy))
+        return to_svg(figure, f"chart-secrecy-{place}", secrecy_title(result, secrecy), words)
+
+
+def _access_line(axes: Axes, curve: AccessCurve, reach: int) -> None:
+    """One access; where it has no queries to spend what it leaves is drawn on to the right, dotted or as a line."""
+    color, marker, dashes = STYLES[curve.access]
+    points: list[QueryPoint] = list(curve.points)
+    where = [point.queries or NO_QUERY for point in points]
+    if not curve.queries:
+        points, where = [*points, points[-1]], [*where, reach]
+    low, middle, high = ([100 * (getattr(p, part) or 0.0) for p in points] for part in ("low", "estimate", "high"))
+    axes.fill_between(where, low, high, step="post", color=color, alpha=0.13, linewidth=0)
+    [line] = axes.step(where, middle, where="post", label=ACCESS_NAMES[curve.access], clip_on=False)
+    line.set(color=color, linewidth=2.2, marker=marker, markersize=6, markevery=[0, len(points) - 1])
+    if dashes:
+        line.set_dashes(dashes)

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from robaudit.audit.result.document import Result
+from robaudit.audit.result.secrecy import for_secrecy
 from robaudit.printable import printable
 from robaudit.report.certified import bracket_words, certificate_rows, proved_words
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
 from robaudit.report.html import sections
-from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart
+from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart, secrecy_chart
 from robaudit.report.html.classes import class_rows
 from robaudit.report.html.gallery import gallery
 from robaudit.report.paths import relative_path, without_folders
+from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
 from robaudit.report.sentences import (
     attack_notes,
     drawn_words,
@@ -111,6 +113,16 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
             (curve_title(result, curve), curve_chart(result, curve, place), curve_sentences(result, curve))
             for place, curve in enumerate(result.curves)
         ],
+        "apart": any(map(for_secrecy, result.attacks)),
+        "secrecy": [
+            (
+                secrecy_title(result, secrecy),
+                secrecy_chart(result, secrecy, place),
+                secrecy_rows(secrecy),
+                secrecy_sentences(result, secrecy),
+            )
+            for place, secrecy in enumerate(result.secrecy)
+        ],
         "checks": sections.check_rows(result),
         "gates": sections.gate_rows(result),
         "comparison": comparison,
@@ -144,6 +156,7 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("threats", "Threat models and their union", bool(content["threats"])),
         ("certified", "What is proved", bool(content["certificates"])),
         ("curves", "Robustness curve", bool(content["curves"])),
+        ("secrecy", "The price of secrecy", bool(content["secrecy"])),
         ("checks", "Checks of the audit itself", bool(content["checks"])),
         ("gates", "Gates", bool(content["gates"])),
         ("comparison", "Against the baseline", content["comparison"] is not None),

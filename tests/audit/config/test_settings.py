@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "goal": "random",
     "access": "labels",
     "curve": True,
+    "secrecy": True,
     "samples": 7,
     "surrogates": ["{}/model.onnx"],
     "stand_in": "{}/model.onnx",

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from linear_kit import Stopper, linear, near_the_middle, profile
 from run_kit import make_data, make_onnx, make_request, outcome, records, run_here
 from scipy.stats import binom
 
@@ -24,51 +23,11 @@ from robaudit.errors import UsageError
 from robaudit.stats.rates import interval, median_ranks
 from robaudit.threat.arrays import TOLERANCE
 
-SIDE = 4
-EPS = {"linf": 0.1, "l2": 0.35, "l1": 1.2, "l0": 2}
-
-
-def linear(path: Path) -> np.ndarray:
-    """A two-class linear model on 4 x 4 inputs; its normal [16]."""
-    normal = np.random.default_rng(5).normal(size=SIDE * SIDE).astype(np.float32)
-    weights = np.stack([-normal / 2, normal / 2])
-    arrays = {"w": weights, "b": np.array([normal.sum() / 4, -normal.sum() / 4], np.float32)}
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["logits"], transB=1)],
-        "linear",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
-        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return normal.astype(np.float64)
-
-
-def near_the_middle(path: Path, normal: np.ndarray, count: int = 14) -> np.ndarray:
-    """Samples whose nearest boundary point lies in the box; two of them are labelled wrongly. Margins [count]."""
-    rng = np.random.default_rng(9)
-    x = (0.5 + rng.uniform(-0.08, 0.08, size=(count, 1, SIDE, SIDE))).astype(np.float32)
-    margins = (x.reshape(count, -1).astype(np.float64) - 0.5) @ normal
-    y = (margins > 0).astype(np.int64)
-    y[:2] = 1 - y[:2]
-    np.savez(path, x=x, y=y)
-    return np.abs(margins)
-
 
 def exact(norm: str, normal: np.ndarray, margins: np.ndarray) -> np.ndarray:
     """Distances of the hyperplane: the margin over the dual norm."""
     dual = {"linf": np.abs(normal).sum(), "l2": np.linalg.norm(normal), "l1": np.abs(normal).max()}[norm]
     return margins / dual
-
-
-def profile(
-    path: Path, norm: str, more: str = "curve: true", attacks: str = "[fgsm]", eps: float | None = None
-) -> Path:
-    radius = EPS[norm] if eps is None else eps
-    path.write_text(
-        f"name: tiny\nthreat: {{norm: {norm}, eps: {radius}}}\nattacks: {attacks}\nchecks: [clean, evidence]\n{more}\n"
-    )
-    return path
 
 
 def at(curve: Any, eps: float) -> Any:
@@ -154,16 +113,6 @@ def test_a_breach_by_black_box_alone_counts_in_both(tmp_path: Path) -> None:
     assert all(s.broken_by == "square" and s.smallest_distance <= 0.03 + TOLERANCE for s in alone)
     assert at(result.curves[0], 0.03).k == result.worst_case.upper_bound_observed.k
     assert "square" in result.curves[0].attacks
-
-
-class Stopper:
-    """Asks for a stop after so many journaled units."""
-
-    def __init__(self, folder: Path, units: int) -> None:
-        self.folder, self.units = folder, units
-
-    def __call__(self) -> bool:
-        return len(records(self.folder, "unit")) >= self.units
 
 
 @pytest.mark.parametrize("units", [18, 35, 45, 54])

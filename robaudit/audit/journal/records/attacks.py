@@ -21,15 +21,16 @@ __all__ = [
     "Status",
 ]
 
-Phase = Literal["cascade", "fitted", "curve", "bisection"]
-"""When an attack runs: in the cascade, there fitted beforehand; after it, for smallest distances, or to halve them."""
+Phase = Literal["cascade", "fitted", "curve", "bisection", "secrecy"]
+"""When an attack runs: in the cascade, there fitted beforehand; after it, for smallest distances, or to halve them; or
+in a cascade of its access alone, for the price of secrecy."""
 Status = Literal["ready", "skipped", "unavailable", "failed"]
 """Of an attack before it runs; ``skipped``: it does not apply, ``failed``: in an earlier session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedEntry(Record):
-    """An attack of the plan, as a report tells of it."""
+    """An attack of the plan, as a report tells of it; ``budget``: most queries for a sample, None: none, or unknown."""
 
     id: str
     name: str
@@ -39,6 +40,7 @@ class PlannedEntry(Record):
     parameters: Content
     norm: str
     phase: Phase
+    budget: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,8 @@ class Attack(Section):
     """Backward passes for single inputs."""
     queries: int = 0
     """Score or label queries."""
+    query_budget: int | None = None
+    """Most queries for a sample; null where it asks none, or cannot say."""
     judge_queries: int = 0
     """Inputs that the judge classified."""
     seconds: FiniteFloat = 0.0

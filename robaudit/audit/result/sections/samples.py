@@ -6,6 +6,7 @@ from pydantic import Field, FiniteFloat
 
 from robaudit.audit.result.sections.base import Norm, Number, Section
 from robaudit.audit.result.sections.certified import Proved
+from robaudit.audit.result.sections.secrecy import Price
 
 __all__ = ["Nearest", "Sample", "SampleBreach"]
 
@@ -71,6 +72,9 @@ class Sample(Section):
     """Of those, classes that it was made to answer."""
     left_out: str | None = None
     """Why the goal does not apply to it, or null."""
+    prices: tuple[Price, ...] = ()
+    """Where an access has a curve of accuracy against queries: what the sample cost those who got through, by rising
+    access, norm after norm; all these curves follow from them. Left out where there is none."""
     certified: tuple[Proved, ...] = ()
     """What certifiers found of it, in the order of the audit; left out where nothing was tried."""
     queries: int = 0
