@@ -193,6 +193,8 @@ def _status(
         return "skipped", f"it has no {threat.goal} form"
     if (why := _unsuited(attack, how, target)) is not None:
         return "skipped", why
+    if (why := attack.no_room(target.shape, threat.eps)) is not None:
+        return "skipped", why
     if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:
