@@ -132,7 +132,12 @@ def differences(points: Tensor, value: Tensor, answered: Tensor) -> Tensor:
 
 
 def places(
-    problem: Problem, purpose: str, step: Tensor | int, most: int, among: Tensor | None
+    problem: Problem,
+    purpose: str,
+    step: Tensor | int,
+    most: int,
+    among: Tensor | None,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """[S, N] int64 places of ``most`` features, or of all where there are fewer, in random order, those marked first.
 
@@ -143,9 +148,10 @@ def places(
         purpose: names the draw.
         step: of the draw.
         most: features.
-        among: [S, *shape] bool, those marked, or [S, 1, H, W] pixels; None: all features.
+        among: [S, *shape] bool, those marked, or of another shape what is drawn instead; None: all.
+        shape: of what is drawn where all is; default that of a sample.
     """
-    shape = problem.shape if among is None else tuple(among.shape[1:])
+    shape = shape or problem.shape if among is None else tuple(among.shape[1:])
     lot = problem.draws.uniform(purpose, step, shape).flatten(1)
     size = lot.shape[1]
     key = (lot * 2**24).long() * size + torch.arange(size, device=lot.device)  # no two are the same

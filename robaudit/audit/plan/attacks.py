@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.attacks.names import canonical
 from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
@@ -124,7 +124,7 @@ def _all(norms: Iterable[str]) -> str:
 
 def _too_few(attack: SlotAttack[Any], others: Callable[[int], Sequence[int]] | None) -> str | None:
     """Why there is too little to fit an attack on, or None."""
-    if not isinstance(attack, FittedAttack) or others is None:
+    if not isinstance(attack, FittedSearch) or others is None:
         return None
     found = len(others(attack.fit_samples))
     if found >= attack.fit_needs:
