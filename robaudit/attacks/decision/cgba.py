@@ -36,10 +36,12 @@ class CGBA(BoundaryWalk[State]):
 
     Its points come nearer to the sample with the angle, and the last that fools is found by bisection. In a targeted
     audit, where boundaries are curved more, angles are doubled from a small one until one does not fool, and the last
-    doubling is bisected (CGBA-H).
+    doubling is bisected.
 
-    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack". ``trial`` is ours. Cost:
-    up to ``queries`` label queries.
+    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack"; probes and their number as
+    in its authors' code, with a radius that follows the distance. Their targeted form, CGBA-H, halves the normal's
+    angle until it fools and bisects the straight way from there; ours came a little nearer. ``trial`` is ours. Cost: up
+    to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

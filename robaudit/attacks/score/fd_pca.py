@@ -35,10 +35,11 @@ class FDPCA(DifferenceSteps[Stepping], FittedSearch[Stepping]):
     along the gradient in L2.
 
     Source: Bhagoji, He, Li, Song 2018, "Practical Black-box Attacks on Deep Neural Networks using Efficient Query
-    Mechanisms", query reduction using PCA components (equation 9) in the iterative attack with the logit loss. Once
-    ``steps`` steps are taken, shorter ones follow until the budget ends. L∞ and L2; untargeted and targeted. Cost: the
-    fit asks nothing; then up to ``queries`` queries of the scores for each sample that is answered correctly: two for
-    each component in a step, and one for the point itself.
+    Mechanisms", query reduction using PCA components, in the iterative attack with the logit loss; its authors' code
+    takes the components of the test images, and differences of length 0.01. Once ``steps`` steps are taken, shorter
+    ones follow until the budget ends. L∞ and L2; untargeted and targeted. Cost: the fit asks nothing; then up to
+    ``queries`` queries of the scores for each sample that is answered correctly: two for each component in a step, and
+    one for the point itself.
 
     Args:
         queries: most queries a sample.
