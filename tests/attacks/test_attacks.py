@@ -21,7 +21,7 @@ from models import (
 )
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
@@ -31,8 +31,8 @@ from robaudit.threat.norms import Norm
 
 def test_every_attack_is_in_the_cases() -> None:
     known = {name: cls for name, cls in attack_classes().items() if not name.startswith("test-")}
-    fitted = {name for name, cls in known.items() if issubclass(cls, FittedAttack)}
-    assert fitted == {"sgd-uap"}  # test_fitted.py
+    fitted = {name for name, cls in known.items() if issubclass(cls, FittedSearch)}
+    assert fitted == {"sgd-uap", "fd-pca", "autozoom-ae"}  # test_fitted.py, test_fitted_searches.py
     assert known.keys() - fitted == set(CASES)
 
 
