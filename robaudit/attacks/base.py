@@ -255,6 +255,10 @@ class SlotAttack(ABC, Generic[StateT]):
         """Why the attack does not apply to a model of so many classes and this sample shape, or None."""
         return None
 
+    def no_room(self, shape: tuple[int, ...], eps: float) -> str | None:
+        """Why a radius leaves the attack nothing to change in samples of this shape, or None."""
+        return None
+
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         """The losses whose slopes an attack with gradients follows, by name; none where it has no gradient.
 

@@ -14,14 +14,14 @@ from typing import ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.base import Problem, SlotAttack, Slots, StateT
 from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.requests import Answer, Labels, Logits, Request, Scores
 from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm
 from robaudit.threat.random import Draws
 
-__all__ = ["Applied", "Artefact", "Family", "FitSet", "FittedAttack"]
+__all__ = ["Applied", "Artefact", "Family", "FitSet", "FittedAttack", "FittedSearch"]
 
 Artefact = Mapping[str, Tensor]
 """Named tensors, everything that a later round, and the attack itself, need to know of a fit."""
@@ -78,15 +78,14 @@ class Applied(Slots):
     seen: Tensor
 
 
-class FittedAttack(SlotAttack[Applied]):
-    """An attack that fits an artefact and applies it: one candidate a sample, which the judge confirms on the file.
+class FittedSearch(SlotAttack[StateT]):
+    """An attack that fits an artefact first, which its search of each sample then uses.
 
     It runs on every audited sample that is answered correctly, those that fell to earlier attacks among them, so that
-    its own rate is known; a subclass says how to fit, and what the candidate is. ``problem.artefact`` holds the
-    artefact. One that needs more than a candidate overrides ``init``, ``query``, ``update`` and ``done``.
+    its own rate is known. ``problem.artefact`` holds the artefact. A subclass says how to fit, and searches as any
+    attack does.
     """
 
-    goals: ClassVar[frozenset[Goal]] = frozenset({Goal.UNTARGETED})
     family: ClassVar[Family] = "universal"
     """Of the perturbations that it tests; a report names those that no attack tested."""
 
@@ -131,6 +130,12 @@ class FittedAttack(SlotAttack[Applied]):
     def most_of_fit(self, task: Task, samples: int) -> Cost | None:
         """Most evaluations of the whole fit on so many samples; None: it cannot say."""
         return None
+
+
+class FittedAttack(FittedSearch[Applied]):
+    """One that applies its artefact: one candidate a sample, which the judge confirms on the file."""
+
+    goals: ClassVar[frozenset[Goal]] = frozenset({Goal.UNTARGETED})
 
     @abstractmethod
     def candidate(self, problem: Problem) -> Tensor:

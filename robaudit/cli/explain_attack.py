@@ -29,7 +29,7 @@ THROUGH = "Its gradients may be taken through transforms: `{id}+{transform}` ({k
 
 def attack_page(cls: Any) -> str:
     """All that a user needs to know of an attack: what it does, norms, goals, source, cost, parameters."""
-    from robaudit.attacks.fitted import FittedAttack
+    from robaudit.attacks.fitted import FittedSearch
     from robaudit.attacks.names import SHORT
     from robaudit.attacks.registry import transform_classes
     from robaudit.threat.model import Access
@@ -38,7 +38,7 @@ def attack_page(cls: Any) -> str:
     body, _, _ = text.partition("\nArgs:")
     norms = ", ".join(sorted(str(norm) for norm in cls.norms))
     goals = ", ".join(sorted((str(goal) for goal in cls.goals), reverse=True))
-    fitted = ", fitted on other samples first, then tried on every one" if issubclass(cls, FittedAttack) else ""
+    fitted = ", fitted on other samples first, then tried on every one" if issubclass(cls, FittedSearch) else ""
     short = [name for name, id in SHORT.items() if id == cls.id]
     lines = [
         f"{cls.id}: attack, {cls.access} access" + (f"; for short {short[0]}" if short else "") + fitted,

@@ -121,7 +121,7 @@ def _threat(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
 
 def _attacks(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
     """Each attack with what it costs at most."""
-    from robaudit.attacks.fitted import FittedAttack
+    from robaudit.attacks.fitted import FittedSearch
     from robaudit.audit.config.goals import parse_goal
     from robaudit.audit.plan.costs import most_of_fit, most_of_sample
     from robaudit.audit.plan.fronts import plan_fronts
@@ -141,7 +141,7 @@ def _attacks(request: AuditRequest, loaded: Loaded) -> Iterator[str]:
             most = most_of_sample(of, planned, classes, shape)
             queries += 0 if most is None else most.queries * len(loaded.drawn)
             yield f"{'':24}at most, a {each}: {_cost(most)}"
-            if isinstance(planned.attack, FittedAttack):
+            if isinstance(planned.attack, FittedSearch):
                 count = len(loaded.others(planned.attack.fit_samples))
                 cost = _cost(most_of_fit(of, planned, classes, shape, count))
                 yield f"{'':24}once, to fit on {counted(count, 'other sample')}: {cost}"

@@ -7,13 +7,14 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.cost import Cost
-from robaudit.attacks.fitted import Artefact, FittedAttack
+from robaudit.attacks.fitted import Artefact, FittedSearch
 from robaudit.attacks.requests import TRUE, Answer, Differentiated, How, Request
 from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
@@ -39,7 +40,7 @@ class FitJob:
         how: its gradients are taken, beside what the attack asks for by itself.
     """
 
-    attack: FittedAttack
+    attack: FittedSearch[Any]
     threat: ThreatModel
     samples: tuple[int, ...]
     digests: tuple[str, ...]

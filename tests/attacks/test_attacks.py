@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import (
     FakeFile,
-    Linear,
     Rounded,
     attack_all,
     boundary_model,
@@ -22,7 +21,7 @@ from models import (
 )
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
@@ -32,8 +31,8 @@ from robaudit.threat.norms import Norm
 
 def test_every_attack_is_in_the_cases() -> None:
     known = {name: cls for name, cls in attack_classes().items() if not name.startswith("test-")}
-    fitted = {name for name, cls in known.items() if issubclass(cls, FittedAttack)}
-    assert fitted == {"sgd-uap"}  # test_fitted.py
+    fitted = {name for name, cls in known.items() if issubclass(cls, FittedSearch)}
+    assert fitted == {"sgd-uap", "fd-pca", "autozoom-ae"}  # test_fitted.py, test_fitted_searches.py
     assert known.keys() - fitted == set(CASES)
 
 
@@ -206,13 +205,6 @@ def test_hopskipjump_approaches_the_boundary() -> None:
     ratios = [results[s.index].distance / closed_form(target, s, Norm.L2) for s in samples]
     assert min(ratios) >= 1 - 1e-9
     assert np.median(ratios) < 1.1
-
-
-def test_hopskipjump_without_a_start_ends() -> None:
-    constant = FakeFile(Linear(torch.zeros(3, 4), torch.tensor([1.0, 0.0, 0.0])), 3, (4,))
-    samples = samples_for(constant, 3)
-    results = attack_all(constant, make_attack("hopskipjump", {"queries": 5000}), ThreatModel(Norm.L2, 1.0), samples)
-    assert all(not r.success and r.distance is None and r.queries < 50 for r in results.values())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from models import FakeFile, Linear, attack_all, boundary_model, closed_form, li
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.decision.points import NOISE_STARTS, start_point, start_tries
+from robaudit.attacks.decision.walk import BISECT
 from robaudit.attacks.registry import attack_classes, make_attack
 from robaudit.attacks.requests import Answer
 from robaudit.engine.oracle import Oracle
@@ -21,7 +22,7 @@ from robaudit.threat.norms import Norm
 
 LABELS = sorted(n for n, c in attack_classes().items() if c.access is Access.LABELS and not n.startswith("test-"))
 BY_NORM = [(name, norm) for name in LABELS for norm in sorted(attack_classes()[name].norms)]
-WALKS = [name for name in LABELS if name not in ("hopskipjump", "rays")]
+WALKS = [name for name in LABELS if name != "rays"]
 NOWHERE = {Norm.LINF: 1e-6, Norm.L2: 1e-6, Norm.L0: 0.5}
 """Radii that no search reaches, so that it spends its budget."""
 
@@ -116,6 +117,23 @@ def test_starts_are_noise_and_then_the_pool_and_targeted_ones_samples_of_the_goa
     assert sorted(first[0, :2, 0].tolist()) == pytest.approx([0.4, 0.6])
     assert sorted(first[1, :2, 0].tolist()) == pytest.approx([0.2, 0.8])
     assert ((first.amax(2) == first.amin(2)).tolist()) == [[True] * 6 + [False] * NOISE_STARTS] * 2
+
+
+def test_hopskipjump_bisects_to_a_share_of_the_distance_that_is_left() -> None:
+    """Until less than 0.01 / sqrt(16) of the distance is between the bracket's ends, however near the boundary is."""
+    attack = make_attack("hopskipjump", {})
+    one = problem([-1], StartingPool(torch.zeros(0, 1, 4, 4), torch.zeros(0, dtype=torch.int64)))
+    yes = torch.ones(1, dtype=torch.bool)
+    for edge in (0.9, 1e-4):
+        state = attack.init(one)
+        state = attack.bisect(state, yes, 1 - one.x.round())
+        while int(state.phase[0]) == BISECT:
+            request = attack.query(one, state)
+            fooled = (state.low + state.high) / 2 > edge
+            answer = Answer(request.points, yes, fooled, ~yes, torch.zeros_like(fooled).long())
+            state = attack.update(one, state, answer)
+        assert state.low[0] <= edge < state.high[0]
+        assert 0.00125 * edge < float(state.high - state.low) <= 0.0025 * edge * 1.01
 
 
 def test_surfree_draws_orthogonal_directions_of_low_frequency() -> None:

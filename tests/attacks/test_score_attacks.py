@@ -11,11 +11,10 @@ import torch
 from attack_cases import BY_NORM, CASES
 from models import attack_all, boundary_model, closed_form, network, samples_for
 from problems import problem, problem_of
+from score_walks import walked
 
 import robaudit.engine.run as run_module
-from robaudit.attacks.base import Problem, SlotAttack
 from robaudit.attacks.registry import attack_classes, make_attack
-from robaudit.attacks.requests import Answer, Request
 from robaudit.attacks.score.coarse import coarse_shape, enlarged
 from robaudit.attacks.score.objective import Portions, chosen, differences
 from robaudit.attacks.score.simba import SimBA
@@ -25,26 +24,6 @@ from robaudit.threat.norms import Norm
 SCORES = [(name, norm) for name, norm in BY_NORM if attack_classes()[name].access is Access.SCORES]
 SEVERAL = [(name, norm) for name, norm in SCORES if attack_classes()[name].several]
 FAR = {Norm.LINF: 0.3, Norm.L2: 2.0, Norm.L1: 12.0, Norm.L0: 40.0}
-
-
-def answered(target, slots: Problem, request: Request) -> Answer:
-    """What the target says of all points that are wanted, of which none fools."""
-    points = request.points
-    lead = points.shape[: points.dim() - len(slots.shape)]
-    logits = target.scores(points.reshape(-1, *slots.shape)).reshape(*lead, -1)
-    wanted = torch.ones(lead, dtype=torch.bool) if request.rows is None else request.rows
-    none = torch.zeros(lead, dtype=torch.bool)
-    return Answer(points, wanted, none, none, logits.argmax(-1), logits)
-
-
-def walked(attack: SlotAttack, target, slots: Problem, steps: int) -> list[tuple[Request, object]]:
-    """The requests of some steps, each with the state that it leads to."""
-    state, found = attack.init(slots), []
-    for _ in range(steps):
-        request = attack.query(slots, state)
-        state = attack.update(slots, state, answered(target, slots, request))
-        found.append((request, state))
-    return found
 
 
 @pytest.mark.parametrize(("name", "norm"), SCORES)
@@ -134,32 +113,6 @@ def test_the_slope_of_a_linear_function_is_found_from_differences() -> None:
     found = differences(points, points @ slope, answers)
     torch.testing.assert_close(found[0], slope)
     assert float(found[1, 3]) == 0
-
-
-def test_sparse_rs_changes_as_many_features_as_it_may_each_to_an_end() -> None:
-    target = network((2, 4, 4), 3)
-    fixed = torch.zeros(2, 4, 4, dtype=torch.bool)
-    fixed[0] = True
-    slots = dataclasses.replace(
-        problem_of(target, 6), norm=Norm.L0, eps=torch.tensor([1.0, 3.0, 4.7, 15.0, 16.0, 30.0])
-    )
-    slots = dataclasses.replace(slots, eps=slots.eps.double(), fixed=fixed.expand(6, -1, -1, -1))
-    slots.x[1, 1, 0] = 1.0
-    for request, _ in walked(make_attack("sparse-rs", {"queries": 60}), target, slots, 60):
-        moved = request.points != slots.x
-        assert moved.flatten(1).sum(1).tolist() == [1, 3, 4, 15, 16, 16]
-        assert bool(((request.points == 0) | (request.points == 1))[moved].all())
-        assert not bool((moved & fixed).any())
-
-
-def test_sparse_rs_finds_the_features_that_matter() -> None:
-    target = boundary_model((1, 4, 4))
-    samples = [s for s in samples_for(target, 60) if 2 <= closed_form(target, s, Norm.L0) <= 3][:8]
-    assert len(samples) >= 4
-    for sample in samples:
-        threat = ThreatModel(Norm.L0, closed_form(target, sample, Norm.L0))
-        (result,) = attack_all(target, make_attack("sparse-rs", {"queries": 4000}), threat, [sample]).values()
-        assert result.success
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("signhunter", {}), ("simba", {"basis": "pixel"})])

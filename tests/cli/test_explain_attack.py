@@ -15,8 +15,8 @@ from robaudit.threat.losses import LOSSES
 SOURCE = re.compile(r"Source: (ours;|.{,120}?\b(19|20)\d\d\b)")
 PLACE = re.compile(r"\b(eq\.|equations?|algorithms?|section|DAA-BLOB)")
 
-PLACELESS = {"cgba", "pointwise"}
-"""The full text of their sources was not at hand: no place in it is named rather than a wrong one."""
+PLACELESS = {"cgba", "fd-pca", "pointwise"}
+"""Only their authors' code was at hand, not the full text: no place in it is named rather than a wrong one."""
 
 
 @pytest.mark.parametrize("name", attack_classes())

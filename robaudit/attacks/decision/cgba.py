@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.points import on_circle
+from robaudit.attacks.decision.points import NEAR, on_circle
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
@@ -36,16 +36,21 @@ class CGBA(BoundaryWalk[State]):
 
     Its points come nearer to the sample with the angle, and the last that fools is found by bisection. In a targeted
     audit, where boundaries are curved more, angles are doubled from a small one until one does not fool, and the last
-    doubling is bisected (CGBA-H).
+    doubling is bisected.
 
-    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack". Cost: up to
-    ``queries`` label queries.
+    Source: Reza, Rahmati, Wu, Dai 2023, "CGBA: Curvature-aware Geometric Black-box Attack"; probes and their number as
+    in its authors' code, with a radius that follows the distance. Their targeted form, CGBA-H, halves the normal's
+    angle until it fools and bisects the straight way from there; ours came a little nearer. ``trial`` is ours. Cost: up
+    to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
         initial_evaluations: probes of the first estimate; the t-th uses sqrt(t) times as many.
         frequencies: share of the frequencies of each side that probes are drawn from.
         radius: of the probes, as a share of the distance.
+        trial: queries for every sample; beyond them only one whose boundary is near goes on. None: all do.
+        within: multiple of the radius within which the boundary is near at the end of the trial; it falls towards the
+            radius with the cube root of the queries.
     """
 
     id = "cgba"
@@ -55,6 +60,8 @@ class CGBA(BoundaryWalk[State]):
     initial_evaluations: Count = 30
     frequencies: Fraction = 0.25
     radius: Positive = 0.01
+    trial: Count | None = None
+    within: Positive = NEAR
 
     def init(self, problem: Problem) -> State:
         return State.begun(problem, normal=torch.zeros_like(problem.x), angle=problem.full(0))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.decision.points import NEAR
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
@@ -41,7 +42,7 @@ class GeoDA(BoundaryWalk[State]):
     a constant factor each.
 
     Source: Rahmati, Moosavi-Dezfooli, Frossard, Dai 2020, "GeoDA: a geometric framework for black-box adversarial
-    attacks", algorithm 1. Cost: up to ``queries`` label queries.
+    attacks", algorithm 1. ``trial`` is ours. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
@@ -49,6 +50,9 @@ class GeoDA(BoundaryWalk[State]):
         decay: the t-th estimate gets ``decay`` to the power of 2/3 of the probes of the next.
         frequencies: share of the frequencies of each side that probes are drawn from.
         radius: of the probes, as a share of the distance.
+        trial: queries for every sample; beyond them only one whose boundary is near goes on. None: all do.
+        within: multiple of the radius within which the boundary is near at the end of the trial; it falls towards the
+            radius with the cube root of the queries.
     """
 
     id = "geoda"
@@ -59,6 +63,8 @@ class GeoDA(BoundaryWalk[State]):
     decay: Fraction = 0.6
     frequencies: Fraction = 0.33
     radius: Positive = 0.01
+    trial: Count | None = None
+    within: Positive = NEAR
 
     def init(self, problem: Problem) -> State:
         zero = problem.full(0)

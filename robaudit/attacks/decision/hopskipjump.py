@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.points import start_point
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
@@ -35,9 +34,11 @@ class HopSkipJump(BoundaryWalk[State]):
     """Walk along the decision boundary: bisect to it, estimate its normal from labels, step, repeat.
 
     Source: Chen, Jordan, Wainwright 2020, "HopSkipJumpAttack: A Query-Efficient Decision-Based Attack",
-    algorithm 2 (equations 9, 12, 16). The bisection stops at ``gamma`` / sqrt(d) of the way and the probes
-    have radius ``gamma`` x distance. Starts: uniform noise, then other samples of the audit.
-    Cost: up to ``queries`` label queries.
+    algorithm 2 (equations 9, 12, 16). Probes have the radius ``gamma`` x distance, in L-infinity sqrt(d) times that,
+    and the bisection stops at this share of the distance over sqrt(d), so that the edge is far nearer to the boundary
+    than the probes are: the source's theta, with a wider radius than its 1 / d, which single precision does not
+    resolve. Starts: uniform noise, then other samples of the audit, in a targeted one those of the goal first. Cost:
+    up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
@@ -58,13 +59,9 @@ class HopSkipJump(BoundaryWalk[State]):
         zero = problem.full(0)
         return State.begun(problem, direction=torch.zeros_like(problem.x), length=zero, halvings=zero.long())
 
-    def start(self, problem: Problem, number: Tensor) -> Tensor:
-        """The pool as it comes, in a targeted audit too."""
-        return start_point(replace(problem, goal=torch.full_like(problem.goal, -1)), number)
-
     def precision(self, problem: Problem, state: State) -> Tensor:
-        """A share of the way to the starting point."""
-        return problem.full(self.gamma / math.prod(problem.shape) ** 0.5)
+        """The probes' radius over the root of their dimension: theta of the source, of the distance that is left."""
+        return state.high * (self.gamma / math.sqrt(math.prod(problem.shape)))
 
     def probes(self, problem: Problem, state: State) -> Tensor:
         return (self.initial_evaluations * (state.round + 1).sqrt()).long().clamp_max(self.max_evaluations)

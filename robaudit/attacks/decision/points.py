@@ -7,10 +7,13 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.frequencies import from_low_frequencies, low_shape
+from robaudit.attacks.trial import given_up
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
-__all__ = ["NOISE_STARTS", "along", "low_noise", "on_circle", "start_point", "start_tries"]
+__all__ = ["NEAR", "NOISE_STARTS", "along", "low_noise", "on_circle", "start_point", "start_tries", "too_far"]
 
+NEAR = 3.0
+"""Radii within which a boundary is near."""
 NOISE_STARTS = 8
 """Random images tried as a starting point before other samples of the audit are."""
 
@@ -75,3 +78,18 @@ def on_circle(problem: Problem, edge: Tensor, aside: Tensor, angle: Tensor) -> T
     length = distance(Norm.L2, way).to(way.dtype)
     along_it, across = angle.cos().square(), length * angle.cos() * angle.sin()
     return problem.x + way * per_slot(along_it, way) + aside * per_slot(across, way)
+
+
+def too_far(problem: Problem, distance: Tensor, spent: Tensor, trial: int | None, within: float) -> Tensor:
+    """[S] bool: after the trial what fools is too far from the ball still; never where distances are sought.
+
+    Args:
+        problem: the slots.
+        distance: [S] of that point; infinite where there is none.
+        spent: [S] int64 queries.
+        trial: queries for every sample; None: all go on.
+        within: radii within which a sample goes on; fewer the more queries are spent.
+    """
+    if problem.minimal:
+        return torch.zeros_like(spent, dtype=torch.bool)
+    return given_up(trial, within, spent, distance / problem.eps.double(), reached=1.0)

@@ -44,9 +44,10 @@ class Pointwise(BoundaryWalk[State]):
     Each pass takes the changed features in a random order, in groups half as large as the last pass's; where a pass
     over single ones took none back, no single feature can be. Then the search starts anew, while there are starts.
 
-    Source: Schott, Rauber, Bethge, Brendel 2019, "Towards the first adversarially robust neural network model on
-    MNIST" (the pointwise attack); the groups are ours, as single features cost a query each, and so is the
-    second start. Cost: up to ``queries`` label queries.
+    Source: Schott, Rauber, Bethge, Brendel 2019, "Towards the first adversarially robust neural network model on MNIST"
+    (the pointwise attack: salt and pepper, then passes over the changed features in random order, as in its authors'
+    code); the groups are ours, as single features cost a query each, and so is the second start. Cost: up to
+    ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

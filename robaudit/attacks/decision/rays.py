@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
+from robaudit.attacks.decision.points import NEAR, too_far
 from robaudit.attacks.parameters import Count, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.attacks.smallest import Smallest
@@ -18,7 +19,7 @@ from robaudit.threat.norms import Norm, per_slot, select
 __all__ = ["RayS"]
 
 TRY, PAIR, BISECT, BISECT_BOTH = range(4)
-NEAR = 1 - 1e-6
+WITHIN = 1 - 1e-6
 """Share of ε that is asked about where a success in the ball is enough, so that rounding leaves the point in it."""
 
 
@@ -57,8 +58,8 @@ class RayS(SlotAttack[State]):
     radius below ε is asked about, and the first query of an image is a ray of stripes that ends there.
 
     Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label Adversarial Attack", algorithm 3; early phase:
-    Wang et al. 2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial
-    Attacks". The stripes are those that the Square attack starts from. Cost: up to ``queries`` label queries.
+    Wang et al. 2025, "ADBA: Approximation Decision Boundary Approach for Black-Box Adversarial Attacks". The stripes
+    are those that the Square attack starts from. ``trial`` is ours. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
@@ -66,6 +67,9 @@ class RayS(SlotAttack[State]):
         stripes: whether a random sign for each column and channel is tried once, at ε, before the equal signs that the
             authors start from. It settles most photographs; as a direction to search from it is worse than equal signs.
         precision: of the bisection, as a share of the domain's width.
+        trial: queries for every sample; beyond them only one whose boundary is near goes on. None: all do.
+        within: multiple of the radius within which the boundary is near at the end of the trial; it falls towards the
+            radius with the cube root of the queries.
     """
 
     id = "rays"
@@ -78,6 +82,8 @@ class RayS(SlotAttack[State]):
     early: Natural = 500
     stripes: bool = True
     precision: Positive = 1e-3
+    trial: Count | None = None
+    within: Positive = NEAR
 
     def init(self, problem: Problem) -> State:
         zero = problem.full(0)
@@ -105,7 +111,7 @@ class RayS(SlotAttack[State]):
         """The direction with one block flipped, and in the early phase with its neighbour instead."""
         bisecting = (state.phase == BISECT) | (state.phase == BISECT_BOTH)
         at = torch.where(bisecting, self._middle(problem, state), state.radius)
-        at = torch.where(state.level < 0, problem.eps * NEAR, at)
+        at = torch.where(state.level < 0, problem.eps * WITHIN, at)
         both = (state.phase == PAIR) | (state.phase == BISECT_BOTH)
         first = self._at(problem, self._flipped(problem, state, 0), at)
         if not bool(both.any()):
@@ -118,7 +124,7 @@ class RayS(SlotAttack[State]):
         middle = (state.low + state.high) / 2
         if problem.minimal:
             return middle
-        enough = problem.eps * NEAR
+        enough = problem.eps * WITHIN
         return torch.where((state.low < enough) & (enough < state.high), torch.maximum(middle, enough), middle)
 
     def _flipped(self, problem: Problem, state: State, further: int) -> Tensor:
@@ -202,8 +208,9 @@ class RayS(SlotAttack[State]):
         )
 
     def done(self, problem: Problem, state: State) -> Tensor:
-        """The ball is reached; else the budget ends it."""
-        return problem.settled(state.smallest.distance)
+        """The ball is reached, or it is too far after the trial; else the budget ends it."""
+        distance = state.smallest.distance
+        return problem.settled(distance) | too_far(problem, distance, state.asked, self.trial, self.within)
 
     def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         return state.smallest.point, ~state.smallest.found

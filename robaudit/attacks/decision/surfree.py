@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.points import on_circle
+from robaudit.attacks.decision.points import NEAR, on_circle
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.frequencies import from_low_frequencies, low_shape, to_low_frequencies
 from robaudit.attacks.parameters import Count, Fraction, Natural, Positive, attack_parameters
@@ -53,7 +53,8 @@ class SurFree(BoundaryWalk[State]):
     by bisection. The angles grow after a success and shrink after a failure.
 
     Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack", algorithm 1. Samples that
-    are no C x H x W images get normal noise over all features. Cost: up to ``queries`` label queries.
+    are no C x H x W images get normal noise over all features. ``trial`` is ours. Cost: up to ``queries`` label
+    queries.
 
     Args:
         queries: most queries a sample.
@@ -63,6 +64,9 @@ class SurFree(BoundaryWalk[State]):
         rho: factor of the largest angle after a failure; its inverse after a success.
         orthogonal: how many of the last directions the next is orthogonal to, fewer for large images.
         halvings: of the bisection of an angle.
+        trial: queries for every sample; beyond them only one whose boundary is near goes on. None: all do.
+        within: multiple of the radius within which the boundary is near at the end of the trial; it falls towards the
+            radius with the cube root of the queries.
     """
 
     id = "surfree"
@@ -75,6 +79,8 @@ class SurFree(BoundaryWalk[State]):
     rho: Fraction = 0.98
     orthogonal: Natural = 100
     halvings: Count = 4
+    trial: Count | None = None
+    within: Positive = NEAR
 
     def init(self, problem: Problem) -> State:
         zero = problem.full(0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.decision.points import along, low_noise, start_point, start_tries
+from robaudit.attacks.decision.points import NEAR, along, low_noise, start_point, start_tries, too_far
 from robaudit.attacks.frequencies import low_shape
 from robaudit.attacks.parameters import Count
 from robaudit.attacks.requests import Answer, Labels, Request
@@ -33,6 +33,7 @@ class Walk(Slots):
     Args:
         phase: [S] see above.
         draw: [S] int64 answers so far, which numbers the random draws; ``tried`` starting points among them.
+        spent: [S] int64 queries so far.
         round: [S] int64 iterations of the attack begun.
         smallest: the nearest fooling point.
         edge: [S, *shape] the fooling end of the last bisection.
@@ -44,6 +45,7 @@ class Walk(Slots):
 
     phase: Tensor
     draw: Tensor
+    spent: Tensor
     tried: Tensor
     round: Tensor
     smallest: Smallest
@@ -63,7 +65,7 @@ class Walk(Slots):
         count = zero.long()
         smallest = Smallest.none(problem)
         sums = (count, count, none, none)
-        return cls(count + START, count, count, count, smallest, none, none, zero, zero + 1, *sums, **own)
+        return cls(count + START, count, count, count, count, smallest, none, none, zero, zero + 1, *sums, **own)
 
 
 WalkT = TypeVar("WalkT", bound=Walk)
@@ -75,6 +77,10 @@ class BoundaryWalk(SlotAttack[WalkT]):
     access = Access.LABELS
     stop = Stop.RUN_ON
     queries: Count
+    trial: int | None = None
+    """Queries after which only a sample goes on whose boundary is near; None: all do."""
+    within: float = NEAR
+    """How near, as a multiple of the radius."""
     frequencies: float = 1.0
     """Share of the frequencies of each side that probes are drawn from."""
     radius: float = 0.01
@@ -114,7 +120,8 @@ class BoundaryWalk(SlotAttack[WalkT]):
         first = answer.at(0) if several else answer
         one = replace(first, fooled=first.fooled & (state.phase != PROBE))
         phase = state.phase
-        after = replace(state, smallest=state.smallest.seen(problem, one), draw=state.draw + 1)
+        spent = state.spent + answer.answered.reshape(len(problem), -1).sum(1)
+        after = replace(state, smallest=state.smallest.seen(problem, one), draw=state.draw + 1, spent=spent)
         if bool((phase == START).any()):
             after = self._after_start(problem, after, phase == START, one)
         if bool((phase == BISECT).any()):
@@ -189,8 +196,9 @@ class BoundaryWalk(SlotAttack[WalkT]):
         )
 
     def done(self, problem: Problem, state: WalkT) -> Tensor:
-        """No starting point fools, or the ball is reached; else the budget ends it."""
-        return (state.phase == STRANDED) | problem.settled(state.smallest.distance)
+        """No starting point fools, the ball is reached, or it is too far after the trial; else the budget ends it."""
+        over = (state.phase == STRANDED) | problem.settled(state.smallest.distance)
+        return over | too_far(problem, state.smallest.distance, state.spent, self.trial, self.within)
 
     def best(self, problem: Problem, state: WalkT) -> tuple[Tensor, Tensor]:
         return state.smallest.point, ~state.smallest.found

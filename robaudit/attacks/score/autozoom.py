@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.coarse import coarse_shape, enlarged
-from robaudit.attacks.score.descent import ADAM_EPSILON, BETA1, BETA2, Descent, ZerothOrder
-from robaudit.attacks.score.objective import penalised
-from robaudit.attacks.smallest import Smallest
-from robaudit.attacks.whitebox.descent import Constant
-from robaudit.threat.norms import Norm, normalise, per_slot, select
+from robaudit.attacks.score.vector_descent import VectorDescent
 
 __all__ = ["AutoZOOM"]
 
 
 @attack_parameters
-class AutoZOOM(ZerothOrder):
+class AutoZOOM(VectorDescent):
     """Minimise |δ|² + c max(-margin, 0) by Adam over a coarse δ, along random vectors.
 
     The gradient is estimated from one-sided differences along random unit vectors: one until a point fools, then more.
     Adam begins anew there. c is searched for each sample as in ``zoo``. Images are enlarged bilinearly.
 
     Source: Tu, Ting, Chen, Liu, Zhang, Yi, Hsieh, Cheng 2019, "AutoZOOM: Autoencoder-based Zeroth Order Optimization
-    Method for Attacking Black-box Neural Networks", algorithm 1 with bilinear resizing; figures as its authors' code
-    has them for ImageNet. The margin counts in units of the spread of the sample's own logits. Samples that are no
-    image of C x H x W are searched as they are. L2; untargeted and targeted. Cost: up to ``queries`` queries of the
-    scores, of which a success in the ball saves the rest, unless the audit seeks smallest distances.
+    Method for Attacking Black-box Neural Networks", algorithm 1 with bilinear resizing (with its autoencoder:
+    ``autozoom-ae``); figures as its authors' code has them for ImageNet. The margin counts in units of the spread of
+    the sample's own logits. Samples that are no image of C x H x W are searched as they are. L2; untargeted and
+    targeted. Cost: up to ``queries`` queries of the scores, of which a success in the ball saves the rest, unless the
+    audit seeks smallest distances.
 
     Args:
         queries: most queries a sample.
@@ -53,58 +46,9 @@ class AutoZOOM(ZerothOrder):
     rate: Positive = 0.002
     reach: Positive | None = None
 
-    def init(self, problem: Problem) -> Descent:
-        """At the sample."""
-        none = problem.x.new_zeros(len(problem), *coarse_shape(problem.shape, self.side))
-        zero, c = problem.full(0).long(), Constant.fresh(problem, self.first_c)
-        return Descent(none, none, none, zero, c, zero.bool(), zero, zero, Smallest.none(problem))
+    def coarse(self, problem: Problem) -> tuple[int, ...]:
+        return coarse_shape(problem.shape, self.side)
 
-    def _reach(self, state: Descent) -> float:
-        return self.reach or 1 / state.at[0].numel()
-
-    def _units(self, problem: Problem, state: Descent) -> Tensor:
-        """[S, Q, *coarse shape] random vectors of length 1."""
-        count = min(self.vectors, max(problem.max_points - 1, 1))
-        drawn = problem.draws.normal("vector", state.draw, (count, *state.at.shape[1:])).to(state.at.dtype)
-        return normalise(Norm.L2, drawn.flatten(0, 1)).reshape(drawn.shape)
-
-    def query(self, problem: Problem, state: Descent) -> Request:
-        """The point itself, then a little further along each vector."""
-        here = state.at[:, None]
-        coarse = torch.cat([here, here + self._reach(state) * self._units(problem, state)], 1)
-        shift = enlarged(coarse.flatten(0, 1), problem.shape, "bilinear").reshape(-1, coarse.shape[1], *problem.shape)
-        rows = (
-            torch.arange(coarse.shape[1], device=shift.device)[None]
-            < torch.where(state.smallest.found, coarse.shape[1], 2)[:, None]
-        )
-        return Scores(problem.clip(problem.x[:, None] + shift), rows=rows)
-
-    def update(self, problem: Problem, state: Descent, answer: Answer) -> Descent:
-        """A step of Adam; from time to time the next c."""
-        assert answer.logits is not None
-        units, here = self._units(problem, state), answer.at(0)
-        loss = penalised(problem, answer.points, answer.logits, state.c.value)
-        asked = answer.answered[:, 1:]
-        change = torch.where(asked, loss[:, 1:] - loss[:, :1], 0.0) / asked.sum(1, keepdim=True).clamp_min(1)
-        weight = (change * (math.prod(units.shape[2:]) / self._reach(state))).to(units.dtype)
-        slope = torch.bmm(weight[:, None], units.flatten(2)).reshape(state.at.shape)
-        smallest = state.smallest.seen(problem, here)
-        won, step = state.won | (here.fooled & here.answered), state.step + 1
-        ended = step >= self.switch
-        anew = (smallest.found & ~state.smallest.found) | (ended & smallest.found)
-        times = state.times + 1
-        first, second = state.first.lerp(slope, 1 - BETA1), state.second.lerp(slope.square(), 1 - BETA2)
-        scale = (1 - BETA2 ** times.double()).sqrt() / (1 - BETA1 ** times.double()) * self.rate
-        move = first / (second.sqrt() + ADAM_EPSILON) * per_slot(scale, first).to(first.dtype)
-        none = torch.zeros_like(first)
-        return Descent(
-            at=state.at - move,
-            first=select(anew, none, first),
-            second=select(anew, none, second),
-            times=torch.where(anew, 0, times),
-            c=state.c.after(ended, won),
-            won=won & ~ended,
-            step=torch.where(ended, 0, step),
-            draw=state.draw + 1,
-            smallest=smallest,
-        )
+    def enlarged(self, problem: Problem, coarse: Tensor) -> Tensor:
+        """Bilinearly."""
+        return enlarged(coarse, problem.shape, "bilinear")

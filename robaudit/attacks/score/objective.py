@@ -25,11 +25,14 @@ __all__ = [
     "penalised",
     "places",
     "projected",
+    "share_left",
     "start_value",
 ]
 
 ScoreLoss = Literal["ce", "margin"]
 """``ce`` is climbed as the log-odds, which rise and fall with the cross-entropy."""
+TINY = 1e-12
+"""Margin that stands for none."""
 STILL = 16
 """Units of rounding, in those of the largest logit, by which a lead that never changes may seem to."""
 
@@ -57,6 +60,11 @@ def leads(clean: Tensor, logits: Tensor, label: Tensor, goal: Tensor) -> tuple[T
         torch.where(targeted, margin(logits, label, goal), lead),
         torch.where(targeted, margin(clean, label, goal), own),
     )
+
+
+def share_left(lead: Tensor, clean: Tensor) -> Tensor:
+    """[N] the margin as a share of the sample's own, as :func:`leads` has them: 0 at the boundary, 1 at the sample."""
+    return lead / clean.clamp_max(-TINY)
 
 
 def objective(name: ScoreLoss, problem: Problem, logits: Tensor) -> Tensor:
@@ -124,7 +132,12 @@ def differences(points: Tensor, value: Tensor, answered: Tensor) -> Tensor:
 
 
 def places(
-    problem: Problem, purpose: str, step: Tensor | int, most: int, among: Tensor | None
+    problem: Problem,
+    purpose: str,
+    step: Tensor | int,
+    most: int,
+    among: Tensor | None,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """[S, N] int64 places of ``most`` features, or of all where there are fewer, in random order, those marked first.
 
@@ -135,9 +148,11 @@ def places(
         purpose: names the draw.
         step: of the draw.
         most: features.
-        among: [S, *shape] bool, those marked; None: all.
+        among: [S, *shape] bool, those marked, or of another shape what is drawn instead; None: all.
+        shape: of what is drawn where all is; default that of a sample.
     """
-    lot = problem.draws.uniform(purpose, step, problem.shape).flatten(1)
+    shape = shape or problem.shape if among is None else tuple(among.shape[1:])
+    lot = problem.draws.uniform(purpose, step, shape).flatten(1)
     size = lot.shape[1]
     key = (lot * 2**24).long() * size + torch.arange(size, device=lot.device)  # no two are the same
     if among is not None:
@@ -147,7 +162,7 @@ def places(
 
 
 def chosen(problem: Problem, purpose: str, step: Tensor | int, count: Tensor, among: Tensor) -> Tensor:
-    """[S, *shape] bool: ``count`` [S] features drawn at random among those marked in ``among`` [S, *shape].
+    """bool: ``count`` [S] features drawn at random among those marked in ``among`` [S, *shape], or [S, 1, H, W] pixels.
 
     All of them where they are fewer.
     """

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.parameters import Count, attack_parameters
+from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.attacks.score.objective import ScoreLoss, objective
+from robaudit.attacks.score.objective import ScoreLoss, leads, objective, share_left
+from robaudit.attacks.trial import given_up
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 
@@ -25,6 +26,7 @@ class State(Slots):
         base: [S, *shape] where the step begins: the sample, later the best point of the round before.
         sign: [S, *shape] of the step, 1 or -1; ``value`` [S] is the objective there.
         level, place: [S] the signs that are flipped next, of 2^level equal parts the one at this place; level -1: none.
+        left: [S] the least share of the clean margin that was met.
         step: [S] answers so far.
     """
 
@@ -33,6 +35,7 @@ class State(Slots):
     value: Tensor
     level: Tensor
     place: Tensor
+    left: Tensor
     step: Tensor
 
 
@@ -44,12 +47,15 @@ class SignHunter(SlotAttack[State]):
 
     Source: Al-Dujaili & O'Reilly 2020, "Sign Bits Are All You Need for Black-Box Attacks", algorithms 1 and 2. The
     features are taken in their order, those that may not change left out. L∞, and L2 with equal steps in all features;
-    untargeted and targeted. Cost: up to ``queries`` queries of the scores; a round takes twice as many as there are
-    features.
+    untargeted and targeted. ``trial`` is ours. Cost: up to ``queries`` queries of the scores; a round takes twice as
+    many as there are features.
 
     Args:
         queries: most queries a sample.
         loss: that is climbed.
+        trial: queries for every sample; beyond them only one that is near to falling goes on. None: all do.
+        within: largest share of the clean margin with which a sample goes on after its trial; it falls with the cube
+            root of the queries.
     """
 
     id = "signhunter"
@@ -58,13 +64,14 @@ class SignHunter(SlotAttack[State]):
 
     queries: Count = 10_000
     loss: ScoreLoss = "ce"
+    trial: Count | None = None
+    within: Fraction = 0.55
 
     def init(self, problem: Problem) -> State:
         """All signs are 1, and asked about first."""
         zero = problem.full(0).long()
-        return State(
-            problem.x, torch.ones_like(problem.x), problem.full(float("-inf"), torch.float64), zero - 1, zero, zero
-        )
+        worst = problem.full(float("-inf"), torch.float64)
+        return State(problem.x, torch.ones_like(problem.x), worst, zero - 1, zero, -worst, zero)
 
     def query(self, problem: Problem, state: State) -> Request:
         return Scores(_point(problem, state, _flipped(problem, state)))
@@ -73,6 +80,7 @@ class SignHunter(SlotAttack[State]):
         """Keep the flip if it is better, and go on to the next part, level or round."""
         assert answer.logits is not None
         value = objective(self.loss, problem, answer.logits)
+        met = share_left(*leads(problem.clean, answer.logits, problem.label, problem.goal)).double()
         better = value > state.value
         sign = select(better, _flipped(problem, state), state.sign)
         value = torch.where(better, value, state.value)
@@ -91,11 +99,13 @@ class SignHunter(SlotAttack[State]):
             value=torch.where(over, float("-inf"), value),
             level=torch.where(over, -1, level),
             place=found.place,
+            left=torch.minimum(state.left, met),
             step=found.step,
         )
 
     def done(self, problem: Problem, state: State) -> Tensor:
-        return state.step >= self.queries
+        """After ``queries`` answers, or where the trial shows that more would hardly help."""
+        return (state.step >= self.queries) | given_up(self.trial, self.within, state.step, state.left)
 
 
 def _order(problem: Problem) -> tuple[Tensor, Tensor]:

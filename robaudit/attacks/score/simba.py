@@ -51,10 +51,10 @@ class SimBA(SlotAttack[State]):
     first.
 
     Source: Guo, Gardner, You, Wilson, Weinberger 2019, "Simple Black-box Adversarial Attacks", algorithm 1, with its
-    pixel and DCT bases and the bands of its authors' code. Every point is brought back into the ball. In L2 steps are
-    at most a quarter of its radius, and half as long in each round as in the one before, which is ours. Cosine
-    directions serve C x H x W images; other shapes are searched feature by feature. L2 and L∞; untargeted and
-    targeted. Cost: up to ``queries`` queries of the scores.
+    pixel and DCT bases, in bands as wide as the first one in its authors' code (28 of 224 frequencies). Every point is
+    brought back into the ball. In L2 steps are at most a quarter of its radius, and half as long in each round as in
+    the one before, which is ours. Cosine directions serve C x H x W images; other shapes are searched feature by
+    feature. L2 and L∞; untargeted and targeted. Cost: up to ``queries`` queries of the scores.
 
     Args:
         queries: most queries a sample.

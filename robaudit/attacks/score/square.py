@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,31 +11,31 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.attacks.score.objective import leads
-from robaudit.attacks.score.square_bumps import Room, Windows, bumps, plane, tiles
-from robaudit.threat.losses import cross_entropy, margin
+from robaudit.attacks.score.objective import leads, share_left
+from robaudit.attacks.score.square_bumps import Room, Windows, bumps, halvings, plane, tiles
+from robaudit.attacks.trial import given_up
+from robaudit.threat.losses import cross_entropy
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, blend, per_slot, select
 
 __all__ = ["Square"]
 
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Of 10,000 iterations, those after which the window's share is halved (section 4.1 of the source)."""
 _TINY = 1e-12
+LARGE = 64 * 64
+"""Pixels of a large image."""
 
 
 @dataclass
 class State(Slots):
     """The best point, the proposal asked about, the best point's loss, and the number of answers seen.
 
-    ``lead`` is the margin there and ``clean`` the sample's own, both of the same rivals.
+    ``left`` is the margin there as a share of the sample's own.
     """
 
     best: Tensor
     proposal: Tensor
     value: Tensor
-    lead: Tensor
-    clean: Tensor
+    left: Tensor
     step: Tensor
 
 
@@ -54,7 +55,8 @@ class Square(SlotAttack[State]):
 
     Args:
         queries: most queries a sample.
-        p_init: share of the pixels in the first window.
+        p_init: share of the pixels in the first window. None: what suits models that were not trained to resist, 0.05 for
+            images of 64 x 64 pixels and more and 0.3 for smaller ones; in L2 and L1 0.1, as the authors have it.
         schedule: iterations over which the windows shrink; default ``queries``, AutoAttack has 10,000.
         trial: queries for every sample; beyond them only one that is near to falling goes on. None: all do.
         within: largest share of the clean margin with which a sample goes on after its trial; it falls with the cube
@@ -66,7 +68,7 @@ class Square(SlotAttack[State]):
     norms = frozenset({Norm.LINF, Norm.L2, Norm.L1})
 
     queries: Count = 5000
-    p_init: Fraction = 0.8
+    p_init: Fraction | None = 0.8
     schedule: Count | None = None
     trial: Count | None = None
     within: Fraction = 0.55
@@ -81,8 +83,8 @@ class Square(SlotAttack[State]):
             start = problem.project(x + full * per_slot(problem.eps, x))
         else:
             start = _filled(problem, tiles(problem))
-        worst, clean = problem.full(float("-inf")), margin(problem.clean, problem.label, problem.goal)
-        return State(start, start, worst, worst, clean, problem.full(0).long())
+        worst = problem.full(float("-inf"))
+        return State(start, start, worst, -worst, problem.full(0).long())
 
     def query(self, problem: Problem, state: State) -> Request:
         return Scores(state.proposal)
@@ -93,36 +95,36 @@ class Square(SlotAttack[State]):
         lead, clean = leads(problem.clean, answer.logits, problem.label, problem.goal)
         value = torch.where(problem.goal >= 0, cross_entropy(answer.logits, problem.label, problem.goal), lead)
         better = value > state.value
-        value, lead = torch.where(better, value, state.value), torch.where(better, lead, state.lead)
-        clean = torch.where(better, clean, state.clean)
+        value = torch.where(better, value, state.value)
+        left = torch.where(better, share_left(lead, clean), state.left)
         best = select(better, state.proposal, state.best)
-        state = State(best, best, value, lead, clean, state.step + 1)
+        state = State(best, best, value, left, state.step + 1)
         state.proposal = self._corner(problem, state) if problem.norm is Norm.LINF else self._moved(problem, state)
         return state
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After ``queries`` answers, or where the trial shows that more would hardly help."""
-        over = state.step >= self.queries
-        if self.trial is None:
-            return over
-        share = state.lead / state.clean.clamp_max(-_TINY)
-        due = self.trial / state.step.clamp_min(1)
-        return over | ((due <= 1) & (share > self.within * due ** (1 / 3)))
+        return (state.step >= self.queries) | given_up(self.trial, self.within, state.step, state.left)
 
-    def _area(self, state: State, pixels: Tensor) -> Tensor:
+    def _first(self, problem: Problem) -> float:
+        """Share of the pixels in the first window."""
+        if self.p_init is not None:
+            return self.p_init
+        if problem.norm is not Norm.LINF:
+            return 0.1
+        return 0.05 if math.prod(plane(problem.shape)[1:]) >= LARGE else 0.3
+
+    def _area(self, problem: Problem, state: State, pixels: Tensor) -> Tensor:
         """[S] pixels of the next window, of [S] that there are."""
         progress = ((state.step - 1) * 10_000) // (self.schedule or self.queries)
-        halvings = torch.zeros_like(progress)
-        for bound in _HALVINGS:
-            halvings = halvings + (progress > bound).long()
-        return self.p_init / 2.0**halvings * pixels
+        return self._first(problem) / 2.0 ** halvings(progress) * pixels
 
     def _corner(self, problem: Problem, state: State) -> Tensor:
         """L-infinity: one random sign a channel in a window at a random place."""
         x = problem.x
         channels = plane(problem.shape)[0]
         room = Room.of(problem)
-        side = self._area(state, room.height * room.width).sqrt().round().long().clamp_min(1)
+        side = self._area(problem, state, room.height * room.width).sqrt().round().long().clamp_min(1)
         side = torch.minimum(side, torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         window = Windows.of(problem, side, chance[:, :2]).mask
@@ -140,7 +142,7 @@ class Square(SlotAttack[State]):
         channels, height, width = plane(problem.shape)
         power = 2.0 if problem.norm is Norm.L2 else 1.0
         room = Room.of(problem)
-        side = self._area(state, room.height * room.width).sqrt().round().long().clamp_min(3)
+        side = self._area(problem, state, room.height * room.width).sqrt().round().long().clamp_min(3)
         side = torch.minimum(side + (side % 2 == 0), torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         into, out = Windows.of(problem, side, chance[:, :2]), Windows.of(problem, side, chance[:, 2:4]).mask

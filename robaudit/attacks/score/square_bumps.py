@@ -11,10 +11,17 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.threat.norms import Norm
 
-__all__ = ["Room", "Windows", "bumps", "plane", "tiles"]
+__all__ = ["HALVINGS", "Room", "Windows", "bumps", "halvings", "plane", "tiles"]
 
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Of 10,000 iterations, those after which a window's share of the pixels is halved (section 4.1 of the source)."""
 TILES = 5
 """Windows a side in the first grid."""
+
+
+def halvings(progress: Tensor) -> Tensor:
+    """[S] int64: how often the share was halved after so many [S] of 10,000 iterations."""
+    return (progress[:, None] > torch.tensor(HALVINGS, device=progress.device)).sum(1)
 
 
 def plane(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -48,6 +55,12 @@ class Room:
         (top, bottom), (left, right) = _ends(free.any(2)), _ends(free.any(1))
         return cls(top, left, bottom - top, right - left)
 
+    def placed(self, rows: Tensor, columns: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """[S] top and left of windows of this size [S] at a share [S, 2] on [0, 1) of the way down and to the right."""
+        free = torch.stack([self.height - rows, self.width - columns], 1)
+        top, left = torch.minimum((place.double() * (free + 1)).long(), free).unbind(1)
+        return top + self.top, left + self.left
+
 
 def _ends(marked: Tensor) -> tuple[Tensor, Tensor]:
     """[S] the first marked place of [S, N], and the one after the last; 0 and N where none is marked."""
@@ -80,15 +93,17 @@ class Windows:
             side: [S] int64.
             place: [S, 2] uniform on [0, 1): how far down and to the right.
         """
-        _, height, width = plane(problem.shape)
         room = Room.of(problem)
         rows = torch.minimum(side, room.height)
         columns = torch.minimum((side * side + rows - 1) // rows, room.width)
-        free = torch.stack([room.height - rows, room.width - columns], 1)
-        top, left = torch.minimum((place.double() * (free + 1)).long(), free).unbind(1)
-        top, left = top + room.top, left + room.left
-        i = torch.arange(height, device=side.device)[None, :, None] - top[:, None, None]
-        j = torch.arange(width, device=side.device)[None, None, :] - left[:, None, None]
+        return cls.at(problem, *room.placed(rows, columns, place), rows, columns)
+
+    @classmethod
+    def at(cls, problem: Problem, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor) -> Windows:
+        """Windows of a size [S] each at a place [S]."""
+        _, height, width = plane(problem.shape)
+        i = torch.arange(height, device=top.device)[None, :, None] - top[:, None, None]
+        j = torch.arange(width, device=top.device)[None, None, :] - left[:, None, None]
         return cls(i, j, rows, columns)
 
     @property

@@ -20,7 +20,7 @@ from pydantic import (
 from robaudit.attacks.names import canonical
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
-from robaudit.audit.result.document import Attacker, Norm
+from robaudit.audit.result.document import Attacker, Goal, Norm
 from robaudit.errors import UsageError
 from robaudit.threat.arrays import TOLERANCE
 
@@ -207,7 +207,7 @@ class DataSpec(Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id``, ``norms``, ``by_norm``, ``when`` and ``eot`` is a parameter of it."""
+    """An attack; every key besides ``id``, ``norms``, ``by_norm``, ``goals``, ``when`` and ``eot`` is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
@@ -219,6 +219,8 @@ class AttackSpec(BaseModel):
     """Norms in which it runs: linf, l2, l1, l0; none: every one that it serves."""
     by_norm: dict[Norm, dict[str, JsonValue]] = {}
     """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
+    goals: tuple[Goal, ...] = ()
+    """Goals for which it runs: untargeted, targeted; none: every one that it serves."""
     when: Attacker | None = None
     """Runs only where this is the most that the attacker has of the model: white-box, scores or labels."""
     eot: int = Field(default=1, ge=1)
@@ -235,7 +237,7 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "when": None, "eot": 1}
+        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "eot": 1}
         unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.attacks.names import canonical
 from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
@@ -135,7 +135,7 @@ def _all(norms: Iterable[str]) -> str:
 
 def _too_few(attack: SlotAttack[Any], others: Callable[[int], Sequence[int]] | None) -> str | None:
     """Why there is too little to fit an attack on, or None."""
-    if not isinstance(attack, FittedAttack) or others is None:
+    if not isinstance(attack, FittedSearch) or others is None:
         return None
     found = len(others(attack.fit_samples))
     if found >= attack.fit_needs:
@@ -207,9 +207,13 @@ def _status(
         return "skipped", f"it searches in {_all(attack.norms)}, the threat model is {threat.norm}"
     if spec.norms and threat.norm not in spec.norms:
         return "skipped", f"the profile runs it in {_all(spec.norms)} alone, the threat model is {threat.norm}"
+    if spec.goals and threat.goal not in spec.goals:
+        return "skipped", f"the profile runs it in {_all(spec.goals)} audits alone"
     if threat.goal not in attack.goals:
         return "skipped", f"it has no {threat.goal} form"
     if (why := _unsuited(attack, how, target) or _beyond(profile, spec, attack, target)) is not None:
+        return "skipped", why
+    if (why := attack.no_room(target.shape, threat.eps)) is not None:
         return "skipped", why
     if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
         return "unavailable", target.no_gradient

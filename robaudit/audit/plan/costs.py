@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from robaudit.attacks.cost import Cost, Task
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.fronts import Front
 from robaudit.engine.job import unit_budget
@@ -44,7 +44,7 @@ def most_of_sample(front: Front, planned: Planned, classes: int, shape: tuple[in
 
 def most_of_fit(front: Front, planned: Planned, classes: int, shape: tuple[int, ...], samples: int) -> Cost | None:
     """Most evaluations of the whole fit of a fitted attack on so many samples, nothing of another; None: unknown."""
-    if not isinstance(planned.attack, FittedAttack):
+    if not isinstance(planned.attack, FittedSearch):
         return Cost()
     cost = planned.attack.most_of_fit(_task(front, planned, classes, shape), samples)
     return None if cost is None else _taken(planned, cost)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from robaudit.attacks.base import Stop
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
@@ -87,7 +87,7 @@ class Front:
     def entries(self) -> list[PlannedEntry]:
         """What a report says of the attacks before they run, in order."""
         norm = str(self.threat.norm)
-        found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedAttack) else "cascade") for p in self.plan]
+        found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedSearch) else "cascade") for p in self.plan]
         found += [p.entry(norm, "curve") for p in self.minimal]
         found += [] if self.search is None else [self.search.entry(norm, "bisection")]
         return found + [p.entry(norm, "secrecy") for own in self.secrecy for p in own.plan]
@@ -168,7 +168,7 @@ def validate_curve(profile: Profile) -> None:
             raise UsageError(f"{profile.where(*location)}{spec.id} has a fixed radius and seeks no smallest distance")
         if location[1] == "search" and runs_on:
             raise UsageError(f"{profile.where(*location)}{spec.id} has no fixed radius, which the bisection needs")
-        if location[1] == "search" and issubclass(attack_classes()[parts(spec.id)[0]], FittedAttack):
+        if location[1] == "search" and issubclass(attack_classes()[parts(spec.id)[0]], FittedSearch):
             raise UsageError(
                 f"{profile.where(*location)}{spec.id} is fitted at one radius, and the bisection tries many"
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from robaudit.attacks.cost import Cost
-from robaudit.attacks.fitted import FittedAttack
+from robaudit.attacks.fitted import FittedSearch
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.journal.events import Phase, Plan, PlannedAttack, SampleError
@@ -172,7 +172,7 @@ class Attacking:
     def _most_of_fit(self, front: Front, planned: Planned) -> Cost | None:
         """What is left of the fit of a fitted attack at most."""
         attack, target = planned.attack, self.loaded.target
-        if not isinstance(attack, FittedAttack) or fit_done(self.shared.journal, planned.key):
+        if not isinstance(attack, FittedSearch) or fit_done(self.shared.journal, planned.key):
             return Cost()
         samples = len(self.loaded.others(attack.fit_samples))
         return most_of_fit(front, planned, target.num_classes, target.spec.shape, samples)

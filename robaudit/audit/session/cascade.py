@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from robaudit.attacks.fitted import Artefact, FittedAttack
+from robaudit.attacks.fitted import Artefact, FittedSearch
 from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.events import AttackFinished, AttackStarted, Note, Observer, UnitsFinished
 from robaudit.audit.journal.journal import Journal
@@ -82,7 +82,7 @@ class Cascade:
                 self._recall(planned)
 
     def _attack(self, planned: Planned) -> None:
-        fitted = isinstance(planned.attack, FittedAttack)  # runs on what fell too, as its own rate is asked for
+        fitted = isinstance(planned.attack, FittedSearch)  # runs on what fell too, as its own rate is asked for
         standing = self.store.standing() if fitted else self.store.standing(self.broken_by.__contains__)
         stand = set(standing)
         units = self.executor.units(planned.attack, self.threat, standing)
@@ -94,7 +94,7 @@ class Cascade:
         job = replace(planned.job(self.threat, units), won=dict(attempt.won), finished=frozenset(earlier))
 
         def run() -> bool:
-            if not isinstance(planned.attack, FittedAttack):
+            if not isinstance(planned.attack, FittedSearch):
                 return self.executor.run(job, self.store, attempt.take)
             if self._fitter is None:
                 raise AuditError("there is nothing to fit it on")
@@ -111,7 +111,7 @@ class Cascade:
 
     def _recall(self, planned: Planned) -> None:
         """An attack that does not run, or no further than it came: what it broke before counts."""
-        fitted = isinstance(planned.attack, FittedAttack)
+        fitted = isinstance(planned.attack, FittedSearch)
         stand = set(self.store.standing() if fitted else self.store.standing(self.broken_by.__contains__))
         before = self._left()
         units = self._earlier.get(planned.key, {}).values()
@@ -143,7 +143,7 @@ class Cascade:
 class Fits(Protocol):
     """Fits artefacts."""
 
-    def artefact(self, planned: Planned, attack: FittedAttack, threat: ThreatModel) -> Artefact | None:
+    def artefact(self, planned: Planned, attack: FittedSearch[Any], threat: ThreatModel) -> Artefact | None:
         """The artefact of an attack of the plan; None where the audit was told to stop."""
         ...
 

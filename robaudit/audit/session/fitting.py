@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from robaudit.attacks.fitted import Artefact, FittedAttack
+from robaudit.attacks.fitted import Artefact, FittedSearch
 from robaudit.audit.journal.events import Phase
 from robaudit.audit.journal.fits import fit_record, fitted_in
 from robaudit.audit.plan.attacks import Planned
@@ -64,7 +64,7 @@ class Fitter:
         self._answers: dict[int, _Answered] = {}
         self._points: dict[int, NDArray[Any]] = {}
 
-    def artefact(self, planned: Planned, attack: FittedAttack, threat: ThreatModel) -> Artefact | None:
+    def artefact(self, planned: Planned, attack: FittedSearch[Any], threat: ThreatModel) -> Artefact | None:
         """The artefact of an attack of the plan; None where the audit was told to stop.
 
         Raises:

@@ -89,6 +89,7 @@ class Kind:
     torchscript: bool = False
 
 
+WHOLE = (TensorProto.UINT8, TensorProto.INT8)
 PLAIN = {"mean": (0.0,), "std": (1.0,), "domain": (0.0, 1.0)}
 IMAGE = {**PLAIN, "layout": "nchw"}
 TWO = {"apgd-dlr": "three classes", "apgd-t": "four classes"}
@@ -134,7 +135,7 @@ def write_model(folder: Path, kind: Kind) -> Path:
             net[3].weight.copy_(torch.from_numpy(last.T))
             net[3].bias.zero_()
         return script(folder / "m.pt", net, torch.rand(2, *kind.shape))
-    inner = TensorProto.FLOAT if kind.dtype == TensorProto.UINT8 else kind.dtype
+    inner = TensorProto.FLOAT if kind.dtype in WHOLE else kind.dtype
     real = np.float16 if inner == TensorProto.FLOAT16 else np.float32
     names = ["z", *(f"z{i}" for i in range(len(kind.end)))]
     names[-1] = "y"
@@ -174,7 +175,7 @@ def answer_of(path: Path, kind: Kind) -> Callable[[np.ndarray], int]:
     dtype: Any = helper.tensor_dtype_to_np_dtype(kind.dtype)
 
     def answer(x: np.ndarray) -> int:
-        given = np.rint(x) if kind.dtype == TensorProto.UINT8 else x
+        given = np.rint(x) if kind.dtype in WHOLE else x
         scores = session.run(None, {"x": given[None].astype(dtype)})[0].ravel()
         threshold = 0.5 if kind.end == ("Sigmoid",) else 0.0
         return int(scores[0] > threshold) if kind.outputs == 1 else int(scores.argmax())
@@ -187,7 +188,7 @@ def prepared(folder: Path, kind: Kind) -> tuple[Any, Callable[[np.ndarray], int]
     path = write_model(folder, kind)
     answer = answer_of(path, kind)
     u = (0.5 + 0.25 * np.random.default_rng(3).normal(size=(COUNT, *kind.shape))).clip(0.02, 0.98)
-    whole = kind.table or kind.dtype == TensorProto.UINT8
+    whole = kind.table or kind.dtype in WHOLE
     x = (kind.low + u * (kind.high - kind.low)).astype(np.float32)
     x = np.rint(x) if whole else x
     y = [answer(row) for row in x]
