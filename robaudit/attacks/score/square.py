@@ -55,8 +55,8 @@ class Square(SlotAttack[State]):
 
     Args:
         queries: most queries a sample.
-        p_init: share of the pixels in the first window. None: what suits models that were not trained to resist, 0.05 for
-            images of 64 x 64 pixels and more and 0.3 for smaller ones; in L2 and L1 0.1, as the authors have it.
+        p_init: share of the pixels in the first window. None: what suits models that were not trained to resist, 0.05
+            for images of 64 x 64 pixels and more and 0.3 for smaller ones; in L2 and L1 0.1, as the authors have it.
         schedule: iterations over which the windows shrink; default ``queries``, AutoAttack has 10,000.
         trial: queries for every sample; beyond them only one that is near to falling goes on. None: all do.
         within: largest share of the clean margin with which a sample goes on after its trial; it falls with the cube

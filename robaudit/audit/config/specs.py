@@ -207,7 +207,7 @@ class DataSpec(Spec):
 
 
 class AttackSpec(BaseModel):
-    """An attack; every key besides ``id``, ``norms``, ``by_norm``, ``goals``, ``when`` and ``eot`` is a parameter of it."""
+    """An attack; every key that is not listed here is a parameter of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)

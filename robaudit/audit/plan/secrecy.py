@@ -15,7 +15,7 @@ from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, thr
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 
-__all__ = ["AccessPlan", "only_access", "plan_secrecy", "validate_secrecy"]
+__all__ = ["AccessPlan", "own_access", "plan_secrecy", "validate_secrecy"]
 
 ACCESSES = (Access.TRANSFER, Access.LABELS, Access.SCORES)
 """From the least to the most."""
@@ -52,11 +52,12 @@ class AccessPlan:
         return replace(self, plan=list(map(change, self.plan)))
 
 
-def only_access(plan: Sequence[Planned]) -> Access | None:
-    """The one access of all attacks of a cascade that apply, if it is scores or labels: its curve comes of itself."""
+def own_access(plan: Sequence[Planned]) -> Access | None:
+    """The access that a cascade shows the curve of, as all its attacks that apply ask for scores or labels alone."""
     found = {planned.attack.access for planned in plan if planned.status != "skipped"}
-    [only] = found if len(found) == 1 else {None}
-    return only if only in (Access.SCORES, Access.LABELS) else None
+    if not found or not found <= {Access.SCORES, Access.LABELS}:
+        return None
+    return Access.SCORES if Access.SCORES in found else Access.LABELS
 
 
 def plan_secrecy(profile: Profile, target: TargetTraits, cascade: Sequence[Planned]) -> list[AccessPlan]:
@@ -71,7 +72,7 @@ def plan_secrecy(profile: Profile, target: TargetTraits, cascade: Sequence[Plann
     """
     if profile.secrecy is None:
         return []
-    known = only_access(cascade)
+    known = own_access(cascade)
     plans = (_plan(profile, target, access) for access in ACCESSES if access is not known)
     return [plan for plan in plans if plan.plan]
 

@@ -35,16 +35,17 @@ def for_secrecy(attack: Attack) -> bool:
 def cascades_of(attacks: Sequence[Attack], norm: str) -> dict[Access, tuple[Attack, ...]]:
     """The attacks along which the queries of each access are counted in a norm, by rising access.
 
-    They are those that ran for it alone; or the audit's own cascade, where all of it that applies has one access,
-    scores or labels.
+    They are those that ran for it alone; or the audit's own cascade, where all of it that applies asks for scores or
+    labels alone.
     """
     mine = [attack for attack in attacks if attack.norm == norm and attack.status != "skipped"]
     found = {access: tuple(a for a in mine if for_secrecy(a) and a.access == access) for access in APART}
     main = tuple(a for a in mine if not for_secrecy(a) and not for_the_curve(a))
     accesses = {attack.access for attack in main}
-    if len(accesses) == 1 and (access := main[0].access) in ("scores", "labels") and not found[access]:
-        found[access] = main
-    return {access: own for access, own in found.items() if own}
+    own: Access = "scores" if "scores" in accesses else "labels"
+    if accesses and accesses <= {"scores", "labels"} and not found[own]:
+        found[own] = main
+    return {access: cascade for access, cascade in found.items() if cascade}
 
 
 def reach_of(access: Access, attacks: Sequence[Attack]) -> int | None:
