@@ -13,15 +13,18 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, StartingPool, Stop
 from robaudit.attacks.requests import TRUE, Answer, Differentiated, Request
+from robaudit.engine.blacklight import watches
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.in_flight import InFlight, judged_result, result_of
 from robaudit.engine.job import Job
 from robaudit.engine.judge import Judge, Verdicts
+from robaudit.engine.ledger import Ledgers
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
+from robaudit.engine.served import told_clean
 from robaudit.engine.standin import stood_in
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
 from robaudit.target.running.watch import RUNNING, Watch
@@ -36,6 +39,8 @@ MAX_REQUEST_BYTES = 256 * 2**20
 PUSHES = (1.0003, 1.003, 1.03, 1.1, 1.3, 1.7, 2.5, 4.0, 8.0, 16.0, 32.0)
 """How much further from the sample a minimal-norm attack's best point is tried where the file denies it: a little for
 what the twin rounds otherwise, more for whole-numbered features, which the judge rounds towards the sample."""
+FREE = 10
+"""Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 MOSTLY = "the model's output or gradient is not finite at most of the points tried"
 
@@ -137,7 +142,12 @@ class Run:
         keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
         problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
         problem = dataclasses.replace(problem, artefact=self._artefact)
-        account = Account.empty(len(fresh), problem.x.device)
+        ledgers = None
+        if attack.access is Access.SCORES:
+            problem = dataclasses.replace(problem, clean=told_clean(means.oracle, problem))
+        if attack.access is not Access.WHITE_BOX:
+            ledgers = Ledgers.empty(len(fresh), watched=watches(problem.shape))
+        account = Account.empty(len(fresh), problem.x.device, ledgers)
         return InFlight([unit for unit, _ in fresh], problem, attack.init(problem), account)
 
     def _step(self, pool: InFlight) -> InFlight | None:
@@ -165,8 +175,7 @@ class Run:
         state = attack.update(problem, pool.state, answer)
         pool = InFlight(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
-        if self._budget is not None:
-            finished |= (account.queries >= self._budget) & ~accepted
+        finished |= self._spent(account) & ~accepted
         broken &= ~accepted
         finished |= broken
         if problem.ended is not None:
@@ -174,6 +183,15 @@ class Run:
         if bool(finished.any()):
             self._finish(pool, finished, broken, emit)
         return pool, finished | accepted
+
+    def _spent(self, account: Account) -> Tensor:
+        """[S] bool: slots whose queries are used up, or that ask for little but what they asked before."""
+        if self._budget is None:
+            return torch.zeros_like(account.queries, dtype=torch.bool)
+        spent = account.queries >= self._budget
+        if account.ledgers is not None and self._means.oracle.service.free_repeats:
+            spent |= account.ledgers.repeated.to(spent.device) >= FREE * self._budget
+        return spent
 
     def _answer(self, request: Request, problem: Problem, account: Account) -> tuple[Answer, Tensor]:
         """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.
@@ -240,6 +258,8 @@ class Run:
         if transfer:  # the one candidate shown to the target is a label query
             pool.account.queries[slots] += 1
         verdicts = self._judge(pool, slots, points[slots])
+        if transfer and pool.account.ledgers is not None:
+            pool.account.ledgers.count_bad(slots, ~verdicts.fooled)
         if attack.access is Access.WHITE_BOX:
             verdicts = self._pushed(pool, slots, points[slots], verdicts)
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.engine.ledger import NOTHING_SEEN, Seen
 from robaudit.errors import FinalError, RobauditError
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
@@ -101,6 +102,7 @@ class UnitResult:
             attacks), in units of the domain's width; None where nothing fools.
         forwards, backwards, queries: model evaluations.
         judged: candidates shown to the judge; ``refused``: those that it denied.
+        seen: what a monitor sees of its queries.
         point: [*shape] the best fooling point in u-space, None where nothing fools.
         error: why the unit ended early, or None.
     """
@@ -114,6 +116,7 @@ class UnitResult:
     queries: int = 0
     judged: int = 0
     refused: int = 0
+    seen: Seen = NOTHING_SEEN
     point: NDArray[Any] | None = field(default=None, compare=False)
     error: str | None = None
 
@@ -198,6 +201,7 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
         winner.distance,
         point=winner.point,
         error=None if winner.success or not errors else errors[0],
+        seen=sum((r.seen for r in counted), NOTHING_SEEN),
         **total,
     )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError, on_one_line
+from robaudit.target.head.scores import Kind
 from robaudit.target.measures.gradient import GradientStatus, tried_gradient
 from robaudit.target.measures.parity import Parity, compare, difference
 from robaudit.target.onnx import OnnxModule
@@ -139,6 +140,15 @@ class Target:
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
+
+    @property
+    def score_kind(self) -> Kind:
+        """What its scores are."""
+        return self.head.kind
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """See :meth:`InputSpec.as_input`."""
+        return self.spec.as_input(u)
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "key_of"]
+__all__ = ["Draws", "key_of", "mixed"]
 
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
 _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -32,8 +32,8 @@ def _shift(z: Tensor, bits: int) -> Tensor:
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser; overwrites its argument, since these arrays are large."""
+def mixed(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser of int64 words; overwrites its argument, since these arrays are large."""
     z.bitwise_xor_(_shift(z, 30)).mul_(_M1)
     z.bitwise_xor_(_shift(z, 27)).mul_(_M2)
     return z.bitwise_xor_(_shift(z, 31))
@@ -55,11 +55,11 @@ class Draws:
     keys: Tensor
 
     def _bits(self, purpose: str, step: Tensor | int, count: int) -> Tensor:
-        start = _mix(self.keys ^ key_of(purpose))
+        start = mixed(self.keys ^ key_of(purpose))
         number = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device)
-        start = _mix(start + (number + 1) * _GAMMA)
+        start = mixed(start + (number + 1) * _GAMMA)
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
-        return _mix(start[:, None] + counter[None, :])
+        return mixed(start[:, None] + counter[None, :])
 
     def _pairs(self, purpose: str, step: Tensor | int, count: int) -> tuple[Tensor, Tensor]:
         """Two independent uniforms on the 24-bit grid of [0, 1) from each 64-bit word, float32."""

@@ -13,6 +13,7 @@ from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, FitR
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.records.units import FinishedUnit, unit_result
 from robaudit.audit.result.sections.base import AttackStatus
+from robaudit.engine.ledger import NOTHING_SEEN
 from robaudit.engine.units import UnitResult, best_of, cases, sample_of
 from robaudit.threat.goals import is_right
 
@@ -144,6 +145,7 @@ def _merged(found: Sequence[UnitResult]) -> UnitResult:
         queries=sum(result.queries for result in found),
         judged=sum(result.judged for result in found),
         refused=sum(result.refused for result in found),
+        seen=sum((result.seen for result in found), NOTHING_SEEN),
     )
 
 
