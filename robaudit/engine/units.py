@@ -102,9 +102,9 @@ class UnitResult:
             attacks), in units of the domain's width; None where nothing fools.
         forwards, backwards, queries: model evaluations.
         judged: candidates shown to the judge; ``refused``: those that it denied.
-        seen: what a monitor sees of its queries.
         point: [*shape] the best fooling point in u-space, None where nothing fools.
         error: why the unit ended early, or None.
+        seen: what a monitor sees of its queries.
     """
 
     unit: Unit
@@ -116,9 +116,9 @@ class UnitResult:
     queries: int = 0
     judged: int = 0
     refused: int = 0
-    seen: Seen = NOTHING_SEEN
     point: NDArray[Any] | None = field(default=None, compare=False)
     error: str | None = None
+    seen: Seen = NOTHING_SEEN
 
 
 SampleSource = Callable[[int], Sample]

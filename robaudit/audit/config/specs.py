@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -22,9 +22,11 @@ from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
+from robaudit.query_rate import parse_query_rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
+    "AnswersSpec",
     "AttackSpec",
     "CurveSpec",
     "DataSpec",
@@ -125,6 +127,19 @@ class SetSpec(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class AnswersSpec(Spec):
+    """What a service tells of its answers, and which inputs it rejects."""
+
+    top: int | None = Field(default=None, ge=1)
+    """Classes whose scores are told, the likeliest; null: all."""
+    decimals: int | None = Field(default=None, ge=0, le=15)
+    """Decimals that scores are rounded to; null: they are told as they are."""
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Standard deviation of the normal noise on each score."""
+    reject_below: float | None = Field(default=None, gt=0, le=1)
+    """Top probability below which an input is rejected; null: none is."""
+
+
 class ThreatSpec(_Ball):
     """What the attacker may do."""
 
@@ -139,7 +154,13 @@ class ThreatSpec(_Ball):
     """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
     also: tuple[RadiusSpec, ...] = ()
     """Further balls, each of another norm: a sample stands only if it stands in all (the union of norms)."""
-
+    answers: AnswersSpec = AnswersSpec()
+    """What attacks by queries are told, such as ``{top: 5, decimals: 2}``; what ``reject_below`` rejects is no success
+    of any attack."""
+    duplicates: Literal["charged", "free"] = "charged"
+    """Whether a query identical to an earlier one of its search counts against the budget."""
+    rate: str | None = None
+    """How fast the service answers an attacker, such as 60/min: for the report alone."""
     sets: tuple[SetSpec, ...] = ()
     """What may be changed, beside the ball: a map a set, such as ``{id: mask, file: sticker.png}``, whose paths are
     relative to this file; a perturbation lies in all of them."""
@@ -155,7 +176,16 @@ class ThreatSpec(_Ball):
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        return {k: v for k, v in content.items() if v or k not in ("also", "sets")}
+        unsaid = {"answers", "duplicates", "rate"} - self.model_fields_set
+        return {k: v for k, v in content.items() if k not in unsaid and (v or k not in ("also", "sets"))}
+
+    @field_validator("rate")
+    @classmethod
+    def _is_rate(cls, rate: str | None) -> str | None:
+        try:
+            return rate if rate is None or parse_query_rate(rate) else None
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _has_goal(self) -> ThreatSpec:

@@ -162,7 +162,7 @@ def _tried(planned: PlannedEntry, ended: AttackEnded | None, *, began: bool) -> 
 def _right(clean: CleanSample) -> bool:
     """Whether it is answered correctly."""
     answered = clean.prediction is not None and clean.label is not None
-    return answered and bool(is_right(clean.prediction, clean.label))
+    return answered and bool(is_right(clean.prediction, clean.label, clean.rejected))
 
 
 def counts(clean: CleanSample) -> bool:

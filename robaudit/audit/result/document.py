@@ -43,6 +43,7 @@ from robaudit.audit.result.sections.findings import (
     WorstCase,
 )
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
+from robaudit.audit.result.sections.queries import Queried, Served, Spent
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
@@ -95,6 +96,7 @@ __all__ = [
     "PlugInRule",
     "ProfileRecord",
     "Proved",
+    "Queried",
     "Radius",
     "Rate",
     "Reading",
@@ -104,6 +106,8 @@ __all__ = [
     "SampleBreach",
     "Section",
     "Sequential",
+    "Served",
+    "Spent",
     "Target",
     "Threat",
     "ThreatOutcome",
@@ -115,7 +119,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.6"
+SCHEMA_VERSION = "1.7"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
@@ -230,8 +234,9 @@ class Result(Section):
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
         for sample in content["samples"]:
-            if not sample["certified"]:
-                del sample["certified"]
+            for name in ("certified", "spent"):
+                if not sample[name]:
+                    del sample[name]
         content["digest"] = content_digest(content)
         return json_text(content)
 

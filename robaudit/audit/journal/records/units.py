@@ -135,7 +135,7 @@ def unit_result(record: AnyUnit, point: NDArray[Any] | None = None) -> UnitResul
         record.queries,
         record.judged,
         record.refused,
-        Seen(**{name: getattr(record.seen, name) for name in SEEN}),
         point,
         record.error,
+        Seen(**{name: getattr(record.seen, name) for name in SEEN}),
     )
