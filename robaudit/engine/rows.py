@@ -16,6 +16,9 @@ from robaudit.threat.masked import floored
 
 __all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
 
+FREE = 10
+"""Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
+
 
 @dataclass
 class Account(Slots):
@@ -40,6 +43,18 @@ class Account(Slots):
     def empty(cls, slots: int, device: torch.device, ledgers: Ledgers | None = None) -> Account:
         """Accounts of new slots."""
         return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8)), ledgers=ledgers)
+
+    def spent(self, budget: int, *, free: bool) -> Tensor:
+        """[S] bool: slots whose queries are used up, or that ask for little but what was asked before.
+
+        Args:
+            budget: most queries of each.
+            free: repeats are not charged.
+        """
+        used = self.queries >= budget
+        if free and self.ledgers is not None:
+            used = used | (self.ledgers.repeated.to(used.device) >= FREE * budget)
+        return used
 
 
 @dataclass

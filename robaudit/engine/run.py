@@ -39,8 +39,6 @@ MAX_REQUEST_BYTES = 256 * 2**20
 PUSHES = (1.0003, 1.003, 1.03, 1.1, 1.3, 1.7, 2.5, 4.0, 8.0, 16.0, 32.0)
 """How much further from the sample a minimal-norm attack's best point is tried where the file denies it: a little for
 what the twin rounds otherwise, more for whole-numbered features, which the judge rounds towards the sample."""
-FREE = 10
-"""Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
 NOT_FINITE = "the model's output or gradient is not finite at a point tried"
 MOSTLY = "the model's output or gradient is not finite at most of the points tried"
 
@@ -175,7 +173,8 @@ class Run:
         state = attack.update(problem, pool.state, answer)
         pool = InFlight(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
-        finished |= self._spent(account) & ~accepted
+        if self._budget is not None:
+            finished |= account.spent(self._budget, free=self._means.oracle.service.free_repeats) & ~accepted
         broken &= ~accepted
         finished |= broken
         if problem.ended is not None:
@@ -183,15 +182,6 @@ class Run:
         if bool(finished.any()):
             self._finish(pool, finished, broken, emit)
         return pool, finished | accepted
-
-    def _spent(self, account: Account) -> Tensor:
-        """[S] bool: slots whose queries are used up, or that ask for little but what they asked before."""
-        if self._budget is None:
-            return torch.zeros_like(account.queries, dtype=torch.bool)
-        spent = account.queries >= self._budget
-        if account.ledgers is not None and self._means.oracle.service.free_repeats:
-            spent |= account.ledgers.repeated.to(spent.device) >= FREE * self._budget
-        return spent
 
     def _answer(self, request: Request, problem: Problem, account: Account) -> tuple[Answer, Tensor]:
         """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.

@@ -20,6 +20,7 @@ from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, inde
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.nearest import fitted
+from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.sentences import (
     UPPER_BOUND,
     defense_words,
@@ -101,6 +102,9 @@ def print_report(result: Result, stream: TextIO, *, samples: bool = False, comma
 def _report(console: Console, result: Result, *, samples: bool = False, command: str | None = None) -> None:
     _top(console, result)
     attack_table(console, result)
+    if lines := query_lines(result):
+        heading(console, TITLE)
+        bullets(console, lines)
     threat_table(console, result)
     _worst_case(console, result)
     if result.certified is not None:

@@ -14,6 +14,7 @@ from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, for_the_
 from robaudit.audit.result.document import Radius, Result, Threat
 from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
+from robaudit.audit.stored.consistent_queries import query_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
 from robaudit.audit.stored.sets import set_faults
 from robaudit.errors import UsageError
@@ -37,6 +38,7 @@ def contradictions(result: Result) -> Iterator[str]:
     yield from _evidence(result)
     yield from _sequential(result)
     yield from certificate_faults(result)
+    yield from query_faults(result)
     if result.comparison is not None:
         yield from comparison_faults(result, result.comparison)
 

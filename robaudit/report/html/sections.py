@@ -109,7 +109,7 @@ def attack_rows(result: Result) -> list[dict[str, Any]]:
 def _attack(attack: Attack) -> dict[str, Any]:
     ran = attack.ran
     left, alone, distance = attack.cumulative_robust_accuracy, attack.rate_alone, attack.median_distance
-    pairs = attack.pairs
+    pairs, asked = attack.pairs, attack.queried
     return {
         "id": attack.id,
         "name": attack.name,
@@ -120,6 +120,9 @@ def _attack(attack: Attack) -> dict[str, Any]:
         "left": short_rate(left) if ran and left is not None else ABSENT,
         "alone": short_rate(alone) if ran and alone is not None else ABSENT,
         "queries": count(attack.queries) if ran and attack.queries else ABSENT,
+        "median": None if asked is None else f"median {number(asked.median)}, mean {number(asked.mean)}",
+        "bad": ABSENT if asked is None else f"{asked.bad / attack.queries:.1%}",
+        "flagged": None if asked is None or not asked.watched else f"{asked.flagged / asked.watched:.1%} flagged",
         "forwards": count(attack.forwards) if ran else ABSENT,
         "backwards": count(attack.backwards) if ran else ABSENT,
         "distance": number(distance) if ran and distance is not None else ABSENT,
