@@ -7,7 +7,7 @@ from robaudit.report.words import count, duration, number, plain
 
 __all__ = ["TITLE", "query_lines", "time_words"]
 
-TITLE = "Queries, over all samples that each attack was tried on"
+TITLE = "Queries of all samples that each attack was tried on, whether they fell or not"
 
 
 def query_lines(result: Result) -> list[str]:
@@ -18,9 +18,7 @@ def query_lines(result: Result) -> list[str]:
 def _words(result: Result, attack: Attack) -> str:
     found = attack.queried
     assert found is not None
-    words = [
-        f"median {_short(found.median)}, mean {_short(found.mean)} a sample, what stood counted with what it spent"
-    ]
+    words = [f"median {_short(found.median)}, mean {_short(found.mean)} a sample"]
     words += [f"{_share(found.bad, attack.queries)} bad (no success)"]
     if found.repeated:
         words.append(f"{count(found.repeated)} repeated")

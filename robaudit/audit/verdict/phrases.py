@@ -44,12 +44,12 @@ def served_phrase(served: Served | None) -> str:
     """What an outsider gets, as further sentences of the threat model; empty where that is all."""
     if served is None:
         return ""
-    told = [] if served.top is None else [f"those of the {served.top} likeliest classes alone"]
+    told = [] if served.top is None else [f"of the {served.top} likeliest classes alone"]
     told += [] if served.decimals is None else [f"rounded to {counted(served.decimals, 'decimal')}"]
     told += [] if not served.noise else [f"with noise of standard deviation {served.noise:g}"]
     words = ""
     if told:
-        words += f" Attacks by scores are told {served.numbers}, {', '.join(told)}; the judge sees the file itself."
+        words += f" Attacks by scores are told {served.numbers} {', '.join(told)}; the judge sees the file itself."
     if served.reject_below is not None:
         words += (
             f" The service rejects inputs whose top probability is below {served.reject_below:g}: they have no class, "

@@ -92,16 +92,16 @@ def test_a_derived_field_that_a_later_minor_added_is_derived_for_an_older_result
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("1.7", "and this robaudit reads 1.4 to 1.6; update robaudit"),
+        ("1.8", "and this robaudit reads 1.4 to 1.7; update robaudit"),
         ("1.10", "update robaudit"),
         ("2.0", "update robaudit"),
         ("1.3", "scan again, or use the robaudit that wrote it"),
         ("0.9", "scan again"),
-        ("1.6.1", "scan again"),
+        ("1.7.1", "scan again"),
         ("1.04", "scan again"),
-        (1.6, "scan again"),
+        (1.7, "scan again"),
         (None, "schema version None"),
-        ("١.٦", "scan again"),
+        ("١.٧", "scan again"),
     ],
 )
 def test_a_version_that_is_not_read_is_refused_with_what_to_do(version: object, words: str) -> None:
