@@ -28,6 +28,7 @@ def contradictions(result: Result) -> Iterator[str]:
     """Facts of a result that cannot all be true, a clause each."""
     yield from _identities(result)
     yield from _threat(result)
+    yield from query_faults(result)
     yield from _attacks(result)
     yield from _fits(result)
     attacks = {attack.id: attack for attack in result.attacks}
@@ -38,7 +39,6 @@ def contradictions(result: Result) -> Iterator[str]:
     yield from _evidence(result)
     yield from _sequential(result)
     yield from certificate_faults(result)
-    yield from query_faults(result)
     if result.comparison is not None:
         yield from comparison_faults(result, result.comparison)
 
