@@ -165,7 +165,8 @@ def _top(console: Console, result: Result) -> None:
     ]
     if result.clean.accuracy is not None:
         declared = f"; declared {result.clean.declared:.1%}" if result.clean.declared is not None else ""
-        rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}"))
+        rejected = f"; {result.clean.rejected} rejected by the service" if result.clean.rejected else ""
+        rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}{rejected}"))
     facts(console, rows)
 
 

@@ -59,8 +59,8 @@ def test_the_threat_model_says_what_an_outsider_gets() -> None:
     words = threat_words(found.threat_model, found.data)
     assert (
         "Attacks by scores are told probabilities of the 3 likeliest classes alone, rounded to 2 decimals, with noise "
-        "of standard deviation 0.01; the judge sees the file itself. The service rejects inputs whose top probability is "
-        "below 0.5: they have no class, and are no success. A query identical to an earlier one of its search is not "
-        "charged."
+        "of standard deviation 0.01; the judge sees the file itself. The service rejects inputs whose top probability "
+        "is below 0.5: they have no class, and are no success. A query identical to an earlier one of its search is "
+        "not charged."
     ) in words
     assert "service" not in threat_words(result().threat_model, found.data)

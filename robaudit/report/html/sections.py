@@ -86,7 +86,8 @@ def cards(result: Result) -> list[Cell]:
     clean = result.clean.accuracy
     if clean is not None and clean.estimate is not None:
         declared = f" Declared: {result.clean.declared:.1%}." if result.clean.declared is not None else ""
-        note = f"{clean.k} of {clean.n} answered correctly; {_interval(clean)}.{declared}"
+        rejected = f" {result.clean.rejected} rejected by the service." if result.clean.rejected else ""
+        note = f"{clean.k} of {clean.n} answered correctly; {_interval(clean)}.{declared}{rejected}"
         found.append(Cell("Clean accuracy", f"{clean.estimate:.1%}", note))
     checks = Counter(check.status for check in result.checks)
     told = ", ".join(f"{checks[status]} {status}" for status in ("pass", "warn", "fail", "skipped") if checks[status])
