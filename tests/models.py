@@ -33,6 +33,7 @@ class FakeFile:
     forward_rows: int = 0
     score_rows: int = 0
     score_kind: str = "logits"
+    repeats_itself: bool = True
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.dtype).eval()

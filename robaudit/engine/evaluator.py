@@ -17,7 +17,7 @@ from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
 from robaudit.engine.refusals import REFUSALS, out_of_memory
 from robaudit.engine.rows import Account, flatten, spread
-from robaudit.engine.served import Repeats, answer_of, answered, note_seen, told
+from robaudit.engine.served import Repeats, afresh, answer_of, answered, note_seen, told
 from robaudit.engine.slopes import Slopes, logits_of
 from robaudit.engine.taken import Taken
 from robaudit.errors import AuditError, UsageError
@@ -134,7 +134,8 @@ class Evaluator:
             rows = flatten(request, problem, account, budget, charged)
             repeats = Repeats.of(oracle.as_input(rows.points), rows, problem, ledgers)
         account.queries += (rows.wanted & charged).reshape(len(problem), -1).sum(1)
-        found = told(oracle, request, problem, rows, answered(rows, repeats, ledgers, ask), repeats.keys)
+        scores = answered(rows, repeats, ledgers, ask) if oracle.repeats_itself else afresh(rows, repeats, ledgers, ask)
+        found = told(oracle, request, problem, rows, scores, repeats.keys)
         note_seen(rows, repeats, found, problem, ledgers, free=free)
         return answer_of(problem, rows, found, request)
 

@@ -37,6 +37,11 @@ class AuditedFile(Differentiable, Protocol):
         """What its scores are."""
         ...
 
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time, as far as is known."""
+        ...
+
     def as_input(self, u: Tensor) -> Tensor:
         """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,7 +72,7 @@ class Oracle:
     def __init__(self, file: AuditedFile, surrogates: Differentiable | None = None, service: Service = FILE) -> None:
         self.classes = file.num_classes
         self.device, self.dtype = file.device, file.dtype
-        self.service = service
+        self._service = service
         self.refusals = Refusals()
         self.asked: Counter[Purpose] = Counter()
         self._file = file
@@ -111,14 +111,24 @@ class Oracle:
 
         An answer that names no class is not rejected: it is none already.
         """
-        if self.service.reject_below is None:
+        if self._service.reject_below is None:
             return None
-        return confidence(scores, self.score_kind) < self.service.reject_below
+        return confidence(scores, self.score_kind) < self._service.reject_below
 
     @property
     def score_kind(self) -> Kind:
         """What the scores of the file are."""
         return self._file.score_kind
+
+    @property
+    def service(self) -> Service:
+        """How attacks by queries meet the file; where it answers anew each time, a repeat has to be sent and charged."""
+        return self._service if self.repeats_itself else replace(self._service, free_repeats=False)
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time."""
+        return self._file.repeats_itself
 
     def as_input(self, u: Tensor) -> Tensor:
         """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""

@@ -22,7 +22,7 @@ from robaudit.threat.masked import floored
 from robaudit.threat.random import Draws, mixed
 from robaudit.threat.service import Service
 
-__all__ = ["Asks", "Repeats", "Told", "answer_of", "answered", "note_seen", "told", "told_clean"]
+__all__ = ["Asks", "Repeats", "Told", "afresh", "answer_of", "answered", "note_seen", "told", "told_clean"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,15 @@ def answered(rows: Rows, repeats: Repeats, ledgers: Ledgers, ask: Asks) -> Tenso
             scores[row] = scores[twin]
     _note(repeats, ledgers, scores, wanted)
     return scores
+
+
+def afresh(rows: Rows, repeats: Repeats, ledgers: Ledgers, ask: Asks) -> Tensor:
+    """[N, K] scores of a file that answers anew each time: all are asked, and repeats are counted all the same."""
+    for slot, print_, again in zip(repeats.slots, repeats.prints, repeats.again, strict=True):
+        ledgers.of[slot].repeated += again
+        if not again:
+            ledgers.of[slot].note(print_)
+    return ask(rows.points)
 
 
 def _put_together(rows: Rows, repeats: Repeats, ledgers: Ledgers, wanted: list[int], ask: Asks) -> Tensor:

@@ -89,6 +89,16 @@ def test_a_search_that_stands_still_ends_though_repeats_are_free() -> None:
     assert {(r.queries, r.seen.repeated) for r in found.values()} == {(3, 300)}
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_a_model_that_answers_anew_each_time_is_asked_each_time(free: bool) -> None:
+    target = network((4,), 3)
+    target.repeats_itself = False
+    samples, before = samples_for(target, 5), target.score_rows
+    found = attack_all(target, Rounds(width=4), THREAT, samples, service=Service(free_repeats=free))
+    assert target.score_rows - before == 5 * 30
+    assert {(r.queries, r.seen.repeated, r.seen.bad) for r in found.values()} == {(30, 27, 30)}
+
+
 def test_units_share_no_memory_and_no_batch_changes_what_they_come_to() -> None:
     same = samples_for(network((4,), 3), 1) * 4
     twins = [dataclasses.replace(sample, index=i) for i, sample in enumerate(same)]

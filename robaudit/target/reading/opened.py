@@ -149,6 +149,11 @@ class OpenedTarget:
         """What its scores are."""
         return self.head.kind
 
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time: not known yet."""
+        return True
+
     def as_input(self, u: Tensor) -> Tensor:
         """See :meth:`InputSpec.as_input`."""
         return self.spec.as_input(u)
