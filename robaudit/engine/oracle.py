@@ -122,7 +122,7 @@ class Oracle:
 
     @property
     def service(self) -> Service:
-        """How attacks by queries meet the file; where it answers anew each time, a repeat has to be sent and charged."""
+        """How attacks by queries meet the file; where it answers anew each time, repeats are charged."""
         return self._service if self.repeats_itself else replace(self._service, free_repeats=False)
 
     @property
