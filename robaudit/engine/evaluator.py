@@ -121,6 +121,8 @@ class Evaluator:
         free = oracle.service.free_repeats and ledgers is not None
         rows = flatten(request, problem, account, None if free else budget)
 
+        rows.points = rows.points.contiguous()  # once for all that reads them
+
         def ask(points: Tensor) -> Tensor:
             return self._chunks(points, lambda x, _: oracle.ask(x, Purpose.SEARCH).scores)
 
@@ -132,6 +134,7 @@ class Evaluator:
         if free:
             charged = repeats.charged(rows)
             rows = flatten(request, problem, account, budget, charged)
+            rows.points = rows.points.contiguous()
             repeats = Repeats.of(oracle.as_input(rows.points), rows, problem, ledgers)
         account.queries += (rows.wanted & charged).reshape(len(problem), -1).sum(1)
         scores = answered(rows, repeats, ledgers, ask) if oracle.repeats_itself else afresh(rows, repeats, ledgers, ask)

@@ -55,7 +55,8 @@ def _by_numpy(words: Tensor) -> Tensor:
         np.multiply(row, factor, out=mix)
         np.right_shift(mix, shift, out=high)
         np.bitwise_xor(mix, high, out=mix)
-        found[place] = np.dot(mix, weights)
+        np.multiply(mix, weights, out=mix)
+        found[place] = mix.sum()
     return torch.from_numpy(found.view(np.int64))
 
 
