@@ -18,6 +18,7 @@ from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.service import FILE, Service
 
 
 @dataclass
@@ -31,6 +32,8 @@ class FakeFile:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     forward_rows: int = 0
     score_rows: int = 0
+    score_kind: str = "logits"
+    repeats_itself: bool = True
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.dtype).eval()
@@ -48,6 +51,9 @@ class FakeFile:
 
     def answered(self, u: Tensor) -> Tensor:
         return self.scores(u)
+
+    def as_input(self, u: Tensor) -> Tensor:
+        return u
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         return u
@@ -184,6 +190,7 @@ def attack_all(
     pool: bool = True,
     how: How = TRUE,
     artefact: Mapping[str, Tensor] | None = None,
+    service: Service = FILE,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
     by_index = {s.index: s for s in samples}
@@ -192,7 +199,7 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Oracle(target, surrogates), slots, seed, starts, micro_batch=micro_batch)
+    engine = Engine(Oracle(target, surrogates, service), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
     units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
     job = Job(attack, threat, units, attack.id, how, artefact=artefact or {})

@@ -177,6 +177,8 @@ class Answer:
         loss: value of the loss; for gradient requests.
         gradient: [..., *shape] gradient of the loss; [S, C, *shape] for a Jacobian, zero where no row was wanted.
         steep: [S] or [S, P] sum of the absolute entries of a point's gradient, of all rows of a Jacobian.
+        rejected: bool, inputs that the service rejects; their label is -1 and their scores are all equal. None: it
+            rejects none.
         classes: for a Jacobian: [S, C] classes of the rows, and ``base`` [S] the class taken off (None: none was). They
             are those of the request, unless none of a slot's rows had a slope.
     """
@@ -192,6 +194,7 @@ class Answer:
     classes: Tensor | None = None
     base: Tensor | None = None
     steep: Tensor | None = None
+    rejected: Tensor | None = None
 
     def at(self, place: int) -> Answer:
         """The answer at one of several points a slot."""

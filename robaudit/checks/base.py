@@ -182,6 +182,10 @@ class Bench(Protocol):
         """[N, *shape] in u-space to [N, K] scores of the file."""
         ...
 
+    def rejects(self, scores: NDArray[Any]) -> bool:
+        """Whether the service rejects an input with these scores [K]."""
+        ...
+
     def nearest(self) -> Sequence[Breach]:
         """With a curve, the nearest verified adversarial example of each sample in each norm, outside of the ball too;
         of a sample with several goals that of the nearest."""

@@ -17,6 +17,7 @@ from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
 from robaudit.engine.refusals import REFUSALS, out_of_memory
 from robaudit.engine.rows import Account, flatten, spread
+from robaudit.engine.served import Repeats, afresh, answer_of, answered, note_seen, told
 from robaudit.engine.slopes import Slopes, logits_of
 from robaudit.engine.taken import Taken
 from robaudit.errors import AuditError, UsageError
@@ -92,11 +93,9 @@ class Evaluator:
 
         ``careful``: by a :class:`Careful` model.
         """
-        rows = flatten(request, problem, account, budget)
         if isinstance(request, Scores | Labels):
-            account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
-            scores = self._chunks(rows.points, lambda x, _: self._oracle.ask(x, Purpose.SEARCH).scores)
-            return spread(problem, rows, scores, labels_alone=isinstance(request, Labels)), True
+            return self._queried(request, problem, account, budget), True
+        rows = flatten(request, problem, account, budget)
         assert isinstance(request, Logits | Gradient | Jacobian)
         model = self._oracle.differentiable(request.model)
         if careful:
@@ -115,6 +114,33 @@ class Evaluator:
             assert answer.steep is not None
             return answer, bool(((answer.steep > 0) & answer.steep.isfinite()).all())
         return slopes.gradients(request)
+
+    def _queried(self, request: Scores | Labels, problem: Problem, account: Account, budget: int | None) -> Answer:
+        """The answer to queries, as far as the service gives it; those that repeat earlier ones cost no run."""
+        oracle, ledgers = self._oracle, account.ledgers
+        free = oracle.service.free_repeats and ledgers is not None
+        rows = flatten(request, problem, account, None if free else budget)
+
+        rows.points = rows.points.contiguous()  # once for all that reads them
+
+        def ask(points: Tensor) -> Tensor:
+            return self._chunks(points, lambda x, _: oracle.ask(x, Purpose.SEARCH).scores)
+
+        if ledgers is None:
+            account.queries += rows.wanted.reshape(len(problem), -1).sum(1)
+            return answer_of(problem, rows, told(oracle, request, problem, rows, ask(rows.points)), request)
+        repeats = Repeats.of(oracle.as_input(rows.points), rows, problem, ledgers)
+        charged = rows.wanted
+        if free:
+            charged = repeats.charged(rows)
+            rows = flatten(request, problem, account, budget, charged)
+            rows.points = rows.points.contiguous()
+            repeats = Repeats.of(oracle.as_input(rows.points), rows, problem, ledgers)
+        account.queries += (rows.wanted & charged).reshape(len(problem), -1).sum(1)
+        scores = answered(rows, repeats, ledgers, ask) if oracle.repeats_itself else afresh(rows, repeats, ledgers, ask)
+        found = told(oracle, request, problem, rows, scores, repeats.keys)
+        note_seen(rows, repeats, found, problem, ledgers, free=free)
+        return answer_of(problem, rows, found, request)
 
     def _admit(self, request: Request, access: Access) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)

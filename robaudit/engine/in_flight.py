@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.engine.judge import Verdicts
+from robaudit.engine.ledger import NOTHING_SEEN
 from robaudit.engine.rows import Account
 from robaudit.engine.units import Unit, UnitResult
 
@@ -55,6 +56,7 @@ def result_of(pool: InFlight, slot: int, *, success: bool, **rest: Any) -> UnitR
         queries=int(account.queries[slot]),
         judged=int(account.judged[slot]),
         refused=int(account.refused[slot]),
+        seen=NOTHING_SEEN if account.ledgers is None else account.ledgers.of[slot].seen(),
         **rest,
     )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from robaudit.target.head.scores import Kind
 from robaudit.target.running.attributed import Differentiable
 
 __all__ = ["AuditedFile", "Differentiable", "Ensemble"]
@@ -29,6 +30,20 @@ class AuditedFile(Differentiable, Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """Of samples in u-space."""
+        ...
+
+    @property
+    def score_kind(self) -> Kind:
+        """What its scores are."""
+        ...
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time, as far as is known."""
+        ...
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""
         ...
 
     def answered(self, u: Tensor) -> Tensor:

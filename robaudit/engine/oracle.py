@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from robaudit.engine.models import AuditedFile, Differentiable
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
 from robaudit.target.head.answers import predictions
+from robaudit.target.head.scores import Kind
+from robaudit.threat.service import FILE, Service
 
 __all__ = ["Oracle", "Purpose", "Reply"]
 
@@ -44,7 +46,7 @@ class Reply:
 
     Args:
         scores: [N, K] at file precision; NaN where the file says so, or refuses the input.
-        rejected: [N] bool, inputs that a detector rejects; None: there is no detector.
+        rejected: [N] bool, inputs that the service or a detector rejects; None: nothing is rejected.
     """
 
     scores: Tensor
@@ -64,11 +66,13 @@ class Oracle:
     Args:
         file: under audit.
         surrogates: the model behind ``ModelRef.SURROGATES``.
+        service: how attacks by queries meet the file, and what is rejected whoever asks.
     """
 
-    def __init__(self, file: AuditedFile, surrogates: Differentiable | None = None) -> None:
+    def __init__(self, file: AuditedFile, surrogates: Differentiable | None = None, service: Service = FILE) -> None:
         self.classes = file.num_classes
         self.device, self.dtype = file.device, file.dtype
+        self._service = service
         self.refusals = Refusals()
         self.asked: Counter[Purpose] = Counter()
         self._file = file
@@ -90,14 +94,45 @@ class Oracle:
         """
         self.asked[purpose] += len(u)
         if purpose is Purpose.CLEAN:
-            return Reply(self._file.answered(u))
+            return self._reply(self._file.answered(u))
         if purpose not in TOLERANT:
-            return Reply(self._file.scores(u, alone=alone))
+            return self._reply(self._file.scores(u, alone=alone))
 
         def scores(part: Tensor) -> Tensor:
             return self._file.scores(part, alone=alone)
 
-        return Reply(_each(u, scores, self.classes, self.refusals, alone=alone))
+        return self._reply(_each(u, scores, self.classes, self.refusals, alone=alone))
+
+    def _reply(self, scores: Tensor) -> Reply:
+        return Reply(scores, self.rejects(scores))
+
+    def rejects(self, scores: Tensor) -> Tensor | None:
+        """[N] bool, whether the service rejects inputs with these scores [N, K]; None: it rejects nothing.
+
+        An answer that names no class is not rejected: it is none already.
+        """
+        if self._service.reject_below is None:
+            return None
+        return confidence(scores, self.score_kind) < self._service.reject_below
+
+    @property
+    def score_kind(self) -> Kind:
+        """What the scores of the file are."""
+        return self._file.score_kind
+
+    @property
+    def service(self) -> Service:
+        """How attacks by queries meet the file; where it answers anew each time, repeats are charged."""
+        return self._service if self.repeats_itself else replace(self._service, free_repeats=False)
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time."""
+        return self._file.repeats_itself
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""
+        return self._file.as_input(u)
 
     def differentiable(self, model: ModelRef = ModelRef.TARGET) -> Differentiable:
         """A model whose gradient may be taken; its logits are NaN where it refuses an input.
@@ -112,6 +147,15 @@ class Oracle:
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest inputs that the file's input type can hold, rounded towards the origin."""
         return self._file.snap(u, origin)
+
+
+def confidence(scores: Tensor, kind: Kind) -> Tensor:
+    """[N] the highest probability that scores [N, K] give to a class; NaN where they name none."""
+    if kind == "logits":
+        scores = scores.double().softmax(1)
+    elif kind == "log-probabilities":
+        scores = scores.double().exp()
+    return scores.amax(1)
 
 
 @dataclass(frozen=True)

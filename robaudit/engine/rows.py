@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer, Labels, Request, Scores
+from robaudit.engine.ledger import Ledgers
 from robaudit.target.head.answers import predictions
 from robaudit.threat.goals import reached
 from robaudit.threat.masked import floored
 
 __all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
+
+FREE = 10
+"""Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
 
 
 @dataclass
@@ -22,7 +26,7 @@ class Account(Slots):
 
     ``looked`` is how many backwards a slot had when it last looked in vain for a nearer rival; ``asked`` counts the
     points that the attack asked about, and ``lost`` those of them with nothing to learn in reach, see
-    :mod:`robaudit.engine.standin`.
+    :mod:`robaudit.engine.standin`. ``ledgers`` tell what the queries were; None: they are not looked at.
     """
 
     forwards: Tensor
@@ -33,11 +37,24 @@ class Account(Slots):
     looked: Tensor
     asked: Tensor
     lost: Tensor
+    ledgers: Ledgers | None = field(default=None, kw_only=True)
 
     @classmethod
-    def empty(cls, slots: int, device: torch.device) -> Account:
+    def empty(cls, slots: int, device: torch.device, ledgers: Ledgers | None = None) -> Account:
         """Accounts of new slots."""
-        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8)))
+        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8)), ledgers=ledgers)
+
+    def spent(self, budget: int, *, free: bool) -> Tensor:
+        """[S] bool: slots whose queries are used up, or that ask for little but what was asked before.
+
+        Args:
+            budget: most queries of each.
+            free: repeats are not charged.
+        """
+        used = self.queries >= budget
+        if free and self.ledgers is not None:
+            used = used | (self.ledgers.repeated.to(used.device) >= FREE * budget)
+        return used
 
 
 @dataclass
@@ -63,6 +80,16 @@ class Rows:
         wanted = self.wanted
         return wanted.numel() // slots if self.whole else wanted.reshape(slots, -1).sum(1)
 
+    def placed(self, flat: Tensor, fill: float = 0) -> Tensor:
+        """Flat results [N, ...] in the request's leading dimensions."""
+        if self.slot is None:
+            return flat
+        if self.whole:
+            return flat.reshape(*self.wanted.shape, *flat.shape[1:])
+        out = flat.new_full((*self.wanted.shape, *flat.shape[1:]), fill)
+        out[self.wanted] = flat
+        return out
+
     def of(self, values: Tensor) -> Tensor:
         """What belongs to each row, of a tensor with the slots first."""
         return values if self.slot is None else values[self.slot]
@@ -73,8 +100,18 @@ def over_points(flags: Tensor, like: Tensor) -> Tensor:
     return flags if flags.dim() == like.dim() else flags[:, None]
 
 
-def flatten(request: Request, problem: Problem, account: Account, budget: int | None) -> Rows:
-    """The rows that a request asks for, as far as the budget goes."""
+def flatten(
+    request: Request, problem: Problem, account: Account, budget: int | None, charged: Tensor | None = None
+) -> Rows:
+    """The rows that a request asks for, as far as the budget goes.
+
+    Args:
+        request: of all slots.
+        problem: the slots.
+        account: of the slots.
+        budget: most queries of each.
+        charged: bool of the request's leading dimensions, rows that count against the budget; None: all.
+    """
     several = request.points.dim() == problem.x.dim() + 1
     lead = request.points.shape[:2] if several else request.points.shape[:1]
     wanted = request.rows
@@ -84,7 +121,8 @@ def flatten(request: Request, problem: Problem, account: Account, budget: int | 
         wanted = torch.ones(lead, dtype=torch.bool, device=problem.x.device)
     if budget is not None and limited:
         left = budget - account.queries
-        position = wanted.reshape(len(problem), -1).cumsum(1)
+        billed = wanted if charged is None else wanted & charged
+        position = billed.reshape(len(problem), -1).cumsum(1)
         wanted = wanted & (position <= left[:, None]).reshape(lead)
     if not every and not bool(wanted.all()):  # the question is a wait on a GPU
         slot = wanted.reshape(len(problem), -1).nonzero()[:, 0]
@@ -102,33 +140,18 @@ def spread(
     loss: Tensor | None = None,
     gradient: Tensor | None = None,
     steep: Tensor | None = None,
-    *,
-    labels_alone: bool = False,
 ) -> Answer:
-    """Put flat results back into the request's leading dimensions."""
-    labels, logits = predictions(scores), None if labels_alone else floored(scores)
-
-    def placed(flat: Tensor | None, fill: float = 0) -> Tensor | None:
-        if flat is None or rows.slot is None:
-            return flat
-        if rows.whole:
-            return flat.reshape(*rows.wanted.shape, *flat.shape[1:])
-        out = flat.new_full((*rows.wanted.shape, *flat.shape[1:]), fill)
-        out[rows.wanted] = flat
-        return out
-
-    fooled = placed(reached(labels, rows.of(problem.label), rows.of(problem.goal)))
-    predicted = placed(labels, -1)
-    assert fooled is not None
-    assert predicted is not None
+    """Put flat results of a differentiable model back into the request's leading dimensions."""
+    labels = predictions(scores)
+    fooled = rows.placed(reached(labels, rows.of(problem.label), rows.of(problem.goal)))
     return Answer(
         points=rows.asked,
         answered=rows.wanted,
         fooled=fooled,
         refused=torch.zeros_like(fooled),
-        labels=predicted,
-        logits=placed(logits),
-        loss=placed(loss),
-        gradient=placed(gradient),
-        steep=placed(steep),
+        labels=rows.placed(labels, -1),
+        logits=rows.placed(floored(scores)),
+        loss=None if loss is None else rows.placed(loss),
+        gradient=None if gradient is None else rows.placed(gradient),
+        steep=None if steep is None else rows.placed(steep),
     )

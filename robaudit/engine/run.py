@@ -13,15 +13,18 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, StartingPool, Stop
 from robaudit.attacks.requests import TRUE, Answer, Differentiated, Request
+from robaudit.engine.blacklight import watches
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.in_flight import InFlight, judged_result, result_of
 from robaudit.engine.job import Job
 from robaudit.engine.judge import Judge, Verdicts
+from robaudit.engine.ledger import Ledgers
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.problems import problem_of
 from robaudit.engine.rows import Account, over_points
+from robaudit.engine.served import told_clean
 from robaudit.engine.standin import stood_in
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
 from robaudit.target.running.watch import RUNNING, Watch
@@ -137,7 +140,12 @@ class Run:
         keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
         problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
         problem = dataclasses.replace(problem, artefact=self._artefact)
-        account = Account.empty(len(fresh), problem.x.device)
+        ledgers = None
+        if attack.access is Access.SCORES:
+            problem = dataclasses.replace(problem, clean=told_clean(means.oracle, problem))
+        if attack.access is not Access.WHITE_BOX:
+            ledgers = Ledgers.empty(len(fresh), watched=watches(problem.shape))
+        account = Account.empty(len(fresh), problem.x.device, ledgers)
         return InFlight([unit for unit, _ in fresh], problem, attack.init(problem), account)
 
     def _step(self, pool: InFlight) -> InFlight | None:
@@ -166,7 +174,7 @@ class Run:
         pool = InFlight(pool.units, problem, state, account)
         finished = attack.done(problem, state) & ~accepted
         if self._budget is not None:
-            finished |= (account.queries >= self._budget) & ~accepted
+            finished |= account.spent(self._budget, free=self._means.oracle.service.free_repeats) & ~accepted
         broken &= ~accepted
         finished |= broken
         if problem.ended is not None:
@@ -240,6 +248,8 @@ class Run:
         if transfer:  # the one candidate shown to the target is a label query
             pool.account.queries[slots] += 1
         verdicts = self._judge(pool, slots, points[slots])
+        if transfer and pool.account.ledgers is not None:
+            pool.account.ledgers.count_bad(slots, ~verdicts.fooled)
         if attack.access is Access.WHITE_BOX:
             verdicts = self._pushed(pool, slots, points[slots], verdicts)
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed

@@ -28,6 +28,8 @@ Further away first: from a point just short of the boundary a step leads to wher
 def not_finite(answer: Answer) -> Tensor:
     """[S] or [S, P] bool: points whose answer names no class, or with a NaN or infinity in a loss or gradient."""
     bad = answer.labels < 0
+    if answer.rejected is not None:  # that is an answer, and a point beside would cost a query
+        bad = bad & ~answer.rejected
     for values in (answer.loss, answer.steep):
         if values is not None:
             bad = bad | ~values.isfinite()

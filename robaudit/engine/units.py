@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
+from robaudit.engine.ledger import NOTHING_SEEN, Seen
 from robaudit.errors import FinalError, RobauditError
 from robaudit.threat.model import Goal
 from robaudit.threat.random import key_of
@@ -103,6 +104,7 @@ class UnitResult:
         judged: candidates shown to the judge; ``refused``: those that it denied.
         point: [*shape] the best fooling point in u-space, None where nothing fools.
         error: why the unit ended early, or None.
+        seen: what a monitor sees of its queries.
     """
 
     unit: Unit
@@ -116,6 +118,7 @@ class UnitResult:
     refused: int = 0
     point: NDArray[Any] | None = field(default=None, compare=False)
     error: str | None = None
+    seen: Seen = NOTHING_SEEN
 
 
 SampleSource = Callable[[int], Sample]
@@ -198,6 +201,7 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
         winner.distance,
         point=winner.point,
         error=None if winner.success or not errors else errors[0],
+        seen=sum((r.seen for r in counted), NOTHING_SEEN),
         **total,
     )
 

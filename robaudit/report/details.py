@@ -37,6 +37,8 @@ def sample_fate(sample: Sample) -> str:
         return f"error: {sample.error}"
     if sample.left_out is not None:
         return f"label {sample.label}, left out: {sample.left_out}"
+    if sample.rejected:
+        return f"label {sample.label}, rejected by the service without an attack"
     if sample.clean_prediction != sample.label:
         return f"label {sample.label}, answered {sample.clean_prediction} without an attack"
     sought = f", sought {', '.join(map(str, sample.targets[:LISTED_CLASSES]))}" if sample.targets else ""

@@ -13,6 +13,7 @@ from robaudit.report.base import Format
 from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
 from robaudit.report.markup import bullets, code, escaped, table
 from robaudit.report.paths import model_place
+from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.rules import check_rule
 from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
 from robaudit.report.sentences import (
@@ -134,7 +135,13 @@ def _attacks(result: Result) -> list[str]:
         "",
         *(table(heads, rows) if rows else []),
         *(bullets(notes) if notes else []),
+        *_queries(result),
     ]
+
+
+def _queries(result: Result) -> list[str]:
+    lines = query_lines(result)
+    return [f"#### {TITLE}", "", *bullets(lines)] if lines else []
 
 
 def _attack_row(attack: Attack, *, several: bool) -> list[str]:

@@ -20,6 +20,7 @@ from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, inde
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
 from robaudit.report.nearest import fitted
+from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import draw_secrecy
 from robaudit.report.sentences import (
     UPPER_BOUND,
@@ -102,6 +103,9 @@ def print_report(result: Result, stream: TextIO, *, samples: bool = False, comma
 def _report(console: Console, result: Result, *, samples: bool = False, command: str | None = None) -> None:
     _top(console, result)
     attack_table(console, result)
+    if lines := query_lines(result):
+        heading(console, TITLE)
+        bullets(console, lines)
     threat_table(console, result)
     _worst_case(console, result)
     if result.certified is not None:
@@ -163,7 +167,8 @@ def _top(console: Console, result: Result) -> None:
     ]
     if result.clean.accuracy is not None:
         declared = f"; declared {result.clean.declared:.1%}" if result.clean.declared is not None else ""
-        rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}"))
+        rejected = f"; {result.clean.rejected} rejected by the service" if result.clean.rejected else ""
+        rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}{rejected}"))
     facts(console, rows)
 
 

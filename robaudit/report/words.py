@@ -15,7 +15,7 @@ from robaudit.audit.result.document import (
     Rate,
     Threat,
 )
-from robaudit.audit.verdict.phrases import ball, ball_phrase, sets_phrase
+from robaudit.audit.verdict.phrases import ball, ball_phrase, served_phrase, sets_phrase
 from robaudit.audit.verdict.phrases import percent as rate_words
 from robaudit.printable import plain
 
@@ -124,7 +124,7 @@ def threat_words(threat: Threat, data: Data) -> str:
     if threat.queries is not None:
         each = "sample and class" if threat.goal.startswith("every") else "sample"
         words += f" At most {threat.queries} queries for each {each}."
-    return words
+    return words + served_phrase(threat.served)
 
 
 def stability_notice(data: Data) -> str | None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import AuditError, UsageError, on_one_line
+from robaudit.target.head.scores import Kind
 from robaudit.target.measures.gradient import GradientStatus, tried_gradient
 from robaudit.target.measures.parity import Parity, compare, difference
+from robaudit.target.measures.steadiness import is_repeatable
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.reading.measured import Measured
 from robaudit.target.reading.opened import OpenedTarget, ranked
@@ -139,6 +141,20 @@ class Target:
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
+
+    @property
+    def score_kind(self) -> Kind:
+        """What its scores are."""
+        return self.head.kind
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time."""
+        return is_repeatable(self.repeat_deviation)
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """See :meth:`InputSpec.as_input`."""
+        return self.spec.as_input(u)
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "key_of"]
+__all__ = ["Draws", "key_of", "mixed"]
 
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
 _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -36,8 +36,8 @@ def _shift(z: Tensor, bits: int) -> Tensor:
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser; overwrites its argument, since these arrays are large."""
+def mixed(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser of int64 words; overwrites its argument, since these arrays are large."""
     z.bitwise_xor_(_shift(z, 30)).mul_(_M1)
     z.bitwise_xor_(_shift(z, 27)).mul_(_M2)
     return z.bitwise_xor_(_shift(z, 31))
@@ -66,11 +66,11 @@ class Draws:
 
     def _bits(self, purpose: str, step: Tensor | int, words: range) -> Tensor:
         """[S, words] 64 bits each."""
-        start = _mix(self.keys ^ key_of(purpose))
+        start = mixed(self.keys ^ key_of(purpose))
         number = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device)
-        start = _mix(start + (number + 1) * _GAMMA)
+        start = mixed(start + (number + 1) * _GAMMA)
         counter = torch.arange(words.start + 1, words.stop + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
-        return _mix(start[:, None] + counter[None, :])
+        return mixed(start[:, None] + counter[None, :])
 
     def _drawn(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], change: Change | None) -> Tensor:
         """[S, *shape] float32 from uniforms on the 24-bit grid of [0, 1), two of each 64-bit word.

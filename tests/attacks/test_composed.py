@@ -11,10 +11,10 @@ from robaudit.attacks.names import canonical, parts
 from robaudit.attacks.registry import make_attack, make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.attacks.transforms.input_diversity import InputDiversity
+from robaudit.audit.config.attack_specs import CurveSpec
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.profile import AttackSpec
 from robaudit.audit.config.profile_files import load_profile
-from robaudit.audit.config.specs import CurveSpec
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts, validate_curve

@@ -99,6 +99,9 @@ class FakeBench:
         value = loss(self.file.logits(u), label, torch.full_like(label, -1))
         return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
 
+    def rejects(self, scores: Any) -> bool:
+        return False
+
     def scores(self, points: Any, *, alone: bool = False) -> Any:
         return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
 

@@ -37,6 +37,12 @@ class SettingKeywords(TypedDict, total=False):
     stand_in: PathLike | None
     defense: str | None
     certify: Sequence[str]
+    top_scores: int | None
+    score_decimals: int | None
+    score_noise: float | None
+    reject_below: float | None
+    duplicates: Literal["charged", "free"] | None
+    query_rate: str | None
     min_robust: float | None
     gates: Sequence[str]
     until_decided: bool

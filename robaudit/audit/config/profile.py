@@ -19,21 +19,9 @@ from pydantic import (
     model_serializer,
 )
 
+from robaudit.audit.config.attack_specs import AttackSpec, CurveSpec, SecrecySpec, by_name
 from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
-from robaudit.audit.config.specs import (
-    CHECKS_SCHEMA,
-    USUAL,
-    AttackSpec,
-    CurveSpec,
-    DataSpec,
-    RadiusSpec,
-    SecrecySpec,
-    SetSpec,
-    Spec,
-    ThreatSpec,
-    by_name,
-    parse_eps,
-)
+from robaudit.audit.config.specs import CHECKS_SCHEMA, USUAL, DataSpec, RadiusSpec, SetSpec, Spec, ThreatSpec, parse_eps
 from robaudit.audit.result.document import Attacker
 from robaudit.checks.registry import check_class, usual_checks
 from robaudit.documents import Document

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from robaudit.audit.config.attack_specs import AttackSpec
 from robaudit.audit.config.gatespecs import merge_gates
 from robaudit.audit.config.profile import SEARCHES, Profile
-from robaudit.audit.config.specs import AttackSpec, SetSpec
+from robaudit.audit.config.specs import SetSpec
 from robaudit.audit.config.yaml_file import read_settings, refuse
 from robaudit.documents import Document
 from robaudit.errors import UsageError

@@ -25,6 +25,7 @@ from robaudit.audit.config.profile import (
 )
 from robaudit.audit.config.profile_files import load_profile, profile_path
 from robaudit.audit.config.settings import DEFAULT_PROFILE, SETTINGS, Settings
+from robaudit.audit.config.specs import AnswersSpec
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 
@@ -120,6 +121,34 @@ def _sets(profile: Profile, mask: str | None) -> tuple[SetSpec, ...]:
     )
 
 
+def _served(threat: ThreatSpec) -> dict[str, Any]:
+    """What a profile says of what an outsider gets, by the settings' names; nothing where it is as usual."""
+    answers = threat.answers
+    said = {
+        "top_scores": answers.top,
+        "score_decimals": answers.decimals,
+        "score_noise": answers.noise or None,
+        "reject_below": answers.reject_below,
+        "duplicates": threat.duplicates,
+        "query_rate": threat.rate,
+    }
+    return {name: value for name, value in said.items() if value != SETTINGS[name].default}
+
+
+def _service(settings: Settings) -> dict[str, Any]:
+    """What an outsider gets, as fields of the threat model; nothing where it is as usual."""
+    answers = {
+        "top": settings.top_scores,
+        "decimals": settings.score_decimals,
+        "noise": settings.score_noise or None,
+        "reject_below": settings.reject_below,
+    }
+    said = {name: value for name, value in answers.items() if value is not None}
+    found: dict[str, Any] = {"answers": AnswersSpec.model_validate(said)} if said else {}
+    found |= {} if settings.duplicates == "charged" else {"duplicates": settings.duplicates}
+    return found | ({} if settings.query_rate is None else {"rate": settings.query_rate})
+
+
 def _origin(level: str, name: str, file: Path | None) -> str:
     if level == "file":
         return str(file)
@@ -189,12 +218,20 @@ def resolve_settings(
         of_profile["access"] = profile.threat.access
     if profile.data.samples is not None:
         of_profile["samples"] = profile.data.samples
+    of_profile |= _served(profile.threat)
     origins = dict.fromkeys(of_profile, origin) | origins | {"eps": eps_origin}
     values = of_profile | values | {"norm": norm, "eps": eps, "gates": _gates(profile, levels, values)}
     settings = Settings(**values)
-    changes = {"norm": norm, "eps": eps, "goal": settings.goal, "access": settings.access}
-    balls = {"also": also, "sets": _sets(profile, settings.mask)}
-    threat = ThreatSpec.model_validate({**dict(profile.threat), **changes, **balls})
+    threat = ThreatSpec(
+        norm=norm,
+        eps=eps,
+        goal=settings.goal,
+        access=settings.access,
+        queries=profile.threat.queries,
+        also=also,
+        sets=_sets(profile, settings.mask),
+        **_service(settings),
+    )
     return Resolved(
         settings=settings,
         profile=profile.model_copy(

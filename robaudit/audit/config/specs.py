@@ -1,10 +1,10 @@
-"""The parts of a profile: threat model, data, attacks and curves, each validated; gatespecs.py has the gates."""
+"""The parts of a profile: threat model and data, validated; gatespecs.py has the gates, attack_specs.py the attacks."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,25 +17,22 @@ from pydantic import (
     model_validator,
 )
 
-from robaudit.attacks.names import canonical
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
-from robaudit.audit.result.document import Attacker, Goal, Norm
+from robaudit.audit.result.document import Attacker, Norm
 from robaudit.errors import UsageError
+from robaudit.query_rate import parse_query_rate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
     "CHECKS_SCHEMA",
     "USUAL",
-    "AttackSpec",
-    "CurveSpec",
+    "AnswersSpec",
     "DataSpec",
     "RadiusSpec",
-    "SecrecySpec",
     "SetSpec",
     "Spec",
     "ThreatSpec",
-    "by_name",
     "most_access",
     "parse_eps",
 ]
@@ -153,6 +150,19 @@ class SetSpec(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class AnswersSpec(Spec):
+    """What a service tells of its answers, and which inputs it rejects."""
+
+    top: int | None = Field(default=None, ge=1)
+    """Classes whose scores are told, the likeliest; null: all."""
+    decimals: int | None = Field(default=None, ge=0, le=15)
+    """Decimals that scores are rounded to; null: they are told as they are."""
+    noise: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Standard deviation of the normal noise on each score."""
+    reject_below: float | None = Field(default=None, gt=0, le=1)
+    """Top probability below which an input is rejected; null: none is."""
+
+
 class ThreatSpec(_Ball):
     """What the attacker may do."""
 
@@ -170,7 +180,13 @@ class ThreatSpec(_Ball):
     """Most queries for each sample that a black-box attack may spend; null leaves it to the attack."""
     also: tuple[RadiusSpec, ...] = ()
     """Further balls, each of another norm: a sample stands only if it stands in all (the union of norms)."""
-
+    answers: AnswersSpec = AnswersSpec()
+    """What attacks by queries are told, such as ``{top: 5, decimals: 2}``; what ``reject_below`` rejects is no success
+    of any attack."""
+    duplicates: Literal["charged", "free"] = "charged"
+    """Whether a query identical to an earlier one of its search counts against the budget."""
+    rate: str | None = None
+    """How fast the service answers an attacker, such as 60/min: for the report alone."""
     sets: tuple[SetSpec, ...] = ()
     """What may be changed, beside the ball: a map a set, such as ``{id: mask, file: sticker.png}``, whose paths are
     relative to this file; a perturbation lies in all of them."""
@@ -186,9 +202,18 @@ class ThreatSpec(_Ball):
     @model_serializer(mode="wrap")
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        unsaid = {name for name in ("also", "sets") if not content.get(name)}
+        unsaid = {"answers", "duplicates", "rate"} - self.model_fields_set
+        unsaid |= {name for name in ("also", "sets") if not content.get(name)}
         unsaid |= {"access"} if self.access == "white-box" else set()
         return {name: value for name, value in content.items() if name not in unsaid}
+
+    @field_validator("rate")
+    @classmethod
+    def _is_rate(cls, rate: str | None) -> str | None:
+        try:
+            return rate if rate is None or parse_query_rate(rate) else None
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _has_goal(self) -> ThreatSpec:
@@ -204,74 +229,3 @@ class DataSpec(Spec):
 
     samples: int | None = Field(default=None, ge=1)
     """Samples to draw; null takes all."""
-
-
-class AttackSpec(BaseModel):
-    """An attack; every key that is not listed here is a parameter of it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
-    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
-
-    id: str
-    """Name of the attack, and after a plus sign that of each transform that its gradients are taken through:
-    ``mi+di``. A transform's parameters are a map under its own name."""
-    norms: tuple[Norm, ...] = ()
-    """Norms in which it runs: linf, l2, l1, l0; none: every one that it serves."""
-    by_norm: dict[Norm, dict[str, JsonValue]] = {}
-    """Parameters that differ where the threat model has that norm: linf, l2, l1 or l0."""
-    goals: tuple[Goal, ...] = ()
-    """Goals for which it runs: untargeted, targeted; none: every one that it serves."""
-    when: Attacker | None = None
-    """Runs only where this is the most that the attacker has of the model: white-box, scores or labels."""
-    eot: int = Field(default=1, ge=1)
-    """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
-    transformation)."""
-    _numbers = field_validator("*", mode="wrap")(no_switch)
-    _short = field_validator("id")(canonical)
-
-    def parameters(self, norm: str) -> dict[str, Any]:
-        """Parameters as they were written, for a threat model in ``norm``; those of a transform are one map."""
-        own = next((values for name, values in self.by_norm.items() if name == norm), {})
-        return {**(self.__pydantic_extra__ or {}), **own}
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = dump(self)
-        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "eot": 1}
-        unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
-        return {name: value for name, value in content.items() if name not in unsaid}
-
-
-def by_name(attacks: object) -> object:
-    """Attacks of which some are a name alone, as maps."""
-    if isinstance(attacks, list):
-        return [{"id": item} if isinstance(item, str) else item for item in attacks]
-    return attacks
-
-
-class CurveSpec(Spec):
-    """How the smallest distance of every sample is searched, for the robustness curve."""
-
-    attacks: tuple[AttackSpec, ...] = ()
-    """Attacks that seek smallest distances, each on every sample; none: the usual ones of the norm."""
-    search: AttackSpec | None = None
-    """Attack of fixed radius that each sample's distance is bisected with; null: the usual one."""
-    rounds: int = Field(default=8, ge=0)
-    """Most radii tried for each sample; 0: no bisection."""
-
-    _names = field_validator("attacks", mode="before")(by_name)
-
-
-class SecrecySpec(Spec):
-    """How the price of secrecy is measured: for each access a cascade of its own, on every attacked sample."""
-
-    labels: tuple[AttackSpec, ...] | None = None
-    """Attacks with labels alone, in order; null: the usual ones of the norm, none: that access is left out."""
-    scores: tuple[AttackSpec, ...] | None = None
-    """Attacks with scores, likewise."""
-    transfer: tuple[AttackSpec, ...] | None = None
-    """Attacks made on surrogates, likewise."""
-    queries: int = Field(default=2000, ge=1)
-    """Most queries for each sample with labels, and with scores; the attacks of an access share them equally."""
-
-    _names = field_validator("labels", "scores", "transfer", mode="before")(by_name)

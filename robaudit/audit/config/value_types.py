@@ -13,12 +13,14 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Attacker, Norm
 from robaudit.defenses.registry import parameters_of, parse_defense, words_of
 from robaudit.errors import UsageError
+from robaudit.query_rate import parse_query_rate
 from robaudit.target.head.rule import parse_rule
 
 __all__ = [
     "Attacker",
     "BatchSize",
     "Bounds",
+    "Decimals",
     "Decision",
     "Defended",
     "Device",
@@ -30,12 +32,14 @@ __all__ = [
     "Gigabytes",
     "Money",
     "Norm",
+    "NotNegative",
     "NumberText",
     "Numbers",
     "PathText",
     "Paths",
     "Positive",
     "Positive01",
+    "QueryRate",
     "Seconds",
     "Seed",
     "Share",
@@ -76,6 +80,14 @@ def _device(value: str) -> str:
 def _duration(value: str) -> str:
     try:
         parse_duration(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _query_rate(value: str) -> str:
+    try:
+        parse_query_rate(value)
     except UsageError as error:
         raise ValueError(str(error)) from error
     return value
@@ -139,6 +151,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive01 = Annotated[FiniteFloat, Field(gt=0, le=1)]
 Small = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Decimals = Annotated[int, Field(ge=0, le=15)]
+QueryRate = Annotated[str, AfterValidator(_query_rate)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Gigabytes = Annotated[FiniteFloat, Field(ge=0.1)]

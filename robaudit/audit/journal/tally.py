@@ -13,6 +13,7 @@ from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, FitR
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.records.units import FinishedUnit, unit_result
 from robaudit.audit.result.sections.base import AttackStatus
+from robaudit.engine.ledger import NOTHING_SEEN
 from robaudit.engine.units import UnitResult, best_of, cases, sample_of
 from robaudit.threat.goals import is_right
 
@@ -154,6 +155,7 @@ def _merged(found: Sequence[UnitResult]) -> UnitResult:
         queries=sum(result.queries for result in found),
         judged=sum(result.judged for result in found),
         refused=sum(result.refused for result in found),
+        seen=sum((result.seen for result in found), NOTHING_SEEN),
     )
 
 
@@ -170,7 +172,7 @@ def _tried(planned: PlannedEntry, ended: AttackEnded | None, *, began: bool) -> 
 def _right(clean: CleanSample) -> bool:
     """Whether it is answered correctly."""
     answered = clean.prediction is not None and clean.label is not None
-    return answered and bool(is_right(clean.prediction, clean.label))
+    return answered and bool(is_right(clean.prediction, clean.label, clean.rejected))
 
 
 def counts(clean: CleanSample) -> bool:

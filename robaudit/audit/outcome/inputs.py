@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.keys import record_of
 from robaudit.audit.config.places import repository_root, shown_path, without_machine
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.specs import AnswersSpec, ThreatSpec
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.session import ChosenSets, DataFacts, InputsSent, TargetFacts
 from robaudit.audit.journal.tally import Tally
@@ -17,14 +18,20 @@ from robaudit.audit.outcome.sent import sent_details
 from robaudit.audit.plan.attacks import threat_model
 from robaudit.audit.result.derive import RAN
 from robaudit.audit.result.sections.base import Access, Section
+from robaudit.audit.result.sections.queries import Served
 from robaudit.audit.result.sections.run import ProfileRecord
 from robaudit.audit.result.sections.target import Data, Feature, Target
 from robaudit.audit.result.sections.threat import Radius, Threat
 from robaudit.plural import part_of
+from robaudit.query_rate import parse_query_rate
 
 __all__ = ["data_section", "profile_record", "target_section", "threat_section"]
 
 S = TypeVar("S", bound=Section)
+NUMBERS: dict[str, Literal["probabilities", "log-probabilities"]] = {
+    "probabilities": "probabilities",
+    "log-probabilities": "log-probabilities",
+}
 ACCESS: tuple[Access, ...] = ("white-box", "transfer", "scores", "labels")
 """In the order in which they are listed."""
 
@@ -69,7 +76,22 @@ def threat_section(
         attacker=request.profile.threat.access,
         access=tuple(name for name in ACCESS if name in used),
         queries=threat.queries,
+        served=_served(request.profile.threat, target.section),
         domain=_domain(target.section.input.features),
+    )
+
+
+def _served(threat: ThreatSpec, target: Target) -> Served | None:
+    """What an outsider gets; None: all, as usual."""
+    answers = threat.answers
+    if (answers, threat.duplicates, threat.rate) == (AnswersSpec(), "charged", None):
+        return None
+    return Served(
+        numbers=NUMBERS.get(target.head, "scores"),
+        **answers.model_dump(),
+        duplicates=threat.duplicates,
+        rate=threat.rate,
+        per_second=None if threat.rate is None else parse_query_rate(threat.rate),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.journal.causes import Cause, sentence
@@ -13,7 +14,7 @@ from robaudit.audit.journal.records.session import DataFacts
 from robaudit.audit.journal.tally import Tally, counts
 from robaudit.audit.outcome.norms import breaches_of, nearest_of
 from robaudit.audit.result import document as model
-from robaudit.engine.units import cases
+from robaudit.engine.units import UnitResult, cases
 
 __all__ = ["build_samples"]
 
@@ -69,11 +70,22 @@ def build_samples(
                 left_out=record.left_out if record else None,
                 certified=proofs.get(index, ()),
                 queries=sum(r.queries for r in results),
+                spent=tuple(_spent(key, best[index]) for key, best in tally.best.items() if _asked(best.get(index))),
+                rejected=record is not None and record.rejected,
                 error=error,
                 counted=record is not None and counts(record) and record.left_out is None,
             )
         )
     return tuple(found)
+
+
+def _asked(result: UnitResult | None) -> bool:
+    """Whether queries were asked."""
+    return result is not None and result.queries > 0
+
+
+def _spent(attack: str, result: UnitResult) -> model.Spent:
+    return model.Spent(attack=attack, queries=result.queries, **asdict(result.seen))
 
 
 def _eight_bit(journal: Journal) -> dict[str, float | None]:

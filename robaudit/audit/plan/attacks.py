@@ -26,6 +26,7 @@ from robaudit.extensions import ParameterError
 from robaudit.plural import counted
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
+from robaudit.threat.service import Service
 
 __all__ = ["Planned", "TargetTraits", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
 
@@ -93,6 +94,15 @@ def threat_model(profile: Profile) -> ThreatModel:
     threat = profile.threat
     goal = Goal.TARGETED if parse_goal(threat.goal).targeted else Goal.UNTARGETED
     return ThreatModel(Norm(threat.norm), threat.radius, goal, threat.queries)
+
+
+def service_of(profile: Profile) -> Service:
+    """What an outsider gets of the target's answers."""
+    threat = profile.threat
+    answers = threat.answers
+    return Service(
+        answers.top, answers.decimals, answers.noise, answers.reject_below, free_repeats=threat.duplicates == "free"
+    )
 
 
 def validate_attacks(profile: Profile) -> None:

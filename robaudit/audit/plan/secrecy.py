@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from robaudit.attacks.base import Budgeted
 from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes, make_composed
+from robaudit.audit.config.attack_specs import SecrecySpec
 from robaudit.audit.config.profile import AttackSpec, Profile
-from robaudit.audit.config.specs import SecrecySpec
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
 from robaudit.errors import UsageError

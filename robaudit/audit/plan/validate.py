@@ -80,7 +80,8 @@ def validate_spending(request: AuditRequest) -> None:
 
 
 def validate_loaded(request: AuditRequest, target: Target, data: Data, sets: Sequence[PerturbationSet] = ()) -> None:
-    """Refuse what shows once model and data are loaded: that the baseline is of other ones.
+    """Refuse what shows once model and data are loaded: that the baseline is of other ones, or that there are no
+    probabilities to reject by.
 
     Args:
         request: what to audit.
@@ -88,7 +89,9 @@ def validate_loaded(request: AuditRequest, target: Target, data: Data, sets: Seq
         sets: the perturbation sets.
 
     Raises:
-        UsageError: the audit is not comparable with the baseline.
+        UsageError: one of them.
     """
+    if request.profile.threat.answers.reject_below is not None and target.head == "labels":
+        raise UsageError(f"nothing can be rejected for a low probability: {target.file} returns labels only")
     if request.baseline is not None:
         check_loaded(request.baseline, request, target, data, sets)

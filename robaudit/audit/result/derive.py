@@ -25,6 +25,7 @@ from robaudit.audit.result.document import (
     Threat,
     ThreatOutcome,
 )
+from robaudit.audit.result.queried import queried
 from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
@@ -125,7 +126,9 @@ def derived(draft: Result) -> Result:
     return draft.model_copy(
         update={
             "certified": None if draft.certified is None else figures.certified(draft.certified),
-            "clean": draft.clean.model_copy(update={"accuracy": clean}),
+            "clean": draft.clean.model_copy(
+                update={"accuracy": clean, "rejected": sum(sample.rejected for sample in known)}
+            ),
             "worst_case": draft.worst_case.model_copy(update=worst),
             "attacks": tuple(figures.attacks()),
             "threats": tuple(figures.threats()),
@@ -198,8 +201,15 @@ class _Figures:
                     "rate_alone": self.rate(len(self.attacked) - broken, self.counted) if saw_all else None,
                     "pairs": _pairs(pairs.tried, pairs.reached) if pairs is not None else None,
                     "median_distance": statistics.median(within) if within else None,
+                    "queried": queried(self.attacked, attack, self._broken_by(attack)),
                 }
             )
+
+    def _broken_by(self, attack: Attack) -> frozenset[int]:
+        """Samples that an attack broke, those that had fallen before among them where it ran on these."""
+        if attack.id in self.fooled:
+            return self.fooled[attack.id]
+        return frozenset(i for i, d in self.found[attack.id].items() if d <= attack.eps + TOLERANCE)
 
     def threats(self) -> Iterator[ThreatOutcome]:
         """Each of several threat models by itself; nothing where there is one alone."""

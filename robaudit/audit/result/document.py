@@ -44,6 +44,7 @@ from robaudit.audit.result.sections.findings import (
     WorstCase,
 )
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
+from robaudit.audit.result.sections.queries import Queried, Served, Spent
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoint, Secrecy
@@ -100,6 +101,7 @@ __all__ = [
     "Price",
     "ProfileRecord",
     "Proved",
+    "Queried",
     "QueryPoint",
     "Radius",
     "Rate",
@@ -111,6 +113,8 @@ __all__ = [
     "Secrecy",
     "Section",
     "Sequential",
+    "Served",
+    "Spent",
     "Target",
     "Threat",
     "ThreatOutcome",
@@ -239,7 +243,7 @@ class Result(Section):
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
         for sample in content["samples"]:
-            for name in ("certified", "prices"):
+            for name in ("certified", "prices", "spent"):
                 if not sample[name]:
                     del sample[name]
         content["digest"] = content_digest(content)

@@ -152,6 +152,11 @@ class SessionBench:
         self._units.bill(Cost(queries=len(points)))
         return scores
 
+    def rejects(self, scores: NDArray[Any]) -> bool:
+        """Whether the service rejects an input with these scores [K]."""
+        rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None])
+        return rejected is not None and bool(rejected[0])
+
     def breaches(self) -> Sequence[Breach]:
         """Everything that was broken, in data order; a sample once for each threat model."""
         return breaches(self._fronts, self._cascades)

@@ -68,11 +68,12 @@ class CleanAnswer:
     prediction: int
     digest: str
     goals: tuple[int, ...] | None = None
+    rejected: bool = False
 
     @property
     def correct(self) -> bool:
-        """Whether it is the reference class."""
-        return bool(is_right(self.prediction, self.label))
+        """Whether it is the reference class, and the service does not reject the sample."""
+        return bool(is_right(self.prediction, self.label, self.rejected))
 
 
 def content_digest(u: NDArray[Any]) -> str:
@@ -141,7 +142,7 @@ def _answer_of(record: CleanSample) -> CleanAnswer:
     assert record.label is not None
     assert record.prediction is not None
     assert record.digest is not None
-    return CleanAnswer(record.index, record.label, record.prediction, record.digest, record.goals)
+    return CleanAnswer(record.index, record.label, record.prediction, record.digest, record.goals, record.rejected)
 
 
 class LazySamples(Sequence[Sample]):
@@ -225,7 +226,9 @@ def answer_samples(
             if isinstance(answer, str):
                 yield replace(blank, error=answer), None
             else:
-                yield _answered(blank, found[index], answer, asking.goals), answer
+                rejects = oracle.rejects(torch.from_numpy(answer)[None])
+                record = _answered(blank, found[index], answer, asking.goals)
+                yield replace(record, rejected=rejects is not None and bool(rejects[0])), answer
 
 
 def _loaded(data: Source, part: Sequence[int], care: Care) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:

@@ -19,6 +19,7 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import restricted
 from robaudit.audit.journal.records.session import BatchChosen, BudgetSpent, MeaningFound
 from robaudit.audit.journal.records.units import FinishedUnit
+from robaudit.audit.plan.attacks import service_of
 from robaudit.audit.plan.auxiliary import unusable
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.plan.validate import validate_loaded
@@ -116,7 +117,8 @@ class Session:
     def _run(self) -> None:
         request, shared, journal = self.request, self._shared, self._shared.journal
         loaded, first = self._load()
-        oracle = Oracle(loaded.target, Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None)
+        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
+        oracle = Oracle(loaded.target, surrogates, service_of(request.profile))
         fronts = planned_fronts(request, loaded, journal)
         looks = chunks(loaded.draw, loaded.asked) if request.settings.until_decided else None
         begin = next(looks) if looks is not None else None

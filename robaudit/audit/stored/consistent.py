@@ -15,6 +15,7 @@ from robaudit.audit.result.document import Attacker, Radius, Result, Threat
 from robaudit.audit.result.secrecy import for_secrecy, for_the_curve
 from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
+from robaudit.audit.stored.consistent_queries import query_faults
 from robaudit.audit.stored.consistent_samples import sample_faults
 from robaudit.audit.stored.consistent_secrecy import left_of_access, price_faults
 from robaudit.audit.stored.sets import set_faults
@@ -29,6 +30,7 @@ def contradictions(result: Result) -> Iterator[str]:
     """Facts of a result that cannot all be true, a clause each."""
     yield from _identities(result)
     yield from _threat(result)
+    yield from query_faults(result)
     yield from _attacks(result)
     yield from _fits(result)
     attacks = {attack.id: attack for attack in result.attacks}

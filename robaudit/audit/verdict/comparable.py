@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robaudit import METHODS
-from robaudit.audit.result.document import Data, PerturbationSet, Result, Sample, Target
+from robaudit.audit.result.document import Data, PerturbationSet, Result, Sample, Served, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ __all__ = ["check_comparable", "check_loaded", "check_request", "differences", "
 
 OF_INPUT = ("dtype", "layout", "channels", "domain", "features", "mean", "std", "scale", "resize")
 """What the input means, besides its shape; its name, and whether it takes batches, may differ."""
+NOT_COMPARED = {"access", "eps_default", "eps_text", "sets", "served"}
+"""Of a threat model, what is looked at in another way, or does not matter."""
+OTHER_SERVICE = "the threat model differs: what an outsider gets of the answers was another, or what duplicates cost"
 WORDS = {"robust_accuracy": "robust accuracy", "stability": "stability"}
 
 
@@ -83,6 +86,10 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
     wanted, had = [spec.id for spec in profile.threat.sets], [one.id for one in threat.sets]
     if wanted != had:
         yield f"the threat model differs: what may change was {_listed(had)} and is {_listed(wanted)}"
+    answers = profile.threat.answers
+    service = answers.top, answers.decimals, answers.noise, answers.reject_below, profile.threat.duplicates
+    if _served(threat.served) != service:
+        yield OTHER_SERVICE
     if threat.goal != profile.threat.goal:
         yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
     yield from _of_seed(base, request.settings.seed)
@@ -91,6 +98,12 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
         if ids != [attack.id for attack in base.attacks][: len(ids)]:
             yield "the attacks differ: they are " + ", ".join(ids) + " here"
     yield from _soundness(base)
+
+
+def _served(served: Served | None) -> tuple[object, ...]:
+    """What an outsider gets, as far as it changes a figure."""
+    served = served or Served()
+    return served.top, served.decimals, served.noise, served.reject_below, served.duplicates
 
 
 def _listed(sets: Sequence[str]) -> str:
@@ -134,7 +147,9 @@ def differences(base: Result, new: Result) -> Iterator[str]:
     yield from _of_input(base, new.target)
     yield from _of_defense(base, None if new.defense is None else new.defense.words)
     yield from _of_sets(base.threat_model.sets, new.threat_model.sets)
-    threats = [r.threat_model.model_dump(exclude={"access", "eps_default", "eps_text", "sets"}) for r in (base, new)]
+    threats = [r.threat_model.model_dump(exclude=NOT_COMPARED) for r in (base, new)]
+    if _served(base.threat_model.served) != _served(new.threat_model.served):
+        yield OTHER_SERVICE
     for other in (other for threat in threats for other in threat["also"]):
         del other["eps_text"]  # 0.5 and 1/2 are the same
     for name in threats[0]:

@@ -23,6 +23,7 @@ from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart,
 from robaudit.report.html.classes import class_rows
 from robaudit.report.html.gallery import gallery
 from robaudit.report.paths import relative_path, without_folders
+from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
 from robaudit.report.sentences import (
     attack_notes,
@@ -103,6 +104,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "threat": threat_words(result.threat_model, result.data),
         "attacks": sections.attack_rows(result),
         "attack_notes": attack_notes(result),
+        "queries": query_lines(result),
+        "query_title": TITLE,
         "fitted": ", ".join(plain(fit.attack, 40) for fit in result.fits),
         "settings": sections.settings_rows(result),
         "threats": sections.threat_rows(result),

@@ -86,7 +86,8 @@ def cards(result: Result) -> list[Cell]:
     clean = result.clean.accuracy
     if clean is not None and clean.estimate is not None:
         declared = f" Declared: {result.clean.declared:.1%}." if result.clean.declared is not None else ""
-        note = f"{clean.k} of {clean.n} answered correctly; {_interval(clean)}.{declared}"
+        rejected = f" {result.clean.rejected} rejected by the service." if result.clean.rejected else ""
+        note = f"{clean.k} of {clean.n} answered correctly; {_interval(clean)}.{declared}{rejected}"
         found.append(Cell("Clean accuracy", f"{clean.estimate:.1%}", note))
     checks = Counter(check.status for check in result.checks)
     told = ", ".join(f"{checks[status]} {status}" for status in ("pass", "warn", "fail", "skipped") if checks[status])
@@ -109,7 +110,7 @@ def attack_rows(result: Result) -> list[dict[str, Any]]:
 def _attack(attack: Attack) -> dict[str, Any]:
     ran = attack.ran
     left, alone, distance = attack.cumulative_robust_accuracy, attack.rate_alone, attack.median_distance
-    pairs = attack.pairs
+    pairs, asked = attack.pairs, attack.queried
     return {
         "id": attack.id,
         "name": attack.name,
@@ -120,6 +121,9 @@ def _attack(attack: Attack) -> dict[str, Any]:
         "left": short_rate(left) if ran and left is not None else ABSENT,
         "alone": short_rate(alone) if ran and alone is not None else ABSENT,
         "queries": count(attack.queries) if ran and attack.queries else ABSENT,
+        "median": None if asked is None else f"median {number(asked.median)}, mean {number(asked.mean)}",
+        "bad": ABSENT if asked is None else f"{asked.bad / attack.queries:.1%}",
+        "flagged": None if asked is None or not asked.watched else f"{asked.flagged / asked.watched:.1%} flagged",
         "forwards": count(attack.forwards) if ran else ABSENT,
         "backwards": count(attack.backwards) if ran else ABSENT,
         "distance": number(distance) if ran and distance is not None else ABSENT,

@@ -15,6 +15,8 @@ from robaudit.target.inputs.meaning import ASSUMED, NEARLY, InputMeaning, Wrappe
 
 __all__ = ["InputSpec", "SpecOverrides"]
 
+HALF = ("float16", "bfloat16")
+
 
 @dataclass(frozen=True)
 class SpecOverrides:
@@ -91,6 +93,18 @@ class InputSpec(InputMeaning):
             if provenance.get(name, ASSUMED).startswith((ASSUMED, "integer type")):
                 values[name], provenance[name] = plain, units
         return replace(self, **values, provenance=provenance)
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """[N, ...] what tells points [N, *shape] apart: those with the same are one input to the file.
+
+        What the file is fed, in its own type, where several points of u-space may be one input; else the points.
+        """
+        if not self.integer and self.ranges is None and self.dtype not in HALF and self.defense is None:
+            return u
+        x = self.to_file(u)
+        if self.integer:
+            return x.round().long()
+        return x.to(getattr(torch, self.dtype))
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest points that whole-numbered features can hold, rounded towards the origin; others unchanged.

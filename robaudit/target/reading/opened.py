@@ -15,7 +15,7 @@ from torch import Tensor
 from robaudit.target.files.model_file import ModelFile
 from robaudit.target.files.onnx.runtime import file_values
 from robaudit.target.head.answers import is_decided, predictions
-from robaudit.target.head.scores import Head
+from robaudit.target.head.scores import Head, Kind
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.outputs.declared import Choice
 from robaudit.target.reading.class_names import ClassNames
@@ -143,6 +143,20 @@ class OpenedTarget:
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""
         return self.spec.snap(u, origin)
+
+    @property
+    def score_kind(self) -> Kind:
+        """What its scores are."""
+        return self.head.kind
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether the same input has the same answer each time: not known yet."""
+        return True
+
+    def as_input(self, u: Tensor) -> Tensor:
+        """See :meth:`InputSpec.as_input`."""
+        return self.spec.as_input(u)
 
     def fed(self, u: NDArray[Any]) -> NDArray[Any]:
         """What the file is fed of one sample [*shape] in u-space, in its own type: inputs equal here are one to it."""

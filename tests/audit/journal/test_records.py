@@ -43,7 +43,7 @@ from robaudit.audit.journal.records.session import (
     SessionEnded,
     TargetFacts,
 )
-from robaudit.audit.journal.records.units import CheckUnit, Sought
+from robaudit.audit.journal.records.units import CheckUnit, SeenQueries, Sought
 from robaudit.audit.result.sections.findings import Evidence
 from robaudit.audit.result.sections.gates import EarlierTests
 from robaudit.audit.result.sections.run import Environment
@@ -54,11 +54,12 @@ from robaudit.audit.result.sections.threat import PerturbationSet
 POINT = Point(shape=(2, 3), dtype="float32", offset=5, bytes=24, sha256="ab" * 32)
 PLAIN = {name: getattr(unit("a", 1), name) for name in ("restart", "aim", "success", "prediction", "distance")}
 COSTS = dict.fromkeys(("forwards", "backwards", "queries", "judged", "refused"), 3)
+SEEN = SeenQueries(repeated=1, bad=2, watched=3, flagged=2, first_flagged=2, burst=1)
 GATE = LookGate(metric="robust_accuracy", min=0.5, k=3, n=4, low=0.1, high=0.9, decision="open")
 INPUT = InputSpec(name="x", shape=("N", 3, None), dtype="float32", mean=(0.5,), provenance={"mean": "flag"})
 RECORDS: tuple[AnyRecord, ...] = (
     unit("a", 2**41, distance=0.25, point=POINT, sought=Sought(verified=True, radius=0.5)),
-    CheckUnit(check="unbounded", job="cd" * 32, attack="pgd", sample=1, error=None, **PLAIN, **COSTS),
+    CheckUnit(check="unbounded", job="cd" * 32, attack="pgd", sample=1, error=None, seen=SEEN, **PLAIN, **COSTS),
     clean(1, goals=(2, 3), left_out="so", smallest=4, point=POINT),
     clean(2, label=None, prediction=None, digest=None, error="no class", unlabelled=True),
     LostSample(sample=1, name="a.png", message="it hung", limit=10.0),

@@ -175,7 +175,13 @@ def test_the_audits_own_cascade_is_a_curve_where_all_of_it_has_one_access() -> N
     other = make_attack("square", "scores", query_budget=9)
     skipped = make_attack("fgsm", status="skipped")
     unknown = own[0].model_copy(update={"query_budget": None})
-    for attacks, some in (((*own, skipped), True), ((*own, other), False), ((unknown,), False)):
+    white = make_attack("pgd", "white-box")
+    for attacks, some in (
+        ((*own, skipped), True),
+        ((*own, other), True),  # who has scores has labels
+        ((*own, white), False),
+        ((unknown,), False),
+    ):
         assert (build_secrecy("linf", attacks, {}, 5, 5, 6) is not None) == some
 
 

@@ -31,7 +31,7 @@ from robaudit.audit.journal.records.units import CheckUnit, FinishedUnit
 
 __all__ = ["VERSION", "AnyPointed", "AnyRecord", "Header", "R", "decoded", "encoded"]
 
-VERSION = 2
+VERSION = 3
 """Of what the records hold; a journal with another one is refused. Version 1 did not say so."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 """What stands for bytes of a file's name that are no UTF-8, and JSON cannot hold."""

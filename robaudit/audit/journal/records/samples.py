@@ -16,7 +16,7 @@ class CleanSample(Pointed):
 
     ``label``: the reference class. ``smallest``: the class with the smallest score. ``unlabelled``: the data gives it
     no label, where it gives others one. ``goals``: classes to reach, none where the goal leaves it out for the reason
-    ``left_out``; null: any. ``error``: why there is no answer.
+    ``left_out``; null: any. ``error``: why there is no answer. ``rejected``: the service rejects it.
     """
 
     kind: Literal["clean"] = "clean"
@@ -30,6 +30,7 @@ class CleanSample(Pointed):
     smallest: Count | None = None
     goals: tuple[int, ...] | None = None
     left_out: str | None = None
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

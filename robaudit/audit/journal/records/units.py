@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from numpy.typing import NDArray
+from pydantic import Field
 
 from robaudit.audit.journal.records.base import Count, Digest, Pointed, Record
+from robaudit.engine.ledger import Seen
 from robaudit.engine.units import Unit, UnitResult
 
-__all__ = ["AnyUnit", "CheckUnit", "FinishedUnit", "Sought", "check_unit", "finished_unit", "unit_result"]
+__all__ = [
+    "AnyUnit",
+    "CheckUnit",
+    "FinishedUnit",
+    "SeenQueries",
+    "Sought",
+    "check_unit",
+    "finished_unit",
+    "unit_result",
+]
+
+
+SEEN = ("repeated", "bad", "watched", "flagged", "first_flagged", "burst")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenQueries(Record):
+    """What a monitor sees of the queries of a unit, as :class:`robaudit.engine.ledger.Seen` has it."""
+
+    repeated: Count = 0
+    bad: Count = 0
+    watched: Count = 0
+    flagged: Count = 0
+    first_flagged: Annotated[int, Field(ge=1)] | None = None
+    burst: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +55,7 @@ class AnyUnit(Pointed):
     queries: Count
     judged: Count
     refused: Count
+    seen: SeenQueries
     error: str | None
 
     @property
@@ -91,6 +118,7 @@ def _content(attack: str, result: UnitResult) -> dict[str, Any]:
         "queries": result.queries,
         "judged": result.judged,
         "refused": result.refused,
+        "seen": SeenQueries(**{name: getattr(result.seen, name) for name in SEEN}),
         "error": result.error,
     }
 
@@ -109,4 +137,5 @@ def unit_result(record: AnyUnit, point: NDArray[Any] | None = None) -> UnitResul
         record.refused,
         point,
         record.error,
+        Seen(**{name: getattr(record.seen, name) for name in SEEN}),
     )

@@ -17,6 +17,7 @@ from robaudit.audit.result.sections.base import (
     Number,
     Section,
 )
+from robaudit.audit.result.sections.queries import Queried
 from robaudit.stats.rates import Rate
 
 __all__ = [
@@ -42,6 +43,8 @@ class Clean(Section):
     """Share of drawn samples classified correctly; null in stability mode."""
     declared: Number = None
     """Accuracy that the owner declared, or null."""
+    rejected: Count = 0
+    """Drawn samples that the service rejects, as their top probability is too low; none counts as correct."""
 
 
 class Pairs(Section):
@@ -122,6 +125,8 @@ class Attack(Section):
     """Score or label queries."""
     query_budget: int | None = None
     """Most queries for a sample; null where it asks none, or cannot say."""
+    queried: Queried | None = None
+    """What they came to, sample by sample; null where it asked none."""
     judge_queries: int = 0
     """Inputs that the judge classified."""
     seconds: FiniteFloat = 0.0

@@ -6,7 +6,9 @@ from pydantic import Field, FiniteFloat
 
 from robaudit.audit.result.sections.base import Norm, Number, Section
 from robaudit.audit.result.sections.certified import Proved
+from robaudit.audit.result.sections.queries import Spent
 from robaudit.audit.result.sections.secrecy import Price
+from robaudit.threat.goals import is_right
 
 __all__ = ["Nearest", "Sample", "SampleBreach"]
 
@@ -79,6 +81,11 @@ class Sample(Section):
     """What certifiers found of it, in the order of the audit; left out where nothing was tried."""
     queries: int = 0
     """Score and label queries spent on it, by all attacks."""
+    spent: tuple[Spent, ...] = ()
+    """The same attack by attack, in the order of the audit, of those that asked any; left out where none did."""
+    rejected: bool = False
+    """Whether the service rejects it unperturbed, as its top probability is too low: then it is not answered
+    correctly."""
     error: str | None = None
     """Why it could not be audited, or null. It counts as not answered correctly all the same."""
     counted: bool = True
@@ -90,8 +97,8 @@ class Sample(Section):
 
     @property
     def correct(self) -> bool:
-        """Whether the file answers it correctly without an attack."""
-        return self.clean_prediction is not None and self.clean_prediction == self.label
+        """Whether the file answers it correctly without an attack, and the service does not reject it."""
+        return self.clean_prediction is not None and bool(is_right(self.clean_prediction, self.label, self.rejected))
 
     @property
     def stands(self) -> bool:

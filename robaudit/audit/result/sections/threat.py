@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import FiniteFloat
 
 from robaudit.audit.result.sections.base import Access, Attacker, Free, Norm, Number, Section
+from robaudit.audit.result.sections.queries import Served
 from robaudit.stats.rates import Rate
 from robaudit.threat.arrays import TOLERANCE
 
@@ -68,6 +69,8 @@ class Threat(Section):
     queries: int | None = None
     """Most queries for each sample (of a goal ``every``: for each of its classes) that a black-box attack may spend;
     null leaves it to the attack."""
+    served: Served | None = None
+    """What an outsider gets of the model's answers; null: all of them, and identical queries are charged."""
     domain: str = "the box of valid inputs"
     """The set that adversarial inputs stay in, besides the ball."""
     tolerance: FiniteFloat = TOLERANCE

@@ -21,6 +21,7 @@ from robaudit.target.files.remote.answers import Answers
 from robaudit.target.files.remote.connection import body_of, close
 from robaudit.target.files.remote.endpoint import Endpoint
 from robaudit.target.files.remote.exchange import BadAnswerError, Job
+from robaudit.target.files.remote.pace import Pace
 from robaudit.target.files.remote.replies import pause, refusal, said
 from robaudit.target.files.remote.secrets import Secret
 
@@ -71,6 +72,7 @@ class Client:
         self.endpoint, self._secret, self._answers = endpoint, secret, answers
         self._shown = endpoint.address.shown
         self.health: str | None = None
+        self._pace = Pace(endpoint.per_second)
         self._tls = self._certificates(folder)
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
@@ -172,6 +174,7 @@ class Client:
     async def _paid(self, job: Job) -> None:
         """One attempt: the charge is written before the request is sent, and the answer before it is used."""
         outgoing = job.outgoing
+        await self._pace.wait(job.rows)
         self._answers.charge(job.rows, len(outgoing.body))
         try:
             status, headers, content = await self._once("POST", outgoing.url, outgoing.body, outgoing.headers)

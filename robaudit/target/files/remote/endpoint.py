@@ -21,6 +21,7 @@ from pydantic import (
 from robaudit.documents import Document, read_yaml
 from robaudit.errors import UsageError
 from robaudit.files import digest_of
+from robaudit.query_rate import parse_query_rate
 from robaudit.suggest import did_you_mean
 from robaudit.target.files.remote.address import Address, parse_address
 from robaudit.target.files.remote.paths import parse_path
@@ -155,6 +156,8 @@ class Endpoint(_Part):
     """Most inputs in one request; null: 16 by the Open Inference Protocol, else 1."""
     concurrency: Count = 8
     """Most requests at a time."""
+    rate: str | None = None
+    """Most inputs that are sent in a time, such as 60/min; null: as many as are answered."""
     timeout: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """Seconds for one request."""
     attempts: Annotated[int, Field(ge=1, le=50, strict=True)] = 5
@@ -175,6 +178,14 @@ class Endpoint(_Part):
     """What is sent, by ``template``."""
     response: Response | None = None
     """Where the answers are, by ``template``."""
+
+    @field_validator("rate")
+    @classmethod
+    def _is_rate(cls, rate: str | None) -> str | None:
+        try:
+            return rate if rate is None or parse_query_rate(rate) else None
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -209,13 +220,18 @@ class Endpoint(_Part):
         return self.max_batch or (BATCHED if self.protocol == "oip" else 1)
 
     @property
+    def per_second(self) -> float | None:
+        """Most inputs that are sent in a second."""
+        return None if self.rate is None else parse_query_rate(self.rate)
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """Ports of other machines that are connected to."""
         return tuple(sorted({self.address.port, *((80, 443) if self.allow.redirects else ())}))
 
     def identity(self) -> str:
         """Digest of what decides the answers: not of how fast, with which secret and at what price they are had."""
-        apart = {"max_batch", "concurrency", "timeout", "attempts", "auth", "price", "allow", "ca"}
+        apart = {"max_batch", "concurrency", "rate", "timeout", "attempts", "auth", "price", "allow", "ca"}
         return digest_of(self.model_dump(mode="json", exclude=apart))
 
 

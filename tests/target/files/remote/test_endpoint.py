@@ -84,10 +84,18 @@ def test_plain_http_is_allowed_by_name_alone(tmp_path):
 def test_the_identity_is_of_what_decides_the_answers(tmp_path):
     plain = read_endpoint(written(tmp_path, TEMPLATE)).identity()
     faster = read_endpoint(
-        written(tmp_path, TEMPLATE + "concurrency: 2\nprice: {amount: 1}\nauth: {env: A}")
+        written(tmp_path, TEMPLATE + "concurrency: 2\nrate: 60/min\nprice: {amount: 1}\nauth: {env: A}")
     ).identity()
     other = read_endpoint(written(tmp_path, TEMPLATE.replace("scores: scores", "scores: other"))).identity()
     assert plain == faster != other
+
+
+def test_a_rate_is_that_of_inputs(tmp_path):
+    assert read_endpoint(written(tmp_path, TEMPLATE)).per_second is None
+    assert read_endpoint(written(tmp_path, TEMPLATE + "rate: 90/min")).per_second == 1.5
+    for text in ("rate: fast", "rate: 0/min", "rate: 5"):
+        with pytest.raises(UsageError, match=r"endpoint\.yaml.*rate: .*(2/s, 60/min|string)"):
+            read_endpoint(written(tmp_path, TEMPLATE + text))
 
 
 def test_a_url_becomes_a_file_that_is_kept(tmp_path, monkeypatch):

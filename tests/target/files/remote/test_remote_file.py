@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import itertools
 import json
 import math
 import sys
@@ -360,6 +361,22 @@ def test_no_more_requests_at_a_time_than_allowed(server, tmp_path):
     server.answer = answer
     remote.scores(points(9, seed=3), alone=True)
     assert most == 3
+
+
+def test_no_more_inputs_in_a_time_than_the_rate_allows(server, tmp_path):
+    remote = opened(server, tmp_path, "concurrency: 4\nrate: 20/s\nmax_batch: 2\n")
+    sent: list[tuple[float, int]] = []
+    truth = server.answer
+
+    def answer(seen: Seen) -> Reply:
+        sent.append((time.monotonic(), seen.rows))
+        return truth(seen)
+
+    server.answer = answer
+    remote.scores(points(8, seed=3))
+    assert [rows for _, rows in sent] == [2, 2, 2, 2]
+    waits = [later - before for (before, _), (later, _) in itertools.pairwise(sent)]
+    assert min(waits) > 0.07  # two inputs take a tenth of a second
 
 
 def test_inputs_that_keep_their_value_are_sent_with_each_request(tmp_path):
