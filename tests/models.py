@@ -34,6 +34,7 @@ class FakeFile:
     score_rows: int = 0
     score_kind: str = "logits"
     repeats_itself: bool = True
+    whole: bool = False
 
     def __post_init__(self) -> None:
         self.module = self.module.to(self.dtype).eval()

@@ -16,7 +16,7 @@ from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
 from robaudit.engine.refusals import REFUSALS, out_of_memory
-from robaudit.engine.rows import Account, flatten, spread
+from robaudit.engine.rows import Account, Rows, flatten, spread
 from robaudit.engine.served import Repeats, afresh, answer_of, answered, note_seen, told
 from robaudit.engine.slopes import Slopes, logits_of
 from robaudit.engine.taken import Taken
@@ -119,9 +119,7 @@ class Evaluator:
         """The answer to queries, as far as the service gives it; those that repeat earlier ones cost no run."""
         oracle, ledgers = self._oracle, account.ledgers
         free = oracle.service.free_repeats and ledgers is not None
-        rows = flatten(request, problem, account, None if free else budget)
-
-        rows.points = rows.points.contiguous()  # once for all that reads them
+        rows = self._asked(request, problem, account, None if free else budget)
 
         def ask(points: Tensor) -> Tensor:
             return self._chunks(points, lambda x, _: oracle.ask(x, Purpose.SEARCH).scores)
@@ -133,14 +131,22 @@ class Evaluator:
         charged = rows.wanted
         if free:
             charged = repeats.charged(rows)
-            rows = flatten(request, problem, account, budget, charged)
-            rows.points = rows.points.contiguous()
+            rows = self._asked(request, problem, account, budget, charged)
             repeats = Repeats.of(oracle.as_input(rows.points), rows, problem, ledgers)
         account.queries += (rows.wanted & charged).reshape(len(problem), -1).sum(1)
         scores = answered(rows, repeats, ledgers, ask) if oracle.repeats_itself else afresh(rows, repeats, ledgers, ask)
         found = told(oracle, request, problem, rows, scores, repeats.keys)
         note_seen(rows, repeats, found, problem, ledgers, free=free)
         return answer_of(problem, rows, found, request)
+
+    def _asked(
+        self, request: Request, problem: Problem, account: Account, budget: int | None, charged: Tensor | None = None
+    ) -> Rows:
+        """The rows of a query, as inputs that the file can be given, with whole numbers where those are due."""
+        rows = flatten(request, problem, account, budget, charged)
+        points = self._oracle.snap(rows.points, rows.of(problem.x)) if self._oracle.whole else rows.points
+        rows.points = points.contiguous()  # once for all that reads them
+        return rows
 
     def _admit(self, request: Request, access: Access) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)

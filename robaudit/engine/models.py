@@ -42,6 +42,11 @@ class AuditedFile(Differentiable, Protocol):
         """Whether the same input has the same answer each time, as far as is known."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether some features hold whole numbers alone."""
+        ...
+
     def as_input(self, u: Tensor) -> Tensor:
         """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""
         ...

@@ -144,6 +144,11 @@ class Oracle:
             raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
         return self._models[model]
 
+    @property
+    def whole(self) -> bool:
+        """Whether some features hold whole numbers alone."""
+        return self._file.whole
+
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest inputs that the file's input type can hold, rounded towards the origin."""
         return self._file.snap(u, origin)

@@ -152,6 +152,11 @@ class Target:
         """Whether the same input has the same answer each time."""
         return is_repeatable(self.repeat_deviation)
 
+    @property
+    def whole(self) -> bool:
+        """Whether some features hold whole numbers alone."""
+        return self.spec.whole
+
     def as_input(self, u: Tensor) -> Tensor:
         """See :meth:`InputSpec.as_input`."""
         return self.spec.as_input(u)

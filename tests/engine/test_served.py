@@ -252,3 +252,29 @@ def test_a_monitor_of_images_flags_square_within_its_first_queries() -> None:
         assert result.seen.first_flagged <= 10
         assert result.seen.burst <= result.seen.flagged
         assert result.seen.bad == result.queries == 120
+
+
+@pytest.mark.parametrize("id", ["square", "rays", "hopskipjump"])
+def test_queries_are_inputs_that_the_file_can_be_given(id: str) -> None:
+    """Whole-numbered features are asked about at whole numbers, so that an answer is one that the judge gives too."""
+    target = network((6,), 3)
+    real, asked = target.scores, []
+
+    def scores(u: Tensor, *, alone: bool = False) -> Tensor:
+        asked.append(u)
+        return real(u, alone=alone)
+
+    def snap(u: Tensor, origin: Tensor) -> Tensor:
+        steps = (u - origin) * 10
+        return (origin + torch.where(steps > 0, (steps + 1e-6).floor(), (steps - 1e-6).ceil()) / 10).clamp(0, 1)
+
+    target.whole, target.scores, target.snap = True, scores, snap  # type: ignore[method-assign]
+    grid = [dataclasses.replace(s, u=(s.u * 10).round() / 10) for s in samples_for(target, 4)]
+    samples = [dataclasses.replace(s, label=int(real(torch.tensor(s.u)[None]).argmax())) for s in grid]
+    asked.clear()
+    found = attack_all(target, make_attack(id, {"queries": 60}), ThreatModel(Norm.LINF, 0.25), samples)
+    points = torch.cat(asked) * 10
+    assert len(points) >= 20
+    assert (points - points.round()).abs().max() < 1e-4
+    assert any(r.success for r in found.values())
+    assert all(r.refused == 0 for r in found.values() if id == "square")

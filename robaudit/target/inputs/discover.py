@@ -130,10 +130,14 @@ def _beside(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _complete_scale(values: dict[str, Any], provenance: dict[str, str], given: FileInput) -> None:
-    """A source that gives part of the normalisation gives all of it; whole numbers mean 0 to 255."""
+    """A source that gives part of the normalisation gives all of it.
+
+    Whole numbers mean 0 to 255, of int8 less 128, where data lie in [0, 1]; another domain is in the file's own units.
+    """
     if given.dtype in INTEGERS and "scale" not in values:
-        values["scale"], provenance["scale"] = 255.0, "integer type"
-        defaults = {"mean": (128.0,) if given.dtype == "int8" else (), "std": ()}
+        own_units = tuple(values.get("domain", DEFAULTS["domain"])) != DEFAULTS["domain"]
+        values["scale"], provenance["scale"] = 1.0 if own_units else 255.0, "integer type"
+        defaults = {"mean": (128.0,) if given.dtype == "int8" and not own_units else (), "std": ()}
         for name, value in defaults.items():
             if name not in values:
                 values[name], provenance[name] = value, "integer type"

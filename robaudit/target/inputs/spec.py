@@ -106,6 +106,11 @@ class InputSpec(InputMeaning):
             return x.round().long()
         return x.to(getattr(torch, self.dtype))
 
+    @property
+    def whole(self) -> bool:
+        """Whether some features hold whole numbers alone."""
+        return self.integer or (self.ranges is not None and any(self.ranges.integer))
+
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest points that whole-numbered features can hold, rounded towards the origin; others unchanged.
 
@@ -117,7 +122,7 @@ class InputSpec(InputMeaning):
             [N, *shape], each feature no farther from the origin than before, to 1e-4 of a grid step.
         """
         ranges = self.ranges
-        if not self.integer and (ranges is None or not any(ranges.integer)):
+        if not self.whole:
             return u
         if ranges is None:
             levels = torch.full((1,), self.hi - self.lo, dtype=torch.float64, device=u.device)

@@ -154,6 +154,11 @@ class OpenedTarget:
         """Whether the same input has the same answer each time: not known yet."""
         return True
 
+    @property
+    def whole(self) -> bool:
+        """Whether some features hold whole numbers alone."""
+        return self.spec.whole
+
     def as_input(self, u: Tensor) -> Tensor:
         """See :meth:`InputSpec.as_input`."""
         return self.spec.as_input(u)

@@ -180,6 +180,19 @@ def test_whole_numbers_mean_0_to_255(tmp_path, dtype, scale, mean):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "domain"), [("int8", (-128.0, 127.0)), ("uint8", (0.0, 255.0)), ("int64", (0.0, 9.0))]
+)
+def test_whole_numbers_in_a_domain_of_their_own_are_in_the_files_units(
+    tmp_path: Path, dtype: str, domain: tuple[float, float]
+) -> None:
+    overrides = SpecOverrides({"domain": domain}, {})
+    spec = find_spec(tmp_path / "m.onnx", FileInput("x", (None, 4), dtype), {}, overrides, None)
+    assert (spec.scale, spec.mean, spec.std) == (1.0, (), ())
+    ends = spec.to_file(torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    assert ends.tolist() == [[domain[0], domain[0], domain[1], domain[1]]]
+
+
+@pytest.mark.parametrize(
     ("shape", "sample", "flags", "layout", "canonical"),
     [
         ((None, 1, 28, 28), None, {}, "nchw", (1, 28, 28)),
