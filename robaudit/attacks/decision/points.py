@@ -34,6 +34,8 @@ def start_point(problem: Problem, number: Tensor) -> Tensor:
         [S, *shape], features that are fixed as they were.
     """
     noise = problem.draws.uniform("start", number, problem.shape).to(problem.x.dtype)
+    if problem.norm is Norm.LINF and len(problem.shape) == 3:
+        noise = select(number == 0, stripes(problem) / 2 + 0.5, noise)
     size = len(problem.pool.labels)
     if size == 0:
         return problem.clip(noise)
@@ -45,6 +47,13 @@ def start_point(problem: Problem, number: Tensor) -> Tensor:
     place = torch.where(targeted, number, number - NOISE_STARTS)
     picked = problem.pool.points[order.gather(1, (place % size)[:, None])[:, 0]].to(noise.dtype)
     return problem.clip(select((place < 0) | (place >= size), noise, picked))
+
+
+def stripes(problem: Problem) -> Tensor:
+    """[S, *shape] -1 or 1 at random for each column and channel, as the Square attack starts."""
+    channels, _, width = problem.shape
+    signs = problem.draws.sign("stripes", 0, (channels, 1, width)).to(problem.x.dtype)
+    return signs.expand_as(problem.x)
 
 
 def along(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
