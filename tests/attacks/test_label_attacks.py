@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from models import FakeFile, Linear, attack_all, boundary_model, closed_form, linear, network, samples_for
+from problems import problem as random_problem
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.decision.points import NOISE_STARTS, start_point, start_tries
@@ -216,3 +217,17 @@ def test_rays_asks_about_stripes_once_and_at_the_radius() -> None:
     assert (attack.query(near, state).points == 0.0).all()  # the direction of equal signs, at the corner of the box
     whole = dataclasses.replace(near, minimal=True)
     assert (attack.query(whole, attack.init(whole)).points == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "norm", "striped"),
+    [((1, 64, 64), Norm.LINF, True), ((1, 8, 8), Norm.LINF, False), ((1, 64, 64), Norm.L2, False)],
+)
+def test_walks_over_large_images_start_from_stripes_in_the_largest_norm(
+    shape: tuple[int, ...], norm: Norm, striped: bool
+) -> None:
+    one = random_problem(norm, 0.1, count=2, shape=shape)
+    first, second = (start_point(one, torch.full((2,), number)) for number in (0, 1))
+    assert bool(((first == 0) | (first == 1)).all()) == striped
+    assert bool((first == first[:, :, :1]).all()) == striped
+    assert ((second > 0) & (second < 1)).all()

@@ -45,9 +45,9 @@ def test_a_row_is_split_along_its_length() -> None:
 def test_the_schedule_may_be_longer_than_the_budget() -> None:
     step = torch.tensor([1, 11, 12, 2501, 5000])
     state = State(*(torch.zeros(5) for _ in range(4)), step)
-    stretched = Square(queries=5000)._area(state, 1024)
+    stretched = Square(queries=5000)._area(0.8, state, 1024)
     assert (stretched / 1024).tolist() == pytest.approx([0.8, 0.4, 0.4, 0.8 / 128, 0.8 / 512])
-    plain = Square(queries=5000, schedule=10_000)._area(state, 1024)
+    plain = Square(queries=5000, schedule=10_000)._area(0.8, state, 1024)
     assert (plain / 1024).tolist() == pytest.approx([0.8, 0.8, 0.4, 0.8 / 64, 0.8 / 128])
 
 
@@ -137,3 +137,18 @@ def test_no_query_asks_again_about_the_best_point(shape: tuple[int, ...]) -> Non
     for _ in range(40):
         state = attack.update(slots, state, answer)
         assert (state.proposal != state.best).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "norm", "share"),
+    [
+        ((3, 224, 224), Norm.LINF, 0.05),
+        ((3, 32, 32), Norm.LINF, 0.3),
+        ((20,), Norm.LINF, 0.3),
+        ((3, 224, 224), Norm.L2, 0.1),
+    ],
+)
+def test_the_first_window_may_suit_the_image(shape: tuple[int, ...], norm: Norm, share: float) -> None:
+    one = problem(norm, 0.1, count=1, shape=shape)
+    assert Square(p_init=None)._first(one) == share
+    assert Square(p_init=0.7)._first(one) == 0.7

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.frequencies import from_low_frequencies, low_shape
+from robaudit.attacks.frequencies import from_low_frequencies, is_large_image, low_shape
 from robaudit.attacks.trial import given_up
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
@@ -26,6 +26,8 @@ def start_tries(problem: Problem) -> int:
 def start_point(problem: Problem, number: Tensor) -> Tensor:
     """The next point from which to walk: noise, then samples of the pool; in a targeted audit those of the goal first.
 
+    In L-infinity the first of the noise of large images are stripes, behind which the boundary is nearer.
+
     Args:
         problem: the slots.
         number: [S] int64 of the try, from 0.
@@ -34,7 +36,7 @@ def start_point(problem: Problem, number: Tensor) -> Tensor:
         [S, *shape], features that are fixed as they were.
     """
     noise = problem.draws.uniform("start", number, problem.shape).to(problem.x.dtype)
-    if problem.norm is Norm.LINF and len(problem.shape) == 3:
+    if problem.norm is Norm.LINF and is_large_image(problem.shape):
         noise = select(number == 0, stripes(problem) / 2 + 0.5, noise)
     size = len(problem.pool.labels)
     if size == 0:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.frequencies import is_large_image
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import leads, share_left
@@ -21,8 +21,6 @@ from robaudit.threat.norms import Norm, blend, per_slot, select
 __all__ = ["Square"]
 
 _TINY = 1e-12
-LARGE = 64 * 64
-"""Pixels of a large image."""
 
 
 @dataclass
@@ -112,19 +110,19 @@ class Square(SlotAttack[State]):
             return self.p_init
         if problem.norm is not Norm.LINF:
             return 0.1
-        return 0.05 if math.prod(plane(problem.shape)[1:]) >= LARGE else 0.3
+        return 0.05 if is_large_image(problem.shape) else 0.3
 
-    def _area(self, problem: Problem, state: State, pixels: Tensor) -> Tensor:
+    def _area(self, first: float, state: State, pixels: Tensor) -> Tensor:
         """[S] pixels of the next window, of [S] that there are."""
         progress = ((state.step - 1) * 10_000) // (self.schedule or self.queries)
-        return self._first(problem) / 2.0 ** halvings(progress) * pixels
+        return first / 2.0 ** halvings(progress) * pixels
 
     def _corner(self, problem: Problem, state: State) -> Tensor:
         """L-infinity: one random sign a channel in a window at a random place."""
         x = problem.x
         channels = plane(problem.shape)[0]
         room = Room.of(problem)
-        side = self._area(problem, state, room.height * room.width).sqrt().round().long().clamp_min(1)
+        side = self._area(self._first(problem), state, room.height * room.width).sqrt().round().long().clamp_min(1)
         side = torch.minimum(side, torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         window = Windows.of(problem, side, chance[:, :2]).mask
@@ -142,7 +140,7 @@ class Square(SlotAttack[State]):
         channels, height, width = plane(problem.shape)
         power = 2.0 if problem.norm is Norm.L2 else 1.0
         room = Room.of(problem)
-        side = self._area(problem, state, room.height * room.width).sqrt().round().long().clamp_min(3)
+        side = self._area(self._first(problem), state, room.height * room.width).sqrt().round().long().clamp_min(3)
         side = torch.minimum(side + (side % 2 == 0), torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         into, out = Windows.of(problem, side, chance[:, :2]), Windows.of(problem, side, chance[:, 2:4]).mask
