@@ -21,7 +21,7 @@ from robaudit.audit.config.goals import parse_goal
 from robaudit.audit.config.yaml_file import no_switch
 from robaudit.audit.result.document import Attacker, Norm
 from robaudit.errors import UsageError
-from robaudit.query_rate import parse_query_rate
+from robaudit.query_rate import QueryRate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
@@ -185,7 +185,7 @@ class ThreatSpec(_Ball):
     of any attack."""
     duplicates: Literal["charged", "free"] = "charged"
     """Whether a query identical to an earlier one of its search counts against the budget."""
-    rate: str | None = None
+    rate: QueryRate | None = None
     """How fast the service answers an attacker, such as 60/min: for the report alone."""
     sets: tuple[SetSpec, ...] = ()
     """What may be changed, beside the ball: a map a set, such as ``{id: mask, file: sticker.png}``, whose paths are
@@ -206,14 +206,6 @@ class ThreatSpec(_Ball):
         unsaid |= {name for name in ("also", "sets") if not content.get(name)}
         unsaid |= {"access"} if self.access == "white-box" else set()
         return {name: value for name, value in content.items() if name not in unsaid}
-
-    @field_validator("rate")
-    @classmethod
-    def _is_rate(cls, rate: str | None) -> str | None:
-        try:
-            return rate if rate is None or parse_query_rate(rate) else None
-        except UsageError as error:
-            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _has_goal(self) -> ThreatSpec:

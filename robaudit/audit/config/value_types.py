@@ -13,7 +13,7 @@ from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Attacker, Norm
 from robaudit.defenses.registry import parameters_of, parse_defense, words_of
 from robaudit.errors import UsageError
-from robaudit.query_rate import parse_query_rate
+from robaudit.query_rate import QueryRate
 from robaudit.target.head.rule import parse_rule
 
 __all__ = [
@@ -85,14 +85,6 @@ def _duration(value: str) -> str:
     return value
 
 
-def _query_rate(value: str) -> str:
-    try:
-        parse_query_rate(value)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
 def _decision(value: str) -> str:
     try:
         return str(parse_rule(value))
@@ -153,7 +145,6 @@ Small = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Decimals = Annotated[int, Field(ge=0, le=15)]
-QueryRate = Annotated[str, AfterValidator(_query_rate)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Gigabytes = Annotated[FiniteFloat, Field(ge=0.1)]

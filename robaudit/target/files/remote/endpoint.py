@@ -21,7 +21,7 @@ from pydantic import (
 from robaudit.documents import Document, read_yaml
 from robaudit.errors import UsageError
 from robaudit.files import digest_of
-from robaudit.query_rate import parse_query_rate
+from robaudit.query_rate import QueryRate, parse_query_rate
 from robaudit.suggest import did_you_mean
 from robaudit.target.files.remote.address import Address, parse_address
 from robaudit.target.files.remote.paths import parse_path
@@ -156,7 +156,7 @@ class Endpoint(_Part):
     """Most inputs in one request; null: 16 by the Open Inference Protocol, else 1."""
     concurrency: Count = 8
     """Most requests at a time."""
-    rate: str | None = None
+    rate: QueryRate | None = None
     """Most inputs that are sent in a time, such as 60/min; null: as many as are answered."""
     timeout: Annotated[FiniteFloat, Field(gt=0)] = 60.0
     """Seconds for one request."""
@@ -178,14 +178,6 @@ class Endpoint(_Part):
     """What is sent, by ``template``."""
     response: Response | None = None
     """Where the answers are, by ``template``."""
-
-    @field_validator("rate")
-    @classmethod
-    def _is_rate(cls, rate: str | None) -> str | None:
-        try:
-            return rate if rate is None or parse_query_rate(rate) else None
-        except UsageError as error:
-            raise ValueError(str(error)) from error
 
     @model_validator(mode="before")
     @classmethod
