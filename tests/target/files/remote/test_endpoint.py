@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.config.profile_files import load_profile
 from robaudit.errors import UsageError
 from robaudit.target.files.remote.address import model_path
 from robaudit.target.files.remote.endpoint import read_endpoint
@@ -32,9 +31,6 @@ def test_the_examples_of_the_documentation_are_read(tmp_path):
     assert (first.protocol, first.batch, template.protocol, template.batch) == ("oip", 64, "template", 1)
     (declared,) = documented("outputs")
     assert read_endpoint(written(tmp_path, f"url: https://example.com/v2/models/x\n{declared}")).input is not None
-    (profile,) = documented("attacks")
-    (tmp_path / "blackbox.yaml").write_text(profile, encoding="utf-8")
-    assert [attack.id for attack in load_profile(str(tmp_path / "blackbox.yaml")).attacks] == ["square", "hopskipjump"]
 
 
 def written(folder: Path, text: str) -> Path:
