@@ -130,6 +130,16 @@ def test_an_endpoint_is_audited_by_its_scores_where_nothing_else_is_said(server,
     assert result.verdict.exit_code == 0
 
 
+def test_the_price_of_secrecy_is_that_of_the_file(server, data, tmp_path):
+    profile = make_profile(tmp_path / "p.yaml", "\n  - {id: square, queries: 60}\n", eps=0.1)
+    profile.write_text(profile.read_text() + "secrecy: {queries: 60}\n")
+    local = run_here(make_request(tmp_path / "m.onnx", data, profile), tmp_path / "local")
+    remote = run_here(make_request(endpoint(server, tmp_path, "max_batch: 8\n"), data, profile), tmp_path / "remote")
+    assert remote.secrecy == local.secrecy
+    assert [curve.access for curve in remote.secrecy[0].curves] == ["labels", "scores"]
+    assert any(curve.broken for curve in remote.secrecy[0].curves)
+
+
 def test_a_terminal_is_asked_what_it_may_cost(server, tmp_path, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
