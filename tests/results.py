@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from robaudit import METHODS
 from robaudit.audit.result.derive import derived
 from robaudit.audit.result.document import (
     Attack,
@@ -113,7 +114,7 @@ def make_result(
         checks = tuple(Check(id=id, status="pass", message=f"{id} holds") for id in ("clean", "parity", "evidence"))
     return Result.model_validate(
         {
-            "tool": Tool(version="0.1.0"),
+            "tool": Tool(version="0.1.0", methods=METHODS),
             "run": {
                 "id": "0123abcd",
                 "seed": 0,
