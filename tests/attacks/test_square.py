@@ -152,3 +152,21 @@ def test_the_first_window_may_suit_the_image(shape: tuple[int, ...], norm: Norm,
     one = problem(norm, 0.1, count=1, shape=shape)
     assert Square(p_init=None)._first(one) == share
     assert Square(p_init=0.7)._first(one) == 0.7
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 8), (1, 5, 5), (20,)])
+def test_a_window_is_set_alike_by_its_slices_and_by_its_mask(shape: tuple[int, ...], monkeypatch) -> None:
+    slots = problem(Norm.LINF, 0.1, count=60, shape=shape)
+    attack = Square(queries=200)
+    state = attack.init(slots)
+    state.value, state.step = state.value + 1, torch.arange(60)
+    by_slices = attack._corner(slots, state)
+    by_mask = attack._corner(dataclasses.replace(slots, joint=(Everything(),)), state)
+    assert torch.equal(by_slices, by_mask)
+
+
+class Everything:
+    """A perturbation set that allows all."""
+
+    def project(self, points, origin):
+        return points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +106,14 @@ class Windows:
         i = torch.arange(height, device=top.device)[None, :, None] - top[:, None, None]
         j = torch.arange(width, device=top.device)[None, None, :] - left[:, None, None]
         return cls(i, j, rows, columns)
+
+    def slices(self) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of each window, within the image."""
+        height, width = self.i.shape[1], self.j.shape[2]
+        top, left = -self.i[:, 0, 0], -self.j[:, 0, 0]
+        ends = (top, top + self.rows, left, left + self.columns)
+        for up, down, first, last in zip(*(end.tolist() for end in ends), strict=True):
+            yield slice(max(up, 0), min(down, height)), slice(max(first, 0), min(last, width))
 
     @property
     def mask(self) -> Tensor:
