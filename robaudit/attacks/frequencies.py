@@ -8,10 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["cosines", "from_low_frequencies", "is_large_image", "low_shape", "to_low_frequencies"]
-
-LARGE = 64 * 64
-"""Pixels of a large image."""
+__all__ = ["cosines", "from_low_frequencies", "low_shape", "to_low_frequencies"]
 
 
 @lru_cache(maxsize=16)
@@ -35,11 +32,6 @@ def cosines(size: int, count: int, like: Tensor) -> Tensor:
         [count, size], whose rows are orthonormal.
     """
     return _basis(size)[:count].to(like)
-
-
-def is_large_image(shape: tuple[int, ...]) -> bool:
-    """Whether samples of a shape are images of 64 x 64 pixels and more."""
-    return len(shape) == 3 and math.prod(shape[1:]) >= LARGE
 
 
 def low_shape(shape: tuple[int, ...], share: float) -> tuple[int, ...]:

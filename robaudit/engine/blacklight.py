@@ -2,8 +2,9 @@
 
 Source: Li, Shan, Wenger, Zhang, Zheng, Zhao 2022, "Blacklight: Scalable Defense for Neural Networks against Query-Based
 Black-Box Attacks": pixels are quantised, each window of the flattened image is hashed, the highest hashes are the
-query's fingerprint, and a query that shares more of them than the threshold with an earlier one is flagged. Its
-parameters are the authors'. In place of SHA-256 the windows have a polynomial hash modulo 2**64, all of which come from
+query's fingerprint, and a query that shares more of them than the threshold with an earlier one is flagged. The
+parameters are those of the paper as far as we know them: its text and code were not at hand; where an image counts as
+large is ours. In place of SHA-256 the windows have a polynomial hash modulo 2**64, all of which come from
 one cumulative sum; the salt, which only keeps an attacker from foreseeing the hashes, is left out.
 """
 

@@ -37,8 +37,8 @@ class HopSkipJump(BoundaryWalk[State]):
     algorithm 2 (equations 9, 12, 16). Probes have the radius ``gamma`` x distance, in L-infinity sqrt(d) times that,
     and the bisection stops at this share of the distance over sqrt(d), so that the edge is far nearer to the boundary
     than the probes are: the source's theta, with a wider radius than its 1 / d, which single precision does not
-    resolve. Starts: uniform noise, then other samples of the audit, in a targeted one those of the goal first. Cost:
-    up to ``queries`` label queries.
+    resolve. Starts: uniform noise (of large images in L-infinity stripes first, which is ours), then other samples of
+    the audit, in a targeted one those of the goal first. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

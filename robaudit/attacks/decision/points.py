@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.frequencies import from_low_frequencies, is_large_image, low_shape
+from robaudit.attacks.frequencies import from_low_frequencies, low_shape
+from robaudit.attacks.images import is_large_image, stripes
 from robaudit.attacks.trial import given_up
 from robaudit.threat.norms import Norm, distance, per_slot, select
 
@@ -49,13 +50,6 @@ def start_point(problem: Problem, number: Tensor) -> Tensor:
     place = torch.where(targeted, number, number - NOISE_STARTS)
     picked = problem.pool.points[order.gather(1, (place % size)[:, None])[:, 0]].to(noise.dtype)
     return problem.clip(select((place < 0) | (place >= size), noise, picked))
-
-
-def stripes(problem: Problem) -> Tensor:
-    """[S, *shape] -1 or 1 at random for each column and channel, as the Square attack starts."""
-    channels, _, width = problem.shape
-    signs = problem.draws.sign("stripes", 0, (channels, 1, width)).to(problem.x.dtype)
-    return signs.expand_as(problem.x)
 
 
 def along(problem: Problem, far: Tensor, share: Tensor) -> Tensor:

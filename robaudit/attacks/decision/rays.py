@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
 from robaudit.attacks.decision.points import NEAR, too_far
+from robaudit.attacks.images import stripes
 from robaudit.attacks.parameters import Count, Natural, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Labels, Request
 from robaudit.attacks.smallest import Smallest
@@ -65,7 +66,7 @@ class RayS(SlotAttack[State]):
         queries: most queries a sample.
         early: queries of the early phase; 0: none.
         stripes: whether a random sign for each column and channel is tried once, at ε, before the equal signs that the
-            authors start from. It settles most photographs; as a direction to search from it is worse than equal signs.
+            authors start from. It settled half of 18 photographs; searching on from it was worse than from equal signs.
         precision: of the bisection, as a share of the domain's width.
         trial: queries for every sample; beyond them only one whose boundary is near goes on. None: all do.
         within: multiple of the radius within which the boundary is near at the end of the trial; it falls towards the
@@ -101,12 +102,6 @@ class RayS(SlotAttack[State]):
             smallest=Smallest.none(problem),
         )
 
-    def _stripes(self, problem: Problem) -> Tensor:
-        """[S, *shape] a sign for each column and channel."""
-        channels, _, width = problem.shape
-        signs = problem.draws.sign("stripes", 0, (channels, 1, width)).to(problem.x.dtype)
-        return signs.expand_as(problem.x)
-
     def query(self, problem: Problem, state: State) -> Request:
         """The direction with one block flipped, and in the early phase with its neighbour instead."""
         bisecting = (state.phase == BISECT) | (state.phase == BISECT_BOTH)
@@ -138,7 +133,7 @@ class RayS(SlotAttack[State]):
         starting = state.level < 0
         if not bool(starting.any()):
             return flipped
-        return select(starting, self._stripes(problem), flipped)
+        return select(starting, stripes(problem), flipped)
 
     def _at(self, problem: Problem, sign: Tensor, radius: Tensor) -> Tensor:
         return problem.clip(problem.x + sign * per_slot(radius, sign))

@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.images import plane
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import Portions, ScoreLoss, objective
-from robaudit.attacks.score.square_bumps import Room, plane
+from robaudit.attacks.score.square_bumps import Room
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm
 

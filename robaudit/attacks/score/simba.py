@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.images import plane
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import ScoreLoss, objective, start_value
-from robaudit.attacks.score.square_bumps import plane
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot, select
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.images import plane
 from robaudit.attacks.score.objective import chosen
-from robaudit.attacks.score.square_bumps import plane
 from robaudit.threat.norms import select
 
 __all__ = ["Moves", "Scattered", "Shape", "planes", "repainted", "restored"]

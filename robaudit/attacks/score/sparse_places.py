@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.images import plane
 from robaudit.attacks.score.objective import chosen
 from robaudit.attacks.score.sparse_moves import Moves, planes, repainted, restored
-from robaudit.attacks.score.square_bumps import HALVINGS, Room, Windows, halvings, plane
+from robaudit.attacks.score.square_bumps import HALVINGS, Room, Windows, halvings
 from robaudit.threat.norms import select
 
 __all__ = ["Frame", "Patch"]

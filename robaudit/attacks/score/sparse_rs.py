@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.images import plane
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import leads, objective, share_left
 from robaudit.attacks.score.sparse_moves import Moves, Scattered, Shape
 from robaudit.attacks.score.sparse_places import Frame, Patch
-from robaudit.attacks.score.square_bumps import plane
 from robaudit.attacks.trial import given_up
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, select

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
-from robaudit.attacks.frequencies import is_large_image
+from robaudit.attacks.images import is_large_image, plane, stripes
 from robaudit.attacks.parameters import Count, Fraction, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import leads, share_left
-from robaudit.attacks.score.square_bumps import Room, Windows, bumps, halvings, plane, tiles
+from robaudit.attacks.score.square_bumps import Room, Windows, bumps, halvings, tiles
 from robaudit.attacks.trial import given_up
 from robaudit.threat.losses import cross_entropy
 from robaudit.threat.model import Access
@@ -54,7 +54,7 @@ class Square(SlotAttack[State]):
     Args:
         queries: most queries a sample.
         p_init: share of the pixels in the first window. None: what suits models that were not trained to resist, 0.05
-            for images of 64 x 64 pixels and more and 0.3 for smaller ones; in L2 and L1 0.1, as the authors have it.
+            for images of 64 x 64 pixels and more and 0.3 for smaller ones; in L2 and L1 0.1.
         schedule: iterations over which the windows shrink; default ``queries``, AutoAttack has 10,000.
         trial: queries for every sample; beyond them only one that is near to falling goes on. None: all do.
         within: largest share of the clean margin with which a sample goes on after its trial; it falls with the cube
@@ -74,11 +74,8 @@ class Square(SlotAttack[State]):
     def init(self, problem: Problem) -> State:
         """Vertical stripes of ±ε; in L2 and L1 a grid of bumps."""
         x = problem.x
-        channels, height, width = plane(problem.shape)
         if problem.norm is Norm.LINF:
-            stripes = problem.draws.sign("stripes", 0, (channels, 1, width)).to(x.dtype)
-            full = stripes.expand(-1, channels, height, width).reshape(x.shape)
-            start = problem.project(x + full * per_slot(problem.eps, x))
+            start = problem.project(x + stripes(problem) * per_slot(problem.eps, x))
         else:
             start = _filled(problem, tiles(problem))
         worst = problem.full(float("-inf"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.images import plane
 from robaudit.threat.norms import Norm
 
 __all__ = ["HALVINGS", "Room", "Windows", "bumps", "halvings", "plane", "tiles"]
@@ -23,13 +23,6 @@ TILES = 5
 def halvings(progress: Tensor) -> Tensor:
     """[S] int64: how often the share was halved after so many [S] of 10,000 iterations."""
     return (progress[:, None] > torch.tensor(HALVINGS, device=progress.device)).sum(1)
-
-
-def plane(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(C, H, W) of a sample; a shape that is no image becomes one row."""
-    if len(shape) == 3:
-        return shape[0], shape[1], shape[2]
-    return 1, 1, math.prod(shape)
 
 
 @dataclass(frozen=True)

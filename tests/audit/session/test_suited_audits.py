@@ -16,12 +16,13 @@ from robaudit.audit.result.document import Result
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Gradient boosting over the wines as scikit-learn's users export it, and a table of others."""
-    datasets = pytest.importorskip("sklearn.datasets")
-    ensemble = pytest.importorskip("sklearn.ensemble")
-    skl2onnx = pytest.importorskip("skl2onnx")
-    folder, wine = tmp_path_factory.mktemp("trees"), datasets.load_wine()
+    import skl2onnx
+    from sklearn.datasets import load_wine
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    folder, wine = tmp_path_factory.mktemp("trees"), load_wine()
     x, order = wine.data.astype(np.float32), np.random.default_rng(0).permutation(len(wine.data))
-    boosting = ensemble.GradientBoostingClassifier(n_estimators=20, random_state=0)
+    boosting = GradientBoostingClassifier(n_estimators=20, random_state=0)
     model = boosting.fit(x[order[30:]], wine.target[order[30:]])
     (folder / "gbm.onnx").write_bytes(skl2onnx.to_onnx(model, x[:1]).SerializeToString())
     with (folder / "wine.csv").open("w", newline="") as file:
