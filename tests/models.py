@@ -178,6 +178,13 @@ def closed_form(target: FakeFile, sample: Sample, norm: Norm) -> float:
     return min(found)
 
 
+def named(surrogates: FakeFile | Mapping[str, FakeFile] | None) -> Mapping[str, FakeFile]:
+    """Surrogates by name; one alone is called ``surrogate``."""
+    if surrogates is None or isinstance(surrogates, Mapping):
+        return surrogates or {}
+    return {"surrogate": surrogates}
+
+
 def attack_all(
     target: FakeFile,
     attack: SlotAttack,
@@ -187,7 +194,7 @@ def attack_all(
     slots: int = 8,
     micro_batch: int = 64,
     seed: int = 0,
-    surrogates: FakeFile | None = None,
+    surrogates: FakeFile | Mapping[str, FakeFile] | None = None,
     pool: bool = True,
     how: How = TRUE,
     artefact: Mapping[str, Tensor] | None = None,
@@ -200,7 +207,7 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Oracle(target, surrogates, service), slots, seed, starts, micro_batch=micro_batch)
+    engine = Engine(Oracle(target, named(surrogates), service), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
     units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
     job = Job(attack, threat, units, attack.id, how, artefact=artefact or {})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["SHORT", "canonical", "parts"]
+from collections import Counter
+from collections.abc import Iterable
+
+__all__ = ["SHORT", "canonical", "numbered", "parts"]
 
 SHORT = {"mi": "transfer-mi-fgsm"}
 """Short names of attacks, as the literature on transfer writes them, and their ids."""
@@ -12,6 +15,16 @@ def parts(name: str) -> tuple[str, ...]:
     """The attack's id, and those of the transforms that its gradients are taken through, in order."""
     attack, *transforms = name.split("+")
     return SHORT.get(attack, attack), *transforms
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Names in order, one that comes again with its number: ``pgd``, ``pgd#2``."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return found
 
 
 def canonical(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ __all__ = [
     "TRUE",
     "Answer",
     "Differentiated",
+    "Fusion",
     "Gradient",
     "How",
     "Jacobian",
@@ -33,7 +34,12 @@ class ModelRef(enum.StrEnum):
 
     TARGET = "target"
     SURROGATES = "surrogates"
-    """The mean of all surrogates' logits."""
+    """All surrogates, or those that a gradient names, as one model."""
+
+
+Fusion = Literal["logits", "predictions", "losses"]
+"""What is averaged over several surrogates (Dong et al. 2018, section 3.3): their logits (eq. 9), probabilities (eq. 10)
+or losses (eq. 11)."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,14 @@ class How:
         copies: how often a gradient is taken at each point, each time with other draws of the transforms and of a
             random model. The mean is the answer: expectation over transformation (Athalye, Engstrom, Ilyas, Kwok 2018,
             section 2.2).
+        members: names of the surrogates whose gradients are taken; none: all.
+        fusion: what is averaged over them.
     """
 
     through: tuple[Transform, ...] = ()
     copies: int = 1
+    members: tuple[str, ...] = ()
+    fusion: Fusion = "logits"
 
     @property
     def looks(self) -> int:
@@ -56,8 +66,10 @@ class How:
         return 1 if self.through else self.copies
 
     def then(self, other: How) -> How:
-        """Through this and then through the other, as often as both ask for."""
-        return How(self.through + other.through, self.copies * other.copies)
+        """Through this and then through the other, as often as both ask for, of the surrogates that either names."""
+        fusion = other.fusion if self.fusion == "logits" else self.fusion
+        members = self.members or other.members
+        return How(self.through + other.through, self.copies * other.copies, members, fusion)
 
 
 TRUE = How()

@@ -12,6 +12,7 @@ from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian, Labels, Logits, ModelRef, Request, Scores
 from robaudit.engine.beside import beside
 from robaudit.engine.careful import Careful
+from robaudit.engine.models import Ensemble
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.partly import partly
 from robaudit.engine.precision import Precision
@@ -97,9 +98,9 @@ class Evaluator:
             return self._queried(request, problem, account, budget), True
         rows = flatten(request, problem, account, budget)
         assert isinstance(request, Logits | Gradient | Jacobian)
-        model = self._oracle.differentiable(request.model)
+        model = self._oracle.differentiable(request.model, request.how)
         if careful:
-            model = Careful(model)
+            model = model.mapped(Careful) if isinstance(model, Ensemble) else Careful(model)
         if isinstance(request, Logits):
             account.forwards += rows.counts(len(problem)) * request.how.looks
             with torch.no_grad():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from robaudit.attacks.requests import Fusion
 from robaudit.target.head.scores import Kind
 from robaudit.target.running.attributed import Differentiable
 
@@ -66,10 +69,28 @@ class AuditedFile(Differentiable, Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The mean of several surrogates' logits (Dong 2018, eq. 9)."""
+    """Several surrogates as one model (Dong 2018, section 3.3).
+
+    Args:
+        members: the surrogates.
+        fusion: what is averaged. With losses, :meth:`logits` are the mean logits, and whoever takes a gradient averages
+            the losses of :meth:`several`.
+    """
 
     members: tuple[Differentiable, ...]
+    fusion: Fusion = "logits"
 
     def logits(self, u: Tensor) -> Tensor:
-        """[N, *shape] in u-space to [N, K], differentiable."""
-        return torch.stack([member.logits(u) for member in self.members]).mean(0)
+        """[N, *shape] in u-space to [N, K], differentiable: the mean logits, or the logarithm of the mean probability."""
+        found = self.several(u)
+        if self.fusion == "predictions":  # in logarithms, as a small probability underflows
+            return found.log_softmax(2).logsumexp(0) - math.log(len(self.members))
+        return found.mean(0)
+
+    def several(self, u: Tensor) -> Tensor:
+        """[N, *shape] in u-space to [M, N, K] logits of each member, differentiable."""
+        return torch.stack([member.logits(u) for member in self.members])
+
+    def mapped(self, change: Callable[[Differentiable], Differentiable]) -> Ensemble:
+        """The same with each member changed."""
+        return replace(self, members=tuple(map(change, self.members)))

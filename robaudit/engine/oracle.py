@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from robaudit.attacks.requests import ModelRef
-from robaudit.engine.models import AuditedFile, Differentiable
+from robaudit.attacks.requests import TRUE, How, ModelRef
+from robaudit.engine.models import AuditedFile, Differentiable, Ensemble
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
 from robaudit.target.head.answers import predictions
@@ -65,20 +65,27 @@ class Oracle:
 
     Args:
         file: under audit.
-        surrogates: the model behind ``ModelRef.SURROGATES``.
+        surrogates: the models behind ``ModelRef.SURROGATES``, by name.
         service: how attacks by queries meet the file, and what is rejected whoever asks.
     """
 
-    def __init__(self, file: AuditedFile, surrogates: Differentiable | None = None, service: Service = FILE) -> None:
+    def __init__(
+        self, file: AuditedFile, surrogates: Mapping[str, Differentiable] | None = None, service: Service = FILE
+    ) -> None:
         self.classes = file.num_classes
         self.device, self.dtype = file.device, file.dtype
         self._service = service
         self.refusals = Refusals()
         self.asked: Counter[Purpose] = Counter()
         self._file = file
-        self._models = {ModelRef.TARGET: _Tolerant(file, self.classes, self.refusals)}
-        if surrogates is not None:
-            self._models[ModelRef.SURROGATES] = _Tolerant(surrogates, self.classes, self.refusals)
+        self._target = _Tolerant(file, self.classes, self.refusals)
+        self._surrogates: dict[str, Differentiable] = {}
+        for name, model in (surrogates or {}).items():
+            self.add_surrogate(name, model)
+
+    def add_surrogate(self, name: str, model: Differentiable) -> None:
+        """A further model behind ``ModelRef.SURROGATES``, such as one that the audit has made."""
+        self._surrogates[name] = _Tolerant(model, self.classes, self.refusals)
 
     def ask(self, u: Tensor, purpose: Purpose, *, alone: bool = False) -> Reply:
         """Ask the file.
@@ -134,15 +141,26 @@ class Oracle:
         """[N, ...] what tells points [N, *shape] apart: points with the same are one input to the file."""
         return self._file.as_input(u)
 
-    def differentiable(self, model: ModelRef = ModelRef.TARGET) -> Differentiable:
+    def differentiable(self, model: ModelRef = ModelRef.TARGET, how: How = TRUE) -> Differentiable:
         """A model whose gradient may be taken; its logits are NaN where it refuses an input.
 
+        Args:
+            model: the target, or its surrogates.
+            how: names the surrogates, and says how they are made one model.
+
         Raises:
-            AuditError: there is no surrogate.
+            AuditError: there is no surrogate, or none of a name.
         """
-        if model not in self._models:
+        if model is ModelRef.TARGET:
+            return self._target
+        if not self._surrogates:
             raise AuditError("the attack needs a surrogate; give one with --surrogate FILE")
-        return self._models[model]
+        names = how.members or tuple(self._surrogates)
+        if missing := [name for name in names if name not in self._surrogates]:
+            raise AuditError(f"there is no surrogate {missing[0]!r}")
+        if len(names) == 1:
+            return self._surrogates[names[0]]
+        return Ensemble(tuple(self._surrogates[name] for name in names), how.fusion)
 
     @property
     def whole(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian
 from robaudit.engine.escape import Asked, escape_gradient, escape_rows, unusual
-from robaudit.engine.models import Differentiable
+from robaudit.engine.models import Differentiable, Ensemble
 from robaudit.engine.precision import Precision, searching
 from robaudit.engine.refusals import REFUSALS, Refusals
 from robaudit.engine.rivals import Escape, steepness, towards
@@ -94,15 +94,20 @@ class Slopes:
         def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
-                logits = self.model.logits(self.taken.seen(points, part)).to(points.dtype)
-                value = _loss(
-                    request, logits, label[part], target_class[part], None if choice is None else choice[part]
-                )
-                weight, gradient = self._slopes(value.sum(), (logits, points), len(points))
+                chosen = None if choice is None else choice[part]
+
+                def valued(logits: Tensor) -> Tensor:
+                    return _loss(request, logits, label[part], target_class[part], chosen)
+
+                answers, value = self._valued(self.taken.seen(points, part), valued, points.dtype)
+                weight, gradient = self._slopes(value.sum(), (answers, points), len(points))
             if fixed is not None:  # no step may be spent where nothing moves
                 gradient = gradient.masked_fill(fixed[part], 0.0)
+            logits, weight = answers.detach(), weight.abs().sum(-1)
+            if logits.dim() == 3:
+                logits, weight = logits.mean(0), weight.sum(0)
             # convolutions return other strides, which would slow every later step down
-            return logits.detach(), value.detach(), gradient.contiguous(), weight.abs().sum(1)
+            return logits, value.detach(), gradient.contiguous(), weight
 
         parts = self.each(points, run)
         found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
@@ -114,6 +119,16 @@ class Slopes:
             loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
             steep = steepness(gradient)
         return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
+
+    def _valued(
+        self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K]."""
+        if self.taken.how.fusion == "losses" and isinstance(self.model, Ensemble):
+            several = self.model.several(seen).to(dtype)
+            return several, torch.stack([loss(logits) for logits in several.unbind()]).mean(0)
+        logits = self.model.logits(seen).to(dtype)
+        return logits, loss(logits)
 
     def _asked(self) -> Asked:
         return Asked(self.problem, self.slot, self._search, self.account, self.copies)

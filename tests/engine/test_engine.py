@@ -206,14 +206,6 @@ def test_freed_slots_are_filled_at_once() -> None:
     assert len(rows) - rows.count(4) <= lengths[-1]
 
 
-def test_an_ensemble_averages_logits() -> None:
-    from robaudit.engine.models import Ensemble
-
-    a, b = linear((4,), 3, seed=0), linear((4,), 3, seed=1)
-    u = torch.rand(5, 4, dtype=torch.float64)
-    assert torch.allclose(Ensemble((a, b)).logits(u), (a.logits(u) + b.logits(u)) / 2)
-
-
 class SwaysInCompany(FakeFile):
     """Answers otherwise, by much, when inputs are asked together."""
 

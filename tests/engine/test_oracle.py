@@ -69,7 +69,7 @@ def test_a_refused_point_has_no_slope_and_costs_no_other() -> None:
 
 def test_surrogates_are_asked_apart() -> None:
     target, other = network((3,), 4), network((3,), 4, seed=1)
-    oracle = Oracle(target, other)
+    oracle = Oracle(target, {"other": other})
     assert torch.equal(oracle.differentiable(ModelRef.SURROGATES).logits(points()), other.module(points()))
     with pytest.raises(AuditError, match="--surrogate"):
         Oracle(target).differentiable(ModelRef.SURROGATES)

@@ -57,7 +57,7 @@ class Coarse(Transform):
 
 def asked(target: FakeFile, request: Request, surrogate: bool = False, micro_batch: int = 64) -> tuple[Answer, Account]:
     problem, account = problem_of(target, 3), Account.empty(3, torch.device("cpu"))
-    oracle = Oracle(target, target if surrogate else None)
+    oracle = Oracle(target, {"itself": target} if surrogate else None)
     access = Access.TRANSFER if surrogate else Access.WHITE_BOX
     return Evaluator(oracle, micro_batch).answer(request, problem, access, account, None), account
 

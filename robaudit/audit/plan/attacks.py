@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.fitted import FittedSearch
-from robaudit.attacks.names import canonical
+from robaudit.attacks.names import canonical, numbered
 from robaudit.attacks.registry import make_composed
 from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.config.goals import parse_goal
@@ -164,7 +163,7 @@ class TargetTraits:
         classes: number of classes.
         shape: of one sample.
         no_gradient: why the target has none, or None.
-        surrogates: number of surrogates that fit.
+        surrogates: names of those that can be used.
         misfits: why others do not.
         no_scores: why the target's scores cannot be asked for, or None.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
@@ -173,7 +172,7 @@ class TargetTraits:
     classes: int
     shape: tuple[int, ...]
     no_gradient: str | None = None
-    surrogates: int = 0
+    surrogates: tuple[str, ...] = ()
     misfits: Sequence[str] = ()
     no_scores: str | None = None
     others: Callable[[int], Sequence[int]] | None = None
@@ -193,16 +192,11 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
     Raises:
         UsageError: as :func:`validate_attacks`.
     """
-    seen: Counter[str] = Counter()
     plan = []
     most = target.most(profile.threat.access)
-    for spec in profile.attacks:
-        if spec.when not in (None, most):
-            continue
+    suited = [spec for spec in profile.attacks if spec.when in (None, most)]
+    for key, spec in zip(numbered(canonical(spec.id) for spec in suited), suited, strict=True):
         attack, how = make_composed(spec.id, spec.parameters(profile.threat.norm), spec.eot)
-        id = canonical(spec.id)
-        seen[id] += 1
-        key = id if seen[id] == 1 else f"{id}#{seen[id]}"
         status, reason = _status(profile, spec, attack, how, target)
         plan.append(Planned(key, attack, status, reason, how))
     return plan
@@ -229,7 +223,7 @@ def _status(
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:
         return "unavailable", target.no_scores
-    if attack.access is Access.TRANSFER and target.surrogates == 0:
+    if attack.access is Access.TRANSFER and not target.surrogates:
         none = "no surrogate was given (--surrogate FILE)"
         return ("unavailable", target.misfits[0]) if target.misfits else ("skipped", none)
     if (why := _too_few(attack, target.others)) is not None:

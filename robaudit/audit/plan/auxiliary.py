@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from robaudit.attacks.names import numbered
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.auxiliary import STAND_IN, SURROGATE
 from robaudit.audit.journal.journal import Journal
@@ -23,11 +24,13 @@ class Auxiliary:
     Args:
         role: of it; ``place``: its number among those of its role.
         path: of the file.
+        short: how attacks and tables name it: its file name, with a number where others have the same.
     """
 
     role: str
     place: int
     path: Path
+    short: str
 
     @property
     def key(self) -> str:
@@ -46,9 +49,11 @@ class Auxiliary:
 
 def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
     """All of a request, surrogates first."""
-    found = [Auxiliary(SURROGATE, place, path) for place, path in enumerate(request.surrogates)]
+    paths = request.surrogates
+    shorts = numbered([path.name for path in paths])
+    found = [Auxiliary(SURROGATE, place, paths[place], short) for place, short in enumerate(shorts)]
     stand_in = request.settings.stand_in
-    return found + ([] if stand_in is None else [Auxiliary(STAND_IN, 0, Path(stand_in))])
+    return found + ([] if stand_in is None else [Auxiliary(STAND_IN, 0, Path(stand_in), Path(stand_in).name)])
 
 
 def limits_of(request: AuditRequest) -> tuple[float | str | None, ...]:

@@ -93,9 +93,10 @@ class Opened:
     _others: list[int] = field(default_factory=list)
 
     @property
-    def surrogates(self) -> list[Differentiable]:
-        """The models for transfer attacks."""
-        return [other.attributed for other in self.beside if other.auxiliary.role == SURROGATE]
+    def surrogates(self) -> dict[str, Differentiable]:
+        """The files for transfer attacks, by name."""
+        mine = [other for other in self.beside if other.auxiliary.role == SURROGATE]
+        return {other.auxiliary.short: other.attributed for other in mine}
 
     @property
     def misfits(self) -> list[str]:
@@ -177,7 +178,7 @@ class Loaded(Opened):
             classes=self.target.num_classes,
             shape=self.target.spec.shape,
             no_gradient=None if gradient.available else gradient.reason,
-            surrogates=len(self.surrogates),
+            surrogates=tuple(self.surrogates),
             misfits=self.misfits,
             no_scores=self.target.no_scores,
             others=self.others,

@@ -51,7 +51,6 @@ from robaudit.audit.session.telling import (
 from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import Executor, LocalExecutor
-from robaudit.engine.models import Ensemble
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.precision import Precision
 from robaudit.files import held_to
@@ -117,8 +116,7 @@ class Session:
     def _run(self) -> None:
         request, shared, journal = self.request, self._shared, self._shared.journal
         loaded, first = self._load()
-        surrogates = Ensemble(tuple(loaded.surrogates)) if loaded.surrogates else None
-        oracle = Oracle(loaded.target, surrogates, service_of(request.profile))
+        oracle = Oracle(loaded.target, loaded.surrogates, service_of(request.profile))
         fronts = planned_fronts(request, loaded, journal)
         looks = chunks(loaded.draw, loaded.asked) if request.settings.until_decided else None
         begin = next(looks) if looks is not None else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from robaudit.attacks.names import numbered
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import most_access, parse_eps
 from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, of_every, with_curve
@@ -79,7 +80,7 @@ def _identities(result: Result) -> Iterator[str]:
     resolved = result.profile.resolved
     if result.attacks and not result.threat_model.also and isinstance(listed := resolved.get("attacks"), list):
         suited = [entry for entry in listed if isinstance(entry, dict) and entry.get("when") in (None, _most(result))]
-        wanted = _numbered([str(entry.get("id")) for entry in suited])
+        wanted = numbered(str(entry.get("id")) for entry in suited)
         found = [attack.id for attack in result.attacks if not (for_the_curve(attack) or for_secrecy(attack))]
         if wanted != found:
             yield f"its attacks are {', '.join(found)}, and its profile's {', '.join(wanted)}"
@@ -99,16 +100,6 @@ def _is_day(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _numbered(ids: list[str]) -> list[str]:
-    """Names of a plan's attacks, one that comes again with its number."""
-    seen: Counter[str] = Counter()
-    found = []
-    for id in ids:
-        seen[id] += 1
-        found.append(id if seen[id] == 1 else f"{id}#{seen[id]}")
-    return found
 
 
 def _threat(result: Result) -> Iterator[str]:

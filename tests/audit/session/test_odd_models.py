@@ -237,7 +237,7 @@ def test_every_attack_runs_or_says_why(tmp_path: Path, name: str) -> None:
         specs = (AttackSpec.model_validate({"id": attack, **SMALL.get(attack, {})}),)
         [front] = plan_fronts(
             request.profile.model_copy(update={"threat": threat, "attacks": specs}),
-            replace(loaded.loaded(target).traits, surrogates=0, misfits=(), others=None),
+            replace(loaded.loaded(target).traits, surrogates=(), misfits=(), others=None),
         )
         [planned] = front.plan
         if attack in kind.refuses:
