@@ -38,7 +38,7 @@ class ModelRef(enum.StrEnum):
 
 
 Fusion = Literal["logits", "predictions", "losses"]
-"""What is averaged over several surrogates (Dong et al. 2018, section 3.3): their logits (eq. 9), probabilities (eq. 10)
+"""What is averaged over several surrogates (Dong et al. 2018, section 3.3): logits (eq. 9), probabilities (eq. 10)
 or losses (eq. 11)."""
 
 

@@ -81,7 +81,7 @@ class Ensemble:
     fusion: Fusion = "logits"
 
     def logits(self, u: Tensor) -> Tensor:
-        """[N, *shape] in u-space to [N, K], differentiable: the mean logits, or the logarithm of the mean probability."""
+        """[N, *shape] in u-space to [N, K], differentiable: mean logits, or logarithms of mean probabilities."""
         found = self.several(u)
         if self.fusion == "predictions":  # in logarithms, as a small probability underflows
             return found.log_softmax(2).logsumexp(0) - math.log(len(self.members))

@@ -120,9 +120,7 @@ class Slopes:
             steep = steepness(gradient)
         return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
 
-    def _valued(
-        self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
+    def _valued(self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K]."""
         if self.taken.how.fusion == "losses" and isinstance(self.model, Ensemble):
             several = self.model.several(seen).to(dtype)
