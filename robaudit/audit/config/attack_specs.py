@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -42,6 +42,10 @@ class AttackSpec(BaseModel):
     eot: int = Field(default=1, ge=1)
     """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
     transformation)."""
+    surrogates: tuple[str, ...] = ()
+    """Surrogates that it is made on, by the names of their files or recipes; none: all."""
+    fusion: Literal["logits", "predictions", "losses"] = "logits"
+    """What is averaged over several surrogates: logits, predictions or losses."""
     _numbers = field_validator("*", mode="wrap")(no_switch)
     _short = field_validator("id")(canonical)
 
@@ -54,6 +58,7 @@ class AttackSpec(BaseModel):
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "eot": 1}
+        defaults |= {"surrogates": (), "fusion": "logits"}
         unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}
 

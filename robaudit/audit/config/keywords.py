@@ -34,6 +34,8 @@ class SettingKeywords(TypedDict, total=False):
     secrecy: bool | None
     samples: int | None
     surrogates: Sequence[PathLike]
+    make_surrogates: Sequence[str]
+    matrix: bool | None
     stand_in: PathLike | None
     defense: str | None
     certify: Sequence[str]

@@ -22,6 +22,7 @@ from pydantic import (
 from robaudit.audit.config.attack_specs import AttackSpec, CurveSpec, SecrecySpec, by_name
 from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
 from robaudit.audit.config.specs import CHECKS_SCHEMA, USUAL, DataSpec, RadiusSpec, SetSpec, Spec, ThreatSpec, parse_eps
+from robaudit.audit.config.surrogate_specs import MatrixSpec, SurrogateSpec
 from robaudit.audit.result.document import Attacker
 from robaudit.checks.registry import check_class, usual_checks
 from robaudit.documents import Document
@@ -32,10 +33,12 @@ __all__ = [
     "CurveSpec",
     "DataSpec",
     "GateSpec",
+    "MatrixSpec",
     "Profile",
     "RadiusSpec",
     "SecrecySpec",
     "SetSpec",
+    "SurrogateSpec",
     "ThreatSpec",
     "check_metric",
     "merge_gates",
@@ -43,7 +46,7 @@ __all__ = [
     "profile_schema",
 ]
 
-SEARCHES = ("curve", "secrecy")
+SEARCHES = ("curve", "secrecy", "matrix")
 """What is searched beside the cascade where it is asked for: true, false, or a map that says how."""
 
 
@@ -67,6 +70,11 @@ class Profile(Spec):
     """true, or a map: search each sample's smallest distance too, for accuracy at every radius; null: do not."""
     secrecy: SecrecySpec | None = None
     """true, or a map: measure what less access costs an attacker, accuracy at every number of queries; null: do not."""
+    surrogates: tuple[SurrogateSpec, ...] = ()
+    """Surrogates that the audit makes where an attack needs them, beside the files that it is given: a recipe's name, or
+    a map with its parameters."""
+    matrix: MatrixSpec | None = None
+    """true, or a map: attack through each surrogate alone too, on every sample; null: do not."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
     """Checks by name with their settings; a list of names is taken too, and `usual`: all of robaudit's own."""
     certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)
@@ -96,7 +104,7 @@ class Profile(Spec):
             checks = {name: settings or {} for name, settings in checks.items()}
         return checks
 
-    _names = field_validator("attacks", mode="before")(by_name)
+    _names = field_validator("attacks", "surrogates", mode="before")(by_name)
 
     @field_validator("certificates", mode="before")
     @classmethod
@@ -114,7 +122,7 @@ class Profile(Spec):
     def _as_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
         unasked = {name for name in SEARCHES if getattr(self, name) is None}
-        unasked |= {name for name in ("certificates", "attacks_of") if not content.get(name)}
+        unasked |= {name for name in ("certificates", "attacks_of", "surrogates") if not content.get(name)}
         return {name: value for name, value in content.items() if name not in unasked}
 
     def where(self, *location: str | int) -> str:

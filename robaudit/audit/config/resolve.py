@@ -15,6 +15,7 @@ from robaudit.audit.config.levels import from_environment, from_file, from_flags
 from robaudit.audit.config.profile import (
     CurveSpec,
     GateSpec,
+    MatrixSpec,
     Profile,
     RadiusSpec,
     SecrecySpec,
@@ -26,6 +27,7 @@ from robaudit.audit.config.profile import (
 from robaudit.audit.config.profile_files import load_profile, profile_path
 from robaudit.audit.config.settings import DEFAULT_PROFILE, SETTINGS, Settings
 from robaudit.audit.config.specs import AnswersSpec
+from robaudit.audit.config.surrogate_specs import surrogates_asked
 from robaudit.audit.result.document import Norm
 from robaudit.errors import UsageError
 
@@ -101,13 +103,19 @@ def short_gate(name: str, bound: float) -> GateSpec:
     return GateSpec.model_validate({"metric": metric, side: bound})
 
 
-def _searches(settings: Settings, profile: Profile) -> dict[str, CurveSpec | SecrecySpec | None]:
+SEARCHES: dict[str, type[CurveSpec | SecrecySpec | MatrixSpec]] = {
+    "curve": CurveSpec,
+    "secrecy": SecrecySpec,
+    "matrix": MatrixSpec,
+}
+
+
+def _searches(settings: Settings, profile: Profile) -> dict[str, CurveSpec | SecrecySpec | MatrixSpec | None]:
     """What is searched beside the cascade: as the settings say, else as the profile does."""
-    found: dict[str, CurveSpec | SecrecySpec | None] = {"curve": profile.curve, "secrecy": profile.secrecy}
-    if settings.curve is not None:
-        found["curve"] = (profile.curve or CurveSpec()) if settings.curve else None
-    if settings.secrecy is not None:
-        found["secrecy"] = (profile.secrecy or SecrecySpec()) if settings.secrecy else None
+    found: dict[str, CurveSpec | SecrecySpec | MatrixSpec | None] = {}
+    for name, spec in SEARCHES.items():
+        asked, known = vars(settings)[name], getattr(profile, name)
+        found[name] = known if asked is None else (known or spec()) if asked else None
     return found
 
 
@@ -239,6 +247,7 @@ def resolve_settings(
                 "threat": threat,
                 "data": profile.data.model_copy(update={"samples": settings.samples}),
                 "gates": settings.gates,
+                "surrogates": surrogates_asked(settings.make_surrogates, profile.surrogates),
                 "certificates": profile.certificates
                 | {name: profile.certificates.get(name, {}) for name in settings.certify},
             }

@@ -1,4 +1,4 @@
-"""Settings of what an outsider gets, who sees the model's answers alone."""
+"""Settings of what an outsider gets, who sees the model's answers alone, and makes of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 from robaudit.audit.config.declaring import PROFILE, setting
 
 if TYPE_CHECKING:
-    from robaudit.audit.config.value_types import Decimals, NotNegative, Positive, Positive01, QueryRate
+    from robaudit.audit.config.value_types import Decimals, NotNegative, Positive, Positive01, QueryRate, Texts
 
 __all__ = ["AttackerSettings"]
 
 
 @dataclass(frozen=True)
 class AttackerSettings:
-    """What attacks by queries are told, and what it costs them."""
+    """What attacks by queries are told, what it costs them, and the surrogates that are made of it."""
 
     top_scores: Positive | None = setting(
         None,
@@ -64,5 +64,22 @@ class AttackerSettings:
         str,
         help="How fast the service answers, such as 60/min: the report says how long attacks would have taken.",
         meaning="How fast the service answers an attacker, such as 60/min, for the report alone; null: not said.",
+        identity=PROFILE,
+    )
+    make_surrogates: Texts = setting(
+        (),
+        list[str],
+        flags=("--make-surrogate",),
+        help="Surrogate that the audit makes from the model's answers, such as distilled or distilled:queries=500; "
+        "repeatable; none: not those of the profile either.",
+        meaning="Surrogates that the audit makes, such as `distilled`, `substitute` or `gray`; `none`: not those of the "
+        "profile either.",
+        identity=PROFILE,
+    )
+    matrix: bool | None = setting(
+        None,
+        bool,
+        help="Attack through each surrogate alone too: a table of surrogates and attacks.",
+        meaning="Attack through each surrogate alone too, on every sample; null: as the profile says.",
         identity=PROFILE,
     )

@@ -44,6 +44,7 @@ __all__ = [
     "Seed",
     "Share",
     "Small",
+    "Texts",
 ]
 
 LONGEST_NAME = 255
@@ -161,3 +162,4 @@ BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | s
 Fixed = Annotated[dict[str, str], BeforeValidator(_fixed, dict[str, str | float | bool | list[float]])]
 PathText = Annotated[str, BeforeValidator(_path_text)]
 Paths = Annotated[tuple[PathText, ...], BeforeValidator(_one_or_more)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]

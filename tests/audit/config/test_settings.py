@@ -37,6 +37,8 @@ OTHER: dict[str, Any] = {
     "access": "labels",
     "curve": True,
     "secrecy": True,
+    "make_surrogates": ["distilled:queries=500"],
+    "matrix": True,
     "samples": 7,
     "surrogates": ["{}/model.onnx"],
     "stand_in": "{}/model.onnx",
