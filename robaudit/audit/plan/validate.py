@@ -12,6 +12,7 @@ from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.deciding_gates import validate_sequential
 from robaudit.audit.plan.fronts import validate_curve
+from robaudit.audit.plan.matrix import validate_matrix
 from robaudit.audit.plan.secrecy import validate_secrecy
 from robaudit.audit.result.sections.target import Data, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
@@ -39,6 +40,7 @@ def validate(request: AuditRequest) -> None:
     validate_checks(profile)
     validate_curve(profile)
     validate_secrecy(profile)
+    validate_matrix(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     audit = Available(

@@ -124,7 +124,8 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
     asked = profile.secrecy
     secrecy = () if asked is None else (*(asked.labels or ()), *(asked.scores or ()), *(asked.transfer or ()))
-    ids = {id for spec in (*profile.attacks, *curve, *secrecy) if spec is not None for id in parts(spec.id)}
+    matrix = () if profile.matrix is None else profile.matrix.attacks
+    ids = {id for spec in (*profile.attacks, *curve, *secrecy, *matrix) if spec is not None for id in parts(spec.id)}
     if request.settings.defense is not None:
         defense = type(parse_defense(request.settings.defense))
         known[f"defense {defense.id}"] = defense

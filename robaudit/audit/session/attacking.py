@@ -22,7 +22,6 @@ from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended
 from robaudit.audit.plan.costs import most_of_fit, most_of_sample, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
-from robaudit.audit.plan.secrecy import AccessPlan
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.chunks import Chunk
 from robaudit.audit.session.distances import DistanceSearch
@@ -34,6 +33,7 @@ from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
 from robaudit.engine.oracle import Oracle
 from robaudit.plural import counted
+from robaudit.threat.model import ThreatModel
 
 __all__ = ["Attacking", "answer", "planned_fronts"]
 
@@ -159,13 +159,15 @@ class Attacking:
             cascade.run()
             if not self.shared.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
-            for own in front.secrecy:
+            apart = [(own.plan, own.threat(cascade.threat)) for own in front.secrecy]
+            apart += [([cell], cascade.threat) for cell in front.matrix]
+            for plan, threat in apart:
                 if not self.shared.stop():
-                    self._of_access(own, cascade)
+                    self._apart(plan, threat, cascade)
 
-    def _of_access(self, own: AccessPlan, cascade: Cascade) -> None:
-        """The cascade of one access, on every sample; what it breaks is broken in the audit's own too."""
-        apart = Cascade(own.plan, own.threat(cascade.threat), cascade.store, self.executor, self.shared, self._fitter)
+    def _apart(self, plan: list[Planned], threat: ThreatModel, cascade: Cascade) -> None:
+        """A cascade of its own on every sample; what it breaks is broken in the audit's own too."""
+        apart = Cascade(plan, threat, cascade.store, self.executor, self.shared, self._fitter)
         apart.run()
         cascade.fell(apart.broken_by)
 
