@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from robaudit.audit.journal.causes import Cause
@@ -111,12 +111,12 @@ class SurrogateKnown(Record):
     reason: str | None = None
     file: str | None = None
     recipe: str | None = None
-    parameters: Content = field(default_factory=dict)
+    parameters: Content
     sha256: str | None = None
-    agreed: Count = 0
-    compared: Count = 0
+    agreed: Count
+    compared: Count
     on: Literal["held-out", "audited"] | None = None
-    trained_on: Count = 0
+    trained_on: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
