@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Kept:
 
 
 def fit_record(
-    attack: str, family: Family, fitted: Fitted, rounds: int, samples: int, of: str
+    attack: str, family: Family | Literal["surrogate"], fitted: Fitted, rounds: int, samples: int, of: str
 ) -> tuple[FitRound, NDArray[Any]]:
     """The record of a round, and the artefact's bytes, which are passed to :meth:`Journal.append` beside it.
 

@@ -101,7 +101,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         fits=tuple(fit_sections(tally, journal)),
         sequential=sequential,
         earlier=request.earlier,
-        transfer=transfer_section(request, tally, journal),
+        transfer=transfer_section(tally, journal),
         certified=certified_section(request, journal, spent=spent),
         checks=checks,
         evidence=model.Evidence() if evidence is None else evidence.section,

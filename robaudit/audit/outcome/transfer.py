@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.fits import SURROGATES
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import FitRound, SurrogateKnown
@@ -16,9 +15,10 @@ from robaudit.stats.rates import rate
 __all__ = ["transfer_section"]
 
 
-def transfer_section(request: AuditRequest, tally: Tally, journal: Journal) -> Transfer | None:
-    """The surrogates of an audit, and its matrix; None where it has neither."""
-    surrogates = tuple(_surrogate(journal, known) for known in journal.keyed(SurrogateKnown, "name").values())
+def transfer_section(tally: Tally, journal: Journal) -> Transfer | None:
+    """The surrogates of an audit, files first, and its matrix; None where it has neither."""
+    known = sorted(journal.keyed(SurrogateKnown, "name").values(), key=lambda one: one.origin != "file")
+    surrogates = tuple(_surrogate(journal, one) for one in known)
     matrices = tuple(_matrices(tally))
     if not surrogates and not matrices:
         return None

@@ -17,6 +17,7 @@ from robaudit.audit.journal.records.attacks import PlannedEntry
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
 from robaudit.audit.plan.matrix import plan_matrix
 from robaudit.audit.plan.secrecy import AccessPlan, plan_secrecy
+from robaudit.audit.plan.surrogates import PlannedSurrogate, plan_surrogates
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -104,6 +105,7 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.
     """
+    target = with_made(profile, target)
     parts = single_threats(profile)
     if len(parts) == 1:
         return [_plan_front(profile, target)]
@@ -115,6 +117,21 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
         front = replace(front, plan=serving or front.plan)
         fronts.append(front.renewed(partial(_renamed, prefix)))
     return fronts
+
+
+def with_made(profile: Profile, target: TargetTraits) -> TargetTraits:
+    """A target with the surrogates that the profile has made, or why they cannot be."""
+    planned = plan_surrogates(profile, target)
+    return replace(
+        target,
+        surrogates=(*target.surrogates, *(one.name for one in planned if one.problem is None)),
+        misfits=(*target.misfits, *(_unmade(one) for one in planned if one.problem and not one.optional)),
+        unmade=tuple(_unmade(one) for one in planned if one.problem and one.optional),
+    )
+
+
+def _unmade(planned: PlannedSurrogate) -> str:
+    return f"the surrogate {planned.name} cannot be made: {planned.problem}"
 
 
 def _plan_front(profile: Profile, target: TargetTraits) -> Front:
