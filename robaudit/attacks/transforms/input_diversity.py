@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.parameters import Fraction, attack_parameters
-from robaudit.attacks.transforms.base import Transform
-from robaudit.threat.random import Draws
+from robaudit.attacks.transforms.base import Copies, Transform
 
 __all__ = ["InputDiversity"]
 
@@ -44,8 +43,8 @@ class InputDiversity(Transform):
             return None
         return f"di resizes images, and samples of shape {'x'.join(map(str, shape))} are none"
 
-    def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
-        chance, size, top, left = draws.uniform("input diversity", step, (4,)).double().unbind(1)
+    def apply(self, points: Tensor, copies: Copies) -> Tensor:
+        chance, size, top, left = copies.uniform("input diversity", (4,)).double().unbind(1)
         size = torch.where(chance < self.probability, size, 1.0)
         rows = self._resized(points.shape[2], size, top).to(points.dtype)
         columns = self._resized(points.shape[3], size, left).to(points.dtype)
