@@ -26,12 +26,10 @@ __all__ = ["Each", "Slopes", "logits_of"]
 
 
 class Each(Protocol):
-    """Runs over micro-batches of points, and gives the result of each; a point becomes so many rows of the model."""
+    """Runs over micro-batches of points."""
 
-    def __call__(
-        self, points: Tensor | Repeated, run: Callable[[Tensor, slice], Any], size: int = 1, /
-    ) -> list[Any]: ...
-
+    def __call__(self, points: Tensor | Repeated, run: Callable[[Tensor, slice], Any], size: int = 1, /) -> list[Any]:
+        """The result of each micro-batch; a point becomes so many rows of the model."""
 
 
 def logits_of(model: Differentiable, points: Tensor, looks: int, precision: Precision, each: Each) -> Tensor:

@@ -13,6 +13,7 @@ from transform_rows import KEYS, copies, images
 from robaudit.attacks.transforms.input_diversity import InputDiversity
 from robaudit.threat.random import Draws
 
+
 def by_hand(image: Tensor, change: InputDiversity, draw: list[float]) -> Tensor:
     """One image [C, H, W], step by step: resized by PyTorch, then padded."""
     chance, size, top, left = draw

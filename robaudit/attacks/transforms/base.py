@@ -6,7 +6,6 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from robaudit.threat.random import Draws
@@ -106,15 +105,14 @@ class Transform(ABC):
         return None
 
 
-def images_alone(does: str, shape: tuple[int, ...], pixels: int = 1) -> str | None:
-    """Why a transform does not apply to samples of this shape where it is made for images [C, H, W], or None.
+def images_alone(does: str, shape: tuple[int, ...], smallest: int = 1) -> str | None:
+    """Why a transform that is made for images [C, H, W] does not apply to samples of this shape, or None.
 
     Args:
         does: the transform and what it does, such as ``di resizes``.
         shape: of a sample.
-        pixels: that an image needs at least along its longer side.
+        smallest: pixels that each side needs.
     """
-    if len(shape) == 3 and max(shape[1:]) >= pixels:
+    if len(shape) == 3 and min(shape[1:]) >= smallest:
         return None
-    kind = "none" if len(shape) != 3 else "too small"
-    return f"{does} images, and samples of shape {'x'.join(map(str, shape))} are {kind}"
+    return f"{does} images, and samples of shape {'x'.join(map(str, shape))} are none"

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.parameters import Fraction, attack_parameters
-from robaudit.attacks.transforms.base import Copies, Transform
+from robaudit.attacks.transforms.base import Copies, Transform, images_alone
 
 __all__ = ["InputDiversity"]
 
@@ -39,9 +39,7 @@ class InputDiversity(Transform):
     fill: Fraction = 0.5
 
     def unsuited(self, shape: tuple[int, ...]) -> str | None:
-        if len(shape) == 3 and min(shape[1:]) > 1:
-            return None
-        return f"di resizes images, and samples of shape {'x'.join(map(str, shape))} are none"
+        return images_alone("di resizes", shape, smallest=2)
 
     def apply(self, points: Tensor, copies: Copies) -> Tensor:
         chance, size, top, left = copies.uniform("input diversity", (4,)).double().unbind(1)
