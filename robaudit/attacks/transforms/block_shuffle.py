@@ -85,9 +85,8 @@ class BlockShuffle(Transform):
         """
         count = self.blocks
         share = 2 - copies.uniform(f"{name} lengths", (times, count)).double()
-        size = (share / share.sum(2, keepdim=True) * length).round()
-        longest = size.argmax(2, keepdim=True)
-        size = size.scatter_add(2, longest, length - size.sum(2, keepdim=True))
+        cuts = share.cumsum(2)
+        size = (cuts / cuts[:, :, -1:] * length).round().diff(dim=2, prepend=torch.zeros_like(cuts[:, :, :1]))
         order = copies.uniform(f"{name} order", (times, count)).argsort(2)
         begin = (size.cumsum(2) - size).gather(2, order)
         size = size.gather(2, order)

@@ -131,7 +131,7 @@ class _Cuts:
     def low(self) -> Tensor:
         """[N, length, length] weights of the pixels in those of parts without their high frequencies (DCT II)."""
         size, order = self.size[:, :, None], self.pixel
-        scale = torch.where(order == 0, 1.0, math.sqrt(2)) / size.sqrt()
+        scale = ((1 + (order > 0).double()) / size).sqrt()
         wave = (math.pi * (2 * self.inner[:, :, None] + 1) * order / (2 * size)).cos() * scale
         wave = torch.where(order < size - (LOST * size).floor(), wave, 0.0)
         return (wave @ wave.mT) * (self.part[:, :, None] == self.part[:, None, :])
