@@ -1,6 +1,6 @@
-"""Transfer attacks against TransferAttack's and torchattacks', on the same surrogate, targets, images and radius.
+"""Transfer attacks against TransferAttack's, torchattacks' and torchattack's, on the same surrogate, images and radius.
 
-    pip install torchattacks scipy; git clone https://github.com/Trustworthy-AI-Group/TransferAttack
+    pip install torchattacks scipy; pip install --no-deps torchattack; git clone https://github.com/Trustworthy-AI-Group/TransferAttack
     python benchmarks/transfer.py --data FASHION --peers TransferAttack [--only mi+bsr] [--count 1000] [--seeds 2]
 
 FASHION is the folder of the four Fashion-MNIST files, as Debian's package ``dataset-fashion-mnist`` installs it. Four
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from transfer_models import InMemory, images, trained
 from transfer_peers import Peer, torchattack, transferattack
+from transfer_torchattack import torchattack_peer
 
 from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_composed
@@ -74,6 +75,9 @@ def rows(folder: Path) -> list[Row]:
         Row("vni", "torchattacks VNIFGSM", torchattack("VNIFGSM")),
         Row("mi+di", "torchattacks DIFGSM", torchattack("DIFGSM", decay=1.0)),
         Row("mi+di+ti", "torchattacks TIFGSM", torchattack("TIFGSM", decay=1.0, diversity_prob=0.5)),
+        Row("mi+ti", "torchattack TIFGSM", torchattack_peer("TIFGSM")),
+        Row("mi+admix", "torchattack Admix", torchattack_peer("Admix", num_classes=10)),
+        Row("mi+bsr", "torchattack BSR", torchattack_peer("BSR")),
     ]
     return found
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Peer", "torchattack", "transferattack"]
+__all__ = ["Peer", "stand_ins", "torchattack", "transferattack"]
 
 Peer = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
 """(model, x, label, eps) -> points."""
@@ -55,7 +55,8 @@ class RandomRotation:
         return F.grid_sample(x, grid, "bilinear", "zeros", align_corners=False)
 
 
-def _stand_ins() -> None:
+def stand_ins() -> None:
+    """Modules that it imports and that the attacks do not use, or barely."""
     transforms: Any = types.ModuleType("torchvision.transforms")
     transforms.RandomRotation = RandomRotation
     transforms.InterpolationMode = types.SimpleNamespace(BILINEAR="bilinear")
@@ -75,7 +76,7 @@ def transferattack(folder: Path, name: str, **parameters: Any) -> Peer:
         name: such as ``mi+di+ti``; the first part is the base, unless it is ``mi``.
         parameters: of the attack.
     """
-    _stand_ins()
+    stand_ins()
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     ids = name.split("+")

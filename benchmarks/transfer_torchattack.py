@@ -1,6 +1,7 @@
 """Transfer attacks of torchattack, run on models of our own; torchattacks is another package.
 
-It imports torchvision to prepare images of ImageNet, which none of these attacks does; `transfer_peers` stands in for it.
+It imports torchvision to prepare images of ImageNet, which none of these attacks does; `transfer_peers` stands in
+for it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ __all__ = ["torchattack_peer"]
 def torchattack_peer(name: str, **parameters: Any) -> Peer:
     """One of its attacks by its class, with its own ten steps of a tenth of eps."""
     stand_ins()
-    sys.modules.setdefault("torchvision.transforms.functional", types.ModuleType("torchvision.transforms.functional"))
-    kind = getattr(importlib.import_module("torchattack"), name)
+    functional: Any = types.ModuleType("torchvision.transforms.functional")
+    functional.InterpolationMode = types.SimpleNamespace(BILINEAR="bilinear")
+    sys.modules.setdefault(functional.__name__, functional)
 
     def run(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        kind = getattr(importlib.import_module("torchattack"), name)
         points: Tensor = kind(model, device=torch.device("cpu"), eps=eps, **parameters)(x, y)
         return points
 
