@@ -215,6 +215,7 @@ class SlotAttack(ABC, Generic[StateT]):
         goals: goals that it serves.
         stop: its stop rule.
         several: it asks about many points of a slot at once, so that fewer slots are worked on together.
+        prior: beside its queries it takes gradients of surrogates, so that it needs one.
     """
 
     id: ClassVar[str]
@@ -223,6 +224,7 @@ class SlotAttack(ABC, Generic[StateT]):
     goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
     stop: ClassVar[Stop] = Stop.FIRST_SUCCESS
     several: ClassVar[bool] = False
+    prior: ClassVar[bool] = False
 
     @property
     def unit_restarts(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -56,6 +57,8 @@ class Evaluator:
         access: Access,
         account: Account,
         budget: int | None,
+        *,
+        prior: bool = False,
     ) -> Answer:
         """Evaluate a request.
 
@@ -65,13 +68,15 @@ class Evaluator:
             access: declared by the attack.
             account: billed in place.
             budget: most queries of each slot; points past it stay unanswered.
+            prior: gradients of surrogates may be asked for too.
 
         Raises:
             AuditError: the request is outside the declared access, or names a surrogate where none is.
         """
-        self._admit(request, access)
+        self._admit(request, access, prior=prior)
         if isinstance(request, Gradient) and request.plain:
-            return partly(request, problem, lambda part: self.answer(part, problem, access, account, budget))
+            ask = partial(self.answer, problem=problem, access=access, account=account, budget=budget, prior=prior)
+            return partly(request, problem, ask)
         answer, usual = self._answer(request, problem, account, budget)
         if usual or not isinstance(request, Gradient | Jacobian):
             return answer
@@ -149,8 +154,10 @@ class Evaluator:
         rows.points = points.contiguous()  # once for all that reads them
         return rows
 
-    def _admit(self, request: Request, access: Access) -> None:
+    def _admit(self, request: Request, access: Access, *, prior: bool) -> None:
         known = isinstance(request, Gradient | Jacobian | Logits | Scores | Labels)
+        if prior and request.model is ModelRef.SURROGATES:
+            access = Access.TRANSFER
         model_ok = (request.model is ModelRef.SURROGATES) == (access is Access.TRANSFER)
         if not known or access not in request.access or not model_ok:
             raise AuditError(f"a {type(request).__name__} request to the {request.model} is outside {access} access")

@@ -193,7 +193,10 @@ class Run:
             request = dataclasses.replace(request, how=request.how.then(job.how))
 
         def ask(request: Request) -> Answer:
-            return self._means.evaluator.answer(request, problem, job.attack.access, account, self._budget)
+            attack = job.attack
+            return self._means.evaluator.answer(
+                request, problem, attack.access, account, self._budget, prior=attack.prior
+            )
 
         answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
         return answer, lost.reshape(len(problem), -1).any(1)
@@ -260,7 +263,8 @@ class Run:
     def _errors(self, pool: InFlight, broken: Tensor) -> dict[int, str]:
         """Why slots came to nothing, where it is no merit of the model."""
         refusals, account = self._refusals, pool.account
-        who = "a surrogate or the model" if self._attack.access is Access.TRANSFER else "the model"
+        surrogates = self._attack.prior or self._attack.access is Access.TRANSFER
+        who = "a surrogate or the model" if surrogates else "the model"
         told = NOT_FINITE if refusals.last is None else f"{who} cannot answer a point tried: {refusals.last}"
         mostly = f"{MOSTLY}, or refused: {refusals.why}" if refusals.counts[self._job.key] else MOSTLY
         errors = dict.fromkeys((2 * account.lost > account.asked).nonzero()[:, 0].tolist(), mostly)

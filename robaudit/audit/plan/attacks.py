@@ -251,7 +251,7 @@ def _status(
 
 def needs_surrogate(attack: SlotAttack[Any]) -> bool:
     """Whether an attack takes gradients of surrogates."""
-    return attack.access is Access.TRANSFER
+    return attack.prior or attack.access is Access.TRANSFER
 
 
 def _members(spec: AttackSpec, target: TargetTraits) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Attacks by queries that surrogates show the way."""
