@@ -133,7 +133,11 @@ class RayS(SlotAttack[State]):
         starting = state.level < 0
         if not bool(starting.any()):
             return flipped
-        return select(starting, stripes(problem), flipped)
+        return select(starting, self.first(problem, state), flipped)
+
+    def first(self, problem: Problem, state: State) -> Tensor:
+        """[S, *shape] signs of the ray that is tried once, at ε, before all others."""
+        return stripes(problem)
 
     def _at(self, problem: Problem, sign: Tensor, radius: Tensor) -> Tensor:
         return problem.clip(problem.x + sign * per_slot(radius, sign))
