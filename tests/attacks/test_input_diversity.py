@@ -21,7 +21,7 @@ def by_hand(image: Tensor, change: InputDiversity, draw: list[float]) -> Tensor:
         return image
     sides, before = [], []
     for length, place in zip(image.shape[1:], (top, left), strict=True):
-        least = int(change.smallest * length)
+        least = min(math.ceil(round(change.smallest * length, 6)), length - 1)
         sides.append(least + math.floor(size * (length - least)))
         before.append(math.floor(place * (length - sides[-1] + 1)))
     small = functional.interpolate(image[None], sides, mode="bilinear", align_corners=False)[0]

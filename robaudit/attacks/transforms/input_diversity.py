@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -29,7 +30,8 @@ class InputDiversity(Transform):
 
     Args:
         probability: that an image is changed at all.
-        smallest: smallest side, as a share of the image's; 1: no change.
+        smallest: smallest side, as a share of the image's, rounded up, but for a pixel at least; 1: no
+            change.
         fill: value of the padding, as a share of the domain: the authors' is 0.5. Default: the median of each
             channel along the image's edge, so that what stands on a ground stays on it.
     """
@@ -67,7 +69,8 @@ class InputDiversity(Transform):
             size: [N], 0 the smallest and below 1 the largest that is smaller, 1: as it is.
             place: [N] in [0, 1): of what is padded, the share that comes first.
         """
-        least = min(max(1, int(self.smallest * length)), length)
+        most = length if self.smallest == 1 else max(1, length - 1)
+        least = max(1, min(math.ceil(self.smallest * length - 1e-9), most))
         side = least + (size * (length - least)).floor()
         first = (place * (length - side + 1)).floor()
         pixel = torch.arange(length, dtype=size.dtype, device=size.device)
