@@ -22,6 +22,7 @@ THROUGH_COST = (
     "What fools is decided at the point itself, never at the changed one: of the model under attack a forward more at "
     "each point. `eot` averages several draws."
 )
+SMOOTHED_COST = "It changes gradients alone, so that it costs no evaluation. `eot` averages draws of a random model."
 ENDS = {
     "first success": "ends at its first success within eps",
     "run on": "goes on after a success, and the best point that it found counts",
@@ -73,7 +74,7 @@ def transform_page(cls: Any) -> str:
         "",
         *_parameters(cls, f"as a map `{cls.id}` of the attack in a profile"),
         "",
-        THROUGH_COST,
+        THROUGH_COST if cls.moves else SMOOTHED_COST,
     ]
     return "\n".join(lines)
 

@@ -106,7 +106,7 @@ def logit(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
 
     Unlike the cross-entropy it does not level off once the target class leads, which is what carries a targeted example
     over to other models after hundreds of steps. Source: Zhao, Liu, Larson 2021, "On Success and Simplicity: A Second
-    Look at Transferable Targeted Attacks", eq. 5, where nothing is taken off; with the mean the loss does not depend on
+    Look at Transferable Targeted Attacks", where nothing is taken off; with the mean the loss does not depend on
     what a model adds to all logits alike, which decides nothing.
     """
     targeted = target_class >= 0

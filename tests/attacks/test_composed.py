@@ -80,7 +80,7 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     [front] = plan_fronts(profile, TargetTraits(10, (3, 8, 8), surrogates=("other.onnx",)))
     first, second, third = front.plan
     assert [p.key for p in front.plan] == ["transfer-mi-fgsm+di", "transfer-mi-fgsm+di#2", "pgd+di"]
-    diverse = {"probability": 0.5, "smallest": 0.9, "fill": 0.5}
+    diverse = {"probability": 0.5, "smallest": 0.9, "fill": None}
     plain = {"steps": 4, "decay": 1.0, "step_size": None, "loss": "ce"}
     assert first.parameters == plain | {"di": diverse, "eot": 3}
     assert second.parameters["di"] == diverse | {"fill": 0.0}

@@ -21,7 +21,7 @@ def by_hand(image: Tensor, change: InputDiversity, draw: list[float]) -> Tensor:
         return image
     sides, before = [], []
     for length, place in zip(image.shape[1:], (top, left), strict=True):
-        least = int(change.smallest * length)
+        least = min(math.ceil(round(change.smallest * length, 6)), length - 1)
         sides.append(least + math.floor(size * (length - least)))
         before.append(math.floor(place * (length - sides[-1] + 1)))
     small = functional.interpolate(image[None], sides, mode="bilinear", align_corners=False)[0]
@@ -85,3 +85,16 @@ def test_what_is_no_image_is_refused() -> None:
     assert change.unsuited((3, 32, 32)) is None
     for shape in ((12,), (3, 1, 8), (1, 3, 8, 8)):
         assert "resizes images" in str(change.unsuited(shape))
+
+
+def test_padding_is_the_ground_of_each_image_and_channel_unless_told() -> None:
+    change, points = InputDiversity(probability=1.0, smallest=0.5), images(2, 20, 16)
+    ground = torch.rand(5, 2, 1, 1, dtype=torch.float64)
+    points[:, :, :2], points[:, :, 2:, :1] = ground, ground
+    points[:, :, -1:, 1:], points[:, :, 2:-1, -1:] = ground, 1.0  # one side is not of the ground
+    found = change.apply(points, copies(torch.arange(5)))
+    for row in range(5):
+        for channel in range(2):
+            told = InputDiversity(probability=1.0, smallest=0.5, fill=float(ground[row, channel]))
+            expected = told.apply(points, copies(torch.arange(5)))[row, channel]
+            torch.testing.assert_close(found[row, channel], expected)

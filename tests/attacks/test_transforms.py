@@ -13,6 +13,8 @@ from robaudit.attacks.registry import transform_classes
 from robaudit.attacks.transforms.base import Copies, Transform
 
 SHAPES = [(3, 12, 12), (1, 7, 5), (2, 4, 9), (1, 1, 9), (2, 6, 1), (1, 2, 3), (1, 1, 1)]
+FIXED = {"di": {"fill": 0.5}}
+"""Parameters with which the value of a transform has the slope that is taken: that of what di pads with is left out."""
 NUMBERS = torch.tensor([0, 1, 2, 0, 1])
 
 
@@ -37,7 +39,7 @@ def changed(change: Transform, points: Tensor, rows: Copies) -> Tensor:
 @pytest.mark.parametrize("id", transform_classes())
 @pytest.mark.parametrize("shape", SHAPES)
 def test_any_image_keeps_its_shape_and_has_the_slope_of_its_value(id: str, shape: tuple[int, ...]) -> None:
-    change = transform_classes()[id]()
+    change = transform_classes()[id](**FIXED.get(id, {}))
     if (why := change.unsuited(shape)) is not None:
         assert id == "di"
         assert "x".join(map(str, shape)) in why

@@ -15,7 +15,7 @@ from robaudit.threat.losses import LOSSES
 SOURCE = re.compile(r"Source: (ours;|.{,120}?\b(19|20)\d\d\b)")
 PLACE = re.compile(r"\b(eq\.|equations?|algorithms?|section|DAA-BLOB)")
 
-PLACELESS = {"cgba", "fd-pca", "pointwise"}
+PLACELESS = {"cgba", "fd-pca", "pointwise", "transfer-ni-fgsm", "transfer-vni-fgsm", "transfer-mef"}
 """Only their authors' code was at hand, not the full text: no place in it is named rather than a wrong one."""
 
 
@@ -47,6 +47,7 @@ def test_a_transform_has_its_page(name: str) -> None:
     for parameter, text in parameter_texts(cls).items():
         assert text, f"{parameter} is not described"
         assert re.search(rf"^    {parameter} = \S", page, re.MULTILINE)
+    assert ("a forward more at each point" in page) is cls.moves
 
 
 def test_a_composed_name_is_explained_by_its_parts(robaudit) -> None:

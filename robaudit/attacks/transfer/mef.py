@@ -36,8 +36,8 @@ class TransferMEF(AroundPoint[Recalled]):
     It looks for places where the loss stays high all around. Each point is a random one of a wide ball; it is shifted
     further by the gradient that its namesake had in the step before, less that of earlier ones, in place of a second
     gradient at the point itself. Source: Qiu, Kuang, Wang 2024, "Boosting Adversarial Transferability with Low-Cost
-    Optimization via Maximin Expected Flatness", arXiv 2405.16181, algorithm 1; numbers, and the direction of the
-    shift, as in the implementation in TransferAttack. Points are cut off at the box. Cost: ``steps`` ``neighbours``
+    Optimization via Maximin Expected Flatness", arXiv 2405.16181; steps, numbers and the way that points are shifted
+    are those of the implementation in TransferAttack. Points are cut off at the box. Cost: ``steps`` ``neighbours``
     forwards and backwards of the surrogates and one label query of the target, which sees the last iterate alone.
 
     Args:

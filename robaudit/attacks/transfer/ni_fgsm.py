@@ -22,7 +22,7 @@ class TransferNIFGSM(TransferMIFGSM):
     """Momentum steps whose gradients are taken ahead of each point, where the momentum alone would lead.
 
     Source: Lin, Song, He, Wang, Hopcroft 2020, "Nesterov Accelerated Gradient and Scale Invariance for Adversarial
-    Attacks", eq. 6-8 (NI-FGSM; SI-NI-FGSM is ``ni+si``). As in the authors' code the way ahead is that of gradients
+    Attacks" (NI-FGSM; SI-NI-FGSM is ``ni+si``). As in the authors' code the way ahead is that of gradients
     whose mean absolute value is 1; in L2, of those that are as long as a step. It ends at the box. Cost: ``steps``
     forwards and backwards of the surrogates and one label query of the target, which sees the last iterate alone.
 

@@ -16,7 +16,7 @@ __all__ = ["TransferVNIFGSM"]
 class TransferVNIFGSM(TransferVMIFGSM):
     """Variance tuning ahead of each point, where the momentum alone would lead.
 
-    Source: Wang, He 2021, "Enhancing the Transferability of Adversarial Attacks through Variance Tuning", section 3.3
+    Source: Wang, He 2021, "Enhancing the Transferability of Adversarial Attacks through Variance Tuning"
     (VNI-FGSM). The points whose mean gradient tunes the next one lie around the point ahead as well. Otherwise as
     transfer-vmi-fgsm. Cost: ``steps`` (``neighbours`` + 1) - ``neighbours`` forwards and backwards of the surrogates
     and one label query of the target, which sees the last iterate alone.

@@ -15,10 +15,10 @@ __all__ = ["Admix"]
 class Admix(Transform):
     """The gradient is the mean over copies with a share of another class's image added, at several scales.
 
-    Source: Wang, He, Wang, He 2021, "Admix: Enhancing the Transferability of Adversarial Attacks", algorithm 1 and eq.
-    4; the label stays, and the sum is halved once, twice and so on, as ``si`` does. Images come from the audit's pool
-    of starting samples, by chance and one for each copy, where the authors take them from the batch, and the same few
-    at all scales. Where the pool holds no other class nothing is added. ``images`` x ``scales`` gradients.
+    Source: Wang, He, Wang, He 2021, "Admix: Enhancing the Transferability of Adversarial Attacks"; the label stays, and
+    the sum is halved once, twice and so on, as ``si`` does. Images come from the audit's pool of starting samples, by
+    chance and one for each copy, where the authors take them from the batch, and the same few at all scales. Where the
+    pool holds no other class nothing is added. ``images`` x ``scales`` gradients.
 
     Args:
         images: added at each scale.

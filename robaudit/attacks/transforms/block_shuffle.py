@@ -18,8 +18,8 @@ class BlockShuffle(Transform):
     """The gradient is the mean over copies whose blocks are shuffled and turned at random.
 
     What a model looks at in an image is then torn apart and lies elsewhere, so that the gradient depends less on it.
-    Source: Wang, Jiang, He, Yang, Guo, Wang 2024, "Boosting Adversarial Transferability by Block Shuffle and Rotation",
-    section 3.3 (BSR); numbers and order as in the authors' code: an image is cut into strips, across or down, the
+    Source: Wang, Jiang, He, Yang, Guo, Wang 2024, "Boosting Adversarial Transferability by Block Shuffle and Rotation"
+    (BSR); numbers and order as in the authors' code: an image is cut into strips, across or down, the
     strips are shuffled, each is turned about its middle, black beyond its edges, and cut into blocks that are shuffled
     within it. Of all copies none is the image itself. Sides of strips differ by up to a factor of two. Each sample,
     step and copy is changed on its own, where the authors change a batch alike. An image one pixel high is shuffled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -21,22 +22,25 @@ class InputDiversity(Transform):
     A gradient that is the same for many sizes and places of an image depends less on the model that it was taken of, so
     that the adversarial example fools other models more often. Source: Xie, Zhang, Zhou, Bai, Wang, Ren, Yuille 2019,
     "Improving Transferability of Adversarial Examples with Input Diversity", section 3.3 (DI-FGSM, and with momentum
-    M-DI-FGSM); probability, sizes and filling as in the authors' code. They enlarge an image of side 299 to 299 up to
+    M-DI-FGSM); probability and sizes as in the authors' code. They enlarge an image of side 299 to 299 up to
     329 and pad it to 330; as a finished model takes one size, the image is shrunk instead, by the same share, which is
     how attack libraries do it. Bilinear, where the authors take the nearest pixel, which would leave some pixels
-    without a gradient. Each sample, step and copy is changed on its own.
+    without a gradient; and padded with the image's own ground, where theirs is grey, which on images on black or
+    white ground is a frame that no model knows. Each sample, step and copy is changed on its own.
 
     Args:
         probability: that an image is changed at all.
-        smallest: smallest side, as a share of the image's; 1: no change.
-        fill: value of the padding, as a share of the domain; 0 suits images on black ground better.
+        smallest: smallest side, as a share of the image's, rounded up, but for a pixel at least; 1: no
+            change.
+        fill: value of the padding, as a share of the domain: the authors' is 0.5. Default: the median of each
+            channel along the image's edge, so that what stands on a ground stays on it.
     """
 
     id = "di"
 
     probability: Fraction = 0.5
     smallest: Annotated[float, Field(gt=0, le=1)] = 0.9
-    fill: Fraction = 0.5
+    fill: Fraction | None = None
 
     def unsuited(self, shape: tuple[int, ...]) -> str | None:
         return images_alone("di resizes", shape, smallest=2)
@@ -48,7 +52,14 @@ class InputDiversity(Transform):
         columns = self._resized(points.shape[3], size, left).to(points.dtype)
         image = rows[:, None] @ points @ columns[:, None].mT
         covered = rows.sum(2)[:, None, :, None] * columns.sum(2)[:, None, None, :]
-        return image + self.fill * (1 - covered)
+        return image + self._ground(points) * (1 - covered)
+
+    def _ground(self, points: Tensor) -> Tensor | float:
+        """What is padded with: a number, or [N, C, 1, 1] of each image."""
+        if self.fill is not None:
+            return self.fill
+        edges = (points[:, :, 0], points[:, :, -1], points[:, :, :, 0], points[:, :, :, -1])
+        return torch.cat(edges, 2).detach().median(2).values[:, :, None, None]
 
     def _resized(self, length: int, size: Tensor, place: Tensor) -> Tensor:
         """[N, length, length] weights of pixels along a side in those of the smaller image, zero where it is padded.
@@ -58,7 +69,8 @@ class InputDiversity(Transform):
             size: [N], 0 the smallest and below 1 the largest that is smaller, 1: as it is.
             place: [N] in [0, 1): of what is padded, the share that comes first.
         """
-        least = min(max(1, int(self.smallest * length)), length)
+        most = length if self.smallest == 1 else max(1, length - 1)
+        least = max(1, min(math.ceil(self.smallest * length - 1e-9), most))
         side = least + (size * (length - least)).floor()
         first = (place * (length - side + 1)).floor()
         pixel = torch.arange(length, dtype=size.dtype, device=size.device)

@@ -15,7 +15,7 @@ class ScaleInvariance(Transform):
     """The gradient is the mean over copies whose values are halved once, twice and so on.
 
     Models lose little accuracy on darker images, so that each copy stands for another model. Source: Lin, Song, He,
-    Wang, Hopcroft 2020, "Nesterov Accelerated Gradient and Scale Invariance for Adversarial Attacks", eq. 10
+    Wang, Hopcroft 2020, "Nesterov Accelerated Gradient and Scale Invariance for Adversarial Attacks"
     (SI-NI-FGSM is ``ni+si``). Values count from the low end of the domain; the authors' are from -1 to 1, later
     implementations' from 0 to 1, as here. A gradient for each scale.
 

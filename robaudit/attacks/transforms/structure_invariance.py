@@ -24,9 +24,9 @@ class StructureInvariance(Transform):
 
     The cuts are at random places too. A block is rolled down or across, put upside down, mirrored, turned by 180
     degrees, darkened, made noisy, made smaller and large again, robbed of its high frequencies, or loses channels.
-    Source: Wang, Zhang, Zhang 2023, "Structure Invariant Transformation for better Adversarial Transferability",
-    section 3.2 (SIA); numbers as in the authors' code. Noise is not cut off at the box. Each sample, step and copy is
-    changed on its own, where the authors change a batch alike. ``copies`` gradients.
+    Source: Wang, Zhang, Zhang 2023, "Structure Invariant Transformation for better Adversarial Transferability"
+    (SIA); operations and numbers as in the authors' code. Noise is not cut off at the box. Each sample, step and copy
+    is changed on its own, where the authors change a batch alike. ``copies`` gradients.
 
     Args:
         copies: number of changed images.

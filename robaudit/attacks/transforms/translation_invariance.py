@@ -18,7 +18,7 @@ class TranslationInvariance(Transform):
 
     The mean of the gradients of shifted images is nearly the gradient of the image itself, smoothed, so that one
     gradient does for hundreds. Source: Dong, Pang, Su, Zhu 2019, "Evading Defenses to Transferable Adversarial Examples
-    by Translation-Invariant Attacks", eq. 7 (TI-FGSM, and through input diversity TI-DIM); the kernel as in the
+    by Translation-Invariant Attacks" (TI-FGSM, and through input diversity TI-DIM); the kernel as in the
     authors' code, 15 x 15, cut off at three standard deviations, zeros beyond the edges. It is made for images of side
     299: on small ones a smaller radius loses less. No gradients or forwards more.
 
