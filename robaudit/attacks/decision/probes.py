@@ -25,17 +25,25 @@ Part: TypeAlias = Callable[[slice, int, int], Tensor]
 """From some slots, the number of the first probe and how many they are, to these probes [S, count, *shape]."""
 
 
-def in_parts(problem: Problem, count: int, part: Part) -> Tensor:
-    """[S, count, *shape] points brought into the box and the perturbation sets."""
+def in_parts(problem: Problem, wanted: Tensor, part: Part) -> Tensor:
+    """[S, P, *shape] points brought into the box and the perturbation sets.
+
+    Args:
+        problem: the slots.
+        wanted: [S] int64 points of each, whose most is P; what is beyond them is never to be read.
+        part: makes them.
+    """
+    count = int(wanted.max())
     if problem.x.device.type != "cpu":
         return problem.clip(part(slice(None), 0, count))
-    points = problem.x.new_empty(len(problem), count, *problem.shape)
+    size = (len(problem), count, *problem.shape)
+    points = problem.x.new_zeros(size) if problem.joint else problem.x.new_empty(size)
     rows = _rows(problem.shape)
-    for slot in range(len(problem)):
+    for slot, last in enumerate(wanted.tolist()):
         some = slice(slot, slot + 1)
-        for first in range(0, count, rows):
-            size = min(rows, count - first)
-            torch.clamp(part(some, first, size), 0.0, 1.0, out=points[some, first : first + size])
+        for first in range(0, last, rows):
+            number = min(rows, last - first)
+            torch.clamp(part(some, first, number), 0.0, 1.0, out=points[some, first : first + number])
     return points if problem.fixed is None and not problem.joint else problem.clip(points)
 
 
@@ -73,7 +81,7 @@ def added_up(points: Tensor, centre: Tensor, weights: Tensor) -> Tensor:
     Args:
         points: [S, P, *shape].
         centre: [S, *shape].
-        weights: [S, W, P] of the points.
+        weights: [S, W, P] of the points; those behind the last that has one are not read.
     """
     shape = centre.shape[1:]
     if points.device.type != "cpu":

@@ -72,7 +72,7 @@ class SignOPT(BoundaryWalk[State]):
     def probes(self, problem: Problem, state: State) -> Tensor:
         return torch.full_like(state.round, self.evaluations)
 
-    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
+    def probe(self, problem: Problem, state: State, wanted: Tensor) -> Tensor:
         """Turns of the way to the edge, at its distance."""
         directions = on_spheres(problem, "turn", state.draw, self.frequencies)
         way = state.edge - problem.x
@@ -85,7 +85,7 @@ class SignOPT(BoundaryWalk[State]):
             sizes = size[slots, None].expand(-1, number).flatten()
             return _onto(problem.norm, turned.flatten(0, 1), sizes).reshape(turned.shape).add_(problem.x[slots, None])
 
-        return in_parts(problem, count, part)
+        return in_parts(problem, wanted, part)
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
         return replace(

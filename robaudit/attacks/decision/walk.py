@@ -96,14 +96,12 @@ class BoundaryWalk(SlotAttack[WalkT]):
         if slots.numel() == 0:
             return Labels(self._single(problem, state))
         left = (self.probes(problem, state) - state.asked).clamp(1, problem.max_points)
+        points = self.probe(problem, state, torch.where(probing, left, 0))
         wanted = torch.where(probing, left, 1)
-        count = int(wanted.max())
-        rows = torch.arange(count, device=wanted.device)[None, :] < wanted[:, None]
-        if slots.numel() == len(problem):
-            return Labels(self.probe(problem, state, count), rows=rows)
-        points = problem.x.new_empty(len(problem), count, *problem.shape)  # what is in no row is never read
-        points[:, 0] = self._single(problem, state)
-        points[slots] = self.probe(problem.take(slots), state.take(slots), count)
+        rows = torch.arange(points.shape[1], device=wanted.device)[None, :] < wanted[:, None]
+        if slots.numel() < len(problem):
+            others = (~probing).nonzero()[:, 0]
+            points[others, 0] = self._single(problem.take(others), state.take(others))
         return Labels(points, rows=rows)
 
     def _single(self, problem: Problem, state: WalkT) -> Tensor:
@@ -167,16 +165,13 @@ class BoundaryWalk(SlotAttack[WalkT]):
         """Add the probes up; with all of them, the attack goes on with the normal."""
         asked = answer.answered & mask[:, None]
         fooling = asked & answer.fooled
-        slots = mask.nonzero()[:, 0]
-        points = answer.points if slots.numel() == len(problem) else answer.points[slots]
-        weights = torch.stack([asked[slots], fooling[slots]], 1).to(points.dtype)
-        sums = added_up(points, state.edge[slots], weights)
+        sums = added_up(answer.points, state.edge, torch.stack([asked, fooling], 1).to(problem.x.dtype))
         state = replace(
             state,
             asked=state.asked + asked.sum(1),
             positive=state.positive + fooling.sum(1),
-            sum_all=state.sum_all.index_add(0, slots, sums[:, 0]),
-            sum_fooling=state.sum_fooling.index_add(0, slots, sums[:, 1]),
+            sum_all=state.sum_all + sums[:, 0],
+            sum_fooling=state.sum_fooling + sums[:, 1],
         )
         ready = mask & (state.asked >= self.probes(problem, state))
         if not bool(ready.any()):
@@ -227,19 +222,22 @@ class BoundaryWalk(SlotAttack[WalkT]):
         """[S] int64 probes of the next estimate."""
         raise TypeError(f"{self.id} estimates no normal")
 
-    def probe(self, problem: Problem, state: WalkT, count: int) -> Tensor:
-        """[S, count, *shape] points around the edge that tell on which side of the boundary they are."""
-        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
-        return self.around(problem, state, on_spheres(problem, "probe", state.draw, self.frequencies), size, count)
+    def probe(self, problem: Problem, state: WalkT, wanted: Tensor) -> Tensor:
+        """[S, P, *shape] points around the edge that tell on which side of the boundary they are.
 
-    def around(self, problem: Problem, state: WalkT, directions: Part, radius: Tensor, count: int) -> Tensor:
-        """[S, count, *shape] points at a radius [S] from the edge."""
+        So many as ``wanted`` [S] says of each slot, whose most is P; what else it holds is of no use.
+        """
+        size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
+        return self.around(problem, state, on_spheres(problem, "probe", state.draw, self.frequencies), size, wanted)
+
+    def around(self, problem: Problem, state: WalkT, directions: Part, radius: Tensor, wanted: Tensor) -> Tensor:
+        """[S, P, *shape] points at a radius [S] from the edge; see :meth:`probe`."""
         scale = radius.reshape(-1, *[1] * (problem.x.dim()))
 
         def part(slots: slice, first: int, number: int) -> Tensor:
             return directions(slots, first, number).mul_(scale[slots]).add_(state.edge[slots, None])
 
-        return in_parts(problem, count, part)
+        return in_parts(problem, wanted, part)
 
     def estimated(self, problem: Problem, state: WalkT, mask: Tensor, normal: Tensor) -> WalkT:
         """What follows an estimate of the normal [S, *shape], of length 1 towards what fools."""
