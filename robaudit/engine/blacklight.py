@@ -4,8 +4,9 @@ Source: Li, Shan, Wenger, Zhang, Zheng, Zhao 2022, "Blacklight: Scalable Defense
 Black-Box Attacks": pixels are quantised, each window of the flattened image is hashed, the highest hashes are the
 query's fingerprint, and a query that shares more of them than the threshold with an earlier one is flagged. The
 parameters are those of the paper as far as we know them: its text and code were not at hand; where an image counts as
-large is ours. In place of SHA-256 the windows have a polynomial hash modulo 2**64, all of which come from
-one cumulative sum; the salt, which only keeps an attacker from foreseeing the hashes, is left out.
+large is ours. In place of SHA-256 the windows have a polynomial hash modulo 2**32: of a few hundred pairs of
+large images one shares a hash by chance, of the more than 25 that are needed. The salt, which only keeps an attacker
+from foreseeing the hashes, is left out.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ WINDOW, LARGE_WINDOW = 20, 50
 LARGE = 128 * 128 * 3
 """Features from which on an image counts as large."""
 CHANNELS = (1, 3, 4)
-BASE = 0xD1342543DE82EF95
-MIX = 0x9E3779B97F4A7C15
+BASE = 0x42EFEF95
+MIX = 0x2C1B3C6D
+WORDS = 2**32
 ENOUGH = 8 * HASHES
 """Windows among which the highest hashes are looked for first; all are, where these hold too few different ones."""
-WORDS = 2**64
+PART = 2**15
+"""Windows that are hashed at once, which the cache holds."""
 
 
 def watches(shape: tuple[int, ...]) -> bool:
@@ -46,20 +49,15 @@ def watches(shape: tuple[int, ...]) -> bool:
     return image and math.prod(shape) >= _window(math.prod(shape)) + 2 * HASHES
 
 
-def fingerprint(image: NDArray[Any]) -> NDArray[np.uint64]:
+def fingerprint(image: NDArray[Any]) -> NDArray[np.uint32]:
     """The highest :data:`HASHES` different hashes of an image [C, H, W] in u-space, fewer where it has fewer."""
-    levels = np.rint(image.transpose(1, 2, 0).reshape(-1) * (255 / STEP)).astype(np.uint64)
+    levels = _levels(image)
     window = _window(len(levels))
-    powers, inverse = _powers(len(levels))
-    sums = np.zeros(len(levels) + 1, np.uint64)
-    np.cumsum(levels * powers, out=sums[1:])
-    hashes = (sums[window:] - sums[:-window]) * inverse[: len(levels) - window + 1]
-    hashes ^= hashes >> np.uint64(29)
-    hashes *= np.uint64(MIX)
-    cut = WORDS - WORDS // max(1, len(hashes) // ENOUGH)
-    highest = np.unique(hashes[hashes >= np.uint64(cut)])
+    count = len(levels) - window + 1
+    cut = WORDS - WORDS // max(1, count // ENOUGH)
+    highest = _highest(levels, window, cut)
     if len(highest) < HASHES:  # a plain image repeats its windows
-        highest = np.unique(hashes)
+        highest = _highest(levels, window, 0)
     return highest[-HASHES:]
 
 
@@ -67,17 +65,12 @@ def fingerprint(image: NDArray[Any]) -> NDArray[np.uint64]:
 class Detector:
     """What the detector holds of one unit's queries."""
 
-    _kept: list[NDArray[np.uint64]] = field(default_factory=list)
+    _kept: list[frozenset[int]] = field(default_factory=list)
 
     def flags(self, image: NDArray[Any]) -> bool:
         """Whether a query [C, H, W] is flagged for its likeness to an earlier one; it is kept in any case."""
-        mine = fingerprint(image)
-        found = False
-        if self._kept:
-            earlier = np.concatenate(self._kept)
-            places = np.searchsorted(mine, earlier).clip(max=len(mine) - 1)
-            starts = np.cumsum([0, *(len(other) for other in self._kept[:-1])])
-            found = bool((np.add.reduceat((mine[places] == earlier).astype(int), starts) > THRESHOLD).any())
+        mine = frozenset(fingerprint(image).tolist())
+        found = any(len(mine & earlier) > THRESHOLD for earlier in reversed(self._kept))  # the last is the likest
         self._kept.append(mine)
         return found
 
@@ -86,13 +79,50 @@ def _window(features: int) -> int:
     return LARGE_WINDOW if features >= LARGE else WINDOW
 
 
-@functools.lru_cache(maxsize=4)
-def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """[count] powers of an odd base modulo 2**64, and of its inverse."""
-    return tuple(_powers_of(base, count) for base in (BASE, pow(BASE, -1, WORDS)))  # type: ignore[return-value]
+def _levels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """[H * W * C] quantised pixels of an image [C, H, W]."""
+    planes = np.rint(image * image.dtype.type(255 / STEP)).astype(np.uint8)
+    levels = np.empty((*planes.shape[1:], len(planes)), np.uint8)
+    for channel, plane in enumerate(planes):  # twice as fast as all of them transposed
+        levels[..., channel] = plane
+    return levels.reshape(-1)
 
 
-def _powers_of(base: int, count: int) -> NDArray[np.uint64]:
-    steps = np.full(count, base, np.uint64)
+def _highest(levels: NDArray[np.uint8], window: int, cut: int) -> NDArray[np.uint32]:
+    """The different hashes of at least ``cut``, in ascending order."""
+    found = []
+    for begin in range(0, len(levels) - window + 1, PART):
+        hashes = _hashes(levels[begin : begin + PART + window - 1], window)
+        found.append(hashes[hashes >= np.uint32(cut)])
+    highest = np.concatenate(found)
+    highest.sort()
+    return highest[np.concatenate(([True], highest[1:] != highest[:-1]))[: len(highest)]]
+
+
+def _hashes(levels: NDArray[np.uint8], window: int) -> NDArray[np.uint32]:
+    """The hash of each window: the sum of its levels times powers of the base, mixed.
+
+    Sums of twice as many come from two neighbouring ones, so that a window takes the logarithm of its length.
+    """
+    powers, inverse = _powers(BASE)[: len(levels)], _powers(pow(BASE, -1, WORDS))
+    sums, length = levels * powers, 1
+    total, done = sums[: len(sums) - window + 1] * np.uint32(0), 0
+    while True:
+        if window & length:
+            total += sums[done : done + len(total)]
+            done += length
+        if 2 * length > window:
+            break
+        sums, length = sums[:-length] + sums[length:], 2 * length
+    total *= inverse[: len(total)]
+    total ^= total >> np.uint32(15)
+    total *= np.uint32(MIX)
+    return total
+
+
+@functools.lru_cache(maxsize=2)
+def _powers(base: int) -> NDArray[np.uint32]:
+    """Powers of a number modulo 2**32, as many as a part has."""
+    steps = np.full(PART + LARGE_WINDOW, base, np.uint32)
     steps[0] = 1
-    return np.cumprod(steps, dtype=np.uint64)
+    return np.cumprod(steps, dtype=np.uint32)

@@ -125,8 +125,9 @@ def flatten(
         position = billed.reshape(len(problem), -1).cumsum(1)
         wanted = wanted & (position <= left[:, None]).reshape(lead)
     if not every and not bool(wanted.all()):  # the question is a wait on a GPU
-        slot = wanted.reshape(len(problem), -1).nonzero()[:, 0]
-        return Rows(request.points, request.points[wanted], wanted, slot, whole=False)
+        place = wanted.reshape(-1).nonzero()[:, 0]
+        points = request.points.reshape(-1, *problem.shape).index_select(0, place)  # twice as fast as the mask
+        return Rows(request.points, points, wanted, place // (wanted.numel() // len(problem)), whole=False)
     if not several:
         return Rows(request.points, request.points, wanted, None, whole=True)
     slot = torch.arange(len(problem), device=problem.x.device).repeat_interleave(lead[1])

@@ -121,7 +121,7 @@ class Repeats:
         """Of rows whose inputs the file is fed as ``fed`` [N, ...]."""
         slot = rows.slots(len(problem))
         found = fingerprints(fed)
-        prints, slots = found.tolist(), slot.tolist()
+        prints, slots = torch.stack([found, slot]).tolist()  # a GPU is waited for once
         here: set[tuple[int, int]] = set()
         again = []
         for place, print_ in zip(slots, prints, strict=True):

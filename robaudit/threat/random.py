@@ -23,6 +23,8 @@ _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _M2 = -7723592293110705685  # 0x94D049BB133111EB
 _PART = 2**17
 """Words of a part."""
+_ODD = 0x0001000100010001
+"""The lowest bit of each quarter of a word."""
 
 
 def key_of(*parts: object) -> int:
@@ -72,19 +74,21 @@ class Draws:
         counter = torch.arange(words.start + 1, words.stop + 1, dtype=torch.int64, device=self.keys.device) * _GAMMA
         return mixed(start[:, None] + counter[None, :])
 
-    def _drawn(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], change: Change | None) -> Tensor:
+    def _drawn(
+        self, purpose: str, step: Tensor | int, shape: tuple[int, ...], change: Change | None, skip: int = 0
+    ) -> Tensor:
         """[S, *shape] float32 from uniforms on the 24-bit grid of [0, 1), two of each 64-bit word.
 
         They stand in turn, so that a longer draw begins with the shorter one. On a CPU it is done in parts that the
         cache holds.
         """
-        size = math.prod(shape)
+        size, before = math.prod(shape), skip // 2
         words = (size + 1) // 2
         drawn = torch.empty(len(self.keys), 2 * words, device=self.keys.device)
         most = max(1, _PART // max(1, len(self.keys))) if drawn.device.type == "cpu" else max(1, words)
         for begin in range(0, words, most):
             part = range(begin, min(begin + most, words))
-            bits = self._bits(purpose, step, part)
+            bits = self._bits(purpose, step, range(before + part.start, before + part.stop))
             second = (bits & 0xFFFFFF).float().mul_(2.0**-24)
             first = _shift(bits, 40).float().mul_(2.0**-24)
             both = drawn[:, 2 * part.start : 2 * part.stop]
@@ -104,9 +108,34 @@ class Draws:
         """
         return self._drawn(purpose, step, shape, None)
 
-    def normal(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
-        """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`."""
-        return self._drawn(purpose, step, shape, _normal)
+    def normal(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], *, skip: int = 0) -> Tensor:
+        """Standard normal by Box and Muller (1958); arguments and shape as :meth:`uniform`.
+
+        Args:
+            purpose: as in :meth:`uniform`; ``step`` and ``shape`` likewise.
+            step: see there.
+            shape: see there.
+            skip: how many numbers of the draw come before these, an even number.
+        """
+        return self._drawn(purpose, step, shape, _normal, skip)
+
+    def coarse(self, purpose: str, step: Tensor | int, shape: tuple[int, ...], *, skip: int = 0) -> Tensor:
+        """Uniform on the odd whole numbers from -32767 to 32767, for noise: a third of the work of :meth:`uniform`.
+
+        Args:
+            purpose: as in :meth:`uniform`; ``step`` likewise.
+            step: see there.
+            shape: of one slot's draw: its rows, and the shape of a row. Each row begins a word of its own.
+            skip: how many rows of the draw come before these.
+
+        Returns:
+            [S, *shape] int16.
+        """
+        size = math.prod(shape[1:])
+        words = (size + 3) // 4
+        bits = self._bits(purpose, step, range(skip * words, (skip + shape[0]) * words)).bitwise_or_(_ODD)
+        drawn = bits.view(torch.int16).reshape(len(self.keys), shape[0], 4 * words)
+        return drawn[..., :size].reshape(-1, *shape)
 
     def sign(self, purpose: str, step: Tensor | int, shape: tuple[int, ...]) -> Tensor:
         """-1 or 1 with equal probability; arguments and shape as :meth:`uniform`."""

@@ -46,8 +46,20 @@ def test_a_fingerprint_holds_the_highest_hashes_of_all_windows() -> None:
     hashes = set()
     for start in range(len(levels) - WINDOW + 1):
         value = sum(levels[start + j] * pow(BASE, j, WORDS) for j in range(WINDOW)) % WORDS
-        hashes.add((value ^ value >> 29) * MIX % WORDS)
+        hashes.add((value ^ value >> 15) * MIX % WORDS)
     assert fingerprint(picture).tolist() == sorted(hashes)[-HASHES:]
+
+
+def test_large_images_are_hashed_in_parts_as_if_they_were_one() -> None:
+    from robaudit.engine.blacklight import BASE, LARGE_WINDOW, MIX, PART
+
+    picture = image(1, (3, 128, 150))
+    levels = np.rint(picture.transpose(1, 2, 0).ravel().astype(np.float64) * 255 / 50).astype(np.uint32)
+    assert len(levels) > PART
+    powers = np.array([pow(BASE, j, 2**32) for j in range(LARGE_WINDOW)], np.uint32)
+    sums = (np.lib.stride_tricks.sliding_window_view(levels, LARGE_WINDOW) * powers).sum(1, dtype=np.uint32)
+    hashes = (sums ^ sums >> np.uint32(15)) * np.uint32(MIX)
+    assert fingerprint(picture).tolist() == np.unique(hashes)[-HASHES:].tolist()
 
 
 def test_a_search_is_flagged_and_other_images_are_not() -> None:

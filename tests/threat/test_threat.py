@@ -28,6 +28,22 @@ def test_draws_depend_on_key_step_and_purpose_alone() -> None:
     assert not torch.equal(mixed[1], whole[1])
     assert not torch.equal(Draws(all_keys).normal("b", 3, (2, 5)), whole)
     assert torch.equal(Draws(all_keys).normal("a", 3, (1, 5))[:, 0], whole[:, 0])  # a shorter draw is a prefix
+    longer = Draws(all_keys).normal("a", 3, (6, 3))
+    assert torch.equal(Draws(all_keys).normal("a", 3, (2, 3), skip=6), longer[:, 2:4])
+
+
+def test_coarse_noise_is_keyed_even_and_independent() -> None:
+    keys = torch.tensor([3, 2**40 + 1])
+    drawn = Draws(keys).coarse("c", torch.tensor([1, 5]), (9, 3, 5))
+    assert torch.equal(Draws(keys[1:]).coarse("c", 5, (2, 3, 5), skip=4)[0], drawn[1, 4:6])
+    assert not torch.equal(drawn[0], drawn[1])
+    many = Draws(keys[:1]).coarse("c", 0, (400, 250)).double().flatten()
+    assert bool((many.remainder(2) == 1).all())
+    assert many.abs().max() <= 32767
+    assert abs(many.mean()) < 5 * 32768 / (3 * len(many)) ** 0.5
+    assert many.square().mean() == pytest.approx(32768**2 / 3, rel=0.01)
+    for lag in (1, 2, 3, 4, 250):
+        assert abs((many[lag:] * many[:-lag]).mean()) < 5 * 32768**2 / 3 / len(many) ** 0.5
 
 
 def test_draws_have_the_right_distribution() -> None:

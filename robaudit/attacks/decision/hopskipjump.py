@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.decision.probes import on_spheres
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
@@ -37,8 +38,9 @@ class HopSkipJump(BoundaryWalk[State]):
     algorithm 2 (equations 9, 12, 16). Probes have the radius ``gamma`` x distance, in L-infinity sqrt(d) times that,
     and the bisection stops at this share of the distance over sqrt(d), so that the edge is far nearer to the boundary
     than the probes are: the source's theta, with a wider radius than its 1 / d, which single precision does not
-    resolve. Starts: uniform noise (of large images in L-infinity stripes first, which is ours), then other samples of
-    the audit, in a targeted one those of the goal first. Cost: up to ``queries`` label queries.
+    resolve. Their noise is that of the authors' code: normal, in L-infinity uniform. Starts: uniform noise (of large
+    images in L-infinity stripes first, which is ours), then other samples of the audit, in a targeted one those of the
+    goal first. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
@@ -66,14 +68,13 @@ class HopSkipJump(BoundaryWalk[State]):
     def probes(self, problem: Problem, state: State) -> Tensor:
         return (self.initial_evaluations * (state.round + 1).sqrt()).long().clamp_max(self.max_evaluations)
 
-    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
+    def probe(self, problem: Problem, state: State, wanted: Tensor) -> Tensor:
         """On a sphere around the edge: a tenth of the box at first, then relative to the distance."""
-        noise = problem.draws.normal("probe", state.draw, (count, *problem.shape)).to(problem.x.dtype)
-        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+        directions = on_spheres(problem, "probe", state.draw, uniform=problem.norm is Norm.LINF)
         size = distance(problem.norm, state.edge - problem.x).to(problem.x.dtype)
         scale = math.prod(problem.shape) ** 0.5 if problem.norm is Norm.LINF else 1.0
         radius = torch.where(state.round == 0, 0.1, self.gamma * size * scale)
-        return problem.clip(state.edge[:, None] + unit * per_slot(radius, unit))
+        return self.around(problem, state, directions, radius, wanted)
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
         direction = normal if problem.norm is Norm.L2 else normalise(problem.norm, normal)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.decision.points import low_noise
+from robaudit.attacks.decision.probes import in_parts, on_spheres
 from robaudit.attacks.decision.walk import OWN, BoundaryWalk, Walk
 from robaudit.attacks.parameters import Count, Fraction, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
@@ -72,16 +72,20 @@ class SignOPT(BoundaryWalk[State]):
     def probes(self, problem: Problem, state: State) -> Tensor:
         return torch.full_like(state.round, self.evaluations)
 
-    def probe(self, problem: Problem, state: State, count: int) -> Tensor:
+    def probe(self, problem: Problem, state: State, wanted: Tensor) -> Tensor:
         """Turns of the way to the edge, at its distance."""
-        noise = low_noise(problem, "turn", state.draw, self.frequencies, count)
-        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+        directions = on_spheres(problem, "turn", state.draw, self.frequencies)
         way = state.edge - problem.x
-        turn = unit * per_slot(self.radius * distance(Norm.L2, way).to(way.dtype), unit)
-        # every turn is a slot of its own here
-        size = distance(problem.norm, way)[:, None].expand(-1, count).flatten()
-        turned = _onto(problem.norm, (way[:, None] + turn).flatten(0, 1), size).reshape(turn.shape)
-        return problem.clip(problem.x[:, None] + turned)
+        length = per_slot(self.radius * distance(Norm.L2, way).to(way.dtype), way)[:, None]
+        size = distance(problem.norm, way)
+
+        def part(slots: slice, first: int, number: int) -> Tensor:
+            turned = directions(slots, first, number).mul_(length[slots]).add_(way[slots, None])
+            # every turn is a slot of its own here
+            sizes = size[slots, None].expand(-1, number).flatten()
+            return _onto(problem.norm, turned.flatten(0, 1), sizes).reshape(turned.shape).add_(problem.x[slots, None])
+
+        return in_parts(problem, wanted, part)
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
         return replace(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots, Stop
-from robaudit.attacks.decision.points import NEAR, along, low_noise, start_point, start_tries, too_far
+from robaudit.attacks.decision.points import NEAR, along, start_point, start_tries, too_far
+from robaudit.attacks.decision.probes import Part, added_up, in_parts, on_spheres
 from robaudit.attacks.frequencies import low_shape
 from robaudit.attacks.parameters import Count
 from robaudit.attacks.requests import Answer, Labels, Request
@@ -90,18 +91,17 @@ class BoundaryWalk(SlotAttack[WalkT]):
 
     def query(self, problem: Problem, state: WalkT) -> Request:
         """One point in every phase but the estimate, which asks for many."""
-        one = self._single(problem, state)
         probing = state.phase == PROBE
-        if not bool(probing.any()):
-            return Labels(one)
-        left = (self.probes(problem, state) - state.asked).clamp(1, problem.max_points)
-        wanted = torch.where(probing, left, 1)
-        count = int(wanted.max())
-        points = one.new_zeros(len(problem), count, *problem.shape)
-        points[:, 0] = one
         slots = probing.nonzero()[:, 0]
-        points[slots] = self.probe(problem.take(slots), state.take(slots), count)
-        rows = torch.arange(count, device=wanted.device)[None, :] < wanted[:, None]
+        if slots.numel() == 0:
+            return Labels(self._single(problem, state))
+        left = (self.probes(problem, state) - state.asked).clamp(1, problem.max_points)
+        points = self.probe(problem, state, torch.where(probing, left, 0))
+        wanted = torch.where(probing, left, 1)
+        rows = torch.arange(points.shape[1], device=wanted.device)[None, :] < wanted[:, None]
+        if slots.numel() < len(problem):
+            others = (~probing).nonzero()[:, 0]
+            points[others, 0] = self._single(problem.take(others), state.take(others))
         return Labels(points, rows=rows)
 
     def _single(self, problem: Problem, state: WalkT) -> Tensor:
@@ -155,24 +155,23 @@ class BoundaryWalk(SlotAttack[WalkT]):
         high = torch.where(mask & answer.fooled, middle, state.high)
         low = torch.where(mask & ~answer.fooled, middle, state.low)
         reached = mask & (high - low <= self.precision(problem, state))
+        state = replace(state, low=low, high=high)
+        if not bool(reached.any()):
+            return state
         edge = select(reached, problem.clip(self.way(problem, state, high)), state.edge)
-        state = replace(state, low=low, high=high, edge=edge)
-        return self.arrived(problem, state, reached) if bool(reached.any()) else state
+        return self.arrived(problem, replace(state, edge=edge), reached)
 
     def _after_probes(self, problem: Problem, state: WalkT, mask: Tensor, answer: Answer) -> WalkT:
         """Add the probes up; with all of them, the attack goes on with the normal."""
         asked = answer.answered & mask[:, None]
         fooling = asked & answer.fooled
-        slots = mask.nonzero()[:, 0]
-        moves = answer.points[slots] - state.edge[slots, None]
-        weights = torch.stack([asked[slots], fooling[slots]], 1).to(moves.dtype)
-        sums = torch.bmm(weights, moves.flatten(2)).reshape(len(slots), 2, *problem.shape)
+        sums = added_up(answer.points, state.edge, torch.stack([asked, fooling], 1).to(problem.x.dtype))
         state = replace(
             state,
             asked=state.asked + asked.sum(1),
             positive=state.positive + fooling.sum(1),
-            sum_all=state.sum_all.index_add(0, slots, sums[:, 0]),
-            sum_fooling=state.sum_fooling.index_add(0, slots, sums[:, 1]),
+            sum_all=state.sum_all + sums[:, 0],
+            sum_fooling=state.sum_fooling + sums[:, 1],
         )
         ready = mask & (state.asked >= self.probes(problem, state))
         if not bool(ready.any()):
@@ -223,12 +222,22 @@ class BoundaryWalk(SlotAttack[WalkT]):
         """[S] int64 probes of the next estimate."""
         raise TypeError(f"{self.id} estimates no normal")
 
-    def probe(self, problem: Problem, state: WalkT, count: int) -> Tensor:
-        """[S, count, *shape] points around the edge that tell on which side of the boundary they are."""
-        noise = low_noise(problem, "probe", state.draw, self.frequencies, count)
-        unit = normalise(Norm.L2, noise.flatten(0, 1)).reshape(noise.shape)
+    def probe(self, problem: Problem, state: WalkT, wanted: Tensor) -> Tensor:
+        """[S, P, *shape] points around the edge that tell on which side of the boundary they are.
+
+        So many as ``wanted`` [S] says of each slot, whose most is P; what else it holds is of no use.
+        """
         size = distance(Norm.L2, state.edge - problem.x).to(problem.x.dtype) * self.radius
-        return problem.clip(state.edge[:, None] + unit * per_slot(size, unit))
+        return self.around(problem, state, on_spheres(problem, "probe", state.draw, self.frequencies), size, wanted)
+
+    def around(self, problem: Problem, state: WalkT, directions: Part, radius: Tensor, wanted: Tensor) -> Tensor:
+        """[S, P, *shape] points at a radius [S] from the edge; see :meth:`probe`."""
+        scale = radius.reshape(-1, *[1] * (problem.x.dim()))
+
+        def part(slots: slice, first: int, number: int) -> Tensor:
+            return directions(slots, first, number).mul_(scale[slots]).add_(state.edge[slots, None])
+
+        return in_parts(problem, wanted, part)
 
     def estimated(self, problem: Problem, state: WalkT, mask: Tensor, normal: Tensor) -> WalkT:
         """What follows an estimate of the normal [S, *shape], of length 1 towards what fools."""

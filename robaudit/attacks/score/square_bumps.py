@@ -22,7 +22,10 @@ TILES = 5
 
 def halvings(progress: Tensor) -> Tensor:
     """[S] int64: how often the share was halved after so many [S] of 10,000 iterations."""
-    return (progress[:, None] > torch.tensor(HALVINGS, device=progress.device)).sum(1)
+    passed = torch.zeros_like(progress)
+    for iteration in HALVINGS:  # a tensor of them would have to be brought to a GPU at every step
+        passed += progress > iteration
+    return passed
 
 
 @dataclass(frozen=True)

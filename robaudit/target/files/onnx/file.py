@@ -17,9 +17,10 @@ from torch import Tensor
 
 from robaudit.errors import ChangedFileError, UnsupportedOperatorError, UsageError, reason
 from robaudit.target.files.onnx.attacked import attacked_input
+from robaudit.target.files.onnx.bound import ask_bound, binds, each_alone
 from robaudit.target.files.onnx.declared import declared_input, dtype_of, shape_of
 from robaudit.target.files.onnx.editing import joined, raw_scores
-from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, alone, ask, file_values
+from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, ask, file_values
 from robaudit.target.files.onnx.sessions import start_on
 from robaudit.target.files.onnx.source import OnnxSource, read_onnx
 from robaudit.target.inputs.discover import FileInput
@@ -61,6 +62,7 @@ class OnnxFile:
         self.model = self.wiring.model
         self.device = device
         self.session = start_on(source, device, custom_ops)
+        self.binding = binds(self.session, device)
         self.inputs = [declared_input(i, self.model) for i in self.session.inputs]
         given = self.session.outputs
         self.outputs = [FileOutput(o.name, shape_of(o, self.model), dtype_of(o.type)) for o in given]
@@ -196,8 +198,9 @@ class OnnxFile:
             RobauditError: the runtime refuses the input, or does not return one row an input.
             OutOfMemoryError: the runtime says that its memory ran out.
         """
-        values = self._as_file(x)
-        result = self._call(values, len(values)) if width is None else alone(self._call, values, width)
+        bound = self.binding and self._dtype.kind == "f"
+        values = x.detach().to(getattr(torch, self._dtype.name)) if bound else self._as_file(x)
+        result = self._call(values, len(values)) if width is None else each_alone(self._call, values, width)
         if result.dtype == np.float16:
             result = result.astype(np.float32)
         return torch.from_numpy(result).to(self.device)
@@ -233,28 +236,32 @@ class OnnxFile:
         """
         if self._afresh:
             return None
-        judge = self.session
+        judge, binding = self.session, self.binding
         try:
             if self._plain is None:
                 self._plain = start_on(self._again(), torch.device("cpu"), self._custom_ops, optimised=False)
-            self.session = self._plain
+            self.session, self.binding = self._plain, False
             return self.run(x, width=width)
         except ChangedFileError:
             raise
         except Exception:  # it only measures; whatever ails it, the judge is another session
             return None
         finally:
-            self.session = judge
+            self.session, self.binding = judge, binding
 
-    def _session_run(self, outputs: list[str] | None, values: NDArray[Any]) -> list[Any]:
+    def _session_run(self, outputs: list[str] | None, values: NDArray[Any] | Tensor) -> list[Any]:
         try:
             session = self.fresh().session if self._afresh else self.session
             with self.watch.call(len(values), (self.path, "file")):
+                if isinstance(values, Tensor):
+                    return ask_bound(
+                        session, outputs or [o.name for o in self.outputs], self.input.name, values, self.fixed
+                    )
                 return ask(session, outputs, self.input.name, values, self.fixed)
         except RuntimeMemoryError as error:
             raise torch.OutOfMemoryError(str(error)) from error
 
-    def _call(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
+    def _call(self, values: NDArray[Any] | Tensor, rows: int) -> NDArray[Any]:
         assert self._choice is not None
         choice, names = self._choice, self._choice.names
         results = dict(zip(names, self._session_run(names, values), strict=True))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from robaudit.files import open_regular
 from robaudit.target.files.onnx.source import OnnxSource
 from robaudit.target.inputs.several import FixedInput
 
-__all__ = ["RuntimeMemoryError", "Session", "alone", "ask", "file_values", "start", "unsupported"]
+__all__ = ["RuntimeMemoryError", "Session", "alone", "ask", "file_values", "refusing", "start", "unsupported"]
 
 NO_MEMORY = ("failed to allocate memory", "out of memory", "bad_alloc", "alloc_failed")
 """What ONNX Runtime says, in lower case, when the memory of the CPU or GPU runs out."""
@@ -137,15 +138,22 @@ def ask(
         RobauditError: the runtime refuses the input.
     """
     feed = {name: values, **{other.declared.name: other.rows(len(values)) for other in fixed}}
-    try:
+    with refusing():
         if session.narrow:
             return _ask_narrow(session, outputs, feed)
         results: list[Any] = session.runtime.run(outputs, feed)
-    except Exception as error:  # the runtime raises its own types
+        return results
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """What the runtime raises within, which are types of its own, as :func:`ask` does."""
+    try:
+        yield
+    except Exception as error:
         if any(words in str(error).lower() for words in NO_MEMORY):
             raise RuntimeMemoryError(str(error)) from error
         raise RobauditError(f"ONNX Runtime refuses the input: {reason(error)}") from error
-    return results
 
 
 def _ask_narrow(session: Session, outputs: list[str] | None, feed: dict[str, NDArray[Any]]) -> list[Any]:
