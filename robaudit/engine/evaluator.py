@@ -75,8 +75,8 @@ class Evaluator:
         """
         self._admit(request, access, prior=prior)
         if isinstance(request, Gradient) and request.plain:
-            ask = partial(self.answer, problem=problem, access=access, account=account, budget=budget, prior=prior)
-            return partly(request, problem, ask)
+            whole = partial(self.answer, problem=problem, access=access, account=account, budget=budget, prior=prior)
+            return partly(request, problem, whole)
         answer, usual = self._answer(request, problem, account, budget)
         if usual or not isinstance(request, Gradient | Jacobian):
             return answer
