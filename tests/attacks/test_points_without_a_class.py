@@ -42,7 +42,9 @@ def attacked(
     if band is not None:
         module = Band(module, sample, band[0] * share, band[1] * share, infinite=infinite)
     target = FakeFile(module, CLASSES, SHAPE)
-    attack = make_attack(name, CASES[name].parameters)
+    # a random walk loses probes to the band, and may need more of them
+    more = {"queries": 1500} if name == "hopskipjump" else {}
+    attack = make_attack(name, CASES[name].parameters | more)
     (result,) = attack_all(target, attack, ThreatModel(norm, EPS[norm]), [sample], surrogates=target).values()
     return result
 
