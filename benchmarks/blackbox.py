@@ -33,7 +33,10 @@ from blackbox_robust import robust
 from blackbox_rows import ROWS, Row
 from common import MODELS
 
-HEAD = "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | ours / theirs | CPU ms a sample | |"
+HEAD = (
+    "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | ours / theirs "
+    "| CPU ms a sample | |"
+)
 FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | ours / theirs | CPU ms a sample | |"
 
 
