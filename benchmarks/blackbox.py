@@ -12,7 +12,8 @@ blackbox-adv-examples-signhunter. None is part of this project. One that is miss
 Queries of both sides are counted until a point within the ball fools; a failure counts as the whole budget. The
 clean sample, and for public code a point that was asked before, cost nothing; points are brought into the box. Public
 code runs one image at a time, as most of it is written for and the counting needs; its time holds the counting.
-Times are CPU time, as other work on a machine lengthens wall time.
+Times are CPU time, as other work on a machine lengthens wall time. "Ours / theirs" is the geometric mean over samples
+of the ratio of queries or distances, with its 95 % interval: what several seeds of one sample say is averaged first.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from blackbox_data import DATA, load
-from blackbox_meter import Case, Outcome, ours, pooled, theirs
+from blackbox_meter import Case, Outcome, ours, paired, pooled, theirs
 from blackbox_robust import robust
 from blackbox_rows import ROWS, Row
 from common import MODELS
 
-HEAD = "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | CPU ms a sample | |"
-FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | CPU ms a sample | |"
+HEAD = (
+    "| on | budget | ours | theirs | success: theirs, ours | median queries | mean queries | ours / theirs "
+    "| CPU ms a sample | |"
+)
+FAR_HEAD = "| on | ours | theirs | distance after: theirs, ours | ours / theirs | CPU ms a sample | |"
 
 
 def peers_of(row: Row, case: Case, seeds: Sequence[int]) -> Iterator[Outcome]:
@@ -60,7 +64,8 @@ def pair(row: Row, case: Case, other: Outcome | None, own: Outcome) -> str:
             f"{mark}: " + " / ".join(f"{m:.3f}" for m in one) for mark, one in zip(marks, medians, strict=True)
         )
         weaker = any(one[-1] > 1.02 * one[0] for one in medians)
-        return f"| {on} | {own.name} | {name} | {told} | {time} | {'weaker' if weaker else ''} |"
+        ratio = "; ".join(paired(sides[0].distances[i], own.distances[i], len(case.samples)) for i in range(len(marks)))
+        return f"| {on} | {own.name} | {name} | {told} | {ratio} | {time} | {'weaker' if weaker else ''} |"
     success = " / ".join(f"{100 * s.success.mean():.1f} %" for s in sides)
     median = [float(np.median(s.queries)) for s in sides]
     mean = " / ".join(f"{s.queries.mean():.0f}" for s in sides)
@@ -68,7 +73,8 @@ def pair(row: Row, case: Case, other: Outcome | None, own: Outcome) -> str:
     weaker = rates[-1] < rates[0] - 0.5 or median[-1] > 1.02 * median[0]
     middle = " / ".join(f"{m:.0f}" for m in median)
     head = f"| {on} | {row.budget} | {own.name} | {name}"
-    return f"{head} | {success} | {middle} | {mean} | {time} | {'weaker' if weaker else ''} |"
+    ratio = paired(sides[0].queries, own.queries, len(case.samples))
+    return f"{head} | {success} | {middle} | {mean} | {ratio} | {time} | {'weaker' if weaker else ''} |"
 
 
 def compare(rows: list[Row], options: argparse.Namespace) -> None:

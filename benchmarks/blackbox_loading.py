@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import io
 import os
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -93,19 +94,39 @@ def script(name: str, file: str, root: str = ".") -> Any:
     return module
 
 
-def definitions(name: str, file: str, **given: Any) -> types.SimpleNamespace:
+class _Python2(ast.NodeTransformer):
+    """Whole numbers are divided as Python 2 does it."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Div):
+            return node
+        return ast.copy_location(ast.Call(ast.Name("_divided", ast.Load()), [node.left, node.right], []), node)
+
+
+def _divided(above: Any, below: Any) -> Any:
+    whole = all(np.issubdtype(np.asarray(value).dtype, np.integer) for value in (above, below))
+    return above // below if whole else above / below
+
+
+def definitions(name: str, file: str, python2: bool = False, **given: Any) -> types.SimpleNamespace:
     """The functions and classes of a script that cannot be imported, as it does its work at once.
 
     Args:
         name: of the checkout.
         file: in it.
+        python2: whether it is written for Python 2.
         given: what the functions find in the place of the script's own imports and global names.
     """
     _on_the_cpu()
-    tree = ast.parse((checkout(name) / file).read_text())
+    text = (checkout(name) / file).read_text()
+    tree = ast.parse(re.sub(r"(?m)^(\s*)print (?!\()(.*)$", r"\1print(\2)", text) if python2 else text)
     kept = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    space = {"np": np, "torch": torch, "ch": torch, **given}
-    exec(compile(ast.Module(kept, []), file, "exec"), space)
+    space = {"np": np, "torch": torch, "ch": torch, "_divided": _divided, **given}
+    module = ast.Module(kept, [])
+    if python2:
+        module = ast.fix_missing_locations(_Python2().visit(module))
+    exec(compile(module, file, "exec"), space)
     return types.SimpleNamespace(**space)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import attacked
+from scipy.stats import t as student
 from torch import Tensor, nn
 
 from robaudit.attacks.registry import make_attack
@@ -19,7 +20,7 @@ from robaudit.target.target import Target
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm, distance
 
-__all__ = ["TOLERANCE", "Case", "Meter", "Outcome", "Peer", "StopError", "ours", "pooled", "theirs"]
+__all__ = ["TOLERANCE", "Case", "Meter", "Outcome", "Peer", "StopError", "ours", "paired", "pooled", "theirs"]
 
 TOLERANCE = 1e-6
 """By which a point may lie outside of the ball, as a fraction of the domain's width."""
@@ -77,6 +78,25 @@ def pooled(outcomes: Sequence[Outcome]) -> Outcome:
     fields = ("queries", "spent", "success", "distances")
     joined = {name: np.concatenate([getattr(one, name) for one in outcomes], -1) for name in fields}
     return Outcome(outcomes[0].name, seconds=float(np.mean([one.seconds for one in outcomes])), **joined)
+
+
+def paired(theirs: np.ndarray, ours: np.ndarray, samples: int) -> str:
+    """Geometric mean over samples of ours / theirs, with a 95 % interval of Student's t; seeds of a sample are one.
+
+    Args:
+        theirs, ours: [seeds x samples] queries or distances, as :func:`pooled` leaves them; those that are not finite
+            on both sides are left out.
+        samples: how many.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(ours / theirs).reshape(-1, samples)
+    ratio = np.where(np.isfinite(ratio), ratio, np.nan)
+    each = np.nanmean(ratio[:, ~np.isnan(ratio).all(0)], 0)
+    if len(each) < 2:
+        return "-"
+    half = float(student.ppf(0.975, len(each) - 1)) * each.std(ddof=1) / len(each) ** 0.5
+    low, middle, high = np.exp([each.mean() - half, each.mean(), each.mean() + half])
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 class StopError(Exception):

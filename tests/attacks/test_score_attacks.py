@@ -129,6 +129,15 @@ def test_every_sign_of_a_linear_model_is_found_in_a_round(name: str, parameters:
         assert result.success
 
 
+def test_signhunter_asks_about_no_point_twice() -> None:
+    """Where parts are halves of those before: both halves flipped are the part flipped, as long as all else stays."""
+    target = network((1, 8, 8), 4)
+    slots = dataclasses.replace(problem_of(target, 6), low=None, high=None)
+    steps = walked(make_attack("signhunter", {}), target, slots, 60)
+    points = torch.stack([request.points.flatten(1) for request, _ in steps], 1)
+    assert [len(one.unique(dim=0)) for one in points] == [60] * 6
+
+
 def test_directions_of_simba_are_a_basis_in_bands() -> None:
     slots = problem(Norm.L2, 0.5, count=1, shape=(2, 6, 5))
     attack = SimBA(band=0.4)  # 3 frequencies of 6, 2 of 5

@@ -26,6 +26,7 @@ class State(Slots):
         base: [S, *shape] where the step begins: the sample, later the best point of the round before.
         sign: [S, *shape] of the step, 1 or -1; ``value`` [S] is the objective there.
         level, place: [S] the signs that are flipped next, of 2^level equal parts the one at this place; level -1: none.
+        since: [S] proposals since the last that was kept, those left out counted.
         left: [S] the least share of the clean margin that was met.
         step: [S] answers so far.
     """
@@ -35,6 +36,7 @@ class State(Slots):
     value: Tensor
     level: Tensor
     place: Tensor
+    since: Tensor
     left: Tensor
     step: Tensor
 
@@ -43,7 +45,8 @@ class State(Slots):
 class SignHunter(SlotAttack[State]):
     """Flip the signs of a step of length ε: of all features, each half, each quarter; keep what improves the loss.
 
-    Once every single sign has been tried, the next round begins at the point found.
+    Once every single sign has been tried, the next round begins at the point found. Where both halves of a part are
+    flipped, and nothing else has been since the part itself was tried, the answer is known and not asked for again.
 
     Source: Al-Dujaili & O'Reilly 2020, "Sign Bits Are All You Need for Black-Box Attacks", algorithms 1 and 2. The
     features are taken in their order, those that may not change left out. L∞, and L2 with equal steps in all features;
@@ -71,7 +74,7 @@ class SignHunter(SlotAttack[State]):
         """All signs are 1, and asked about first."""
         zero = problem.full(0).long()
         worst = problem.full(float("-inf"), torch.float64)
-        return State(problem.x, torch.ones_like(problem.x), worst, zero - 1, zero, -worst, zero)
+        return State(problem.x, torch.ones_like(problem.x), worst, zero - 1, zero, zero, -worst, zero)
 
     def query(self, problem: Problem, state: State) -> Request:
         return Scores(_point(problem, state, _flipped(problem, state)))
@@ -85,7 +88,9 @@ class SignHunter(SlotAttack[State]):
         sign = select(better, _flipped(problem, state), state.sign)
         value = torch.where(better, value, state.value)
         count = _order(problem)[1]
-        place, length = state.place + 1, _length(count, state.level)
+        length = _length(count, state.level)
+        known = better & _asked_before(state, count)
+        place = state.place + 1 + known.long()
         through = (state.level < 0) | (place * length >= count)
         level = torch.where(through, state.level + 1, state.level)
         found = replace(
@@ -99,6 +104,7 @@ class SignHunter(SlotAttack[State]):
             value=torch.where(over, float("-inf"), value),
             level=torch.where(over, -1, level),
             place=found.place,
+            since=torch.where(better, 1, state.since + 1) + known.long(),
             left=torch.minimum(state.left, met),
             step=found.step,
         )
@@ -122,6 +128,17 @@ def _length(count: Tensor, level: Tensor) -> Tensor:
     """[S] features in each part of a level."""
     parts = 2 ** level.clamp(0, 62)
     return ((count + parts - 1) // parts).clamp_min(1)
+
+
+def _asked_before(state: State, count: Tensor) -> Tensor:
+    """[S] whether this part is the first half of one that was tried when all other signs were as they are.
+
+    If it is kept, the other half's flip leads to that point, or to the one that it was compared with.
+    """
+    above = _length(count, state.level - 1)
+    halved = (state.level > 0) & (state.place % 2 == 0) & (above == 2 * _length(count, state.level))
+    parts = (count + above - 1) // above
+    return halved & (state.since >= parts + state.place // 2)
 
 
 def _flipped(problem: Problem, state: State) -> Tensor:
