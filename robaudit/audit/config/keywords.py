@@ -35,6 +35,7 @@ class SettingKeywords(TypedDict, total=False):
     samples: int | None
     surrogates: Sequence[PathLike]
     make_surrogates: Sequence[str]
+    resize_surrogates: bool
     matrix: bool | None
     stand_in: PathLike | None
     defense: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from robaudit.audit.config.declaring import PROFILE, setting
+from robaudit.audit.config.declaring import PROFILE, Part, setting
 
 if TYPE_CHECKING:
     from robaudit.audit.config.value_types import Decimals, NotNegative, Positive, Positive01, QueryRate, Texts
@@ -75,6 +75,14 @@ class AttackerSettings:
         meaning="Surrogates that the audit makes, such as `distilled`, `substitute` or `gray`; `none`: not even those "
         "of the profile.",
         identity=PROFILE,
+    )
+    resize_surrogates: bool = setting(
+        False,
+        bool,
+        help="Surrogates may take images of another size, which the model's are resized to.",
+        meaning="Surrogates may take images of another size: the model's are resized bilinearly where their gradients "
+        "are taken.",
+        identity=Part("surrogates resized", unless=False),
     )
     matrix: bool | None = setting(
         None,

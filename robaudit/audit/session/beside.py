@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.journal.auxiliary import SURROGATE
 from robaudit.audit.plan.auxiliary import Auxiliary
 from robaudit.audit.process.messages import unexpected
 from robaudit.audit.session.feature_ranges import ranged
@@ -20,6 +21,7 @@ from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import Measured, measure, unmeasured
 from robaudit.target.reading.opened import OpenedTarget
+from robaudit.target.running.resized import resized
 from robaudit.target.running.watch import Watch
 from robaudit.target.target import Target, ready
 
@@ -34,11 +36,16 @@ def load_beside(
     try:
         with watch.auxiliary(auxiliary.key):
             other = _other(request, auxiliary.path, target, watch)
-            if other.num_classes != target.num_classes or other.spec.shape != target.spec.shape:
+            if other.num_classes != target.num_classes:
                 raise UsageError(f"it takes {_words(other)} classes and the model {_words(target)}; they must be equal")
+            if other.spec.shape != target.spec.shape and not _resizes(request, auxiliary, other, target):
+                hint = "; --resize-surrogates makes the model's images as large" if _images(other, target) else ""
+                raise UsageError(
+                    f"it takes {_words(other)} classes and the model {_words(target)}; they must be equal{hint}"
+                )
             found = _with_gradient(unmeasured(other))
             found = found.reread(other.reread(spec=ranged(request, other.spec, ranges)))
-        loaded.beside.append(Beside(auxiliary, found, watch))
+        loaded.beside.append(Beside(auxiliary, found, watch, target.spec.shape))
     except FinalError:
         raise
     except Exception as error:  # odd files break runtimes in their own ways
@@ -49,7 +56,10 @@ def measure_beside(loaded: Opened, points: Tensor) -> None:
     """Measure the auxiliary models on samples [N, *shape] in u-space; one that fails is dropped."""
 
     def measured(model: Target) -> Target:
-        return _with_gradient(measure(model.opened, points.to(model.dtype)))
+        seen = points.to(model.dtype)
+        if model.spec.shape != loaded.opened.spec.shape:
+            seen = resized(seen, (model.spec.shape[1], model.spec.shape[2]))
+        return _with_gradient(measure(model.opened, seen))
 
     for other in list(loaded.beside):
         guarded(loaded, other, measured)
@@ -84,10 +94,21 @@ def _other(request: AuditRequest, path: Path, target: OpenedTarget, watch: Watch
         path,
         overrides=SpecOverrides(request.input_values, request.input_sources),
         device=request.settings.device,
-        sample_shape=target.spec.shape,
+        sample_shape=None if request.settings.resize_surrogates else target.spec.shape,
         allowed=allowed_by(request),
         watch=watch,
     )
+
+
+def _images(other: OpenedTarget, target: OpenedTarget) -> bool:
+    """Whether both take images of as many channels."""
+    shapes = other.spec.shape, target.spec.shape
+    return all(len(shape) == 3 for shape in shapes) and shapes[0][0] == shapes[1][0]
+
+
+def _resizes(request: AuditRequest, auxiliary: Auxiliary, other: OpenedTarget, target: OpenedTarget) -> bool:
+    """Whether images are made to fit the other model: a surrogate's alone, where the user said so."""
+    return request.settings.resize_surrogates and auxiliary.role == SURROGATE and _images(other, target)
 
 
 def _problem_of(auxiliary: Auxiliary, error: Exception) -> str:

@@ -24,6 +24,7 @@ from robaudit.data.source import Dataset
 from robaudit.engine.models import Differentiable
 from robaudit.target.reading.opened import OpenedTarget
 from robaudit.target.running.attributed import Attributed
+from robaudit.target.running.resized import Resized
 from robaudit.target.running.watch import Watch
 from robaudit.target.target import StandIn, Target, stand_in_for
 from robaudit.threat.sets.base import PerturbationSet
@@ -42,16 +43,20 @@ class Beside:
         auxiliary: which one it is.
         target: the same loaded.
         watch: told that it is at work, by those who ask it by other ways than ``attributed``.
+        shape: of the samples that it is asked about; images of another size are made to fit.
     """
 
     auxiliary: Auxiliary
     target: Target
     watch: Watch
+    shape: tuple[int, ...]
 
     @property
     def attributed(self) -> Differentiable:
         """As an attack asks it."""
-        return Attributed(self.target, self.watch, self.auxiliary.key)
+        own, model = self.target.spec.shape, self.target
+        fitting = model if own == self.shape else Resized(model, (own[1], own[2]))
+        return Attributed(fitting, self.watch, self.auxiliary.key)
 
     def at_work(self) -> AbstractContextManager[None]:
         """What follows is its work."""

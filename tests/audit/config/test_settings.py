@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "curve": True,
     "secrecy": True,
     "make_surrogates": ["distilled:queries=500"],
+    "resize_surrogates": True,
     "matrix": True,
     "samples": 7,
     "surrogates": ["{}/model.onnx"],
