@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
@@ -21,6 +23,8 @@ from robaudit.threat.random import Draws
 
 __all__ = ["GFCS"]
 
+L2_STEP = 0.163
+"""As a share of the radius: 2 to 12.27."""
 WEIGHTS = 2**24
 """Distinct random directions in the output of a slot."""
 
@@ -53,7 +57,7 @@ def _slope(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     """The margin, or where the target class says so, a sum of the logits with random weights of its own.
 
     A target class of K or more is the number of the weights (output diversified sampling: Tashiro, Song, Ermon 2020,
-    eq. 2, uniform on [-1, 1]).
+    uniform on [-1, 1]).
     """
     classes = logits.shape[1]
     random = target_class >= classes
@@ -70,14 +74,16 @@ class GFCS(SlotAttack[State]):
     Where both ways fail, directions follow that random weights of the surrogates' logits have (output diversified
     sampling), until one raises the margin; from the new point the gradient is tried first again. Source: Lord, Mueller,
     Bertinetto 2022, "Attacking deep networks with surrogate-based adversarial black-box methods is easy" (Gradient
-    First, Coimage Second), algorithm 1; step and radius of its section 4 stand as their ratio, 2 to 12.27, in L2. In
-    L-infinity, which is ours, the step is a share of the radius along the direction's signs. Surrogates count as one
-    model, where the source takes one after the other. Cost: a forward and a backward of the surrogates for each
-    direction, up to ``queries`` queries of the scores.
+    First, Coimage Second), algorithm 1, with the ratio of its step to its radius, 2 to 12.27, in L2. Ours: L-infinity,
+    where a step along the signs leads from one end of the ball to the other; a random part of the features alone moves
+    along later directions from a point, as the first ones fail together where many features are at the box's end; and
+    surrogates that count as one model, where the source takes one after the other. Cost: a forward and a backward of
+    the surrogates for each direction, up to ``queries`` queries of the scores.
 
     Args:
         queries: most queries a sample.
-        step_size: of a move, as a share of the radius.
+        step_size: of a move, as a multiple of the radius; null: 0.163 in L2, and 2 in L-infinity.
+        part: of the features that move along a random direction where the first two failed; 1: all, as in the source.
     """
 
     id = "gfcs"
@@ -86,7 +92,8 @@ class GFCS(SlotAttack[State]):
     prior = True
 
     queries: Count = 10_000
-    step_size: Positive = 0.163
+    step_size: Positive | None = None
+    part: Annotated[float, Field(gt=0, le=1)] = 0.05
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         """The surrogates' margin, which says nothing of the target's gradients."""
@@ -99,7 +106,8 @@ class GFCS(SlotAttack[State]):
         return State(problem.x, start, still, ~zero.bool(), zero.bool(), zero, zero, zero)
 
     def query(self, problem: Problem, state: State) -> Request:
-        size = torch.where(state.forth, -1.0, 1.0).to(problem.eps) * self.step_size * problem.eps
+        length = self.step_size or (2.0 if problem.norm is Norm.LINF else L2_STEP)
+        size = torch.where(state.forth, -1.0, 1.0).to(problem.eps) * length * problem.eps
 
         def asked(rows: Tensor) -> Request:
             return Scores(problem.project(state.best + per_slot(size, state.best) * state.direction), rows=rows)
@@ -114,7 +122,9 @@ class GFCS(SlotAttack[State]):
         """A new direction, or what came of a step along one."""
         if answer.gradient is not None:
             got = state.needs & answer.answered
-            direction = normalise(problem.norm, answer.gradient.nan_to_num(0.0, 0.0, 0.0))
+            slope = answer.gradient.nan_to_num(0.0, 0.0, 0.0)
+            lot = problem.draws.uniform("part", state.drawn, problem.shape) < self.part
+            direction = normalise(problem.norm, select(state.tries > 1, slope * lot, slope))
             return State(
                 best=state.best,
                 value=state.value,
@@ -127,7 +137,8 @@ class GFCS(SlotAttack[State]):
             )
         assert answer.logits is not None
         value = objective("margin", problem, answer.logits)
-        better = answer.answered & (value > state.value)
+        moved = (answer.points != state.best).flatten(1).any(1)  # else the value differs by rounding alone
+        better = answer.answered & moved & (value > state.value)
         over = better | (answer.answered & state.forth)
         return State(
             best=select(better, answer.points, state.best),

@@ -34,7 +34,7 @@ def test_with_the_target_for_a_surrogate_a_linear_model_falls_in_a_few_queries(n
             continue
         [found] = attack_all(target, GFCS, ThreatModel(norm, eps), [sample], surrogates=target).values()
         assert found.success
-        assert found.queries <= 12  # 1 / step_size, and as many again for features at the box's end
+        assert found.queries <= 20  # 1 / step_size, and as many again for features at the box's end
         assert found.distance <= eps + 1e-6
         assert found.forwards == found.backwards <= found.queries
 
