@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from robaudit.attacks.base import Problem
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FitSet
-from robaudit.attacks.parameters import Count, Positive, attack_parameters
+from robaudit.attacks.parameters import Count, attack_parameters
 from robaudit.surrogates.base import WEIGHTS, Surrogate, SurrogateRecipe, weights_of
 from robaudit.surrogates.growing import Parts, adversarial, asked, batched, partners_of, sizes, split, varied
-from robaudit.surrogates.networks import Fixed, network_for
-from robaudit.surrogates.training import agreement, imitate, log_probabilities, train
+from robaudit.surrogates.networks import Fixed, network_for, scaled_to
+from robaudit.surrogates.training import agreement, imitate, logits_of, size_of, train
 from robaudit.threat.model import Access
 from robaudit.threat.random import key_of
 
@@ -30,19 +30,19 @@ STEPS = 5
 
 @attack_parameters
 class Distilled(SurrogateRecipe):
-    """A small network that learns the target's scores, then again and again on its own adversarial points.
+    """A small network that learns the target's logits, then again and again on its own adversarial points.
 
-    Distillation: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2; as a black-box
-    attack, and the rounds of retraining on the attack's own points (dynamic distillation): Xiao, Li, Zhu, He, Liu, Song
-    2018, "Generating Adversarial Examples with Adversarial Networks", section 3.3. The points here are those of
-    projected gradient ascent on the network, in place of their generator's.
+    It is shallow, and learns by the mean square between logits (Ba and Caruana 2014, equation 1). Distillation as a
+    black-box attack, and the rounds of retraining on the attack's own points (dynamic distillation): Xiao, Li, Zhu, He,
+    Liu, Song 2018, "Generating Adversarial Examples with Adversarial Networks", section 3.3. The points here are those
+    of a momentum attack on the network, in place of their generator's, which begins at samples that were moved, blended
+    with others and put under noise.
 
     Args:
         queries: asked of the target at most, those of the held-out samples among them.
         samples: of the data at most, held-out ones among them.
         rounds: the first on samples and what lies around them, each other one on adversarial points too.
-        epochs: of training in each round at most.
-        temperature: that scores are softened with.
+        epochs: of training in each round at most, of twice as many in the last.
         width: channels of the network's first layers.
     """
 
@@ -51,9 +51,8 @@ class Distilled(SurrogateRecipe):
 
     queries: Count = 2000
     samples: Count = 500
-    rounds: Count = 3
+    rounds: Count = 4
     epochs: Count = 20
-    temperature: Positive = 1.0
     width: Annotated[int, Field(ge=16, le=256, multiple_of=16)] = 16
 
     @property
@@ -89,23 +88,19 @@ class Distilled(SurrogateRecipe):
                 kept[f"scores/{place}"] = torch.cat([asked(fit, part, u, self.access) for part, u in blocks])
             points += [u.float() for _, u in blocks]
             wanted.append(kept[f"scores/{place}"])
-        answers = log_probabilities(torch.cat(wanted).float(), fit.scores)
+        answers = logits_of(torch.cat(wanted), fit.scores)
         finite = answers.isfinite().all(1)
+        size = size_of(answers[finite])
         network = self._network(fit, kept, number - 1)
+        if number == 0:
+            scaled_to(network, size)
         seed = key_of(int(fit.draws.keys[0]), "training", number) % 2**31
-        train(
-            network,
-            torch.cat(points)[finite],
-            answers[finite],
-            imitate(self.temperature),
-            self.epochs,
-            seed,
-            stop=fit.go_on,
-        )
+        epochs = self.epochs * (2 if number + 1 == self.rounds else 1)
+        train(network, torch.cat(points)[finite], answers[finite], imitate(size), epochs, seed, fit.go_on)
         kept |= {f"{WEIGHTS}{number}/{name}": value.detach() for name, value in network.state_dict().items()}
-        held = fit.problem(parts.held)
-        agreed = agreement(network, held.x.float(), kept["held"].argmax(1))
-        counts = {"agreed": agreed, "held_out": len(parts.held), "trained_on": len(parts.train)}
+        known = kept["held"].isfinite().all(1)
+        agreed = agreement(network, fit.problem(parts.held).x.float()[known], kept["held"][known].argmax(1))
+        counts = {"agreed": agreed, "held_out": int(known.sum()), "trained_on": len(parts.train)}
         return kept | {name: torch.tensor(count) for name, count in counts.items()}
 
     def fit_end(self, artefact: Artefact) -> Artefact:
@@ -134,15 +129,15 @@ class Distilled(SurrogateRecipe):
         network = None if number == 0 else batched(self._network(fit, known, number - 1))
         for place, size in enumerate(sizes(self._points(parts, number), len(parts.train))):
             part = problem.take(torch.arange(size, device=problem.x.device))
+            step, point = number * 1000 + place, part.x
+            if number or place:
+                partners = fit.problem(partners_of(fit, parts.train, step)[:size]).x
+                point = varied(part, partners, step)
             if network is not None:
-                yield part, adversarial(part, network, number * 1000 + place, STEPS)
-            elif place == 0:
-                yield part, part.x
-            else:
-                partners = fit.problem(partners_of(fit, parts.train, place)[:size]).x
-                yield part, varied(part, partners, place)
+                point = adversarial(part, point, network, step, STEPS)
+            yield part, point
 
-    def _network(self, fit: FitSet, known: Artefact, number: int) -> nn.Module:
+    def _network(self, fit: FitSet, known: Artefact, number: int) -> nn.Sequential:
         """The network after a round; -1: with fresh weights."""
         network = network_for(fit.classes, fit.shape, key_of(int(fit.draws.keys[0]), "weights") % 2**31, self.width)
         if number >= 0:

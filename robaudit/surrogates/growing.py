@@ -13,7 +13,7 @@ from robaudit.attacks.base import Problem
 from robaudit.attacks.fitted import FitSet
 from robaudit.attacks.requests import Labels, Scores
 from robaudit.attacks.steps import steepest_step
-from robaudit.threat.losses import cross_entropy
+from robaudit.threat.losses import log_odds
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot
 
@@ -23,7 +23,10 @@ HELD = 0.2
 LEAST_HELD = 20
 RADIUS = 0.1
 """In L-infinity, of points on the way where the threat model counts features."""
+RADII = (0.25, 1.25)
+"""Of adversarial points, as shares of the radius: what lies nearer tells of slopes as well."""
 SHIFT = 2
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,13 @@ def split(fit: FitSet) -> Parts:
 
 
 def asked(fit: FitSet, problem: Problem, points: Tensor, access: Access) -> Tensor:
-    """The target's answers to one point a slot: scores [S, K], or labels [S]."""
+    """The target's answers to one point a slot: scores [S, K], NaN where it has none, or labels [S], then -1."""
+    answer = fit.ask(problem, Labels(points) if access is Access.LABELS else Scores(points))
+    known = answer.answered & (answer.labels >= 0)
     if access is Access.LABELS:
-        return fit.ask(problem, Labels(points)).labels
-    answer = fit.ask(problem, Scores(points))
+        return torch.where(known, answer.labels, -1)
     assert answer.logits is not None
-    return answer.logits
+    return torch.where(known[:, None], answer.logits, torch.nan)
 
 
 def sizes(points: int, most: int) -> list[int]:
@@ -74,34 +78,40 @@ def varied(problem: Problem, partners: Tensor, number: int) -> Tensor:
     return problem.clip(mixed + per_slot(spread, x) * draws.normal("noise", number, problem.shape).to(x))
 
 
-def adversarial(problem: Problem, model: Callable[[Tensor], Tensor], number: int, steps: int) -> Tensor:
-    """[S, *shape] adversarial points of a model, from a random start in balls of half to one and a half radii.
+def adversarial(problem: Problem, origin: Tensor, model: Callable[[Tensor], Tensor], number: int, steps: int) -> Tensor:
+    """[S, *shape] adversarial points of a model by a momentum attack, within a quarter to five quarters of the radius.
+
+    Source: Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", algorithm 1, with decay 1.
 
     Args:
-        problem: the samples, with the classes that are to be left.
-        model: differentiable, [N, *shape] to [N, K].
+        problem: the samples.
+        origin: [S, *shape] points in their place.
+        model: differentiable, [N, *shape] to [N, K]; its own classes are to be left.
         number: of these points, another one each time.
         steps: of steepest ascent on the cross-entropy.
     """
-    share = 0.5 + problem.draws.uniform("radius", number, (1,)).to(problem.eps)[:, 0]
+    share = RADII[0] + (RADII[1] - RADII[0]) * problem.draws.uniform("radius", number, (1,)).to(problem.eps)[:, 0]
     counts = problem.norm is Norm.L0
     ball = dataclasses.replace(
         problem,
+        x=origin,
         norm=Norm.LINF if counts else problem.norm,
         eps=share * (RADIUS if counts else problem.eps),
         low=None,
         high=None,
     )
-    start = (ball.draws.uniform("start", number, ball.shape).to(ball.x) - 0.5) * 2
-    point = ball.project(ball.x + per_slot(ball.eps, ball.x) * steepest_step(ball, start, ball.x))
-    none = torch.full_like(ball.label, -1)
+    with torch.no_grad():
+        label = model(origin).argmax(1)
+    none = torch.full_like(label, -1)
+    point, momentum = origin, torch.zeros_like(origin)
     for _ in range(steps):
         point = point.detach().requires_grad_()
         with torch.enable_grad():
-            value = cross_entropy(model(point), ball.label, none).sum()
+            value = log_odds(model(point), label, none).sum()
             (slope,) = torch.autograd.grad(value, point)
-        step = steepest_step(ball, slope, point.detach())
-        point = ball.project(point.detach() + per_slot(2.5 / steps * ball.eps, point) * step)
+        momentum = momentum + slope / per_slot(slope.flatten(1).abs().mean(1).clamp_min(TINY), slope)
+        step = steepest_step(ball, momentum, point.detach())
+        point = ball.project(point.detach() + per_slot(ball.eps / steps, point) * step)
     return problem.clip(point.detach())
 
 

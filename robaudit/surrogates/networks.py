@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fixed", "network_for"]
+__all__ = ["Fixed", "network_for", "scaled_to"]
 
 WIDE = 40
 """Side above which an image is made smaller before anything else, as many times by two as it takes."""
 SIGNAL = 128
 """Features from which a flat sample is taken for a signal and not a table."""
+LONG = 256
+"""Length above which a signal is made shorter before anything else, likewise."""
 
 
 class _Centred(nn.Module):
@@ -23,67 +25,55 @@ class _Centred(nn.Module):
         return (u - 0.5) * 4
 
 
-def _block(convolution: type[nn.Conv1d | nn.Conv2d], inner: int, outer: int, stride: int) -> list[nn.Module]:
-    return [
-        convolution(inner, outer, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(8, outer),  # of each input by itself, unlike batch norm
-        nn.ReLU(),
-    ]
+class _Scaled(nn.Module):
+    """Outputs in the unit of what they are to be, so that the layers before give numbers around 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("size", torch.ones(()))
+
+    def forward(self, value: Tensor) -> Tensor:
+        size: Tensor = self.size  # type: ignore[assignment]
+        return value * size
 
 
-def _image(classes: int, shape: tuple[int, ...], width: int) -> nn.Module:
-    channels, side = shape[0], max(shape[1:])
-    layers: list[nn.Module] = [_Centred()]
-    while side > WIDE:
+def _halving(axes: int, inner: int, outer: int) -> list[nn.Module]:
+    """Half the resolution, with the norm of each input by itself, unlike batch norm."""
+    convolution = nn.Conv2d if axes == 2 else nn.Conv1d
+    return [convolution(inner, outer, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, outer), nn.ReLU()]
+
+
+def _convolutions(classes: int, shape: tuple[int, ...], width: int, most: int) -> list[nn.Module]:
+    """Three convolutions and a linear layer, after as many halvings as an input longer than ``most`` takes.
+
+    Shallow, as points found on a simpler model carry over better (Demontis et al. 2019, section 4).
+    """
+    channels, sizes, axes = shape[0], shape[1:], len(shape) - 1
+    layers: list[nn.Module] = []
+    while max(sizes) > most:
         # strided convolutions keep what plain averaging would lose
-        layers += _block(nn.Conv2d, channels, width // 2, 2)
-        channels, side = width // 2, (side + 1) // 2
-    layers += [
-        *_block(nn.Conv2d, channels, width, 1),
-        *_block(nn.Conv2d, width, 2 * width, 2),
-        *_block(nn.Conv2d, 2 * width, 2 * width, 1),
-        *_block(nn.Conv2d, 2 * width, 4 * width, 2),
-        nn.AdaptiveAvgPool2d((4, 4)),
-        nn.Flatten(),
-        nn.Linear(64 * width, 4 * width),
-        nn.ReLU(),
-        nn.Linear(4 * width, classes),
-    ]
-    return nn.Sequential(*layers)
+        layers += _halving(axes, channels, width)
+        channels, sizes = width, tuple(-(-size // 2) for size in sizes)
+    convolution = nn.Conv2d if axes == 2 else nn.Conv1d
+    for outer, stride in ((width, 2), (2 * width, 1), (2 * width, 2)):
+        layers += [convolution(channels, outer, 3, stride=stride, padding=1), nn.ReLU()]
+        channels, sizes = outer, tuple(-(-size // stride) for size in sizes)
+    return [*layers, nn.Flatten(), nn.Linear(channels * math.prod(sizes), classes)]
 
 
-def _signal(classes: int, shape: tuple[int, ...], width: int) -> nn.Module:
-    channels, length = (1, shape[0]) if len(shape) == 1 else shape
-    layers: list[nn.Module] = [_Centred(), nn.Unflatten(1, (1, length)) if len(shape) == 1 else nn.Identity()]
-    while length > 256:
-        layers += _block(nn.Conv1d, channels, width, 2)
-        channels, length = width, (length + 1) // 2
-    layers += [
-        *_block(nn.Conv1d, channels, 2 * width, 2),
-        *_block(nn.Conv1d, 2 * width, 2 * width, 2),
-        nn.AdaptiveAvgPool1d(8),
-        nn.Flatten(),
-        nn.Linear(16 * width, 4 * width),
-        nn.ReLU(),
-        nn.Linear(4 * width, classes),
-    ]
-    return nn.Sequential(*layers)
-
-
-def _table(classes: int, shape: tuple[int, ...], width: int) -> nn.Module:
+def _dense(classes: int, shape: tuple[int, ...], width: int) -> list[nn.Module]:
     hidden = 4 * width
-    return nn.Sequential(
-        _Centred(),
+    return [
         nn.Flatten(),
         nn.Linear(math.prod(shape), hidden),
         nn.ReLU(),
         nn.Linear(hidden, hidden),
         nn.ReLU(),
         nn.Linear(hidden, classes),
-    )
+    ]
 
 
-def network_for(classes: int, shape: tuple[int, ...], seed: int, width: int = 16) -> nn.Module:
+def network_for(classes: int, shape: tuple[int, ...], seed: int, width: int = 16) -> nn.Sequential:
     """A network with fresh weights that takes [N, *shape] in u-space, float32, to [N, K] logits.
 
     Images get convolutions, larger ones after strided ones; sequences with channels and long flat samples convolutions
@@ -95,12 +85,23 @@ def network_for(classes: int, shape: tuple[int, ...], seed: int, width: int = 16
         seed: of the weights.
         width: channels of the first layers, a multiple of 16.
     """
-    image = len(shape) == 3 and min(shape[1:]) >= 4
-    signal = (len(shape) == 1 and shape[0] >= SIGNAL) or (len(shape) == 2 and shape[1] >= 16)
-    make = _image if image else _signal if signal else _table
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make(classes, shape, width)
+        if len(shape) == 3 and min(shape[1:]) >= 4:
+            layers = _convolutions(classes, shape, width, WIDE)
+        elif len(shape) == 2 and shape[1] >= 16:
+            layers = _convolutions(classes, shape, width, LONG)
+        elif len(shape) == 1 and shape[0] >= SIGNAL:
+            layers = [nn.Unflatten(1, (1, shape[0])), *_convolutions(classes, (1, *shape), width, LONG)]
+        else:
+            layers = _dense(classes, shape, width)
+        return nn.Sequential(_Centred(), *layers, _Scaled())
+
+
+def scaled_to(network: nn.Sequential, size: float) -> nn.Sequential:
+    """The network with outputs in a unit, the root mean square of what they are to be."""
+    network[-1].load_state_dict({"size": torch.tensor(size)})
+    return network
 
 
 class Fixed:

@@ -92,9 +92,9 @@ class Substitute(SurrogateRecipe):
         seed = key_of(int(fit.draws.keys[0]), "training", number) % 2**31
         train(network, points[answered].float(), labels[answered], F.cross_entropy, self.epochs, seed, fit.go_on)
         kept |= {f"{WEIGHTS}{number}/{name}": value.detach() for name, value in network.state_dict().items()}
-        held = fit.problem(parts.held)
-        counts = {"held_out": len(parts.held), "trained_on": len(parts.train)}
-        counts["agreed"] = agreement(network, held.x.float(), kept["held"])
+        known = kept["held"] >= 0
+        agreed = agreement(network, fit.problem(parts.held).x.float()[known], kept["held"][known])
+        counts = {"agreed": agreed, "held_out": int(known.sum()), "trained_on": len(parts.train)}
         kept |= {name: torch.tensor(count) for name, count in counts.items()}
         if number + 1 < self.rounds:
             chosen = self._chosen(fit, number, len(points), len(parts.held))

@@ -6,31 +6,57 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["agreement", "imitate", "log_probabilities", "train"]
+from robaudit.threat.masked import MASK
 
-BATCH = 64
+__all__ = ["agreement", "imitate", "logits_of", "size_of", "train"]
+
+BATCH = 32
 RATE = 2e-3
 DECAY = 1e-4
 PATIENCE = 8
 """Epochs without a fall of the loss by a hundredth, after which training ends."""
+LEAST = 1e-7
+"""Probability below which scores say nothing more."""
 
 
-def log_probabilities(scores: Tensor, kind: str) -> Tensor:
-    """[N, K] logarithms of probabilities, of scores that are logits, probabilities or their logarithms."""
+def logits_of(scores: Tensor, kind: str) -> Tensor:
+    """[N, K] logits of mean 0 that scores say, of any kind; a row that says nothing stays without a finite number.
+
+    Args:
+        scores: [N, K]; a class that is masked is put level with the lowest of the others.
+        kind: logits, probabilities or their logarithms, sigmoids.
+    """
+    found = scores.double()
     if kind == "probabilities":
-        return scores.clamp_min(1e-7).log().log_softmax(1)
-    return scores.clamp_min(-1e4).log_softmax(1)
+        found = found.clamp_min(LEAST).log()
+    elif kind == "sigmoids":
+        found = found.clamp(LEAST, 1 - LEAST).logit()
+    elif kind == "log-probabilities":
+        found = found.clamp_min(4 * math.log(LEAST))
+    high = found.topk(min(2, found.shape[1]), dim=1).values.abs().amax(1, keepdim=True)
+    masked = found < -MASK * high.clamp_min(1.0)
+    lowest = found.masked_fill(masked, math.inf).amin(1, keepdim=True)
+    found = torch.where(masked, lowest, found)
+    return (found - found.mean(1, keepdim=True)).float()
 
 
-def imitate(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of distillation: the divergence of the softened probabilities (Hinton et al. 2015, section 2)."""
+def size_of(logits: Tensor) -> float:
+    """The root mean square of logits [N, K] of mean 0, 1 where there is none."""
+    size = float(logits.double().square().mean().sqrt()) if len(logits) else 0.0
+    return size if size > 0 else 1.0
+
+
+def imitate(size: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mean square of what lies between logits, up to what is added to all classes, in a unit.
+
+    Source: Ba and Caruana 2014, "Do Deep Nets Really Need to be Deep?", equation 1, the limit of distillation at a high
+    temperature (Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.1).
+    """
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        soft = (wanted / temperature).softmax(1)
-        return F.kl_div((logits / temperature).log_softmax(1), soft, reduction="batchmean") * temperature**2
+        return ((logits - logits.mean(1, keepdim=True) - wanted) / size).square().mean()
 
     return loss
 

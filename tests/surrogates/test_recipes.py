@@ -111,24 +111,24 @@ def test_it_ends_between_requests_and_within_training_where_it_is_told_to(id: st
 
 
 @pytest.mark.parametrize(
-    ("id", "parameters"),
+    ("id", "parameters", "least"),
     [
-        ("distilled", {"queries": 1500, "samples": 300, "epochs": 60}),
-        ("substitute", {"queries": 3000, "seeds": 300, "rounds": 4, "epochs": 60}),
+        ("distilled", {"queries": 1000, "samples": 300, "epochs": 20}, 0.95),
+        ("substitute", {"queries": 3000, "seeds": 300, "rounds": 4, "epochs": 60}, 0.85),
     ],
 )
-def test_a_linear_model_is_learnt(id: str, parameters: dict[str, Any]) -> None:
+def test_a_linear_model_is_learnt(id: str, parameters: dict[str, Any], least: float) -> None:
     target = linear((6,), 3)
     recipe = make_recipe(id, parameters)
     samples = samples_for(target, 400)
     found, _ = fit(target, recipe, samples[: recipe.fit_samples])
     assert found is not None
     agreed, held = int(found.artefact["agreed"]), int(found.artefact["held_out"])
-    assert agreed >= 0.85 * held
+    assert agreed >= least * held
     assert (held, int(found.artefact["trained_on"])) == (60, 240)
     model = recipe.model(found.artefact, 3, (6,))
     u = torch.rand(400, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    assert (model.logits(u).argmax(1) == target.logits(u).argmax(1)).double().mean() > 0.9
+    assert (model.logits(u).argmax(1) == target.logits(u).argmax(1)).double().mean() > least
 
 
 class Probabilities(nn.Module):
