@@ -14,7 +14,7 @@ from robaudit.attacks.base import Problem, SlotAttack, Slots
 from robaudit.attacks.hybrid.turns import gradient_or
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
-from robaudit.attacks.score.objective import objective, start_value
+from robaudit.attacks.score.objective import STILL, objective, start_value
 from robaudit.threat.losses import Loss, margin
 from robaudit.threat.masked import is_masked
 from robaudit.threat.model import Access
@@ -137,8 +137,9 @@ class GFCS(SlotAttack[State]):
             )
         assert answer.logits is not None
         value = objective("margin", problem, answer.logits)
-        moved = (answer.points != state.best).flatten(1).any(1)  # else the value differs by rounding alone
-        better = answer.answered & moved & (value > state.value)
+        # where nothing that counts has moved, rounding must not decide, which differs with the batch
+        rounding = STILL * torch.finfo(answer.logits.dtype).eps * answer.logits.abs().amax(1).double()
+        better = answer.answered & (value > state.value + rounding)
         over = better | (answer.answered & state.forth)
         return State(
             best=select(better, answer.points, state.best),

@@ -15,6 +15,7 @@ from robaudit.threat.masked import floored, spread
 from robaudit.threat.norms import distance
 
 __all__ = [
+    "STILL",
     "Portions",
     "ScoreLoss",
     "chosen",
