@@ -49,7 +49,7 @@ class Distilled(SurrogateRecipe):
     id = "distilled"
     access = Access.SCORES
 
-    queries: Count = 2000
+    queries: Annotated[int, Field(ge=20)] = 2000
     samples: Count = 500
     rounds: Count = 4
     epochs: Count = 20
@@ -85,7 +85,8 @@ class Distilled(SurrogateRecipe):
         for place in range(number + 1):
             blocks = list(self._blocks(fit, parts, problem, place, kept))
             if place == number:
-                kept[f"scores/{place}"] = torch.cat([asked(fit, part, u, self.access) for part, u in blocks])
+                new = [asked(fit, part, u, self.access) for part, u in blocks]
+                kept[f"scores/{place}"] = torch.cat([kept["held"][:0], *new])  # a round may have no query left
             points += [u.float() for _, u in blocks]
             wanted.append(kept[f"scores/{place}"])
         answers = logits_of(torch.cat(wanted), fit.scores)

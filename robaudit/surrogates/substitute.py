@@ -48,7 +48,7 @@ class Substitute(SurrogateRecipe):
     id = "substitute"
     access = Access.LABELS
 
-    queries: Count = 2000
+    queries: Annotated[int, Field(ge=20)] = 2000
     seeds: Count = 150
     rounds: Count = 6
     step: Positive = 0.1
@@ -98,6 +98,8 @@ class Substitute(SurrogateRecipe):
         kept |= {name: torch.tensor(count) for name, count in counts.items()}
         if number + 1 < self.rounds:
             chosen = self._chosen(fit, number, len(points), len(parts.held))
+            if not len(chosen):  # the queries are spent
+                return kept | {f"labels/{number + 1}": labels[:0]}
             new = self._moved(problem.take(origin[chosen]), points[chosen], labels[chosen], network, number)
             found = [
                 asked(fit, problem.take(origin[one]), u, self.access) for one, u in _blocks(chosen, new, len(problem))
@@ -122,6 +124,8 @@ class Substitute(SurrogateRecipe):
         for place in range(number):
             labels = torch.cat([known[f"labels/{earlier}"] for earlier in range(place + 1)])
             chosen = self._chosen(fit, place, len(points), held)
+            if not len(chosen):
+                continue
             network = self._fresh(fit)
             mine = f"{WEIGHTS}{place}/"
             network.load_state_dict({n.removeprefix(mine): v for n, v in known.items() if n.startswith(mine)})

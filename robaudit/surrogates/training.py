@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from robaudit.errors import AuditError
 from robaudit.threat.masked import MASK
 
 __all__ = ["agreement", "imitate", "logits_of", "size_of", "train"]
@@ -80,7 +81,12 @@ def train(
         epochs: at most; the rate falls to 0 along half a cosine over them.
         seed: of the order of batches.
         stop: called before each epoch; whatever it raises ends the training.
+
+    Raises:
+        AuditError: there is no point.
     """
+    if not len(points):
+        raise AuditError("the model names no class for any of the points that it is asked about")
     network.train()
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)

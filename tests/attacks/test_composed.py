@@ -77,7 +77,7 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     ]
     specs = tuple(map(AttackSpec.model_validate, listed))
     profile = load_profile("quick").model_copy(update={"attacks": specs})
-    [front] = plan_fronts(profile, TargetTraits(10, (3, 8, 8), surrogates=("other.onnx",)))
+    [front] = plan_fronts(profile, TargetTraits(10, (3, 8, 8), files=("other.onnx",), surrogates=("other.onnx",)))
     first, second, third = front.plan
     assert [p.key for p in front.plan] == ["transfer-mi-fgsm+di", "transfer-mi-fgsm+di#2", "pgd+di"]
     diverse = {"probability": 0.5, "smallest": 0.9, "fill": None}
@@ -86,7 +86,7 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     assert second.parameters["di"] == diverse | {"fill": 0.0}
     assert most_of_sample(front, first, 10, (3, 8, 8)) == Cost(12, 12, 1)
     assert most_of_sample(front, third, 10, (3, 8, 8)) == Cost(20, 15)  # the points themselves are seen as well
-    flat = plan_attacks(profile, TargetTraits(10, (12,), surrogates=("other.onnx",)))
+    flat = plan_attacks(profile, TargetTraits(10, (12,), files=("other.onnx",), surrogates=("other.onnx",)))
     assert {(p.status, p.reason) for p in flat} == {("skipped", "di resizes images, and samples of shape 12 are none")}
 
 

@@ -31,7 +31,7 @@ class PriorState(State):
 class PriorRays(RayS):
     """A ray along the signs of the surrogates' margin gradient, tried once at ε, then RayS from these signs on.
 
-    The gradient is taken once, at the sample. Sources: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label
+    The gradient is taken once, at the sample. Source: Chen & Gu 2020, "RayS: A Ray Searching Method for Hard-label
     Adversarial Attack", algorithm 3; that a surrogate's gradient is among the directions of a search with labels is the
     idea of Prior-Sign-OPT (Ma et al. 2025, "Boosting Ray Search Procedure of Hard-label Attacks with
     Transfer-based Priors"), whose estimator of gradients this is not. Cost: a forward and a backward of the surrogates,

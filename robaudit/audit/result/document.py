@@ -167,15 +167,16 @@ class Result(Section):
     clean: Clean
     worst_case: WorstCase
     attacks: tuple[Attack, ...] = ()
-    """All planned attacks in the order of the cascade, then those of the curve, then those for the price of secrecy."""
+    """All planned attacks in the order of the cascade, then those of the curve, those for the price of secrecy, and
+    those of the matrix of surrogates."""
     fits: tuple[Fit, ...] = ()
     """The fits of those attacks that fit an artefact first; left out where there is none."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
-    transfer: Transfer | None = None
-    """The surrogates, and what attacks made on each fooled; null where there is none."""
     secrecy: tuple[Secrecy, ...] = ()
     """Accuracy against queries for each access, a norm each; left out where none had a cascade of its own."""
+    transfer: Transfer | None = None
+    """The surrogates, and what attacks made on each fooled; null where there is none."""
     sequential: Sequential | None = None
     """How a sequential audit came to its end; left out where the number of samples was fixed."""
     threats: tuple[ThreatOutcome, ...] = ()
