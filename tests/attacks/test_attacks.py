@@ -163,7 +163,7 @@ def test_the_query_budget_is_never_exceeded(name: str, norm: Norm, queries: int,
     before = target.score_rows
     near = {Norm.LINF: 0.004, Norm.L2: 0.02, Norm.L1: 0.1, Norm.L0: 1.0}[norm]
     threat = ThreatModel(norm, near, queries=limit)
-    results = attack_all(target, small(name, queries=queries), threat, samples)
+    results = attack_all(target, small(name, queries=queries), threat, samples, surrogates=target)
     assert all(r.queries <= min(queries, limit) for r in results.values())
     judged = sum(r.judged for r in results.values())
     asked = sum(r.queries - r.seen.repeated for r in results.values())  # a repeat is charged, and answered from memory
@@ -190,7 +190,7 @@ def test_apgd_t_is_at_least_as_strong_as_ce_and_fgsm() -> None:
     threat = ThreatModel(Norm.LINF, 0.02)
 
     def broken(name: str, **parameters) -> set[int]:
-        found = attack_all(target, make_attack(name, parameters), threat, samples)
+        found = attack_all(target, make_attack(name, parameters), threat, samples, surrogates=target)
         return {i for i, r in found.items() if r.success}
 
     strong = broken("apgd-t", steps=50, targets=9)

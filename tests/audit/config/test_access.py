@@ -62,7 +62,9 @@ def test_attacks_beyond_the_access_are_skipped_with_the_reason(tmp_path: Path) -
     assert plan["pgd"] == ("skipped", "it needs the file, and the threat model's attacker has labels alone")
     assert plan["square"] == ("skipped", "it needs scores, and the threat model's attacker has labels alone")
     assert plan["rays"] == ("ready", None)
-    assert plan["transfer-mi-fgsm"][1] == "no surrogate was given (--surrogate FILE) or is made (--make-surrogate RECIPE)"
+    assert (
+        plan["transfer-mi-fgsm"][1] == "no surrogate was given (--surrogate FILE) or is made (--make-surrogate RECIPE)"
+    )
 
 
 def test_a_file_without_scores_is_no_gap_where_the_profile_suits_itself(tmp_path: Path) -> None:
