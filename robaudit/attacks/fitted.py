@@ -21,7 +21,7 @@ from robaudit.threat.model import Access, Goal
 from robaudit.threat.norms import Norm
 from robaudit.threat.random import Draws
 
-__all__ = ["Applied", "Artefact", "Family", "FitSet", "FittedAttack", "FittedSearch"]
+__all__ = ["Applied", "Artefact", "Family", "FitSet", "Fittable", "FittedAttack", "FittedSearch"]
 
 Artefact = Mapping[str, Tensor]
 """Named tensors, everything that a later round, and the attack itself, need to know of a fit."""
@@ -40,6 +40,8 @@ class FitSet(Protocol):
     eps: float
     classes: int
     shape: tuple[int, ...]
+    scores: str
+    """What the target's scores are: logits, probabilities, log-probabilities, or another word."""
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -65,9 +67,53 @@ class FitSet(Protocol):
         """[*shape] zeros on the right device, in the search's float type."""
         ...
 
+    def go_on(self) -> None:
+        """To be called now and then where nothing is asked for long.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop; let it pass.
+        """
+        ...
+
     @property
     def draws(self) -> Draws:
         """Keyed random numbers of the fit: one slot."""
+        ...
+
+
+class Fittable(Protocol):
+    """What is fitted round by round: a :class:`FittedSearch`, or a recipe of a surrogate."""
+
+    @property
+    def access(self) -> Access:
+        """What its requests may ask of the target."""
+        ...
+
+    @property
+    def fit_samples(self) -> int:
+        """Most samples to fit on."""
+        ...
+
+    @property
+    def fit_needs(self) -> int:
+        """Fewest samples without which there is no fit."""
+        ...
+
+    @property
+    def fit_rounds(self) -> int:
+        """Rounds of the fit."""
+        ...
+
+    def fit_start(self, fit: FitSet) -> Artefact:
+        """The artefact before the first round."""
+        ...
+
+    def fit_round(self, fit: FitSet, number: int, artefact: Artefact) -> Artefact:
+        """The artefact after a further round."""
+        ...
+
+    def fit_end(self, artefact: Artefact) -> Artefact:
+        """What is kept of the artefact after the last round."""
         ...
 
 

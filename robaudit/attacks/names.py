@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 __all__ = ["SHORT", "canonical", "numbered", "parts"]
 
-SHORT = {"mi": "transfer-mi-fgsm"}
+SHORT = {
+    "mi": "transfer-mi-fgsm",
+    "ni": "transfer-ni-fgsm",
+    "vmi": "transfer-vmi-fgsm",
+    "vni": "transfer-vni-fgsm",
+    "mef": "transfer-mef",
+}
 """Short names of attacks, as the literature on transfer writes them, and their ids."""
 
 

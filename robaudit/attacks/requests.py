@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -50,7 +51,7 @@ class How:
         through: what the points go through before the model, in order; nothing: the true gradient.
         copies: how often a gradient is taken at each point, each time with other draws of the transforms and of a
             random model. The mean is the answer: expectation over transformation (Athalye, Engstrom, Ilyas, Kwok 2018,
-            section 2.2).
+            section 2.2). Copies that transforms ask for come on top, as many as the product of all.
         members: names of the surrogates whose gradients are taken; none: all.
         fusion: what is averaged over them.
     """
@@ -61,9 +62,19 @@ class How:
     fusion: Fusion = "logits"
 
     @property
+    def gradients(self) -> int:
+        """Gradients that are taken at each point."""
+        return self.copies * math.prod(transform.copies for transform in self.through)
+
+    @property
+    def apart(self) -> bool:
+        """Whether a model whose gradient is taken does not see the point itself."""
+        return any(transform.moves for transform in self.through)
+
+    @property
     def looks(self) -> int:
         """Forwards at a point itself: of a random model as many as its gradients take, which go through nothing."""
-        return 1 if self.through else self.copies
+        return 1 if self.apart else self.copies
 
     def then(self, other: How) -> How:
         """Through this and then through the other, as often as both ask for, of the surrogates that either names."""

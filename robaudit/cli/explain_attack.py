@@ -8,7 +8,15 @@ import re
 import typing
 from typing import Any
 
-__all__ = ["attack_page", "defense_page", "loss_page", "parameter_lines", "parameter_texts", "transform_page"]
+__all__ = [
+    "attack_page",
+    "defense_page",
+    "loss_page",
+    "parameter_lines",
+    "parameter_texts",
+    "surrogate_page",
+    "transform_page",
+]
 
 THROUGH_COST = (
     "What fools is decided at the point itself, never at the changed one: of the model under attack a forward more at "
@@ -84,6 +92,17 @@ def set_page(cls: Any) -> str:
     flag = " (--mask FILE)" if cls.id == "mask" else ""
     lines = [f"{cls.id}: perturbation set, beside the ball of the threat model{flag}", "", body.strip(), ""]
     lines += _parameters(cls, f"as in a profile's `threat: {{sets: [{{id: {cls.id}, NAME: VALUE}}]}}`")
+    return "\n".join(lines)
+
+
+def surrogate_page(cls: Any) -> str:
+    """All that a user needs to know of a recipe for a surrogate."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    title = f"{cls.id}: surrogate that the audit makes of the model's {cls.access} (--make-surrogate {cls.id})"
+    lines = [title, "", body.strip(), ""]
+    lines += _parameters(
+        cls, f"as in --make-surrogate {cls.id}:NAME=VALUE, or a profile's `surrogates: [{{id: {cls.id}}}]`"
+    )
     return "\n".join(lines)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
 from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
-from robaudit.cli.explain_attack import attack_page, defense_page, set_page, transform_page
+from robaudit.cli.explain_attack import attack_page, defense_page, set_page, surrogate_page, transform_page
 from robaudit.cli.explain_check import check_page
 from robaudit.defenses.registry import defense_classes
+from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
 
 __all__ = ["Kind", "composed_page", "kinds"]
@@ -42,6 +43,7 @@ def kinds() -> list[Kind]:
     return [
         Kind(attack_classes(), lambda cls: f"attack, {cls.access}", attack_page),
         Kind(transform_classes(), called("transform"), transform_page),
+        Kind(surrogate_classes(), called("surrogate"), surrogate_page),
         Kind(check_classes(), called("check"), check_page),
         Kind(defense_classes(), called("defense"), defense_page),
         Kind(chosen_classes(), called("perturbation set"), set_page),

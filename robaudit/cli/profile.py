@@ -82,6 +82,7 @@ def _checked(name: str) -> Profile:
     from robaudit.audit.plan.attacks import validate_attacks
     from robaudit.audit.plan.checks import validate_checks
     from robaudit.audit.plan.fronts import validate_curve
+    from robaudit.audit.plan.matrix import validate_matrix
     from robaudit.audit.plan.secrecy import validate_secrecy
     from robaudit.audit.verdict.gates import Available, check_gates
     from robaudit.errors import UsageError
@@ -102,6 +103,7 @@ def _checked(name: str) -> Profile:
     validate_checks(profile)
     validate_curve(profile)
     validate_secrecy(profile)
+    validate_matrix(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     check_gates(
         profile.gates, Available(attack_keys(profile), profile.checks, norms=radii, radii=radii, curve=searched)

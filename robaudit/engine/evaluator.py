@@ -20,7 +20,7 @@ from robaudit.engine.refusals import REFUSALS, out_of_memory
 from robaudit.engine.rows import Account, Rows, flatten, spread
 from robaudit.engine.served import Repeats, afresh, answer_of, answered, note_seen, told
 from robaudit.engine.slopes import Slopes, logits_of
-from robaudit.engine.taken import Taken
+from robaudit.engine.taken import Repeated, Taken
 from robaudit.errors import AuditError, UsageError
 from robaudit.threat.model import Access
 
@@ -107,7 +107,7 @@ class Evaluator:
                 logits = logits_of(model, rows.points, request.how.looks, self.precision, self._each)
             return spread(problem, rows, logits), True
         # a surrogate's answer at the point itself would decide nothing
-        apart = bool(request.how.through) and request.model is ModelRef.TARGET
+        apart = request.how.apart and request.model is ModelRef.TARGET
         taken = Taken.of(request.how, problem, rows, account)
         slopes = Slopes(model, problem, rows, account, taken, apart, self.precision, self._each, self._oracle.refusals)
         if isinstance(request, Jacobian):
@@ -159,14 +159,17 @@ class Evaluator:
         results = self._each(points, run)
         return results[0] if len(results) == 1 else torch.cat(results)
 
-    def _each(self, points: Tensor, run: Callable[[Tensor, slice], T]) -> list[T]:
-        """Run over micro-batches; out of memory halves them and goes on, and what fails otherwise is run row by row."""
-        if points.shape[0] == 0:
+    def _each(self, points: Tensor | Repeated, run: Callable[[Tensor, slice], T], size: int = 1) -> list[T]:
+        """Run over micro-batches; out of memory halves them and goes on, and what fails otherwise is run row by row.
+
+        ``size``: how many rows of the model ``run`` makes of each point.
+        """
+        if len(points) == 0:
             raise AuditError("the attack asked for no point at all")
         results: list[T] = []
         start = 0
-        while start < points.shape[0]:
-            part = slice(start, min(start + self.micro_batch, points.shape[0]))
+        while start < len(points):
+            part = slice(start, min(start + max(1, self.micro_batch // size), len(points)))
             try:
                 results.append(run(points[part], part))
             except (AuditError, UsageError):

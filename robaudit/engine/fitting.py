@@ -7,14 +7,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.cost import Cost
-from robaudit.attacks.fitted import Artefact, FittedSearch
+from robaudit.attacks.fitted import Artefact, Fittable
 from robaudit.attacks.requests import TRUE, Answer, Differentiated, How, Request
 from robaudit.engine.problems import problem_at
 from robaudit.engine.rows import Account
@@ -33,14 +32,14 @@ class FitJob:
     """What is to be fitted; picklable.
 
     Args:
-        attack: with its parameters.
+        attack: with its parameters, or the recipe of a surrogate.
         threat: norm and radius.
         samples: positions in the data of those to fit on, in the order of the fit; ``digests`` of their content.
         key: name that keys the random numbers.
         how: its gradients are taken, beside what the attack asks for by itself.
     """
 
-    attack: FittedSearch[Any]
+    attack: Fittable
     threat: ThreatModel
     samples: tuple[int, ...]
     digests: tuple[str, ...]
@@ -116,6 +115,7 @@ class _FitSet:
     def __init__(self, means: Means, job: FitJob, samples: SampleSource, stop: Callable[[], bool]) -> None:
         self.norm, self.eps = job.threat.norm, job.threat.eps
         self.classes, self.shape = means.oracle.classes, tuple(means.pool.points.shape[1:])
+        self.scores: str = means.oracle.score_kind
         self.cost, self.seconds = Cost(), 0.0
         self._means, self._job, self._samples, self._stop = means, job, samples, stop
 
@@ -141,9 +141,12 @@ class _FitSet:
             plain = dataclasses.replace(plain, clean=plain.clean[:, :0])
         return dataclasses.replace(plain, keys=torch.tensor(keys, dtype=torch.int64, device=plain.x.device))
 
-    def ask(self, problem: Problem, request: Request) -> Answer:
+    def go_on(self) -> None:
         if self._stop():
             raise AuditInterrupted("the audit was interrupted")
+
+    def ask(self, problem: Problem, request: Request) -> Answer:
+        self.go_on()
         means, job = self._means, self._job
         if isinstance(request, Differentiated) and job.how != TRUE:
             request = dataclasses.replace(request, how=request.how.then(job.how))

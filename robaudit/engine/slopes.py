@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,14 +18,18 @@ from robaudit.engine.precision import Precision, searching
 from robaudit.engine.refusals import REFUSALS, Refusals
 from robaudit.engine.rivals import Escape, steepness, towards
 from robaudit.engine.rows import Account, Rows, spread
-from robaudit.engine.taken import Taken, averaged, repeated
+from robaudit.engine.taken import Repeated, Taken, averaged, repeated
 from robaudit.threat.losses import dlr
 from robaudit.threat.masked import is_masked
 
 __all__ = ["Each", "Slopes", "logits_of"]
 
-Each = Callable[[Tensor, Callable[[Tensor, slice], Any]], list[Any]]
-"""Runs over micro-batches of points, and gives the result of each."""
+
+class Each(Protocol):
+    """Runs over micro-batches of points."""
+
+    def __call__(self, points: Tensor | Repeated, run: Callable[[Tensor, slice], Any], size: int = 1, /) -> list[Any]:
+        """The result of each micro-batch; a point becomes so many rows of the model."""
 
 
 def logits_of(model: Differentiable, points: Tensor, looks: int, precision: Precision, each: Each) -> Tensor:
@@ -73,7 +77,7 @@ class Slopes:
     @property
     def copies(self) -> int:
         """Gradients that are taken at each point."""
-        return self.taken.how.copies
+        return self.taken.how.gradients
 
     def gradients(self, request: Gradient) -> tuple[Answer, bool]:
         """The answer, and whether all gradients are finite and lead somewhere."""
@@ -86,10 +90,9 @@ class Slopes:
         def each(values: Tensor) -> Tensor:
             return repeated(rows.of(values), copies)
 
-        points, label = repeated(rows.points, copies), each(problem.label)
+        label = each(problem.label)
         target_class = each(problem.target_class if request.target_class is None else request.target_class)
         choice = None if request.choice is None else each(request.choice)
-        fixed = None if problem.fixed is None else each(problem.fixed)
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
@@ -101,24 +104,52 @@ class Slopes:
 
                 answers, value = self._valued(self.taken.seen(points, part), valued, points.dtype)
                 weight, gradient = self._slopes(value.sum(), (answers, points), len(points))
-            if fixed is not None:  # no step may be spent where nothing moves
-                gradient = gradient.masked_fill(fixed[part], 0.0)
             logits, weight = answers.detach(), weight.abs().sum(-1)
             if logits.dim() == 3:
                 logits, weight = logits.mean(0), weight.sum(0)
             # convolutions return other strides, which would slow every later step down
             return logits, value.detach(), gradient.contiguous(), weight
 
-        parts = self.each(points, run)
-        found = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
-        logits, loss, gradient, weight = (averaged(values, copies) for values in found)
+        logits, loss, gradient, weight = self._means(run)
+        gradient = self._free(gradient)
         steep = steepness(gradient)
         asked = self._asked()
         usual = not bool(unusual(asked, logits, weight, steep, self._ratios(request)).any())
         if not usual and problem.classes > 2:  # of two there is no other rival
             loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
-            steep = steepness(gradient)
-        return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
+        gradient = self._smoothed(gradient)
+        return spread(problem, rows, self._here(logits), loss, gradient, steepness(gradient)), usual
+
+    def _means(self, run: Callable[[Tensor, slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The means over the copies [N, ...] of what is found of each [M, ...]; only a micro-batch is in memory."""
+        if self.copies == 1:
+            parts = self.each(self.rows.points, run)
+            return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        points, totals = Repeated(self.rows.points, self.copies), list[Tensor]()
+
+        def add(copies: Tensor, part: slice) -> None:
+            found = run(copies, part)
+            if not totals:
+                totals.extend(values.new_zeros(len(points.points), *values.shape[1:]) for values in found)
+            for total, values in zip(totals, found, strict=True):
+                total.index_add_(0, points.rows(part), values)
+
+        self.each(points, add)
+        return tuple(total / self.copies for total in totals)
+
+    def _free(self, gradient: Tensor) -> Tensor:
+        """Gradients [N, *shape] or rows [N, C, *shape] without what is fixed: no step is spent where nothing moves."""
+        if self.problem.fixed is None:
+            return gradient
+        fixed = self.rows.of(self.problem.fixed)
+        return gradient.masked_fill(fixed if fixed.dim() == gradient.dim() else fixed[:, None], 0.0)
+
+    def _smoothed(self, gradient: Tensor) -> Tensor:
+        """The same after what the transforms do to gradients, which comes last: none has to know of it."""
+        if not self.taken.how.through:
+            return gradient
+        flat = gradient.reshape(-1, *self.problem.shape)
+        return self._free(self.taken.smoothed(flat).reshape(gradient.shape))
 
     def _valued(self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K]."""
@@ -153,7 +184,7 @@ class Slopes:
             there = (None if size is None else size[part], None if steep is None else steep[part])
             return towards(clean, reference[part], slope, *there)
 
-        return Escape.joined(self.each(self.rows.points[places], run))
+        return Escape.joined(self.each(self.rows.points[places], run, copies))
 
     def jacobian(self, request: Jacobian) -> Answer:
         """One backward a class: on a CPU, a batched backward is no faster where the model is more than tiny."""
@@ -178,6 +209,7 @@ class Slopes:
                 some = dataclasses.replace(rows, points=rows.points[wants], slot=self.slot[wants])
                 part = dataclasses.replace(self, rows=some, taken=self.taken.some(wants))
                 logits[wants], jacobian[wants], classes, base = part._class_rows(request)
+        jacobian = self._smoothed(jacobian)
         answer = spread(problem, rows, logits, None, jacobian, steepness(jacobian))
         return dataclasses.replace(answer, classes=classes, base=base)
 
@@ -188,7 +220,6 @@ class Slopes:
         each = repeated(slot, self.copies)
         classes = request.classes[each]
         base = None if request.base is None else request.base[each]
-        fixed = None if problem.fixed is None else problem.fixed[each][:, None]
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, Tensor]:
             points = points.detach().requires_grad_()
@@ -204,11 +235,10 @@ class Slopes:
                     self._slopes(total, (points,), len(points), retain=c + 1 < len(totals))[0]
                     for c, total in enumerate(totals)
                 ]
-            jacobian = torch.stack(grads, 1)
-            return logits.detach(), jacobian if fixed is None else jacobian.masked_fill(fixed[part], 0.0)
+            return logits.detach(), torch.stack(grads, 1)
 
-        parts = self.each(repeated(self.rows.points, self.copies), run)
-        logits, jacobian = (averaged(torch.cat(values), self.copies) for values in zip(*parts, strict=True))
+        logits, jacobian = self._means(run)
+        jacobian = self._free(jacobian)
         if request.base is None or problem.classes < 3:
             return self._here(logits), jacobian, request.classes, request.base
         asked = self._asked()

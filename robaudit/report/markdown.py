@@ -34,6 +34,7 @@ from robaudit.report.sentences import (
     worst_case_name,
 )
 from robaudit.report.taxonomy import DISCLAIMER, TAXONOMIES, taxa_of_access
+from robaudit.report.transfer import matrix_rows, matrix_sentences, matrix_title, surrogate_lines
 from robaudit.report.words import (
     ball,
     count,
@@ -73,6 +74,7 @@ def render(result: Result, run: Path | None = None) -> str:
         *_certified(result),
         *_curves(result),
         *_secrecy(result),
+        *_transfer(result),
         *_comparison(result),
         *_checks(result),
         *_lists(result),
@@ -179,11 +181,8 @@ def _certified(result: Result) -> list[str]:
         return []
     told = [text for text in (proved_words(result), bracket_words(result)) if text]
     rows = [[escaped(cell, 1000) for cell in row] for row in certificate_rows(result)]
-    return ["### What is proved", "", *bullets(told), *table(HEADS, rows), *bullets([_meaning(result)])]
-
-
-def _meaning(result: Result) -> str:
-    return f"Proved means: {result.certified.statement}." if result.certified is not None else ""
+    meaning = f"Proved means: {result.certified.statement}."
+    return ["### What is proved", "", *bullets(told), *table(HEADS, rows), *bullets([meaning])]
 
 
 def _curves(result: Result) -> list[str]:
@@ -205,6 +204,17 @@ def _secrecy(result: Result) -> list[str]:
         lines += [f"### {escaped(secrecy_title(result, secrecy))}", ""]
         lines += table(heads, [[escaped(cell) for cell in row] for row in rows])
         lines += bullets(secrecy_sentences(result, secrecy))
+    return lines
+
+
+def _transfer(result: Result) -> list[str]:
+    told = surrogate_lines(result)
+    lines = ["### Surrogates", "", *bullets(told)] if told else []
+    for matrix in result.transfer.matrices if result.transfer is not None else ():
+        heads, rows = matrix_rows(matrix)
+        lines += [f"### {escaped(matrix_title(result, matrix))}", ""]
+        lines += table([escaped(head) for head in heads], [[escaped(cell) for cell in row] for row in rows])
+        lines += bullets(matrix_sentences(matrix))
     return lines
 
 

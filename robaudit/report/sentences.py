@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robaudit.audit.result.document import Attack, Data, Fit, Gate, Result
+from robaudit.audit.result.transfer import for_the_matrix
 from robaudit.audit.verdict.gates import counts, is_procedural
 from robaudit.errors import UsageError
 from robaudit.plural import counted, part_of
@@ -82,8 +83,9 @@ def gradient_words(result: Result) -> str:
 
 
 def applied_attacks(result: Result) -> list[Attack]:
-    """The attacks that serve this audit; the notes tell of those that were skipped."""
-    return [attack for attack in result.attacks if attack.status != "skipped"]
+    """The attacks that serve this audit; the notes tell of those that were skipped, a table of its own of those of the
+    matrix."""
+    return [a for a in result.attacks if a.status != "skipped" and not (for_the_matrix(a) and a.status == "done")]
 
 
 def attack_notes(result: Result) -> list[str]:

@@ -39,6 +39,7 @@ from robaudit.report.sentences import (
     withheld_words,
     worst_case_name,
 )
+from robaudit.report.transfer import draw_transfer
 from robaudit.report.unions import threat_table
 from robaudit.report.words import (
     input_words,
@@ -113,6 +114,7 @@ def _report(console: Console, result: Result, *, samples: bool = False, command:
         bullets(console, certified.lines(result))
     draw_curves(console, result)
     draw_secrecy(console, result)
+    draw_transfer(console, result)
     _comparison(console, result, all_samples=samples)
     if result.checks:
         _checks(console, result.checks)

@@ -22,6 +22,7 @@ __all__ = [
     "dlr",
     "houdini",
     "log_odds",
+    "logit",
     "loss_named",
     "loss_unsuited",
     "margin",
@@ -31,7 +32,7 @@ __all__ = [
     "targeted_lead",
 ]
 
-LossName = Literal["ce", "log-odds", "margin", "dlr", "probability-margin", "houdini"]
+LossName = Literal["ce", "log-odds", "margin", "dlr", "probability-margin", "houdini", "logit"]
 """Losses that serve untargeted and targeted audits alike; ``dlr-targeted`` always needs a target class."""
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -98,6 +99,22 @@ def log_odds(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     targeted = target_class >= 0
     value = _odds(floored(logits), torch.where(targeted, target_class, label))
     return torch.where(targeted, -value, value)
+
+
+def logit(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
+    """Minus the label's logit; the target class's where one is set, less the mean of all.
+
+    Unlike the cross-entropy it does not level off once the target class leads, which is what carries a targeted example
+    over to other models after hundreds of steps. Source: Zhao, Liu, Larson 2021, "On Success and Simplicity: A Second
+    Look at Transferable Targeted Attacks", eq. 5, where nothing is taken off; with the mean the loss does not depend on
+    what a model adds to all logits alike, which decides nothing.
+    """
+    targeted = target_class >= 0
+    reference = torch.where(targeted, target_class, label)
+    kept = ~is_masked(logits)
+    mean = torch.where(kept, logits, 0.0).sum(1) / kept.sum(1).clamp_min(1)
+    value = _at(floored(logits), reference) - mean
+    return torch.where(targeted, value, -value)
 
 
 def probability_margin(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
@@ -178,6 +195,7 @@ LOSSES: dict[str, Loss] = {
     "dlr-targeted": targeted_dlr,
     "houdini": houdini,
     "probability-margin": probability_margin,
+    "logit": logit,
 }
 
 

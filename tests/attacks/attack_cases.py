@@ -83,7 +83,11 @@ CASES: dict[str, Case] = {
     "square": Case({"queries": 100}, optimum=None, optimum_parameters={"queries": 40}),
     "superdeepfool": Case(),
     "surfree": Case({"queries": 150}, optimum=None, optimum_parameters={"queries": 30}),
+    "transfer-mef": Case({"steps": 4, "neighbours": 3, "step_size": 0.4}),
     "transfer-mi-fgsm": Case({"steps": 5}),
+    "transfer-ni-fgsm": Case({"steps": 5}),
+    "transfer-vmi-fgsm": Case({"steps": 5, "neighbours": 3}),
+    "transfer-vni-fgsm": Case({"steps": 5, "neighbours": 6}),
     "zoo": Case({"queries": 2000, "searches": 4}, optimum=None),
 }
 """By id; one line an attack."""

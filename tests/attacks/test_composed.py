@@ -81,7 +81,8 @@ def test_a_plan_has_them_by_name_with_parameters_reasons_and_costs() -> None:
     first, second, third = front.plan
     assert [p.key for p in front.plan] == ["transfer-mi-fgsm+di", "transfer-mi-fgsm+di#2", "pgd+di"]
     diverse = {"probability": 0.5, "smallest": 0.9, "fill": 0.5}
-    assert first.parameters == {"steps": 4, "decay": 1.0, "loss": "ce", "di": diverse, "eot": 3}
+    plain = {"steps": 4, "decay": 1.0, "step_size": None, "loss": "ce"}
+    assert first.parameters == plain | {"di": diverse, "eot": 3}
     assert second.parameters["di"] == diverse | {"fill": 0.0}
     assert most_of_sample(front, first, 10, (3, 8, 8)) == Cost(12, 12, 1)
     assert most_of_sample(front, third, 10, (3, 8, 8)) == Cost(20, 15)  # the points themselves are seen as well

@@ -51,7 +51,7 @@ def test_every_loss_that_is_asked_for_is_declared(name: str, norm: Norm, monkeyp
     assert asked <= set(declared.values())
 
 
-@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "houdini"])
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "houdini", "logit"])
 @pytest.mark.parametrize(
     "name", ["fgsm", "fgsm-ll", "r-fgsm", "bim", "ilcm", "pgd", "mi-fgsm", "apgd-ce", "transfer-mi-fgsm"]
 )

@@ -18,7 +18,7 @@ from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.fitted import Artefact, FitSet, FittedAttack
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import TRUE, How
-from robaudit.attacks.transforms.base import Transform
+from robaudit.attacks.transforms.base import Copies, Transform
 from robaudit.engine.engine import Engine
 from robaudit.engine.fitting import FitJob, Fitted
 from robaudit.engine.oracle import Oracle
@@ -26,7 +26,6 @@ from robaudit.engine.units import Sample
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm
-from robaudit.threat.random import Draws
 from robaudit.threat.sets.features import FixedFeatures
 
 SHAPE, CLASSES = (1, 6, 6), 5
@@ -66,8 +65,8 @@ class Watched(Transform):
     id = "watched"
     seen: ClassVar[list[tuple[int, int]]] = []
 
-    def apply(self, points: torch.Tensor, draws: Draws, step: torch.Tensor) -> torch.Tensor:
-        self.seen.extend(zip(draws.keys.tolist(), step.tolist(), strict=True))
+    def apply(self, points: torch.Tensor, copies: Copies) -> torch.Tensor:
+        self.seen.extend(zip(copies.draws.keys.tolist(), copies.step.tolist(), strict=True))
         return points
 
 

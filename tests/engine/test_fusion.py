@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from models import FakeFile, linear, network
+from test_through_transforms import problem_of
 from torch import Tensor
 
 from robaudit.attacks.requests import Answer, Gradient, How, ModelRef
@@ -12,8 +14,6 @@ from robaudit.engine.rows import Account
 from robaudit.errors import AuditError
 from robaudit.threat.losses import cross_entropy
 from robaudit.threat.model import Access
-from tests.engine.test_through_transforms import problem_of
-from tests.models import FakeFile, linear, network
 
 MEMBERS = {"a": network((4,), 3, seed=1), "b": network((4,), 3, seed=2), "c": linear((4,), 3, seed=3)}
 

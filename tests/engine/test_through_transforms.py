@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robaudit.attacks.registry import make_attack, make_composed
 from robaudit.attacks.requests import Answer, Gradient, How, Jacobian, Logits, ModelRef, Request
-from robaudit.attacks.transforms.base import Transform
+from robaudit.attacks.transforms.base import Copies, Transform
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.rows import Account
@@ -31,7 +31,7 @@ class Mirrored(Transform):
 
     id = "mirrored"
 
-    def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
+    def apply(self, points: Tensor, copies: Copies) -> Tensor:
         return points.flip(-1)
 
 
@@ -40,8 +40,8 @@ class Scaled(Transform):
 
     id = "scaled"
 
-    def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
-        return points * (1 + draws.uniform("scale", step, (1, 1, 1)).to(points))
+    def apply(self, points: Tensor, copies: Copies) -> Tensor:
+        return points * (1 + copies.uniform("scale", (1, 1, 1)).to(points))
 
 
 class Coarse(Transform):
@@ -50,7 +50,7 @@ class Coarse(Transform):
     id = "coarse"
     straight_through = True
 
-    def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
+    def apply(self, points: Tensor, copies: Copies) -> Tensor:
         assert not points.requires_grad
         return (points * 8).round() / 8
 
@@ -192,7 +192,7 @@ def test_what_fools_through_the_transform_alone_is_not_shown_to_the_judge() -> N
     class Lightened(Transform):
         id = "lightened"
 
-        def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
+        def apply(self, points: Tensor, copies: Copies) -> Tensor:
             return points + 0.4
 
     target = FakeFile(Light().double(), 2, SHAPE)
@@ -206,7 +206,7 @@ def test_a_transform_that_changes_the_shape_is_named() -> None:
     class Cut(Transform):
         id = "cut"
 
-        def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
+        def apply(self, points: Tensor, copies: Copies) -> Tensor:
             return points[..., 1:]
 
     target = network(SHAPE, 4)

@@ -140,6 +140,8 @@ def naive(name: str, logits: torch.Tensor, label: torch.Tensor, target_class: to
             value = ((1 - p[c]) / p[c]).log()
         elif name == "margin":
             value = z[others].max() - z[c]
+        elif name == "logit":
+            value = z.mean() - z[c]
         elif name == "probability-margin":
             value = p[others].max() - p[c]
         elif name == "houdini":
@@ -198,7 +200,7 @@ def test_losses_see_sure_answers_in_float32(name: str, lead: float) -> None:
 def test_losses_say_where_they_are_undefined() -> None:
     assert "three classes" in str(loss_unsuited("dlr", 2))
     assert "four classes" in str(loss_unsuited("dlr-targeted", 3))
-    assert [loss_unsuited(name, 2) for name in LOSSES if "dlr" not in name] == [None] * 5
+    assert [loss_unsuited(name, 2) for name in LOSSES if "dlr" not in name] == [None] * 6
     assert loss_unsuited("dlr-targeted", 4) is None
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from robaudit.attacks.base import Problem, Stop
-from robaudit.attacks.cost import Cost, Task
-from robaudit.attacks.parameters import attack_parameters
-from robaudit.attacks.requests import ModelRef
-from robaudit.attacks.whitebox.mi_fgsm import MIFGSM, State
-from robaudit.threat.model import Access
+from robaudit.attacks.base import Problem
+from robaudit.attacks.parameters import Count, Positive, attack_parameters
+from robaudit.attacks.requests import Answer
+from robaudit.attacks.transfer.on_surrogates import OnSurrogates
+from robaudit.attacks.whitebox.mi_fgsm import State, accumulated
+from robaudit.threat.losses import LossName
 
 __all__ = ["TransferMIFGSM"]
 
 
 @attack_parameters
-class TransferMIFGSM(MIFGSM):
+class TransferMIFGSM(OnSurrogates[State]):
     """Steps along an accumulated, L1-normalised gradient of the surrogates' mean logits.
 
     Source: Dong et al. 2018, "Boosting Adversarial Attacks with Momentum", algorithm 1, eq. 6-7; surrogates
@@ -24,23 +23,23 @@ class TransferMIFGSM(MIFGSM):
     of the target, which sees the last iterate alone.
 
     Args:
-        steps: iterations, each of length ε / steps.
+        steps: iterations.
         decay: of the accumulated gradient.
+        step_size: length of a step as a multiple of ε; default 1 / steps.
         loss: maximised; see ``robaudit.threat.losses``.
     """
 
     id = "transfer-mi-fgsm"
-    access = Access.TRANSFER
-    model = ModelRef.SURROGATES
-    stop = Stop.RUN_ON
 
-    def most(self, task: Task) -> Cost:
-        """A gradient of the surrogates a step, and the one candidate that the target is shown."""
-        return Cost(self.steps, self.steps, 1)
+    steps: Count = 10
+    decay: Positive = 1.0
+    step_size: Positive | None = None
+    loss: LossName = "ce"
 
-    def done(self, problem: Problem, state: State) -> Tensor:
-        """After the last step, whose point the surrogates need not see."""
-        return state.step >= self.steps
+    def init(self, problem: Problem) -> State:
+        return State(problem.x, problem.full(0).long(), torch.zeros_like(problem.x))
 
-    def best(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
-        return state.point, torch.zeros_like(state.step, dtype=torch.bool)
+    def update(self, problem: Problem, state: State, answer: Answer) -> State:
+        assert answer.gradient is not None
+        momentum = accumulated(state.momentum, answer.gradient, self.decay)
+        return State(self.moved(problem, state, momentum), state.step + 1, momentum)

@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.parameters import Fraction, attack_parameters
-from robaudit.attacks.transforms.base import Transform
-from robaudit.threat.random import Draws
+from robaudit.attacks.transforms.base import Copies, Transform, images_alone
 
 __all__ = ["InputDiversity"]
 
@@ -40,12 +39,10 @@ class InputDiversity(Transform):
     fill: Fraction = 0.5
 
     def unsuited(self, shape: tuple[int, ...]) -> str | None:
-        if len(shape) == 3 and min(shape[1:]) > 1:
-            return None
-        return f"di resizes images, and samples of shape {'x'.join(map(str, shape))} are none"
+        return images_alone("di resizes", shape, smallest=2)
 
-    def apply(self, points: Tensor, draws: Draws, step: Tensor) -> Tensor:
-        chance, size, top, left = draws.uniform("input diversity", step, (4,)).double().unbind(1)
+    def apply(self, points: Tensor, copies: Copies) -> Tensor:
+        chance, size, top, left = copies.uniform("input diversity", (4,)).double().unbind(1)
         size = torch.where(chance < self.probability, size, 1.0)
         rows = self._resized(points.shape[2], size, top).to(points.dtype)
         columns = self._resized(points.shape[3], size, left).to(points.dtype)

@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Answer
 from robaudit.threat.losses import LossName
 from robaudit.threat.norms import Norm, normalise, per_slot
 
-__all__ = ["MIFGSM", "State"]
+__all__ = ["MIFGSM", "State", "accumulated"]
 
 
 @dataclass
@@ -22,6 +22,12 @@ class State(Iterate):
     """With the accumulated gradient."""
 
     momentum: Tensor
+
+
+def accumulated(momentum: Tensor, gradient: Tensor, decay: float) -> Tensor:
+    """[S, *shape] the next momentum: what is left of the last and the gradient, scaled to an L1 length of 1 (eq. 6)."""
+    size = gradient.flatten(1).abs().sum(1).clamp_min(1e-38)
+    return decay * momentum + gradient / per_slot(size, gradient)
 
 
 @attack_parameters
@@ -54,7 +60,6 @@ class MIFGSM(GradientStep[State]):
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         assert answer.gradient is not None
-        size = answer.gradient.flatten(1).abs().sum(1).clamp_min(1e-38)
-        momentum = self.decay * state.momentum + answer.gradient / per_slot(size, state.point)
+        momentum = accumulated(state.momentum, answer.gradient, self.decay)
         step = normalise(problem.norm, momentum) * per_slot(problem.eps / self.steps, state.point)
         return State(problem.project(state.point + step), state.step + 1, momentum)

@@ -71,8 +71,8 @@ class Profile(Spec):
     secrecy: SecrecySpec | None = None
     """true, or a map: measure what less access costs an attacker, accuracy at every number of queries; null: do not."""
     surrogates: tuple[SurrogateSpec, ...] = ()
-    """Surrogates that the audit makes where an attack needs them, beside the files that it is given: a recipe's name, or
-    a map with its parameters."""
+    """Surrogates that the audit makes where an attack needs them, beside files that are given: names of recipes, or
+    maps with their parameters."""
     matrix: MatrixSpec | None = None
     """true, or a map: attack through each surrogate alone too, on every sample; null: do not."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)

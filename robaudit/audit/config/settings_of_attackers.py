@@ -72,8 +72,8 @@ class AttackerSettings:
         flags=("--make-surrogate",),
         help="Surrogate that the audit makes from the model's answers, such as distilled or distilled:queries=500; "
         "repeatable; none: not those of the profile either.",
-        meaning="Surrogates that the audit makes, such as `distilled`, `substitute` or `gray`; `none`: not those of the "
-        "profile either.",
+        meaning="Surrogates that the audit makes, such as `distilled`, `substitute` or `gray`; `none`: not even those "
+        "of the profile.",
         identity=PROFILE,
     )
     matrix: bool | None = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,10 @@ from robaudit.audit.journal.records.attacks import FitRound
 from robaudit.audit.result.archive import add_array
 from robaudit.engine.fitting import Fitted
 
-__all__ = ["Kept", "artefacts_in", "fit_done", "fit_record", "fitted_in"]
+__all__ = ["SURROGATES", "Kept", "artefacts_in", "fit_done", "fit_record", "fitted_in"]
+
+SURROGATES = "surrogate/"
+"""Begins the keys of fits that are no attack's: of the surrogates that the audit makes, by name."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Kept:
 
 
 def fit_record(
-    attack: str, family: Family, fitted: Fitted, rounds: int, samples: int, of: str
+    attack: str, family: Family | Literal["surrogate"], fitted: Fitted, rounds: int, samples: int, of: str
 ) -> tuple[FitRound, NDArray[Any]]:
     """The record of a round, and the artefact's bytes, which are passed to :meth:`Journal.append` beside it.
 
@@ -86,5 +89,6 @@ def fitted_in(journal: Journal, attack: str) -> Kept | None:
 
 def artefacts_in(journal: Journal) -> dict[str, Artefact]:
     """What the attacks of a journal were fitted to, by their keys, so far."""
-    found = {key: fitted_in(journal, key) for key in journal.keyed(FitRound, "attack")}
+    keys = (key for key in journal.keyed(FitRound, "attack") if not key.startswith(SURROGATES))
+    found = {key: fitted_in(journal, key) for key in keys}
     return {key: kept.fitted.artefact for key, kept in found.items() if kept is not None}

@@ -83,7 +83,7 @@ class Tally:
         for planned in plan.attacks if plan else ():
             key = planned.id
             front = self.fronts.setdefault(planned.norm, NormTally())
-            if planned.phase == "fitted":
+            if planned.phase in ("fitted", "matrix"):
                 results = {case: best_of(found) for case, found in units[key].items() if case in sought}
             elif planned.phase == "secrecy":
                 own = front.of_access.setdefault(planned.access, set())

@@ -67,7 +67,7 @@ def fit_sections(tally: Tally, journal: Journal) -> Iterator[Fit]:
     for attack in tally.attacks:
         key = attack.key
         fit = journal.last(FitRound, attack=key)
-        if fit is not None:
+        if fit is not None and fit.family != "surrogate":
             yield Fit(
                 attack=key,
                 family=fit.family,

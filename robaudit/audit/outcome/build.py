@@ -25,6 +25,7 @@ from robaudit.audit.outcome.prices import prices_of, with_prices
 from robaudit.audit.outcome.samples import build_samples
 from robaudit.audit.outcome.sent import sent_words
 from robaudit.audit.outcome.stopping import section
+from robaudit.audit.outcome.transfer import transfer_section
 from robaudit.audit.result import document as model
 from robaudit.audit.result.derive import derived
 from robaudit.audit.verdict.conclusion import conclude
@@ -100,6 +101,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         fits=tuple(fit_sections(tally, journal)),
         sequential=sequential,
         earlier=request.earlier,
+        transfer=transfer_section(tally, journal),
         certified=certified_section(request, journal, spent=spent),
         checks=checks,
         evidence=model.Evidence() if evidence is None else evidence.section,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -27,7 +27,15 @@ from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 from robaudit.threat.service import Service
 
-__all__ = ["Planned", "TargetTraits", "plan_attacks", "threat_model", "validate_attack", "validate_attacks"]
+__all__ = [
+    "Planned",
+    "TargetTraits",
+    "needs_surrogate",
+    "plan_attacks",
+    "threat_model",
+    "validate_attack",
+    "validate_attacks",
+]
 
 
 BEYOND: dict[str, tuple[Access, ...]] = {
@@ -60,8 +68,11 @@ class Planned:
     @property
     def parameters(self) -> dict[str, Any]:
         """Resolved parameters; those of a transform under its id."""
-        values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in self.how.through}
-        return values if self.how.copies == 1 else values | {"eot": self.how.copies}
+        how = self.how
+        values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in how.through}
+        values |= {} if how.copies == 1 else {"eot": how.copies}
+        values |= {"surrogates": list(how.members)} if how.members else {}
+        return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
         """What an executor is to run."""
@@ -163,8 +174,9 @@ class TargetTraits:
         classes: number of classes.
         shape: of one sample.
         no_gradient: why the target has none, or None.
-        surrogates: names of those that can be used.
-        misfits: why others do not.
+        files: names of all surrogates that are given as files.
+        surrogates: names of those that can be used, and of those that can be made.
+        misfits: why others cannot; ``unmade``: why those cannot be made that are no gap in the audit.
         no_scores: why the target's scores cannot be asked for, or None.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
     """
@@ -172,8 +184,10 @@ class TargetTraits:
     classes: int
     shape: tuple[int, ...]
     no_gradient: str | None = None
+    files: tuple[str, ...] = ()
     surrogates: tuple[str, ...] = ()
     misfits: Sequence[str] = ()
+    unmade: Sequence[str] = ()
     no_scores: str | None = None
     others: Callable[[int], Sequence[int]] | None = None
 
@@ -198,6 +212,8 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
     for key, spec in zip(numbered(canonical(spec.id) for spec in suited), suited, strict=True):
         attack, how = make_composed(spec.id, spec.parameters(profile.threat.norm), spec.eot)
         status, reason = _status(profile, spec, attack, how, target)
+        if needs_surrogate(attack):
+            how = replace(how, members=_members(spec, target), fusion=spec.fusion)
         plan.append(Planned(key, attack, status, reason, how))
     return plan
 
@@ -223,12 +239,26 @@ def _status(
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:
         return "unavailable", target.no_scores
-    if attack.access is Access.TRANSFER and not target.surrogates:
-        none = "no surrogate was given (--surrogate FILE)"
-        return ("unavailable", target.misfits[0]) if target.misfits else ("skipped", none)
+    if needs_surrogate(attack) and not any(name in target.surrogates for name in spec.surrogates or target.surrogates):
+        if target.misfits:
+            return "unavailable", target.misfits[0]
+        none = "no surrogate was given (--surrogate FILE) or is made (--make-surrogate RECIPE)"
+        return "skipped", next(iter(target.unmade), none)
     if (why := _too_few(attack, target.others)) is not None:
         return "unavailable", why
     return "ready", None
+
+
+def needs_surrogate(attack: SlotAttack[Any]) -> bool:
+    """Whether an attack takes gradients of surrogates."""
+    return attack.access is Access.TRANSFER
+
+
+def _members(spec: AttackSpec, target: TargetTraits) -> tuple[str, ...]:
+    """The surrogates that an attack is made on, in the order in which they were named; none: all that there are."""
+    if not spec.surrogates and set(target.surrogates) <= set(target.files):
+        return ()
+    return tuple(name for name in target.surrogates if name in spec.surrogates or not spec.surrogates)
 
 
 def _beyond(profile: Profile, spec: AttackSpec, attack: SlotAttack[Any], target: TargetTraits) -> str | None:

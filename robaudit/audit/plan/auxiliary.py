@@ -14,7 +14,7 @@ from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, Auxi
 from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.attacks import Planned
 
-__all__ = ["Auxiliary", "as_it_ended", "auxiliaries", "given_up_names", "limits_of", "unusable"]
+__all__ = ["Auxiliary", "as_it_ended", "auxiliaries", "given_up_names", "limits_of", "surrogate_files", "unusable"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ def auxiliaries(request: AuditRequest) -> list[Auxiliary]:
     found = [Auxiliary(SURROGATE, place, paths[place], short) for place, short in enumerate(shorts)]
     stand_in = request.settings.stand_in
     return found + ([] if stand_in is None else [Auxiliary(STAND_IN, 0, Path(stand_in), Path(stand_in).name)])
+
+
+def surrogate_files(request: AuditRequest) -> tuple[str, ...]:
+    """Names of the surrogates that are given as files."""
+    return tuple(a.short for a in auxiliaries(request) if a.role == SURROGATE)
 
 
 def limits_of(request: AuditRequest) -> tuple[float | str | None, ...]:

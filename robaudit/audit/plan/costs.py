@@ -54,8 +54,8 @@ def _taken(planned: Planned, cost: Cost) -> Cost:
     """The cost with gradients as they are taken."""
     how = planned.how
     # one forward more at each point itself, where the model under attack does not see it for the gradient
-    apart = bool(how.through) and planned.attack.access is Access.WHITE_BOX
-    return Cost(cost.forwards * (how.copies + apart), cost.backwards * how.copies, cost.queries)
+    apart = how.apart and planned.attack.access is Access.WHITE_BOX
+    return Cost(cost.forwards * (how.gradients + apart), cost.backwards * how.gradients, cost.queries)
 
 
 def _task(front: Front, planned: Planned, classes: int, shape: tuple[int, ...]) -> Task:

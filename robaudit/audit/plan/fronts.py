@@ -15,7 +15,9 @@ from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.records.attacks import PlannedEntry
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
+from robaudit.audit.plan.matrix import plan_matrix
 from robaudit.audit.plan.secrecy import AccessPlan, plan_secrecy
+from robaudit.audit.plan.surrogates import PlannedSurrogate, plan_surrogates
 from robaudit.errors import UsageError
 from robaudit.threat.model import ThreatModel
 
@@ -49,6 +51,7 @@ class Front:
         minimal: attacks that seek smallest distances, on every sample.
         search: attack of the bisection, or None.
         secrecy: a cascade of its own for each access, on every sample.
+        matrix: attacks made on each surrogate alone, on every sample.
     """
 
     profile: Profile
@@ -57,6 +60,7 @@ class Front:
     minimal: list[Planned]
     search: Planned | None
     secrecy: list[AccessPlan]
+    matrix: list[Planned]
 
     @property
     def rounds(self) -> int:
@@ -70,7 +74,7 @@ class Front:
     def attacks(self) -> list[Planned]:
         """All attacks in order."""
         apart = [planned for own in self.secrecy for planned in own.plan]
-        return [*self.plan, *self.minimal, *([self.search] if self.search else []), *apart]
+        return [*self.plan, *self.minimal, *([self.search] if self.search else []), *apart, *self.matrix]
 
     def threat_of(self, planned: Planned) -> ThreatModel:
         """The threat model as an attack has it: for the price of secrecy with its share of the queries."""
@@ -82,7 +86,8 @@ class Front:
         search = None if self.search is None else change(self.search)
         secrecy = [own.renewed(change) for own in self.secrecy]
         plan, minimal = list(map(change, self.plan)), list(map(change, self.minimal))
-        return replace(self, plan=plan, minimal=minimal, search=search, secrecy=secrecy)
+        matrix = list(map(change, self.matrix))
+        return replace(self, plan=plan, minimal=minimal, search=search, secrecy=secrecy, matrix=matrix)
 
     def entries(self) -> list[PlannedEntry]:
         """What a report says of the attacks before they run, in order."""
@@ -90,7 +95,8 @@ class Front:
         found = [p.entry(norm, "fitted" if isinstance(p.attack, FittedSearch) else "cascade") for p in self.plan]
         found += [p.entry(norm, "curve") for p in self.minimal]
         found += [] if self.search is None else [self.search.entry(norm, "bisection")]
-        return found + [p.entry(norm, "secrecy") for own in self.secrecy for p in own.plan]
+        found += [p.entry(norm, "secrecy") for own in self.secrecy for p in own.plan]
+        return found + [p.entry(norm, "matrix") for p in self.matrix]
 
 
 def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
@@ -99,6 +105,7 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.
     """
+    target = with_made(profile, target)
     parts = single_threats(profile)
     if len(parts) == 1:
         return [_plan_front(profile, target)]
@@ -110,6 +117,21 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
         front = replace(front, plan=serving or front.plan)
         fronts.append(front.renewed(partial(_renamed, prefix)))
     return fronts
+
+
+def with_made(profile: Profile, target: TargetTraits) -> TargetTraits:
+    """A target with the surrogates that the profile has made, or why they cannot be."""
+    planned = plan_surrogates(profile, target)
+    return replace(
+        target,
+        surrogates=(*target.surrogates, *(one.name for one in planned if one.problem is None)),
+        misfits=(*target.misfits, *(_unmade(one) for one in planned if one.problem and not one.optional)),
+        unmade=tuple(_unmade(one) for one in planned if one.problem and one.optional),
+    )
+
+
+def _unmade(planned: PlannedSurrogate) -> str:
+    return f"the surrogate {planned.name} cannot be made: {planned.problem}"
 
 
 def _plan_front(profile: Profile, target: TargetTraits) -> Front:
@@ -128,7 +150,8 @@ def _plan_front(profile: Profile, target: TargetTraits) -> Front:
             [search] = planned((bisection,))
             if any(search.key == p.key for p in minimal):
                 search = replace(search, key=f"{search.key}#2")
-    return Front(profile, threat_model(profile), plan, minimal, search, plan_secrecy(profile, target, plan))
+    secrecy, matrix = plan_secrecy(profile, target, plan), plan_matrix(profile, target, profile.attacks)
+    return Front(profile, threat_model(profile), plan, minimal, search, secrecy, matrix)
 
 
 def _renamed(prefix: str, planned: Planned) -> Planned:

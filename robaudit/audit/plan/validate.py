@@ -8,11 +8,14 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import validate_sets
 from robaudit.audit.config.threats import attack_keys, single_threats
 from robaudit.audit.plan.attacks import validate_attacks
+from robaudit.audit.plan.auxiliary import surrogate_files
 from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.deciding_gates import validate_sequential
 from robaudit.audit.plan.fronts import validate_curve
+from robaudit.audit.plan.matrix import validate_matrix
 from robaudit.audit.plan.secrecy import validate_secrecy
+from robaudit.audit.plan.surrogates import validate_surrogates
 from robaudit.audit.result.sections.target import Data, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.verdict.comparable import check_loaded, check_request
@@ -36,9 +39,11 @@ def validate(request: AuditRequest) -> None:
     check_precision(Precision(request.settings.search_precision), choose_device(request.settings.device))
     validate_sets(profile)
     validate_attacks(profile)
+    validate_surrogates(profile, surrogate_files(request))
     validate_checks(profile)
     validate_curve(profile)
     validate_secrecy(profile)
+    validate_matrix(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     audit = Available(

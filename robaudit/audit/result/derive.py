@@ -24,9 +24,11 @@ from robaudit.audit.result.document import (
     Secrecy,
     Threat,
     ThreatOutcome,
+    Transfer,
 )
 from robaudit.audit.result.queried import queried
 from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
+from robaudit.audit.result.transfer import derive_transfer
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -70,8 +72,10 @@ def fallen(result: Result, norm: str) -> dict[int, str]:
 
 
 def fooled_by(result: Result) -> dict[str, frozenset[int]]:
-    """The audited samples that each fitted attack fooled, those that fell before among them, by its id."""
-    return {fit.attack: frozenset(fit.fooled) for fit in result.fits}
+    """The audited samples that each fitted attack fooled, and each of the matrix, those that fell before among them, by
+    its id."""
+    cells = () if result.transfer is None else [cell for matrix in result.transfer.matrices for cell in matrix.cells]
+    return {one.attack: frozenset(one.fooled) for one in (*result.fits, *cells)}
 
 
 def nearest_of(sample: Sample, attacks: Mapping[str, Attack]) -> Iterator[tuple[Attack, float]]:
@@ -134,6 +138,7 @@ def derived(draft: Result) -> Result:
             "threats": tuple(figures.threats()),
             "curves": tuple(figures.curves()),
             "secrecy": tuple(figures.secrecy()),
+            "transfer": None if draft.transfer is None else figures.transfer(draft.transfer),
         }
     )
 
@@ -254,6 +259,10 @@ class _Figures:
             found = build_secrecy(ball.norm, attacks, costs, standing, len(self.attacked), self.counted, self.share)
             if found is not None:
                 yield found
+
+    def transfer(self, section: Transfer) -> Transfer:
+        """The matrix of surrogates and attacks with its rates."""
+        return derive_transfer(section, self.by_id, len(self.attacked), self.rate)
 
     def certified(self, section: Certified) -> Certified:
         """What certifiers proved, and the samples that are both proved and broken."""

@@ -51,6 +51,7 @@ from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoin
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, InputSpec, Output, Reading, Target
 from robaudit.audit.result.sections.threat import PerturbationSet, Radius, Threat, ThreatOutcome
+from robaudit.audit.result.sections.transfer import Gain, Matrix, MatrixCell, Surrogate, Transfer
 from robaudit.audit.result.sections.verdict import Verdict, VerdictStatus
 from robaudit.printable import json_text
 from robaudit.stats.rates import Rate
@@ -82,6 +83,7 @@ __all__ = [
     "Exemption",
     "Feature",
     "Fit",
+    "Gain",
     "Gate",
     "GateStatus",
     "Goal",
@@ -89,6 +91,8 @@ __all__ = [
     "InputSpec",
     "Look",
     "LookGate",
+    "Matrix",
+    "MatrixCell",
     "Nearest",
     "Norm",
     "Output",
@@ -115,10 +119,12 @@ __all__ = [
     "Sequential",
     "Served",
     "Spent",
+    "Surrogate",
     "Target",
     "Threat",
     "ThreatOutcome",
     "Tool",
+    "Transfer",
     "Verdict",
     "VerdictStatus",
     "WorstCase",
@@ -126,11 +132,14 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.7"
+SCHEMA_VERSION = "1.8"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
-ON_REQUEST = ("defense", "fits", "curves", "secrecy", "threats", "certified", "comparison", "sequential", "earlier")
+ON_REQUEST = (
+    *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
+    *("sequential", "earlier"),
+)
 """Sections that are left out where nobody asked for them."""
 
 
@@ -163,6 +172,8 @@ class Result(Section):
     """The fits of those attacks that fit an artefact first; left out where there is none."""
     curves: tuple[Curve, ...] = ()
     """Accuracy at every radius; left out where no curve was asked for."""
+    transfer: Transfer | None = None
+    """The surrogates, and what attacks made on each fooled; null where there is none."""
     secrecy: tuple[Secrecy, ...] = ()
     """Accuracy against queries for each access, a norm each; left out where none had a cascade of its own."""
     sequential: Sequential | None = None

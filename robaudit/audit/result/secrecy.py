@@ -10,6 +10,7 @@ from robaudit.audit.result.curves import median_with_interval
 from robaudit.audit.result.sections.base import ACCESSES, Access, Norm
 from robaudit.audit.result.sections.findings import Attack
 from robaudit.audit.result.sections.secrecy import AccessCurve, QueryPoint, Secrecy
+from robaudit.audit.result.transfer import for_the_matrix
 from robaudit.stats.looks import at_share, rate_at_share
 from robaudit.stats.rates import CONFIDENCE, rate
 
@@ -40,7 +41,7 @@ def cascades_of(attacks: Sequence[Attack], norm: str) -> dict[Access, tuple[Atta
     """
     mine = [attack for attack in attacks if attack.norm == norm and attack.status != "skipped"]
     found = {access: tuple(a for a in mine if for_secrecy(a) and a.access == access) for access in APART}
-    main = tuple(a for a in mine if not for_secrecy(a) and not for_the_curve(a))
+    main = tuple(a for a in mine if not (for_secrecy(a) or for_the_curve(a) or for_the_matrix(a)))
     accesses = {attack.access for attack in main}
     own: Access = "scores" if "scores" in accesses else "labels"
     if accesses and accesses <= {"scores", "labels"} and not found[own]:

@@ -119,17 +119,22 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     """Source of what is not ours (attacks, transforms, checks, defense, reader), which the version does not tell."""
     # loads torch, which whoever wants a file's digest may lack
     from robaudit.attacks.registry import attack_classes, transform_classes
+    from robaudit.surrogates.registry import surrogate_classes
 
     profile, known = request.profile, dict[str, type](transform_classes()) | dict[str, type](attack_classes())
     curve = [] if profile.curve is None else [*profile.curve.attacks, profile.curve.search]
     asked = profile.secrecy
     secrecy = () if asked is None else (*(asked.labels or ()), *(asked.scores or ()), *(asked.transfer or ()))
-    ids = {id for spec in (*profile.attacks, *curve, *secrecy) if spec is not None for id in parts(spec.id)}
+    matrix = () if profile.matrix is None else profile.matrix.attacks
+    ids = {id for spec in (*profile.attacks, *curve, *secrecy, *matrix) if spec is not None for id in parts(spec.id)}
     if request.settings.defense is not None:
         defense = type(parse_defense(request.settings.defense))
         known[f"defense {defense.id}"] = defense
         ids.add(f"defense {defense.id}")
     ours = f"{__name__.partition('.')[0]}."
+    makers: dict[str, type] = dict(surrogate_classes())
+    known |= {f"surrogate {spec.id}": makers[spec.id] for spec in profile.surrogates if spec.id in makers}
+    ids |= {f"surrogate {spec.id}" for spec in profile.surrogates}
     foreign = {id: known[id] for id in sorted(ids & known.keys()) if not known[id].__module__.startswith(ours)}
     classes: dict[str, type] = dict(foreign)
     reader = None if request.data is None else reader_of(request.data)

@@ -22,7 +22,7 @@ from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended
 from robaudit.audit.plan.costs import most_of_fit, most_of_sample, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
-from robaudit.audit.plan.secrecy import AccessPlan
+from robaudit.audit.plan.surrogates import plan_surrogates
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.chunks import Chunk
 from robaudit.audit.session.distances import DistanceSearch
@@ -31,9 +31,11 @@ from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.looks import run_looks
 from robaudit.audit.session.samples import Asking, SampleStore, answer_samples
 from robaudit.audit.session.shared import Shared
+from robaudit.audit.session.surrogates import Surrogates
 from robaudit.engine.executor import Executor
 from robaudit.engine.oracle import Oracle
 from robaudit.plural import counted
+from robaudit.threat.model import ThreatModel
 
 __all__ = ["Attacking", "answer", "planned_fronts"]
 
@@ -103,6 +105,7 @@ class Attacking:
         """All attacks on the samples of a store, of which so many were drawn."""
         cascades = self._cascades(store, self.shared)
         self._attack(cascades, samples)
+        self._tell_of_surrogates()
         return cascades
 
     def by_looks(self, first: Chunk, others: Iterator[Chunk]) -> tuple[SampleStore, list[Cascade]]:
@@ -114,6 +117,7 @@ class Attacking:
         shared = self.shared
         plan = itertools.chain([first], others)
         run_looks(self.request, plan, shared.journal, self._attack_chunk, shared.observer, shared.stop)
+        self._tell_of_surrogates()
         journal = completed(shared.journal)
         store = SampleStore(self.loaded.data, journal)
         cascades = self._cascades(store, replace(shared, journal=journal))
@@ -122,6 +126,10 @@ class Attacking:
             if (found := tally.fronts.get(str(cascade.threat.norm))) is not None:
                 cascade.broken_by.update(found.reached)
         return store, cascades
+
+    def _tell_of_surrogates(self) -> None:
+        if not self.shared.stop():
+            self._surrogates.tell_unneeded()
 
     def _attack_chunk(self, chunk: Chunk) -> None:
         """All attacks on the samples that a look adds."""
@@ -135,11 +143,24 @@ class Attacking:
     def _fitter(self) -> Fitter:
         return Fitter(self.loaded, self.oracle, self.executor, self.shared)
 
+    @cached_property
+    def _surrogates(self) -> Surrogates:
+        plan = plan_surrogates(self.request.profile, self.loaded.traits)
+        return Surrogates(self.loaded, self.oracle, self._fitter, plan, self.fronts[0].threat, self.shared)
+
     def _cascades(self, store: SampleStore, shared: Shared) -> list[Cascade]:
         """A cascade for each front."""
         sets = (*self.loaded.sets, *inherent_sets(self.loaded.target.spec))
         return [
-            Cascade(front.plan, replace(front.threat, sets=sets), store, self.executor, shared, self._fitter)
+            Cascade(
+                front.plan,
+                replace(front.threat, sets=sets),
+                store,
+                self.executor,
+                shared,
+                self._fitter,
+                self._surrogates,
+            )
             for front in self.fronts
         ]
 
@@ -159,13 +180,15 @@ class Attacking:
             cascade.run()
             if not self.shared.stop():
                 DistanceSearch(cascade, front.minimal, front.search, front.rounds).run()
-            for own in front.secrecy:
+            apart = [(own.plan, own.threat(cascade.threat)) for own in front.secrecy]
+            apart += [([cell], cascade.threat) for cell in front.matrix]
+            for plan, threat in apart:
                 if not self.shared.stop():
-                    self._of_access(own, cascade)
+                    self._apart(plan, threat, cascade)
 
-    def _of_access(self, own: AccessPlan, cascade: Cascade) -> None:
-        """The cascade of one access, on every sample; what it breaks is broken in the audit's own too."""
-        apart = Cascade(own.plan, own.threat(cascade.threat), cascade.store, self.executor, self.shared, self._fitter)
+    def _apart(self, plan: list[Planned], threat: ThreatModel, cascade: Cascade) -> None:
+        """A cascade of its own on every sample; what it breaks is broken in the audit's own too."""
+        apart = Cascade(plan, threat, cascade.store, self.executor, self.shared, self._fitter, self._surrogates)
         apart.run()
         cascade.fell(apart.broken_by)
 

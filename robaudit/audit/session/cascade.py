@@ -14,10 +14,11 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.base import Outcome
 from robaudit.audit.journal.records.units import FinishedUnit, finished_unit, unit_result
-from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.plan.attacks import Planned, needs_surrogate
 from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
+from robaudit.engine.job import Job
 from robaudit.engine.units import Unit, UnitResult, sample_of
 from robaudit.errors import AuditError, FinalError, RobauditError
 from robaudit.threat.model import ThreatModel
@@ -39,6 +40,7 @@ class Cascade:
             early, and attacks that were not begun have no record. Whether an attack could be carried out is decided on
             samples that are not lost.
         fitter: fits what fitted attacks need.
+        surrogates: makes those that transfer attacks need.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Cascade:
         executor: Executor,
         shared: Shared,
         fitter: Fits | None = None,
+        surrogates: Makes | None = None,
     ) -> None:
         self.plan = plan
         self.threat = threat
@@ -59,6 +62,7 @@ class Cascade:
         self.stop = shared.stop
         self.lost = shared.care.lost
         self._fitter = fitter
+        self._surrogates = surrogates
         self.broken_by: dict[int, str] = {}
         self._earlier: dict[str, dict[Unit, UnitResult]] = {}
         for record in self.journal.of(FinishedUnit):
@@ -94,20 +98,30 @@ class Cascade:
         job = replace(planned.job(self.threat, units), won=dict(attempt.won), finished=frozenset(earlier))
 
         def run() -> bool:
+            ready = self._with_surrogates(planned, job)
+            if ready is None:
+                return False
             if not isinstance(planned.attack, FittedSearch):
-                return self.executor.run(job, self.store, attempt.take)
+                return self.executor.run(ready, self.store, attempt.take)
             if self._fitter is None:
                 raise AuditError("there is nothing to fit it on")
             artefact = self._fitter.artefact(planned, planned.attack, self.threat)
             if artefact is None:
                 return False
             attempt.begin()
-            return self.executor.run(replace(job, artefact=artefact), self.store, attempt.take)
+            return self.executor.run(replace(ready, artefact=artefact), self.store, attempt.take)
 
         attempt.carry_out(run, self.asked(standing))
         before = self._left()
         self._fell(attempt.won, planned.key)
         attempt.close(before - self._left(), self._left())
+
+    def _with_surrogates(self, planned: Planned, job: Job) -> Job | None:
+        """The job on the surrogates that there are; None where the audit was told to stop before they were made."""
+        if not needs_surrogate(planned.attack) or self._surrogates is None or len(job.finished) == len(job.units):
+            return job
+        members = self._surrogates.ready(planned.how.members, self.store)
+        return None if members is None else replace(job, how=replace(job.how, members=members))
 
     def _recall(self, planned: Planned) -> None:
         """An attack that does not run, or no further than it came: what it broke before counts."""
@@ -145,6 +159,18 @@ class Fits(Protocol):
 
     def artefact(self, planned: Planned, attack: FittedSearch[Any], threat: ThreatModel) -> Artefact | None:
         """The artefact of an attack of the plan; None where the audit was told to stop."""
+        ...
+
+
+class Makes(Protocol):
+    """Makes surrogates."""
+
+    def ready(self, names: Sequence[str], store: SampleStore) -> tuple[str, ...] | None:
+        """Those that are there of some surrogates, or of all; None where the audit was told to stop.
+
+        Raises:
+            AuditError: there is none.
+        """
         ...
 
 

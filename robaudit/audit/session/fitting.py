@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from robaudit.attacks.fitted import Artefact, FittedSearch
+from robaudit.attacks.fitted import Artefact, Family, Fittable, FittedSearch
+from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.journal.events import Phase
 from robaudit.audit.journal.fits import fit_record, fitted_in
 from robaudit.audit.plan.attacks import Planned
@@ -70,10 +71,32 @@ class Fitter:
         Raises:
             UsageError: too few samples to fit on are answered.
         """
-        before = fitted_in(self._journal, planned.key)
+        return self.fit(planned.key, attack, threat, planned.how, attack.family)
+
+    def fit(
+        self,
+        key: str,
+        attack: Fittable,
+        threat: ThreatModel,
+        how: How = TRUE,
+        family: Family | Literal["surrogate"] = "surrogate",
+    ) -> Artefact | None:
+        """The artefact of an attack, or of a surrogate's recipe; None where the audit was told to stop.
+
+        Args:
+            key: names it in the journal, and keys its random numbers.
+            attack: what is fitted.
+            threat: norm and radius.
+            how: gradients are taken.
+            family: of the perturbations that an attack tests.
+
+        Raises:
+            UsageError: too few samples to fit on are answered.
+        """
+        before = fitted_in(self._journal, key)
         if before is not None and before.fitted.rounds >= attack.fit_rounds:
             return before.fitted.artefact
-        self._observer(Phase("fitting", planned.key))
+        self._observer(Phase("fitting", key))
         indices = self._loaded.others(attack.fit_samples)
         self._answer(indices)
         if self._stop():
@@ -86,14 +109,14 @@ class Fitter:
             )
         ordered = sorted(found, key=lambda index: (self._answers[index].digest, index))
         digests = tuple(self._answers[index].digest for index in ordered)
-        job = FitJob(attack, threat, tuple(ordered), digests, planned.key, planned.how)
+        job = FitJob(attack, threat, tuple(ordered), digests, key, how)
         of = digest_of(digests)
         known = before.fitted if before is not None and before.of == of else None
 
         def take(fitted: Fitted) -> None:
-            record, packed = fit_record(planned.key, attack.family, fitted, attack.fit_rounds, len(ordered), of)
+            record, packed = fit_record(key, family, fitted, attack.fit_rounds, len(ordered), of)
             self._journal.append(record, packed)
-            self._say(planned.key, fitted.rounds, attack.fit_rounds)
+            self._say(key, fitted.rounds, attack.fit_rounds)
 
         done = self._executor.fit(job, self._sample, known, take)
         return None if done is None else done.artefact

@@ -75,6 +75,7 @@ class Opened:
         order: all indices, the classes in turn; the target is measured on the first.
         sets: what may be changed beside the ball, fitted to the input.
         compiles: the twin is to be compiled.
+        surrogate_files: names of all surrogates that are given as files.
     """
 
     opened: OpenedTarget
@@ -90,6 +91,7 @@ class Opened:
     order: list[int] = field(default_factory=list)
     sets: tuple[PerturbationSet, ...] = ()
     compiles: bool = False
+    surrogate_files: tuple[str, ...] = ()
     _others: list[int] = field(default_factory=list)
 
     @property
@@ -178,6 +180,7 @@ class Loaded(Opened):
             classes=self.target.num_classes,
             shape=self.target.spec.shape,
             no_gradient=None if gradient.available else gradient.reason,
+            files=self.surrogate_files,
             surrogates=tuple(self.surrogates),
             misfits=self.misfits,
             no_scores=self.target.no_scores,

@@ -12,7 +12,7 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import fitted_sets
 from robaudit.audit.journal.auxiliary import SURROGATE
 from robaudit.audit.journal.records.session import MeaningFound
-from robaudit.audit.plan.auxiliary import auxiliaries
+from robaudit.audit.plan.auxiliary import auxiliaries, surrogate_files
 from robaudit.audit.session.beside import guarded, load_beside
 from robaudit.audit.session.defending import defended
 from robaudit.audit.session.feature_ranges import check_free, feature_ranges, ranged
@@ -179,6 +179,7 @@ def _with_data(
         order=order,
         sets=sets,
         compiles=request.settings.compile,
+        surrogate_files=surrogate_files(request),
     )
 
 

@@ -12,8 +12,9 @@ from robaudit.attacks.names import numbered
 from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import most_access, parse_eps
 from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, of_every, with_curve
-from robaudit.audit.result.document import Attacker, Radius, Result, Threat
+from robaudit.audit.result.document import Attack, Attacker, Radius, Result, Threat
 from robaudit.audit.result.secrecy import for_secrecy, for_the_curve
+from robaudit.audit.result.transfer import for_the_matrix
 from robaudit.audit.stored.consistent_certified import certificate_faults
 from robaudit.audit.stored.consistent_pairs import comparison_faults
 from robaudit.audit.stored.consistent_queries import query_faults
@@ -81,11 +82,16 @@ def _identities(result: Result) -> Iterator[str]:
     if result.attacks and not result.threat_model.also and isinstance(listed := resolved.get("attacks"), list):
         suited = [entry for entry in listed if isinstance(entry, dict) and entry.get("when") in (None, _most(result))]
         wanted = numbered(str(entry.get("id")) for entry in suited)
-        found = [attack.id for attack in result.attacks if not (for_the_curve(attack) or for_secrecy(attack))]
+        found = [attack.id for attack in result.attacks if not _apart(attack)]
         if wanted != found:
             yield f"its attacks are {', '.join(found)}, and its profile's {', '.join(wanted)}"
     if isinstance(checks := resolved.get("checks"), dict) and list(checks) != [check.id for check in result.checks]:
         yield f"its checks are not those of its profile ({', '.join(checks)})"
+
+
+def _apart(attack: Attack) -> bool:
+    """Whether it is not of the cascade."""
+    return for_the_curve(attack) or for_secrecy(attack) or for_the_matrix(attack)
 
 
 def _most(result: Result) -> Attacker:

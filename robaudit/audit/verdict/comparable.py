@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robaudit import METHODS
+from robaudit.attacks.names import numbered
+from robaudit.audit.config.specs import most_access
 from robaudit.audit.result.document import Data, PerturbationSet, Result, Sample, Served, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
@@ -94,7 +96,10 @@ def _of_request(base: Result, request: AuditRequest) -> Iterator[str]:
         yield f"the threat model differs: goal was {threat.goal} and is {profile.threat.goal}"
     yield from _of_seed(base, request.settings.seed)
     if not profile.threat.also:
-        ids = [spec.id for spec in profile.attacks]
+        # the file to be audited may give less or more, which shows once it is loaded
+        gradient, scores = base.target.gradient.available, base.target.head != "labels"
+        most = most_access(profile.threat.access, gradient=gradient, scores=scores)
+        ids = numbered(spec.id for spec in profile.attacks if spec.when in (None, most))
         if ids != [attack.id for attack in base.attacks][: len(ids)]:
             yield "the attacks differ: they are " + ", ".join(ids) + " here"
     yield from _soundness(base)

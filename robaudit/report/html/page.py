@@ -34,6 +34,7 @@ from robaudit.report.sentences import (
     verdict_words,
     where_words,
 )
+from robaudit.report.transfer import matrix_rows, matrix_sentences, matrix_title, surrogate_lines
 from robaudit.report.words import plain, short_rate, threat_words
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
             )
             for place, secrecy in enumerate(result.secrecy)
         ],
+        "surrogates": surrogate_lines(result),
+        "matrices": [
+            (matrix_title(result, matrix), matrix_rows(matrix), matrix_sentences(matrix))
+            for matrix in (result.transfer.matrices if result.transfer is not None else ())
+        ],
         "checks": sections.check_rows(result),
         "gates": sections.gate_rows(result),
         "comparison": comparison,
@@ -160,6 +166,7 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("certified", "What is proved", bool(content["certificates"])),
         ("curves", "Robustness curve", bool(content["curves"])),
         ("secrecy", "The price of secrecy", bool(content["secrecy"])),
+        ("transfer", "Surrogates and transfer", result.transfer is not None),
         ("checks", "Checks of the audit itself", bool(content["checks"])),
         ("gates", "Gates", bool(content["gates"])),
         ("comparison", "Against the baseline", content["comparison"] is not None),

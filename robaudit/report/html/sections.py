@@ -92,9 +92,9 @@ def cards(result: Result) -> list[Cell]:
     checks = Counter(check.status for check in result.checks)
     told = ", ".join(f"{checks[status]} {status}" for status in ("pass", "warn", "fail", "skipped") if checks[status])
     found.append(Cell("Checks of the audit", told or "none", "They say whether its figures can be trusted."))
-    ran = sum(attack.status == "done" for attack in result.attacks)
+    serving = [attack.status for attack in result.attacks if attack.status != "skipped"]
     note = f"{result.evidence.count} adversarial examples kept, each confirmed on the file itself."
-    found.append(Cell("Attacks carried out", f"{ran} of {len(applied_attacks(result))}", note))
+    found.append(Cell("Attacks carried out", f"{serving.count('done')} of {len(serving)}", note))
     return found
 
 

@@ -15,7 +15,7 @@ from journal_kit import clean, comes_back, ended, plan, unit
 import robaudit.audit
 from robaudit.audit.journal.causes import Cause
 from robaudit.audit.journal.journal import Journal
-from robaudit.audit.journal.records.attacks import AuxiliaryModel, CertifierEnded, FitRound
+from robaudit.audit.journal.records.attacks import AuxiliaryModel, CertifierEnded, FitRound, SurrogateKnown
 from robaudit.audit.journal.records.base import InMemory, Point
 from robaudit.audit.journal.records.findings import (
     CheckEnded,
@@ -67,6 +67,17 @@ RECORDS: tuple[AnyRecord, ...] = (
     CertifiedSample(id="ibp", sample=1, proved=True, margin=None, seconds=1.5, error=None),
     plan("a", "b", phase="bisection", parameters={"steps": 5, "noise": {"deviation": 0.5}}),
     ended("a", status="partial", cause=Cause.INTERRUPTED),
+    SurrogateKnown(
+        name="distilled",
+        origin="made",
+        status="used",
+        recipe="distilled",
+        parameters={"queries": 500},
+        agreed=3,
+        compared=4,
+        on="held-out",
+        trained_on=5,
+    ),
     FitRound(
         attack="u", round=1, rounds=2, samples=3, of="x", seconds=1.0, family="patch", arrays={"delta": (3, 4)},
         forwards=1, backwards=2, queries=3, point=POINT,

@@ -82,3 +82,16 @@ def test_a_sequential_audit_is_compared_on_the_samples_that_it_took(folder) -> N
     back = audit(folder, "again", "--baseline", "early.json", "-o", "back.json", data="many.npz")
     assert back.returncode == 0, back.stderr
     assert load_result(folder / "back.json").comparison.worst_case.pairs == found.pairs
+
+
+@pytest.mark.parametrize("profile", ["auto", "labels", "twice.yaml"])
+def test_attacks_of_other_accesses_and_an_attack_that_comes_twice_are_no_difference(folder, profile) -> None:
+    make_profile(folder / "twice.yaml", "\n  - fgsm\n  - fgsm", eps=0.1)
+    whole = ("--samples", "4", "--eps", "0.1", "-q")
+    first = scan("m.onnx", "d.npz", profile, f"{profile}-1", *whole, "-o", "first.json", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    again = scan(
+        "m.onnx", "d.npz", profile, f"{profile}-2", *whole, "--baseline", "first.json", "-o", "again.json", cwd=folder
+    )
+    assert again.returncode == 0, again.stderr
+    assert load_result(folder / "again.json").comparison is not None

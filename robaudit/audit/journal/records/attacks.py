@@ -19,11 +19,12 @@ __all__ = [
     "Phase",
     "PlannedEntry",
     "Status",
+    "SurrogateKnown",
 ]
 
-Phase = Literal["cascade", "fitted", "curve", "bisection", "secrecy"]
-"""When an attack runs: in the cascade, there fitted beforehand; after it, for smallest distances, or to halve them; or
-in a cascade of its access alone, for the price of secrecy."""
+Phase = Literal["cascade", "fitted", "curve", "bisection", "secrecy", "matrix"]
+"""When an attack runs: in the cascade, there fitted beforehand; after it, for smallest distances, or to halve them; in
+a cascade of its access alone, for the price of secrecy; or alone, for the matrix of surrogates and attacks."""
 Status = Literal["ready", "skipped", "unavailable", "failed"]
 """Of an attack before it runs; ``skipped``: it does not apply, ``failed``: in an earlier session."""
 
@@ -77,7 +78,7 @@ class FitRound(Pointed):
     backwards: Count
     queries: Count
     seconds: float
-    family: Literal["universal", "patch", "spatial", "per sample"]
+    family: Literal["universal", "patch", "spatial", "per sample", "surrogate"]
     arrays: Mapping[str, tuple[Count, ...]]
 
 
@@ -94,6 +95,28 @@ class AuxiliaryModel(Record):
     problem: str | None
     limits: tuple[float | str | None, ...] | None = None
     attack: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurrogateKnown(Record):
+    """A surrogate: a file that was loaded, or one that the audit made; the newest of each name counts.
+
+    ``agreed`` of ``compared`` samples, ``on`` held-out or audited ones, have the target's class.
+    """
+
+    kind: Literal["surrogate"] = "surrogate"
+    name: str
+    origin: Literal["file", "made"]
+    status: Literal["used", "not needed", "failed"]
+    reason: str | None = None
+    file: str | None = None
+    recipe: str | None = None
+    parameters: Content
+    sha256: str | None = None
+    agreed: Count
+    compared: Count
+    on: Literal["held-out", "audited"] | None = None
+    trained_on: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

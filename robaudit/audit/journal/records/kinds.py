@@ -10,7 +10,14 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from robaudit.audit.journal.records.attacks import AttackEnded, AttackPlan, AuxiliaryModel, CertifierEnded, FitRound
+from robaudit.audit.journal.records.attacks import (
+    AttackEnded,
+    AttackPlan,
+    AuxiliaryModel,
+    CertifierEnded,
+    FitRound,
+    SurrogateKnown,
+)
 from robaudit.audit.journal.records.base import Record
 from robaudit.audit.journal.records.findings import CheckEnded, EvidenceKept, LookTaken, PriorTests, ResultWritten
 from robaudit.audit.journal.records.samples import CertifiedSample, CleanSample, LostSample, Retry
@@ -49,7 +56,7 @@ _OfSessions: TypeAlias = (
     | InputsSent
     | Remark
 )
-_OfAttacks: TypeAlias = AttackPlan | AttackEnded | AuxiliaryModel | CertifierEnded | FitRound
+_OfAttacks: TypeAlias = AttackPlan | AttackEnded | AuxiliaryModel | CertifierEnded | FitRound | SurrogateKnown
 _OfSamples: TypeAlias = FinishedUnit | CheckUnit | CleanSample | LostSample | Retry | CertifiedSample
 _OfFindings: TypeAlias = CheckEnded | LookTaken | EvidenceKept | PriorTests | ResultWritten
 
