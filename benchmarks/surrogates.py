@@ -24,6 +24,7 @@ from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, plan_units
 from robaudit.surrogates.base import Surrogate
+from robaudit.surrogates.gray import Gray
 from robaudit.surrogates.registry import make_recipe
 from robaudit.target.target import Target
 from robaudit.threat.model import ThreatModel
@@ -83,6 +84,8 @@ def row(kind: str, id: str, parameters: dict[str, Any], eps: float, seed: int) -
     threat = ThreatModel(Norm.LINF, eps)
     audited, others = samples_of(target, x, y, 5 + seed)
     recipe = make_recipe(id, parameters)
+    if isinstance(recipe, Gray):
+        recipe = recipe.with_graph(target.pupil())
     fitted, seconds = made(target, recipe, threat, others, seed)
     surrogate = recipe.model(fitted.artefact, target.num_classes, target.spec.shape)
     results = attacked(target, make_attack(WHITE, {}), threat, audited)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FitSet
+from robaudit.target.reading.pupil import Pupil
 from robaudit.threat.model import Access
 
 __all__ = ["WEIGHTS", "Surrogate", "SurrogateRecipe", "digest_of", "weights_of"]
@@ -85,6 +86,10 @@ class SurrogateRecipe(ABC):
     @abstractmethod
     def most(self, samples: int) -> Cost:
         """Most evaluations that making it from so many samples takes."""
+
+    def with_graph(self, pupil: Pupil) -> SurrogateRecipe:
+        """The recipe, told how the target is built; of use where ``needs_graph``."""
+        return self
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:
         """Why it cannot stand for a model of so many classes and this sample shape, or None."""

@@ -18,6 +18,7 @@ from robaudit.target.measures.steadiness import is_repeatable
 from robaudit.target.onnx import OnnxModule
 from robaudit.target.reading.measured import Measured
 from robaudit.target.reading.opened import OpenedTarget, ranked
+from robaudit.target.reading.pupil import Pupil
 from robaudit.target.reading.readout import probes
 from robaudit.target.running.attributed import Differentiable
 
@@ -141,6 +142,10 @@ class Target:
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
+
+    def pupil(self) -> Pupil:
+        """See :meth:`OpenedTarget.pupil`."""
+        return self.opened.pupil()
 
     @property
     def score_kind(self) -> Kind:

@@ -85,6 +85,7 @@ LOOSE = {
     "cw-l2",
     "cw-linf",
     "ead",
+    "gfcs",
     "lbfgs",
     "jsma",
     "deepfool",

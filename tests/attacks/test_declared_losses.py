@@ -30,14 +30,14 @@ def test_every_loss_that_is_asked_for_is_declared(name: str, norm: Norm, monkeyp
     asked: set[Any] = set()
     answer = Evaluator.answer
 
-    def heard(self: Evaluator, request: Request, *rest: Any) -> Any:
+    def heard(self: Evaluator, request: Request, *rest: Any, **more: Any) -> Any:
         if isinstance(request, Jacobian):
             asked.add(margin)
         elif isinstance(request, Gradient):
             losses = request.loss if isinstance(request.loss, tuple) else (request.loss,)
             used = range(len(losses)) if request.choice is None else set(request.choice.tolist())
             asked.update(losses[i] for i in used)
-        return answer(self, request, *rest)
+        return answer(self, request, *rest, **more)
 
     monkeypatch.setattr(Evaluator, "answer", heard)
     target = network((1, 6, 6), 5)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.hybrid.turns import gradient_or
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
@@ -94,6 +95,10 @@ class GFCS(SlotAttack[State]):
     queries: Count = 10_000
     step_size: Positive | None = None
     part: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+    def most(self, task: Task) -> Cost:
+        """A gradient of the surrogates for each query, where no step against a direction is needed."""
+        return Cost(self.queries, self.queries, self.queries)
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         """The surrogates' margin, which says nothing of the target's gradients."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
+from robaudit.attacks.cost import Cost, Task
 from robaudit.attacks.decision.rays import RayS, State
 from robaudit.attacks.hybrid.turns import gradient_or
 from robaudit.attacks.parameters import attack_parameters
@@ -48,6 +49,10 @@ class PriorRays(RayS):
 
     id = "prior-rays"
     prior = True
+
+    def most(self, task: Task) -> Cost:
+        """A gradient of the surrogates, and the queries."""
+        return Cost(1, 1, self.queries)
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         """The surrogates' margin, which says nothing of the target's gradients."""

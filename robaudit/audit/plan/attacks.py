@@ -178,6 +178,7 @@ class TargetTraits:
         surrogates: names of those that can be used, and of those that can be made.
         misfits: why others cannot; ``unmade``: why those cannot be made that are no gap in the audit.
         no_scores: why the target's scores cannot be asked for, or None.
+        pupil: the target's own network, to be trained anew, or raises :class:`UsageError`; None: it is not known.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
     """
 
@@ -189,6 +190,7 @@ class TargetTraits:
     misfits: Sequence[str] = ()
     unmade: Sequence[str] = ()
     no_scores: str | None = None
+    pupil: Callable[[], Any] | None = None
     others: Callable[[int], Sequence[int]] | None = None
 
     def most(self, allowed: Attacker) -> Attacker:

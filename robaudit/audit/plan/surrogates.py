@@ -56,11 +56,17 @@ def plan_surrogates(profile: Profile, target: TargetTraits) -> list[PlannedSurro
     """
     taken = list(target.files)
     names = numbered([*taken, *(spec.id for spec in profile.surrogates)])[len(taken) :]
-    recipes = (make_recipe(spec.id, spec.parameters) for spec in profile.surrogates)
-    return [
-        PlannedSurrogate(name, recipe, spec.optional, _problem(profile, recipe, target))
-        for name, spec, recipe in zip(names, profile.surrogates, recipes, strict=True)
-    ]
+    found = []
+    for name, spec in zip(names, profile.surrogates, strict=True):
+        recipe = make_recipe(spec.id, spec.parameters)
+        problem = _problem(profile, recipe, target)
+        if recipe.needs_graph and target.pupil is not None and problem is None:
+            try:
+                recipe = recipe.with_graph(target.pupil())
+            except UsageError as error:
+                problem = str(error)
+        found.append(PlannedSurrogate(name, recipe, spec.optional, problem))
+    return found
 
 
 def _problem(profile: Profile, recipe: SurrogateRecipe, target: TargetTraits) -> str | None:

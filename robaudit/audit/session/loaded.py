@@ -189,5 +189,6 @@ class Loaded(Opened):
             surrogates=tuple(self.surrogates),
             misfits=self.misfits,
             no_scores=self.target.no_scores,
+            pupil=self.opened.pupil,
             others=self.others,
         )

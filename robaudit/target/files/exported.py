@@ -25,6 +25,7 @@ from robaudit.target.outputs.bounds import Interval, bounds, exported_steps
 from robaudit.target.outputs.declared import Choice
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.training import exported_training
+from robaudit.target.running.trainable import Learner, Untrainable
 
 __all__ = ["ExportedFile", "open_exported"]
 
@@ -119,6 +120,10 @@ class ExportedFile(TorchScriptFile):
     def decides(self, name: str) -> bool:
         """Unknown: an exported program is not looked into."""
         return False
+
+    def learner(self, sample: Tensor) -> Learner:
+        """None: the program holds its weights where they cannot be set."""
+        raise Untrainable("an exported program (.pt2) keeps its weights to itself; export the model to ONNX")
 
     def import_twin(self, tail: Tail) -> None:
         """Nothing is built: the program itself is differentiated."""

@@ -14,6 +14,7 @@ from robaudit.target.outputs.bounds import Interval
 from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.wiring import Wiring
+from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import Watch
 
 __all__ = ["Fixed", "ModelFile"]
@@ -120,6 +121,14 @@ class ModelFile(Protocol):
 
         Raises:
             UnsupportedOperatorError: an operator has no translation.
+        """
+        ...
+
+    def learner(self, sample: Tensor) -> Learner:
+        """The model as a function of its weights, up to where it is differentiated; ``sample``: [1, ...] any input.
+
+        Raises:
+            Untrainable: why it is none.
         """
         ...
 

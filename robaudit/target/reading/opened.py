@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robaudit.errors import UsageError
 from robaudit.target.files.model_file import ModelFile
 from robaudit.target.files.onnx.runtime import file_values
 from robaudit.target.head.answers import is_decided, predictions
@@ -19,7 +20,9 @@ from robaudit.target.head.scores import Head, Kind
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.outputs.declared import Choice
 from robaudit.target.reading.class_names import ClassNames
+from robaudit.target.reading.pupil import Pupil
 from robaudit.target.reading.readout import OVERRULED, Readout, probes
+from robaudit.target.running.trainable import Untrainable
 
 __all__ = ["OpenedTarget", "ranked"]
 
@@ -139,6 +142,18 @@ class OpenedTarget:
         if singly and len(u) > 1:
             return torch.cat([self.twin(u[i : i + 1]) for i in range(len(u))])
         return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
+
+    def pupil(self) -> Pupil:
+        """The file's network as a function of its weights, which keeps none of those that the file holds.
+
+        Raises:
+            UsageError: it has none that can be trained.
+        """
+        sample = self.spec.to_file(torch.full((1, *self.spec.shape), 0.5, device=self.device))
+        try:
+            return Pupil(self.file.learner(sample), self.spec, self.head)
+        except Untrainable as error:
+            raise UsageError(f"{self.name} cannot be made anew and trained: {error}") from error
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """See :meth:`InputSpec.snap`."""

@@ -20,6 +20,7 @@ from robaudit.target.files.onnx.attacked import attacked_input
 from robaudit.target.files.onnx.bound import ask_bound, binds, each_alone
 from robaudit.target.files.onnx.declared import declared_input, dtype_of, shape_of
 from robaudit.target.files.onnx.editing import joined, raw_scores
+from robaudit.target.files.onnx.learner import onnx_learner
 from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, ask, file_values
 from robaudit.target.files.onnx.sessions import start_on
 from robaudit.target.files.onnx.source import OnnxSource, read_onnx
@@ -35,6 +36,7 @@ from robaudit.target.outputs.tails import tail_of
 from robaudit.target.outputs.training import onnx_training
 from robaudit.target.outputs.wiring import Wiring, lookup_size
 from robaudit.target.running.backward import watched
+from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["OnnxFile"]
@@ -182,6 +184,12 @@ class OnnxFile:
             UnsupportedOperatorError: an operator has no translation.
         """
         return None if self._tail is None else self._imported(self._tail, rewritten=False).double()
+
+    def learner(self, sample: Tensor) -> Learner:
+        """The graph as a function of its weights, up to where the twin ends; see :func:`onnx_learner`."""
+        columns = self._choice.columns if self._choice is not None else ()
+        tail = None if self.takes_tokens else self._tail
+        return onnx_learner(self.wiring, tail, columns, sample, self.other_inputs())
 
     def run(self, x: Tensor, *, width: int | None = None) -> Tensor:
         """The chosen output at file precision, without gradient.

@@ -31,6 +31,7 @@ from robaudit.target.outputs.declared import Choice
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.rows import read_rows
 from robaudit.target.outputs.wiring import Wiring
+from robaudit.target.running.trainable import Learner, Untrainable
 from robaudit.target.running.watch import UNWATCHED, Watch
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ class RemoteFile:
     def as_written(self) -> OnnxModule | None:
         """There is no graph to read."""
         return None
+
+    def learner(self, sample: Tensor) -> Learner:
+        """There is no graph to train."""
+        raise Untrainable("an endpoint does not show its graph")
 
     def other_inputs(self) -> dict[str, Tensor]:
         """The inputs that keep their values are of no use to a graph that is not there."""

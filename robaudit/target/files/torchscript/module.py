@@ -16,6 +16,7 @@ from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.files.torchscript.failures import failures_told, refused
 from robaudit.target.files.torchscript.graph import cutting_operators, held_weights, script_bounds
+from robaudit.target.files.torchscript.learner import End, ScriptLearner
 from robaudit.target.files.torchscript.peel import find_script_tail
 from robaudit.target.files.torchscript.results import (
     as_array,
@@ -34,6 +35,7 @@ from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.training import script_training
 from robaudit.target.running.backward import watched
+from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import UNWATCHED, Watch
 
 __all__ = ["TorchScriptFile"]
@@ -141,6 +143,13 @@ class TorchScriptFile:
     def as_written(self) -> OnnxModule | None:
         """None: a script is no graph that can be read operator by operator."""
         return None
+
+    def learner(self, sample: Tensor) -> Learner:
+        """The module as a function of its weights, up to where it is differentiated; see :class:`ScriptLearner`."""
+        assert self._choice is not None
+        module = self.module if self.dtype == torch.float32 else widened(self.module, self._state)
+        end = End(self._choice, self._place_of(self._choice.output.name), peeled=self._peeled is not None)
+        return ScriptLearner(module, end, self.fixed, self._place)
 
     def other_inputs(self) -> dict[str, Tensor]:
         """Empty: they are a part of the call."""

@@ -10,7 +10,7 @@ import torch
 
 from robaudit.target.outputs.peel import COLUMNS_OF, Decision, Ending, Tail
 
-__all__ = ["find_script_tail"]
+__all__ = ["end_of", "find_script_tail"]
 
 PASSES = {
     "aten::flatten", "aten::squeeze", "aten::unsqueeze", "aten::view", "aten::reshape", "aten::to", "aten::contiguous",
@@ -45,11 +45,9 @@ def find_script_tail(
             warnings.simplefilter("ignore", DeprecationWarning)
             frozen = torch.jit.freeze(module)
         graph: Any = frozen.graph.copy()
-        value = next(iter(graph.outputs()))
-        if place is not None:
-            if value.node().kind() != "prim::TupleConstruct":
-                return None
-            value = list(value.node().inputs())[place]
+        value = _output(graph, place)
+        if value is None:
+            return None
         tail, value = _walked(name, value)
         if (tail.ending == "none" and tail.decision == "none") or (
             tail.column is not None and tail.ending not in COLUMNS_OF
@@ -64,6 +62,31 @@ def find_script_tail(
     except Exception:  # odd graphs break these internals in many ways; then the end stays where it is
         return None
     return tail, function
+
+
+def end_of(graph: Any, name: str, place: int | None, *, peeled: bool) -> Any:
+    """The value of a graph that is differentiated.
+
+    Args:
+        graph: of a frozen module.
+        name: of the output; ``place``: see :func:`find_script_tail`.
+        place: of the output.
+        peeled: the end is left out.
+
+    Raises:
+        ValueError: the output is not written out in the graph.
+    """
+    value = _output(graph, place)
+    if value is None:
+        raise ValueError("its outputs are not told apart in its code")
+    return _walked(name, value)[1] if peeled else value
+
+
+def _output(graph: Any, place: int | None) -> Any | None:
+    value = next(iter(graph.outputs()))
+    if place is None:
+        return value
+    return list(value.node().inputs())[place] if value.node().kind() == "prim::TupleConstruct" else None
 
 
 def _walked(name: str, value: Any) -> tuple[Tail, Any]:
