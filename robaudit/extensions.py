@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from robaudit.errors import UsageError, on_one_line
 from robaudit.suggest import did_you_mean
 
-__all__ = ["ParameterError", "classes_by_id", "made", "named"]
+__all__ = ["ParameterError", "classes_by_id", "made", "named", "written"]
 
 T = TypeVar("T")
 
@@ -33,6 +34,29 @@ class ParameterError(UsageError):
         super().__init__(message)
         self.parameter = parameter
         self.keys = (parameter, *inner)
+
+
+def written(text: str, wanted: str) -> tuple[str, dict[str, Any]]:
+    """The id and the parameters of ``bits``, or with parameters ``bits:depth=4``, several apart by commas.
+
+    Args:
+        text: as settings name it.
+        wanted: how it is to be written, for the message: ``a defense is written as bits or bits:depth=4``.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    id, _, rest = text.strip().partition(":")
+    parameters: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not name or name in parameters or name == "id":
+            raise UsageError(f"{wanted}, not {text!r}")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return id, parameters
 
 
 def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict[str, Any]:

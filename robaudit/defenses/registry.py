@@ -10,8 +10,7 @@ from typing import Any
 
 import robaudit.defenses
 from robaudit.defenses.base import Defense
-from robaudit.errors import UsageError
-from robaudit.extensions import classes_by_id, made, named
+from robaudit.extensions import classes_by_id, made, named, written
 
 __all__ = ["defense_classes", "make_defense", "parameters_of", "parse_defense", "words_of"]
 
@@ -45,17 +44,7 @@ def parse_defense(text: str) -> Defense:
     Raises:
         UsageError: as :func:`make_defense`, or it is written otherwise.
     """
-    id, _, rest = text.strip().partition(":")
-    parameters: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or not name or name in parameters:
-            raise UsageError(f"a defense is written as bits or bits:depth=4, not {text!r}")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
-    return make_defense(id, parameters)
+    return make_defense(*written(text, "a defense is written as bits or bits:depth=4"))
 
 
 def parameters_of(defense: Defense) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Matrix, MatrixCell, Result, Surrogate
-from robaudit.audit.result.transfer import ALL
+from robaudit.audit.result.transfer import ALL, LITTLE
 from robaudit.plural import counted
 from robaudit.report.console import NARROW, bullets, entries, heading, indented
 from robaudit.report.words import ball, count, duration, plain, short_rate
@@ -19,8 +19,6 @@ from robaudit.report.words import ball, count, duration, plain, short_rate
 __all__ = ["TITLE", "draw_transfer", "matrix_rows", "matrix_sentences", "matrix_title", "surrogate_lines"]
 
 TITLE = "Surrogates"
-LITTLE = 0.3
-"""Agreement with the target below which a surrogate tells little."""
 
 
 def surrogate_lines(result: Result) -> list[str]:
@@ -89,14 +87,12 @@ def matrix_sentences(matrix: Matrix) -> list[str]:
 
 
 def _gains(matrix: Matrix) -> Iterator[str]:
-    before = None
-    for gain in matrix.gains:
+    for place, gain in enumerate(matrix.gains):
         words = f"{short_rate(gain.success)} fall to some attack"
-        if before is None:
+        if place == 0:
             yield f"With {_name(gain.surrogate)} alone {words}."
         else:
             yield f"With {_name(gain.surrogate)} too {words}: {counted(gain.newly, 'sample')} more."
-        before = gain
     together = [cell for cell in matrix.cells if cell.surrogate == ALL and cell.success is not None]
     for cell in together:
         alone = [c for c in matrix.cells if c.method == cell.method and c.surrogate != ALL and c.success is not None]

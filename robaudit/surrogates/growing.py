@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.fitted import FitSet
+from robaudit.attacks.cost import Cost
+from robaudit.attacks.fitted import Artefact, FitSet
 from robaudit.attacks.requests import Labels, Scores
 from robaudit.attacks.steps import steepest_step
+from robaudit.surrogates.base import WEIGHTS, SurrogateRecipe
+from robaudit.surrogates.training import agreement
 from robaudit.threat.losses import log_odds
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, per_slot
 
-__all__ = ["Parts", "adversarial", "asked", "sizes", "split", "varied"]
+__all__ = ["Grown", "Parts", "adversarial", "asked", "sizes", "split", "varied"]
 
 HELD = 0.2
 LEAST_HELD = 20
@@ -52,6 +55,46 @@ def asked(fit: FitSet, problem: Problem, points: Tensor, access: Access) -> Tens
         return torch.where(known, answer.labels, -1)
     assert answer.logits is not None
     return torch.where(known[:, None], answer.logits, torch.nan)
+
+
+class Grown(SurrogateRecipe):
+    """A recipe whose artefact keeps the weights of every round, of which points are made again.
+
+    A subclass has the parameters ``queries`` and ``rounds``.
+    """
+
+    queries: int
+    rounds: int
+
+    @property
+    def fit_rounds(self) -> int:
+        return self.rounds
+
+    def most(self, samples: int) -> Cost:
+        """All queries."""
+        return Cost(queries=self.queries)
+
+    def fit_end(self, artefact: Artefact) -> Artefact:
+        """The last weights, and the counts."""
+        last = {WEIGHTS + name: value for name, value in self.trained(artefact, self.rounds - 1).items()}
+        return last | {name: artefact[name] for name in ("agreed", "held_out", "trained_on")}
+
+    def trained(self, artefact: Artefact, number: int) -> dict[str, Tensor]:
+        """The weights after a round, by their own names."""
+        mine = f"{WEIGHTS}{number}/"
+        return {name.removeprefix(mine): value for name, value in artefact.items() if name.startswith(mine)}
+
+    def after(self, fit: FitSet, parts: Parts, number: int, network: nn.Module, held: Tensor) -> dict[str, Tensor]:
+        """What a round adds to the artefact: its weights, and how often they agree with the answers ``held``.
+
+        Held-out samples without an answer are not compared.
+        """
+        labels = held if held.dim() == 1 else torch.where(held.isfinite().all(1), held.nan_to_num().argmax(1), -1)
+        known = labels >= 0
+        agreed = agreement(network, fit.problem(parts.held).x.float()[known], labels[known])
+        counts = {"agreed": agreed, "held_out": int(known.sum()), "trained_on": len(parts.train)}
+        weights = {f"{WEIGHTS}{number}/{name}": value.detach() for name, value in network.state_dict().items()}
+        return weights | {name: torch.tensor(count) for name, count in counts.items()}
 
 
 def sizes(points: int, most: int) -> list[int]:

@@ -10,11 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FitSet
-from robaudit.surrogates.base import WEIGHTS, SurrogateRecipe
-from robaudit.surrogates.growing import Parts, adversarial, asked, batched, partners_of, sizes, split, varied
-from robaudit.surrogates.training import agreement, imitate, logits_of, size_of, train
+from robaudit.surrogates.growing import Grown, Parts, adversarial, asked, batched, partners_of, sizes, split, varied
+from robaudit.surrogates.training import imitate, logits_of, size_of, train
 from robaudit.threat.model import Access
 from robaudit.threat.random import key_of
 
@@ -28,15 +26,13 @@ STEPS = 5
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Refined(SurrogateRecipe):
+class Refined(Grown):
     """A network that learns the target's answers, logits or labels, in rounds.
 
     A subclass has the parameters ``queries``, ``samples``, ``rounds`` and ``epochs``, and says what the network is.
     """
 
-    queries: int
     samples: int
-    rounds: int
     epochs: int
 
     @abstractmethod
@@ -57,14 +53,6 @@ class Refined(SurrogateRecipe):
     @property
     def fit_needs(self) -> int:
         return min(20, self.fit_samples)
-
-    @property
-    def fit_rounds(self) -> int:
-        return self.rounds
-
-    def most(self, samples: int) -> Cost:
-        """All queries."""
-        return Cost(queries=self.queries)
 
     def fit_start(self, fit: FitSet) -> Artefact:
         """Ask about the held-out samples."""
@@ -91,14 +79,7 @@ class Refined(SurrogateRecipe):
         u = torch.cat(points)[known]
         train(network, u, wanted[known], loss, epochs, seed, fit.go_on)
         self.settled(network, u)
-        kept |= {f"{WEIGHTS}{number}/{name}": value.detach() for name, value in network.state_dict().items()}
-        return kept | self._counts(fit, parts, network, kept["held"])
-
-    def fit_end(self, artefact: Artefact) -> Artefact:
-        """The last weights, and the counts."""
-        last = f"{WEIGHTS}{self.rounds - 1}/"
-        kept = {WEIGHTS + name.removeprefix(last): value for name, value in artefact.items() if name.startswith(last)}
-        return kept | {name: artefact[name] for name in ("agreed", "held_out", "trained_on")}
+        return kept | self.after(fit, parts, number, network, kept["held"])
 
     def _lesson(self, fit: FitSet, answers: Tensor) -> tuple[Tensor, Tensor, float, Loss]:
         """Which of the answers say something, what is to be learned of them, its size, and how far off is bad."""
@@ -108,13 +89,6 @@ class Refined(SurrogateRecipe):
         known = wanted.isfinite().all(1)
         size = size_of(wanted[known])
         return known, wanted, size, imitate(size)
-
-    def _counts(self, fit: FitSet, parts: Parts, network: nn.Module, held: Tensor) -> dict[str, Tensor]:
-        labels = held if held.dim() == 1 else torch.where(held.isfinite().all(1), held.nan_to_num().argmax(1), -1)
-        known = labels >= 0
-        agreed = agreement(network, fit.problem(parts.held).x.float()[known], labels[known])
-        counts = {"agreed": agreed, "held_out": int(known.sum()), "trained_on": len(parts.train)}
-        return {name: torch.tensor(count) for name, count in counts.items()}
 
     def _points(self, parts: Parts, number: int) -> int:
         """Points of a round."""
@@ -143,6 +117,6 @@ class Refined(SurrogateRecipe):
 
     def _network(self, fit: FitSet, known: Artefact, number: int) -> nn.Module:
         """The network after a round."""
-        network, mine = self.empty(fit), f"{WEIGHTS}{number}/"
-        network.load_state_dict({n.removeprefix(mine): v for n, v in known.items() if n.startswith(mine)})
+        network = self.empty(fit)
+        network.load_state_dict(self.trained(known, number))
         return network.to(fit.zeros().device).eval()

@@ -10,13 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robaudit.attacks.base import Problem
-from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FitSet
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
-from robaudit.surrogates.base import WEIGHTS, Surrogate, SurrogateRecipe, weights_of
-from robaudit.surrogates.growing import asked, split
+from robaudit.surrogates.base import Surrogate, weights_of
+from robaudit.surrogates.growing import Grown, asked, split
 from robaudit.surrogates.networks import Fixed, network_for
-from robaudit.surrogates.training import agreement, train
+from robaudit.surrogates.training import train
 from robaudit.threat.model import Access
 from robaudit.threat.random import key_of
 
@@ -24,7 +23,7 @@ __all__ = ["Substitute"]
 
 
 @attack_parameters
-class Substitute(SurrogateRecipe):
+class Substitute(Grown):
     """Jacobian-based dataset augmentation: the labels of a few seeds, then of points along the signs of its slopes.
 
     Each round trains the network anew on all points, then moves points by ``step`` along the sign of the slope of the
@@ -66,14 +65,6 @@ class Substitute(SurrogateRecipe):
     def fit_needs(self) -> int:
         return min(10, self.fit_samples)
 
-    @property
-    def fit_rounds(self) -> int:
-        return self.rounds
-
-    def most(self, samples: int) -> Cost:
-        """All queries."""
-        return Cost(queries=self.queries)
-
     def fit_start(self, fit: FitSet) -> Artefact:
         """Ask about the seeds, and the held-out samples."""
         parts = split(fit)
@@ -91,11 +82,7 @@ class Substitute(SurrogateRecipe):
         network = self._fresh(fit)
         seed = key_of(int(fit.draws.keys[0]), "training", number) % 2**31
         train(network, points[answered].float(), labels[answered], F.cross_entropy, self.epochs, seed, fit.go_on)
-        kept |= {f"{WEIGHTS}{number}/{name}": value.detach() for name, value in network.state_dict().items()}
-        known = kept["held"] >= 0
-        agreed = agreement(network, fit.problem(parts.held).x.float()[known], kept["held"][known])
-        counts = {"agreed": agreed, "held_out": int(known.sum()), "trained_on": len(parts.train)}
-        kept |= {name: torch.tensor(count) for name, count in counts.items()}
+        kept |= self.after(fit, parts, number, network, kept["held"])
         if number + 1 < self.rounds:
             chosen = self._chosen(fit, number, len(points), len(parts.held))
             if not len(chosen):  # the queries are spent
@@ -106,12 +93,6 @@ class Substitute(SurrogateRecipe):
             ]
             kept[f"labels/{number + 1}"] = torch.cat([*found, labels[:0]])
         return kept
-
-    def fit_end(self, artefact: Artefact) -> Artefact:
-        """The last weights, and the counts."""
-        last = f"{WEIGHTS}{self.rounds - 1}/"
-        kept = {WEIGHTS + name.removeprefix(last): value for name, value in artefact.items() if name.startswith(last)}
-        return kept | {name: artefact[name] for name in ("agreed", "held_out", "trained_on")}
 
     def model(self, artefact: Artefact, classes: int, shape: tuple[int, ...]) -> Surrogate:
         return Fixed(network_for(classes, shape, 0, self.width), weights_of(artefact))
@@ -127,8 +108,7 @@ class Substitute(SurrogateRecipe):
             if not len(chosen):
                 continue
             network = self._fresh(fit)
-            mine = f"{WEIGHTS}{place}/"
-            network.load_state_dict({n.removeprefix(mine): v for n, v in known.items() if n.startswith(mine)})
+            network.load_state_dict(self.trained(known, place))
             network.eval()
             new = self._moved(problem.take(origin[chosen]), points[chosen], labels[chosen], network, place)
             points, origin = torch.cat([points, new]), torch.cat([origin, origin[chosen]])

@@ -93,6 +93,10 @@ def test_neither_the_batch_nor_the_order_of_the_data_nor_a_kill_changes_it(id: s
     ):
         assert other is not None
         assert same(whole, other)
+    for before in rounds[1:-1]:
+        later, _ = fit(target, recipe, samples, before=before)
+        assert later is not None
+        assert same(whole, later)
     assert digest_of(whole.artefact) == digest_of(rounds[-1].artefact)
     moved = dataclasses.replace(samples[0], u=1 - samples[0].u, digest="another")
     changed, _ = fit(target, recipe, [moved, *samples[1:]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pydantic import (
@@ -19,6 +18,7 @@ from robaudit.audit.config.attack_specs import AttackSpec, by_name
 from robaudit.audit.config.specs import Spec
 from robaudit.audit.config.yaml_file import no_switch
 from robaudit.errors import UsageError
+from robaudit.extensions import written
 
 __all__ = ["NONE", "MatrixSpec", "SurrogateSpec", "parse_surrogate", "surrogates_asked"]
 
@@ -66,16 +66,7 @@ def parse_surrogate(text: str) -> SurrogateSpec:
     Raises:
         UsageError: it is written otherwise.
     """
-    id, _, rest = text.strip().partition(":")
-    parameters: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or not name or name in parameters or name == "id":
-            raise UsageError(f"a surrogate to make is written as distilled or distilled:queries=500, not {text!r}")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
+    id, parameters = written(text, "a surrogate to make is written as distilled or distilled:queries=500")
     return SurrogateSpec.model_validate({"id": id, **parameters})
 
 

@@ -8,10 +8,12 @@ from robaudit.audit.result.sections.findings import Attack
 from robaudit.audit.result.sections.transfer import Gain, Matrix, MatrixCell, Transfer
 from robaudit.stats.rates import Rate
 
-__all__ = ["ALL", "MATRIX", "cell_key", "derive_transfer", "for_the_matrix", "method_and_surrogate"]
+__all__ = ["ALL", "LITTLE", "MATRIX", "cell_key", "derive_transfer", "for_the_matrix", "method_and_surrogate"]
 
 MATRIX = "matrix/"
 """Begins the keys of attacks that run for the matrix."""
+LITTLE = 0.3
+"""Agreement with the target below which a surrogate tells little of it."""
 ALL = "all"
 """In place of a surrogate's name: all together."""
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from robaudit.audit.journal.auxiliary import SURROGATE
 from robaudit.audit.journal.events import Note
 from robaudit.audit.journal.fits import SURROGATES
 from robaudit.audit.journal.records.attacks import SurrogateKnown
 from robaudit.audit.plan.surrogates import PlannedSurrogate
+from robaudit.audit.result.transfer import LITTLE
 from robaudit.audit.session.fitting import Fitter
 from robaudit.audit.session.loaded import Beside, Loaded
 from robaudit.audit.session.samples import SampleStore
@@ -27,8 +29,6 @@ __all__ = ["Surrogates"]
 
 COMPARED = 100
 """Most audited samples on which a surrogate that was given is compared with the target."""
-LITTLE = 0.3
-"""Agreement below which a surrogate is warned of."""
 
 
 @dataclass
@@ -63,7 +63,8 @@ class Surrogates:
         Raises:
             AuditError: there is none of them.
         """
-        files = {other.auxiliary.short: other for other in self.loaded.beside if other.auxiliary.short in self._files()}
+        mine = [other for other in self.loaded.beside if other.auxiliary.role == SURROGATE]
+        files = {other.auxiliary.short: other for other in mine}
         found = []
         for name in names or tuple(files):
             one = next((one for one in self.plan if one.name == name), None)
@@ -88,9 +89,6 @@ class Surrogates:
             if one.name not in known:
                 missing = one.problem is not None and not one.optional
                 self._tell(one, status="failed" if missing else "not needed", reason=one.problem)
-
-    def _files(self) -> set[str]:
-        return set(self.loaded.surrogates)
 
     def _make(self, one: PlannedSurrogate) -> bool:
         """Make a surrogate; whether that came to its end, be it that it failed."""
