@@ -24,8 +24,8 @@ def checks_and_attacks(incomplete: str) -> list[str]:
     if plus:
         left = sorted(_ids("attacks/transforms") - {*before.split("+")})
         return starting([f"{before}+{transform}" for transform in left], incomplete)
-    ids = _ids("attacks") | _ids("checks") | _ids("defenses") | _ids("threat/sets") | _ids("certificates")
-    ids -= {"features"}
+    folders = ("attacks", "surrogates", "checks", "defenses", "threat/sets", "certificates")
+    ids = set().union(*map(_ids, folders)) - {"features"}
     return starting(sorted(ids | {*SHORT, "goal", "loss"}), incomplete)
 
 

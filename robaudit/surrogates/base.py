@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from robaudit.attacks.cost import Cost
 from robaudit.attacks.fitted import Artefact, FitSet
-from robaudit.target.reading.pupil import Pupil
 from robaudit.threat.model import Access
+
+if TYPE_CHECKING:  # profiles are validated without torch and onnx
+    from robaudit.target.reading.pupil import Pupil
 
 __all__ = ["WEIGHTS", "Surrogate", "SurrogateRecipe", "digest_of", "weights_of"]
 

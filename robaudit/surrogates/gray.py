@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -15,8 +15,10 @@ from robaudit.errors import AuditError
 from robaudit.surrogates.base import Surrogate, weights_of
 from robaudit.surrogates.networks import Fixed
 from robaudit.surrogates.refined import Refined
-from robaudit.target.reading.pupil import Pupil
 from robaudit.threat.model import Access
+
+if TYPE_CHECKING:  # profiles are validated without torch and onnx
+    from robaudit.target.reading.pupil import Pupil
 
 __all__ = ["Gray"]
 
@@ -82,8 +84,8 @@ class Gray(Refined):
         Raises:
             AuditError: it was not told.
         """
-        found = self.__dict__.get(PUPIL)
-        if not isinstance(found, Pupil):
+        found: Pupil | None = self.__dict__.get(PUPIL)
+        if found is None:
             raise AuditError("the surrogate gray was not given the target's graph")
         return found
 

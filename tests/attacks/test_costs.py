@@ -122,7 +122,9 @@ def test_a_map_of_jsma_counts_for_each_feature() -> None:
 def test_every_attack_of_every_profile_declares_what_it_needs() -> None:
     silent = [name for name in CASES if attack_classes()[name].most is SlotAttack.most]
     black_box = {name for name in CASES if attack_classes()[name].access in (Access.SCORES, Access.LABELS)}
-    assert set(silent) == black_box  # which declare their queries
+    hybrids = {name for name in black_box if attack_classes()[name].prior}
+    assert set(silent) == black_box - hybrids  # which declare their queries
+    assert hybrids == {"gfcs", "prior-rays"}
     fronts = plan_fronts(load_profile("union"), TargetTraits(10, (3, 32, 32)))
     costs = {p.key: most_of_sample(f, p, 10, (3, 32, 32)) for f in fronts for p in f.attacks() if p.status == "ready"}
     assert None not in costs.values()

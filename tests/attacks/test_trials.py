@@ -22,6 +22,7 @@ SCORES = [
 ]
 LABELS = [
     ("rays", Norm.LINF, 0.02, 60),
+    ("prior-rays", Norm.LINF, 0.02, 60),
     ("surfree", Norm.L2, 0.15, 100),
     ("cgba", Norm.L2, 0.2, 20),
     ("geoda", Norm.L2, 0.15, 100),

@@ -27,6 +27,7 @@ from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.rules import RULES
+from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
 
 
@@ -128,12 +129,12 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     told = robaudit("explain")
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
-    parts = (attack_classes(), transform_classes(), check_classes(), defense_classes(), chosen_classes())
-    known = (*parts, certifier_classes())
+    parts = (attack_classes(), transform_classes(), surrogate_classes(), check_classes(), defense_classes())
+    known = (*parts, chosen_classes(), certifier_classes())
     assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 
-@pytest.mark.parametrize("name", [*attack_classes(), *check_classes()])
+@pytest.mark.parametrize("name", [*attack_classes(), *surrogate_classes(), *check_classes()])
 def test_explain_says_what_and_whence(robaudit, name) -> None:
     told = robaudit("explain", name)
     assert told.code == 0

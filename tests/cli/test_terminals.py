@@ -34,6 +34,7 @@ from robaudit.cli import audit, complete
 from robaudit.defenses.registry import defense_classes
 from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
+from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -239,11 +240,12 @@ def test_a_replay_fits_any_width() -> None:
 
 def test_completion_knows_what_there_is() -> None:
     assert set(complete.checks_and_attacks("")) == {
-        *(*attack_classes(), *SHORT, *transform_classes()),
+        *(*attack_classes(), *SHORT, *transform_classes(), *surrogate_classes()),
         *(*check_classes(), *defense_classes(), *chosen_classes(), *certifier_classes(), "goal", "loss"),
     }
-    assert complete.checks_and_attacks("mi+") == ["mi+di"]
-    assert complete.checks_and_attacks("mi+di+") == []
+    assert complete.checks_and_attacks("mi+") == [f"mi+{name}" for name in sorted(transform_classes())]
+    assert complete.checks_and_attacks("mi+di+t") == ["mi+di+ti"]
+    assert complete.checks_and_attacks("mi+di+d") == []
     assert set(complete.profiles("")) == set(list_profiles())
     assert complete.checks_and_attacks("apgd-c") == ["apgd-ce"]
     assert complete.formats("j") == ["json"]
