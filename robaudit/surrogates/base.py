@@ -41,11 +41,13 @@ class SurrogateRecipe(ABC):
     Class attributes:
         id: name in profiles and reports.
         access: what it asks of the target: scores, or labels.
+        by_labels: parameter with which labels are enough for it, as ``answers: labels``; empty: there is none.
         needs_graph: it is made of the target's own graph, which :meth:`with_graph` gives it.
     """
 
     id: ClassVar[str]
     access: ClassVar[Access]
+    by_labels: ClassVar[str] = ""
     needs_graph: ClassVar[bool] = False
 
     @property
@@ -88,6 +90,10 @@ class SurrogateRecipe(ABC):
     @abstractmethod
     def most(self, samples: int) -> Cost:
         """Most evaluations that making it from so many samples takes."""
+
+    def digest(self, artefact: Artefact) -> str:
+        """Names the surrogate of the last artefact: SHA-256, of its weights if nothing else is said."""
+        return digest_of(artefact)
 
     def with_graph(self, pupil: Pupil) -> SurrogateRecipe:
         """The recipe, told how the target is built; of use where ``needs_graph``."""

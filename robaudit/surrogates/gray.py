@@ -51,6 +51,7 @@ class Gray(Refined):
 
     id = "gray"
     access = Access.SCORES
+    by_labels = "answers: labels"
     needs_graph = True
 
     queries: Annotated[int, Field(ge=20)] = 2000

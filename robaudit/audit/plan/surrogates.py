@@ -73,10 +73,11 @@ def _problem(profile: Profile, recipe: SurrogateRecipe, target: TargetTraits) ->
     if (why := recipe.unsuited(target.classes, target.shape)) is not None:
         return why
     if recipe.access is Access.SCORES:
+        hint = recipe.by_labels and f" ({recipe.by_labels} makes it of labels)"
         if profile.threat.access == "labels":
-            return "it is made from scores, and the threat model's attacker has labels alone"
+            return f"it is made from scores, and the threat model's attacker has labels alone{hint}"
         if target.no_scores is not None:
-            return target.no_scores
+            return f"{target.no_scores}{hint}"
     if target.others is None:
         return None
     found = len(target.others(recipe.fit_samples))

@@ -21,7 +21,6 @@ from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import AuditError, FinalError, RobauditError, UnreadableSampleError
-from robaudit.surrogates.base import digest_of
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.random import key_of
 
@@ -112,7 +111,7 @@ class Surrogates:
         self.oracle.add_surrogate(one.name, model)
         self._made.add(one.name)
         agreed, compared, trained = (int(artefact[key]) for key in ("agreed", "held_out", "trained_on"))
-        told = {"sha256": digest_of(artefact), "agreed": agreed, "compared": compared, "on": "held-out"}
+        told = {"sha256": one.recipe.digest(artefact), "agreed": agreed, "compared": compared, "on": "held-out"}
         if self.shared.journal.last(SurrogateKnown, name=one.name) is None:
             self._warn(one.name, agreed, compared)
         self._tell(one, status="used", trained_on=trained, **told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
+from robaudit.audit.plan.surrogates import plan_surrogates
 from robaudit.audit.result.document import Attacker
 from robaudit.errors import UsageError
 
@@ -107,3 +109,14 @@ def test_wrong_choices_are_refused(tmp_path: Path, text: str, message: str) -> N
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         load_profile(str(path))
+
+
+def test_a_surrogate_that_labels_would_do_for_says_how(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("surrogates: [gray, distilled, {id: gray, answers: labels}]\nattacks: [pgd]\n")
+    traits = dataclasses.replace(LABELS, shape=(1, 8, 8))
+    gray, distilled, by_labels = (one.problem for one in plan_surrogates(load_profile(str(path)), traits))
+    assert gray is not None
+    assert gray.endswith(" (answers: labels makes it of labels)")
+    assert distilled == traits.no_scores
+    assert by_labels is None
