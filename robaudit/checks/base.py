@@ -103,6 +103,11 @@ class MeasuredTarget(Protocol):
         """Whether inputs are images, for which 8-bit figures mean something."""
         ...
 
+    @property
+    def cuts(self) -> Sequence[str]:
+        """Operators between input and scores without a useful derivative, as ``Op (node)``."""
+        ...
+
     def repeat_deviation(self) -> float:
         """Largest relative difference between five answers to the same input."""
         ...
@@ -176,6 +181,14 @@ class Bench(Protocol):
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
+        ...
+
+    def slopes(self, loss: Loss, samples: Sequence[Sample], directions: NDArray[Any]) -> NDArray[np.float64]:
+        """[N, D] slope of a loss at each sample along directions [D, *shape], by the gradient an attack is given."""
+        ...
+
+    def logits(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """[N, *shape] in u-space to [N, K] logits of what is differentiated, before a softmax or sigmoid."""
         ...
 
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:

@@ -51,4 +51,5 @@ class CheckFacts:
     ignores_attacks: bool = False
     """The measurement depends on model and samples alone, so that a resumed audit keeps it."""
     usual: bool = True
-    """Of robaudit's own checks: whether ``checks: usual`` names it, as the built-in profiles do."""
+    """Of robaudit's own checks: whether ``checks: usual`` names it, as most built-in profiles do; ``all`` names
+    every one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from robaudit.engine.units import Sample, sample_of
 from robaudit.threat.losses import Loss, dlr, margin
 from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["largest_slopes"]
+__all__ = ["largest_slopes", "slopes_along"]
 
 CHUNK = 64
 
@@ -37,7 +38,32 @@ def largest_slopes(
         loss: that is differentiated.
         samples: at least one.
     """
-    largest, cost = [], Cost()
+    return _looked_at(engine, threat, samples, functools.partial(_largest, loss))
+
+
+def slopes_along(
+    engine: Engine, threat: ThreatModel, loss: Loss, samples: Sequence[Sample], directions: NDArray[Any]
+) -> tuple[NDArray[np.float64], Cost]:
+    """[N, D] slope of a loss at each sample along directions [D, *shape], by the gradient that an attack is given."""
+    flat = torch.from_numpy(np.asarray(directions, np.float64)).flatten(1)
+
+    def along(ask: Callable[[Gradient], Answer], problem: Problem) -> NDArray[np.float64]:
+        gradient = ask(Gradient(problem.x, loss=loss)).gradient
+        assert gradient is not None
+        found: NDArray[np.float64] = (gradient.flatten(1).double().cpu() @ flat.T).numpy()
+        return found
+
+    return _looked_at(engine, threat, samples, along)
+
+
+def _looked_at(
+    engine: Engine,
+    threat: ThreatModel,
+    samples: Sequence[Sample],
+    look: Callable[[Callable[[Gradient], Answer], Problem], NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], Cost]:
+    """What is seen of the gradients at samples, part by part, with the cost."""
+    found, cost = [], Cost()
     for start in range(0, len(samples), CHUNK):
         part = samples[start : start + CHUNK]
         problem = problem_at(part, threat, engine.oracle, engine.pool)
@@ -46,13 +72,13 @@ def largest_slopes(
             engine.evaluator.answer, problem=problem, access=Access.WHITE_BOX, account=account, budget=None
         )
         with engine.watch.about("its gradients were looked at", [sample_of(s.index) for s in part]):
-            largest.append(_slopes(ask, loss, problem))
+            found.append(look(ask, problem))
         cost += Cost(int(account.forwards.sum()), int(account.backwards.sum()), int(account.queries.sum()))
-    result: NDArray[np.float64] = np.concatenate(largest)
+    result: NDArray[np.float64] = np.concatenate(found)
     return result, cost
 
 
-def _slopes(ask: Callable[[Gradient], Answer], loss: Loss, problem: Problem) -> NDArray[np.float64]:
+def _largest(loss: Loss, ask: Callable[[Gradient], Answer], problem: Problem) -> NDArray[np.float64]:
     answer = ask(Gradient(problem.x, loss=loss))
     assert answer.gradient is not None
     slope = answer.gradient.flatten(1).abs().amax(1)

@@ -38,6 +38,8 @@ class FakeTarget:
     parity_answers: list[tuple[float, float]] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
 
+    cuts: tuple[str, ...] = ()
+
     def repeat_deviation(self) -> float:
         return self.repeat
 
@@ -98,6 +100,17 @@ class FakeBench:
         label = torch.tensor([s.label for s in samples])
         value = loss(self.file.logits(u), label, torch.full_like(label, -1))
         return torch.autograd.grad(value.sum(), u)[0].flatten(1).abs().amax(1).numpy()
+
+    def slopes(self, loss: Loss, samples: Sequence[Sample], directions: Any) -> Any:
+        u = torch.stack([torch.from_numpy(s.u) for s in samples]).requires_grad_()
+        label = torch.tensor([s.label for s in samples])
+        value = loss(self.file.logits(u), label, torch.full_like(label, -1))
+        gradient = torch.autograd.grad(value.sum(), u)[0]
+        return gradient.flatten(1).numpy() @ np.asarray(directions).reshape(len(directions), -1).T
+
+    def logits(self, points: Any) -> Any:
+        with torch.no_grad():
+            return self.file.logits(torch.from_numpy(np.asarray(points))).double().numpy()
 
     def rejects(self, scores: Any) -> bool:
         return False

@@ -18,6 +18,9 @@ from robaudit.engine.units import case_of
 from robaudit.threat.losses import cross_entropy, loss_named, margin
 from robaudit.threat.model import Access
 
+NEAR = ("convergence", "landscape", "random")
+"""Those that warn on the bench as it is: nothing fell, although all samples lie near the boundary."""
+
 
 @pytest.mark.parametrize("name", sorted(check_classes()))
 def test_every_check_says_what_it_does_and_why(name: str) -> None:
@@ -25,7 +28,10 @@ def test_every_check_says_what_it_does_and_why(name: str) -> None:
     assert cls.__doc__
     assert sys.modules[cls.__module__].__doc__
     finding = find(name, FakeBench())
-    assert finding.status in ("pass", "skipped"), finding
+    if name in NEAR:
+        assert finding.status == "warn", finding
+    else:
+        assert finding.status in ("pass", "skipped"), finding
     assert finding.message
     empty = find(name, FakeBench(0))
     assert empty.status in ("skipped", "pass", "fail")

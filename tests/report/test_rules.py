@@ -36,6 +36,14 @@ USED = {
     "RA107": "CheckUnbounded",
     "RA108": "CheckBlackOverWhite",
     "RA109": "CheckEvidence",
+    "RA110": "CheckGraphScan",
+    "RA111": "CheckGradientFidelity",
+    "RA112": "CheckLandscape",
+    "RA113": "CheckOneStep",
+    "RA114": "CheckMonotone",
+    "RA115": "CheckRandom",
+    "RA116": "CheckConvergence",
+    "RA117": "CheckLossSpread",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 

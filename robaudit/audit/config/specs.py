@@ -25,6 +25,7 @@ from robaudit.query_rate import QueryRate
 from robaudit.threat.arrays import TOLERANCE
 
 __all__ = [
+    "ALL",
     "CHECKS_SCHEMA",
     "USUAL",
     "AnswersSpec",
@@ -38,7 +39,9 @@ __all__ = [
 ]
 
 USUAL = "usual"
-"""Stands for all checks of robaudit's own."""
+"""Stands for the checks of robaudit's own that cost little."""
+ALL = "all"
+"""Stands for all of them."""
 CHECKS_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "object", "additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
@@ -51,7 +54,7 @@ CHECKS_SCHEMA: dict[str, Any] = {
                 ]
             },
         },
-        {"const": USUAL},
+        {"enum": [USUAL, ALL]},
     ]
 }
 SMALLEST = 10 * TOLERANCE

@@ -26,7 +26,7 @@ from robaudit.audit.session.target_view import TargetView
 from robaudit.checks.base import Breach
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
-from robaudit.engine.probe import largest_slopes
+from robaudit.engine.probe import largest_slopes, slopes_along
 from robaudit.engine.units import Sample, UnitResult, cases
 from robaudit.target.running.watch import Watch
 from robaudit.threat.losses import Loss
@@ -138,6 +138,23 @@ class SessionBench:
         found, cost = largest_slopes(self._engine, self.threat, loss, samples)
         self._units.bill(cost)
         return found
+
+    def slopes(self, loss: Loss, samples: Sequence[Sample], directions: NDArray[Any]) -> NDArray[np.float64]:
+        """[N, D] slope of a loss at each sample along directions [D, *shape], by the gradient an attack is given."""
+        found, cost = slopes_along(self._engine, self.threat, loss, samples, directions)
+        self._units.bill(cost)
+        return found
+
+    def logits(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """[N, *shape] in u-space to [N, K] logits of what is differentiated, before a softmax or sigmoid."""
+        model, target = self._engine.oracle.differentiable(), self._loaded.target
+        found = []
+        for start in range(0, len(points), CHUNK):
+            u = torch.from_numpy(np.array(points[start : start + CHUNK])).to(target.device, target.dtype)
+            with torch.no_grad():
+                found.append(model.logits(u).double().cpu().numpy())
+        self._units.bill(Cost(forwards=len(points)))
+        return np.concatenate(found)
 
     @property
     def watch(self) -> Watch:

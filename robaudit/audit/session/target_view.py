@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,10 @@ class TargetView:
     @property
     def eight_bit(self) -> bool:
         return bool(self.loaded.target.spec.kind == "image")
+
+    @property
+    def cuts(self) -> Sequence[str]:
+        return tuple(self.loaded.target.gradient.cuts)
 
     def repeat_deviation(self) -> float:
         return float(self.loaded.target.repeat_deviation)

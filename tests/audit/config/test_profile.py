@@ -8,7 +8,7 @@ from robaudit.audit.config.profile import ThreatSpec, check_metric, parse_eps, p
 from robaudit.audit.config.profile_files import list_profiles, load_profile, profile_path
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
 from robaudit.audit.plan.checks import validate_checks
-from robaudit.checks.registry import own_checks
+from robaudit.checks.registry import usual_checks
 from robaudit.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     assert profile.name == name
     assert profile.description
     assert profile.threat.radius == pytest.approx(8 / 255)
-    assert list(profile.checks) == list(own_checks())
+    assert list(profile.checks) == usual_checks()
     assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
     assert {"ensemble", "square"} <= {attack.id for attack in profile.attacks}
     assert name in list_profiles()
@@ -51,7 +51,7 @@ def test_extends_merges_maps_and_replaces_attacks(tmp_path):
     assert profile.data.samples == 7
     assert [attack.id for attack in profile.attacks] == ["pgd"]
     assert profile.checks["parity"] == {"threshold": 0.1}
-    assert list(profile.checks) == list(own_checks())
+    assert list(profile.checks) == usual_checks()
     assert [(gate.metric, gate.min) for gate in profile.gates] == [
         ("validity", None),
         ("coverage", 0.5),
@@ -113,7 +113,7 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("data:\n  samples: yes", r"line 2 of .*own.yaml: data.samples: true is no number"),
         ("attacks:\n- {id: pgd, eot: on}", r"line 2 of .*own.yaml: attacks.0.eot: true is no number"),
         ("gates:\n- metric: robust_accuracy\n  min: true", r"line 3 of .*own.yaml: gates.0.min: true is no number"),
-        ("checks: usal", "a map, a list of names, or usual, not 'usal'"),
+        ("checks: usal", "a map, a list of names, usual or all, not 'usal'"),
         (
             "checks:\n- parity\n- {id: clean, least: 1}",
             r"line 3 of .*: checks.clean.least: check 'clean' has no setting",

@@ -1,0 +1,66 @@
+"""One step: a single step must not break what many steps leave."""
+
+from __future__ import annotations
+
+from robaudit.attacks.parameters import Count, Percentage
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
+from robaudit.checks.facts import CheckFacts, CheckRule
+
+__all__ = ["OneStep"]
+
+
+@check_settings
+class OneStep(Check):
+    """Warns where one step of the gradient breaks samples that a search of many steps leaves standing.
+
+    The search of many steps is asked about the samples alone that fell to one. Source: Athalye, Carlini, Wagner 2018,
+    "Obfuscated Gradients Give a False Sense of Security", section 3.1.
+
+    Args:
+        threshold: percentage points of the samples that may fall so before that is beyond chance.
+        samples: most samples that are tried.
+        steps: of the longer search.
+    """
+
+    facts = CheckFacts(
+        id="one-step",
+        title="One step breaks what many steps leave.",
+        next_step="one step did better than many, a sign of masked gradients: raise black-box budgets",
+        cost="a gradient on each of the samples, and a search on those that fall to it",
+        rule=CheckRule(
+            "RA113",
+            "CheckOneStep",
+            "A search of many steps can end where its first one led, so that this is a sign of masked gradients.",
+            "Raise the budgets of black-box attacks, and look for what masks the gradient.",
+            "warning",
+        ),
+        ignores_attacks=True,
+        usual=False,
+    )
+
+    threshold: Percentage = 0.5
+    samples: Count = 64
+    steps: Count = 40
+
+    def measure(self, bench: Bench) -> Measured:
+        """One step, then many on what fell."""
+        from robaudit.attacks.registry import attack_classes, make_attack
+
+        fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["fgsm"].norms
+        samples = list(bench.correct(self.samples)) if fits else []
+        one = bench.run(make_attack("fgsm", {}), bench.threat, samples) if samples else {}
+        fallen = [s for s in samples if one[s.index].success]
+        search = make_attack("apgd-ce", {"steps": self.steps})
+        many = bench.run(search, bench.threat, fallen) if fallen else {}
+        missed = sum(not result.success for result in many.values())
+        return {"fits": fits, "samples": len(samples), "one": len(fallen), "missed": missed}
+
+    def verdict(self, measured: Measured) -> Finding:
+        """More than chance warns."""
+        n, one, missed = measured["samples"], measured["one"], measured["missed"]
+        if n == 0:
+            return Finding("skipped", "there is no gradient, no single step in this norm, or no sample to try it on")
+        text = f"of {n} samples one step breaks {one}, and {self.steps} steps miss {missed} of these"
+        status = "warn" if fires(missed, n, self.threshold) else "pass"
+        more = ": the gradients may be masked" if status == "warn" else ""
+        return Finding(status, text + more, missed / n, self.threshold / 100)
