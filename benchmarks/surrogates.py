@@ -2,7 +2,9 @@
 
 python benchmarks/surrogates.py [--kind clean robust] [--recipe distilled substitute] [--parameters '{"width": 32}']
 
-The bundled models; 200 of the bundled images are attacked, and the surrogate is made from the other 300.
+The bundled models; 200 of the bundled images are attacked, and the surrogate is made from the other 300. With
+`--test-set FOLDER`, which holds Fashion-MNIST (as the Debian package dataset-fashion-mnist installs it), `--audited` images
+of its test set are attacked in their place, those that are bundled left out.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import argparse
 import hashlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from common import attacked, correct_samples, empty_pool, fashion
 from torch import Tensor
+from train_demo import read_split, to_input
 
 from robaudit.attacks.registry import make_attack, make_composed
 from robaudit.engine.engine import Engine
@@ -46,6 +50,15 @@ def samples_of(target: Target, x: Tensor, y: Tensor, seed: int) -> tuple[dict[in
         for i in order[AUDITED:]
     ]
     return audited, sorted(others, key=lambda sample: sample.digest)
+
+
+def of_test_set(target: Target, bundled: Tensor, folder: Path, count: int) -> dict[int, Sample]:
+    """The first images of the test set that are answered correctly, those that are bundled left out."""
+    images, labels = read_split(folder, "t10k")
+    x, y = to_input(images), torch.from_numpy(labels)
+    known = {hashlib.sha256(image.numpy()).digest() for image in bundled}
+    left = [i for i in range(len(x)) if hashlib.sha256(x[i].numpy()).digest() not in known][:count]
+    return {sample.index: sample for sample in correct_samples(target, x[left], y[left])}
 
 
 def made(target: Target, recipe: Any, threat: ThreatModel, others: list[Sample], seed: int) -> tuple[Fitted, float]:
@@ -79,10 +92,13 @@ def transferred(
     return len(fallen) / len(audited)
 
 
-def row(kind: str, id: str, parameters: dict[str, Any], eps: float, seed: int) -> None:
+def row(kind: str, id: str, args: argparse.Namespace, eps: float, seed: int) -> None:
+    parameters: dict[str, Any] = args.parameters
     target, x, y = fashion(kind)
     threat = ThreatModel(Norm.LINF, eps)
     audited, others = samples_of(target, x, y, 5 + seed)
+    if args.test_set is not None:
+        audited = of_test_set(target, x, args.test_set, args.audited)
     recipe = make_recipe(id, parameters)
     if isinstance(recipe, Gray):
         recipe = recipe.with_graph(target.pupil())
@@ -106,6 +122,8 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="+", default=["distilled", "substitute"])
     parser.add_argument("--parameters", type=json.loads, default={})
     parser.add_argument("--eps", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--test-set", type=Path)
+    parser.add_argument("--audited", type=int, default=1000)
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -115,7 +133,7 @@ def main() -> None:
         for seed in args.seed:
             for kind in args.kind:
                 for id in args.recipe:
-                    row(kind, id, args.parameters, eps, seed)
+                    row(kind, id, args, eps, seed)
 
 
 if __name__ == "__main__":
