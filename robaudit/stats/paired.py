@@ -131,6 +131,13 @@ def _doubt(gained: int, lost: int, pairs: int, difference: float) -> float:
 @lru_cache(maxsize=64)
 def _shares(a: int, b: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quantiles of Beta(a, b) and weights, for expectations by Gauss and Legendre's rule, denser at both ends."""
+    levels, weights = _rule()
+    return betaincinv(a, b, levels), weights
+
+
+@lru_cache(maxsize=1)
+def _rule() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities in (0, 1) and weights that add up to 1; an eigenvalue problem, worth keeping."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     v = (nodes + 1) / 2
-    return betaincinv(a, b, v * v * (3 - 2 * v)), weights * 3 * v * (1 - v)
+    return v * v * (3 - 2 * v), weights * 3 * v * (1 - v)
