@@ -3,8 +3,8 @@
 python benchmarks/surrogates.py [--kind clean robust] [--recipe distilled substitute] [--parameters '{"width": 32}']
 
 The bundled models; 200 of the bundled images are attacked, and the surrogate is made from the other 300. With
-`--test-set FOLDER`, which holds Fashion-MNIST (as Debian's package dataset-fashion-mnist installs it), `--audited` images
-of its test set are attacked in their place, those that are bundled left out.
+`--test-set FOLDER`, which holds Fashion-MNIST (Debian's package dataset-fashion-mnist), `--audited` images of its test
+set are attacked in their place, those that are bundled left out.
 """
 
 from __future__ import annotations
