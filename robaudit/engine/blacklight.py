@@ -4,11 +4,11 @@ Source: Li, Shan, Wenger, Zhang, Zheng, Zhao 2022, "Blacklight: Scalable Defense
 Black-Box Attacks": a secret salt of each pixel is added, modulo 255, the sum is quantised, each window of the flattened
 image (rows, columns, channels) is hashed, the highest hashes are the query's fingerprint, and a query that shares more
 of them than the threshold with an earlier one is flagged. The order and the salt are those of public code after its
-authors'; the windows are theirs for MNIST and ImageNet (50) and for CIFAR-10 (20), as reported, since neither their text
-nor their repository was at hand. Where else an image counts as one or the other is ours: 20 for small ones of several
-channels. In place of SHA-256 the windows have a polynomial hash modulo 2**32: of a few hundred pairs of large images one
-shares a hash by chance, of the more than 25 that are needed. The salt is the same in every audit, as no attacker of an
-audit looks for it.
+authors'; the windows are theirs for MNIST and ImageNet (50) and for CIFAR-10 (20), as reported, since neither their
+text nor their repository was at hand. Where else an image counts as one or the other is ours: 20 for small ones of
+several channels. In place of SHA-256 the windows have a polynomial hash modulo 2**32: of a few hundred pairs of large
+images one shares a hash by chance, of the more than 25 that are needed. The salt is the same in every audit, as no
+attacker of an audit looks for it.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ USUAL: dict[Access, dict[str, tuple[str, ...]]] = {
 }
 """Attacks of each access where the profile names none, by norm; where there are none we know of none.
 
-They are those of the profiles ``labels``, and the first of ``transfer`` and ``blackbox``: a second one by scores, for what
-the first leaves, would take half of its queries.
+They are those of the profile ``labels``, and the first of ``transfer`` and ``blackbox``: a second one by scores, for
+what the first leaves, would take half of its queries.
 """
 PARAMETERS: dict[str, dict[str, Any]] = {"square": {"p_init": None}}
 """With what they run beside their budget, as in these profiles."""

@@ -1,4 +1,4 @@
-"""What scores of a file say in NumPy alone: of each class, and how sure the likeliest is, by which a service rejects."""
+"""The scores of a file's classes, and how sure it is of the likeliest, by which a service rejects; in NumPy alone."""
 
 from __future__ import annotations
 
