@@ -82,13 +82,12 @@ class GeoDA(BoundaryWalk[State]):
     @property
     def _parts(self) -> list[int]:
         """Probes of each estimate, growing geometrically: as many estimates as keep the first one small."""
-        growth = max(self.decay, 1e-3) ** (-2 / 3)
-        count, least = 1, self.iterations or 1
+        count = self.iterations or 1
         while True:
-            weights = [growth**t for t in range(count)]
-            unit = max(0, self.queries - (count + 1) * OVERHEAD) / sum(weights)
-            if count >= least and (self.iterations or unit <= FIRST):
-                return [max(1, int(unit * weight)) for weight in weights]
+            weights = [max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)]
+            first = max(0, self.queries - (count + 1) * OVERHEAD) / sum(weights)
+            if self.iterations is not None or first <= FIRST:
+                return [max(1, int(first * weight)) for weight in weights]
             count += 1
 
     def probes(self, problem: Problem, state: State) -> Tensor:
