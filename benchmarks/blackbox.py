@@ -6,8 +6,9 @@
     python benchmarks/blackbox.py speed             # time of attacks with labels
 
 FOLDER (or the environment variable BLACKBOX_PEERS) holds checkouts of the authors' repositories under their own names:
-RayS, SurFree, CGBA, square-attack, sparse-rs, simple-blackbox-attack, blackbox-bandits, attackbox and
-blackbox-adv-examples-signhunter. None is part of this project. One that is missing is told and left out.
+RayS, SurFree, CGBA, square-attack, sparse-rs, simple-blackbox-attack, blackbox-bandits, attackbox,
+blackbox-adv-examples-signhunter, Autozoom-Attack, Nattack and blackbox-attacks. None is part of this project. One that
+is missing is told and left out.
 
 Queries of both sides are counted until a point within the ball fools; a failure counts as the whole budget. The
 clean sample, and for public code a point that was asked before, cost nothing; points are brought into the box. Public

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import blackbox_graphs as graphs
 import blackbox_peers as peers
 from blackbox_meter import Peer
 
@@ -101,11 +102,25 @@ def _scores() -> list[Row]:
         Row("simba", others={"authors, DCT": peers.simba_dct}, **round_),
         Row("simba", others={"authors, pixels": peers.simba}, parameters={"basis": "pixel"}, **round_),
         Row("sparse-rs", others={"authors": peers.sparse_rs}, **sparse),
-        Row(
-            "zoo", "lenet-clean", L2, 2.0, 4000, 20,
-            {"ART ZooAttack": peers.art("ZooAttack", **_ZOO)},
-        ),
-    ]  # fmt: skip
+        *_descents(),
+    ]
+
+
+def _descents() -> list[Row]:
+    """Those that estimate slopes or distributions from many queries a step, and evolution."""
+    digits: dict[str, Any] = {"data": "lenet-clean", "norm": L2, "eps": 2.0, "count": 12}
+    colour: dict[str, Any] = {"data": "resnet", "norm": L2, "eps": 2.0, "count": 12}
+    zoo = {"ART ZooAttack": peers.art("ZooAttack", **_ZOO), "AutoZOOM's authors": graphs.zoo(tanh=False)}
+    pixels = {"ART PixelAttack": peers.art("PixelAttack", th=5, es=1, max_iter=10_000)}
+    groups = {"authors": graphs.fd_grouping(8, 0.01, 0.125)}
+    return [
+        Row("fd-grouping", "lenet-clean", LINF, 0.2, 4000, 12, groups),
+        Row("one-pixel", "resnet", L0, 15, 2000, 12, pixels),
+        Row("nattack", "resnet", LINF, 8 / 255, 4000, 20, {"authors": graphs.nattack}),
+        Row("autozoom", budget=2000, others={"authors": graphs.autozoom(14, tanh=False)}, **digits),
+        Row("autozoom", budget=2000, others={"authors": graphs.autozoom(16, tanh=True)}, **colour),
+        Row("zoo", budget=20_000, others=zoo, **digits),
+    ]
 
 
 def _labels() -> list[Row]:

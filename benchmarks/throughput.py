@@ -28,6 +28,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle, Purpose
 from robaudit.engine.units import UnitResult, plan_units
+from robaudit.memory import keep_freed_memory
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import measure
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--attacks", nargs="+", default=["square", "hopskipjump", "rays"])
     options = parser.parse_args()
+    keep_freed_memory()  # as the worker of an audit does
     target = open_target(options.model, overrides=SpecOverrides({"scale": options.scale}, {}), device="cpu")
     coarse = torch.rand(2 * options.batch, 3, 7, 7, generator=torch.Generator().manual_seed(0))
     x = torch.nn.functional.interpolate(coarse, target.spec.shape[1:], mode="bicubic").clamp(0, 1)

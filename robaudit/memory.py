@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from pathlib import Path
 
 from robaudit.errors import UsageError
 
-__all__ = ["afford", "available_memory"]
+__all__ = ["afford", "available_memory", "keep_freed_memory"]
+
+KEPT = 512 * 2**20
+"""Most bytes of freed memory that the C library keeps at the end of its heap."""
+LARGEST = 32 * 2**20
+"""Most bytes of a block that is taken from the heap: the most that the GNU C library allows."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of its ``mallopt``."""
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep memory that was freed for what is taken next, in the place of giving it back at once.
+
+    A batch of images is taken and freed several times in each step of a search, and the kernel clears every page of it
+    each time. Returns whether the library can be told so: that of GNU can.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):  # TypeError: there is no library without a name on Windows
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST)) and bool(mallopt(TRIM_THRESHOLD, KEPT))
 
 
 def afford(needed: int, what: str) -> None:

@@ -45,12 +45,23 @@ class Smallest(Slots):
         """With an answer at one point a slot taken into account."""
         if none_of(answer.fooled):
             return self
-        size = distance(problem.norm, answer.points - problem.x)
+        size = _distances(problem, answer)
         nearer = answer.fooled & (size < self.distance)
         return type(self)(
             select(nearer, answer.points, self.point),
             torch.where(nearer, size, self.distance),
         )
+
+
+def _distances(problem: Problem, answer: Answer) -> Tensor:
+    """[S] float64: of the points that fool; on a CPU the others' are left out, and are infinite."""
+    if answer.points.device.type != "cpu":
+        return distance(problem.norm, answer.points - problem.x)
+    size = problem.full(float("inf"), torch.float64)
+    rows = answer.fooled.nonzero()[:, 0].tolist()
+    for slot in rows:  # one at a time stays in the cache
+        size[slot] = distance(problem.norm, answer.points[slot : slot + 1] - problem.x[slot : slot + 1])[0]
+    return size
 
 
 def farthest(problem: Problem) -> Tensor:

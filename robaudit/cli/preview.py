@@ -63,7 +63,8 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     from robaudit.target.reading.measured import unmeasured
 
     names = given_up_names(request, given_up.auxiliary)
-    before = Before(lost=given_up.samples, unusable=names, answers=answers_of(request))
+    answers = answers_of(request)
+    before = Before(lost=given_up.samples, unusable=names, answers=answers)
     with held_to(request.files):
         opened = load(request, before=before, watch=watch)
     with watch.about("its gradient was tried"):
@@ -75,6 +76,7 @@ def outline(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = U
         *_threat(request, loaded),
         *_attacks(request, loaded),
         *_certificates(request.profile),
+        *([bill] if answers is not None and (bill := answers.bill()) else []),
         "nothing was attacked (--dry-run)",
     ]
 

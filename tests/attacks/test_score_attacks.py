@@ -229,11 +229,31 @@ def test_a_generation_of_one_pixel_loses_no_fitness() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "coarse", "rate"),
+    [
+        ((1, 28, 28), (1, 14, 14), 0.01),
+        ((3, 32, 31), (3, 16, 16), 0.01 / 3),
+        ((3, 224, 224), (3, 32, 32), 0.002 / 3),
+        ((1, 64, 20), (1, 32, 20), 0.01),
+        ((13,), (13,), 0.01),
+    ],
+)
+def test_autozoom_searches_by_the_size_of_the_image(
+    shape: tuple[int, ...], coarse: tuple[int, ...], rate: float
+) -> None:
+    """Adam's first step is as long as its rate in every number, whatever the slope."""
+    target = network(shape, 3)
+    [(_, after)] = walked(make_attack("autozoom", {}), target, problem_of(target, 1), 1)
+    assert after.at.shape == (1, *coarse)
+    assert float(after.at.abs().median()) == pytest.approx(rate, rel=1e-3)
+
+
+@pytest.mark.parametrize(
     ("name", "parameters"),
     [
         ("zoo", {"searches": 8}),
         ("zoo", {"searches": 8, "solver": "newton"}),
-        ("autozoom", {"switch": 400, "vectors": 3, "rate": 0.01}),
+        ("autozoom", {"switch": 400, "vectors": 3, "side": 4}),
     ],
 )
 def test_descents_without_gradients_approach_the_boundary(name: str, parameters: dict) -> None:

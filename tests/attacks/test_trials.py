@@ -25,7 +25,7 @@ LABELS = [
     ("prior-rays", Norm.LINF, 0.02, 60),
     ("surfree", Norm.L2, 0.15, 100),
     ("cgba", Norm.L2, 0.2, 20),
-    ("geoda", Norm.L2, 0.15, 100),
+    ("geoda", Norm.L2, 0.15, 60),
     ("geoda", Norm.LINF, 0.04, 100),
 ]
 

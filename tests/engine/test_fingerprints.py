@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robaudit.engine.blacklight import HASHES, THRESHOLD, WINDOW, Detector, fingerprint, watches
+from robaudit.engine.blacklight import HASHES, THRESHOLD, Detector, fingerprint, salt, watches
 from robaudit.engine.fingerprints import _by_torch, fingerprints
 
 
@@ -37,27 +37,38 @@ def image(seed: int, shape: tuple[int, ...] = (3, 32, 32)) -> np.ndarray:
     return np.random.default_rng(seed).random(shape, np.float32)
 
 
-def test_a_fingerprint_holds_the_highest_hashes_of_all_windows() -> None:
+@pytest.mark.parametrize(("shape", "window"), [((1, 12, 12), 50), ((3, 8, 8), 20)])
+def test_a_fingerprint_holds_the_highest_hashes_of_all_windows(shape: tuple[int, ...], window: int) -> None:
     """By the definition: every window's polynomial hash, one by one."""
     from robaudit.engine.blacklight import BASE, MIX, WORDS
 
-    picture = image(0, (1, 12, 12))
-    levels = [round(float(v) * 255 / 50) for v in picture.ravel()]
+    picture = image(0, shape)
+    picture.flat[3] = 1.0
+    values = zip(picture.transpose(1, 2, 0).ravel(), salt(shape).transpose(1, 2, 0).ravel(), strict=True)
+    levels = [round((float(v) + float(s)) * 255 % 255 / 50) for v, s in values]
+    assert set(levels) == set(range(6))
     hashes = set()
-    for start in range(len(levels) - WINDOW + 1):
-        value = sum(levels[start + j] * pow(BASE, j, WORDS) for j in range(WINDOW)) % WORDS
+    for start in range(len(levels) - window + 1):
+        value = sum(levels[start + j] * pow(BASE, j, WORDS) for j in range(window)) % WORDS
         hashes.add((value ^ value >> 15) * MIX % WORDS)
     assert fingerprint(picture).tolist() == sorted(hashes)[-HASHES:]
 
 
+def test_the_salt_spreads_over_the_range_of_pixels() -> None:
+    found = np.sort(salt((3, 64, 64)).ravel())
+    assert np.abs(found - (np.arange(found.size) + 0.5) / found.size).max() < 0.02  # Kolmogorov and Smirnov's distance
+    assert np.array_equal(salt((3, 64, 64)), salt((3, 64, 64)))
+
+
 def test_large_images_are_hashed_in_parts_as_if_they_were_one() -> None:
-    from robaudit.engine.blacklight import BASE, LARGE_WINDOW, MIX, PART
+    from robaudit.engine.blacklight import BASE, MIX, PART, WIDE_WINDOW
 
     picture = image(1, (3, 128, 150))
-    levels = np.rint(picture.transpose(1, 2, 0).ravel().astype(np.float64) * 255 / 50).astype(np.uint32)
+    salted = (picture + salt(picture.shape)).transpose(1, 2, 0).ravel()
+    levels = np.rint(np.mod(salted.astype(np.float64) * 255, 255) / 50).astype(np.uint32)
     assert len(levels) > PART
-    powers = np.array([pow(BASE, j, 2**32) for j in range(LARGE_WINDOW)], np.uint32)
-    sums = (np.lib.stride_tricks.sliding_window_view(levels, LARGE_WINDOW) * powers).sum(1, dtype=np.uint32)
+    powers = np.array([pow(BASE, j, 2**32) for j in range(WIDE_WINDOW)], np.uint32)
+    sums = (np.lib.stride_tricks.sliding_window_view(levels, WIDE_WINDOW) * powers).sum(1, dtype=np.uint32)
     hashes = (sums ^ sums >> np.uint32(15)) * np.uint32(MIX)
     assert fingerprint(picture).tolist() == np.unique(hashes)[-HASHES:].tolist()
 
@@ -84,11 +95,12 @@ def test_less_than_half_of_the_hashes_in_common_is_not_enough() -> None:
     assert not detector.flags(other)
 
 
-def test_plain_images_have_few_hashes_and_are_not_flagged_for_them() -> None:
+def test_plain_images_are_told_from_each_other_by_the_salt() -> None:
+    """Without it a plain image has one hash alone, and a search around it is not seen."""
     flat = np.zeros((3, 32, 32), np.float32)
-    assert len(fingerprint(flat)) == 1
+    assert len(fingerprint(flat)) == HASHES
     detector = Detector()
-    assert not any(detector.flags(flat) for _ in range(3))
+    assert [detector.flags(flat), detector.flags(flat + np.float32(0.5)), detector.flags(flat)] == [False, False, True]
 
 
 @pytest.mark.parametrize(

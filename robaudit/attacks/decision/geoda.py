@@ -21,17 +21,25 @@ GROWTH = 1.5
 """Factor by which the step along the normal grows until it fools."""
 TRIES = 8
 """Most such steps before the normal is estimated anew."""
+FIRST = 80
+"""Most probes of the first estimate."""
 OVERHEAD = 25
 """Queries of an iteration beside its probes, and of the start, which the budget sets aside."""
 
 
 @dataclass
 class State(Walk):
-    """A walk; ``normal`` [S, *shape] to step along, ``length`` [S] of the step, ``tries`` [S] int64 so far."""
+    """A walk.
+
+    Args:
+        normal: [S, *shape] to step along, ``length`` [S] of the step, ``tries`` [S] int64 so far.
+        total: [S, *shape] the normals that were estimated so far, added up.
+    """
 
     normal: Tensor
     length: Tensor
     tries: Tensor
+    total: Tensor
 
 
 @attack_parameters
@@ -39,14 +47,15 @@ class GeoDA(BoundaryWalk[State]):
     """Estimate the boundary's normal, step from the sample along it (in L-infinity along its signs), bisect, repeat.
 
     Probes are normal noise in the low frequencies of the cosine transform. Later estimates get more of the budget, by
-    a constant factor each.
+    a constant factor each, and the normal is the sum of all of them.
 
     Source: Rahmati, Moosavi-Dezfooli, Frossard, Dai 2020, "GeoDA: a geometric framework for black-box adversarial
-    attacks", algorithm 1. ``trial`` is ours. Cost: up to ``queries`` label queries.
+    attacks", algorithm 1; that estimates are added up, and that the first has at most 80 probes, is of its authors'
+    code. ``trial`` is ours. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.
-        iterations: estimates that share the budget; default one for every 500 queries.
+        iterations: estimates that share the budget; default as many as leave at most 80 probes to the first.
         decay: the t-th estimate gets ``decay`` to the power of 2/3 of the probes of the next.
         frequencies: share of the frequencies of each side that probes are drawn from.
         radius: of the probes, as a share of the distance.
@@ -67,18 +76,34 @@ class GeoDA(BoundaryWalk[State]):
     within: Positive = NEAR
 
     def init(self, problem: Problem) -> State:
-        zero = problem.full(0)
-        return State.begun(problem, normal=torch.zeros_like(problem.x), length=zero, tries=zero.long())
+        zero, none = problem.full(0), torch.zeros_like(problem.x)
+        return State.begun(problem, normal=none, length=zero, tries=zero.long(), total=none)
+
+    @property
+    def _parts(self) -> list[int]:
+        """Probes of each estimate, growing geometrically: as many estimates as keep the first one small."""
+        count = self.iterations or 1
+        while True:
+            weights = [max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)]
+            first = max(0, self.queries - (count + 1) * OVERHEAD) / sum(weights)
+            if self.iterations is not None or first <= FIRST:
+                return [max(1, int(first * weight)) for weight in weights]
+            count += 1
 
     def probes(self, problem: Problem, state: State) -> Tensor:
         """The budget in geometric parts; after the last of them, as many as it had."""
-        count = self.iterations or max(1, round(self.queries / 500))
-        weights = torch.tensor([max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)], dtype=torch.float64)
-        parts = (max(0, self.queries - (count + 1) * OVERHEAD) * weights / weights.sum()).long().clamp_min(1)
-        return parts.to(state.round.device)[(state.round - 1).clamp(0, count - 1)]
+        parts = torch.tensor(self._parts, device=state.round.device)
+        return parts[(state.round - 1).clamp(0, len(parts) - 1)]
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
-        """Where the hyperplane through the edge is met along the step's direction."""
+        """Where the hyperplane through the edge is met along the step's direction.
+
+        The normal is that of all estimates so far: the mean displacement of each, whose noise shrinks with the root of
+        its probes, is added to theirs.
+        """
+        mean = normal * per_slot(state.asked.clamp_min(1).to(normal.dtype).rsqrt(), normal)
+        total = state.total + mean
+        normal = normalise(Norm.L2, total)
         step = normalise(problem.norm, normal)
         there = (normal * (state.edge - problem.x)).flatten(1).sum(1) / (normal * step).flatten(1).sum(1).clamp_min(
             1e-30
@@ -90,6 +115,7 @@ class GeoDA(BoundaryWalk[State]):
             normal=select(mask, step, state.normal),
             length=torch.where(mask, torch.maximum(there, least) * GROWTH, state.length),
             tries=torch.where(mask, 0, state.tries),
+            total=select(mask, total, state.total),
         )
 
     def ask(self, problem: Problem, state: State) -> Tensor:

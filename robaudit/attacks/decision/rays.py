@@ -108,10 +108,14 @@ class RayS(SlotAttack[State]):
         at = torch.where(bisecting, self._middle(problem, state), state.radius)
         at = torch.where(state.level < 0, problem.eps * WITHIN, at)
         both = (state.phase == PAIR) | (state.phase == BISECT_BOTH)
-        first = self._at(problem, self._flipped(problem, state, 0), at)
-        if not bool(both.any()):
-            return Labels(first)
-        points = torch.stack([first, self._at(problem, self._flipped(problem, state, 1), at)], 1)
+        several = bool(both.any())
+        points = problem.x.new_empty(len(problem), 2 if several else 1, *problem.shape)
+        for further in range(points.shape[1]):
+            self._along(problem, self._flipped(problem, state, further), at, points[:, further])
+        if problem.fixed is not None or problem.joint:
+            points = problem.clip(points)
+        if not several:
+            return Labels(points[:, 0])
         return Labels(points, rows=torch.stack([torch.ones_like(both), both], 1))
 
     def _middle(self, problem: Problem, state: State) -> Tensor:
@@ -139,8 +143,10 @@ class RayS(SlotAttack[State]):
         """[S, *shape] signs of the ray that is tried once, at ε, before all others."""
         return stripes(problem)
 
-    def _at(self, problem: Problem, sign: Tensor, radius: Tensor) -> Tensor:
-        return problem.clip(problem.x + sign * per_slot(radius, sign))
+    def _along(self, problem: Problem, sign: Tensor, radius: Tensor, out: Tensor) -> None:
+        """Writes the point [S, *shape] at a radius [S] in a direction, within the box, without passes that can be
+        spared: memory is what is slow."""
+        torch.addcmul(problem.x, sign, per_slot(radius.to(sign.dtype), sign), out=out).clamp_(0.0, 1.0)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         several = answer.fooled.dim() == 2

@@ -49,10 +49,11 @@ class SurFree(BoundaryWalk[State]):
     """Move along the circle over the way to the sample, towards a random direction or away from it, while it fools.
 
     Directions are drawn from the low frequencies of the cosine transform, weighted as the sample's own, and orthogonal
-    to the last ones. Each is tried at a few angles of either sign, the largest first; the first that fools is increased
-    by bisection. The angles grow after a success and shrink after a failure.
+    to the last ones. Each is tried at one angle of either sign, or at several, the largest first; the first that fools
+    is increased by bisection. The angles grow after a success and shrink after a failure.
 
-    Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack", algorithm 1. Samples that
+    Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack", algorithm 1, with one angle
+    as in its authors' configuration. Samples that
     are no C x H x W images get normal noise over all features. ``trial`` is ours. Cost: up to ``queries`` label
     queries.
 
@@ -75,7 +76,7 @@ class SurFree(BoundaryWalk[State]):
     queries: Count = 5000
     frequencies: Fraction = 0.5
     angle: Positive = 30.0
-    angles: Count = 3
+    angles: Count = 1
     rho: Fraction = 0.98
     orthogonal: Natural = 100
     halvings: Count = 4

@@ -45,7 +45,7 @@ class AutoZOOMAE(VectorDescent, FittedSearch[Descent]):
         vectors: of an estimate once a point has fooled; at most as many as a request may hold.
         switch: steps after which c changes.
         first_c: the first c.
-        rate: of Adam, as a fraction of the domain's width.
+        rate: of Adam, as a fraction of the domain's width; default that of ``autozoom``.
         reach: L2 length of a difference in the latent image; default 1 over its number of features.
     """
 
@@ -62,7 +62,7 @@ class AutoZOOMAE(VectorDescent, FittedSearch[Descent]):
     vectors: Count = 1
     switch: Count = 1000
     first_c: Positive = 10.0
-    rate: Positive = 0.002
+    rate: Positive | None = None
     reach: Positive | None = None
 
     def unsuited(self, classes: int, shape: tuple[int, ...]) -> str | None:

@@ -123,11 +123,12 @@ class Square(SlotAttack[State]):
         side = torch.minimum(side, torch.maximum(room.height, room.width))
         chance, sign = _drawn(problem, state, channels)
         window = Windows.of(problem, side, chance[:, :2])
-        point, idle = _stamped(problem, state, window, sign)
+        point = state.best.clone()
+        idle = _stamp(problem, point, window, sign)
         if bool(idle.any()):  # it would cost a query and tell nothing
             which = problem.draws.integers("again", state.step, torch.full_like(state.step, channels))
             other = torch.arange(channels, device=x.device)[None, :, None, None] == which[:, None, None, None]
-            point = select(idle, _stamped(problem, state, window, torch.where(other, -sign, sign))[0], point)
+            _stamp(problem, point, window, torch.where(other, -sign, sign), idle)
         return point
 
     def _moved(self, problem: Problem, state: State) -> Tensor:
@@ -160,27 +161,32 @@ def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tenso
     return drawn[:, :5], sign.to(problem.x.dtype)
 
 
-def _stamped(problem: Problem, state: State, windows: Windows, sign: Tensor) -> tuple[Tensor, Tensor]:
-    """[S, *shape] the best point with the corner of the ball that ``sign`` [S, C, 1, 1] names in the window.
+def _stamp(problem: Problem, point: Tensor, windows: Windows, sign: Tensor, only: Tensor | None = None) -> Tensor:
+    """Set points [S, *shape], in place, to the corner of the ball that ``sign`` [S, C, 1, 1] names in the window.
 
-    And [S] bool, where that changes nothing.
+    ``only`` [S] bool says which; None: all. Returns [S] bool, where that changes nothing.
     """
     planes = (-1, *plane(problem.shape))
     if problem.x.device.type == "cpu" and not problem.joint:
         assert problem.low is not None
         assert problem.high is not None
         low, high = problem.low.reshape(planes), problem.high.reshape(planes)
-        point, idle = state.best.reshape(planes).clone(), torch.zeros(len(problem), dtype=torch.bool)
-        for slot, (rows, columns) in enumerate(windows.slices()):  # a mask over all pixels takes ten times as long
-            place = (slot, slice(None), rows, columns)
+        out, idle = point.view(planes), torch.zeros(len(problem), dtype=torch.bool)
+        chosen = range(len(problem)) if only is None else only.nonzero()[:, 0].tolist()
+        places = list(windows.slices())
+        for slot in chosen:  # a mask over all pixels takes ten times as long
+            place = (slot, slice(None), *places[slot])
             new = torch.where(sign[slot] > 0, high[place], low[place])
-            idle[slot] = torch.equal(new, point[place])
-            point[place] = new
-        return point.reshape(problem.x.shape), idle
+            idle[slot] = torch.equal(new, out[place])
+            out[place] = new
+        return idle
     moved = problem.x.reshape(planes) + sign * problem.eps[:, None, None, None]
     corner = problem.project(moved.reshape(problem.x.shape)).reshape(planes)
-    point = blend(windows.mask, corner, state.best.reshape(planes)).reshape(problem.x.shape)
-    return point, (point == state.best).flatten(1).all(1)
+    stamped = blend(windows.mask, corner, point.reshape(planes)).reshape(problem.x.shape)
+    stamped = stamped if only is None else select(only, stamped, point)
+    idle = (stamped == point).flatten(1).all(1)
+    point.copy_(stamped)
+    return idle
 
 
 def _sum(delta: Tensor, power: float, *, whole: bool = False) -> Tensor:

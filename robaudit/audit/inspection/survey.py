@@ -65,7 +65,8 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
     """
     with watch.about("it was loaded"):
         names = given_up_names(request, given_up.auxiliary)
-        before = Before(lost=given_up.samples, unusable=names, answers=answers_of(request))
+        answers = answers_of(request)
+        before = Before(lost=given_up.samples, unusable=names, answers=answers)
         loaded = load(request, inspecting=True, before=before, watch=watch)
     with watch.about("it was looked at", part="each sample alone"):
         ask_alone(loaded.opened, loaded.differentiable, loaded.data, given_up.suspects, watch)
@@ -93,7 +94,12 @@ def survey(request: AuditRequest, given_up: GivenUp = NOTHING, watch: Watch = UN
         gradient_check=tried("gradient_check", lambda: check_gradient(target, few)),
         speed=times,
         costs=None if times is None else tried("costs", lambda: costs(target, len(loaded.data), times[-1])),
-        notes=(*given_up.samples.values(), *target.notes, *([] if request.data is None else loaded.data.notes)),
+        notes=(
+            *given_up.samples.values(),
+            *target.notes,
+            *([] if request.data is None else loaded.data.notes),
+            *([bill] if answers is not None and (bill := answers.bill()) else []),
+        ),
         unmeasured=tried.unmeasured,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from robaudit.attacks.base import Budgeted
 from robaudit.attacks.names import parts
@@ -20,11 +21,17 @@ __all__ = ["AccessPlan", "own_access", "plan_secrecy", "validate_secrecy"]
 ACCESSES = (Access.TRANSFER, Access.LABELS, Access.SCORES)
 """From the least to the most."""
 USUAL: dict[Access, dict[str, tuple[str, ...]]] = {
-    Access.TRANSFER: dict.fromkeys(("linf", "l2", "l1"), ("transfer-mi-fgsm",)),
+    Access.TRANSFER: dict.fromkeys(("linf", "l2"), ("transfer-mi-fgsm",)),
     Access.LABELS: {"linf": ("rays",), "l2": ("surfree", "cgba"), "l0": ("pointwise",)},
     Access.SCORES: {"linf": ("square",), "l2": ("square",), "l1": ("square",), "l0": ("sparse-rs",)},
 }
-"""Attacks of each access where the profile names none, by norm; where there are none we know of none."""
+"""Attacks of each access where the profile names none, by norm; where there are none we know of none.
+
+They are those of the profile ``labels``, and the first of ``transfer`` and ``blackbox``: a second one by scores, for
+what the first leaves, would take half of its queries.
+"""
+PARAMETERS: dict[str, dict[str, Any]] = {"square": {"p_init": None}}
+"""With what they run beside their budget, as in these profiles."""
 TARGETED = {"rays": "hopskipjump"}
 """What stands in for those that have no targeted form."""
 
@@ -101,7 +108,7 @@ def _usual(profile: Profile, access: Access) -> tuple[AttackSpec, ...]:
     names = USUAL[access].get(profile.threat.norm, ())
     if threat_model(profile).goal is Goal.TARGETED:
         names = tuple(TARGETED.get(name, name) for name in names)
-    return tuple(AttackSpec(id=name) for name in names)
+    return tuple(AttackSpec.model_validate({"id": name, **PARAMETERS.get(name, {})}) for name in names)
 
 
 def _serves(profile: Profile, spec: AttackSpec) -> bool:

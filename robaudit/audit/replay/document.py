@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 __all__ = ["LostProof", "ProofStatus", "Proofs", "Replay", "ReplayStatus", "Replayed"]
 
 ReplayStatus: TypeAlias = Literal[
-    "fools", "no longer fools", "outside", "original wrong", "other distance", "not answered"
+    "fools", "no longer fools", "rejected", "outside", "original wrong", "other distance", "not answered"
 ]
 ProofStatus: TypeAlias = Literal["not proved", "smaller margin"]
 
@@ -46,9 +46,10 @@ class Replayed(_Document):
     prediction: int | None
     """What the file answers to it now; null where its answer names no class."""
     status: ReplayStatus
-    """fools; no longer fools; outside (of its ball, the box or a mask, or a feature moved that must stay); original
-    wrong (the file misses the original, so that the example shows nothing); other distance (than the result tells);
-    not answered (the file refuses the example or its original, or hangs or crashes on them)."""
+    """fools; no longer fools; rejected (by the service of the audit, as its top probability is too low now); outside
+    (of its ball, the box or a mask, or a feature moved that must stay); original wrong (the file misses the original,
+    or the service rejects it, so that the example shows nothing); other distance (than the result tells); not
+    answered (the file refuses the example or its original, or hangs or crashes on them)."""
     reason: str | None = None
     """Why it is not answered; null where it is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robaudit.audit.replay.request import Answer, ReplayRequest
+from robaudit.audit.replay.confidence import class_scores, file_confidence
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said, least_confidence
 from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
 from robaudit.target.files.onnx.declared import declared_input
@@ -76,14 +78,18 @@ def onnx_judge(
     width = (attacked.shape or (None,))[0] or 1
     dtype = np.dtype("float32" if attacked.dtype == "bfloat16" else attacked.dtype)
 
-    def answer(point: NDArray[Any]) -> int | None:
+    least = least_confidence(result)
+
+    def answer(point: NDArray[Any]) -> Said:
         row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
         asked = [*outputs, *([reading.label] if reading.label is not None else [])]
         asked_of = begin(read_onnx(path)) if result.target.fresh_state else session
         with watch.call(width, "file"):
             results = dict(zip(asked, ask(asked_of, asked, attacked.name, row, others), strict=True))
         raw = read_rows(results, outputs, width, role, values, reading.label)
-        return predicted(raw[:1], result.target.head, result.target.num_classes, reading)
+        kind, classes = result.target.head, result.target.num_classes
+        sure = math.inf if least is None else file_confidence(raw[:1], kind, classes, reading)
+        return Said(predicted(raw[:1], kind, classes, reading), rejected=least is not None and sure < least)
 
     return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
 
@@ -127,21 +133,5 @@ def predicted(raw: NDArray[Any], kind: str, classes: int, reading: Reading | Non
         flat, label = flat[:-1], int(flat[-1])
         open_ = flat.size > 1 and int(predictions(flat[None])[0]) == OPEN
         return label if 0 <= label < classes and not open_ and not np.isnan(flat).any() else None
-    if flat.size == 1 and reading.threshold is not None:
-        flat = flat - flat.dtype.type(reading.threshold)
-    if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
-        return int(not reading.turned)
-    if flat.size == 1:
-        flat = np.append(_other(flat, kind), flat)
-    if reading.turned:
-        flat = flat[::-1] if flat.size == 2 else -flat
-    found = int(predictions(flat[None])[0])
+    found = int(predictions(class_scores(flat, kind, reading)[None])[0])
     return None if found == OPEN else found
-
-
-def _other(score: NDArray[Any], kind: str) -> NDArray[Any]:
-    """The first class's score, where the file gives that of the second alone."""
-    if kind == "log-probabilities":
-        found: NDArray[Any] = np.log(np.maximum(-np.expm1(score), np.finfo(score.dtype).tiny))
-        return found
-    return 1 - score if kind == "probabilities" else np.zeros_like(score)

@@ -22,7 +22,7 @@ from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.replay.asked_file import AskedFile, find_model, recorded_meaning
 from robaudit.audit.replay.document import Proofs, Replay, Replayed, ReplayStatus
 from robaudit.audit.replay.evidence import Claim, evidence_of
-from robaudit.audit.replay.request import Answer, ReplayRequest
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import RESULT, data_of
 from robaudit.audit.stored.file import load_result
@@ -123,22 +123,25 @@ def _replayed(claim: Claim, name: str, sets: Sequence[PerturbationSet], answer: 
     size = distance(attack.norm, example.original, example.adversarial)
     inside = _admissible(example.adversarial, example.original, size, radius, sets)
     inside &= _admissible(example.original, example.original, 0.0, 0.0)  # it lies in the box itself
-    original = prediction = reason = None
+    clean = found = Said(None)
+    reason = None
     try:
-        original, prediction = answer(example.original), answer(example.adversarial)
+        clean, found = answer(example.original), answer(example.adversarial)
     except (UsageError, ChangedFileError):
         raise
     except RobauditError as error:
         reason = str(error)
     goal = -1 if example.target is None else example.target
-    wrong = bool(reached(-1 if prediction is None else prediction, example.label, goal))
+    wrong = bool(reached(-1 if found.label is None else found.label, example.label, goal, found.rejected))
     status: ReplayStatus = "fools" if wrong else "no longer fools"
     if reason is not None:
         status = "not answered"
     elif not inside:
         status = "outside"
-    elif original != example.label:
+    elif clean.label != example.label or clean.rejected:
         status = "original wrong"
+    elif found.rejected:
+        status = "rejected"
     elif wrong and claim.distance is not None and abs(size - claim.distance) > TOLERANCE + ROUNDING * size:
         status = "other distance"
     return Replayed(
@@ -151,9 +154,9 @@ def _replayed(claim: Claim, name: str, sets: Sequence[PerturbationSet], answer: 
         distance=size if math.isfinite(size) else None,
         label=example.label,
         target=example.target,
-        original=original,
+        original=clean.label,
         recorded=example.prediction,
-        prediction=prediction,
+        prediction=found.label,
         status=status,
         reason=reason,
     )
@@ -168,7 +171,7 @@ def _admissible(
 def _silent(why: str) -> Answer:
     """The answers of a file to a sample that it is not asked about again."""
 
-    def answer(point: NDArray[Any]) -> int | None:
+    def answer(point: NDArray[Any]) -> Said:
         raise AuditError(why)
 
     return answer

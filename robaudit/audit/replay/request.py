@@ -9,12 +9,33 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from robaudit.audit.result.document import Result
 from robaudit.audit.stored.signing import Trusted
 
-__all__ = ["Answer", "ReplayRequest"]
+__all__ = ["Answer", "ReplayRequest", "Said", "least_confidence"]
 
-Answer: TypeAlias = Callable[[NDArray[Any]], int | None]
-"""The class that a file answers to [*shape] in u-space, alone; None where its answer names none."""
+
+@dataclass(frozen=True)
+class Said:
+    """An answer.
+
+    Args:
+        label: the class; None where the answer names none.
+        rejected: whether the service of the audit rejects the input, as the file's top probability is too low.
+    """
+
+    label: int | None
+    rejected: bool = False
+
+
+Answer: TypeAlias = Callable[[NDArray[Any]], Said]
+"""What a file answers to [*shape] in u-space, alone."""
+
+
+def least_confidence(result: Result) -> float | None:
+    """Top probability below which the service of an audit rejects an input; None: it rejects none."""
+    served = result.threat_model.served
+    return None if served is None else served.reject_below
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from robaudit.audit.process import sandbox
-from robaudit.audit.replay.request import Answer, ReplayRequest
+from robaudit.audit.replay.confidence import confidence
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said, least_confidence
 from robaudit.audit.result.document import Result
 from robaudit.target.head.answers import OPEN, predictions
 from robaudit.target.head.rule import Rule
@@ -71,9 +72,13 @@ def torch_judge(
     own = InputSpec(**{entry.name: getattr(meaning, entry.name) for entry in fields(meaning)})
     target = target.reread(spec=own, head=head)
 
-    def answer(point: NDArray[Any]) -> int | None:
+    least = least_confidence(result)
+
+    def answer(point: NDArray[Any]) -> Said:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)
-        found = int(predictions(target.scores(u, alone=True))[0])
-        return None if found == OPEN else found
+        scores = target.scores(u, alone=True)
+        found = int(predictions(scores)[0])
+        low = least is not None and confidence(scores[0].detach().cpu().numpy(), target.score_kind) < least
+        return Said(None if found == OPEN else found, rejected=low)
 
     return answer, str(target.facts.get("judge", target.format))

@@ -68,7 +68,9 @@ def main(
     from robaudit.audit.run.locks import locked
     from robaudit.audit.run.rundir import WORKER_LOCK
     from robaudit.audit.session.session import Session
+    from robaudit.memory import keep_freed_memory
 
+    keep_freed_memory()
     try:
         with locked(folder, WORKER_LOCK, wait=1.0):
             journal = Journal(folder, key=key)

@@ -26,14 +26,16 @@ from run_kit import make_data, make_onnx, make_profile, make_request, make_scrip
 from table_files import RANGES, write_model, write_table
 
 from robaudit.audit.process.persist import GivenUp
+from robaudit.audit.replay.confidence import file_confidence
 from robaudit.audit.replay.onnx_judge import predicted
 from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.derive import derived
-from robaudit.audit.result.document import Result
+from robaudit.audit.result.document import Reading, Result
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import load_result, save_result
 from robaudit.audit.verdict.conclusion import conclude
+from robaudit.engine.oracle import confidence
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import sha256_file
 from robaudit.report.html import render
@@ -318,6 +320,31 @@ def test_the_class_of_scores_is_that_of_the_head(row, kind) -> None:
     scores = Head("y", kind, single=len(row) == 1).scores(torch.from_numpy(raw))
     expected = int(predictions(scores)[0])
     assert predicted(raw, kind, max(2, len(row))) == (None if expected == OPEN else expected)
+
+
+@settings(deadline=None)
+@given(rows, st.sampled_from(["logits", "probabilities", "log-probabilities", "sigmoids"]), st.booleans())
+def test_confidence_is_that_of_the_oracle(row, kind, turned) -> None:
+    """By which a service rejects: NaN, which is below nothing, where the scores name no class."""
+    raw = np.array([row], np.float32)
+    scores = Head("y", kind, single=len(row) == 1, turned=turned).scores(torch.from_numpy(raw))
+    own = file_confidence(raw, kind, max(2, len(row)), Reading(turned=turned))
+    assert own == pytest.approx(float(confidence(scores, kind)[0]), rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_confidence_of_one_against_one_of_a_label_output_and_of_a_threshold(turned) -> None:
+    raw = np.random.default_rng(0).normal(size=(1, 6)).astype(np.float32)
+    pairs = Head("y", pairs=True, classes=4, turned=turned).scores(torch.from_numpy(raw))
+    own = file_confidence(raw, "logits", 4, Reading(pairs=True, turned=turned))
+    assert own == pytest.approx(float(confidence(pairs, "logits")[0]), rel=1e-6)
+    said = np.append(raw, np.float32(2))[None]
+    labelled = Head("y", labelled=True, turned=turned).scores(torch.from_numpy(said))
+    own = file_confidence(said, "logits", 6, Reading(label="z", turned=turned))
+    assert own == pytest.approx(float(confidence(labelled, "logits")[0]), rel=1e-6)
+    one = Head("y", single=True, threshold=0.3, turned=turned).scores(torch.from_numpy(raw[:, :1]))
+    own = file_confidence(raw[:, :1], "logits", 2, Reading(threshold=0.3, turned=turned))
+    assert own == pytest.approx(float(confidence(one, "logits")[0]), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -112,11 +112,15 @@ def test_the_most_that_attacks_may_cost_is_told_before_they_run(robaudit, server
     flags = ("--data", data, "--max-cost", "50", "--domain", "0,1")
     planned = robaudit("scan", path, "--profile", profile, "--dry-run", *flags)
     assert f"at most {8 * (60 + 150) / 100:.2f} EUR for these attacks on all samples" in planned.out
+    asked = server.rows
+    assert f"the endpoint was asked about {asked} inputs in" in planned.out
+    assert f"may have cost {asked / 100:.2f} EUR" in planned.out
     found = json.loads(robaudit("inspect", path, *flags, "--format", "json").out)
     cost = found["costs"]["blackbox"]
     assert cost["money"] == {"amount": pytest.approx(cost["queries"] * cost["samples"] * 0.01), "currency": "EUR"}
     assert cost["samples"] == 8
     assert cost["queries"] > 1000
+    assert any(f"asked about {server.rows - asked} inputs" in note for note in found["notes"])
     free = json.loads(robaudit("inspect", tmp_path / "m.onnx", "--data", data, "--format", "json").out)
     assert free["costs"]["blackbox"]["money"] is None
 

@@ -14,8 +14,10 @@ from table_files import NAMES, answers, write_model, write_table
 
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.units import FinishedUnit
+from robaudit.audit.replay.replaying import replay
+from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.result.document import Result
-from robaudit.audit.stored.file import parse_result
+from robaudit.audit.stored.file import parse_result, save_result
 from robaudit.errors import UsageError
 
 ATTACKS = "[{id: square, queries: 60}, {id: rays, queries: 60}, {id: hopskipjump, queries: 60}]"
@@ -37,9 +39,9 @@ def audit(folder: Path, threat: str = "", eps: float = 0.04, **changes: Any) -> 
     return result
 
 
-def probabilities(x: np.ndarray) -> np.ndarray:
+def probabilities(x: np.ndarray, scale: float = 1.0) -> np.ndarray:
     w1, b1, w2, b2 = weights()
-    scores = np.tanh(x.reshape(len(x), -1).astype(np.float64) @ w1.T + b1) @ w2.T + b2
+    scores = scale * (np.tanh(x.reshape(len(x), -1).astype(np.float64) @ w1.T + b1) @ w2.T + b2)
     shares = np.exp(scores - scores.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
 
@@ -88,6 +90,21 @@ def test_rejected_samples_are_not_answered_correctly(tmp_path: Path) -> None:
     assert len(evidence["adversarial"]) > 0
     assert (probabilities(evidence["adversarial"]).max(1) >= bound - 1e-6).all(), "no success is rejected"
     assert {check.id: check.status for check in result.checks} == {"clean": "pass", "evidence": "pass"}
+
+
+def test_an_example_that_is_rejected_now_does_not_hold_up(tmp_path: Path) -> None:
+    bound = 0.6
+    run = tmp_path / "a" / "run"
+    save_result(audit(tmp_path / "a", f", answers: {{reject_below: {bound}}}", eps=0.15), run / "result.json")
+    assert replay(ReplayRequest(run, model=tmp_path / "a" / "m.onnx")).holds
+    evidence = np.load(run / "evidence.npz")
+    scale = 0.7  # the classes are the same, each less sure
+    clean, found = (probabilities(evidence[name], scale).max(1) for name in ("original", "adversarial"))
+    expected = np.where(clean < bound, "original wrong", np.where(found < bound, "rejected", "fools"))
+    assert set(expected) == {"original wrong", "rejected", "fools"}
+    again = replay(ReplayRequest(run, model=make_onnx(tmp_path / "m.onnx", scale=scale)))
+    assert [row.status for row in again.examples] == expected.tolist()
+    assert (again.fooled, again.holds, again.exit_code) == ((expected == "fools").sum(), False, 1)
 
 
 def test_less_is_told_and_resumed_audits_end_the_same(tmp_path: Path) -> None:

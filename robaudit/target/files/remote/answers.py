@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import AuditError, ChangedFileError, FinalError
+from robaudit.plural import counted
 from robaudit.target.files.remote.endpoint import Price
 
 __all__ = ["ANSWERS", "Answer", "Answers", "Caps", "SpentError", "Totals", "key_of", "totals_of"]
@@ -172,6 +173,15 @@ class Answers:
             self._taken[key] += 1
             return self.nth(key, taken)
         return self.nth(key, 0) if kept and self.repeatable else None
+
+    def bill(self) -> str:
+        """What was sent, in words, for a process that keeps no answers; an empty text where nothing was."""
+        if not self.totals.queries:
+            return ""
+        price = self._price
+        cost = "" if price is None else f", which may have cost {self.totals.cost(price):,.2f} {price.currency}"
+        sent = f"{counted(self.totals.queries, 'input')} in {counted(self.totals.requests, 'request')}"
+        return f"the endpoint was asked about {sent}{cost}; the answers are not kept, and an audit asks again"
 
     def close(self) -> None:
         """Close the file."""
