@@ -39,7 +39,7 @@ DEMO = files("robaudit") / "demo"
 PLAIN = ("square", "rays", "surfree")
 HYBRIDS = ("gfcs", "p-rgf", "bases", "prior-rays", "curls-whey")
 TRAINED = ("vgg", "separable", "strided")
-FEW = {"bases": 20}
+FEW = {"bases": 10}
 """Most queries of attacks that take hundreds of gradients for each."""
 ALONE = (*TRAINED, "robust", "distilled", "blind")
 

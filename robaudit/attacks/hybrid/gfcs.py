@@ -157,7 +157,7 @@ class GFCS(SlotAttack[State]):
         points = select(self._at_end(state), problem.project(problem.x + state.direction), points)
         if not bool(searches.any()):
             return points
-        square = Square(queries=self.queries)
+        square = Square(queries=self.queries)  # type: ignore[call-arg]
         found = square.proposal(problem, state.best, state.searched)
         found = select(state.searched == 0, square.start(problem), found)
         return select(searches, found, points)

@@ -149,7 +149,9 @@ class PRGF(SlotAttack[State]):
     def _points(self, problem: Problem, state: State) -> tuple[Tensor, Tensor]:
         """[S, P, *shape] and bool [S, P]: the first is the prior's probe, or the step where one is due."""
         ways = self._directions(problem, state)
-        points = problem.clip(state.point[:, None] + (ways * self._reach(problem)).unflatten(2, problem.shape))
+        points = problem.clip(
+            state.point[:, None] + (ways * self._reach(problem)).reshape(-1, ways.shape[1], *problem.shape)
+        )
         share = self.step_size or (0.1 if problem.norm is Norm.LINF else L2_STEP)
         moved = problem.project(
             state.point + normalise(problem.norm, state.total) * per_slot(share * problem.eps, state.point)
@@ -230,4 +232,4 @@ class PRGF(SlotAttack[State]):
 
 def _unit(ways: Tensor) -> Tensor:
     """Vectors [..., N] at length 1, or 0."""
-    return ways / ways.norm(dim=-1, keepdim=True).clamp_min(TINY)
+    return ways / torch.linalg.vector_norm(ways, dim=-1, keepdim=True).clamp_min(TINY)

@@ -23,7 +23,9 @@ def around(copies: int, noise: float) -> How:
         copies: of a point, a gradient each.
         noise: standard deviation, as a share of the domain's width.
     """
-    return TRUE if copies == 1 else How((VarianceReduction(copies=copies, deviation=noise),))
+    if copies == 1:
+        return TRUE
+    return How((VarianceReduction(copies=copies, deviation=noise),))  # type: ignore[call-arg]
 
 
 def gradient_or(

@@ -25,7 +25,7 @@ class VarianceReduction(Transform):
 
     id = "vr"
 
-    copies: Count = 8  # type: ignore[assignment]
+    copies: Count = 8
     deviation: Positive = 0.1
 
     def apply(self, points: Tensor, copies: Copies) -> Tensor:
