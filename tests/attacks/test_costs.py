@@ -88,6 +88,7 @@ LOOSE = {
     "curls-whey",
     "gfcs",
     "lbfgs",
+    "p-rgf",
     "jsma",
     "deepfool",
     "superdeepfool",

@@ -232,4 +232,5 @@ class PRGF(SlotAttack[State]):
 
 def _unit(ways: Tensor) -> Tensor:
     """Vectors [..., N] at length 1, or 0."""
-    return ways / torch.linalg.vector_norm(ways, dim=-1, keepdim=True).clamp_min(TINY)
+    length: Tensor = torch.linalg.vector_norm(ways, dim=-1, keepdim=True)
+    return ways / length.clamp_min(TINY)
