@@ -88,10 +88,9 @@ class GFCS(SlotAttack[State]):
     step must gain ``gain``; ``square``; L-infinity, where a step along the signs leads from one end of the ball to the
     other, and a random part of the features alone moves along the third direction and later ones; the rival of the
     margin is the surrogates', not the target's; and surrogates count as one model, where the source takes one after the
-    other. With ``ahead`` 0, ``copies`` 1, ``gain`` 0, ``part`` 1 and ``patience`` null it is the source's but for the last two.
-    Cost:
-    ``copies`` forwards and backwards of the surrogates for each step of the walk and each direction, up to ``queries``
-    queries of the scores.
+    other. With ``ahead`` 0, ``copies`` 1, ``gain`` 0, ``part`` 1 and ``patience`` null it is the source's but for the
+    last two. Cost: ``copies`` forwards and backwards of the surrogates for each step of the walk and each direction, up
+    to ``queries`` queries of the scores.
 
     Args:
         queries: most queries a sample.
