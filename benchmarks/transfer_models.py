@@ -6,6 +6,7 @@ They take images of three channels, of which they see the mean: implementations 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from train_demo import read_split
 
 from robaudit.target.head.scores import Kind
 
-__all__ = ["InMemory", "images", "trained"]
+__all__ = ["Grey", "InMemory", "bodies", "images", "trained"]
 
 EPOCHS, BATCH, RATE = 3, 128, 3e-3
 
@@ -37,7 +38,7 @@ class _Residual(nn.Module):
         return F.relu(self.second(self.first(x)) + self.way(x))
 
 
-def _bodies() -> dict[str, nn.Module]:
+def bodies() -> dict[str, nn.Module]:
     pool, flat = nn.MaxPool2d(2), nn.Flatten()
     spread = nn.AdaptiveAvgPool2d(1)
     return {
@@ -78,11 +79,13 @@ def images(folder: Path, split: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x.copy())[:, None], torch.from_numpy(y)
 
 
-def trained(data: Path, kept: Path, seed: int = 0) -> dict[str, nn.Module]:
-    """The models by name, trained where ``kept`` does not hold them."""
+def trained(data: Path, kept: Path, seed: int = 0, names: Collection[str] | None = None) -> dict[str, nn.Module]:
+    """The models by name, all or those named, trained where ``kept`` does not hold them."""
     kept.mkdir(parents=True, exist_ok=True)
     found = {}
-    for name, body in _bodies().items():
+    for name, body in bodies().items():
+        if names is not None and name not in names:
+            continue
         path = kept / f"{name}.pt"
         if not path.exists():
             torch.save(_train(name, body, *images(data, "train"), seed).state_dict(), path)

@@ -96,6 +96,7 @@ class Problem(Slots):
         minimal: the smallest distances are sought: do not end where a success lies in the ball.
         ended: [S] bool, members of a cohort whose own search is over while the others go on; None: no cohort.
         low, high: [S, *shape] corners of the L-infinity ball within the box; None for other norms.
+        surrogates: number of those whose gradients may be asked for.
         artefact: named tensors that a fitted attack was fitted to, the same for all slots; empty for others.
     """
 
@@ -117,6 +118,7 @@ class Problem(Slots):
     ended: Tensor | None = None
     low: Tensor | None = None
     high: Tensor | None = None
+    surrogates: int = 0
     artefact: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -216,6 +218,7 @@ class SlotAttack(ABC, Generic[StateT]):
         stop: its stop rule.
         several: it asks about many points of a slot at once, so that fewer slots are worked on together.
         prior: beside its queries it takes gradients of surrogates, so that it needs one.
+        least_surrogates: how many it needs at least, where it needs any.
     """
 
     id: ClassVar[str]
@@ -225,6 +228,7 @@ class SlotAttack(ABC, Generic[StateT]):
     stop: ClassVar[Stop] = Stop.FIRST_SUCCESS
     several: ClassVar[bool] = False
     prior: ClassVar[bool] = False
+    least_surrogates: ClassVar[int] = 1
 
     @property
     def unit_restarts(self) -> int:

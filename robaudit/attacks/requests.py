@@ -39,8 +39,8 @@ class ModelRef(enum.StrEnum):
 
 
 Fusion = Literal["logits", "predictions", "losses"]
-"""What is averaged over several surrogates (Dong et al. 2018, section 3.3): logits (eq. 9), probabilities (eq. 10)
-or losses (eq. 11)."""
+"""What is averaged over several surrogates (Dong et al. 2018, "Boosting Adversarial Attacks with Momentum"): logits,
+probabilities or losses."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class Gradient(Differentiated):
         loss: see :mod:`robaudit.threat.losses`; several where slots maximise different ones.
         choice: [S] int64, which of several losses each slot maximises.
         target_class: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
+        shares: [S, M] what the loss of each of M surrogates counts for in the loss; None: they count as ``How`` has it.
         plain: the first so many of a slot's several points are asked for logits and loss alone, at no backward; their
             gradient is zero. One loss for all slots then.
     """
@@ -145,6 +146,7 @@ class Gradient(Differentiated):
     loss: Loss | tuple[Loss, ...] | None = None
     choice: Tensor | None = None
     target_class: Tensor | None = None
+    shares: Tensor | None = None
     plain: int = 0
 
 

@@ -69,7 +69,7 @@ class AuditedFile(Differentiable, Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several surrogates as one model (Dong 2018, section 3.3).
+    """Several surrogates as one model (Dong et al. 2018, "Boosting Adversarial Attacks with Momentum").
 
     Args:
         members: the surrogates.

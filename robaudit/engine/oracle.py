@@ -87,6 +87,10 @@ class Oracle:
         """A further model behind ``ModelRef.SURROGATES``, such as one that the audit has made."""
         self._surrogates[name] = _Tolerant(model, self.classes, self.refusals)
 
+    def members(self, how: How) -> int:
+        """How many surrogates gradients are taken of."""
+        return len(how.members or self._surrogates)
+
     def ask(self, u: Tensor, purpose: Purpose, *, alone: bool = False) -> Reply:
         """Ask the file.
 

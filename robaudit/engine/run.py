@@ -139,7 +139,8 @@ class Run:
         means, attack = self._means, self._attack
         keys = [unit.key(means.seed, sample.digest, self._job.key) for unit, sample in fresh]
         problem = problem_of(fresh, keys, attack, self._job.threat, means.oracle, self._max_points, means.pool)
-        problem = dataclasses.replace(problem, artefact=self._artefact)
+        count = means.oracle.members(self._job.how)
+        problem = dataclasses.replace(problem, artefact=self._artefact, surrogates=count)
         ledgers = None
         if attack.access is Access.SCORES:
             problem = dataclasses.replace(problem, clean=told_clean(means.oracle, problem))

@@ -93,6 +93,7 @@ class Slopes:
         label = each(problem.label)
         target_class = each(problem.target_class if request.target_class is None else request.target_class)
         choice = None if request.choice is None else each(request.choice)
+        shares = None if request.shares is None else each(request.shares)
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
@@ -102,7 +103,8 @@ class Slopes:
                 def valued(logits: Tensor) -> Tensor:
                     return _loss(request, logits, label[part], target_class[part], chosen)
 
-                answers, value = self._valued(self.taken.seen(points, part), valued, points.dtype)
+                some = None if shares is None else shares[part]
+                answers, value = self._valued(self.taken.seen(points, part), valued, points.dtype, some)
                 weight, gradient = self._slopes(value.sum(), (answers, points), len(points))
             logits, weight = answers.detach(), weight.abs().sum(-1)
             if logits.dim() == 3:
@@ -151,11 +153,17 @@ class Slopes:
         flat = gradient.reshape(-1, *self.problem.shape)
         return self._free(self.taken.smoothed(flat).reshape(gradient.shape))
 
-    def _valued(self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K]."""
-        if self.taken.how.fusion == "losses" and isinstance(self.model, Ensemble):
+    def _valued(
+        self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype, shares: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K].
+
+        ``shares`` [N, M]: weights of the losses instead.
+        """
+        if isinstance(self.model, Ensemble) and (shares is not None or self.taken.how.fusion == "losses"):
             several = self.model.several(seen).to(dtype)
-            return several, torch.stack([loss(logits) for logits in several.unbind()]).mean(0)
+            values = torch.stack([loss(logits) for logits in several.unbind()])
+            return several, values.mean(0) if shares is None else (values * shares.T).sum(0)
         logits = self.model.logits(seen).to(dtype)
         return logits, loss(logits)
 

@@ -85,8 +85,10 @@ LOOSE = {
     "cw-l2",
     "cw-linf",
     "ead",
+    "curls-whey",
     "gfcs",
     "lbfgs",
+    "p-rgf",
     "jsma",
     "deepfool",
     "superdeepfool",
@@ -124,7 +126,7 @@ def test_every_attack_of_every_profile_declares_what_it_needs() -> None:
     black_box = {name for name in CASES if attack_classes()[name].access in (Access.SCORES, Access.LABELS)}
     hybrids = {name for name in black_box if attack_classes()[name].prior}
     assert set(silent) == black_box - hybrids  # which declare their queries
-    assert hybrids == {"gfcs", "prior-rays"}
+    assert hybrids == {"bases", "curls-whey", "gfcs", "p-rgf", "prior-rays"}
     fronts = plan_fronts(load_profile("union"), TargetTraits(10, (3, 32, 32)))
     costs = {p.key: most_of_sample(f, p, 10, (3, 32, 32)) for f in fronts for p in f.attacks() if p.status == "ready"}
     assert None not in costs.values()

@@ -23,7 +23,7 @@ from robaudit.threat.norms import Norm
 
 LABELS = sorted(n for n, c in attack_classes().items() if c.access is Access.LABELS and not n.startswith("test-"))
 BY_NORM = [(name, norm) for name in LABELS for norm in sorted(attack_classes()[name].norms)]
-WALKS = [name for name in LABELS if name not in ("rays", "prior-rays")]
+WALKS = [name for name in LABELS if name not in ("rays", "prior-rays", "curls-whey")]
 NOWHERE = {Norm.LINF: 1e-6, Norm.L2: 1e-6, Norm.L0: 0.5}
 """Radii that no search reaches, so that it spends its budget."""
 

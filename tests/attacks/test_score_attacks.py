@@ -22,7 +22,7 @@ from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
 SCORES = [(name, norm) for name, norm in BY_NORM if attack_classes()[name].access is Access.SCORES]
-SEVERAL = [(name, norm) for name, norm in SCORES if attack_classes()[name].several]
+SEVERAL = [(n, norm) for n, norm in SCORES if attack_classes()[n].several and not attack_classes()[n].prior]
 FAR = {Norm.LINF: 0.3, Norm.L2: 2.0, Norm.L1: 12.0, Norm.L0: 40.0}
 
 

@@ -55,6 +55,9 @@ def test_any_image_keeps_its_shape_and_has_the_slope_of_its_value(id: str, shape
 @pytest.mark.parametrize("shape", [(12,), (4, 6), (2, 3, 4, 5)])
 def test_what_is_no_image_is_skipped_with_the_reason(id: str, shape: tuple[int, ...]) -> None:
     why = transform_classes()[id]().unsuited(shape)
+    if id == "vr":  # it suits tables too
+        assert why is None
+        return
     assert why is not None
     assert why.startswith(f"{id} ")
     assert why.endswith(f"samples of shape {'x'.join(map(str, shape))} are none")

@@ -65,7 +65,14 @@ def compare(name: str, parameters: dict, threat: ThreatModel, trial: int) -> Non
         samples = [dataclasses.replace(s, goal=(s.label + 1) % 3) for s in samples]
     pool = attack_classes()[name].access is Access.LABELS
     without, tried = (
-        attack_all(target, make_attack(name, {"queries": 300} | parameters | more), threat, samples, pool=pool)
+        attack_all(
+            target,
+            make_attack(name, {"queries": 300} | parameters | more),
+            threat,
+            samples,
+            pool=pool,
+            surrogates=network((1, 6, 6), 3, seed=1),
+        )
         for more in ({}, {"trial": trial})
     )
     assert all(r.success or trial <= r.queries <= 300 for r in tried.values())
@@ -83,4 +90,6 @@ def test_no_search_for_distances_is_given_up(name: str, norm: Norm, eps: float) 
     target = network((1, 6, 6), 3)
     attack = make_attack(name, {"queries": 150, "trial": 20})
     threat = ThreatModel(norm, eps, minimal=True)
-    assert {r.queries for r in attack_all(target, attack, threat, samples_for(target, 6)).values()} == {150}
+    assert {
+        r.queries for r in attack_all(target, attack, threat, samples_for(target, 6), surrogates=target).values()
+    } == {150}

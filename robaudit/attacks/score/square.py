@@ -73,13 +73,20 @@ class Square(SlotAttack[State]):
 
     def init(self, problem: Problem) -> State:
         """Vertical stripes of ±ε; in L2 and L1 a grid of bumps."""
-        x = problem.x
-        if problem.norm is Norm.LINF:
-            start = problem.project(x + stripes(problem) * per_slot(problem.eps, x))
-        else:
-            start = _filled(problem, tiles(problem))
+        start = self.start(problem)
         worst = problem.full(float("-inf"))
         return State(start, start, worst, -worst, problem.full(0).long())
+
+    def start(self, problem: Problem) -> Tensor:
+        """[S, *shape] where the search begins."""
+        if problem.norm is Norm.LINF:
+            return problem.project(problem.x + stripes(problem) * per_slot(problem.eps, problem.x))
+        return _filled(problem, tiles(problem))
+
+    def proposal(self, problem: Problem, best: Tensor, step: Tensor) -> Tensor:
+        """[S, *shape] the best point with another window changed, after so many answers [S] int64, 1 or more."""
+        propose = self._corner if problem.norm is Norm.LINF else self._moved
+        return propose(problem, best, step)
 
     def query(self, problem: Problem, state: State) -> Request:
         return Scores(state.proposal)
@@ -93,9 +100,8 @@ class Square(SlotAttack[State]):
         value = torch.where(better, value, state.value)
         left = torch.where(better, share_left(lead, clean), state.left)
         best = select(better, state.proposal, state.best)
-        state = State(best, best, value, left, state.step + 1)
-        state.proposal = self._corner(problem, state) if problem.norm is Norm.LINF else self._moved(problem, state)
-        return state
+        step = state.step + 1
+        return State(best, self.proposal(problem, best, step), value, left, step)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """After ``queries`` answers, or where the trial shows that more would hardly help."""
@@ -109,39 +115,39 @@ class Square(SlotAttack[State]):
             return 0.1
         return 0.05 if is_large_image(problem.shape) else 0.3
 
-    def _area(self, first: float, state: State, pixels: Tensor) -> Tensor:
+    def _area(self, first: float, step: Tensor, pixels: Tensor) -> Tensor:
         """[S] pixels of the next window, of [S] that there are."""
-        progress = ((state.step - 1) * 10_000) // (self.schedule or self.queries)
+        progress = ((step - 1) * 10_000) // (self.schedule or self.queries)
         return first / 2.0 ** halvings(progress) * pixels
 
-    def _corner(self, problem: Problem, state: State) -> Tensor:
+    def _corner(self, problem: Problem, best: Tensor, step: Tensor) -> Tensor:
         """L-infinity: one random sign a channel in a window at a random place."""
         x = problem.x
         channels = plane(problem.shape)[0]
         room = Room.of(problem)
-        side = self._area(self._first(problem), state, room.height * room.width).sqrt().round().long().clamp_min(1)
+        side = self._area(self._first(problem), step, room.height * room.width).sqrt().round().long().clamp_min(1)
         side = torch.minimum(side, torch.maximum(room.height, room.width))
-        chance, sign = _drawn(problem, state, channels)
+        chance, sign = _drawn(problem, step, channels)
         window = Windows.of(problem, side, chance[:, :2])
-        point = state.best.clone()
+        point = best.clone(memory_format=torch.contiguous_format)
         idle = _stamp(problem, point, window, sign)
         if bool(idle.any()):  # it would cost a query and tell nothing
-            which = problem.draws.integers("again", state.step, torch.full_like(state.step, channels))
+            which = problem.draws.integers("again", step, torch.full_like(step, channels))
             other = torch.arange(channels, device=x.device)[None, :, None, None] == which[:, None, None, None]
             _stamp(problem, point, window, torch.where(other, -sign, sign), idle)
         return point
 
-    def _moved(self, problem: Problem, state: State) -> Tensor:
+    def _moved(self, problem: Problem, best: Tensor, step: Tensor) -> Tensor:
         """L2, L1: what two windows hold, and what the ball leaves, goes into one of them as bumps."""
         x, eps = problem.x, problem.eps[:, None, None, None]
         channels, height, width = plane(problem.shape)
         power = 2.0 if problem.norm is Norm.L2 else 1.0
         room = Room.of(problem)
-        side = self._area(self._first(problem), state, room.height * room.width).sqrt().round().long().clamp_min(3)
+        side = self._area(self._first(problem), step, room.height * room.width).sqrt().round().long().clamp_min(3)
         side = torch.minimum(side + (side % 2 == 0), torch.maximum(room.height, room.width))
-        chance, sign = _drawn(problem, state, channels)
+        chance, sign = _drawn(problem, step, channels)
         into, out = Windows.of(problem, side, chance[:, :2]), Windows.of(problem, side, chance[:, 2:4]).mask
-        delta = (state.best - x).reshape(-1, channels, height, width)
+        delta = (best - x).reshape(-1, channels, height, width)
         inside = delta * into.mask
         left = (eps**power - _sum(delta, power, whole=True)).clamp_min(0) / channels
         size = (left + _sum(delta * (into.mask | out), power)) ** (1 / power)
@@ -154,9 +160,9 @@ class Square(SlotAttack[State]):
         return _filled(problem, delta)
 
 
-def _drawn(problem: Problem, state: State, channels: int) -> tuple[Tensor, Tensor]:
+def _drawn(problem: Problem, step: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     """All chance of one proposal: [S, 5] uniform numbers, and [S, C, 1, 1] signs."""
-    drawn = problem.draws.uniform("window", state.step, (5 + channels,))
+    drawn = problem.draws.uniform("window", step, (5 + channels,))
     sign = torch.where(drawn[:, 5:, None, None] < 0.5, -1.0, 1.0)
     return drawn[:, :5], sign.to(problem.x.dtype)
 

@@ -36,7 +36,7 @@ class TransferVMIFGSM(AroundPoint[Tuned]):
     """Momentum steps whose gradients are tuned by those around the point before.
 
     What the mean gradient around a point has that its own lacks is added to the next gradient, which steadies the way.
-    Source: Wang, He 2021, "Enhancing the Transferability of Adversarial Attacks through Variance Tuning", algorithm 1
+    Source: Wang, He 2021, "Enhancing the Transferability of Adversarial Attacks through Variance Tuning"
     (VMI-FGSM). Points around it are uniform in the ball of ``beta`` ε of the threat model's norm, cut off at
     the box. The last step needs none. Through transforms all gradients are taken alike. Cost: ``steps`` (``neighbours``
     + 1) - ``neighbours`` forwards and backwards of the surrogates and one label query of the target, which sees the

@@ -241,11 +241,14 @@ def _status(
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:
         return "unavailable", target.no_scores
-    if needs_surrogate(attack) and not any(name in target.surrogates for name in spec.surrogates or target.surrogates):
+    named = [name for name in target.surrogates if name in (spec.surrogates or target.surrogates)]
+    if needs_surrogate(attack) and not named:
         if target.misfits:
             return "unavailable", target.misfits[0]
         none = "no surrogate was given (--surrogate FILE) or is made (--make-surrogate RECIPE)"
         return "skipped", next(iter(target.unmade), none)
+    if needs_surrogate(attack) and len(named) < attack.least_surrogates:
+        return "skipped", f"it needs {attack.least_surrogates} surrogates, and there is {named[0]} alone"
     if (why := _too_few(attack, target.others)) is not None:
         return "unavailable", why
     return "ready", None
