@@ -11,7 +11,7 @@ from problems import problem
 
 from robaudit.attacks.registry import make_attack
 from robaudit.attacks.requests import Answer
-from robaudit.attacks.score.square import Square, State
+from robaudit.attacks.score.square import Square
 from robaudit.attacks.score.square_bumps import Room, Windows, bumps
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -44,10 +44,9 @@ def test_a_row_is_split_along_its_length() -> None:
 
 def test_the_schedule_may_be_longer_than_the_budget() -> None:
     step = torch.tensor([1, 11, 12, 2501, 5000])
-    state = State(*(torch.zeros(5) for _ in range(4)), step)
-    stretched = Square(queries=5000)._area(0.8, state, 1024)
+    stretched = Square(queries=5000)._area(0.8, step, 1024)
     assert (stretched / 1024).tolist() == pytest.approx([0.8, 0.4, 0.4, 0.8 / 128, 0.8 / 512])
-    plain = Square(queries=5000, schedule=10_000)._area(0.8, state, 1024)
+    plain = Square(queries=5000, schedule=10_000)._area(0.8, step, 1024)
     assert (plain / 1024).tolist() == pytest.approx([0.8, 0.8, 0.4, 0.8 / 64, 0.8 / 128])
 
 
@@ -160,8 +159,8 @@ def test_a_window_is_set_alike_by_its_slices_and_by_its_mask(shape: tuple[int, .
     attack = Square(queries=200)
     state = attack.init(slots)
     state.value, state.step = state.value + 1, torch.arange(60)
-    by_slices = attack._corner(slots, state)
-    by_mask = attack._corner(dataclasses.replace(slots, joint=(Everything(),)), state)
+    by_slices = attack._corner(slots, state.best, state.step)
+    by_mask = attack._corner(dataclasses.replace(slots, joint=(Everything(),)), state.best, state.step)
     assert torch.equal(by_slices, by_mask)
 
 
