@@ -52,7 +52,7 @@ class GradientFidelity(Check):
     )
 
     threshold: Fraction = 0.9
-    samples: Count = 16
+    samples: Count = 8
     directions: Count = 32
     step: Positive = 1e-3
     inside: Positive = 4 / 255

@@ -44,7 +44,7 @@ class Landscape(Check):
     )
 
     threshold: Positive = 0.1
-    samples: Count = 16
+    samples: Count = 8
     draws: Count = 100
     width: Positive = 8 / 255
 

@@ -41,7 +41,7 @@ class Random(Check):
     )
 
     samples: Count = 32
-    draws: Count = 50
+    draws: Count = 25
 
     def measure(self, bench: Bench) -> Measured:
         """Draw on what stands."""
