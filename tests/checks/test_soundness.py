@@ -99,7 +99,7 @@ def test_the_change_of_a_linear_margin_is_that_of_its_noise() -> None:
     found = check.measure(bench)["change"]
     weight = bench.file.module.weight.detach().numpy()
     expected = []
-    for sample in bench.samples:
+    for sample in bench.correct(check.samples):
         rivals = np.delete(np.arange(5), sample.label)
         rival = rivals[np.argmax(sample.clean[rivals])]
         deviation = np.linalg.norm(weight[sample.label] - weight[rival]) * (8 / 255) / math.sqrt(12)
