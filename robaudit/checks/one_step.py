@@ -61,6 +61,6 @@ class OneStep(Check):
         if n == 0:
             return Finding("skipped", "there is no gradient, no single step in this norm, or no sample to try it on")
         text = f"of {n} samples one step breaks {one}, and {self.steps} steps miss {missed} of these"
-        status = "warn" if fires(missed, n, self.threshold) else "pass"
-        more = ": the gradients may be masked" if status == "warn" else ""
-        return Finding(status, text + more, missed / n, self.threshold / 100)
+        if fires(missed, n, self.threshold):
+            return Finding("warn", text + ": the gradients may be masked", missed / n, self.threshold / 100)
+        return Finding("pass", text, missed / n, self.threshold / 100)

@@ -180,6 +180,9 @@ class Timm(SurrogateRecipe):
 class _Prepared(nn.Module):
     """A model behind what timm does to its images."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, inner: nn.Module, size: tuple[int, int], mean: tuple[float, ...], std: tuple[float, ...]
     ) -> None:
@@ -228,7 +231,7 @@ def _cached(config: Any) -> Path | None:
             if isinstance(found, str | os.PathLike):
                 return Path(found)
     if config.url:
-        found = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rpartition("/")[2]
-        if found.is_file():
-            return found
+        path = Path(torch.hub.get_dir()) / "checkpoints" / str(config.url).rpartition("/")[2]
+        if path.is_file():
+            return path
     return None
