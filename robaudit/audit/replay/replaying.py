@@ -63,7 +63,7 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     result = load_result(file, request.trusted)
     claims = evidence_of(folder, result, kept=file.name == RESULT)
     asked = find_model(request.model, folder, result)
-    meaning = recorded_meaning(result, claims[0].example.original.shape) if claims else None
+    meaning = recorded_meaning(result, claims[0].example.original.shape, trust=request.trust_model) if claims else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
