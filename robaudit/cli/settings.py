@@ -68,7 +68,7 @@ def _flag(each: Setting, command: str) -> inspect.Parameter:
 
 
 def _help(each: Setting, command: str) -> str:
-    return (each.help if command == "scan" else each.also[command]).replace("{suffixes}", ", ".join(suffixes()))
+    return each.also.get(command, each.help).replace("{suffixes}", ", ".join(suffixes()))
 
 
 def _value(each: Setting, value: Any) -> Any:
