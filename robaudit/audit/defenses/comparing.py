@@ -28,6 +28,7 @@ from robaudit.audit.run.limits import confinement_of
 from robaudit.defenses.registry import parse_chain, words_of_chain
 from robaudit.errors import AuditInterrupted, UsageError
 from robaudit.stats.rates import CONFIDENCE
+from robaudit.target.files.sniff import model_format
 
 __all__ = ["Comparing", "Told", "compare_defenses"]
 
@@ -78,6 +79,8 @@ def compare_defenses(asked: Comparing, told: Told) -> DefenseComparison:
         AuditError: an audit failed before anything could be told.
     """
     chains = _distinct(asked.chains)
+    if model_format(asked.model) == "endpoint":
+        raise UsageError("defenses are compared on a model file, and an endpoint is none")
     resolved = resolve_settings(asked.given, os.environ, asked.model)
     resolved = replace(resolved, settings=replace(resolved.settings, defense=None, baseline=None, output=()))
     base = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
@@ -151,7 +154,7 @@ def _behind(resolved: Resolved, bare: Result, model: Path) -> tuple[Resolved, tu
     """The settings of the audits behind defenses, with the attacks of one who knows them, and the ids of these.
 
     Beside the attacks of the profile, which go through the defense: one from the model without it, where it has a
-    gradient and no other surrogate is given; and those with labels alone.
+    gradient and no surrogate is given; and those with labels alone.
     """
     profile, settings = resolved.profile, resolved.settings
     extra = [
@@ -159,7 +162,7 @@ def _behind(resolved: Resolved, bare: Result, model: Path) -> tuple[Resolved, tu
         for spec in load_profile("labels").attacks
         if _serves(spec, profile)
     ]
-    if bare.target.gradient.available and not settings.surrogates and not profile.surrogates:
+    if bare.target.gradient.available and not settings.surrogates:
         extra.insert(0, AttackSpec(id=TRANSFER))
         settings = replace(settings, surrogates=(str(model),))
     known = {spec.id for spec in profile.attacks if spec.when in (None, _most(bare))}
