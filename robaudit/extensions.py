@@ -81,6 +81,8 @@ def told(value: Any) -> str:
 def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict[str, Any]:
     """Subclasses by id: those in a package's modules, in their order, then those of an entry point.
 
+    Modules whose names begin with an underscore offer none, and may import what costs much.
+
     Args:
         base: the class that each is derived from.
         kind: what one is called, in words.
@@ -93,6 +95,8 @@ def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict
     found: dict[str, Any] = {}
     cls: Any
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
         for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if _is_one(cls, base) and "id" in vars(cls) and cls.__module__ == module.name:
                 found[cls.id] = cls

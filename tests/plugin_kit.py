@@ -49,6 +49,6 @@ def with_package(site: Path, folder: Path, *arguments: str, **more: str) -> subp
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )

@@ -79,7 +79,8 @@ class Gaussian(Defense):
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
         """The weighted mean around each pixel."""
         found: NDArray[Any] = ndimage.gaussian_filter(u, (0, 0, self.sigma, self.sigma), mode="reflect")
-        return np.clip(found, 0, 1)  # weights add up to 1 but for the last bits
+        np.clip(found, 0, 1, out=found)  # weights add up to 1 but for the last bits
+        return found
 
     def backward_path(self, u: Tensor) -> Tensor:
         """The same weights as matrices."""

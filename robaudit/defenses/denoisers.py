@@ -99,10 +99,11 @@ class TotalVariation(Defense):
             denoise(image.astype(np.float64), weight=self.weight, max_num_iter=self.steps, channel_axis=0)
             for image in u
         ]
-        return np.clip(np.stack(rows), 0, 1).astype(u.dtype)
+        found: NDArray[Any] = np.clip(np.stack(rows), 0, 1).astype(u.dtype)
+        return found
 
     def backward_path(self, u: Tensor) -> Tensor:
         """The first steps of the same."""
-        from robaudit.defenses.soft_tv import soft_tv
+        from robaudit.defenses._soft_tv import soft_tv
 
         return soft_tv(u, self.weight)

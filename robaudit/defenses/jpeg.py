@@ -61,7 +61,7 @@ class Jpeg(Defense):
         """The codec with soft rounding; its values are close to the codec's, and not the same."""
         import torch
 
-        from robaudit.defenses.soft_jpeg import soft_jpeg
+        from robaudit.defenses._soft_jpeg import soft_jpeg
 
         tables = [torch.tensor(t, dtype=u.dtype, device=u.device) for t in _tables(self.quality, u.shape[1])]
         across, down = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}[self.subsampling]

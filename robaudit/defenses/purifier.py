@@ -56,7 +56,7 @@ class Purifier(Defense):
 
             return Loaded(OnnxPurifier(path, meaning.shape))
         if kind == "torchscript":
-            from robaudit.defenses.purifier_scripts import ScriptPurifier  # torch is what runs such a file
+            from robaudit.defenses._purifier_scripts import ScriptPurifier  # torch is what runs such a file
 
             return Loaded(ScriptPurifier(path, meaning.shape, trust=trust))
         raise UsageError(f"the purifier {path} is neither an ONNX nor a TorchScript file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,6 @@ class PurifierFile(ABC):
         tried = np.stack([np.full(shape, value, dtype=np.float32) for value in PROBES])
         if not np.array_equal(self.purified(tried), self.purified(tried)):
             raise UsageError(f"the purifier {path} answers otherwise each time; random defenses are not supported yet")
-        self._slope = self._found_slope()
 
     @abstractmethod
     def _open(self) -> None:
@@ -68,12 +68,13 @@ class PurifierFile(ABC):
 
     def differentiable(self, u: Tensor) -> Tensor | None:
         """The same of a tensor, with the gradient of the file; None where it has none."""
-        if self._slope is None:
-            return None
-        slope = self._slope.to(u.device)
+        return None if self._slope is None else self._through(self._slope, u)
+
+    def _through(self, slope: nn.Module, u: Tensor) -> Tensor:
         x = u.float().permute(0, 2, 3, 1) if self._last else u.float()
-        y = slope(x)
-        return (y.permute(0, 3, 1, 2) if self._last else y).to(u.dtype)
+        y = slope.to(u.device)(x)
+        found: Tensor = (y.permute(0, 3, 1, 2) if self._last else y).to(u.dtype)
+        return found
 
     def _settled(self) -> bool:
         """Whether the file takes channels last: where it does not take them first."""
@@ -88,22 +89,23 @@ class PurifierFile(ABC):
             f"the purifier {self.path} does not take images of {_words(self._shape)}, as the model does: {refused[0]}"
         )
 
-    def _found_slope(self) -> nn.Module | None:
-        """The file's function where its gradient is finite and not all zero, and its values are the file's."""
+    @functools.cached_property
+    def _slope(self) -> nn.Module | None:
+        """The file's function where its gradient is finite and not all zero, and its values are the file's; found when
+        a gradient is asked for, as replays ask for none."""
         try:
             import torch
 
-            self._slope: nn.Module | None = self._module()
+            slope = self._module()
             ramp = torch.linspace(0, 1, int(np.prod(self._shape)))
             u = torch.stack([ramp, ramp.flip(0) * 0.5 + 0.25]).reshape(2, *self._shape).requires_grad_()
-            found = self.differentiable(u)
-            assert found is not None
-            (gradient,) = torch.autograd.grad(found.sum(), u)
+            found = self._through(slope, u)
+            (gradient,) = torch.autograd.grad(found.pow(2).sum(), u)
             same = np.allclose(found.detach().clamp(0, 1).numpy(), self.purified(u.detach().numpy()), atol=1e-3)
             good = bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
-        except Exception:  # odd graphs break importers in their own ways, and replays may lack torch
+        except Exception:  # odd graphs break importers in their own ways
             return None
-        return self._slope if good and same else None
+        return slope if good and same else None
 
 
 class OnnxPurifier(PurifierFile):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +74,21 @@ def test_a_file_that_is_no_purifier_of_these_images_is_refused(tmp_path: Path, m
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
         ready(tmp_path / "p.onnx")
+
+
+def test_an_onnx_file_is_asked_without_torch(tmp_path: Path) -> None:
+    path = onnx_purifier(tmp_path / "p.onnx")
+    code = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from robaudit.defenses.registry import make_defense, fitted\n"
+        "from robaudit.target.inputs.meaning import InputMeaning\n"
+        "meaning = InputMeaning('x', (3, 4, 4), (3, 4, 4), 'image', 'nchw')\n"
+        f"asked = (('purifier', {{'file': {str(path)!r}}}), ('jpeg', {{}}), ('median', {{}}))\n"
+        "chain = [fitted(make_defense(*one), meaning) for one in asked]\n"
+        "u = np.zeros((2, 3, 4, 4), np.float32)\n"
+        "for one in chain: u = one.shown(u)\n"
+        "assert abs(u - 0.25).max() < 0.01\n"
+        "print('torch' in sys.modules)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.stdout == "False\n", told.stderr

@@ -77,8 +77,8 @@ def test_a_grey_image_is_coded_as_grey() -> None:
 def test_the_soft_codec_is_the_codec_where_it_is_averaged_over_hardly_any_noise(
     quality: int, subsampling: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robaudit.defenses.soft_jpeg.NOISE", 0.1)
-    monkeypatch.setattr("robaudit.defenses.soft_jpeg.STRAIGHT", 0.0)
+    monkeypatch.setattr("robaudit.defenses._soft_jpeg.NOISE", 0.1)
+    monkeypatch.setattr("robaudit.defenses._soft_jpeg.STRAIGHT", 0.0)
     u = images(4, shape)
     u = np.clip(u + np.random.default_rng(1).normal(0, 0.05, u.shape), 0, 1).astype(np.float32)
     defense = Jpeg(quality=quality, subsampling=subsampling)  # type: ignore[arg-type]

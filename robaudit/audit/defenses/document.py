@@ -100,8 +100,8 @@ class DefenseComparison(Section):
     @property
     def exit_code(self) -> int:
         """0, or 3 where an audit is incomplete or cannot be relied on."""
-        sound = all(one.complete and not one.failed_checks for one in (self.bare, *self.rows))
-        return 0 if sound else 3
+        audits: tuple[Bare | Weighed, ...] = (self.bare, *self.rows)
+        return 0 if all(one.complete and not one.failed_checks for one in audits) else 3
 
     def to_json(self) -> str:
         """As JSON text, indented by 2, ended by a newline."""
