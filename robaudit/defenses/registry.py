@@ -90,9 +90,13 @@ def chained(texts: Sequence[str]) -> str:
     return "+".join(texts)
 
 
-def words_of_chain(chain: Sequence[Defense]) -> str:
-    """A chain as settings name it, with all parameters."""
-    return chained([words_of(one.id, parameters_of(one)) for one in chain])
+def words_of_chain(chain: Sequence[Defense], *, files: bool = True) -> str:
+    """A chain as settings name it, with all parameters, or without those that name files."""
+    words = []
+    for one in chain:
+        kept = {name: value for name, value in parameters_of(one).items() if files or name not in one.files}
+        words.append(words_of(one.id, kept))
+    return chained(words)
 
 
 def fitted(defense: Defense, meaning: InputMeaning, *, trust: bool = False) -> Defense:

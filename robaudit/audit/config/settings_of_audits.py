@@ -31,9 +31,17 @@ INCONCLUSIVE = "What an inconclusive gate means: fail, warn or pass. Default: fa
 JUDGED_ANEW = Apart("the journal holds evidence, and what it means is decided anew")
 
 
+def _defense(asked: AuditRequest) -> str | None:
+    """The defenses, whatever the places of their files."""
+    from robaudit.defenses.registry import parse_chain, words_of_chain  # imports what computes
+
+    defense = asked.settings.defense
+    return None if defense is None else words_of_chain(parse_chain(defense), files=False)
+
+
 def _defense_files(asked: AuditRequest) -> tuple[str, ...]:
     """The files that defenses name; their content counts."""
-    from robaudit.defenses.registry import named_files, parse_chain  # imports what computes
+    from robaudit.defenses.registry import named_files, parse_chain
 
     chain = () if asked.settings.defense is None else parse_chain(asked.settings.defense)
     return tuple(map(str, named_files(chain)))
@@ -183,7 +191,7 @@ class AuditSettings:
         completes="defenses",
         also={"inspect": AS_IN_SCAN},
         identity=(
-            Part("defense", unless=None),
+            Part("defense", _defense, unless=None),
             Part("files of defenses", _defense_files, read="file", unless=()),
         ),
     )

@@ -26,7 +26,7 @@ from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.rundir import TESTS
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
-from robaudit.defenses.registry import named_files, parse_chain
+from robaudit.defenses.registry import named_files, parse_chain, words_of_chain
 from robaudit.errors import AuditError
 from robaudit.files import digest_of, sha256_file, write_atomic
 
@@ -63,8 +63,9 @@ def subject_of(request: AuditRequest) -> str:
 
 
 def _defended(defense: str) -> dict[str, Any]:
-    files = [_content(path) for path in named_files(parse_chain(defense))]
-    return {"defense": defense} | ({"files of defenses": files} if files else {})
+    chain = parse_chain(defense)
+    files = [_content(path) for path in named_files(chain)]
+    return {"defense": words_of_chain(chain, files=False)} | ({"files of defenses": files} if files else {})
 
 
 def _content(path: Path | None) -> Any:
