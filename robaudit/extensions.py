@@ -16,7 +16,10 @@ from pydantic import ValidationError
 from robaudit.errors import UsageError, on_one_line
 from robaudit.suggest import did_you_mean
 
-__all__ = ["ParameterError", "classes_by_id", "made", "named", "written"]
+__all__ = ["LONE", "ParameterError", "classes_by_id", "made", "named", "told", "written"]
+
+LONE = ""
+"""Name of a parameter that was given as a value alone: the first that there is."""
 
 T = TypeVar("T")
 
@@ -36,21 +39,26 @@ class ParameterError(UsageError):
         self.keys = (parameter, *inner)
 
 
-def written(text: str, wanted: str) -> tuple[str, dict[str, Any]]:
+def written(text: str, wanted: str, *, lone: bool = False) -> tuple[str, dict[str, Any]]:
     """The id and the parameters of ``bits``, or with parameters ``bits:depth=4``, several apart by commas.
 
     Args:
         text: as settings name it.
         wanted: how it is to be written, for the message: ``a defense is written as bits or bits:depth=4``.
+        lone: the first may be a value alone, ``bits:4``, which comes as the parameter ``LONE``.
 
     Raises:
         UsageError: it is written otherwise.
     """
     id, _, rest = text.strip().partition(":")
     parameters: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
+    for place, part in enumerate(filter(None, rest.split(","))):
         name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or not name or name in parameters or name == "id":
+        if lone and place == 0 and not equals:
+            name, equals, value = LONE, "=", name
+        elif not name:
+            equals = ""
+        if not equals or name in parameters or name == "id":
             raise UsageError(f"{wanted}, not {text!r}")
         try:
             parameters[name] = json.loads(value)
@@ -59,8 +67,21 @@ def written(text: str, wanted: str) -> tuple[str, dict[str, Any]]:
     return id, parameters
 
 
+def told(value: Any) -> str:
+    """A parameter's value as :func:`written` reads it; a text as it is, unless it would be read as something else."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return json.dumps(value)
+
+
 def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict[str, Any]:
     """Subclasses by id: those in a package's modules, in their order, then those of an entry point.
+
+    Modules whose names begin with an underscore offer none, and may import what costs much.
 
     Args:
         base: the class that each is derived from.
@@ -74,6 +95,8 @@ def classes_by_id(base: Any, kind: str, package: ModuleType, group: str) -> dict
     found: dict[str, Any] = {}
     cls: Any
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
         for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if _is_one(cls, base) and "id" in vars(cls) and cls.__module__ == module.name:
                 found[cls.id] = cls

@@ -41,13 +41,14 @@ def pretend(site: Path, group: str, entry: str, code: str, name: str = "other") 
 
 def with_package(site: Path, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """The installed command in a folder, with the packages of ``site``."""
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "COLUMNS": "120", **more}
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **more}
     return subprocess.run(
         [ROBAUDIT, *arguments],
         env=environment,
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )

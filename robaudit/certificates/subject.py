@@ -164,7 +164,7 @@ def subject_of(target: Target) -> Subject:
     head, spec = target.head, target.spec
     if not is_repeatable(target.repeat_deviation):
         raise Unreadable("the file does not repeat its answers")
-    if spec.defense is not None:
+    if spec.defenses:
         raise Unreadable("a defense stands in front of the file, and is no part of its graph")
     if head.labelled or head.pairs:
         raise Unreadable("a label output or votes decide, and not a comparison of scores")

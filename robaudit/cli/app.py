@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
+from robaudit.cli import defenses, demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
 from robaudit.errors import RobauditError, UsageError, path_words
 from robaudit.report.nearest import adapt
 from robaudit.streams import hold_standard
@@ -63,6 +63,7 @@ app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(profile.app, name="profile")
+app.add_typer(defenses.app, name="defenses")
 
 
 def run() -> int:

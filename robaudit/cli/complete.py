@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robaudit.attacks.names import SHORT
 
-__all__ = ["checks_and_attacks", "formats", "profiles", "reports", "starting"]
+__all__ = ["checks_and_attacks", "defenses", "formats", "profiles", "reports", "starting"]
 
 PACKAGE = Path(__file__).parents[1]
 ID = re.compile(r'^    (?:id(?:: ClassVar\[str\])? = |    id=)"([^"]+)"', re.MULTILINE)
@@ -33,6 +33,12 @@ def profiles(incomplete: str) -> list[str]:
     """Built-in profiles; files are left to the shell once there is a path."""
     folders = (PACKAGE / "profiles", PACKAGE.parent / "profiles")
     return starting(sorted({path.stem for folder in folders for path in folder.glob("*.yaml")}), incomplete)
+
+
+def defenses(incomplete: str) -> list[str]:
+    """Defenses of a chain; parameters are left to the user."""
+    before, plus, _ = incomplete.rpartition("+")
+    return starting([f"{before}{plus}{id}" for id in sorted(_ids("defenses"))], incomplete)
 
 
 def formats(incomplete: str) -> list[str]:

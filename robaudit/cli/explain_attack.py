@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import textwrap
 import typing
 from typing import Any
 
 __all__ = [
     "attack_page",
+    "defense_lines",
     "defense_page",
     "loss_page",
     "parameter_lines",
@@ -83,8 +85,25 @@ def defense_page(cls: Any) -> str:
     """All that a user needs to know of a defense."""
     body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
     lines = [f"{cls.id}: defense, in front of the model (--defense {cls.id})", "", body.strip(), ""]
-    lines += _parameters(cls, f"as in --defense {cls.id}:NAME=VALUE,NAME=VALUE")
+    lines += _parameters(cls, f"as in --defense {cls.id}:NAME=VALUE,NAME=VALUE; a value alone is the first's")
     return "\n".join(lines)
+
+
+def defense_lines(cls: Any, width: int) -> list[str]:
+    """A defense in a few lines: what it does, its parameters, its source."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    text = " ".join(body.split())
+    what, _, rest = text.partition(". ")
+    _, found, source = rest.partition("Source")
+    lines = [f"{what.rstrip('.')}."]
+    parameters = [
+        name if value.default is inspect.Parameter.empty else f"{name}={_told(value.default)}"
+        for name, value in inspect.signature(cls).parameters.items()
+    ]
+    lines += [f"parameters: {', '.join(parameters) or 'none'}"]
+    lines += [f"source{source}"] if found else []
+    wrapped = [part for line in lines for part in textwrap.wrap(line, max(40, width - 4))]
+    return [cls.id, *(f"    {line}" for line in wrapped)]
 
 
 def set_page(cls: Any) -> str:

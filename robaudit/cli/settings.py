@@ -10,7 +10,7 @@ import typer
 
 from robaudit.audit.config.declaring import Setting
 from robaudit.audit.config.settings import settings_of
-from robaudit.cli.complete import profiles, reports, starting
+from robaudit.cli.complete import defenses, profiles, reports, starting
 from robaudit.report.registry import suffixes
 
 __all__ = ["NOTHING", "Given", "takes_settings"]
@@ -18,7 +18,7 @@ __all__ = ["NOTHING", "Given", "takes_settings"]
 Given: TypeAlias = Mapping[str, Any]
 """Settings given as flags, by name; None: not given."""
 NOTHING: Given = {}
-COMPLETIONS = {"profiles": profiles, "reports": reports}
+COMPLETIONS = {"profiles": profiles, "reports": reports, "defenses": defenses}
 
 
 def takes_settings(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -68,7 +68,7 @@ def _flag(each: Setting, command: str) -> inspect.Parameter:
 
 
 def _help(each: Setting, command: str) -> str:
-    return (each.help if command == "scan" else each.also[command]).replace("{suffixes}", ", ".join(suffixes()))
+    return each.also.get(command, each.help).replace("{suffixes}", ", ".join(suffixes()))
 
 
 def _value(each: Setting, value: Any) -> Any:

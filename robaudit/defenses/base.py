@@ -1,7 +1,8 @@
 """The contract of a defense that changes what a model is shown.
 
 A defended target is a target: every attack, check and gate works on it unchanged. The ball is measured before the
-defense, where the attacker is; the judge asks the file behind it.
+defense, where the attacker is; the judge asks the file behind it. Several stand in a row: an input meets them in order,
+and its gradient comes back through their stand-ins in reverse.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
+
+from robaudit.target.inputs.meaning import InputMeaning
 
 if TYPE_CHECKING:  # replays of ONNX files do without torch
     from torch import Tensor
@@ -22,13 +25,27 @@ class Defense(ABC):
 
     Class attributes:
         id: name in settings and reports.
+        files: parameters that name files, whose content counts and not their place.
     """
 
     id: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
 
-    def unsuited(self, shape: tuple[int, ...]) -> str | None:
-        """Why it does not apply to samples of this shape, or None."""
+    def unsuited(self, meaning: InputMeaning) -> str | None:
+        """Why it does not apply to inputs of this meaning, as a clause, or None."""
         return None
+
+    def ready(self, meaning: InputMeaning, *, trust: bool = False) -> Defense:
+        """It, with all loaded that it needs for inputs of this meaning; itself unless told.
+
+        Args:
+            meaning: of the input that it stands before, which it suits.
+            trust: TorchScript code that is not known to be harmless may be loaded.
+
+        Raises:
+            UsageError: a file cannot be used.
+        """
+        return self
 
     @abstractmethod
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:

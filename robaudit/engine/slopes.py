@@ -21,6 +21,7 @@ from robaudit.engine.rows import Account, Rows, spread
 from robaudit.engine.taken import Repeated, Taken, averaged, repeated
 from robaudit.threat.losses import dlr
 from robaudit.threat.masked import is_masked
+from robaudit.threat.norms import per_slot, select
 
 __all__ = ["Each", "Slopes", "logits_of"]
 
@@ -123,21 +124,27 @@ class Slopes:
         return spread(problem, rows, self._here(logits), loss, gradient, steepness(gradient)), usual
 
     def _means(self, run: Callable[[Tensor, slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """The means over the copies [N, ...] of what is found of each [M, ...]; only a micro-batch is in memory."""
+        """The means over the copies [N, ...] of what is found of each [M, ...]; only a micro-batch is in memory.
+
+        A copy that has no finite loss or slope does not count; NaN where none has them.
+        """
         if self.copies == 1:
             parts = self.each(self.rows.points, run)
             return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
         points, totals = Repeated(self.rows.points, self.copies), list[Tensor]()
+        counted = self.rows.points.new_zeros(len(points.points))
 
         def add(copies: Tensor, part: slice) -> None:
             found = run(copies, part)
             if not totals:
                 totals.extend(values.new_zeros(len(points.points), *values.shape[1:]) for values in found)
+            finite = torch.stack([values.reshape(len(values), -1).isfinite().all(1) for values in found[1:3]]).all(0)
+            counted.index_add_(0, points.rows(part), finite.to(counted))
             for total, values in zip(totals, found, strict=True):
-                total.index_add_(0, points.rows(part), values)
+                total.index_add_(0, points.rows(part), select(finite, values, torch.zeros_like(values)))
 
         self.each(points, add)
-        return tuple(total / self.copies for total in totals)
+        return tuple(total / per_slot(counted, total).to(total.dtype) for total in totals)
 
     def _free(self, gradient: Tensor) -> Tensor:
         """Gradients [N, *shape] or rows [N, C, *shape] without what is fixed: no step is spent where nothing moves."""

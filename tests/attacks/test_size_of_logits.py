@@ -21,7 +21,7 @@ from robaudit.threat.norms import Norm
 RADIUS = {Norm.LINF: 0.05, Norm.L2: 0.25, Norm.L1: 1.0, Norm.L0: 3.0}
 SOFT = {"apgd-ce", "bim", "daa", "mi-fgsm", "pgd", "r-fgsm", "fgsm", "cw-l0"}
 SOFT |= {f"transfer-{name}" for name in ("mi-fgsm", "ni-fgsm", "vmi-fgsm", "vni-fgsm", "mef")}
-SOFT |= {"bandits", "nes", "one-pixel", "signhunter", "simba"}
+SOFT |= {"bandits", "nes", "one-pixel", "signhunter", "simba", "curls-whey"}
 """Climb the cross-entropy of several rivals, which it weighs by the size of the logits; cw-l0 freezes by small gaps."""
 AWAY = {"fgsm-ll", "ilcm"}
 """Aim at the least likely class: small logits keep all rivals in the way, large ones the likeliest alone."""

@@ -324,7 +324,7 @@ def test_labels_are_proved_by_the_scores_that_decide_them(tmp_path: Path) -> Non
 
 def test_a_defense_is_no_part_of_the_graph(tmp_path: Path) -> None:
     target, _ = target_of(linear_onnx(tmp_path / "m.onnx", ("N", 1, 4, 4), 3), **PLAIN)
-    spec = dataclasses.replace(target.spec, defense=BitDepth(depth=4))
+    spec = dataclasses.replace(target.spec, defenses=(BitDepth(depth=4),))
     target = target.reread(target.opened.reread(spec=spec))
     with pytest.raises(Unreadable, match="a defense stands in front of the file"):
         subject_of(target)

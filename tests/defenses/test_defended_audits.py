@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from plugin_kit import install, with_package
 from run_kit import INPUT, make_data, make_onnx
+from wrapper_kit import onnx_purifier
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.file import load_result
@@ -101,6 +103,78 @@ def test_the_same_command_shows_the_finished_run_again_and_another_depth_does_no
     other = with_package(runs, runs, *files(runs), "--run-dir", "bits", "--defense", "bits:depth=3")
     assert other.returncode == 2
     assert "holds another audit" in other.stderr
+
+
+@pytest.fixture(scope="module")
+def purified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an audit behind a purifier and two bits, named in a robaudit.yaml elsewhere than it is run from."""
+    folder = tmp_path_factory.mktemp("purified")
+    onnx_purifier(folder / "p.onnx")
+    (folder / "robaudit.yaml").write_text("defense: [purifier:p.onnx, bits:3]\n")
+    done = scanned(folder, "--run-dir", "chain", "-o", "chain.json", "-o", "chain.html")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_a_chain_is_recorded_with_each_part_and_its_files(purified: Path) -> None:
+    found = result_of(purified, "chain").defense
+    assert found is not None
+    assert found.id == "purifier+bits"
+    assert found.words == f"purifier:file={purified / 'p.onnx'}+bits:depth=3"
+    assert [part.id for part in found.parts] == [part.id for part in found.chain] == ["purifier", "bits"]
+    digest = hashlib.sha256((purified / "p.onnx").read_bytes()).hexdigest()
+    assert found.parts[0].files == {"file": digest}
+    assert found.parts[1].parameters == {"depth": 3}
+    told = with_package(purified, purified, "report", "chain").stdout
+    assert "purifier" in told
+    assert "bits:depth=3" in "".join(told.split())
+
+
+@pytest.mark.slow
+def test_evidence_behind_a_chain_is_replayed_with_the_purifier_that_it_had(purified: Path) -> None:
+    done = with_package(purified, purified, "replay", "chain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hold up" in done.stdout
+    path = purified / "p.onnx"
+    content = path.read_bytes()
+    onnx_purifier(path, out="rounded")
+    changed = with_package(purified, purified, "replay", "chain")
+    assert changed.returncode == 3
+    assert "was changed since the audit" in changed.stderr
+    other = scanned(purified, "--run-dir", "chain")
+    assert other.returncode == 2, "another purifier is another audit"
+    assert "holds another audit" in other.stderr
+    path.unlink()
+    missing = with_package(purified, purified, "replay", "chain")
+    assert "is not here" in missing.stderr
+    path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_report_may_not_replace_a_purifier(purified: Path) -> None:
+    (purified / "p.json").write_bytes((purified / "p.onnx").read_bytes())
+    done = scanned(purified, "--run-dir", "x", "--defense", "purifier:p.json", "-o", "p.json")
+    assert done.returncode == 2
+    assert "would replace a file of a defense" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("defense", "words"),
+    [
+        ("jpeg:900", "parameter 'quality'"),
+        ("median:9", "its window of 9 is larger than the model's images, 6x6"),
+        ("purifier:q.onnx", "does not take images of 1x6x6, as the model does"),
+        ("purifier:none.onnx", "there is no file none.onnx"),
+    ],
+)
+def test_what_does_not_apply_is_one_sentence(tmp_path: Path, defense: str, words: str) -> None:
+    onnx_purifier(tmp_path / "q.onnx", shape=(1, 3, 8, 8))
+    done = scanned(tmp_path, "--run-dir", "run", "--defense", defense)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def spec(**changes: object) -> InputSpec:
 def test_the_file_is_shown_what_the_defense_makes_of_a_point() -> None:
     u = torch.rand(4, 3, 2, 3, generator=torch.Generator().manual_seed(0))
     defense = BitDepth(depth=2)
-    defended = spec(defense=defense)
+    defended = spec(defenses=(defense,))
     assert torch.equal(defended.to_file(u), spec().to_file(defense.forward(u)))
     assert defended.file_array(u.numpy()).tobytes() == defended.to_file(u).numpy().tobytes()
     assert not torch.equal(defended.to_file(u), spec().to_file(u))
@@ -55,7 +55,7 @@ def test_the_file_is_shown_what_the_defense_makes_of_a_point() -> None:
 def test_the_gradient_goes_past_the_defense_at_the_values_behind_it() -> None:
     u = torch.rand(2, 3, 2, 3, dtype=torch.float64).requires_grad_()
     defense = BitDepth(depth=1)
-    x = spec(defense=defense).to_file(u)
+    x = spec(defenses=(defense,)).to_file(u)
     assert torch.equal(x.detach(), spec().to_file(defense.forward(u.detach())))
     (gradient,) = torch.autograd.grad(x.pow(2).sum(), u)
     behind = defense.forward(u.detach()).requires_grad_()
@@ -78,7 +78,7 @@ class Halving(Defense):
 def test_a_defense_may_give_its_own_way_back() -> None:
     plain = dataclasses.replace(spec(), mean=(), std=())
     u = torch.rand(1, 3, 2, 3, dtype=torch.float64).requires_grad_()
-    x = dataclasses.replace(plain, defense=Halving()).to_file(u)
+    x = dataclasses.replace(plain, defenses=(Halving(),)).to_file(u)
     torch.testing.assert_close(x.detach(), plain.to_file(u.detach() / 2))
     (gradient,) = torch.autograd.grad(x.sum(), u)
     torch.testing.assert_close(gradient, torch.full_like(u, 0.25))
@@ -101,8 +101,16 @@ def test_how_settings_name_a_defense() -> None:
         ("bits:depth=0", "parameter 'depth'"),
         ("bits:depth=x", "parameter 'depth'"),
         ("bits:depth=2.5", "parameter 'depth'"),
-        ("bits:depth", "written as bits or bits:depth=4"),
-        ("bits:depth=1,depth=2", "written as bits or bits:depth=4"),
+        ("bits:depth", "parameter 'depth'"),
+        ("bits:depth=1,depth=2", "written as bits, bits:4 or bits:depth=4"),
+        ("bits:4,5", "written as bits, bits:4 or bits:depth=4"),
+        ("bits:=4", "written as bits, bits:4 or bits:depth=4"),
+        ("bits:4,depth=5", "the defense 'bits' is given its depth twice"),
+        ("jpeg:900", "parameter 'quality'"),
+        ("jpeg:0", "parameter 'quality'"),
+        ("jpeg:75,subsampling=4:1:1", "parameter 'subsampling'"),
+        ("median:1", "parameter 'size'"),
+        ("purifier", "the defense 'purifier' needs its file: purifier:FILE"),
         ("", "unknown defense ''"),
     ],
 )

@@ -113,6 +113,7 @@ class BASES(SlotAttack[State]):
             return replace(state, point=select(got, point, state.point), walked=state.walked + got.long())
         assert answer.logits is not None
         value = objective("margin", problem, answer.logits)
+        value = torch.where(answer.answered, value.nan_to_num(-torch.inf, torch.inf, -torch.inf), -torch.inf)
         first, lowered = state.tried < 0, (state.tried >= 0) & (state.tried % 2 == 1)
         back = lowered & (state.value > value)  # the raised weight was better
         kept = replace(state, tried=torch.where(back, state.tried - 1, state.tried))

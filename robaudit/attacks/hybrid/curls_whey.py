@@ -164,7 +164,7 @@ class CurlsWhey(SlotAttack[State]):
         assert answer.gradient is not None
         assert answer.loss is not None
         got = (state.phase == LOOK) & answer.answered.all(1)
-        loss = answer.loss[:, 1].double()
+        loss = answer.loss[:, 1].double().nan_to_num(torch.inf, torch.inf, -torch.inf)  # where it has none, upwards
         falling = state.falling & (loss < state.loss)
         length = per_slot((state.radius * STEP).to(problem.x.dtype), problem.x)
         ways = []

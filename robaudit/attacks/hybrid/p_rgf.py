@@ -15,7 +15,7 @@ from robaudit.attacks.hybrid.turns import around, gradient_or
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Request, Scores
 from robaudit.attacks.score.objective import Portions, ScoreLoss, inside, objective, start_value
-from robaudit.threat.losses import Loss, cross_entropy
+from robaudit.threat.losses import Loss, margin
 from robaudit.threat.model import Access
 from robaudit.threat.norms import Norm, normalise, per_slot, select
 
@@ -99,7 +99,7 @@ class PRGF(SlotAttack[State]):
     norms_of: Count = 10
     sigma: Positive = 1e-3
     step_size: Positive | None = None
-    loss: ScoreLoss = "ce"
+    loss: ScoreLoss = "margin"
     copies: Count = 8
     noise: Positive = 0.15
 
@@ -130,7 +130,7 @@ class PRGF(SlotAttack[State]):
             return Scores(points, rows=wanted, candidates=inside(problem, points))
 
         how = around(self.copies, self.noise)
-        return gradient_or(state.point, state.phase == PRIOR, cross_entropy, asked, how=how)
+        return gradient_or(state.point, state.phase == PRIOR, margin, asked, how=how)
 
     def _directions(self, problem: Problem, state: State) -> Tensor:
         """[S, P, N] of length 1: probes at random, and those of an estimate that lean towards the prior."""

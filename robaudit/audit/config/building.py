@@ -15,6 +15,7 @@ from robaudit.audit.process.sandbox import mode_of
 from robaudit.audit.result.document import Result
 from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
+from robaudit.defenses.registry import named_files, parse_chain
 from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
 from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
@@ -51,6 +52,8 @@ def build_request(
     model_format(model)
     for path in (path for name in MODELS for path in _paths(vars(settings)[name])):
         check_file(path)  # what is in it costs the attacks that need it alone
+    for path in named_files(parse_chain(settings.defense)) if settings.defense is not None else ():
+        check_file(path)
     request = AuditRequest(
         model=model,
         profile=resolved.profile,

@@ -38,7 +38,7 @@ class SettingKeywords(TypedDict, total=False):
     resize_surrogates: bool
     matrix: bool | None
     stand_in: PathLike | None
-    defense: str | None
+    defense: str | Sequence[str] | None
     certify: Sequence[str]
     top_scores: int | None
     score_decimals: int | None

@@ -12,6 +12,7 @@ from robaudit.audit.config.discovery import ALLOWED, beyond, read_config
 from robaudit.audit.config.keys import validated
 from robaudit.audit.config.profile_files import profile_path
 from robaudit.audit.config.settings import SETTINGS, Settings
+from robaudit.defenses.registry import rooted
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -71,6 +72,8 @@ def from_file(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
             name: _absolute(text, path.parent) if text.lower().endswith((".npy", ".npz")) else text
             for name, text in given["fixed"].items()
         }
+    if "defense" in given:
+        given["defense"] = rooted(given["defense"], path.parent)
     if "profile" in given:
         try:
             found, built_in = profile_path(given["profile"], path.parent)

@@ -32,6 +32,18 @@ SETTINGS: dict[str, Setting] = (
 """Every setting by its name, in the order in which help lists them."""
 
 
+ALIKE = {
+    "defenses compare": """
+    data labels label_column target_column profile norm eps mask goal samples surrogates resize_surrogates stand_in
+    top_scores score_decimals score_noise reject_below mean std scale domain layout channels resize crop interpolation
+    clean_accuracy classes output_name decision fixed input_name device batch_size compile search_precision seed run_dir
+    fresh trust_model fresh_state sandbox load_timeout call_timeout memory_limit custom_ops
+""".split()  # noqa: SIM905 (a list of quoted words is a wall)
+}
+"""Settings that other commands take just as ``scan`` does."""
+
+
 def settings_of(command: str) -> list[Setting]:
     """The settings that a command takes as flags."""
-    return [each for each in SETTINGS.values() if command == "scan" or command in each.also]
+    alike = ALIKE.get(command, ())
+    return [each for each in SETTINGS.values() if command == "scan" or command in each.also or each.name in alike]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from robaudit.audit.config.declaring import AS_IN_SCAN, GATES, PROFILE, SIGNED, Apart, Part, Read, Written, setting
 
 if TYPE_CHECKING:
+    from robaudit.audit.config.request import AuditRequest
     from robaudit.audit.config.value_types import (
         Attacker,
         Defended,
@@ -28,6 +29,22 @@ __all__ = ["DEFAULT_PROFILE", "AuditSettings"]
 DEFAULT_PROFILE = "auto"
 INCONCLUSIVE = "What an inconclusive gate means: fail, warn or pass. Default: fail."
 JUDGED_ANEW = Apart("the journal holds evidence, and what it means is decided anew")
+
+
+def _defense(asked: AuditRequest) -> str | None:
+    """The defenses, whatever the places of their files."""
+    from robaudit.defenses.registry import parse_chain, words_of_chain  # imports what computes
+
+    defense = asked.settings.defense
+    return None if defense is None else words_of_chain(parse_chain(defense), files=False)
+
+
+def _defense_files(asked: AuditRequest) -> tuple[str, ...]:
+    """The files that defenses name; their content counts."""
+    from robaudit.defenses.registry import named_files, parse_chain
+
+    chain = () if asked.settings.defense is None else parse_chain(asked.settings.defense)
+    return tuple(map(str, named_files(chain)))
 
 
 @dataclass(frozen=True)
@@ -166,12 +183,17 @@ class AuditSettings:
     )
     defense: Defended | None = setting(
         None,
-        str,
-        help="Defense in front of the model, such as bits or bits:depth=4; the attacker knows it. `robaudit explain` "
-        "lists them.",
-        meaning="Defense in front of the model, such as bits or bits:depth=4, which the attacker knows.",
+        list[str],
+        help="Defense in front of the model, such as jpeg:75 or bits:depth=4; repeatable, the first meets the input "
+        "first; the attacker knows it. `robaudit defenses list` lists them.",
+        meaning="Defense in front of the model, such as jpeg:75, or a chain such as jpeg:75+bits:depth=4 (or a list), "
+        "which the attacker knows.",
+        completes="defenses",
         also={"inspect": AS_IN_SCAN},
-        identity=Part("defense", unless=None),
+        identity=(
+            Part("defense", _defense, unless=None),
+            Part("files of defenses", _defense_files, read="file", unless=()),
+        ),
     )
     certify: tuple[str, ...] = setting(
         (),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, PlainV
 from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Attacker, Norm
-from robaudit.defenses.registry import parameters_of, parse_defense, words_of
+from robaudit.defenses.registry import chained, parse_chain, words_of_chain
 from robaudit.errors import UsageError
 from robaudit.query_rate import QueryRate
 from robaudit.target.head.rule import parse_rule
@@ -93,12 +93,18 @@ def _decision(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _in_a_row(value: object) -> object:
+    """Defenses that stand in a row, as the text of a chain."""
+    if isinstance(value, list | tuple) and value and all(isinstance(part, str) for part in value):
+        return chained(value)
+    return value
+
+
 def _defense(value: str) -> str:
     try:
-        defense = parse_defense(value)
+        return words_of_chain(parse_chain(value))
     except UsageError as error:
         raise ValueError(str(error)) from error
-    return words_of(defense.id, parameters_of(defense))
 
 
 def _batch_size(value: object) -> int | str:
@@ -157,7 +163,7 @@ Eps = NumberText
 Duration = Annotated[str, BeforeValidator(_number_text), AfterValidator(_duration)]
 Device = Annotated[str, AfterValidator(_device)]
 Decision = Annotated[str, AfterValidator(_decision)]
-Defended = Annotated[str, AfterValidator(_defense)]
+Defended = Annotated[str, BeforeValidator(_in_a_row, str | list[str]), AfterValidator(_defense)]
 BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | str)]
 Fixed = Annotated[dict[str, str], BeforeValidator(_fixed, dict[str, str | float | bool | list[float]])]
 PathText = Annotated[str, BeforeValidator(_path_text)]

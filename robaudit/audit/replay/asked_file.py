@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from robaudit.audit.result.document import Result
+from robaudit.audit.result.sections.target import DefensePart
 from robaudit.audit.run.rundir import model_of
 from robaudit.data.ranges import Ranges
-from robaudit.defenses.registry import make_defense
+from robaudit.defenses.base import Defense
+from robaudit.defenses.registry import fitted, make_defense
 from robaudit.errors import AuditError, UsageError
 from robaudit.files import held_to, sha256_file
 from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
@@ -89,15 +91,17 @@ def _changed_weights(asked: AskedFile, result: Result) -> str | None:
     return next((name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)), None)
 
 
-def recorded_meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
-    """What the audit found that the input means.
+def recorded_meaning(result: Result, shape: tuple[int, ...], *, trust: bool = False) -> InputMeaning:
+    """What the audit found that the input means, behind the defenses that it had.
 
     Args:
         result: of the audit.
         shape: of one sample in u-space.
+        trust: see :meth:`robaudit.defenses.base.Defense.ready`.
 
     Raises:
-        AuditError: the evidence has another size than the input.
+        AuditError: the evidence has another size than the input, or the file of a defense is not what it was.
+        UsageError: a defense needs what is not there.
     """
     spec = result.target.input
     batch, sizes = spec.shape[0], tuple(int(size) for size in spec.shape[1:] if isinstance(size, int))
@@ -116,7 +120,7 @@ def recorded_meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
         )
     low, high = spec.domain or (0.0, 1.0)
     layouts: dict[str, Literal["nchw", "nhwc"]] = {"nchw": "nchw", "nhwc": "nhwc"}
-    return InputMeaning(
+    meaning = InputMeaning(
         name=spec.name,
         file_shape=sizes,
         shape=shape,
@@ -131,5 +135,17 @@ def recorded_meaning(result: Result, shape: tuple[int, ...]) -> InputMeaning:
         mean=spec.mean or (),
         std=spec.std or (),
         channels="bgr" if spec.channels == "bgr" else "rgb",
-        defense=None if result.defense is None else make_defense(result.defense.id, result.defense.parameters),
     )
+    chain = () if result.defense is None else result.defense.chain
+    return replace(meaning, defenses=tuple(fitted(_as_it_was(part), meaning, trust=trust) for part in chain))
+
+
+def _as_it_was(part: DefensePart) -> Defense:
+    """A defense of an audit, whose files have not changed since."""
+    for name, sha256 in part.files.items():
+        path = Path(str(part.parameters[name]))
+        if not path.is_file():
+            raise AuditError(f"the {name} of the defense {part.id}, {path}, is not here")
+        if sha256_file(path) != sha256:
+            raise AuditError(f"the {name} of the defense {part.id}, {path}, was changed since the audit")
+    return make_defense(part.id, part.parameters)

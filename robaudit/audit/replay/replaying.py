@@ -37,7 +37,7 @@ from robaudit.threat.arrays import TOLERANCE, distance
 from robaudit.threat.goals import reached
 from robaudit.threat.sets.base import PerturbationSet
 
-__all__ = ["replay"]
+__all__ = ["judge_of", "replay"]
 
 PROOFS = "proofs"
 """Part of the work that is left out where the model hangs or crashes in it."""
@@ -63,7 +63,7 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
     result = load_result(file, request.trusted)
     claims = evidence_of(folder, result, kept=file.name == RESULT)
     asked = find_model(request.model, folder, result)
-    meaning = recorded_meaning(result, claims[0].example.original.shape) if claims else None
+    meaning = recorded_meaning(result, claims[0].example.original.shape, trust=request.trust_model) if claims else None
     rows: list[Replayed] = []
     judge = "none was needed"
     if meaning is not None:
@@ -102,7 +102,7 @@ def _ask(
 ) -> tuple[list[Replayed], str]:
     """(every example asked again, the runtime that answered)."""
     with watch.about("it was loaded"):
-        answer, judge = _judge(request, result, asked.path, meaning, same=asked.same, watch=watch)
+        answer, judge = judge_of(request, result, asked.path, meaning, same=asked.same, watch=watch)
     names = {sample.index: sample.id for sample in result.samples}
     watch.call_samples(names.__getitem__)
     sets = (*kept_sets(result, meaning.shape), *inherent_sets(meaning))
@@ -177,9 +177,10 @@ def _silent(why: str) -> Answer:
     return answer
 
 
-def _judge(
+def judge_of(
     request: ReplayRequest, result: Result, path: Path, meaning: InputMeaning, *, same: bool, watch: Watch
 ) -> tuple[Answer, str]:
+    """(the answers of a file to inputs of a meaning, the runtime that gives them); ``same``: it is the audited one."""
     if model_format(path) != "onnx":
         from robaudit.audit.replay.torch_judge import torch_judge  # torch is what runs such a file
 

@@ -49,7 +49,17 @@ from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord
 from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoint, Secrecy
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
-from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, InputSpec, Output, Reading, Target
+from robaudit.audit.result.sections.target import (
+    Data,
+    Defended,
+    DefensePart,
+    Feature,
+    Gradient,
+    InputSpec,
+    Output,
+    Reading,
+    Target,
+)
 from robaudit.audit.result.sections.threat import PerturbationSet, Radius, Threat, ThreatOutcome
 from robaudit.audit.result.sections.transfer import Gain, Matrix, MatrixCell, Surrogate, Transfer
 from robaudit.audit.result.sections.verdict import Verdict, VerdictStatus
@@ -77,6 +87,7 @@ __all__ = [
     "CurvePoint",
     "Data",
     "Defended",
+    "DefensePart",
     "EarlierTests",
     "Environment",
     "Evidence",
@@ -132,7 +143,7 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.8"
+SCHEMA_VERSION = "1.9"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""

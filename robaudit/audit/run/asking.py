@@ -19,6 +19,7 @@ from robaudit.audit.run.audit import ExitRules, run_audit
 from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
 from robaudit.audit.stored.signing import read_trusted
+from robaudit.defenses.registry import named_files, parse_chain
 
 __all__ = ["carry_out", "command_line", "read_files", "request_of"]
 
@@ -86,6 +87,8 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
         if isinstance(each.path, Read) and value not in each.path.words:
             texts = value if each.paths else [value] if isinstance(value, str) else []
             found += [(each.path.called, Path(text)) for text in texts]
+    if settings.defense is not None:
+        found += [("a file of a defense", path) for path in named_files(parse_chain(settings.defense))]
     found += [("what is written about the model", path) for path in files_beside(request.model)]
     for other in auxiliaries(request):
         found += [(f"what is written about {other.name}", path) for path in files_beside(other.path)]

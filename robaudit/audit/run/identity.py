@@ -20,7 +20,7 @@ from robaudit.audit.run.limits import confinement_of
 from robaudit.checks.registry import check_class, own_checks
 from robaudit.data.folder import LABELS, walk
 from robaudit.data.registry import is_ours, reader_of
-from robaudit.defenses.registry import parse_defense
+from robaudit.defenses.registry import parse_chain
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
 from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
@@ -116,7 +116,7 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of what is not ours (attacks, transforms, checks, defense, reader), which the version does not tell."""
+    """Source of what is not ours (attacks, transforms, checks, defenses, reader), which the version does not tell."""
     # loads torch, which whoever wants a file's digest may lack
     from robaudit.attacks.registry import attack_classes, transform_classes
     from robaudit.surrogates.registry import surrogate_classes
@@ -127,10 +127,9 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     secrecy = () if asked is None else (*(asked.labels or ()), *(asked.scores or ()), *(asked.transfer or ()))
     matrix = () if profile.matrix is None else profile.matrix.attacks
     ids = {id for spec in (*profile.attacks, *curve, *secrecy, *matrix) if spec is not None for id in parts(spec.id)}
-    if request.settings.defense is not None:
-        defense = type(parse_defense(request.settings.defense))
-        known[f"defense {defense.id}"] = defense
-        ids.add(f"defense {defense.id}")
+    chain = () if request.settings.defense is None else parse_chain(request.settings.defense)
+    known |= {f"defense {one.id}": type(one) for one in chain}
+    ids |= {f"defense {one.id}" for one in chain}
     ours = f"{__name__.partition('.')[0]}."
     makers: dict[str, type] = dict(surrogate_classes())
     known |= {f"surrogate {spec.id}": makers[spec.id] for spec in profile.surrogates if spec.id in makers}

@@ -26,6 +26,7 @@ from robaudit.audit.ownfiles import read_own
 from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.rundir import TESTS
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
+from robaudit.defenses.registry import named_files, parse_chain, words_of_chain
 from robaudit.errors import AuditError
 from robaudit.files import digest_of, sha256_file, write_atomic
 
@@ -57,8 +58,14 @@ def subject_of(request: AuditRequest) -> str:
             "profile": request.profile.model_dump(mode="json", exclude=ignored),
             "surrogates": [_content(path) for path in request.surrogates],
         }
-        | ({} if request.settings.defense is None else {"defense": request.settings.defense})
+        | ({} if request.settings.defense is None else _defended(request.settings.defense))
     )
+
+
+def _defended(defense: str) -> dict[str, Any]:
+    chain = parse_chain(defense)
+    files = [_content(path) for path in named_files(chain)]
+    return {"defense": words_of_chain(chain, files=False)} | ({"files of defenses": files} if files else {})
 
 
 def _content(path: Path | None) -> Any:

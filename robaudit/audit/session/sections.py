@@ -6,6 +6,7 @@ import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +15,22 @@ from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, TargetFacts
 from robaudit.audit.process import sandbox
 from robaudit.audit.result.sections.run import Environment
-from robaudit.audit.result.sections.target import Data, Defended, Feature, Gradient, Output, Reading, Target
+from robaudit.audit.result.sections.target import (
+    Data,
+    Defended,
+    DefensePart,
+    Feature,
+    Gradient,
+    Output,
+    Reading,
+    Target,
+)
 from robaudit.audit.result.sections.target import InputSpec as InputSection
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.session.loaded import Loaded, Opened
 from robaudit.defenses.base import Defense
-from robaudit.defenses.registry import parameters_of, words_of
+from robaudit.defenses.registry import chained, parameters_of, parse_chain, words_of
+from robaudit.files import sha256_file
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.measures.gradient import Method
 from robaudit.target.reading.opened import OpenedTarget
@@ -27,13 +38,12 @@ from robaudit.target.target import Target as LoadedTarget
 
 __all__ = ["assumptions", "data_facts", "environment_facts", "features", "set_sections", "target_facts"]
 
-PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow")
+PACKAGES = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "scipy", "pillow", "scikit-image")
 
 
 def target_facts(request: AuditRequest, loaded: Loaded) -> TargetFacts:
     """What the file is, and what stands in front of it."""
     target = loaded.target
-    defense = target.spec.defense
     section = Target(
         file=str(request.model),
         sha256=target.sha256,
@@ -53,7 +63,7 @@ def target_facts(request: AuditRequest, loaded: Loaded) -> TargetFacts:
         batch_invariant=target.batch_invariant,
         assumed=tuple(assumptions(target)),
     )
-    return TargetFacts(section=section, defense=_defended(defense) if isinstance(defense, Defense) else None)
+    return TargetFacts(section=section, defense=_defended(request))
 
 
 def set_sections(loaded: Loaded) -> tuple[PerturbationSet, ...]:
@@ -145,7 +155,9 @@ def _gradient(target: LoadedTarget) -> Gradient:
 def _source(target: LoadedTarget) -> str | None:
     if not target.gradient.available:
         return None
-    past = "" if target.spec.defense is None else ", past the defense by its differentiable stand-in"
+    count = len(target.spec.defenses)
+    stand_ins = "defense by its differentiable stand-in" if count == 1 else "defenses by their differentiable stand-ins"
+    past = f", past the {stand_ins}" if count else ""
     if target.stand_in is not None:
         return f"the stand-in {target.stand_in.name}{past}"
     return ("torch twin of the ONNX graph" if target.format == "onnx" else "the file's own module") + past
@@ -153,7 +165,7 @@ def _source(target: LoadedTarget) -> str | None:
 
 def _method(target: LoadedTarget) -> Method:
     exact = target.gradient.method == "exact"
-    return "straight-through" if exact and target.spec.defense is not None else target.gradient.method
+    return "straight-through" if exact and target.spec.defenses else target.gradient.method
 
 
 def assumptions(target: LoadedTarget) -> list[str]:
@@ -171,15 +183,30 @@ def assumptions(target: LoadedTarget) -> list[str]:
     return sentences if search is None else [*sentences, str(search["sentence"])]
 
 
-def _defended(defense: Defense) -> Defended:
+def _defended(request: AuditRequest) -> Defended | None:
     """What stands in front of the file."""
+    if request.settings.defense is None:
+        return None
+    parts = [_part(one) for one in parse_chain(request.settings.defense)]
+    if len(parts) == 1:
+        return Defended(**dict(parts[0]))
+    return Defended(
+        id=chained([part.id for part in parts]),
+        words=chained([part.words for part in parts]),
+        summary=". Then: ".join(part.summary for part in parts),
+        parts=tuple(parts),
+    )
+
+
+def _part(defense: Defense) -> DefensePart:
     parameters = parameters_of(defense)
     summary = (type(defense).__doc__ or defense.id).strip().split(". ")[0].rstrip(".")
-    return Defended(
+    return DefensePart(
         id=defense.id,
         parameters=parameters,
         words=words_of(defense.id, parameters),
         summary=" ".join(summary.split()),
+        files={name: sha256_file(Path(parameters[name])) for name in defense.files},
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from robaudit import METHODS
 from robaudit.attacks.names import numbered
 from robaudit.audit.config.specs import most_access
-from robaudit.audit.result.document import Data, PerturbationSet, Result, Sample, Served, Target
+from robaudit.audit.result.document import Data, Defended, PerturbationSet, Result, Sample, Served, Target
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def differences(base: Result, new: Result) -> Iterator[str]:
     elif new.data.reference == "labels" and any(_relabelled(*pair) for pair in pairs):
         yield "the data differ: samples have other labels"
     yield from _of_input(base, new.target)
-    yield from _of_defense(base, None if new.defense is None else new.defense.words)
+    yield from _of_defense(base.defense, new.defense)
     yield from _of_sets(base.threat_model.sets, new.threat_model.sets)
     threats = [r.threat_model.model_dump(exclude=NOT_COMPARED) for r in (base, new)]
     if _served(base.threat_model.served) != _served(new.threat_model.served):
@@ -216,10 +216,16 @@ def _of_input(base: Result, target: Target) -> Iterator[str]:
             yield f"the input spec differs: {name} was {_short(theirs[name])} and is {_short(mine[name])}"
 
 
-def _of_defense(base: Result, words: str | None) -> Iterator[str]:
-    before = None if base.defense is None else base.defense.words
-    if before != words:
-        yield f"the defense differs: it was {before or 'none'} and is {words or 'none'}"
+def _of_defense(before: Defended | None, now: Defended | None) -> Iterator[str]:
+    """A file of a defense is the same where its digest is, wherever it lies."""
+    chains = [() if one is None else one.chain for one in (before, now)]
+    told = [[(part.id, {**part.parameters, **part.files}) for part in chain] for chain in chains]
+    if told[0] != told[1]:
+        words = ["none" if one is None else one.words for one in (before, now)]
+        if words[0] == words[1]:
+            yield f"the defense differs: a file of {words[0]} was changed"
+        else:
+            yield f"the defense differs: it was {words[0]} and is {words[1]}"
 
 
 def _short(value: Any) -> str:

@@ -40,7 +40,7 @@ from robaudit.report.words import plain, short_rate, threat_words
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["page"]
+__all__ = ["TEMPLATES", "environment", "page"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST = 20_000
@@ -56,11 +56,12 @@ DOUBT = ("doubt", "!")
 
 def page(result: Result, folder: Path | None) -> str:
     """The whole page as HTML."""
-    return _environment().get_template("page.html.j2").render(_context(result, folder)).rstrip() + "\n"
+    return environment().get_template("page.html.j2").render(_context(result, folder)).rstrip() + "\n"
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What renders the templates."""
     import jinja2
 
     environment = jinja2.Environment(

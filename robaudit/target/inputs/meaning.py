@@ -58,7 +58,7 @@ class InputMeaning:
         scale, mean, std: file input = (x * scale - mean) / std, with x in the domain; empty mean is 0, empty std 1.
         channels: order in the file, rgb or bgr.
         crop, interpolation: how image files are cut to the shape.
-        defense: in front of the file, on points of u-space; None: there is none.
+        defenses: in front of the file, on points of u-space, in the order in which an input meets them.
         provenance: where each field was found; where it was not, ``assumed``, with a colon if more is to say.
     """
 
@@ -78,7 +78,7 @@ class InputMeaning:
     channels: Literal["rgb", "bgr"] = "rgb"
     crop: float = 0.875
     interpolation: str = "bicubic"
-    defense: Wrapper | None = None
+    defenses: tuple[Wrapper, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -108,8 +108,8 @@ class InputMeaning:
         The same steps as ``InputSpec.to_file``, which a test holds it to: each is one correctly rounded operation.
         """
         x = np.asarray(u, dtype=self.precision)
-        if self.defense is not None:
-            x = self.defense.shown(x)
+        for defense in self.defenses:
+            x = defense.shown(x)
         if self.ranges is not None:
             x = self._own_units(self.ranges, x)
         elif (self.lo, self.hi) != (0.0, 1.0):

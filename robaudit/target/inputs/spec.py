@@ -40,8 +40,8 @@ class InputSpec(InputMeaning):
 
         Mean and std are in RGB order, whatever order the file takes.
         """
-        if self.defense is not None:
-            u = _behind(self.defense, u)
+        for defense in self.defenses:
+            u = _behind(defense, u)
         x = u
         if self.ranges is not None:
             x = self._in_ranges(self.ranges, u)
@@ -99,7 +99,7 @@ class InputSpec(InputMeaning):
 
         What the file is fed, in its own type, where several points of u-space may be one input; else the points.
         """
-        if not self.integer and self.ranges is None and self.dtype not in HALF and self.defense is None:
+        if not self.integer and self.ranges is None and self.dtype not in HALF and not self.defenses:
             return u
         x = self.to_file(u)
         if self.integer:

@@ -99,6 +99,7 @@ OTHER: dict[str, Any] = {
 """A value of each setting that is not its default."""
 KEYS = [name for name, each in SETTINGS.items() if not each.alone]
 FILES = ["mask", *(n for n, each in SETTINGS.items() if any(part.read in ("file", "model") for part in each.parts))]
+FILES.remove("defense")  # of which a file is a part
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,17 @@ def test_a_file_counts_by_its_content(folder, tmp_path, name) -> None:
     else:
         same.write_bytes(same.read_bytes() + b" ")
     assert before != run_id(folder, **given(same))
+
+
+def test_a_file_of_a_defense_counts_by_its_content_too(folder, tmp_path) -> None:
+    same = Path(shutil.copy(folder / "model.onnx", tmp_path / "p.onnx"))
+    before = run_id(folder, defense=["bits:4", f"purifier:{same}"])
+    assert before == run_id(folder, defense=f"bits:4+purifier:{folder / 'model.onnx'}")
+    assert before != run_id(folder, defense=f"purifier:{same}+bits:4")
+    make_onnx(same, scale=2.0)
+    assert before != run_id(folder, defense=["bits:4", f"purifier:{same}"])
+    with pytest.raises(UsageError, match="there is no file"):
+        run_id(folder, defense=f"purifier:{tmp_path / 'none.onnx'}")
 
 
 def text_of(value: Any, each: Setting) -> str:

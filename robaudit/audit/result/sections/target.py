@@ -13,6 +13,7 @@ from robaudit.audit.result.sections.base import Free, Number, Section
 __all__ = [
     "Data",
     "Defended",
+    "DefensePart",
     "Feature",
     "Gradient",
     "InputSpec",
@@ -165,8 +166,8 @@ class Target(Section):
     """What was assumed about the input, a sentence each; no gate on the model passes unless this is empty."""
 
 
-class Defended(Section):
-    """The defense in front of the file: all answers and gradients are those of both together."""
+class DefensePart(Section):
+    """One defense."""
 
     id: str
     """Name of the defense."""
@@ -176,6 +177,23 @@ class Defended(Section):
     """As the setting names it, such as bits:depth=3."""
     summary: str
     """What it does, in one sentence."""
+    files: dict[str, str] = {}
+    """Its files: the parameter that names each, and the SHA-256."""
+
+
+class Defended(DefensePart):
+    """The defense in front of the file: all answers and gradients are those of both together.
+
+    Of a chain, id, words and summary are of the whole, and parameters and files stand with its parts.
+    """
+
+    parts: tuple[DefensePart, ...] = ()
+    """The defenses of a chain, in the order in which an input meets them; empty where there is one alone."""
+
+    @property
+    def chain(self) -> tuple[DefensePart, ...]:
+        """Each defense, in the order in which an input meets them."""
+        return self.parts or (self,)
 
 
 def training_words(parts: Sequence[str]) -> str:

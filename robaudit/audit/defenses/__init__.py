@@ -1,0 +1,1 @@
+"""What defenses buy: audits behind each, compared with one without."""

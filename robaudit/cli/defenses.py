@@ -1,0 +1,121 @@
+"""``robaudit defenses``: list them, and compare what they buy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robaudit.cli.complete import defenses as defense_names
+from robaudit.cli.complete import formats
+from robaudit.cli.confine import warn_unconfined
+from robaudit.cli.settings import Given, takes_settings
+
+if TYPE_CHECKING:
+    from robaudit.audit.defenses.document import DefenseComparison
+    from robaudit.audit.journal.events import Observer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Defenses in front of a model: list, compare.", no_args_is_help=True)
+SUFFIXES = (".json", ".html", ".txt")
+
+
+@app.command("list")
+def _list() -> None:
+    """The defenses: what each does, its parameters, and its source."""
+    from robaudit.cli.explain_attack import defense_lines
+    from robaudit.cli.output import columns, write_lines
+    from robaudit.defenses.registry import defense_classes
+
+    for _, cls in sorted(defense_classes().items()):
+        write_lines(defense_lines(cls, columns() or 100))
+
+
+@app.command("compare")
+@takes_settings("defenses compare")
+def _compare(
+    given: Given,
+    model: Annotated[Path, typer.Argument(help="ONNX or TorchScript file of a classifier.", show_default=False)],
+    defense: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--defense",
+            help="Defense to compare, such as jpeg:75, or a chain, such as jpeg:75+bits:4; repeat for each.",
+            autocompletion=defense_names,
+        ),
+    ] = None,
+    output: Annotated[
+        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .html, .txt); repeatable.")
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
+    ] = "text",
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No live progress on stderr.")] = False,
+) -> None:
+    """What each defense costs and buys: clean accuracy lost, gain under plain and under adaptive attacks, time, and how
+    much of the gain is feigned."""
+    from robaudit.audit.config.levels import settings_of_flags
+    from robaudit.audit.defenses.comparing import Comparing, Told, compare_defenses
+    from robaudit.audit.run.asking import command_line
+    from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, say, write_json
+    from robaudit.report.defenses import comparison_text
+    from robaudit.report.progress import progress
+    from robaudit.report.words import plain
+
+    chosen_format(format)
+    reports = _checked(output or (), model)
+    warn_unconfined(settings_of_flags(given))
+
+    @contextlib.contextmanager
+    def beginning(what: str) -> Iterator[Observer]:
+        say(f"audit {what}")
+        with progress(sys.stderr, enabled=not no_progress, verbose=False) as observer:
+            yield observer
+
+    found = compare_defenses(
+        Comparing(model, given, tuple(defense or ()), command_line(["robaudit", *sys.argv[1:]], {})),
+        Told(beginning, lambda message: say(f"robaudit: warning: {plain(message, 2000)}"), model_says),
+    )
+    with for_a_reader():
+        if format == "json":
+            write_json(json.loads(found.to_json()))
+        else:
+            sys.stdout.write(comparison_text(found, columns() or 160))
+    for path in reports:
+        _write(found, path)
+        say(f"wrote {path}")
+    raise typer.Exit(found.exit_code)
+
+
+def _checked(paths: Sequence[Path], model: Path) -> Sequence[Path]:
+    """Reports that can be written.
+
+    Raises:
+        UsageError: one cannot, or would replace the model.
+    """
+    from robaudit.errors import UsageError
+    from robaudit.report.outputs import check_outputs
+
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"a comparison of defenses is written as {', '.join(SUFFIXES)}, not as {path.name!r}")
+    check_outputs(paths, [("the model", model)])
+    return paths
+
+
+def _write(found: DefenseComparison, path: Path) -> None:
+    from robaudit.files import write_atomic
+    from robaudit.report.defenses import comparison_text
+    from robaudit.report.html.defenses import defenses_page
+
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        write_atomic(path, found.to_json())
+    else:
+        write_atomic(path, defenses_page(found) if suffix == ".html" else comparison_text(found))
