@@ -39,7 +39,7 @@ class Convergence(Check):
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 32
+    samples: Count = 16
     steps: Count = 100
     restarts: Count = 2
 

@@ -40,7 +40,7 @@ class LossSpread(Check):
     )
 
     threshold: Percentage = 2.0
-    samples: Count = 64
+    samples: Count = 32
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:

@@ -46,7 +46,7 @@ class Monotone(Check):
         usual=False,
     )
 
-    samples: Count = 32
+    samples: Count = 16
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:

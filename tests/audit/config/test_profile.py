@@ -8,7 +8,7 @@ from robaudit.audit.config.profile import ThreatSpec, check_metric, parse_eps, p
 from robaudit.audit.config.profile_files import list_profiles, load_profile, profile_path
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
 from robaudit.audit.plan.checks import validate_checks
-from robaudit.checks.registry import usual_checks
+from robaudit.checks.registry import own_checks, usual_checks
 from robaudit.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     assert profile.name == name
     assert profile.description
     assert profile.threat.radius == pytest.approx(8 / 255)
-    assert list(profile.checks) == usual_checks()
+    assert list(profile.checks) == (list(own_checks()) if name in ("standard", "thorough") else usual_checks())
     assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
     assert {"ensemble", "square"} <= {attack.id for attack in profile.attacks}
     assert name in list_profiles()
