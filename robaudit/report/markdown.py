@@ -214,7 +214,7 @@ def _transfer(result: Result) -> list[str]:
         heads, rows = matrix_rows(matrix)
         lines += [f"### {escaped(matrix_title(result, matrix))}", ""]
         lines += table([escaped(head) for head in heads], [[escaped(cell) for cell in row] for row in rows])
-        lines += bullets(matrix_sentences(matrix))
+        lines += bullets(matrix_sentences(result, matrix))
     return lines
 
 

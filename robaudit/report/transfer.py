@@ -11,14 +11,17 @@ from rich.text import Text
 
 from robaudit.audit.result.derive import balls
 from robaudit.audit.result.document import Matrix, MatrixCell, Result, Surrogate
-from robaudit.audit.result.transfer import ALL, LITTLE
+from robaudit.audit.result.transfer import ALL, LITTLE, fallen_to_white_box
 from robaudit.plural import counted
 from robaudit.report.console import NARROW, bullets, entries, heading, indented
 from robaudit.report.words import ball, count, duration, plain, short_rate
+from robaudit.stats.paired import paired_lower_bound
 
 __all__ = ["TITLE", "draw_transfer", "matrix_rows", "matrix_sentences", "matrix_title", "surrogate_lines"]
 
 TITLE = "Surrogates"
+GAP = 0.1
+"""Share of the samples, at least, by which white box is ahead where the report says what that means."""
 
 
 def surrogate_lines(result: Result) -> list[str]:
@@ -76,9 +79,9 @@ def _cell(cell: MatrixCell | None) -> str:
     return "-" if cell is None or cell.success is None else short_rate(cell.success)
 
 
-def matrix_sentences(matrix: Matrix) -> list[str]:
-    """What an attacker gains with each surrogate, and how the table is to be read."""
-    found = list(_gains(matrix))
+def matrix_sentences(result: Result, matrix: Matrix) -> list[str]:
+    """What an attacker gains with each surrogate, and with the file itself, and how the table is to be read."""
+    found = [*_gains(matrix), *_beside_white_box(result, matrix)]
     found.append(
         "Each attack ran on every sample that is answered correctly, whatever fell before, and showed the model one "
         "candidate; intervals are exact, each for itself."
@@ -106,6 +109,24 @@ def _gains(matrix: Matrix) -> Iterator[str]:
             )
 
 
+def _beside_white_box(result: Result, matrix: Matrix) -> Iterator[str]:
+    """What falls to who has the file, beside who has surrogates; nothing where no white-box attack ran."""
+    white = fallen_to_white_box(result, matrix.norm)
+    if white is None:
+        return
+    moved = {index for cell in matrix.cells for index in cell.fooled}
+    attacked = sum(sample.counted and sample.correct for sample in result.samples)
+    text = f"White box broke {len(white)} samples, attacks made on surrogates fooled {len(moved)}"
+    only, missed = len(white - moved), len(moved - white)
+    gap = attacked and paired_lower_bound(only, missed, attacked)
+    if 2 * len(moved) < len(white) and gap > GAP:
+        text += (
+            f": {only} samples withstand transfer alone, as after ensemble adversarial training, and that is no "
+            "robustness"
+        )
+    yield f"{text}."
+
+
 def draw_transfer(console: Console, result: Result) -> None:
     """The surrogates and the tables; nothing where there are none."""
     if lines := surrogate_lines(result):
@@ -118,7 +139,7 @@ def draw_transfer(console: Console, result: Result) -> None:
             entries(console, (_entry(heads, row) for row in rows))
         else:
             console.print(indented(_table(heads, rows)))
-        bullets(console, matrix_sentences(matrix))
+        bullets(console, matrix_sentences(result, matrix))
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> Table:

@@ -74,7 +74,8 @@ class PRGF(SlotAttack[State]):
     few that tell the gradient's length; where it is high no estimate is made, and the step follows the surrogates.
     Source: Cheng, Dong, Pang, Su, Zhu 2019, "Improving Black-box Adversarial Attacks with a Transfer-based Prior"
     (P-RGF, biased sampling without the data-dependent prior); figures of the authors' code, whose ε is 0.05 in L∞ and
-    16.377 in L2. Ours: smoothed gradients of the surrogates, and a longer ``sigma``, as float32 rounds. Cost: up to
+    16.377 in L2. Ours: smoothed gradients of the surrogates, the margin in place of the cross-entropy, which vanishes
+    where logits are large, and a longer ``sigma``, as float32 rounds. Cost: up to
     ``queries`` queries of the scores, and ``copies`` gradients of the surrogates for each step.
 
     Args:

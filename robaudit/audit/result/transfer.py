@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from robaudit.audit.result.sections.findings import Attack
 from robaudit.audit.result.sections.transfer import Gain, Matrix, MatrixCell, Transfer
 from robaudit.stats.rates import Rate
 
-__all__ = ["ALL", "LITTLE", "MATRIX", "cell_key", "derive_transfer", "for_the_matrix", "method_and_surrogate"]
+if TYPE_CHECKING:  # the document imports this module
+    from robaudit.audit.result.document import Result
+
+__all__ = [
+    "ALL",
+    "LITTLE",
+    "MATRIX",
+    "cell_key",
+    "derive_transfer",
+    "fallen_to_white_box",
+    "for_the_matrix",
+    "method_and_surrogate",
+]
 
 MATRIX = "matrix/"
 """Begins the keys of attacks that run for the matrix."""
@@ -74,3 +87,15 @@ def _gains(
         newly = len(fooled - known)
         known |= fooled
         yield Gain(surrogate=name, success=of(len(known), attacked), newly=newly)
+
+
+def fallen_to_white_box(result: Result, norm: str) -> set[int] | None:
+    """Indices of samples that white-box attacks were the first to break in a norm; None where none ran to its end."""
+    white = {a.id for a in result.attacks if a.access == "white-box" and a.norm == norm and a.status == "done"}
+    if not white:
+        return None
+    return {
+        sample.index
+        for sample in result.samples
+        if sample.broken_by in white or any(breach.attack in white for breach in sample.breaches)
+    }

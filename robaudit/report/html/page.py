@@ -130,7 +130,7 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         ],
         "surrogates": surrogate_lines(result),
         "matrices": [
-            (matrix_title(result, matrix), matrix_rows(matrix), matrix_sentences(matrix))
+            (matrix_title(result, matrix), matrix_rows(matrix), matrix_sentences(result, matrix))
             for matrix in (result.transfer.matrices if result.transfer is not None else ())
         ],
         "checks": sections.check_rows(result),
