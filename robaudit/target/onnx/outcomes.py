@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from robaudit.target.onnx.meta import spare_compiler
+
 
 @dataclass(frozen=True)
 class Unchanged:
@@ -50,6 +52,7 @@ class Outcomes:
 
 
 def _run(func: Callable[..., Any], leaves: Sequence[Any], form: pytree.TreeSpec) -> Any:
+    spare_compiler()
     metas = [leaf.to("meta") if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     args, kwargs = pytree.tree_unflatten(metas, form)
     result = func(*args, **kwargs)
