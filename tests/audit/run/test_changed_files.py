@@ -220,7 +220,7 @@ def test_a_replay_asks_the_file_whose_digest_it_reports(tmp_path, monkeypatch, m
     save_result(result, tmp_path / "run" / "result.json")
     request = ReplayRequest(tmp_path / "run", model)
     assert replay.replay(request).same_model
-    judge = replay._judge
+    judge = replay.judge_of
 
     def late(*arguments, **options):
         content = model.read_bytes()
@@ -232,7 +232,7 @@ def test_a_replay_asks_the_file_whose_digest_it_reports(tmp_path, monkeypatch, m
         os.replace(copy, model)
         return judge(*arguments, **options)
 
-    monkeypatch.setattr(replay, "_judge", late)
+    monkeypatch.setattr(replay, "judge_of", late)
     with pytest.raises(ChangedFileError, match="was another file"):
         replay.replay(request)
 
