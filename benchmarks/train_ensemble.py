@@ -1,10 +1,10 @@
-"""Train a classifier of Fashion-MNIST by ensemble adversarial training, as ONNX: it withstands transfer, and little else.
+"""Train a classifier of Fashion-MNIST by ensemble adversarial training, as ONNX: it withstands transfer alone.
 
     python benchmarks/train_ensemble.py FOLDER -o ensemble.onnx
 
-FOLDER holds Fashion-MNIST (Debian's package dataset-fashion-mnist). Source: Tramèr, Kurakin, Papernot, Goodfellow, Boneh,
-McDaniel 2018, "Ensemble Adversarial Training: Attacks and Defenses": half of each batch's loss is of single-step examples
-(here ε = 0.1) that are made on static models of other architectures and on the model itself in turn.
+FOLDER holds Fashion-MNIST (Debian's package dataset-fashion-mnist). Source: Tramèr, Kurakin, Papernot, Goodfellow,
+Boneh, McDaniel 2018, "Ensemble Adversarial Training: Attacks and Defenses": half of each batch's loss is of single-step
+examples (here ε = 0.1) that are made on static models of other architectures and on the model itself in turn.
 """
 
 from __future__ import annotations
