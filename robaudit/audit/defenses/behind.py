@@ -116,7 +116,7 @@ def _shown(claims: Sequence[Claim], answer: Answer, given_up: GivenUp, watch: Wa
                 fooled.add(example.index)
                 continue
         goal = -1 if example.target is None else example.target
-        if reached(-1 if said is None else said, example.label, goal):
+        if not said.rejected and reached(-1 if said.label is None else said.label, example.label, goal):
             fooled.add(example.index)
     return AskedBehind(frozenset(claim.example.index for claim in claims), frozenset(fooled))
 
