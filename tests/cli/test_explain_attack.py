@@ -15,7 +15,19 @@ from robaudit.threat.losses import LOSSES
 SOURCE = re.compile(r"Source: (ours;|.{,120}?\b(19|20)\d\d\b)")
 PLACE = re.compile(r"\b(eq\.|equations?|algorithms?|section|DAA-BLOB)")
 
-PLACELESS = {"cgba", "fd-pca", "pointwise", "transfer-ni-fgsm", "transfer-vni-fgsm", "transfer-mef"}
+PLACELESS = {
+    "bases",
+    "cgba",
+    "curls-whey",
+    "fd-pca",
+    "gfcs",
+    "p-rgf",
+    "pointwise",
+    "transfer-mef",
+    "transfer-ni-fgsm",
+    "transfer-vmi-fgsm",
+    "transfer-vni-fgsm",
+}
 """Only their authors' code was at hand, not the full text: no place in it is named rather than a wrong one."""
 
 
