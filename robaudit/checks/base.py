@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # profiles and reports read what checks declare, without torc
     from robaudit.threat.losses import Loss
     from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "check_settings", "fires"]
+__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "check_settings", "fires", "standing"]
 
 check_settings = attack_parameters
 """Class decorator: the fields of a check are its settings, which a profile gives and pydantic checks.
@@ -245,3 +245,11 @@ class Check(ABC):
 def fires(k: int, n: int, points: float) -> bool:
     """Whether k of n exceed a threshold in percentage points for sure: k ≥ 3 and a one-sided 95 % bound above."""
     return k >= 3 and n > 0 and lower_bound(k, n) > points / 100
+
+
+def standing(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
+    """Those of some samples that nothing broke under the bench's threat model."""
+    from robaudit.engine.units import sample_of
+
+    fallen = {sample_of(breach.sample) for breach in bench.breaches() if breach.threat in (None, bench.threat)}
+    return [sample for sample in samples if sample_of(sample.index) not in fallen]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.attacks.parameters import Count, Percentage
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, standing
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["Convergence"]
@@ -46,23 +46,21 @@ class Convergence(Check):
     def measure(self, bench: Bench) -> Measured:
         """Search on, where something stands."""
         from robaudit.attacks.registry import attack_classes, make_attack
-        from robaudit.engine.units import sample_of
 
         fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["apgd-ce"].norms
         looked = list(bench.correct(self.samples)) if fits else []
-        fallen = {sample_of(breach.sample) for breach in bench.breaches() if breach.threat in (None, bench.threat)}
-        standing = [sample for sample in looked if sample_of(sample.index) not in fallen]
+        left = standing(bench, looked)
         attack = make_attack("apgd-ce", {"steps": self.steps, "restarts": self.restarts, "loss": "margin"})
-        results = bench.run(attack, bench.threat, standing) if standing else {}
+        results = bench.run(attack, bench.threat, left) if left else {}
         broken = sum(result.success for result in results.values())
-        return {"samples": len(looked), "standing": len(standing), "broken": broken}
+        return {"samples": len(looked), "standing": len(left), "broken": broken}
 
     def verdict(self, measured: Measured) -> Finding:
         """More than chance warns."""
-        n, standing, broken = measured["samples"], measured["standing"], measured["broken"]
-        if not standing:
+        n, left, broken = measured["samples"], measured["standing"], measured["broken"]
+        if not left:
             return Finding("skipped", "there is no gradient, no such search in this norm, or nothing stands")
-        text = f"{self.steps} steps from {self.restarts} starts break {broken} of {standing} samples that stand, of {n}"
+        text = f"{self.steps} steps from {self.restarts} starts break {broken} of {left} samples that stand, of {n}"
         if fires(broken, n, self.threshold):
             return Finding("warn", text + ": the attacks had not converged", broken / n, self.threshold / 100)
         return Finding("pass", text, broken / n, self.threshold / 100)

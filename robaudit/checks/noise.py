@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robaudit.attacks.parameters import Count
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, standing
 from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.target.head.answers import OPEN, predictions
 
@@ -45,15 +45,13 @@ class Random(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Draw on what stands."""
-        from robaudit.engine.units import sample_of
         from robaudit.threat.model import Goal
         from robaudit.threat.noise import noise_within
 
-        fallen = {sample_of(breach.sample) for breach in bench.breaches() if breach.threat in (None, bench.threat)}
         looked = bench.correct(self.samples)
-        standing = [sample for sample in looked if sample_of(sample.index) not in fallen]
+        left = standing(bench, looked)
         broken = 0
-        for sample in standing:
+        for sample in left:
             points = noise_within(bench.threat, sample.u, self.draws, np.random.default_rng(0))
             scores = bench.scores(points)
             classes = predictions(scores)
@@ -61,14 +59,14 @@ class Random(Check):
             if bench.threat.goal is Goal.TARGETED:
                 wrong = classes == sample.goal
             broken += any(not bench.rejects(scores[place]) for place in np.flatnonzero(wrong))
-        return {"samples": len(looked), "standing": len(standing), "broken": broken}
+        return {"samples": len(looked), "standing": len(left), "broken": broken}
 
     def verdict(self, measured: Measured) -> Finding:
         """Any sample that falls so warns."""
-        n, standing, broken = measured["samples"], measured["standing"], measured["broken"]
-        if not standing:
+        n, left, broken = measured["samples"], measured["standing"], measured["broken"]
+        if not left:
             return Finding("skipped", "no sample that was looked at still stands" if n else "there is no sample")
-        text = f"{self.draws} uniform and as many corner draws break {broken} of {standing} samples that stand"
+        text = f"{self.draws} uniform and as many corner draws break {broken} of {left} samples that stand"
         if broken:
-            return Finding("warn", text + ": the attacks are blind there", broken / standing, 0.0)
+            return Finding("warn", text + ": the attacks are blind there", broken / left, 0.0)
         return Finding("pass", text, 0.0, 0.0)
