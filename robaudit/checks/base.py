@@ -20,7 +20,19 @@ if TYPE_CHECKING:  # profiles and reports read what checks declare, without torc
     from robaudit.threat.losses import Loss
     from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["Bench", "Breach", "Check", "Finding", "Measured", "MeasuredTarget", "check_settings", "fires", "standing"]
+__all__ = [
+    "Bench",
+    "Breach",
+    "Check",
+    "Finding",
+    "Measured",
+    "MeasuredTarget",
+    "check_settings",
+    "fires",
+    "leads",
+    "searchable",
+    "standing",
+]
 
 check_settings = attack_parameters
 """Class decorator: the fields of a check are its settings, which a profile gives and pydantic checks.
@@ -253,3 +265,17 @@ def standing(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
 
     fallen = {sample_of(breach.sample) for breach in bench.breaches() if breach.threat in (None, bench.threat)}
     return [sample for sample in samples if sample_of(sample.index) not in fallen]
+
+
+def searchable(bench: Bench, attack: str, most: int) -> list[Sample]:
+    """A subsample to search with an attack by gradients: nothing where there is none, or none in the bench's norm."""
+    from robaudit.attacks.registry import attack_classes
+
+    fits = bench.target.has_gradient and bench.threat.norm in attack_classes()[attack].norms
+    return list(bench.correct(most)) if fits else []
+
+
+def leads(logits: NDArray[np.float64], label: int) -> NDArray[np.float64]:
+    """[N] lead of the best other class over the label, of logits [N, K]."""
+    found: NDArray[np.float64] = np.delete(logits, label, axis=1).max(1) - logits[:, label]
+    return found

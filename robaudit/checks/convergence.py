@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.attacks.parameters import Count, Percentage
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, standing
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, searchable, standing
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["Convergence"]
@@ -45,10 +45,9 @@ class Convergence(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Search on, where something stands."""
-        from robaudit.attacks.registry import attack_classes, make_attack
+        from robaudit.attacks.registry import make_attack
 
-        fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["apgd-ce"].norms
-        looked = list(bench.correct(self.samples)) if fits else []
+        looked = searchable(bench, "apgd-ce", self.samples)
         left = standing(bench, looked)
         attack = make_attack("apgd-ce", {"steps": self.steps, "restarts": self.restarts, "loss": "margin"})
         results = bench.run(attack, bench.threat, left) if left else {}

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from robaudit.attacks.parameters import Count, Fraction, Positive
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, leads
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["GradientFidelity"]
@@ -74,7 +74,7 @@ class GradientFidelity(Check):
         for sample, slope in zip(samples, slopes, strict=True):
             ways = np.concatenate([sample.u + self.step * signs, sample.u - self.step * signs]).astype(sample.u.dtype)
             logits = bench.logits(ways)
-            values = _margins(logits, sample.label)
+            values = leads(logits, sample.label)
             difference = values[: self.directions] - values[self.directions :]
             floor = NOISE * np.finfo(np.float32).eps * np.abs(logits[np.isfinite(logits)]).max(initial=0.0)
             told = np.isfinite(difference) & (np.abs(difference) > floor)
@@ -97,10 +97,3 @@ class GradientFidelity(Check):
         if share < self.threshold:
             return Finding("warn", text + ": the gradient is not the slope of the scores", share, self.threshold)
         return Finding("pass", text, share, self.threshold)
-
-
-def _margins(logits: np.ndarray, label: int) -> np.ndarray:
-    """[N] lead of the best other class over the label."""
-    others = np.delete(logits, label, axis=1)
-    found: np.ndarray = others.max(1) - logits[:, label]
-    return found

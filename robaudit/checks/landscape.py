@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from robaudit.attacks.parameters import Count, Positive
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, leads
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["Landscape"]
@@ -56,7 +56,7 @@ class Landscape(Check):
             noise = (np.random.default_rng(0).random((self.draws, *sample.u.shape)) - 0.5) * self.width
             points = np.concatenate([sample.u[None], (sample.u + noise).clip(0, 1)]).astype(sample.u.dtype)
             logits = bench.logits(points)
-            margins = logits[:, sample.label] - np.delete(logits, sample.label, axis=1).max(1)
+            margins = leads(logits, sample.label)
             if np.isfinite(margins).all() and margins[0] != 0:
                 changes.append(float(np.abs(margins[1:] / margins[0] - 1).mean()))
         return {

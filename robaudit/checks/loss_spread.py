@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.attacks.parameters import Count, Percentage
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, searchable
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["LossSpread"]
@@ -45,11 +45,10 @@ class LossSpread(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """A search with each loss."""
-        from robaudit.attacks.registry import attack_classes, make_attack
+        from robaudit.attacks.registry import make_attack
         from robaudit.threat.losses import loss_unsuited
 
-        fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["apgd-ce"].norms
-        samples = list(bench.correct(self.samples)) if fits else []
+        samples = searchable(bench, "apgd-ce", self.samples)
         broken: dict[str, set[int]] = {}
         for loss in ("ce", "margin", "dlr"):
             if samples and loss_unsuited(loss, bench.classes) is None:

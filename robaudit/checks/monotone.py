@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 
 from robaudit.attacks.parameters import Count
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, searchable
 from robaudit.checks.facts import CheckFacts, CheckRule
 from robaudit.stats.paired import paired_lower_bound
 
@@ -51,11 +51,10 @@ class Monotone(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Broken samples at each radius, and those that the radius before had and this one has not."""
-        from robaudit.attacks.registry import attack_classes, make_attack
+        from robaudit.attacks.registry import make_attack
         from robaudit.threat.norms import Norm
 
-        fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["apgd-ce"].norms
-        samples = list(bench.correct(self.samples)) if fits else []
+        samples = searchable(bench, "apgd-ce", self.samples)
         if not samples:
             return {"samples": 0}
         most = 1.0 if bench.threat.norm is Norm.LINF else float("inf")

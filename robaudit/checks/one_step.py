@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robaudit.attacks.parameters import Count, Percentage
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, searchable
 from robaudit.checks.facts import CheckFacts, CheckRule
 
 __all__ = ["OneStep"]
@@ -44,16 +44,15 @@ class OneStep(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """One step, then many on what fell."""
-        from robaudit.attacks.registry import attack_classes, make_attack
+        from robaudit.attacks.registry import make_attack
 
-        fits = bench.target.has_gradient and bench.threat.norm in attack_classes()["fgsm"].norms
-        samples = list(bench.correct(self.samples)) if fits else []
+        samples = searchable(bench, "fgsm", self.samples)
         one = bench.run(make_attack("fgsm", {}), bench.threat, samples) if samples else {}
         fallen = [s for s in samples if one[s.index].success]
         search = make_attack("apgd-ce", {"steps": self.steps})
         many = bench.run(search, bench.threat, fallen) if fallen else {}
         missed = sum(not result.success for result in many.values())
-        return {"fits": fits, "samples": len(samples), "one": len(fallen), "missed": missed}
+        return {"samples": len(samples), "one": len(fallen), "missed": missed}
 
     def verdict(self, measured: Measured) -> Finding:
         """More than chance warns."""

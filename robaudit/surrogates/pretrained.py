@@ -170,7 +170,7 @@ class Timm(SurrogateRecipe):
         except (RuntimeError, KeyError, ValueError, OSError) as error:
             if "size mismatch" in str(error):
                 raise UsageError(
-                    f"the weights {self.weights} are not those of {self.name} with {classes} classes"
+                    f"the weights {self._file()} are not those of {self.name} with {classes} classes"
                 ) from error
             raise UsageError(f"the weights of timm's {self.name} cannot be read: {on_one_line(str(error))}") from error
         size = tuple(config.input_size[1:]) if self.size is None else (self.size, self.size)

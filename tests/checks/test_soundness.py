@@ -134,7 +134,7 @@ def test_a_single_step_that_does_better_warns(monkeypatch) -> None:
     found = find("one-step", bench)
     assert asked == [("fgsm", 20), ("apgd-ce", 6)]
     assert (found.status, found.value) == ("warn", 0.3)
-    assert verdict("one-step", fits=True, samples=1000, one=50, missed=2).status == "pass"
+    assert verdict("one-step", samples=1000, one=50, missed=2).status == "pass"
     bench.threat = dataclasses.replace(bench.threat, norm=Norm.L0, eps=3.0)
     assert find("one-step", bench).status == "skipped"
 

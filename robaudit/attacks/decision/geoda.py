@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,20 +80,9 @@ class GeoDA(BoundaryWalk[State]):
         zero, none = problem.full(0), torch.zeros_like(problem.x)
         return State.begun(problem, normal=none, length=zero, tries=zero.long(), total=none)
 
-    @property
-    def _parts(self) -> list[int]:
-        """Probes of each estimate, growing geometrically: as many estimates as keep the first one small."""
-        count = self.iterations or 1
-        while True:
-            weights = [max(self.decay, 1e-3) ** (-2 * t / 3) for t in range(count)]
-            first = max(0, self.queries - (count + 1) * OVERHEAD) / sum(weights)
-            if self.iterations is not None or first <= FIRST:
-                return [max(1, int(first * weight)) for weight in weights]
-            count += 1
-
     def probes(self, problem: Problem, state: State) -> Tensor:
         """The budget in geometric parts; after the last of them, as many as it had."""
-        parts = torch.tensor(self._parts, device=state.round.device)
+        parts = torch.tensor(_parts(self.queries, self.iterations, self.decay), device=state.round.device)
         return parts[(state.round - 1).clamp(0, len(parts) - 1)]
 
     def estimated(self, problem: Problem, state: State, mask: Tensor, normal: Tensor) -> State:
@@ -135,3 +125,15 @@ class GeoDA(BoundaryWalk[State]):
 
     def arrived(self, problem: Problem, state: State, mask: Tensor) -> State:
         return self.estimate(replace(state, round=state.round + mask.long()), mask)
+
+
+@functools.lru_cache
+def _parts(queries: int, iterations: int | None, decay: float) -> list[int]:
+    """Probes of each estimate, growing geometrically: as many estimates as keep the first one small."""
+    count = iterations or 1
+    while True:
+        weights = [max(decay, 1e-3) ** (-2 * t / 3) for t in range(count)]
+        first = max(0, queries - (count + 1) * OVERHEAD) / sum(weights)
+        if iterations is not None or first <= FIRST:
+            return [max(1, int(first * weight)) for weight in weights]
+        count += 1

@@ -53,9 +53,8 @@ class SurFree(BoundaryWalk[State]):
     is increased by bisection. The angles grow after a success and shrink after a failure.
 
     Source: Maho, Furon, Le Merrer 2021, "SurFree: a fast surrogate-free black-box attack", algorithm 1, with one angle
-    as in its authors' configuration. Samples that
-    are no C x H x W images get normal noise over all features. ``trial`` is ours. Cost: up to ``queries`` label
-    queries.
+    as in its authors' configuration. Samples that are no C x H x W images get normal noise over all features. ``trial``
+    is ours. Cost: up to ``queries`` label queries.
 
     Args:
         queries: most queries a sample.

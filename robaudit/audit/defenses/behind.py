@@ -25,7 +25,6 @@ from robaudit.errors import ChangedFileError, RobauditError, UsageError
 from robaudit.files import held_to
 from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.target.running.watch import UNWATCHED, Watch
-from robaudit.threat.goals import reached
 
 __all__ = ["AskedBehind", "BehindRequest", "ask_behind"]
 
@@ -115,8 +114,7 @@ def _shown(claims: Sequence[Claim], answer: Answer, given_up: GivenUp, watch: Wa
             except RobauditError:  # it does not answer
                 fooled.add(example.index)
                 continue
-        goal = -1 if example.target is None else example.target
-        if not said.rejected and reached(-1 if said.label is None else said.label, example.label, goal):
+        if said.fools(example.label, example.target):
             fooled.add(example.index)
     return AskedBehind(frozenset(claim.example.index for claim in claims), frozenset(fooled))
 

@@ -34,7 +34,6 @@ from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.target.running.watch import UNWATCHED, Watch
 from robaudit.threat.admissible import admissible
 from robaudit.threat.arrays import TOLERANCE, distance
-from robaudit.threat.goals import reached
 from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["judge_of", "replay"]
@@ -131,8 +130,7 @@ def _replayed(claim: Claim, name: str, sets: Sequence[PerturbationSet], answer: 
         raise
     except RobauditError as error:
         reason = str(error)
-    goal = -1 if example.target is None else example.target
-    wrong = bool(reached(-1 if found.label is None else found.label, example.label, goal, found.rejected))
+    wrong = found.fools(example.label, example.target)
     status: ReplayStatus = "fools" if wrong else "no longer fools"
     if reason is not None:
         status = "not answered"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.signing import Trusted
+from robaudit.threat.goals import reached
 
 __all__ = ["Answer", "ReplayRequest", "Said", "least_confidence"]
 
@@ -26,6 +27,11 @@ class Said:
 
     label: int | None
     rejected: bool = False
+
+    def fools(self, label: int, goal: int | None) -> bool:
+        """Whether it fools, of a sample with this label that is to be answered so; ``goal`` None: any wrong class."""
+        said = -1 if self.label is None else self.label
+        return bool(reached(said, label, -1 if goal is None else goal, self.rejected))
 
 
 Answer: TypeAlias = Callable[[NDArray[Any]], Said]
