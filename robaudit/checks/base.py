@@ -30,8 +30,6 @@ __all__ = [
     "check_settings",
     "fires",
     "leads",
-    "searchable",
-    "standing",
 ]
 
 check_settings = attack_parameters
@@ -257,22 +255,6 @@ class Check(ABC):
 def fires(k: int, n: int, points: float) -> bool:
     """Whether k of n exceed a threshold in percentage points for sure: k ≥ 3 and a one-sided 95 % bound above."""
     return k >= 3 and n > 0 and lower_bound(k, n) > points / 100
-
-
-def standing(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
-    """Those of some samples that nothing broke under the bench's threat model."""
-    from robaudit.engine.units import sample_of
-
-    fallen = {sample_of(breach.sample) for breach in bench.breaches() if breach.threat in (None, bench.threat)}
-    return [sample for sample in samples if sample_of(sample.index) not in fallen]
-
-
-def searchable(bench: Bench, attack: str, most: int) -> list[Sample]:
-    """A subsample to search with an attack by gradients: nothing where there is none, or none in the bench's norm."""
-    from robaudit.attacks.registry import attack_classes
-
-    fits = bench.target.has_gradient and bench.threat.norm in attack_classes()[attack].norms
-    return list(bench.correct(most)) if fits else []
 
 
 def leads(logits: NDArray[np.float64], label: int) -> NDArray[np.float64]:

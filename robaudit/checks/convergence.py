@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from robaudit.attacks.parameters import Count, Percentage
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires, searchable, standing
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
 from robaudit.checks.facts import CheckFacts, CheckRule
+from robaudit.checks.selecting import searchable, standing
 
 __all__ = ["Convergence"]
 

@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 
 from robaudit.attacks.parameters import Count
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, searchable
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
+from robaudit.checks.selecting import searchable
 from robaudit.stats.paired import paired_lower_bound
 
 __all__ = ["Monotone"]

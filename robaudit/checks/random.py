@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from robaudit.attacks.parameters import Count
-from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, standing
+from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
+from robaudit.checks.selecting import standing
 from robaudit.target.head.answers import OPEN, predictions
 
 __all__ = ["Random"]
