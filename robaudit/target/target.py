@@ -155,7 +155,16 @@ class Target:
     @property
     def repeats_itself(self) -> bool:
         """Whether the same input has the same answer each time."""
-        return is_repeatable(self.repeat_deviation)
+        return is_repeatable(self.repeat_deviation) and not self.spec.draws
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance, so that it is judged on many draws: the file itself, or a defense before it."""
+        return self.spec.draws or (not self.repeats_itself and self.keeps_state is False)
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """See :meth:`OpenedTarget.draws`."""
+        return self.opened.draws(u, numbers)
 
     @property
     def whole(self) -> bool:

@@ -94,8 +94,9 @@ def _steadiness(opened: OpenedTarget, points: Tensor, raw: Tensor, real: int) ->
     size = size_of(alone) or 1.0
     deviation = repeat_deviation(alone[:real], lambda: opened.scores(u, alone=True), size)
     state, notes = (None, []) if is_repeatable(deviation) else _state(opened, u[:1], size)
-    if opened.spec.batch is not None:
-        return Steadiness(deviation, state, True if opened.spec.batch == 1 else None, None), notes
+    # of answers by chance a batch tells nothing
+    if opened.spec.batch is not None or (state is False and not is_repeatable(deviation)):
+        return Steadiness(deviation, state, True if opened.spec.batch in (1, None) else None, None), notes
     found = batch_effect(
         alone,
         lambda: head.scores(file.run(opened.spec.to_file(points.flip(0)))),
