@@ -9,12 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import comb
 
-from robaudit.stats.rates import lower_bound, upper_bound
+from robaudit.stats.rates import CONFIDENCE, lower_bound, upper_bound
 
-__all__ = ["DRAWS", "TRIES", "hardly", "mean_survival", "mostly", "survival"]
+__all__ = [
+    "CHECKED",
+    "DRAWS",
+    "FIRST",
+    "JUDGED",
+    "TRIES",
+    "WITHOUT",
+    "few",
+    "hardly",
+    "mean_survival",
+    "mostly",
+    "survival",
+]
 
 DRAWS = 50
 """Answers to a point that judge it."""
+WITHOUT, JUDGED, CHECKED = (range(first, first + DRAWS) for first in (1, 101, 201))
+"""Numbers of the draws that answer a sample as it is, that judge a candidate, and that check what was judged."""
+FIRST = 10
+"""Of those that judge, so many are asked first; see :func:`few`."""
 TRIES = (1, 10, 100)
 """How often attackers show the same point, of whom a report tells."""
 
@@ -24,9 +40,20 @@ def mostly(k: int, m: int) -> bool:
     return m > 0 and lower_bound(k, m) > 0.5
 
 
-def hardly(k: int, m: int) -> bool:
-    """Whether less than half of all draws fool for sure, as k of m did: one-sided 95 % bound below 1/2."""
-    return m > 0 and upper_bound(k, m) < 0.5
+def hardly(k: int, m: int, among: int = 1) -> bool:
+    """Whether less than half of all draws fool for sure, as k of m did: one-sided 95 % bound below 1/2.
+
+    ``among``: of so many that are looked at, none is to be called so by chance; the error is shared out evenly.
+    """
+    return m > 0 and upper_bound(k, m, 1 - (1 - CONFIDENCE) / max(1, among)) < 0.5
+
+
+def few(k: int) -> bool:
+    """Whether so few of the :data:`FIRST` draws fool that the others are not asked: fewer than 4.
+
+    Where the rule of :func:`mostly` would hold, at 0.64 and more, that happens in 3 % of the cases.
+    """
+    return k < 4
 
 
 def survival(k: int, m: int, tries: int) -> float:

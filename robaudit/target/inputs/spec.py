@@ -66,6 +66,10 @@ class InputSpec(InputMeaning):
             x = x.permute(0, 2, 3, 1)
         return x.reshape(x.shape[0], *self.file_shape)
 
+    def without_draws(self) -> InputSpec:
+        """The same without the random ones of its defenses."""
+        return replace(self, defenses=tuple(defense for defense in self.defenses if not defense.random))
+
     def _per_channel(self, values: tuple[float, ...], x: Tensor) -> Tensor:
         tensor = _constant(values, x.dtype, x.device)
         return tensor if len(values) == 1 else tensor.reshape(-1, *([1] * (x.dim() - 2)))

@@ -89,6 +89,9 @@ def _noted(opened: OpenedTarget) -> tuple[str, ...]:
 
 def _steadiness(opened: OpenedTarget, points: Tensor, raw: Tensor, real: int) -> tuple[Steadiness, list[str]]:
     """Of answers ``raw`` to points [N, *shape] asked alone, the first ``real`` of them samples; and what to note."""
+    if opened.spec.draws:  # what stands before the file draws anew; here the file itself is asked
+        opened = opened.reread(spec=opened.spec.without_draws())
+        raw = opened.alone(points)
     u, file, head = points[:real], opened.file, opened.head
     alone = head.scores(raw).double()
     size = size_of(alone) or 1.0
@@ -109,7 +112,12 @@ def _steadiness(opened: OpenedTarget, points: Tensor, raw: Tensor, real: int) ->
 
 
 def _state(opened: OpenedTarget, u: Tensor, size: float) -> tuple[bool | None, list[str]]:
-    """Whether the file keeps a state between calls; None where that was not found out, with a note why."""
+    """Whether the file keeps a state between calls; None where that was not found out, with a note why.
+
+    A runtime may begin the same random numbers anew at each load, so that fresh loads of a random file are alike.
+    """
+    if opened.file.drawing:
+        return False, []
     try:
         x = opened.spec.to_file(u)
         return keeps_state(opened.file, x, opened.spec.batch or 1, opened.head.scores, size), []
