@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.requests import TRUE, How, ModelRef
-from robaudit.engine.models import AuditedFile, Differentiable, Drawn, Ensemble
+from robaudit.engine.models import AuditedFile, Differentiable, Drawn, Ensemble, Smoothed, Smoothing
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
 from robaudit.stats.chances import WITHOUT
@@ -85,6 +85,7 @@ class Oracle:
         self.asked: Counter[Purpose] = Counter()
         self._file = file
         self._target = _Tolerant(file, self.classes, self.refusals)
+        self._smooth = _Tolerant(Smoothed(file), self.classes, self.refusals) if isinstance(file, Smoothing) else None
         self._surrogates: dict[str, Differentiable] = {}
         for name, model in (surrogates or {}).items():
             self.add_surrogate(name, model)
@@ -193,11 +194,15 @@ class Oracle:
 
         Args:
             model: the target, or its surrogates.
-            how: names the surrogates, and says how they are made one model.
+            how: names the surrogates, and says how they are made one model; or that the target's backward is smooth.
 
         Raises:
-            AuditError: there is no surrogate, or none of a name.
+            AuditError: there is no surrogate, or none of a name; or the target has no smooth backward.
         """
+        if model is ModelRef.TARGET and how.smooth:
+            if self._smooth is None:
+                raise AuditError("the model has no smooth backward")
+            return self._smooth
         if model is ModelRef.TARGET:
             return self._target
         if not self._surrogates:

@@ -137,11 +137,24 @@ class Target:
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
         if self.stand_in is None:
-            return self.opened.logits(u, singly=self._singly)
+            return self.opened.logits(u, singly=self._singly, smooth=self.gradient.method == "smoothed")
         path = self.stand_in.path.logits(u)
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
+        if self.stand_in is not None:
+            return "the gradient is that of a stand-in"
+        if self.gradient.method == "smoothed":
+            return "every gradient of it is smoothed already"
+        return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
+
+    def smoothly(self, u: Tensor) -> Tensor:
+        """As :meth:`logits`, with a smooth backward."""
+        return self.opened.logits(u, singly=self._singly, smooth=True)
 
     def pupil(self) -> Pupil:
         """See :meth:`OpenedTarget.pupil`."""
@@ -270,8 +283,13 @@ def ready(
     points[0] = 0.5
     points.requires_grad_()
     logits = partial(opened.logits, singly=_singly(measured))
-    status = tried_gradient(slope.status, opened.file, points, logits, partial(_changes, opened))
+    changes = partial(_changes, opened)
+    status = tried_gradient(slope.status, opened.file, points, logits, changes)
     twin = opened.file.twin
+    if not status.available and status.cuts and opened.file.unsmooth is None:
+        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=True), changes)
+        status = replace(smooth, method="smoothed") if smooth.available else status
+        logits = partial(logits, smooth=True)
     if not status.available or twin is None:
         return Target(measured, Slope(status))
     facts = {"layout": twin.optimise(points, logits)}

@@ -110,6 +110,15 @@ class ModelFile(Protocol):
         """The twin's tensor, with a gradient."""
         ...
 
+    @property
+    def unsmooth(self) -> str | None:
+        """Why there is no twin with a smooth backward, as a clause; None: there is one."""
+        ...
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """As ``differentiable``, with a smooth backward."""
+        ...
+
     def fresh(self) -> ModelFile:
         """The file loaded again, without what calls have left in this one."""
         ...

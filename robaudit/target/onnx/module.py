@@ -13,6 +13,7 @@ from robaudit.target.onnx import batching, gradient, half, layout, passes
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
+from robaudit.target.onnx.smoothing import smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
@@ -71,6 +72,18 @@ class OnnxModule(nn.Module):
         if graph is None:
             return None
         return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
+
+    def smoothed(self) -> OnnxModule | None:
+        """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
+        constants; None where no operator has one."""
+        graph = smoothed(self._graph)
+        if graph is None:
+            return None
+        twin = OnnxModule(graph, self.output_name)
+        for name, attribute in twin._attributes.items():
+            twin._buffers[attribute] = getattr(self, self._attributes[name])
+        twin.batching, twin.layout = self.batching, self.layout
+        return twin
 
     def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
         """A copy with every narrower floating-point type widened to this one."""

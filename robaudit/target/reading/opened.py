@@ -147,15 +147,22 @@ class OpenedTarget:
         with torch.no_grad():
             return ranked(scores, self.logits(u))
 
-    def logits(self, u: Tensor, *, singly: bool = False) -> Tensor:
+    def logits(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
         """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``."""
-        return self.head.logits(self.twin(u, singly=singly))
+        return self.head.logits(self.twin(u, singly=singly, smooth=smooth))
 
-    def twin(self, u: Tensor, *, singly: bool = False) -> Tensor:
-        """What the twin returns for [N, *shape], with a gradient; ``singly``: one input a run."""
+    def twin(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
+        """What the twin returns for [N, *shape], with a gradient.
+
+        Args:
+            u: points.
+            singly: one input a run.
+            smooth: the gradient is that of the twin with a smooth backward.
+        """
         if singly and len(u) > 1:
-            return torch.cat([self.twin(u[i : i + 1]) for i in range(len(u))])
-        return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
+            return torch.cat([self.twin(u[i : i + 1], smooth=smooth) for i in range(len(u))])
+        x = self.spec.to_file(u.to(self.dtype))
+        return self.file.smoothly(x) if smooth else self.file.differentiable(x)
 
     def pupil(self) -> Pupil:
         """The file's network as a function of its weights, which keeps none of those that the file holds.

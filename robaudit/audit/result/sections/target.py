@@ -116,7 +116,7 @@ class Gradient(Section):
     """Why not, or what limits it."""
     source: str | None = None
     """What gives the gradient: a torch twin of the ONNX graph, or the module in the file itself."""
-    method: Literal["exact", "straight-through", "stand-in", "none"] | None = None
+    method: Literal["exact", "straight-through", "smoothed", "stand-in", "none"] | None = None
     """exact; straight-through, where operators without a derivative are passed as if they were not there;
     stand-in, where another model's gradient is taken; none."""
     cuts: tuple[str, ...] = ()

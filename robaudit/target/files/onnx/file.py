@@ -284,16 +284,34 @@ class OnnxFile:
         The gradient goes through the rounding as if it were not there.
         """
         assert self.twin is not None
+        return self._answered_by(self.twin, x)
+
+    @functools.cached_property
+    def _smooth(self) -> OnnxModule | None:
+        return None if self.twin is None else self.twin.smoothed()
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why there is no twin with a smooth backward, as a clause; None: there is one."""
+        if self.twin is None:
+            return self.no_gradient or "there is no twin"
+        return "no operator of the graph has a smooth backward" if self._smooth is None else None
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward."""
+        assert self._smooth is not None
+        return self._answered_by(self._smooth, x)
+
+    def _answered_by(self, twin: OnnxModule, x: Tensor) -> Tensor:
         if self.takes_tokens:
             x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
         elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
-        return watched(self.watch, (self.path, "twin"), x, self._twin_answer)
+        return watched(self.watch, (self.path, "twin"), x, functools.partial(self._twin_answer, twin))
 
-    def _twin_answer(self, x: Tensor) -> Tensor:
-        assert self.twin is not None
+    def _twin_answer(self, twin: OnnxModule, x: Tensor) -> Tensor:
         with self.watch.call(len(x), (self.path, "twin")):
-            result = self.twin(x, **self.other_inputs())
+            result = twin(x, **self.other_inputs())
         assert isinstance(result, Tensor)
         return result[:, None] if result.dim() == 1 else result
 

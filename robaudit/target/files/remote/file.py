@@ -143,6 +143,16 @@ class RemoteFile:
         """
         raise AuditError(NO_GRADIENT)
 
+    unsmooth = NO_GRADIENT
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """Refuse it.
+
+        Raises:
+            AuditError: always.
+        """
+        raise AuditError(NO_GRADIENT)
+
     def fresh(self) -> RemoteFile:
         """The same: the server is not started again."""
         return copy.copy(self)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robaudit.errors import UsageError
+from robaudit.errors import AuditError, UsageError
 from robaudit.target.files.extras import extra_files
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
@@ -236,6 +236,16 @@ class TorchScriptFile:
                 return self._answered(x)
             rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
             return torch.cat([self._answered(row)[:1] for row in rows])
+
+    unsmooth = "the file is a module of PyTorch, whose backward is its own"
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """Refuse it.
+
+        Raises:
+            AuditError: always.
+        """
+        raise AuditError(self.unsmooth)
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
