@@ -16,6 +16,7 @@ from robaudit.stats.rates import lower_bound
 
 if TYPE_CHECKING:  # profiles and reports read what checks declare, without torch
     from robaudit.attacks.base import SlotAttack
+    from robaudit.attacks.requests import How
     from robaudit.engine.units import Sample, UnitResult
     from robaudit.threat.losses import Loss
     from robaudit.threat.model import Access, ThreatModel
@@ -114,6 +115,11 @@ class MeasuredTarget(Protocol):
         ...
 
     @property
+    def unsmooth(self) -> str | None:
+        """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
+        ...
+
+    @property
     def cuts(self) -> Sequence[str]:
         """Operators between input and scores without a useful derivative, as ``Op (node)``."""
         ...
@@ -197,10 +203,25 @@ class Bench(Protocol):
         """(what the file says in its own numbers, labels), where it gives one number for two classes; else empty."""
         ...
 
-    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: Sequence[Sample],
+        how: How | None = None,
+        *,
+        one_draw: bool = False,
+    ) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index.
 
         Each finished unit is journaled, so that a resumed audit does not run it again, and what it cost is the check's.
+
+        Args:
+            attack: the update rule.
+            threat: the threat model.
+            samples: that it runs on.
+            how: its gradients are taken; None: as usual.
+            one_draw: of a random target gradients are those of one draw each, and not means over many.
         """
         ...
 

@@ -46,6 +46,7 @@ class Evidence(Check):
         fatal=True,
         doubts_evidence=True,
         after_time=True,
+        after_reaction=True,
     )
 
     def measure(self, bench: Bench) -> Measured:

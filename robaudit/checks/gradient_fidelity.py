@@ -49,6 +49,7 @@ class GradientFidelity(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Fraction = 0.9

@@ -41,6 +41,7 @@ class Landscape(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Positive = 0.1

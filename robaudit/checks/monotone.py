@@ -45,6 +45,7 @@ class Monotone(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     samples: Count = 16

@@ -37,6 +37,7 @@ class OneStep(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Percentage = 0.5

@@ -43,6 +43,7 @@ class ZeroGradient(Check):
             "Do not trust white-box figures; look at the black-box attacks, or give a stand-in (--stand-in).",
             "error",
         ),
+        tells_masking=True,
     )
 
     threshold: Fraction = 0.05

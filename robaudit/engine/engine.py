@@ -71,12 +71,6 @@ class Engine:
         """Rows of one model call where memory ran out for as many as were asked for, else None."""
         return self.evaluator.micro_batch if self.evaluator.halvings else None
 
-    def single_draws(self) -> Engine:
-        """The same with gradients of a random target that are those of one draw each."""
-        plain = copy.copy(self)
-        plain.expected = 1
-        return plain
-
     def singly(self) -> Engine:
         """The same with one unit in flight."""
         single = copy.copy(self)

@@ -209,7 +209,7 @@ class Run:
     def _how(self, request: Differentiated) -> How:
         """How the gradients of a request are taken: of a random target always as means over draws."""
         how = request.how if self._job.how == TRUE else request.how.then(self._job.how)
-        if self._means.expected > 1 and request.model is ModelRef.TARGET and how.copies == 1:
+        if self._means.expected > 1 and not self._job.one_draw and request.model is ModelRef.TARGET and how.copies == 1:
             how = dataclasses.replace(how, copies=self._means.expected)
         return how
 

@@ -20,6 +20,7 @@ from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
+from robaudit.report.masking import MASKING, masking_lines
 from robaudit.report.nearest import fitted
 from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import draw_secrecy
@@ -122,6 +123,9 @@ def _report(console: Console, result: Result, *, samples: bool = False, command:
     _comparison(console, result, all_samples=samples)
     if result.checks:
         _checks(console, result.checks)
+    if masked := masking_lines(result):
+        heading(console, MASKING)
+        bullets(console, masked)
     if result.gates:
         _gates(console, result.gates)
     _verdict(console, result)

@@ -38,6 +38,7 @@ class FakeTarget:
     parity_answers: list[tuple[float, float]] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
 
+    unsmooth: str | None = "the file is fake"
     cuts: tuple[str, ...] = ()
     drawing: tuple[str, ...] = ()
     is_random: bool = False
@@ -72,6 +73,7 @@ class FakeBench:
         self.fallen: list[Breach] = []
         self.near: list[Breach] = []
         self.done: dict[str, Access] = {}
+        self.hows: list[Any] = []
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
@@ -95,7 +97,8 @@ class FakeBench:
     def clean_numbers(self) -> tuple[list[float], list[int]]:
         return [], []
 
-    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
+    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample], how: Any = None, **_: Any) -> Any:
+        self.hows.append(how)
         return attack_all(self.file, attack, threat, list(samples))
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> Any:

@@ -32,7 +32,7 @@ from robaudit.audit.config.specs import (
     ThreatSpec,
     parse_eps,
 )
-from robaudit.audit.config.surrogate_specs import MatrixSpec, SurrogateSpec
+from robaudit.audit.config.surrogate_specs import MatrixSpec, ReactionSpec, SurrogateSpec
 from robaudit.audit.result.document import Attacker
 from robaudit.checks.registry import check_class, own_checks, usual_checks
 from robaudit.documents import Document
@@ -46,6 +46,7 @@ __all__ = [
     "MatrixSpec",
     "Profile",
     "RadiusSpec",
+    "ReactionSpec",
     "SecrecySpec",
     "SetSpec",
     "SurrogateSpec",
@@ -56,7 +57,7 @@ __all__ = [
     "profile_schema",
 ]
 
-SEARCHES = ("curve", "secrecy", "matrix")
+SEARCHES = ("curve", "secrecy", "matrix", "reaction")
 """What is searched beside the cascade where it is asked for: true, false, or a map that says how."""
 
 
@@ -85,6 +86,8 @@ class Profile(Spec):
     maps with their parameters."""
     matrix: MatrixSpec | None = None
     """true, or a map: attack through each surrogate alone too, on every sample; null: do not."""
+    reaction: ReactionSpec | None = None
+    """Where checks tell that gradients are masked: a map of further attacks on what stands; false or null: none."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
     """Checks by name with their settings; a list of names is taken too, and `usual` or `all` of robaudit's own."""
     certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)

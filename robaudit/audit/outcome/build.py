@@ -10,7 +10,7 @@ from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed
-from robaudit.audit.journal.records.findings import EvidenceKept
+from robaudit.audit.journal.records.findings import EvidenceKept, MaskingFound
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, InputsSent, Remark, TargetFacts
 from robaudit.audit.journal.tally import Tally
@@ -103,6 +103,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         transfer=transfer_section(tally, journal),
         certified=certified_section(request, journal, spent=spent),
         checks=checks,
+        masking=_masking(journal),
         evidence=model.Evidence() if evidence is None else evidence.section,
         errors=tuple(failures(tally, clean, journal, sessions.failure)),
         samples=with_prices(samples, prices_of(attacks, tally)),
@@ -110,6 +111,12 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     draft = derived(with_budget(draft, request.time_budget, journal))
     draft = draft.model_copy(update={"limitations": limitations(draft)})
     return conclude(draft, request.profile.gates)
+
+
+def _masking(journal: Journal) -> model.Masking | None:
+    """The signs of masked gradients that the audit reacted to; what that came to, the samples tell."""
+    found = journal.last(MaskingFound)
+    return None if found is None else model.Masking(signs=found.signs, hidden=found.hidden, stood=found.stood)
 
 
 def _run(request: AuditRequest, journal: Journal, sessions: Sessions, *, repeats: bool) -> model.Run:

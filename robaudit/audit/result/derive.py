@@ -18,6 +18,7 @@ from robaudit.audit.result.document import (
     Certified,
     Chances,
     Curve,
+    Masking,
     Pairs,
     Radius,
     Result,
@@ -28,6 +29,7 @@ from robaudit.audit.result.document import (
     ThreatOutcome,
     Transfer,
 )
+from robaudit.audit.result.masking import for_the_reaction
 from robaudit.audit.result.queried import queried
 from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
 from robaudit.audit.result.transfer import derive_transfer
@@ -142,6 +144,7 @@ def derived(draft: Result) -> Result:
             "curves": tuple(figures.curves()),
             "secrecy": tuple(figures.secrecy()),
             "chances": _chances(draft.samples),
+            "masking": None if draft.masking is None else figures.masking(draft.masking),
             "transfer": None if draft.transfer is None else figures.transfer(draft.transfer),
         }
     )
@@ -267,6 +270,13 @@ class _Figures:
     def transfer(self, section: Transfer) -> Transfer:
         """The matrix of surrogates and attacks with its rates."""
         return derive_transfer(section, self.by_id, len(self.attacked), self.rate)
+
+    def masking(self, section: Masking) -> Masking:
+        """What stood before a reaction to masked gradients, what each of its attacks broke, and what stands."""
+        first = Counter(s.broken_by for s in self.attacked if s.broken_by is not None)
+        broken = {a.id: first[a.id] for a in self.draft.attacks if for_the_reaction(a) and a.status in RAN}
+        left = sum(sample.stands for sample in self.attacked)
+        return section.model_copy(update={"stood": left + sum(broken.values()), "left": left, "attacks": broken})
 
     def certified(self, section: Certified) -> Certified:
         """What certifiers proved, and the samples that are both proved and broken."""

@@ -45,6 +45,7 @@ from robaudit.audit.result.sections.findings import (
     WorstCase,
 )
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
+from robaudit.audit.result.sections.masking import HiddenAt, Masking
 from robaudit.audit.result.sections.queries import Queried, Served, Spent
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
 from robaudit.audit.result.sections.samples import Drawn, Nearest, Sample, SampleBreach
@@ -102,9 +103,11 @@ __all__ = [
     "GateStatus",
     "Goal",
     "Gradient",
+    "HiddenAt",
     "InputSpec",
     "Look",
     "LookGate",
+    "Masking",
     "Matrix",
     "MatrixCell",
     "Nearest",
@@ -153,7 +156,7 @@ OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
 ON_REQUEST = (
     *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
-    *("sequential", "earlier", "chances"),
+    *("sequential", "earlier", "chances", "masking"),
 )
 """Sections that are left out where nobody asked for them."""
 
@@ -202,6 +205,8 @@ class Result(Section):
     """What is proved; left out where no certificate was asked for."""
     checks: tuple[Check, ...] = ()
     """All checks."""
+    masking: Masking | None = None
+    """Where checks told that gradients are masked, and the audit reacted; left out where they did not."""
     earlier: tuple[EarlierTests, ...] = ()
     """Earlier tests of the same model on the same data, which its gates allow for; left out where none is known."""
     gates: tuple[Gate, ...] = ()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.cost import Cost
+from robaudit.attacks.requests import How
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.findings import Evaluations
@@ -120,13 +121,21 @@ class SessionBench:
         records = self._cascade.journal.keyed(CleanSample, "index").values()
         return [(r, r.prediction, r.label) for r in records if r.prediction is not None and r.label is not None]
 
-    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: Sequence[Sample],
+        how: How | None = None,
+        *,
+        one_draw: bool = False,
+    ) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.
 
         Raises:
             AuditInterrupted: the audit was told to stop.
         """
-        return self._units.run(attack, threat, samples)
+        return self._units.run(attack, threat, samples, how, one_draw=one_draw)
 
     @property
     def cost(self) -> Evaluations:

@@ -49,6 +49,10 @@ class TargetView:
         return bool(self.loaded.target.spec.kind == "image")
 
     @property
+    def unsmooth(self) -> str | None:
+        return self.loaded.target.unsmooth
+
+    @property
     def cuts(self) -> Sequence[str]:
         return tuple(self.loaded.target.gradient.cuts)
 

@@ -23,6 +23,7 @@ from robaudit.report.html import sections
 from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart, secrecy_chart
 from robaudit.report.html.classes import class_rows
 from robaudit.report.html.gallery import gallery
+from robaudit.report.masking import MASKING, masking_lines
 from robaudit.report.paths import relative_path, without_folders
 from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
@@ -137,6 +138,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
             for matrix in (result.transfer.matrices if result.transfer is not None else ())
         ],
         "checks": sections.check_rows(result),
+        "masking": masking_lines(result),
+        "masking_title": MASKING,
         "gates": sections.gate_rows(result),
         "comparison": comparison,
         "changes": sections.change_rows(result),
@@ -173,6 +176,7 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("secrecy", "The price of secrecy", bool(content["secrecy"])),
         ("transfer", "Surrogates and transfer", result.transfer is not None),
         ("checks", "Checks of the audit itself", bool(content["checks"])),
+        ("masking", MASKING, bool(content["masking"])),
         ("gates", "Gates", bool(content["gates"])),
         ("comparison", "Against the baseline", content["comparison"] is not None),
         ("gallery", "Adversarial examples", True),

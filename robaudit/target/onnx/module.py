@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from robaudit.target.onnx import batching, gradient, half, layout, passes
+from robaudit.target.onnx import batching, gradient, half, layout, passes, stations
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
@@ -84,6 +84,27 @@ class OnnxModule(nn.Module):
             twin._buffers[attribute] = getattr(self, self._attributes[name])
         twin.batching, twin.layout = self.batching, self.layout
         return twin
+
+    def stations(self) -> list[str]:
+        """Values that everything passes on its way from the one input to the selected output, in order; see
+        :mod:`robaudit.target.onnx.stations`."""
+        return stations.stations(self._graph, self.input_names[0], self._selected()[0])
+
+    def up_to(self, names: list[str]) -> OnnxModule:
+        """What returns values on the way."""
+        return OnnxModule(stations.up_to(self._graph, names)).to(self._device)
+
+    def after(self, name: str, dtype: torch.dtype) -> OnnxModule:
+        """What makes the selected output of a station."""
+        return OnnxModule(stations.after(self._graph, name, dtype), self._selected()[0]).to(self._device)
+
+    def between(self, first: str, second: str | None) -> list[str]:
+        """``Op (node)`` of everything between two stations."""
+        return stations.between(self._graph, first, second)
+
+    @property
+    def _device(self) -> torch.device:
+        return next((b.device for b in self.buffers()), torch.device("cpu"))
 
     def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
         """A copy with every narrower floating-point type widened to this one."""
@@ -160,7 +181,8 @@ class OnnxModule(nn.Module):
         if how == "vmap":
             # torch's fused attention has no rule for vmap: it would warn, and loop.
             with sdpa_kernel(SDPBackend.MATH):
-                mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(x, *extra)
+                ways = (0, *(None,) * len(extra))
+                mapped: tuple[Tensor, ...] = torch.func.vmap(single, ways, randomness="different")(x, *extra)
             return mapped
         rows = [single(sample, *extra) for sample in x]
         return tuple(torch.stack(values) for values in zip(*rows, strict=True))
