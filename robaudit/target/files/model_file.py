@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -106,6 +106,11 @@ class ModelFile(Protocol):
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor, with a gradient."""
+        ...
+
+    def features(self) -> Callable[[Tensor], Tensor] | None:
+        """What is differentiated without its last linear layer: [N, ...] inputs to the features [N, ...] from which
+        scores before a softmax follow linearly; None where no such layer is found at its end."""
         ...
 
     def fresh(self) -> ModelFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
 from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
+from robaudit.target.outputs.last_layer import features_before
 from robaudit.target.outputs.peel import JOINED, Tail
 from robaudit.target.outputs.rows import read_rows
 from robaudit.target.outputs.tails import tail_of
@@ -160,17 +161,31 @@ class OnnxFile:
         self.no_gradient = None
         self._tail = tail
         try:
-            twin = self._imported(tail)
-            if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
-                twin = twin.float_twin()
-            self.twin = twin.to(self.device)
-            if self.fixed and (self.input.shape[0] or 1) > 1:
-                self.twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+            self.twin = self._readied(self._imported(tail))
         except UnsupportedOperatorError as error:
             self.no_gradient = error.operator
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
             self.no_gradient = reason(error)
         self.no_gradient = earlier or self.no_gradient
+
+    def _readied(self, twin: OnnxModule) -> OnnxModule:
+        """A translated graph on the device, with numbers wide enough for gradients."""
+        if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
+            twin = twin.float_twin()
+        twin = twin.to(self.device)
+        if self.fixed and (self.input.shape[0] or 1) > 1:
+            twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+        return twin
+
+    def features(self) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`ModelFile`."""
+        name = None if self._tail is None or self._tail.raw else features_before(self.wiring, self._tail.tensor)
+        if name is None:
+            return None
+        if name == self.input.name:
+            return lambda x: x
+        twin = self._readied(import_onnx(self.model, name))
+        return lambda x: self._differentiated(x, twin)
 
     def _imported(self, tail: Tail, *, rewritten: bool = True) -> OnnxModule:
         columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
@@ -282,16 +297,18 @@ class OnnxFile:
         The gradient goes through the rounding as if it were not there.
         """
         assert self.twin is not None
+        return self._differentiated(x, self.twin)
+
+    def _differentiated(self, x: Tensor, twin: OnnxModule) -> Tensor:
         if self.takes_tokens:
             x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
         elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
-        return watched(self.watch, (self.path, "twin"), x, self._twin_answer)
+        return watched(self.watch, (self.path, "twin"), x, functools.partial(self._answer_of, twin))
 
-    def _twin_answer(self, x: Tensor) -> Tensor:
-        assert self.twin is not None
+    def _answer_of(self, twin: OnnxModule, x: Tensor) -> Tensor:
         with self.watch.call(len(x), (self.path, "twin")):
-            result = self.twin(x, **self.other_inputs())
+            result = twin(x, **self.other_inputs())
         assert isinstance(result, Tensor)
         return result[:, None] if result.dim() == 1 else result
 
