@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -28,6 +28,7 @@ __all__ = [
     "Finding",
     "Measured",
     "MeasuredTarget",
+    "Planted",
     "check_settings",
     "fires",
     "leads",
@@ -79,6 +80,21 @@ class Breach:
     def point(self) -> NDArray[Any]:
         """[*shape] in u-space, as it was stored."""
         return self.load()
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A sample with a head of two classes, put in the place of the file's last layer; see :meth:`Bench.search_planted`.
+
+    Args:
+        sample: whose head it is.
+        weights: [F] float64, of the features; above 0 is the class of the planted example, with the ``bias`` added.
+        bias: of the head.
+    """
+
+    sample: Sample
+    weights: NDArray[np.float64]
+    bias: float
 
 
 class MeasuredTarget(Protocol):
@@ -267,6 +283,29 @@ class Bench(Protocol):
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
         secrecy, whose breaches are what the cascade left."""
+        ...
+
+    def attacks(self) -> Sequence[str]:
+        """The keys of the white-box attacks that are to run, in order, so far as they serve a model of two classes."""
+        ...
+
+    def features(self, points: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
+        """[N, *shape] in u-space to [N, F] what the last linear layer is given, and True; the logits, and False, where
+        that layer is not found."""
+        ...
+
+    def search_planted(
+        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
+    ) -> dict[int, bool]:
+        """Whether an attack of :meth:`attacks` finds an example of a sample's planted class in its ball, by index.
+
+        What it costs is the check's; nothing of it is journaled but what the check measures.
+
+        Args:
+            attack: its key.
+            planted: the model: all samples with their heads.
+            among: indices of the samples that are attacked; None: all.
+        """
         ...
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import torch
+
 from robaudit.attacks.base import StartingPool
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.fitting import FitJob, Fitted, carry_out
@@ -76,6 +78,12 @@ class Engine:
         single = copy.copy(self)
         single.slots = 1
         return single
+
+    def on(self, oracle: Oracle) -> Engine:
+        """The same on other models, whose samples have the same shape; every sample to start from is of class 0."""
+        pool = StartingPool(self.pool.points, torch.zeros_like(self.pool.labels))
+        rows, precision = self.evaluator.micro_batch, self.evaluator.precision
+        return Engine(oracle, self.slots, self.seed, pool, micro_batch=rows, precision=precision, watch=self.watch)
 
     def run(self, job: Job, samples: SampleSource, sink: Sink, stop: Callable[[], bool] = lambda: False) -> bool:
         """Run a job to its end; each finished unit goes to ``sink`` at once, of a cohort all at its end.

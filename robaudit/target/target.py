@@ -156,6 +156,16 @@ class Target:
         """As :meth:`logits`, with a smooth backward."""
         return self.opened.logits(u, singly=self._singly, smooth=True)
 
+    def features(self) -> Callable[[Tensor], Tensor] | None:
+        """[N, *shape] to what the last linear layer of the twin is given, [N, F] with a gradient.
+
+        None where no such layer ends the twin, or its gradient is not that of the file's own graph, batch by batch.
+        """
+        if not self.gradient.available or self.stand_in is not None or self._singly:
+            return None
+        found, spec = self.file.features(smooth=self.gradient.method == "smoothed"), self.spec
+        return None if found is None else lambda u: found(spec.to_file(u.to(self.dtype))).flatten(1)
+
     def pupil(self) -> Pupil:
         """See :meth:`OpenedTarget.pupil`."""
         return self.opened.pupil()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.findings import Evaluations
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import counts
+from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.breaches import breaches, nearest, tries
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.loaded import Loaded
+from robaudit.audit.session.planting import feature_map, features_at, planted_file, search_planted, tried
 from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
-from robaudit.checks.base import Breach
+from robaudit.checks.base import Breach, Planted
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes, slopes_along
@@ -212,6 +215,38 @@ class SessionBench:
         done = {key for key, record in ended.items() if record.status == "done"}
         apart = [planned for own in self._fronts[0].secrecy for planned in own.plan]
         return {p.key: p.attack.access for p in (*self._cascade.plan, *apart) if p.key in done}
+
+    def attacks(self) -> Sequence[str]:
+        """Keys of the white-box attacks that are to run, in order, so far as they serve a model of two classes."""
+        return list(self._tried)
+
+    @functools.cached_property
+    def _tried(self) -> Mapping[str, Planned]:
+        return tried(self._cascade.plan, self.threat, self._loaded.target.spec.shape)
+
+    @functools.cached_property
+    def _features(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], bool]:
+        return feature_map(self._loaded.target)
+
+    def features(self, points: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
+        """[N, *shape] in u-space to ([N, F] what the last linear layer is given, True); else (the logits, False)."""
+        features, cut = self._features
+        self._units.bill(Cost(forwards=len(points)))
+        return features_at(self._loaded.target, features, points), cut
+
+    def search_planted(
+        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
+    ) -> dict[int, bool]:
+        """Whether an attack finds an example of each sample's planted class; see :class:`robaudit.checks.base.Bench`.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        model = planted_file(self._loaded.target, self._features[0], planted)
+        asked = [one.sample for one in planted if among is None or one.sample.index in among]
+        found, cost = search_planted(self._units.executor, model, self._tried[attack], self.threat, asked)
+        self._units.bill(cost)
+        return found
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         """The losses that each white-box attack that is to run climbs, by its key."""

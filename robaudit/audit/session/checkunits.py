@@ -44,6 +44,11 @@ class CheckUnits:
         self._results: dict[tuple[str, int], UnitResult] = {}
 
     @property
+    def executor(self) -> Executor:
+        """Runs the attacks."""
+        return self._executor
+
+    @property
     def seed(self) -> int:
         """Of all keyed random numbers."""
         return self._executor.seed

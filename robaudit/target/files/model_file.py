@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,6 +117,14 @@ class ModelFile(Protocol):
 
     def smoothly(self, x: Tensor) -> Tensor:
         """As ``differentiable``, with a smooth backward."""
+        ...
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """What is differentiated without its last linear layer: [N, ...] inputs to the features [N, ...] from which
+        scores before a softmax follow linearly; None where no such layer is found at its end.
+
+        ``smooth``: with a smooth backward, where there is one.
+        """
         ...
 
     def fresh(self) -> ModelFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
 from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
+from robaudit.target.outputs.last_layer import features_before
 from robaudit.target.outputs.peel import JOINED, Tail
 from robaudit.target.outputs.rows import read_rows
 from robaudit.target.outputs.tails import tail_of
@@ -162,17 +163,32 @@ class OnnxFile:
         self.no_gradient = None
         self._tail = tail
         try:
-            twin = self._imported(tail)
-            if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
-                twin = twin.float_twin()
-            self.twin = twin.to(self.device)
-            if self.fixed and (self.input.shape[0] or 1) > 1:
-                self.twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+            self.twin = self._readied(self._imported(tail))
         except UnsupportedOperatorError as error:
             self.no_gradient = error.operator
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
             self.no_gradient = reason(error)
         self.no_gradient = earlier or self.no_gradient
+
+    def _readied(self, twin: OnnxModule) -> OnnxModule:
+        """A translated graph on the device, with numbers wide enough for gradients."""
+        if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
+            twin = twin.float_twin()
+        twin = twin.to(self.device)
+        if self.fixed and (self.input.shape[0] or 1) > 1:
+            twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+        return twin
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`ModelFile`."""
+        name = None if self._tail is None or self._tail.raw else features_before(self.wiring, self._tail.tensor)
+        if name is None:
+            return None
+        if name == self.input.name:
+            return lambda x: x
+        twin = self._readied(import_onnx(self.model, name))
+        twin = (twin.smoothed() or twin) if smooth else twin
+        return lambda x: self._answered_by(twin, x)
 
     def _imported(self, tail: Tail, *, rewritten: bool = True) -> OnnxModule:
         columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()

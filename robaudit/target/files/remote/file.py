@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,10 @@ class RemoteFile:
 
     def as_written(self) -> OnnxModule | None:
         """There is no graph to read."""
+        return None
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """None: there is no graph to look into."""
         return None
 
     def learner(self, sample: Tensor) -> Learner:

@@ -16,6 +16,7 @@ from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.files.torchscript.failures import failures_told, refused
 from robaudit.target.files.torchscript.graph import cutting_operators, drawing_operators, held_weights, script_bounds
+from robaudit.target.files.torchscript.last_layer import before_last_layer
 from robaudit.target.files.torchscript.learner import End, ScriptLearner
 from robaudit.target.files.torchscript.peel import find_script_tail
 from robaudit.target.files.torchscript.results import (
@@ -255,6 +256,17 @@ class TorchScriptFile:
         if wide is None:
             return watched(self.watch, self._kind(self._peeled), x, lambda u: self._reached(self._peeled, u))
         return watched(self.watch, self._kind(wide), x, lambda u: self._chosen(self._forward(wide, u.float()), len(u)))
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`ModelFile`; None too for a file in half precision, whose copy is differentiated."""
+        choice = self._choice
+        if self._wide is not None or choice is None or choice.columns:
+            return None
+        place = self._place_of(choice.output.name)
+        found = before_last_layer(self.module, choice.output.name, place, peeled=self._peeled is not None)
+        if found is None:
+            return None
+        return lambda x: watched(self.watch, self._kind(found), x, lambda u: self._checked(found, u))
 
     def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
         return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))
