@@ -36,7 +36,9 @@ def test_every_corruption_changes_images_of_any_size_within_the_box(name: str, s
     np.testing.assert_array_equal(found, corrupted(name, u))
 
 
-@pytest.mark.parametrize("name", [name for name in CONSTANTS if name not in ("saturation", "fog", "pixelation", "jpeg")])
+@pytest.mark.parametrize(
+    "name", [name for name in CONSTANTS if name not in ("saturation", "fog", "pixelation", "jpeg")]
+)
 def test_the_harshest_changes_more_than_the_mildest(name: str) -> None:
     u = photo()
     mild, harsh = (np.abs(corrupted(name, u, severity) - u).mean() for severity in (1, 5))
