@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # profiles and reports read what checks declare, without torc
     from robaudit.attacks.base import SlotAttack
     from robaudit.attacks.requests import How
     from robaudit.engine.units import Sample, UnitResult
+    from robaudit.target.inputs.meaning import InputMeaning
     from robaudit.threat.losses import Loss
     from robaudit.threat.model import Access, ThreatModel
 
@@ -136,6 +137,11 @@ class MeasuredTarget(Protocol):
         ...
 
     @property
+    def meaning(self) -> InputMeaning:
+        """What its input means."""
+        ...
+
+    @property
     def cuts(self) -> Sequence[str]:
         """Operators between input and scores without a useful derivative, as ``Op (node)``."""
         ...
@@ -170,6 +176,10 @@ class MeasuredTarget(Protocol):
 
     def batch_deviation(self) -> float | None:
         """Largest relative difference between an input alone and in a batch; None: batch 1 only."""
+        ...
+
+    def zero_weights(self) -> Mapping[str, tuple[int, int]]:
+        """(zeros, all) of the weights of each layer, in the file's order; empty where none can be read."""
         ...
 
     def parity(self, points: NDArray[Any]) -> tuple[int, float, float, float | None]:
@@ -251,6 +261,26 @@ class Bench(Protocol):
 
     def logits(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """[N, *shape] in u-space to [N, K] logits of what is differentiated, before a softmax or sigmoid."""
+        ...
+
+    def pulled(
+        self, points: NDArray[Any], weights: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """([N, K] logits at points [N, *shape], [N, *shape] gradient of their sum with given weights).
+
+        The weights [n, K] are those at logits [n, K], row by row, and held fixed: softmax minus a class's indicator
+        gives the gradient of its cross-entropy.
+        """
+        ...
+
+    def unstable(self, samples: Sequence[Sample]) -> Mapping[str, tuple[int, int]] | str:
+        """(units that can be on either side of 0, all) of each ReLU within the ball around the samples, added up over
+        them, by interval bounds; a clause that says why none are known."""
+        ...
+
+    def transferred(self) -> Mapping[str, tuple[int, int]]:
+        """(samples fooled, tried) of the attacks made on surrogates that ran on every sample, by key, and under
+        ``white-box`` of the cascade up to its last white-box attack; without what did not run to its end."""
         ...
 
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:

@@ -56,4 +56,7 @@ class CheckFacts:
     """It is carried out at the end, as it looks at what the reaction broke too."""
     usual: bool = True
     """Of robaudit's own checks: whether ``checks: usual`` names it, as most built-in profiles do; ``all`` names
-    every one."""
+    the others too."""
+    on_request: bool = False
+    """Of robaudit's own checks: ``checks: all`` leaves it out as it costs much or says nothing of the headline;
+    ``checks: every`` names it, and so may a profile."""

@@ -17,7 +17,15 @@ from robaudit.errors import UsageError
 from robaudit.extensions import made
 from robaudit.suggest import did_you_mean
 
-__all__ = ["check_class", "check_classes", "make_check", "own_checks", "package_of", "usual_checks"]
+__all__ = [
+    "all_checks",
+    "check_class",
+    "check_classes",
+    "make_check",
+    "own_checks",
+    "package_of",
+    "usual_checks",
+]
 
 ENTRY_POINT = "robaudit.checks"
 ID = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -104,7 +112,12 @@ def package_of(cls: type[Check]) -> str | None:
 
 def usual_checks() -> list[str]:
     """What ``checks: usual`` of a profile names."""
-    return [id for id, cls in own_checks().items() if cls.facts.usual]
+    return [id for id in all_checks() if own_checks()[id].facts.usual]
+
+
+def all_checks() -> list[str]:
+    """What ``checks: all`` of a profile names."""
+    return [id for id, cls in own_checks().items() if not cls.facts.on_request]
 
 
 def make_check(id: str, settings: Mapping[str, Any] | None = None) -> Check:

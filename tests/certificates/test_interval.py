@@ -21,6 +21,7 @@ from torch import nn
 from robaudit.certificates.base import Ball
 from robaudit.certificates.interval import Interval
 from robaudit.certificates.intervals.propagate import propagate
+from robaudit.certificates.intervals.unstable import unstable_units
 from robaudit.certificates.subject import Unreadable, subject_of
 from robaudit.defenses.bits import BitDepth
 from robaudit.threat.norms import Norm
@@ -344,3 +345,40 @@ def test_whole_numbers_are_rounded_as_the_file_is_fed(tmp_path: Path) -> None:
     zero, less, more = (prove(it, u[0], label, "linf", eps).margin for eps in (0.0, 0.4 / 255, 0.6 / 255))
     assert zero == less
     assert more < less
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 0.1), ("l1", 0.1)])
+def test_units_near_their_kink_are_unstable(norm: str, eps: float, tmp_path: Path) -> None:
+    """Units that are features less a number: those within the radius of it may switch, whatever the norm."""
+    kinks = np.array([0.0, 0.35, 0.45, 0.5, 0.59, 0.65, 0.9], np.float32)
+    arrays = {"w": np.eye(7, dtype=np.float32), "b": -kinks, "v": weight(3, 7)}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["h"]),
+        helper.make_node("MatMul", ["h", "v"], ["y"]),
+    ]
+    path = write_onnx(tmp_path / "m.onnx", nodes, ("N", 7), arrays)
+    it, _, _ = subject(path, mean=(0.0,), std=(1.0,), domain=(0.0, 1.0))
+    middle = torch.full((7,), 0.5, dtype=torch.float64)
+    assert unstable_units(it, Ball(Norm(norm), eps), [middle]) == {"ReLU 1": (3, 7)}
+    assert unstable_units(it, Ball(Norm(norm), eps), [middle, middle + 0.35]) == {"ReLU 1": (4, 14)}
+    assert unstable_units(it, Ball(Norm(norm), eps, (2,)), [middle]) == {"ReLU 1": (2, 7)}
+    assert "the threat model is l0" in unstable_units(it, Ball(Norm.L0, 2), [middle])
+
+
+def test_a_cap_is_a_kink_too(tmp_path: Path) -> None:
+    kinks = np.array([0.0, 0.35, 0.45, 0.5, 0.59, 0.65, 0.9], np.float32)
+    arrays = {"w": np.eye(7, dtype=np.float32), "b": -kinks, "v": weight(3, 7)}
+    arrays |= {"zero": np.array(0, np.float32), "cap": np.array(0.2, np.float32), "low": np.array(-1, np.float32)}
+    it = {}
+    for low in ("zero", "low"):
+        nodes = [
+            helper.make_node("Gemm", ["x", "w", "b"], ["a"]),
+            helper.make_node("Clip", ["a", low, "cap"], ["h"]),
+            helper.make_node("MatMul", ["h", "v"], ["y"]),
+        ]
+        path = write_onnx(tmp_path / f"{low}.onnx", nodes, ("N", 7), arrays)
+        it[low], _, _ = subject(path, mean=(0.0,), std=(1.0,), domain=(0.0, 1.0))
+    middle, ball = torch.full((7,), 0.5, dtype=torch.float64), Ball(Norm.LINF, 0.08)
+    assert unstable_units(it["zero"], ball, [middle]) == {"ReLU 1": (3, 7)}  # 0.35 at the cap; 0.45, 0.5 at 0
+    assert unstable_units(it["low"], ball, [middle]) == {}

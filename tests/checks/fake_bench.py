@@ -14,6 +14,7 @@ from models import FakeFile, attack_all, network, samples_for
 from robaudit.checks.base import Breach, Finding
 from robaudit.checks.registry import check_classes
 from robaudit.engine.units import Sample
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.losses import Loss, loss_named
 from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
@@ -43,6 +44,16 @@ class FakeTarget:
     drawing: tuple[str, ...] = ()
     is_random: bool = False
     is_random_itself: bool = False
+    zeros: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def meaning(self) -> InputMeaning:
+        shape = self.file.shape
+        kind = "image" if len(shape) == 3 else "vector"
+        return InputMeaning("x", shape, shape, kind, "nchw" if kind == "image" else "none")
+
+    def zero_weights(self) -> Mapping[str, tuple[int, int]]:
+        return self.zeros
 
     def repeat_deviation(self) -> float:
         return self.repeat
@@ -72,6 +83,8 @@ class FakeBench:
         self.declared_accuracy: float | None = None
         self.fallen: list[Breach] = []
         self.near: list[Breach] = []
+        self.bounds: dict[str, tuple[int, int]] | str = {}
+        self.transfers: dict[str, tuple[int, int]] = {}
         self.done: dict[str, Access] = {}
         self.hows: list[Any] = []
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
@@ -117,6 +130,19 @@ class FakeBench:
     def logits(self, points: Any) -> Any:
         with torch.no_grad():
             return self.file.logits(torch.from_numpy(np.asarray(points))).double().numpy()
+
+    def pulled(self, points: Any, weights: Any) -> Any:
+        u = torch.from_numpy(np.asarray(points)).requires_grad_()
+        logits = self.file.logits(u)
+        found = logits.detach().double().numpy()
+        (slope,) = torch.autograd.grad((logits * torch.from_numpy(np.array(weights(found)))).sum(), u)
+        return found, slope.numpy()
+
+    def unstable(self, samples: Sequence[Sample]) -> Mapping[str, tuple[int, int]] | str:
+        return self.bounds
+
+    def transferred(self) -> Mapping[str, tuple[int, int]]:
+        return self.transfers
 
     def rejects(self, scores: Any) -> bool:
         return False

@@ -16,6 +16,7 @@ from robaudit.audit.replay.replaying import replay
 from robaudit.audit.replay.request import ReplayRequest
 from robaudit.audit.run.rundir import MARKER
 from robaudit.audit.stored.file import save_result
+from robaudit.checks.registry import own_checks
 from robaudit.report.chances import chance_lines
 
 ATTACKS = "\n  - {id: fgsm}\n  - {id: apgd-ce, steps: 10}\n  - {id: square, queries: 100}\n"
@@ -117,3 +118,27 @@ def test_a_copy_of_each_class_does_not_lead_a_ratio_astray(tmp_path: Path, fall:
     same = run_here(make_request(plain, data, profile), tmp_path / "same")
     assert result.verdict.exit_code == 0
     assert result.attacks[0].broken == same.attacks[0].broken > 0
+
+
+def test_every_check_on_the_file_is_measured_in_an_audit(tmp_path: Path) -> None:
+    make_onnx(tmp_path / "s.onnx")
+    profile = make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.05, checks="every")
+    profile.write_text(profile.read_text() + "matrix: {attacks: [mi]}\n")
+    request = make_request(
+        make_onnx(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz", 20), profile, surrogates=(tmp_path / "s.onnx",)
+    )
+    result = run_here(request, tmp_path / "run")
+    found = {check.id: check for check in result.checks}
+    on_the_file = [id for id, cls in own_checks().items() if "RA120" <= cls.facts.rule.id <= "RA139"]
+    assert {id: found[id].status for id in on_the_file} == dict.fromkeys(on_the_file, "pass") | {
+        "relu-stability": "skipped",  # its units are tanh
+        "trojan": "skipped",  # four classes
+    }, [found[id].message for id in on_the_file]
+    free = ("sparsity", "relu-stability", "transfer-gap", "trojan")
+    assert all((found[id].forwards, found[id].queries) == (0, 0) for id in free)
+    assert (found["stateful"].queries, found["logit-scale"].forwards) == (1000 + 2 * 16, 18)
+    assert found["clever"].backwards == 8 * 20 * 64 * 3
+    assert result.transfer is not None
+    [cell] = result.transfer.matrices[0].cells
+    assert found["transfer-gap"].message.startswith(f"transfer fools {len(cell.fooled)} of 18 at most (matrix/")
+    assert run_here(request, tmp_path / "run").checks == result.checks

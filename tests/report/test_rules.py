@@ -44,6 +44,17 @@ USED = {
     "RA115": "CheckRandom",
     "RA116": "CheckConvergence",
     "RA117": "CheckLossSpread",
+    "RA120": "CheckSparsity",
+    "RA121": "CheckReluStability",
+    "RA122": "CheckLogitScale",
+    "RA123": "CheckStateful",
+    "RA124": "CheckOffNorm",
+    "RA125": "CheckCliff",
+    "RA126": "CheckTransferGap",
+    "RA127": "CheckClever",
+    "RA128": "CheckTrojan",
+    "RA129": "CheckSurvival",
+    "RA130": "CheckCorruptions",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 

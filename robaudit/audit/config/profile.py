@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from pydantic import (
@@ -24,6 +25,7 @@ from robaudit.audit.config.gatespecs import GateSpec, check_metric, merge_gates
 from robaudit.audit.config.specs import (
     ALL,
     CHECKS_SCHEMA,
+    EVERY,
     USUAL,
     DataSpec,
     RadiusSpec,
@@ -34,7 +36,7 @@ from robaudit.audit.config.specs import (
 )
 from robaudit.audit.config.surrogate_specs import MatrixSpec, ReactionSpec, SurrogateSpec
 from robaudit.audit.result.document import Attacker
-from robaudit.checks.registry import check_class, own_checks, usual_checks
+from robaudit.checks.registry import all_checks, check_class, own_checks, usual_checks
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 
@@ -89,7 +91,7 @@ class Profile(Spec):
     reaction: ReactionSpec | None = None
     """Where checks tell that gradients are masked: a map of further attacks on what stands; false or null: none."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
-    """Checks by name with their settings; a list of names is taken too, and `usual` or `all` of robaudit's own."""
+    """Checks by name with their settings; a list of names is taken too, and `usual`, `all` or `every` of ours."""
     certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)
     """Certificates by name with their settings, proved for each sample; a list of names is taken too."""
     gates: tuple[GateSpec, ...] = ()
@@ -100,9 +102,11 @@ class Profile(Spec):
     @classmethod
     def _checks_by_name(cls, checks: object) -> object:
         if isinstance(checks, str):
-            if checks not in (USUAL, ALL):
-                raise ValueError(f"checks are a map, a list of names, {USUAL} or {ALL}, not {checks!r}")
-            checks = usual_checks() if checks == USUAL else list(own_checks())
+            groups: dict[str, Callable[[], Iterable[str]]]
+            groups = {USUAL: usual_checks, ALL: all_checks, EVERY: own_checks}
+            if checks not in groups:
+                raise ValueError(f"checks are a map, a list of names, {USUAL}, {ALL} or {EVERY}, not {checks!r}")
+            checks = list(groups[checks]())
         if isinstance(checks, list):
             items = [{"id": item} if isinstance(item, str) else item for item in checks]
             if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):

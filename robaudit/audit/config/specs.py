@@ -27,6 +27,7 @@ from robaudit.threat.arrays import TOLERANCE
 __all__ = [
     "ALL",
     "CHECKS_SCHEMA",
+    "EVERY",
     "USUAL",
     "AnswersSpec",
     "DataSpec",
@@ -41,7 +42,9 @@ __all__ = [
 USUAL = "usual"
 """Stands for the checks of robaudit's own that cost little."""
 ALL = "all"
-"""Stands for all of them."""
+"""Stands for all of them but those that are asked for alone."""
+EVERY = "every"
+"""Stands for these too."""
 CHECKS_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {"type": "object", "additionalProperties": {"anyOf": [{"type": "object"}, {"type": "null"}]}},
@@ -54,7 +57,7 @@ CHECKS_SCHEMA: dict[str, Any] = {
                 ]
             },
         },
-        {"enum": [USUAL, ALL]},
+        {"enum": [USUAL, ALL, EVERY]},
     ]
 }
 SMALLEST = 10 * TOLERANCE

@@ -27,6 +27,10 @@ from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.planting import feature_map, features_at, planted_file, search_planted, tried
 from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
+from robaudit.audit.session.transferred import transferred
+from robaudit.certificates.base import Ball
+from robaudit.certificates.intervals.unstable import unstable_units
+from robaudit.certificates.subject import Unreadable, subject_of
 from robaudit.checks.base import Breach, Planted
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
@@ -167,6 +171,38 @@ class SessionBench:
                 found.append(model.logits(u).double().cpu().numpy())
         self._units.bill(Cost(forwards=len(points)))
         return np.concatenate(found)
+
+    def pulled(
+        self, points: NDArray[Any], weights: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """([N, K] logits at points [N, *shape], [N, *shape] gradient of their sum with given weights)."""
+        model, target = self._engine.oracle.differentiable(), self._loaded.target
+        logits, slopes = [], []
+        for start in range(0, len(points), CHUNK):
+            u = torch.from_numpy(np.array(points[start : start + CHUNK])).to(target.device, target.dtype)
+            answer = model.logits(u.requires_grad_())
+            found = answer.detach().double().cpu().numpy()
+            (slope,) = torch.autograd.grad((answer * torch.tensor(weights(found)).to(answer)).sum(), u)
+            logits.append(found)
+            slopes.append(slope.cpu().numpy())
+        self._units.bill(Cost(forwards=len(points), backwards=len(points)))
+        return np.concatenate(logits), np.concatenate(slopes)
+
+    def unstable(self, samples: Sequence[Sample]) -> Mapping[str, tuple[int, int]] | str:
+        """(units that can be on either side of 0, all) of each ReLU within the ball, added up over the samples."""
+        threat = self._cascade.threat
+        still = threat.mask(torch.zeros(1, *self._loaded.target.spec.shape))
+        fixed = () if still is None else tuple(still.flatten().nonzero()[:, 0].tolist())
+        try:
+            subject = subject_of(self._loaded.target)
+        except Unreadable as error:
+            return str(error)
+        points = (torch.from_numpy(sample.u.copy()).double() for sample in samples)
+        return unstable_units(subject, Ball(threat.norm, threat.eps, fixed), points)
+
+    def transferred(self) -> Mapping[str, tuple[int, int]]:
+        """(samples fooled, tried) of attacks made on surrogates that ran on every sample, and of the white box."""
+        return transferred(self._cascade.journal, str(self._cascade.threat.norm))
 
     @property
     def watch(self) -> Watch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.cost import Cost
 from robaudit.audit.session.loaded import Loaded
+from robaudit.target.inputs.meaning import InputMeaning
+from robaudit.target.measures.sparsity import zero_weights
 
 __all__ = ["TargetView"]
 
@@ -53,6 +55,10 @@ class TargetView:
         return self.loaded.target.unsmooth
 
     @property
+    def meaning(self) -> InputMeaning:
+        return self.loaded.target.spec
+
+    @property
     def cuts(self) -> Sequence[str]:
         return tuple(self.loaded.target.gradient.cuts)
 
@@ -77,6 +83,9 @@ class TargetView:
     def batch_deviation(self) -> float | None:
         deviation = self.loaded.target.batch_deviation
         return None if deviation is None else float(deviation)
+
+    def zero_weights(self) -> Mapping[str, tuple[int, int]]:
+        return zero_weights(self.loaded.target.file)
 
     def parity(self, points: NDArray[Any]) -> tuple[int, float, float, float | None]:
         target = self.loaded.target

@@ -8,7 +8,7 @@ from robaudit.audit.config.profile import ThreatSpec, check_metric, parse_eps, p
 from robaudit.audit.config.profile_files import list_profiles, load_profile, profile_path
 from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
 from robaudit.audit.plan.checks import validate_checks
-from robaudit.checks.registry import own_checks, usual_checks
+from robaudit.checks.registry import all_checks, usual_checks
 from robaudit.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def test_built_in_profiles_load_and_gate_the_audit_alone(name):
     assert profile.name == name
     assert profile.description
     assert profile.threat.radius == pytest.approx(8 / 255)
-    assert list(profile.checks) == (list(own_checks()) if name in ("standard", "thorough") else usual_checks())
+    assert list(profile.checks) == (all_checks() if name in ("standard", "thorough") else usual_checks())
     assert [gate.metric for gate in profile.gates] == ["validity", "coverage"]
     assert {"ensemble", "square"} <= {attack.id for attack in profile.attacks}
     assert name in list_profiles()
@@ -113,7 +113,7 @@ def test_the_digest_is_of_the_content(tmp_path):
         ("data:\n  samples: yes", r"line 2 of .*own.yaml: data.samples: true is no number"),
         ("attacks:\n- {id: pgd, eot: on}", r"line 2 of .*own.yaml: attacks.0.eot: true is no number"),
         ("gates:\n- metric: robust_accuracy\n  min: true", r"line 3 of .*own.yaml: gates.0.min: true is no number"),
-        ("checks: usal", "a map, a list of names, usual or all, not 'usal'"),
+        ("checks: usal", "a map, a list of names, usual, all or every, not 'usal'"),
         (
             "checks:\n- parity\n- {id: clean, least: 1}",
             r"line 3 of .*: checks.clean.least: check 'clean' has no setting",
