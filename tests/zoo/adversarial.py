@@ -38,7 +38,7 @@ def random_fgsm(making: Making) -> nn.Module:
         point = one_step(model, x, y, 1.25 * eps, start)
         return F.cross_entropy(model(torch.minimum(torch.maximum(point, x - eps), x + eps).clamp(0, 1)), y)
 
-    fit(making, loss, model.parameters(), epochs=10)
+    fit(making, loss, model.parameters(), epochs=7, batch=128)
     return model
 
 
@@ -46,9 +46,10 @@ def projected(making: Making) -> nn.Module:
     model = small()
     fit(
         making,
-        lambda x, y, share: F.cross_entropy(model(pgd(model, x, y, EPS * min(1.0, 3 * share), 7)), y),
+        lambda x, y, share: F.cross_entropy(model(pgd(model, x, y, EPS * min(1.0, 3 * share), 5)), y),
         model.parameters(),
-        epochs=8,
+        epochs=5,
+        batch=128,
     )
     return model
 
@@ -56,7 +57,8 @@ def projected(making: Making) -> nn.Module:
 PGD_AT = Entry(
     name="pgd-at",
     defense="PGD adversarial training",
-    source="Madry, Makelov, Schmidt, Tsipras, Vladu 2018, Towards Deep Learning Models Resistant to Adversarial Attacks",
+    source="Madry, Makelov, Schmidt, Tsipras, Vladu 2018, Towards Deep Learning Models Resistant to Adversarial "
+    "Attacks",
     claim="withstands all first-order adversaries in its ball",
     verdict="holds near its eps; breaks in other norms; no check fails",
     make=projected,

@@ -44,7 +44,7 @@ def flat(making: Making) -> nn.Module:
         (slope,) = torch.autograd.grad(value, x, create_graph=True)
         return (value + SLOPE * slope.pow(2).sum()) / len(x)
 
-    fit(making, loss, net.parameters(), epochs=8)
+    fit(making, loss, net.parameters(), epochs=6)
     return net
 
 

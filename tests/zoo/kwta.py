@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from .entry import Entry, Making
+from .entry import Entry
 from .training import plain, small
 
 __all__ = ["NETS"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 
 from .data import Data, write_test_images
@@ -74,5 +75,5 @@ def fill(
 
 def described(entry: Entry, seed: int, trained: dict[str, object]) -> dict[str, object]:
     """What the record says of the net beside its figures."""
-    kept = "name defense source claim verdict masked random twin hides layer eps norm version".split()
-    return {key: getattr(entry, key) for key in kept} | {"seed": seed, "trained": trained}
+    kept = {field.name: getattr(entry, field.name) for field in fields(entry) if field.name != "make"}
+    return kept | {"seed": seed, "trained": trained}

@@ -31,7 +31,8 @@ NETS = (
     Entry(
         name="thermometer",
         defense="thermometer encoding",
-        source="Buckman, Roy, Raffel, Goodfellow 2018, Thermometer Encoding: One Hot Way To Resist Adversarial Examples",
+        source="Buckman, Roy, Raffel, Goodfellow 2018, Thermometer Encoding: One Hot Way To Resist Adversarial "
+        "Examples",
         claim="a discrete input raises accuracy under white-box attacks",
         verdict="BPDA breaks it",
         make=make,
