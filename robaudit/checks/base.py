@@ -118,12 +118,27 @@ class MeasuredTarget(Protocol):
         """Operators between input and scores without a useful derivative, as ``Op (node)``."""
         ...
 
+    @property
+    def drawing(self) -> Sequence[str]:
+        """Operators of the file that draw random numbers, as the file names them."""
+        ...
+
     def repeat_deviation(self) -> float:
         """Largest relative difference between five answers to the same input."""
         ...
 
     def keeps_state(self) -> bool | None:
         """Whether they differ since the file keeps a state between calls, not by chance; None where unknown."""
+        ...
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance: the file itself, or a defense before it."""
+        ...
+
+    @property
+    def is_random_itself(self) -> bool:
+        """Whether the file does."""
         ...
 
     @property
@@ -203,6 +218,16 @@ class Bench(Protocol):
 
     def scores(self, points: NDArray[Any], *, alone: bool = False) -> NDArray[Any]:
         """[N, *shape] in u-space to [N, K] scores of the file."""
+        ...
+
+    def draws(self, point: NDArray[Any], numbers: range) -> NDArray[np.int64]:
+        """[M] classes that a random target answers to a point [*shape] at the draws of these numbers; -1: none, or it
+        rejects the input."""
+        ...
+
+    def tries(self) -> Sequence[Breach]:
+        """Of a random target, what came nearest to breaking each sample that stands: the point that most of its draws
+        were fooled at."""
         ...
 
     def rejects(self, scores: NDArray[Any]) -> bool:

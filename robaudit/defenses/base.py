@@ -10,14 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
+from robaudit.target.inputs.drawing import keys_at
 from robaudit.target.inputs.meaning import InputMeaning
 
 if TYPE_CHECKING:  # replays of ONNX files do without torch
     from torch import Tensor
 
-__all__ = ["Defense"]
+__all__ = ["Defense", "RandomDefense"]
 
 
 class Defense(ABC):
@@ -26,10 +28,12 @@ class Defense(ABC):
     Class attributes:
         id: name in settings and reports.
         files: parameters that name files, whose content counts and not their place.
+        random: whether it draws; see :class:`RandomDefense`.
     """
 
     id: ClassVar[str]
     files: ClassVar[tuple[str, ...]] = ()
+    random: ClassVar[bool] = False
 
     def unsuited(self, meaning: InputMeaning) -> str | None:
         """Why it does not apply to inputs of this meaning, as a clause, or None."""
@@ -66,3 +70,30 @@ class Defense(ABC):
         4.1.2).
         """
         return u
+
+
+class RandomDefense(Defense):
+    """A defense that draws anew each time it is asked. What it draws follows from a key for each row alone.
+
+    A judge asks for many draws of the same input, each by its number, so that a replay repeats them
+    (:func:`robaudit.target.inputs.drawing.keys_at`); searches take whatever keys come next. Rows draw with
+    ``numpy.random.Generator(numpy.random.Philox(key))``, or by any other pure function of the key.
+    """
+
+    random = True
+
+    @abstractmethod
+    def drawn(self, u: NDArray[Any], keys: NDArray[np.uint64]) -> NDArray[Any]:
+        """What the model is shown of [N, *shape] in u-space at the draws of keys [N], each row by itself, in NumPy."""
+
+    def drawn_forward(self, u: Tensor, keys: NDArray[np.uint64]) -> Tensor:
+        """:meth:`drawn` of a tensor, to the bit; to be overridden where torch does it without leaving a GPU."""
+        return u.new_tensor(self.drawn(u.detach().cpu().numpy(), keys))
+
+    def drawn_path(self, u: Tensor, keys: NDArray[np.uint64]) -> Tensor:
+        """A differentiable stand-in for :meth:`drawn` at the same draws; the identity unless overridden."""
+        return u
+
+    def shown(self, u: NDArray[Any]) -> NDArray[Any]:
+        """The first draw of each row."""
+        return self.drawn(u, keys_at(u, 0))

@@ -16,7 +16,11 @@ from robaudit.engine.run import Means, Run
 from robaudit.engine.units import SampleSource, Sink
 from robaudit.target.running.watch import UNWATCHED, Watch
 
-__all__ = ["Engine"]
+__all__ = ["EXPECTED", "Engine"]
+
+EXPECTED = 16
+"""Draws of a random target over which a gradient is the mean: expectation over transformation (Athalye, Carlini, Wagner
+2018, "Obfuscated Gradients Give a False Sense of Security", section 4.2)."""
 
 
 class Engine:
@@ -50,6 +54,7 @@ class Engine:
         self.watch = watch
         self.evaluator = Evaluator(oracle, micro_batch or slots, precision)
         self.judge = Judge(oracle)
+        self.expected = EXPECTED if oracle.is_random else 1
 
     @property
     def classes(self) -> int:
@@ -65,6 +70,12 @@ class Engine:
     def shrunk_to(self) -> int | None:
         """Rows of one model call where memory ran out for as many as were asked for, else None."""
         return self.evaluator.micro_batch if self.evaluator.halvings else None
+
+    def single_draws(self) -> Engine:
+        """The same with gradients of a random target that are those of one draw each."""
+        plain = copy.copy(self)
+        plain.expected = 1
+        return plain
 
     def singly(self) -> Engine:
         """The same with one unit in flight."""
@@ -99,4 +110,6 @@ class Engine:
 
     @property
     def _means(self) -> Means:
-        return Means(self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch)
+        return Means(
+            self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch, self.expected
+        )

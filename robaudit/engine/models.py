@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Fusion
 from robaudit.target.head.scores import Kind
 from robaudit.target.running.attributed import Differentiable
 
-__all__ = ["AuditedFile", "Differentiable", "Ensemble"]
+__all__ = ["AuditedFile", "Differentiable", "Drawn", "Ensemble"]
 
 
 class AuditedFile(Differentiable, Protocol):
@@ -64,6 +64,20 @@ class AuditedFile(Differentiable, Protocol):
 
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest inputs that the file's input type can hold, rounded towards the origin."""
+        ...
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A file that may be random: then it is judged on many draws."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance."""
+        ...
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """[N, *shape] in u-space to [N, M, K] scores of the draws of these numbers, each input alone."""
         ...
 
 

@@ -15,6 +15,7 @@ from robaudit.printable import printable
 from robaudit.report import certified
 from robaudit.report.attack_table import attack_table
 from robaudit.report.base import Format
+from robaudit.report.chances import CHANCES, chance_lines
 from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
@@ -112,6 +113,9 @@ def _report(console: Console, result: Result, *, samples: bool = False, command:
     if result.certified is not None:
         heading(console, "What is proved")
         bullets(console, certified.lines(result))
+    if chances := chance_lines(result):
+        heading(console, CHANCES)
+        bullets(console, chances)
     draw_curves(console, result)
     draw_secrecy(console, result)
     draw_transfer(console, result)

@@ -155,7 +155,21 @@ class Target:
     @property
     def repeats_itself(self) -> bool:
         """Whether the same input has the same answer each time."""
-        return is_repeatable(self.repeat_deviation)
+        return is_repeatable(self.repeat_deviation) and not self.spec.draws
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance, so that it is judged on many draws: the file itself, or a defense before it."""
+        return self.spec.draws or self.is_random_itself
+
+    @property
+    def is_random_itself(self) -> bool:
+        """Whether the file does, whatever stands before it."""
+        return not is_repeatable(self.repeat_deviation) and self.keeps_state is False
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """See :meth:`OpenedTarget.draws`."""
+        return self.opened.draws(u, numbers)
 
     @property
     def whole(self) -> bool:
@@ -177,6 +191,9 @@ class Target:
             u: points.
             noise: measure the runtime's own noise on them as well, with a second session without optimisations.
         """
+        if self.spec.draws:  # twin and file would draw apart
+            still = self.reread(self.opened.reread(spec=self.spec.without_draws()))
+            return still.parity(u, noise=noise)
         width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
 
         def unoptimised(part: Tensor) -> Tensor | None:

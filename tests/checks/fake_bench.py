@@ -39,6 +39,9 @@ class FakeTarget:
     compared: list[int] = field(default_factory=list)
 
     cuts: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()
+    is_random: bool = False
+    is_random_itself: bool = False
 
     def repeat_deviation(self) -> float:
         return self.repeat
@@ -117,6 +120,12 @@ class FakeBench:
 
     def scores(self, points: Any, *, alone: bool = False) -> Any:
         return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
+
+    def draws(self, point: Any, numbers: range) -> Any:
+        raise AssertionError("nothing here is random")
+
+    def tries(self) -> Sequence[Breach]:
+        return []
 
     def nearest(self) -> Sequence[Breach]:
         return self.near

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -84,7 +83,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     samples = build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal))
     draft = model.Result(
         tool=model.Tool(version=__version__, methods=METHODS),
-        run=_run(request, journal, sessions, checks),
+        run=_run(request, journal, sessions, repeats=not wavers(checks) and target.section.random != "file"),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=target_section(target, journal.last(InputsSent)),
         defense=target.defense,
@@ -113,7 +112,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     return conclude(draft, request.profile.gates)
 
 
-def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Sequence[model.Check]) -> model.Run:
+def _run(request: AuditRequest, journal: Journal, sessions: Sessions, *, repeats: bool) -> model.Run:
     started = sessions.started
     return model.Run(
         id=sessions.run_id,
@@ -128,7 +127,7 @@ def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Se
         resumed=sessions.resumed,
         interrupted=sessions.interrupted,
         failed=sessions.failure,
-        reproducible=not wavers(checks),
+        reproducible=repeats,
         network=sent_words(journal.last(InputsSent)),
         notes=tuple(dict.fromkeys(remark.message for remark in journal.of(Remark))),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.signing import Trusted
+from robaudit.stats.chances import hardly
 from robaudit.threat.goals import reached
 
 __all__ = ["Answer", "ReplayRequest", "Said", "least_confidence"]
@@ -23,17 +25,39 @@ class Said:
     Args:
         label: the class; None where the answer names none.
         rejected: whether the service of the audit rejects the input, as the file's top probability is too low.
+        drawn: of a random model, the class of each further draw, None where it names none or is rejected; ``label`` is
+            then the most common one. What most draws said once is refuted here at one chance in a thousand.
     """
 
     label: int | None
     rejected: bool = False
+    drawn: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, answers: Sequence[Said]) -> Said:
+        """Of the draws of a random model."""
+        drawn = tuple(None if answer.rejected else answer.label for answer in answers)
+        return cls(Counter(drawn).most_common(1)[0][0], drawn=drawn)
+
+    def is_right(self, label: int) -> bool:
+        """Whether it is the label; of draws, whether no other class is more common for sure."""
+        if not self.drawn:
+            return self.label == label and not self.rejected
+        mine, most = self.drawn.count(label), max(Counter(self.drawn).values())
+        return mine == most or not hardly(mine, mine + most, AMONG)
 
     def fools(self, label: int, goal: int | None) -> bool:
         """Whether it fools, of a sample with this label that is to be answered so; ``goal`` None: any wrong class."""
+        aim = -1 if goal is None else goal
+        if self.drawn:  # it was judged so; here it must not be refuted
+            hits = sum(bool(reached(-1 if said is None else said, label, aim)) for said in self.drawn)
+            return not hardly(hits, len(self.drawn), AMONG)
         said = -1 if self.label is None else self.label
-        return bool(reached(said, label, -1 if goal is None else goal, self.rejected))
+        return bool(reached(said, label, aim, self.rejected))
 
 
+AMONG = 50
+"""Shares out an error of 5 %: of so many examples, none is to be refuted by chance."""
 Answer: TypeAlias = Callable[[NDArray[Any]], Said]
 """What a file answers to [*shape] in u-space, alone."""
 

@@ -16,12 +16,14 @@ from robaudit.audit.result.document import (
     Access,
     Attack,
     Certified,
+    Chances,
     Curve,
     Pairs,
     Radius,
     Result,
     Sample,
     Secrecy,
+    Survival,
     Threat,
     ThreatOutcome,
     Transfer,
@@ -29,6 +31,7 @@ from robaudit.audit.result.document import (
 from robaudit.audit.result.queried import queried
 from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
 from robaudit.audit.result.transfer import derive_transfer
+from robaudit.stats.chances import TRIES, mean_survival
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -138,6 +141,7 @@ def derived(draft: Result) -> Result:
             "threats": tuple(figures.threats()),
             "curves": tuple(figures.curves()),
             "secrecy": tuple(figures.secrecy()),
+            "chances": _chances(draft.samples),
             "transfer": None if draft.transfer is None else figures.transfer(draft.transfer),
         }
     )
@@ -294,6 +298,26 @@ class _Figures:
                 if index not in found or distance < found[index][0]:
                     found[index] = distance, id
         return found
+
+
+def _chances(samples: Sequence[Sample]) -> Chances | None:
+    """The mean chance to survive, over the samples of a random model; None where none was asked so."""
+    found = [sample.draws for sample in samples if sample.counted and sample.draws is not None]
+    if not found:
+        return None
+    lost = sum(sample.counted and sample.draws is None for sample in samples)  # those without an answer
+    return Chances(
+        draws=max(drawn.asked for drawn in found),
+        samples=len(found),
+        survival=tuple(
+            Survival(
+                tries=tries,
+                clean=mean_survival([(d.wrong, d.asked) for d in found], lost, tries),
+                attacked=mean_survival([(d.fooled, d.asked) for d in found], lost, tries),
+            )
+            for tries in TRIES
+        ),
+    )
 
 
 def _pairs(tried: int, reached: int) -> Pairs:

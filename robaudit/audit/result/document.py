@@ -24,6 +24,7 @@ from robaudit.audit.result.sections.base import (
     Section,
 )
 from robaudit.audit.result.sections.certified import Certificate, Certified, Proved
+from robaudit.audit.result.sections.chances import Chances, Survival
 from robaudit.audit.result.sections.comparison import (
     Baseline,
     ChangedSample,
@@ -46,7 +47,7 @@ from robaudit.audit.result.sections.findings import (
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
 from robaudit.audit.result.sections.queries import Queried, Served, Spent
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
-from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
+from robaudit.audit.result.sections.samples import Drawn, Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoint, Secrecy
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.result.sections.target import (
@@ -79,6 +80,7 @@ __all__ = [
     "Baseline",
     "Certificate",
     "Certified",
+    "Chances",
     "ChangedSample",
     "Check",
     "Clean",
@@ -88,6 +90,7 @@ __all__ = [
     "Data",
     "Defended",
     "DefensePart",
+    "Drawn",
     "EarlierTests",
     "Environment",
     "Evidence",
@@ -131,6 +134,7 @@ __all__ = [
     "Served",
     "Spent",
     "Surrogate",
+    "Survival",
     "Target",
     "Threat",
     "ThreatOutcome",
@@ -143,13 +147,13 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.9"
+SCHEMA_VERSION = "1.10"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
 ON_REQUEST = (
     *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
-    *("sequential", "earlier"),
+    *("sequential", "earlier", "chances"),
 )
 """Sections that are left out where nobody asked for them."""
 
@@ -190,6 +194,8 @@ class Result(Section):
     """The surrogates, and what attacks made on each fooled; null where there is none."""
     sequential: Sequential | None = None
     """How a sequential audit came to its end; left out where the number of samples was fixed."""
+    chances: Chances | None = None
+    """Of a random model, the mean chance that a sample survives tries; left out where the model is not random."""
     threats: tuple[ThreatOutcome, ...] = ()
     """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
     certified: Certified | None = None
@@ -266,7 +272,7 @@ class Result(Section):
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
         for sample in content["samples"]:
-            for name in ("certified", "prices", "spent"):
+            for name in ("certified", "prices", "spent", "draws"):
                 if not sample[name]:
                     del sample[name]
         content["digest"] = content_digest(content)

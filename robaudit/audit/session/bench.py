@@ -17,7 +17,7 @@ from robaudit.audit.journal.records.findings import Evaluations
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.fronts import Front
-from robaudit.audit.session.breaches import breaches, nearest
+from robaudit.audit.session.breaches import breaches, nearest, tries
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.loaded import Loaded
@@ -168,6 +168,20 @@ class SessionBench:
         scores: NDArray[Any] = self._engine.oracle.ask(u, Purpose.CHECK, alone=alone).scores.cpu().numpy()
         self._units.bill(Cost(queries=len(points)))
         return scores
+
+    def draws(self, point: NDArray[Any], numbers: range) -> NDArray[np.int64]:
+        """[M] classes of the draws of these numbers at a point [*shape]; -1: none, or it rejects the input."""
+        target = self._loaded.target
+        u = torch.from_numpy(np.array(point))[None].to(target.device, target.dtype)
+        drawn = self._engine.oracle.draw(u, Purpose.CHECK, numbers).drawn
+        assert drawn is not None
+        self._units.bill(Cost(queries=len(numbers)))
+        found: NDArray[np.int64] = drawn[0].cpu().numpy()
+        return found
+
+    def tries(self) -> Sequence[Breach]:
+        """What came nearest to breaking each sample that stands, of a random target."""
+        return tries(self._fronts[0], self._cascade)
 
     def rejects(self, scores: NDArray[Any]) -> bool:
         """Whether the service rejects an input with these scores [K]."""

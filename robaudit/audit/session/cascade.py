@@ -206,7 +206,8 @@ class Attempt:
 
     def take(self, result: UnitResult) -> None:
         """Journal and count a unit that finished now."""
-        self.journal.append(finished_unit(self.planned.key, result), result.point if result.success else None)
+        kept = result.success or result.share is not None
+        self.journal.append(finished_unit(self.planned.key, result), result.point if kept else None)
         self.count(result)
 
     def count(self, result: UnitResult) -> None:

@@ -16,6 +16,7 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.result.secrecy import for_secrecy
 from robaudit.printable import printable
 from robaudit.report.certified import bracket_words, certificate_rows, proved_words
+from robaudit.report.chances import CHANCES, chance_lines
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
 from robaudit.report.html import sections
@@ -114,6 +115,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "certified": result.certified,
         "proved": [text for text in (proved_words(result), bracket_words(result)) if text],
         "certificates": certificate_rows(result),
+        "chances": chance_lines(result),
+        "chances_title": CHANCES,
         "curves": [
             (curve_title(result, curve), curve_chart(result, curve, place), curve_sentences(result, curve))
             for place, curve in enumerate(result.curves)
@@ -165,6 +168,7 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("attacks", "Attacks", bool(content["attacks"])),
         ("threats", "Threat models and their union", bool(content["threats"])),
         ("certified", "What is proved", bool(content["certificates"])),
+        ("chances", CHANCES, bool(content["chances"])),
         ("curves", "Robustness curve", bool(content["curves"])),
         ("secrecy", "The price of secrecy", bool(content["secrecy"])),
         ("transfer", "Surrogates and transfer", result.transfer is not None),

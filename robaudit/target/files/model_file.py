@@ -46,6 +46,8 @@ class ModelFile(Protocol):
     no_gradient: str | None
     outputs: list[FileOutput]
     training: tuple[str, ...]
+    drawing: tuple[str, ...]
+    """Operators that draw random numbers, as the file names them; none where that is not known."""
     watch: Watch
 
     @property

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.ranges import Ranges
+from robaudit.target.inputs.drawing import DrawingWrapper, of_place
 
 if TYPE_CHECKING:  # replays of ONNX files do without torch
     from torch import Tensor
 
-__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "InputMeaning", "Wrapper"]
+__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "DrawingWrapper", "InputMeaning", "Wrapper"]
 
 ASSUMED = "assumed"
 """Begins the provenance of a field that is written nowhere."""
@@ -27,6 +28,11 @@ INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 
 class Wrapper(Protocol):
     """A defense in front of a file; see :class:`robaudit.defenses.base.Defense`."""
+
+    @property
+    def random(self) -> bool:
+        """Whether it draws: then it is a :class:`robaudit.target.inputs.drawing.DrawingWrapper` too."""
+        ...
 
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
         """What the file is shown of [N, *shape] in u-space."""
@@ -102,14 +108,23 @@ class InputMeaning:
         """NumPy name of the type in which points of u-space are held."""
         return "float64" if self.dtype == "float64" or self.ranges is not None else "float32"
 
-    def file_array(self, u: NDArray[Any]) -> NDArray[Any]:
+    @property
+    def draws(self) -> bool:
+        """Whether a defense is random."""
+        return any(defense.random for defense in self.defenses)
+
+    def file_array(self, u: NDArray[Any], keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
         """[N, *shape] in u-space to [N, *file_shape] in the file's units, not yet rounded, with the audit's own bits.
 
         The same steps as ``InputSpec.to_file``, which a test holds it to: each is one correctly rounded operation.
+        ``keys`` [N]: of what random defenses draw; None: their first draws.
         """
         x = np.asarray(u, dtype=self.precision)
-        for defense in self.defenses:
-            x = defense.shown(x)
+        for place, defense in enumerate(self.defenses):
+            if keys is not None and isinstance(defense, DrawingWrapper):
+                x = defense.drawn(x, of_place(keys, place))
+            else:
+                x = defense.shown(x)
         if self.ranges is not None:
             x = self._own_units(self.ranges, x)
         elif (self.lo, self.hi) != (0.0, 1.0):

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from robaudit.target.onnx import batching, gradient, half, layout, passes
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
+from robaudit.target.onnx.randomness import without_draws
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
@@ -63,6 +64,13 @@ class OnnxModule(nn.Module):
         """The batch size baked into the file's free input, 1 where it is free too."""
         shape = self._graph.input_shapes.get(self._main_input(fixed_inputs), ())
         return shape[0] or 1 if shape else 1
+
+    def without_draws(self) -> OnnxModule | None:
+        """A copy that gives the middle of each distribution in place of its draws; None where nothing draws."""
+        graph = without_draws(self._graph)
+        if graph is None:
+            return None
+        return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
 
     def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
         """A copy with every narrower floating-point type widened to this one."""

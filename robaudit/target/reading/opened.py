@@ -17,6 +17,7 @@ from robaudit.target.files.model_file import ModelFile
 from robaudit.target.files.onnx.runtime import file_values
 from robaudit.target.head.answers import is_decided, predictions
 from robaudit.target.head.scores import Head, Kind
+from robaudit.target.inputs.drawing import keys_at
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.outputs.declared import Choice
 from robaudit.target.reading.class_names import ClassNames
@@ -120,6 +121,19 @@ class OpenedTarget:
         """
         width = self.spec.batch or (1 if alone else None)
         return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """[N, *shape] to [N, M, K] scores of M draws of a random target, each input alone.
+
+        Args:
+            u: points.
+            numbers: of the draws. What a random defense draws follows from its number and the point; what a file draws
+                of itself is anew each time.
+        """
+        keys = np.stack([keys_at(u.detach().cpu().numpy(), number) for number in numbers], 1).reshape(-1)
+        each = u.repeat_interleave(len(numbers), 0)
+        scores = self.head.scores(self.file.run(self.spec.to_file(each, keys), width=self.spec.batch or 1))
+        return scores.reshape(len(u), len(numbers), -1)
 
     def labels(self, u: Tensor) -> Tensor:
         """[N] predicted classes of the shipped file."""

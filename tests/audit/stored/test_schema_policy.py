@@ -92,8 +92,7 @@ def test_a_derived_field_that_a_later_minor_added_is_derived_for_an_older_result
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("1.10", "and this robaudit reads 1.4 to 1.9; update robaudit"),
-        ("1.11", "update robaudit"),
+        ("1.11", "and this robaudit reads 1.4 to 1.10; update robaudit"),
         ("2.0", "update robaudit"),
         ("1.3", "scan again, or use the robaudit that wrote it"),
         ("0.9", "scan again"),

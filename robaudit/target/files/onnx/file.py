@@ -21,6 +21,7 @@ from robaudit.target.files.onnx.bound import ask_bound, binds, each_alone
 from robaudit.target.files.onnx.declared import declared_input, dtype_of, shape_of
 from robaudit.target.files.onnx.editing import joined, raw_scores
 from robaudit.target.files.onnx.learner import onnx_learner
+from robaudit.target.files.onnx.operators import drawing_operators
 from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, ask, file_values
 from robaudit.target.files.onnx.sessions import start_on
 from robaudit.target.files.onnx.source import OnnxSource, read_onnx
@@ -72,6 +73,7 @@ class OnnxFile:
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
         self.cutting: tuple[str, ...] = ()
+        self.drawing = drawing_operators(self.model)
         self.training = onnx_training(self.wiring)
         self.no_gradient: str | None = None
         self._tail: Tail | None = None

@@ -60,6 +60,7 @@ class RemoteFile:
     format = "endpoint"
     training: tuple[str, ...] = ()
     cutting: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()
     wiring: Wiring | None = None
     twin: OnnxModule | None = None
     bounds: Interval | None = None

@@ -15,7 +15,7 @@ from robaudit.target.files.extras import extra_files
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.files.torchscript.failures import failures_told, refused
-from robaudit.target.files.torchscript.graph import cutting_operators, held_weights, script_bounds
+from robaudit.target.files.torchscript.graph import cutting_operators, drawing_operators, held_weights, script_bounds
 from robaudit.target.files.torchscript.learner import End, ScriptLearner
 from robaudit.target.files.torchscript.peel import find_script_tail
 from robaudit.target.files.torchscript.results import (
@@ -86,6 +86,7 @@ class TorchScriptFile:
         self._wide: Callable[..., Any] | None = None
         self._proved = False
         self.cutting = cutting_operators(module)
+        self.drawing = drawing_operators(module)
         self.training = script_training(module)
         self._reload = reload
         self._state: ModuleState | None = None
