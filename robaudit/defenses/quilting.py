@@ -12,7 +12,7 @@ from pydantic import Field
 
 from robaudit.attacks.parameters import Natural, attack_parameters
 from robaudit.defenses._seams import joined
-from robaudit.defenses.base import Defense
+from robaudit.defenses.base import Defense, RandomDefense
 from robaudit.defenses.suited import no_images
 from robaudit.errors import UsageError
 from robaudit.target.inputs.meaning import InputMeaning
@@ -27,16 +27,17 @@ PART = 256
 class Quilting(Defense):
     """Builds the image anew of patches of other, clean images, so that of a perturbation only the choice is left.
 
-    The image is cut into overlapping patches; for each the nearest of a database stands in, and neighbours are joined
-    along the cut where they differ least. On the way back the identity stands for it. The database is an `.npz` file
-    with `patches` [N, C, size, size] in [0, 1], which `robaudit train-purifier --recipe patches` makes of the data.
-    Sources: Guo, Rana, Cisse, van der Maaten 2018, "Countering Adversarial Images using Input Transformations"; Efros,
-    Freeman 2001, "Image Quilting for Texture Synthesis and Transfer", whose minimum error boundary cut joins patches of
-    a row here, and then whole rows.
+    The image is cut into overlapping patches; for each the nearest of a database stands in, or one drawn among the
+    nearest, and neighbours are joined along the cut where they differ least. On the way back the identity stands for
+    it. The database is an `.npz` file with `patches` [N, C, size, size] in [0, 1], which `robaudit train-purifier
+    --recipe patches` makes of the data. Sources: Guo, Rana, Cisse, van der Maaten 2018, "Countering Adversarial Images
+    using Input Transformations"; Efros, Freeman 2001, "Image Quilting for Texture Synthesis and Transfer", whose
+    minimum error boundary cut joins patches of a row here, and then whole rows.
 
     Args:
         file: the database.
         overlap: of neighbours, in pixels; at most half of a patch.
+        nearest: patches among which one is drawn anew for each answer; 1: the nearest one stands in, always.
     """
 
     id = "quilting"
@@ -44,6 +45,7 @@ class Quilting(Defense):
 
     file: str
     overlap: Annotated[Natural, Field(le=32)] = 2
+    nearest: Annotated[int, Field(ge=1, le=100)] = 1
 
     def unsuited(self, meaning: InputMeaning) -> str | None:
         """It takes images; whether its patches fit them, the file tells."""
@@ -57,6 +59,12 @@ class Quilting(Defense):
                 f"the patches of {self.file} are {patches.shape[-1]} wide, and an overlap of {self.overlap} is more "
                 "than half of that"
             )
+        if self.nearest > len(patches):
+            raise UsageError(
+                f"{self.file} has {len(patches)} patches, of which the nearest {self.nearest} were asked for"
+            )
+        if self.nearest > 1:
+            return Choosing(patches, self.overlap, self.nearest)
         return Stocked(patches, self.overlap)
 
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
@@ -73,16 +81,40 @@ class Stocked(Defense):
     """
 
     def __init__(self, patches: NDArray[np.float32], overlap: int) -> None:
-        self._patches, self._overlap = patches, overlap
-        self._flat = patches.reshape(len(patches), -1).astype(np.float64)
-        self._lengths = (self._flat**2).sum(1)
+        self._quilt = _Quilt(patches, overlap, 1)
 
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
         """Each image by itself."""
-        return np.stack([self._quilted(image) for image in np.asarray(u, np.float64)]).astype(u.dtype)
+        return np.stack([self._quilt.of(image) for image in np.asarray(u, np.float64)]).astype(u.dtype)
 
-    def _quilted(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[C, H, W], mirrored at its lower right until patches fill it."""
+
+class Choosing(RandomDefense):
+    """The same of patches that are drawn among the nearest ones.
+
+    Args:
+        patches: see :class:`Stocked`; ``overlap`` likewise.
+        overlap: see there.
+        nearest: how many one is drawn among.
+    """
+
+    def __init__(self, patches: NDArray[np.float32], overlap: int, nearest: int) -> None:
+        self._quilt = _Quilt(patches, overlap, nearest)
+
+    def drawn(self, u: NDArray[Any], keys: NDArray[np.uint64]) -> NDArray[Any]:
+        """Each image by itself."""
+        pairs = zip(np.asarray(u, np.float64), keys, strict=True)
+        found = [self._quilt.of(image, np.random.Generator(np.random.Philox(key))) for image, key in pairs]
+        return np.stack(found).astype(u.dtype)
+
+
+class _Quilt:
+    def __init__(self, patches: NDArray[np.float32], overlap: int, nearest: int) -> None:
+        self._patches, self._overlap, self._count = patches, overlap, nearest
+        self._flat = patches.reshape(len(patches), -1).astype(np.float64)
+        self._lengths = (self._flat**2).sum(1)
+
+    def of(self, image: NDArray[np.float64], draw: np.random.Generator | None = None) -> NDArray[np.float64]:
+        """[C, H, W], mirrored at its lower right until patches fill it; ``draw``: chooses among the nearest."""
         size, step = self._patches.shape[-1], self._patches.shape[-1] - self._overlap
         high, wide = image.shape[1:]
         more = [max(0, -(-(length - size) // step)) * step + size - length for length in (high, wide)]
@@ -90,15 +122,19 @@ class Stocked(Defense):
         windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::step, ::step]
         rows, columns = windows.shape[1:3]
         wanted = np.moveaxis(windows, 0, 2).reshape(rows * columns, -1)
-        chosen = self._patches[self._nearest(wanted)].reshape(rows, columns, *self._patches.shape[1:])
+        chosen = self._patches[self._nearest(wanted, draw)].reshape(rows, columns, *self._patches.shape[1:])
         return joined(chosen.astype(np.float64), self._overlap)[:, :high, :wide]
 
-    def _nearest(self, wanted: NDArray[np.float64]) -> NDArray[np.intp]:
-        """[M, C * S * S] patches to the places [M] of those in the database nearest to them."""
+    def _nearest(self, wanted: NDArray[np.float64], draw: np.random.Generator | None) -> NDArray[np.intp]:
+        """[M, C * S * S] patches to the places [M] of those in the database nearest to them, or drawn among these."""
         found = []
         for start in range(0, len(wanted), PART):
-            part = wanted[start : start + PART]
-            found.append((self._lengths - 2 * (part @ self._flat.T)).argmin(1))
+            far = self._lengths - 2 * (wanted[start : start + PART] @ self._flat.T)
+            if draw is None:
+                found.append(far.argmin(1))
+                continue
+            near = np.sort(np.argpartition(far, self._count - 1, axis=1)[:, : self._count], 1)
+            found.append(near[np.arange(len(near)), draw.integers(self._count, size=len(near))])
         return np.concatenate(found)
 
 
