@@ -53,8 +53,8 @@ class Noise(RandomDefense):
 class Smoothing(VotingDefense):
     """Answers the class that most of many answers under Gaussian noise name: the prediction of randomized smoothing.
 
-    Where the two classes named most often are not told apart by a binomial test it names none, which counts as wrong.
-    The noise follows from the input's content, so that the same input has the same answer; it is clipped to the domain.
+    With `alpha` below 1 it names none where a binomial test does not tell the two classes apart that are named most
+    often: such an answer is not right, and fools nobody, so that what abstains seems harder to fool. The noise follows from the input's content, so that the same input has the same answer; it is clipped to the domain.
     Gradients are those of the mean softmax. It certifies nothing here. Source: Cohen, Rosenfeld, Kolter 2019,
     "Certified Adversarial Robustness via Randomized Smoothing" (the procedure PREDICT); the attack on the mean softmax:
     Salman, Yang, Li, Zhang, Zhang, Razenshteyn, Bubeck 2019, "Provably Robust Deep Learning via Adversarially Trained
@@ -63,14 +63,14 @@ class Smoothing(VotingDefense):
     Args:
         sigma: standard deviation, as a fraction of the domain's width.
         votes: answers for one.
-        alpha: chance of the test to name a class that is not the most common one; 1: it always names one.
+        alpha: chance of the test to name a class that is not the most common one; 1: there is no test.
     """
 
     id = "smoothing"
 
     sigma: Positive = 0.1
     votes: Annotated[int, Field(ge=2, le=10_000)] = 50
-    alpha: Annotated[float, Field(gt=0, le=1)] = 0.001
+    alpha: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @property
     def copies(self) -> int:
