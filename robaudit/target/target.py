@@ -214,8 +214,8 @@ class Target:
             u: points.
             noise: measure the runtime's own noise on them as well, with a second session without optimisations.
         """
-        if self.spec.draws:  # twin and file would draw apart
-            still = self.reread(self.opened.reread(spec=self.spec.without_draws()))
+        if self.spec.draws or self.spec.voting is not None:  # twin and file would draw apart, or vote alike
+            still = self.reread(self.opened.reread(spec=self.spec.without_draws().without_votes()))
             return still.parity(u, noise=noise)
         width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
 

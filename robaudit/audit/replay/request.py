@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.signing import Trusted
-from robaudit.stats.chances import hardly
+from robaudit.stats.chances import hardly, mostly
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.goals import reached
 
-__all__ = ["Answer", "ReplayRequest", "Said", "least_confidence"]
+__all__ = ["Answer", "ReplayRequest", "Said", "by_draws", "least_confidence"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,14 @@ class Said:
         said = -1 if self.label is None else self.label
         return bool(reached(said, label, aim, self.rejected))
 
+    def mostly_fools(self, label: int, goal: int | None) -> bool:
+        """As a judge says who sees it for the first time: of draws, whether most fool for sure."""
+        if not self.drawn:
+            return self.fools(label, goal)
+        aim = -1 if goal is None else goal
+        hits = sum(bool(reached(-1 if said is None else said, label, aim)) for said in self.drawn)
+        return mostly(hits, len(self.drawn))
+
 
 AMONG = 50
 """Shares out an error of 5 %: of so many examples, none is to be refuted by chance."""
@@ -82,6 +91,7 @@ class ReplayRequest:
         data: of the audit, to prove its certificates on; None: what the run directory, or the result, names.
         all_proofs: prove all certificates again, however long it takes.
         trusted: keys, one of which must have signed the result; None: it need not be signed.
+        once: ask a random model once for an answer, and not for many draws.
     """
 
     run: Path
@@ -93,3 +103,9 @@ class ReplayRequest:
     data: Path | None = None
     all_proofs: bool = False
     trusted: Trusted | None = None
+    once: bool = False
+
+
+def by_draws(request: ReplayRequest, result: Result, meaning: InputMeaning) -> bool:
+    """Whether an answer is that of many draws: the audited file, or what stands before it now, is random."""
+    return not request.once and (result.target.random == "file" or meaning.draws)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robaudit.audit.process import sandbox
 from robaudit.audit.replay.confidence import confidence
-from robaudit.audit.replay.request import Answer, ReplayRequest, Said, least_confidence
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said, by_draws, least_confidence
 from robaudit.audit.result.document import Result
 from robaudit.stats.chances import CHECKED
 from robaudit.target.head.answers import OPEN, predictions
@@ -83,7 +83,7 @@ def torch_judge(
 
     def answer(point: NDArray[Any]) -> Said:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)
-        if result.target.random is not None:
+        if by_draws(request, result, meaning):
             return Said.of([named(scores) for scores in target.draws(u, CHECKED)[0]])
         return named(target.scores(u, alone=True)[0])
 

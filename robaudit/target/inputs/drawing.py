@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # replays of ONNX files do without torch
     from torch import Tensor
 
-__all__ = ["DrawingWrapper", "keys_at", "of_place"]
+__all__ = ["DrawingWrapper", "apart", "keys_at", "of_place"]
 
 
 @runtime_checkable
@@ -43,3 +43,11 @@ def of_place(keys: NDArray[np.uint64], place: int) -> NDArray[np.uint64]:
     """[N] keys of the defense in a place of the chain, so that two of a kind do not draw alike."""
     with np.errstate(over="ignore"):
         return keys + np.uint64(place) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def apart(keys: NDArray[np.uint64], copies: int) -> NDArray[np.uint64]:
+    """[N * copies] keys of the copies of points with keys [N], so that no two draw alike."""
+    if copies == 1:
+        return keys
+    with np.errstate(over="ignore"):
+        return (keys[:, None] + np.arange(copies, dtype=np.uint64) * np.uint64(0xD1342543DE82EF95)).reshape(-1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.data.ranges import Ranges
-from robaudit.target.inputs.drawing import DrawingWrapper, of_place
+from robaudit.target.inputs.drawing import DrawingWrapper, apart, of_place
 from robaudit.target.inputs.meaning import ASSUMED, NEARLY, InputMeaning, Wrapper
 
 __all__ = ["InputSpec", "SpecOverrides"]
@@ -42,13 +42,14 @@ class InputSpec(InputMeaning):
         """[N, *shape] in u-space to [N, *file_shape] in the file's units; differentiable, not yet rounded.
 
         Mean and std are in RGB order, whatever order the file takes. ``keys`` [N]: of what random defenses draw; None:
-        the next of torch's own generator.
+        the next of torch's own generator. Where M answers vote there are M rows for each.
         """
         if keys is None and self.draws:
             words = torch.randint(-(2**63), 2**63 - 1, (len(u),), dtype=torch.int64)
             keys = words.numpy().view(np.uint64)
         for place, defense in enumerate(self.defenses):
             u = _behind(defense, u, None if keys is None else of_place(keys, place))
+            keys = keys if keys is None else apart(keys, defense.copies)
         x = u
         if self.ranges is not None:
             x = self._in_ranges(self.ranges, u)
@@ -69,6 +70,10 @@ class InputSpec(InputMeaning):
     def without_draws(self) -> InputSpec:
         """The same without the random ones of its defenses."""
         return replace(self, defenses=tuple(defense for defense in self.defenses if not defense.random))
+
+    def without_votes(self) -> InputSpec:
+        """The same without the defense behind which many answers vote."""
+        return replace(self, defenses=tuple(defense for defense in self.defenses if defense.copies == 1))
 
     def _per_channel(self, values: tuple[float, ...], x: Tensor) -> Tensor:
         tensor = _constant(values, x.dtype, x.device)
@@ -111,7 +116,7 @@ class InputSpec(InputMeaning):
         What the file is fed, in its own type, where several points of u-space may be one input; else the points.
         """
         plain = not self.integer and self.ranges is None and self.dtype not in HALF and not self.defenses
-        if plain or self.draws:
+        if plain or self.draws or self.voting is not None:
             return u
         x = self.to_file(u)
         if self.integer:

@@ -64,6 +64,9 @@ def measure(opened: OpenedTarget, u: Tensor) -> Measured:
         opened: the file.
         u: [N, *shape], samples: all of them tell what one number is, the first few the rest.
     """
+    if opened.spec.voting is not None:  # each of the answers that vote is one of the file's
+        measured = measure(opened.reread(spec=opened.spec.without_votes()), u)
+        return replace(measured, opened=measured.opened.reread(spec=opened.spec))
     few, file, said = u[:COMPARED], opened.file, None
     points = torch.cat([few, probes(tuple(u.shape[1:])).to(u)])
     raw = opened.alone(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,7 +121,24 @@ class OpenedTarget:
         Whether the batch matters to the answers is not known yet.
         """
         width = self.spec.batch or (1 if alone else None)
-        return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
+        return self._voted(self.head.scores(self.file.run(self.spec.to_file(u), width=width)))
+
+    def _voted(self, scores: Tensor) -> Tensor:
+        """[N * M, K] scores of M inputs for each to [N, K]: the shares of the votes, as the scores say such things.
+
+        Logits are logarithms of shares, with half a vote more for each class. NaN where the votes name no class.
+        """
+        voting = self.spec.voting
+        if voting is None:
+            return scores
+        classes = predictions(scores).reshape(-1, voting.copies).cpu().numpy()
+        votes, named = self.spec.voted(classes, scores.shape[1])
+        shares = torch.from_numpy(votes).to(scores)
+        if self.head.kind in ("logits", "log-probabilities"):
+            shares = ((shares + 0.5) / (voting.copies + 0.5 * scores.shape[1])).log()
+        else:
+            shares = shares / voting.copies
+        return shares.masked_fill(~torch.from_numpy(named).to(scores.device)[:, None], torch.nan)
 
     def draws(self, u: Tensor, numbers: range) -> Tensor:
         """[N, *shape] to [N, M, K] scores of M draws of a random target, each input alone.
@@ -132,7 +150,7 @@ class OpenedTarget:
         """
         keys = np.stack([keys_at(u.detach().cpu().numpy(), number) for number in numbers], 1).reshape(-1)
         each = u.repeat_interleave(len(numbers), 0)
-        scores = self.head.scores(self.file.run(self.spec.to_file(each, keys), width=self.spec.batch or 1))
+        scores = self._voted(self.head.scores(self.file.run(self.spec.to_file(each, keys), width=self.spec.batch or 1)))
         return scores.reshape(len(u), len(numbers), -1)
 
     def labels(self, u: Tensor) -> Tensor:
@@ -148,11 +166,17 @@ class OpenedTarget:
             return ranked(scores, self.logits(u))
 
     def logits(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
-        """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``."""
-        return self.head.logits(self.twin(u, singly=singly, smooth=smooth))
+        """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``. Where
+        many answers vote: the logarithm of their mean softmax."""
+        logits = self.head.logits(self.twin(u, singly=singly, smooth=smooth))
+        voting = self.spec.voting
+        if voting is None:
+            return logits
+        each = logits.log_softmax(1).reshape(-1, voting.copies, logits.shape[1])
+        return each.logsumexp(1) - math.log(voting.copies)
 
     def twin(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
-        """What the twin returns for [N, *shape], with a gradient.
+        """What the twin returns for [N, *shape], with a gradient. Where M answers vote: [N * M, ...].
 
         Args:
             u: points.
@@ -170,9 +194,10 @@ class OpenedTarget:
         Raises:
             UsageError: it has none that can be trained.
         """
-        sample = self.spec.to_file(torch.full((1, *self.spec.shape), 0.5, device=self.device))
+        spec = self.spec.without_votes()
+        sample = spec.to_file(torch.full((1, *spec.shape), 0.5, device=self.device))
         try:
-            return Pupil(self.file.learner(sample), self.spec, self.head)
+            return Pupil(self.file.learner(sample), spec, self.head)
         except Untrainable as error:
             raise UsageError(f"{self.name} cannot be made anew and trained: {error}") from error
 
