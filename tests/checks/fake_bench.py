@@ -131,6 +131,12 @@ class FakeBench:
         return self.used
 
 
+def standing_less(bench: FakeBench, *fallen: int) -> FakeBench:
+    """A bench on which these samples fell."""
+    bench.fallen = [Breach(i, "pgd", Access.WHITE_BOX, 0, 0.0, lambda: np.zeros((1, 4, 4))) for i in fallen]
+    return bench
+
+
 def find(name: str, bench: FakeBench) -> Finding:
     """Measure and judge, the measurement taken through JSON as in an audit."""
     check = check_classes()[name]()

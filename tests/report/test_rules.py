@@ -44,6 +44,7 @@ USED = {
     "RA115": "CheckRandom",
     "RA116": "CheckConvergence",
     "RA117": "CheckLossSpread",
+    "RA118": "CheckBinarisation",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 
