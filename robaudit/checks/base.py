@@ -251,6 +251,11 @@ class Bench(Protocol):
         """
         ...
 
+    def search_frozen(self, attack: SlotAttack[Any], samples: Sequence[Sample]) -> dict[int, bool]:
+        """Of a random target, whether an attack breaks each sample by index where every answer has the same draws; a
+        sample that is answered wrongly then has no entry. It counts for nothing else."""
+        ...
+
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
         """[N] largest absolute entry of the gradient of a loss at each sample, as an attack is given it."""
         ...

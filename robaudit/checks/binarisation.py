@@ -25,8 +25,8 @@ STEADY = 1e-4
 """Largest relative difference between two answers to one input; what answers by chance has no planted example."""
 
 SPARSE = (
-    "examples are planted in L-infinity and L2: in L1 and L0 draws change other features each, and attacks that are "
-    "fit miss such as well"
+    "examples are planted in L-infinity and L2 alone; in L1 and L0 each draw changes other features, and attacks that "
+    "are fit miss what it plants"
 )
 LOOKED = 4
 """Samples that are looked at for each that is tried, as those alone are tried that stand."""
@@ -42,8 +42,8 @@ class Binarisation(Check):
     can be searched so whatever it was trained for; where the attacks miss what is there, they would miss
     real examples too. Samples that stand are tried: at others nothing was missed. Where fresh random draws hit as well
     a success tells nothing, and the sample is left out. Where no linear layer ends the graph the logits are the
-    features. What hides in that layer or behind it is not seen. In L1 and L0 it is skipped: of what was planted in
-    sound models, attacks that are fit missed up to 17 of 18. Source: Zimmermann, Brendel, Tramèr, Carlini 2022,
+    features. What hides in that layer or behind it is not seen. In L1 and L0 it is skipped: attacks that are fit missed
+    up to 17 of 18 examples in sound models. Source: Zimmermann, Brendel, Tramèr, Carlini 2022,
     "Increasing Confidence in Adversarial Robustness Evaluations", and the authors' code; there the other points
     are of the inside alone. Here half are of the surface, and the one most apart is planted: harder for random draws.
 
@@ -176,4 +176,6 @@ def _holds(bench: Bench, head: Planted, planted: NDArray[Any]) -> bool:
 def _unplanted(samples: int, easy: int) -> str:
     if easy:
         return "random draws find every example that is planted, so that finding it tells nothing of an attack"
-    return "nothing can be planted: no linear classifier of the features tells points of the ball apart"
+    return (
+        "nothing can be planted: the features hardly change in the ball, or no linear classifier tells its points apart"
+    )

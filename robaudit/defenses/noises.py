@@ -54,8 +54,9 @@ class Smoothing(VotingDefense):
     """Answers the class that most of many answers under Gaussian noise name: the prediction of randomized smoothing.
 
     With `alpha` below 1 it names none where a binomial test does not tell the two classes apart that are named most
-    often: such an answer is not right, and fools nobody, so that what abstains seems harder to fool. The noise follows from the input's content, so that the same input has the same answer; it is clipped to the domain.
-    Gradients are those of the mean softmax. It certifies nothing here. Source: Cohen, Rosenfeld, Kolter 2019,
+    often: such an answer is not right, and fools nobody, so that what abstains seems harder to fool. The noise follows
+    from the input's content, so that the same input has the same answer; it is clipped to the domain. Gradients are
+    those of the mean softmax. It certifies nothing here. Source: Cohen, Rosenfeld, Kolter 2019,
     "Certified Adversarial Robustness via Randomized Smoothing" (the procedure PREDICT); the attack on the mean softmax:
     Salman, Yang, Li, Zhang, Zhang, Razenshteyn, Bubeck 2019, "Provably Robust Deep Learning via Adversarially Trained
     Smoothed Classifiers".

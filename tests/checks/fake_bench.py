@@ -153,6 +153,9 @@ class FakeBench:
     def draws(self, point: Any, numbers: range) -> Any:
         raise AssertionError("nothing here is random")
 
+    def search_frozen(self, attack: Any, samples: Sequence[Sample]) -> dict[int, bool]:
+        raise AssertionError("nothing here is random")
+
     def tries(self) -> Sequence[Breach]:
         return []
 
@@ -167,6 +170,12 @@ class FakeBench:
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used
+
+
+def standing_less(bench: FakeBench, *fallen: int) -> FakeBench:
+    """A bench on which these samples fell."""
+    bench.fallen = [Breach(i, "pgd", Access.WHITE_BOX, 0, 0.0, lambda: np.zeros((1, 4, 4))) for i in fallen]
+    return bench
 
 
 def find(name: str, bench: FakeBench) -> Finding:

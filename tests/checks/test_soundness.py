@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_bench import FakeBench, FakeTarget, find, verdict
+from fake_bench import FakeBench, FakeTarget, find, standing_less, verdict
 from hypothesis import given
 from hypothesis import strategies as st
 from models import FakeFile, linear, samples_for
 from torch import Tensor, nn
 
-from robaudit.checks.base import Breach
 from robaudit.checks.registry import make_check
-from robaudit.threat.model import Access, ThreatModel
+from robaudit.threat.model import ThreatModel
 from robaudit.threat.noise import noise_within
 from robaudit.threat.norms import Norm
 from robaudit.threat.sets.features import FixedFeatures
@@ -161,11 +160,6 @@ def test_a_drop_beyond_chance_warns() -> None:
 
 
 # random, convergence
-
-
-def standing_less(bench: FakeBench, *fallen: int) -> FakeBench:
-    bench.fallen = [Breach(i, "pgd", Access.WHITE_BOX, 0, 0.0, lambda: np.zeros(SHAPE)) for i in fallen]
-    return bench
 
 
 @pytest.mark.parametrize("name", ["random", "convergence"])

@@ -23,6 +23,7 @@ from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.breaches import breaches, nearest, tries
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checkunits import CheckUnits
+from robaudit.audit.session.freezing import search_frozen
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.planting import feature_map, features_at, planted_file, search_planted, tried
 from robaudit.audit.session.samples import LazySamples, SampleStore
@@ -281,6 +282,17 @@ class SessionBench:
         model = planted_file(self._loaded.target, self._features[0], planted)
         asked = [one.sample for one in planted if among is None or one.sample.index in among]
         found, cost = search_planted(self._units.executor, model, self._tried[attack], self.threat, asked)
+        self._units.bill(cost)
+        return found
+
+    def search_frozen(self, attack: SlotAttack[Any], samples: Sequence[Sample]) -> dict[int, bool]:
+        """Whether an attack breaks samples where every answer has the same draws; see
+        :class:`robaudit.checks.base.Bench`.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        found, cost = search_frozen(self._units.executor, self._loaded.target, attack, self.threat, samples)
         self._units.bill(cost)
         return found
 
