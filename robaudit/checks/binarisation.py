@@ -105,7 +105,7 @@ class Binarisation(Check):
             return SPARSE
         if not bench.attacks():
             return "the profile runs no white-box attack that serves two classes"
-        if bench.target.repeat_deviation() > STEADY:
+        if bench.target.is_random or bench.target.repeat_deviation() > STEADY:
             return "the file's answers change by chance, and its features with them"
         return None
 

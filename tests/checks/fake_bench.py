@@ -168,6 +168,9 @@ class FakeBench:
     def finished(self) -> Mapping[str, Access]:
         return self.done
 
+    def attacks(self) -> Sequence[str]:
+        return ()
+
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used
 
