@@ -30,8 +30,10 @@ def masking_lines(result: Result) -> list[str]:
     if ran:
         fell = part_of(masking.stood - masking.left, masking.stood, "sample", "falls/fall")
         found.append(f"the audit reacted: {fell} that stood before ({', '.join(ran)})")
-    else:
+    elif masking.stood:
         found.append(f"no further attack ran on the {counted(masking.stood, 'sample')} that stood")
+    else:
+        found.append("nothing stood, so that no further attack was needed")
     return found
 
 

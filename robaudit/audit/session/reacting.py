@@ -74,7 +74,10 @@ def reacted(
         stands = {sample_of(case) for case in store.standing()}
         fallen = {sample_of(case) for cascade in cascades for case in cascade.broken_by}
         hidden = hidden_in(loaded, cascades[0].threat, store, shared)
-        shared.journal.append(MaskingFound(signs=signs, hidden=hidden, stood=len(stands - fallen)))
+        known = MaskingFound(signs=signs, hidden=hidden, stood=len(stands - fallen))
+        shared.journal.append(known)
+    if not known.stood:
+        return fronts
     shared.observer(Note(f"gradients may be masked ({', '.join(signs)}): further attacks run on what stands", "info"))
     fronts = [replace(front, reacts=True) for front in fronts]
     tell_plan(fronts, loaded, shared.journal)
