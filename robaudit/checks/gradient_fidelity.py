@@ -53,7 +53,7 @@ class GradientFidelity(Check):
     )
 
     threshold: Fraction = 0.9
-    samples: Count = 8
+    samples: Count = 6
     directions: Count = 32
     step: Positive = 1e-3
     inside: Positive = 4 / 255

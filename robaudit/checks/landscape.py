@@ -45,7 +45,7 @@ class Landscape(Check):
     )
 
     threshold: Positive = 0.1
-    samples: Count = 8
+    samples: Count = 5
     draws: Count = 100
     width: Positive = 8 / 255
 

@@ -48,7 +48,7 @@ class Monotone(Check):
         tells_masking=True,
     )
 
-    samples: Count = 16
+    samples: Count = 12
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:

@@ -41,7 +41,7 @@ class OneStep(Check):
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 64
+    samples: Count = 48
     steps: Count = 40
 
     def measure(self, bench: Bench) -> Measured:

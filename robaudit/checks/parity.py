@@ -48,7 +48,7 @@ class Parity(Check):
 
     threshold: Positive = 1e-3
     agreement: Fraction = 0.999
-    points: Count = 512
+    points: Count = 192
 
     def measure(self, bench: Bench) -> Measured:
         """Run twin and file on the samples and on what the attacks left."""

@@ -47,7 +47,7 @@ class ZeroGradient(Check):
     )
 
     threshold: Fraction = 0.05
-    samples: Count = 128
+    samples: Count = 64
 
     def measure(self, bench: Bench) -> Measured:
         """Count the samples without a gradient, loss by loss and attack by attack."""

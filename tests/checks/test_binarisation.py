@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,11 @@ from onnx import helper, numpy_helper
 from run_kit import make_data, make_onnx, make_profile, make_request, make_script, records, run_here
 from torch import Tensor, nn
 
-from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.audit.plan.attacks import Planned
-from robaudit.audit.session.planting import planted_file, search_planted
+from robaudit.audit.session.planting import planted_file
 from robaudit.checks.base import Planted, fires
 from robaudit.checks.planting import separated
-from robaudit.engine.engine import Engine
-from robaudit.engine.executor import LocalExecutor
-from robaudit.engine.oracle import Oracle
 from robaudit.threat.norms import Norm
 
 SHAPE = (1, 6, 6)
@@ -58,38 +54,16 @@ def stairs(u: Tensor) -> Tensor:
 
 
 class PlantBench(FakeBench):
-    """A bench whose model is a sequence that ends in its last linear layer, or not."""
+    """A bench over a model, with attacks; what stands in front of the last linear layer are the features, if one is."""
 
-    def __init__(self, file: FakeFile, eps: float = 0.1, count: int = 14, cut: bool = True, **attacks: Any) -> None:
+    def __init__(self, file: FakeFile, eps: float = 0.1, count: int = 14, **attacks: Any) -> None:
         super().__init__(0)
         self.file, self.target = file, FakeTarget(file)
         self.threat = dataclasses.replace(self.threat, eps=eps)
         self.samples = samples_for(file, count)
         self.classes = file.num_classes
-        attacks = attacks or {"pgd": {"steps": 20}}
-        self.planned = {key: Planned(key, make_attack(key, settings)) for key, settings in attacks.items()}
-        self.map: Any = file.module[:-1] if cut else file.module
-        self.cut, self.asked, self.plants = cut, [], []
-
-    def attacks(self) -> Sequence[str]:
-        return list(self.planned)
-
-    def features(self, points: Any) -> tuple[Any, bool]:
-        with torch.no_grad():
-            return self.map(torch.from_numpy(np.asarray(points))).flatten(1).double().numpy(), self.cut
-
-    def search_planted(
-        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
-    ) -> dict[int, bool]:
-        pool = StartingPool(torch.zeros(1, *self.file.shape, dtype=self.file.dtype), torch.zeros(1, dtype=torch.int64))
-        executor = LocalExecutor(Engine(Oracle(self.file), 8, 0, pool))
-        model = planted_file(self.file, lambda u: self.map(u).flatten(1), planted)
-        samples = [one.sample for one in planted if among is None or one.sample.index in among]
-        self.asked.append((attack, len(samples)))
-        self.plants = list(planted)
-        found, cost = search_planted(executor, model, self.planned[attack], self.threat, samples)
-        assert cost.forwards >= len(samples)
-        return found
+        if attacks:
+            self.planned = {key: Planned(key, make_attack(key, settings)) for key, settings in attacks.items()}
 
 
 # The check
@@ -138,7 +112,7 @@ def test_another_attack_makes_up_for_a_blind_one() -> None:
 
 
 def test_without_a_last_layer_the_logits_are_the_features() -> None:
-    bench = PlantBench(net(40), 0.05, cut=False)
+    bench = PlantBench(FakeFile(nn.Sequential(net(40).module, Apply(lambda z: z)), 40, SHAPE), 0.05)
     found = find("binarisation", bench)
     assert found.status == "pass"
     assert "the logits, as no linear layer ends the graph" in found.message
