@@ -19,7 +19,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, required=True, help="where the files go; what is there is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default: 0 1 2)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(NETS)}")
-    parser.add_argument("--images", type=int, default=12_000, help="training images (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=6_000, help="training images (default: %(default)s)")
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the epochs (default: %(default)s)")
     args = parser.parse_args(words)
     entries = find(args.only)

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .entry import Entry, Making
+from .measuring import accuracy
 from .training import fit, one_step, pgd, small
 
 __all__ = ["NETS", "PGD_AT"]
 
 EPS = 0.1
-FGSM_EPS = 0.2
+FGSM_EPS = 0.25
 
 
 def fgsm(making: Making) -> nn.Module:
-    """Single steps from the images themselves, at a large radius, until it overfits catastrophically."""
+    """Single steps from the images themselves, at a large radius and rate, until it overfits catastrophically."""
     model = small()
-    fit(
-        making,
-        lambda x, y, _: F.cross_entropy(model(one_step(model, x, y, FGSM_EPS)), y),
-        model.parameters(),
-        epochs=12,
-        rate=5e-3,
-    )
+    x, y = making.data.x[:500], making.data.y[:500]
+    best, chosen = -1.0, model.state_dict()
+    for number in range(6):
+
+        def loss(x: Tensor, y: Tensor, share: float, first: bool = number == 0) -> Tensor:
+            eps = FGSM_EPS * (min(1.0, 2 * share) if first else 1.0)
+            return F.cross_entropy(model(one_step(model, x, y, eps)), y)
+
+        fit(making, loss, model.parameters(), epochs=2, rate=4e-3 if number == 0 else 1e-2)
+        once = accuracy(model, one_step(model, x, y, FGSM_EPS), y)
+        often = accuracy(model, pgd(model, x, y, FGSM_EPS, 20), y)
+        if once - often > best:
+            best, chosen = once - often, copy.deepcopy(model.state_dict())
+        if once > 0.55 and often < 0.06:
+            break
+    model.load_state_dict(chosen)
     return model
 
 
@@ -32,13 +44,13 @@ def random_fgsm(making: Making) -> nn.Module:
     """Single steps of 1.25 eps from a random point of the ball, back into the ball."""
     model = small()
 
-    def loss(x: torch.Tensor, y: torch.Tensor, share: float) -> torch.Tensor:
+    def loss(x: Tensor, y: Tensor, share: float) -> Tensor:
         eps = EPS * min(1.0, 3 * share)
         start = x + eps * (2 * torch.rand_like(x) - 1)
         point = one_step(model, x, y, 1.25 * eps, start)
         return F.cross_entropy(model(torch.minimum(torch.maximum(point, x - eps), x + eps).clamp(0, 1)), y)
 
-    fit(making, loss, model.parameters(), epochs=7, batch=128)
+    fit(making, loss, model.parameters(), epochs=8)
     return model
 
 
@@ -46,10 +58,9 @@ def projected(making: Making) -> nn.Module:
     model = small()
     fit(
         making,
-        lambda x, y, share: F.cross_entropy(model(pgd(model, x, y, EPS * min(1.0, 3 * share), 5)), y),
+        lambda x, y, share: F.cross_entropy(model(pgd(model, x, y, EPS * min(1.0, 3 * share), 4)), y),
         model.parameters(),
-        epochs=5,
-        batch=128,
+        epochs=7,
     )
     return model
 
@@ -75,6 +86,7 @@ NETS = (
         masked=True,
         layer="no operator: the trained weights bend the loss near each image",
         eps=FGSM_EPS,
+        version=2,
     ),
     Entry(
         name="r-fgsm-at",

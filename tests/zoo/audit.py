@@ -112,9 +112,13 @@ def audited(model: Path, cache: Path, *, profile: str, eps: float, samples: int)
             samples=samples,
             run_dir=cache / "runs" / key[:16],
         )
+    except robaudit.AuditInterrupted:
+        raise
     except robaudit.RobauditError as error:
         record |= {"status": "refused", "headline": str(error), "robust": None, "observed": None, "checks": {}}
         record |= {"attacks": {}, "reasons": []}
+        if not isinstance(error, robaudit.UsageError):
+            return record | {"seconds": round(time.perf_counter() - start, 1)}  # tried again
     else:
         record |= summary(result)
     record["seconds"] = round(time.perf_counter() - start, 1)

@@ -55,10 +55,10 @@ def make(making: Making) -> nn.Module:
     weight = 0.05 / len(making.data.x)
 
     def loss(x: Tensor, y: Tensor, share: float) -> Tensor:
-        examples = pgd(net, x, y, EPS * min(1.0, 3 * share), 4)
+        examples = pgd(net, x, y, EPS * min(1.0, 3 * share), 3)
         return F.cross_entropy(net(examples), y) + weight * net.divergence()
 
-    fit(making, loss, net.parameters(), epochs=6, batch=128)
+    fit(making, loss, net.parameters(), epochs=6)
     return SelfEnsemble(net, 5)
 
 

@@ -35,7 +35,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
 
 
-def read(folder: Path, images: int = 12_000, tests: int = 500) -> Data:
+def read(folder: Path, images: int = 6_000, tests: int = 500) -> Data:
     """The first images of each split, whose order is random already."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:

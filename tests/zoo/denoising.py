@@ -32,10 +32,9 @@ def make(making: Making) -> nn.Module:
     net = small(extra=Denoise(32))
     fit(
         making,
-        lambda x, y, share: F.cross_entropy(net(pgd(net, x, y, EPS * min(1.0, 3 * share), 5)), y),
+        lambda x, y, share: F.cross_entropy(net(pgd(net, x, y, EPS * min(1.0, 3 * share), 4)), y),
         net.parameters(),
-        epochs=5,
-        batch=128,
+        epochs=6,
     )
     return net
 

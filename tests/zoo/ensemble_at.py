@@ -38,7 +38,7 @@ def make(making: Making) -> nn.Module:
         examples = one_step(source, x, y, EPS)
         return 0.5 * F.cross_entropy(net(torch.cat([x, examples])), torch.cat([y, y])) * 2
 
-    fit(making, loss, net.parameters(), epochs=6, batch=128)
+    fit(making, loss, net.parameters(), epochs=6)
     return net
 
 

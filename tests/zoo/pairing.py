@@ -20,12 +20,12 @@ def paired(making: Making) -> nn.Module:
 
     def loss(x: Tensor, y: Tensor, share: float) -> Tensor:
         other = (y + torch.randint(1, 10, y.shape)) % 10
-        examples = pgd(net, x, other, EPS * min(1.0, 3 * share), 4, descend=True)
+        examples = pgd(net, x, other, EPS * min(1.0, 3 * share), 3, descend=True)
         clean, attacked = net(x), net(examples)
         both = F.cross_entropy(clean, y) + F.cross_entropy(attacked, y)
         return 0.5 * both + 0.5 * F.mse_loss(clean, attacked)
 
-    fit(making, loss, net.parameters(), epochs=5, batch=128)
+    fit(making, loss, net.parameters(), epochs=6)
     return net
 
 

@@ -55,7 +55,7 @@ def make(making: Making) -> nn.Module:
     """The likelihoods, and a scale and a shift a class that calibrate them."""
     x, y = making.data.x, making.data.y
     net = Generators([x[y == k] for k in range(10)], rank=30)
-    fit(making, lambda x, y, _: F.cross_entropy(net(x), y), net.parameters(), epochs=2, rate=0.03)
+    fit(making, lambda x, y, _: F.cross_entropy(net(x), y), net.parameters(), epochs=4, rate=0.03)
     return net
 
 

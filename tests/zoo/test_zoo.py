@@ -165,3 +165,21 @@ def test_every_net_says_what_an_audit_must_reach() -> None:
         assert entry.source, entry.name
         assert entry.twin in NETS or entry.name == "undefended"
         assert entry.hides or entry.layer or not (entry.masked or entry.random), entry.name
+
+
+def test_trained_nets_are_what_their_papers_made(zoo: Path) -> None:
+    """Figures of the trained zoo, where there is one: each net shows what it is here for."""
+    found = {path.stem: json.loads(path.read_text()) for path in zoo.glob("*-[0-9].json")}
+    assert found, f"{zoo} has no nets"
+    for stem, record in found.items():
+        plain, name = record["pgd20"], record["name"]
+        assert record["clean"] > (0.6 if name in ("fgsm-at", "k-nn", "synthesis", "adv-bnn") else 0.75), stem
+        if name == "fgsm-at":
+            assert record["fgsm"] > plain + 0.4, stem
+            assert plain < 0.1, stem
+        elif name in ("undefended", "fixed-mask"):
+            assert plain < 0.1, stem
+        elif name in ("pgd-at", "feature-denoising"):
+            assert plain > 0.5, stem
+        elif NETS[name].masked and name != "sap":
+            assert plain > 0.25, stem  # hidden from plain attacks

@@ -17,20 +17,23 @@ POINTS = 0.03  # above the twin's robust accuracy, at most
 
 def ours(record: Record) -> str:
     """Robust accuracy, or why there is none."""
+    if record["observed"] is None:
+        return record["status"]
+    k, n = record["observed"]
     if record["robust"] is not None:
-        k, n = record["robust"]
         return f"{100 * k / n:.0f} %"
     failed = [name for name, (status, _) in record["checks"].items() if status == "fail"]
-    return f"{record['status']}: {', '.join(failed)}" if failed else record["status"]
+    why = f"{record['status']}: {', '.join(failed)}" if failed else record["status"]
+    return f"{why} (observed {100 * k / n:.0f} %)"
 
 
-def exposed(entry: Entry, record: Record, twin: Record | None) -> bool | None:
-    """Whether a masked or random net got no more credit than its twin; None: there is nothing to compare with."""
+def exposed(record: Record, twin: Record | None) -> bool:
+    """Whether a masked or random net got no more credit than its twin, or none at all: a check failed."""
     if record["status"] == "withheld":
         return any(status == "fail" for status, _ in record["checks"].values())
-    if record["robust"] is None or twin is None or twin["observed"] is None:
-        return None
-    (k, n), (twin_k, twin_n) = record["robust"], twin["observed"]
+    if record["observed"] is None or twin is None or twin["observed"] is None:
+        return False
+    (k, n), (twin_k, twin_n) = record["observed"], twin["observed"]
     return k / n <= twin_k / twin_n + POINTS
 
 
@@ -43,10 +46,10 @@ def named(entry: Entry, record: Record) -> bool | None:
     return any(re.search(rf"\b{re.escape(word)}\b", text) for word in entry.hides)
 
 
-def reached(entry: Entry, record: Record, twin: Record | None) -> bool | None:
+def reached(entry: Entry, record: Record, twin: Record | None) -> bool:
     """Masked and random nets: exposed. Others: the headline stands."""
     if entry.masked or entry.random:
-        return exposed(entry, record, twin)
+        return exposed(record, twin)
     return record["robust"] is not None
 
 
@@ -57,7 +60,7 @@ def table(records: Iterable[Record]) -> str:
     lines = [
         f"Seeds {', '.join(map(str, seeds))}; L-infinity. Plain PGD: 20 steps, one draw.",
         "",
-        "| defense | its paper's claim | eps | clean % | FGSM % | plain PGD % | our audit | expected | reached | names |",
+        "| defense | paper's claim | eps | clean % | FGSM % | plain PGD % | our audit | expected | reached | names |",
         "|-|-|-|-|-|-|-|-|-|-|",
     ]
     counts = {"reached": [0, 0], "named": [0, 0]}
