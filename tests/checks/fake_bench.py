@@ -95,6 +95,9 @@ class FakeBench:
         self.transfers: dict[str, tuple[int, int]] = {}
         self.done: dict[str, Access] = {}
         self.hows: list[Any] = []
+        self.planned = {"pgd": Planned("pgd", make_attack("pgd", {"steps": 20}))}
+        self.asked: list[tuple[str, int]] = []
+        self.plants: list[Planted] = []
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
@@ -175,9 +178,6 @@ class FakeBench:
 
     def finished(self) -> Mapping[str, Access]:
         return self.done
-
-    def attacks(self) -> Sequence[str]:
-        return ()
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used
