@@ -297,6 +297,14 @@ class Bench(Protocol):
         rejects the input."""
         ...
 
+    def proved(self) -> Mapping[str, set[int]]:
+        """By norm, the samples that a certifier proved in its ball."""
+        ...
+
+    def index_of(self, case: int) -> int:
+        """The sample of a case."""
+        ...
+
     def tries(self) -> Sequence[Breach]:
         """Of a random target, what came nearest to breaking each sample that stands: the point that most of its draws
         were fooled at."""

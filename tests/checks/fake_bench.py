@@ -95,6 +95,7 @@ class FakeBench:
         self.transfers: dict[str, tuple[int, int]] = {}
         self.done: dict[str, Access] = {}
         self.hows: list[Any] = []
+        self.proofs: dict[str, set[int]] = {}
         self.planned = {"pgd": Planned("pgd", make_attack("pgd", {"steps": 20}))}
         self.asked: list[tuple[str, int]] = []
         self.plants: list[Planted] = []
@@ -166,6 +167,12 @@ class FakeBench:
 
     def search_frozen(self, attack: Any, samples: Sequence[Sample]) -> dict[int, bool]:
         raise AssertionError("nothing here is random")
+
+    def proved(self) -> Mapping[str, set[int]]:
+        return self.proofs
+
+    def index_of(self, case: int) -> int:
+        return case
 
     def tries(self) -> Sequence[Breach]:
         return []

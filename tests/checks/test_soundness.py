@@ -220,3 +220,40 @@ def test_losses_are_compared_on_every_sample(monkeypatch) -> None:
     bench.classes = 2
     del fallen["dlr"]
     assert "dlr" not in find("loss-spread", bench).message
+
+
+# random targets, a smooth backward and the bracket
+
+
+def test_a_smooth_backward_that_breaks_more_warns() -> None:
+    """Where one exists: 3 of 16 samples are beyond chance, 2 are not."""
+    counts = {"samples": 16, "standing": 12}
+    assert verdict("bpda-gain", **counts, broken=3).status == "warn"
+    assert verdict("bpda-gain", **counts, broken=2).status == "pass"
+    assert verdict("bpda-gain", unsmooth="it is a module").status == "skipped"
+    assert verdict("bpda-gain", samples=16, standing=0, broken=0).status == "skipped"
+    bench = FakeBench(unsmooth=None)
+    measured = make_check("bpda-gain", {}).measure(bench)
+    assert measured["standing"] == measured["samples"] == 12
+    assert [how.smooth for how in bench.hows] == [True]
+
+
+def test_what_chance_protects_is_told() -> None:
+    counts = {"random": True, "samples": 12}
+    assert verdict("eot-gain", **counts, single=2, means=6, gained=4).status == "warn"
+    assert verdict("eot-gain", **counts, single=6, means=7, gained=1).status == "pass"
+    assert verdict("frozen-noise", **counts, still=9, drawn=3, gained=6).status == "warn"
+    assert verdict("frozen-noise", **counts, still=5, drawn=3, gained=2).status == "pass"
+    for name in ("eot-gain", "frozen-noise"):
+        assert find(name, FakeBench()).status == "skipped"
+
+
+def test_what_is_proved_and_broken_at_once_fails() -> None:
+    bench = FakeBench()
+    assert find("bracket", bench).status == "skipped"
+    bench.proofs = {"linf": {1, 2}, "l2": {3}}
+    standing_less(bench, 3, 4)  # broken in the bench's norm, L-infinity
+    assert find("bracket", bench).status == "pass"
+    standing_less(bench, 2, 3)
+    finding = find("bracket", bench)
+    assert (finding.status, finding.value) == ("fail", 1)

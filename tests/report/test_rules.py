@@ -59,6 +59,7 @@ USED = {
     "RA130": "CheckCorruptions",
     "RA140": "CheckEotGain",
     "RA141": "CheckFrozenNoise",
+    "RA142": "CheckBracket",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 

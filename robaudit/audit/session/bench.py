@@ -16,9 +16,10 @@ from robaudit.attacks.requests import How
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.findings import Evaluations
-from robaudit.audit.journal.records.samples import CleanSample
+from robaudit.audit.journal.records.samples import CertifiedSample, CleanSample
 from robaudit.audit.journal.tally import counts
 from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.plan.certificates import plan_certificates
 from robaudit.audit.plan.fronts import Front
 from robaudit.audit.session.breaches import breaches, nearest, tries
 from robaudit.audit.session.cascade import Cascade
@@ -36,7 +37,7 @@ from robaudit.checks.base import Breach, Planted
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes, slopes_along
-from robaudit.engine.units import Sample, UnitResult, cases
+from robaudit.engine.units import Sample, UnitResult, cases, sample_of
 from robaudit.target.running.watch import Watch
 from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access, ThreatModel
@@ -67,7 +68,7 @@ class SessionBench:
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
         self.declared_accuracy = request.settings.clean_accuracy
-        self._curve = request.profile.curve is not None
+        self._profile = request.profile
         self._loaded = loaded
         self._store = store
         self._engine = engine
@@ -228,6 +229,19 @@ class SessionBench:
         found: NDArray[np.int64] = drawn[0].cpu().numpy()
         return found
 
+    def proved(self) -> Mapping[str, set[int]]:
+        """By norm, the samples that a certifier proved in its ball."""
+        norms = {planned.key: str(planned.threat.norm) for planned in plan_certificates(self._profile)}
+        found: dict[str, set[int]] = {}
+        for record in self._cascade.journal.of(CertifiedSample):
+            if record.proved and record.id in norms:
+                found.setdefault(norms[record.id], set()).add(record.sample)
+        return found
+
+    def index_of(self, case: int) -> int:
+        """The sample of a case."""
+        return sample_of(case)
+
     def tries(self) -> Sequence[Breach]:
         """What came nearest to breaking each sample that stands, of a random target."""
         return tries(self._fronts[0], self._cascade)
@@ -243,7 +257,7 @@ class SessionBench:
 
     def nearest(self) -> Sequence[Breach]:
         """With a curve, the nearest verified adversarial example of each sample in each norm, in data order."""
-        return nearest(self._fronts, self._cascades, self._store.correct()) if self._curve else []
+        return nearest(self._fronts, self._cascades, self._store.correct()) if self._profile.curve is not None else []
 
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
