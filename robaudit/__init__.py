@@ -33,7 +33,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-METHODS = 4
+METHODS = 5
 """Version of what an audit does: which samples it draws, how attacks search, what the judge accepts. Raise it with a
 change after which the same audit may come out differently: audits with another number are not compared."""
 

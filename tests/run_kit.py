@@ -79,10 +79,12 @@ def make_onnx(path: Path, *, extra: str | None = None, scale: float = 1.0, bound
         ]
         start = "start"
     elif extra == "foreign":  # the runtime has it, and the translation will never
-        nodes.append(helper.make_node("RandomNormalLike", ["x"], ["i"]))
         arrays["nothing"] = np.array(0, np.float32)
-        nodes.append(helper.make_node("Mul", ["i", "nothing"], ["z"]))
-        nodes.append(helper.make_node("Add", ["x", "z"], ["start"]))
+        nodes.append(helper.make_node("Flatten", ["x"], ["flat"]))
+        nodes.append(helper.make_node("Multinomial", ["flat"], ["i"], dtype=TensorProto.INT32))
+        nodes.append(helper.make_node("Cast", ["i"], ["j"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", ["j", "nothing"], ["z"]))
+        nodes.append(helper.make_node("Add", ["flat", "z"], ["start"]))
         start = "start"
     nodes += [
         helper.make_node("Flatten", [start], ["f"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["SHORT", "canonical", "numbered", "parts"]
+__all__ = ["SHORT", "SMOOTH", "canonical", "numbered", "parts"]
 
 SHORT = {
     "mi": "transfer-mi-fgsm",
@@ -15,6 +15,9 @@ SHORT = {
     "mef": "transfer-mef",
 }
 """Short names of attacks, as the literature on transfer writes them, and their ids."""
+
+SMOOTH = "smooth"
+"""Stands after an attack's id, as a transform does: its gradients are taken by a smooth backward."""
 
 
 def parts(name: str) -> tuple[str, ...]:

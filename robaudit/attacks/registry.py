@@ -9,7 +9,7 @@ from typing import Any
 import robaudit.attacks
 import robaudit.attacks.transforms
 from robaudit.attacks.base import SlotAttack
-from robaudit.attacks.names import SHORT, parts
+from robaudit.attacks.names import SHORT, SMOOTH, parts
 from robaudit.attacks.requests import How
 from robaudit.attacks.transforms.base import Transform
 from robaudit.errors import UsageError
@@ -50,6 +50,8 @@ def transform_classes() -> dict[str, type[Transform]]:
     for id in found:
         if id in RESERVED:
             raise UsageError(f"the transform {id!r} has the name of a key that every attack of a profile has")
+        if id == SMOOTH:
+            raise UsageError(f"the transform {id!r} has the name of the smooth backward")
     return found
 
 
@@ -68,7 +70,7 @@ def make_attack(id: str, parameters: dict[str, Any]) -> SlotAttack[Any]:
 
 
 def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tuple[SlotAttack[Any], How]:
-    """An attack by its name, such as ``transfer-mi-fgsm+di``, and how its gradients are taken.
+    """An attack by its name, such as ``transfer-mi-fgsm+di`` or ``pgd+smooth``, and how its gradients are taken.
 
     Args:
         name: of the attack and its transforms.
@@ -80,12 +82,16 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
         ParameterError: unknown parameter, or a value out of range.
     """
     id, *ids = parts(name)
+    smooth = SMOOTH in ids
+    ids = [one for one in ids if one != SMOOTH]
     classes, own = transform_classes(), dict(parameters)
     given = {one: own.pop(one) for one in ids if one in own}
     for one in parameters.keys() & classes.keys() - {*ids}:
         if id in attack_classes() and one not in inspect.signature(attack_classes()[id]).parameters:
             raise ParameterError(f"{name!r} does not go through the transform {one!r}; name it {name}+{one}", one)
     attack = make_attack(id, own)
+    if smooth and attack.access is not Access.WHITE_BOX:
+        raise UsageError(f"the attack {id!r} takes no gradient of the model, so {name!r} is none")
     through = []
     for place, one in enumerate(ids):
         if one not in classes:
@@ -102,7 +108,7 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
             through.append(made(f"transform {one!r}", classes[one], values))
         except ParameterError as error:
             raise ParameterError(str(error), one, *error.keys) from error
-    return attack, How(tuple(through), copies)
+    return attack, How(tuple(through), copies, smooth=smooth)
 
 
 def _plain(found: dict[str, Any], kind: str) -> dict[str, Any]:

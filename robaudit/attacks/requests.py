@@ -54,12 +54,15 @@ class How:
             section 2.2). Copies that transforms ask for come on top, as many as the product of all.
         members: names of the surrogates whose gradients are taken; none: all.
         fusion: what is averaged over them.
+        smooth: through operators that hide it, such as ReLUs that are off, by a smooth backward: of a target whose
+            graph has one.
     """
 
     through: tuple[Transform, ...] = ()
     copies: int = 1
     members: tuple[str, ...] = ()
     fusion: Fusion = "logits"
+    smooth: bool = False
 
     @property
     def gradients(self) -> int:
@@ -80,7 +83,8 @@ class How:
         """Through this and then through the other, as often as both ask for, of the surrogates that either names."""
         fusion = other.fusion if self.fusion == "logits" else self.fusion
         members = self.members or other.members
-        return How(self.through + other.through, self.copies * other.copies, members, fusion)
+        smooth = self.smooth or other.smooth
+        return How(self.through + other.through, self.copies * other.copies, members, fusion, smooth)
 
 
 TRUE = How()

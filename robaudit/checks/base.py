@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -16,6 +16,7 @@ from robaudit.stats.rates import lower_bound
 
 if TYPE_CHECKING:  # profiles and reports read what checks declare, without torch
     from robaudit.attacks.base import SlotAttack
+    from robaudit.attacks.requests import How
     from robaudit.engine.units import Sample, UnitResult
     from robaudit.target.inputs.meaning import InputMeaning
     from robaudit.threat.losses import Loss
@@ -28,6 +29,7 @@ __all__ = [
     "Finding",
     "Measured",
     "MeasuredTarget",
+    "Planted",
     "check_settings",
     "fires",
     "leads",
@@ -81,6 +83,21 @@ class Breach:
         return self.load()
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A sample with a head of two classes, put in the place of the file's last layer; see :meth:`Bench.search_planted`.
+
+    Args:
+        sample: whose head it is.
+        weights: [F] float64, of the features; above 0 is the class of the planted example, with the ``bias`` added.
+        bias: of the head.
+    """
+
+    sample: Sample
+    weights: NDArray[np.float64]
+    bias: float
+
+
 class MeasuredTarget(Protocol):
     """What checks ask of the target beside running it."""
 
@@ -115,6 +132,11 @@ class MeasuredTarget(Protocol):
         ...
 
     @property
+    def unsmooth(self) -> str | None:
+        """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
+        ...
+
+    @property
     def meaning(self) -> InputMeaning:
         """What its input means."""
         ...
@@ -124,12 +146,27 @@ class MeasuredTarget(Protocol):
         """Operators between input and scores without a useful derivative, as ``Op (node)``."""
         ...
 
+    @property
+    def drawing(self) -> Sequence[str]:
+        """Operators of the file that draw random numbers, as the file names them."""
+        ...
+
     def repeat_deviation(self) -> float:
         """Largest relative difference between five answers to the same input."""
         ...
 
     def keeps_state(self) -> bool | None:
         """Whether they differ since the file keeps a state between calls, not by chance; None where unknown."""
+        ...
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance: the file itself, or a defense before it."""
+        ...
+
+    @property
+    def is_random_itself(self) -> bool:
+        """Whether the file does."""
         ...
 
     @property
@@ -192,11 +229,31 @@ class Bench(Protocol):
         """(what the file says in its own numbers, labels), where it gives one number for two classes; else empty."""
         ...
 
-    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: Sequence[Sample],
+        how: How | None = None,
+        *,
+        one_draw: bool = False,
+    ) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index.
 
         Each finished unit is journaled, so that a resumed audit does not run it again, and what it cost is the check's.
+
+        Args:
+            attack: the update rule.
+            threat: the threat model.
+            samples: that it runs on.
+            how: its gradients are taken; None: as usual.
+            one_draw: of a random target gradients are those of one draw each, and not means over many.
         """
+        ...
+
+    def search_frozen(self, attack: SlotAttack[Any], samples: Sequence[Sample]) -> dict[int, bool]:
+        """Of a random target, whether an attack breaks each sample by index where every answer has the same draws; a
+        sample that is answered wrongly then has no entry. It counts for nothing else."""
         ...
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> NDArray[np.float64]:
@@ -235,6 +292,16 @@ class Bench(Protocol):
         """[N, *shape] in u-space to [N, K] scores of the file."""
         ...
 
+    def draws(self, point: NDArray[Any], numbers: range) -> NDArray[np.int64]:
+        """[M] classes that a random target answers to a point [*shape] at the draws of these numbers; -1: none, or it
+        rejects the input."""
+        ...
+
+    def tries(self) -> Sequence[Breach]:
+        """Of a random target, what came nearest to breaking each sample that stands: the point that most of its draws
+        were fooled at."""
+        ...
+
     def rejects(self, scores: NDArray[Any]) -> bool:
         """Whether the service rejects an input with these scores [K]."""
         ...
@@ -251,6 +318,29 @@ class Bench(Protocol):
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
         secrecy, whose breaches are what the cascade left."""
+        ...
+
+    def attacks(self) -> Sequence[str]:
+        """The keys of the white-box attacks that are to run, in order, so far as they serve a model of two classes."""
+        ...
+
+    def features(self, points: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
+        """[N, *shape] in u-space to [N, F] what the last linear layer is given, and True; the logits, and False, where
+        that layer is not found."""
+        ...
+
+    def search_planted(
+        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
+    ) -> dict[int, bool]:
+        """Whether an attack of :meth:`attacks` finds an example of a sample's planted class in its ball, by index.
+
+        What it costs is the check's; nothing of it is journaled but what the check measures.
+
+        Args:
+            attack: its key.
+            planted: the model: all samples with their heads.
+            among: indices of the samples that are attacked; None: all.
+        """
         ...
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:

@@ -35,6 +35,7 @@ class BlackOverWhite(Check):
             "Raise the budgets of black-box attacks, and look for what masks the gradient.",
             "warning",
         ),
+        tells_masking=True,
     )
 
     scores: Percentage = 0.2

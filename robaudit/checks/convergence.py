@@ -37,6 +37,7 @@ class Convergence(Check):
             "warning",
         ),
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Percentage = 0.5

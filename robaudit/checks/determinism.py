@@ -5,6 +5,7 @@ from __future__ import annotations
 from robaudit.attacks.parameters import Positive
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
+from robaudit.stats.chances import DRAWS
 
 __all__ = ["Determinism"]
 
@@ -14,9 +15,11 @@ KEPT = "--fresh-state could not undo it"
 
 @check_settings
 class Determinism(Check):
-    """Fails where five repeats of an input differ by more than ``threshold``: single answers cannot judge such a file.
+    """Fails where five repeats of an input differ by more than ``threshold``, and the file is not merely random.
 
-    Fresh loads tell a file that keeps a state between its calls from one that is random: they answer alike.
+    Fresh loads tell a file that keeps a state between its calls from one that is random: they answer alike. A random
+    file is attacked with gradients that are means over draws, and judged on 50 answers to each point (see
+    :mod:`robaudit.stats.chances`), so that it passes; one that keeps a state cannot be judged.
 
     Args:
         threshold: largest relative difference of the scores that passes.
@@ -48,17 +51,23 @@ class Determinism(Check):
             "deviation": bench.target.repeat_deviation(),
             "state": bench.target.keeps_state(),
             "fresh": bench.target.fresh_state,
+            "defense": bench.target.is_random and not bench.target.is_random_itself,
         }
 
     def verdict(self, measured: Measured) -> Finding:
         """Compare with the threshold."""
         deviation = measured["deviation"]
+        judged = f"it is judged on {DRAWS} answers to each point, and attacked on means over draws"
+        if measured.get("defense"):
+            return Finding("pass", f"the defense is random: {judged}", deviation, self.threshold)
+        if not deviation <= self.threshold and measured.get("state") is False:
+            text = f"the model is random (five answers to the same input differ by {deviation:.1e}): {judged}"
+            return Finding("pass", text, deviation, self.threshold)
         if not deviation <= self.threshold:
             why = {
                 True: "the file keeps a state between calls (loaded afresh, it repeats its answers), so that an answer "
                 "depends on what was asked before; " + (KEPT if measured.get("fresh") else OFFER),
-                False: "the model is random, and a random model cannot be judged on single draws",
-                None: "the model is random, or keeps a state between calls, and cannot be judged on single answers",
+                None: "the model is random, or keeps a state between calls; it cannot be loaded again to tell which",
             }[measured.get("state")]
             return Finding(
                 "fail", f"five answers to the same input differ by {deviation:.1e}: {why}", deviation, self.threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from robaudit.checks.base import Bench, Breach, Check, Finding, Measured
 from robaudit.checks.facts import CheckFacts, CheckRule
+from robaudit.stats.chances import CHECKED, DRAWS, hardly
 from robaudit.target.head.answers import OPEN, predictions
 from robaudit.threat.arrays import TOLERANCE
 from robaudit.threat.goals import reached
@@ -24,7 +26,8 @@ __all__ = ["Evidence", "eight_bit"]
 class Evidence(Check):
     """Fails if one stored example is outside the box or the ball, or no longer fools the file alone (batch 1).
 
-    Of those that a curve rests on, each must lie at the distance that is reported for it.
+    Of those that a curve rests on, each must lie at the distance that is reported for it. A random target is asked as
+    often as the judge asked it, of further draws.
     """
 
     facts = CheckFacts(
@@ -43,10 +46,13 @@ class Evidence(Check):
         fatal=True,
         doubts_evidence=True,
         after_time=True,
+        after_reaction=True,
     )
 
     def measure(self, bench: Bench) -> Measured:
         """Load each stored point, measure it in float64 and ask the file, one input at a time."""
+        if bench.target.is_random:
+            return _by_draws(bench)
         breaches = bench.breaches()
         invalid: list[int] = []
         eight: dict[str, float | None] = {}
@@ -65,7 +71,7 @@ class Evidence(Check):
         measured: dict[str, Any] = {"checked": len(breaches), "invalid": invalid, "eight_bit": eight}
         nearest = bench.nearest()
         if nearest:
-            wrong = [breach.sample for breach in nearest if not _at_its_distance(bench, breach)]
+            wrong = [breach.sample for breach in nearest if not _at_its_distance(bench, breach, len(nearest))]
             measured |= {"nearest": len(nearest), "invalid_nearest": wrong}
         return measured if None in shares else {**measured, "confidence": shares}
 
@@ -76,6 +82,8 @@ class Evidence(Check):
         if wrong:
             text = f"{len(wrong)} of the {near} examples that the curve rests on do not hold up at their distance"
             return Finding("fail", text, len(wrong) + len(invalid), 0)
+        if "fooled" in measured and not near:
+            return _of_draws(n, invalid)
         if n == 0 and near:
             return Finding("pass", f"all {near} examples that the curve rests on fool the file at their distance", 0, 0)
         if n == 0:
@@ -91,13 +99,56 @@ class Evidence(Check):
         return Finding("pass", text, 0, 0)
 
 
-def _at_its_distance(bench: Bench, breach: Breach) -> bool:
+def _by_draws(bench: Bench) -> Measured:
+    """The same of a random target, whose stored points are asked :data:`DRAWS` times more.
+
+    One is invalid where fewer than half of these fool for sure, in all examples together. Of each sample, what broke it
+    or came nearest to it tells the chance to survive.
+    """
+    from robaudit.engine.units import sample_of
+
+    invalid: list[int] = []
+    fooled: dict[str, int] = {}
+    breaches = bench.breaches()
+    for breach in [*breaches, *bench.tries()]:
+        sample, point = bench.sample(breach.sample), np.array(breach.point)
+        k = _fooled_draws(bench, sample, point)
+        place = str(sample_of(breach.sample))
+        fooled[place] = max(k, fooled.get(place, 0))
+        inside = _admitted(breach.threat or bench.threat, sample.u, point)[0]
+        if breach in breaches and (not inside or hardly(k, DRAWS, len(breaches))):
+            invalid.append(breach.sample)
+    near = bench.nearest()
+    measured = {"checked": len(breaches), "invalid": invalid, "eight_bit": {}, "fooled": fooled}
+    if not near:
+        return measured
+    wrong = [breach.sample for breach in near if not _at_its_distance(bench, breach, len(near))]
+    return {**measured, "nearest": len(near), "invalid_nearest": wrong}
+
+
+def _fooled_draws(bench: Bench, sample: Sample, point: NDArray[Any]) -> int:
+    return int(np.sum(reached(bench.draws(point, CHECKED), sample.label, sample.goal)))
+
+
+def _of_draws(n: int, invalid: Sequence[int]) -> Finding:
+    """The verdict of what most draws fool at."""
+    if n == 0:
+        return Finding("pass", "no adversarial example is claimed")
+    if invalid:
+        text = f"at {len(invalid)} of {n} stored examples fewer than half of {DRAWS} further answers are fooled"
+        return Finding("fail", text, len(invalid), 0)
+    return Finding("pass", f"all {n} stored examples fool most of {DRAWS} further answers, and lie in the ball", 0, 0)
+
+
+def _at_its_distance(bench: Bench, breach: Breach, among: int) -> bool:
     """Whether an example fools the file from within the box, and lies where it is said to."""
     sample, point = bench.sample(breach.sample), np.array(breach.point)
     threat = replace(breach.threat or bench.threat, eps=breach.distance * (1 + TOLERANCE))
     inside, size = _admitted(threat, sample.u, point)
-    answer = _prediction(bench, point)
     near = abs(size - breach.distance) <= TOLERANCE * (1 + breach.distance)
+    if bench.target.is_random:
+        return inside and near and not hardly(_fooled_draws(bench, sample, point), DRAWS, among)
+    answer = _prediction(bench, point)
     return inside and near and answer == breach.prediction and _fools(answer, sample)
 
 

@@ -50,6 +50,10 @@ class CheckFacts:
     """It is carried out after the time is over too, as without it nothing could be reported. It may run no attack."""
     ignores_attacks: bool = False
     """The measurement depends on model and samples alone, so that a resumed audit keeps it."""
+    tells_masking: bool = False
+    """Where it warns or fails gradients may be masked, so that the audit reacts with further attacks."""
+    after_reaction: bool = False
+    """It is carried out at the end, as it looks at what the reaction broke too."""
     usual: bool = True
     """Of robaudit's own checks: whether ``checks: usual`` names it, as most built-in profiles do; ``all`` names
     the others too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
 
@@ -13,7 +15,7 @@ NAMED = 3
 
 @check_settings
 class GraphScan(Check):
-    """Warns where an operator between input and scores has no useful derivative, such as rounding, sign or argmax.
+    """Warns where an operator has no useful derivative, such as rounding, sign or argmax, or draws random numbers.
 
     White-box attacks pass straight through such operators, which is a guess of ours and not the file's slope. They are
     named as in the file, so that it can be said which of them hides the gradient. Source: Athalye, Carlini, Wagner
@@ -39,15 +41,22 @@ class GraphScan(Check):
 
     def measure(self, bench: Bench) -> Measured:
         """Read what the import of the file found."""
-        return {"gradient": bench.target.has_gradient, "cuts": list(bench.target.cuts)}
+        target = bench.target
+        drawing = list(target.drawing) if target.is_random_itself else []
+        return {"gradient": target.has_gradient, "cuts": list(target.cuts), "drawing": drawing}
 
     def verdict(self, measured: Measured) -> Finding:
         """Any such operator warns."""
-        cuts = measured["cuts"]
-        if not cuts and not measured["gradient"]:
+        cuts, drawing = measured["cuts"], measured.get("drawing", [])
+        if not cuts and not drawing and not measured["gradient"]:
             return Finding("skipped", "there is no gradient, and no operator that is known to cut it")
-        if not cuts:
+        if not cuts and not drawing:
             return Finding("pass", "every operator from the input to the scores has a derivative", 0.0, 0.0)
-        more = f" and {len(cuts) - NAMED} more" if len(cuts) > NAMED else ""
-        text = f"no true gradient passes through {', '.join(cuts[:NAMED])}{more}"
-        return Finding("warn", text, float(len(cuts)), 0.0)
+        texts = [f"no true gradient passes through {_named(cuts)}"] if cuts else []
+        texts += [f"each answer is drawn anew by {_named(drawing)}"] if drawing else []
+        return Finding("warn", "; ".join(texts), float(len(cuts) + len(drawing)), 0.0)
+
+
+def _named(operators: Sequence[str]) -> str:
+    more = f" and {len(operators) - NAMED} more" if len(operators) > NAMED else ""
+    return f"{', '.join(operators[:NAMED])}{more}"

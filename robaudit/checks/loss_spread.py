@@ -41,7 +41,7 @@ class LossSpread(Check):
     )
 
     threshold: Percentage = 2.0
-    samples: Count = 32
+    samples: Count = 24
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:

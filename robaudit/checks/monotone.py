@@ -45,9 +45,10 @@ class Monotone(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
-    samples: Count = 16
+    samples: Count = 12
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:

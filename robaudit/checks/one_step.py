@@ -37,10 +37,11 @@ class OneStep(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 64
+    samples: Count = 48
     steps: Count = 40
 
     def measure(self, bench: Bench) -> Measured:

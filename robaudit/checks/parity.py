@@ -48,13 +48,13 @@ class Parity(Check):
 
     threshold: Positive = 1e-3
     agreement: Fraction = 0.999
-    points: Count = 512
+    points: Count = 192
 
     def measure(self, bench: Bench) -> Measured:
         """Run twin and file on the samples and on what the attacks left."""
         target = bench.target
-        if not target.has_gradient or target.is_its_own_twin:
-            return {"own": target.is_its_own_twin}
+        if not target.has_gradient or target.is_its_own_twin or target.is_random_itself:
+            return {"own": target.is_its_own_twin, "random": target.is_random_itself}
         samples, kept = bench.correct(self.points), bench.breaches()[: self.points]
         points = itertools.chain((s.u for s in samples), (b.point for b in kept))
         total, equal, worst, noise = 0, 0.0, 0.0, 0.0
@@ -72,6 +72,8 @@ class Parity(Check):
         """Compare with the two thresholds."""
         if "points" not in measured:
             reason = "the module in the file itself is differentiated" if measured["own"] else "no twin, or no sample"
+            if measured.get("random") and not measured["own"]:
+                reason = "the file is random: it and its twin draw apart"
             return Finding("skipped", reason)
         agreement, difference = measured["agreement"], measured["difference"]
         text = (

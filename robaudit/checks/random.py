@@ -39,6 +39,7 @@ class Random(Check):
             "warning",
         ),
         usual=False,
+        tells_masking=True,
     )
 
     samples: Count = 32

@@ -54,6 +54,7 @@ class Unbounded(Check):
             "error",
         ),
         ignores_attacks=True,
+        tells_masking=True,
     )
 
     samples: Count = 32

@@ -43,10 +43,11 @@ class ZeroGradient(Check):
             "Do not trust white-box figures; look at the black-box attacks, or give a stand-in (--stand-in).",
             "error",
         ),
+        tells_masking=True,
     )
 
     threshold: Fraction = 0.05
-    samples: Count = 128
+    samples: Count = 64
 
     def measure(self, bench: Bench) -> Measured:
         """Count the samples without a gradient, loss by loss and attack by attack."""

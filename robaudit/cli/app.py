@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import defenses, demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
+from robaudit.cli import (
+    defenses,
+    demo,
+    diff,
+    doctor,
+    explain,
+    gate,
+    init,
+    inspect,
+    profile,
+    replay,
+    report,
+    scan,
+    sign,
+    train_purifier,
+)
 from robaudit.errors import RobauditError, UsageError, path_words
 from robaudit.report.nearest import adapt
 from robaudit.streams import hold_standard
@@ -59,6 +74,7 @@ app.command("diff")(diff.diff)
 app.command("replay")(replay.replay)
 app.command("sign")(sign.sign)
 app.command("verify")(sign.verify)
+app.command("train-purifier")(train_purifier.train_purifier)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)

@@ -126,6 +126,15 @@ def surrogate_page(cls: Any) -> str:
     return "\n".join(lines)
 
 
+def purifier_page(cls: Any) -> str:
+    """All that a user needs to know of how a purifier is made."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    title = f"{cls.id}: file for --defense {cls.defense}:FILE (robaudit train-purifier --recipe {cls.id})"
+    lines = [title, "", body.strip(), ""]
+    lines += _parameters(cls, f"as in --recipe {cls.id}:NAME=VALUE")
+    return "\n".join(lines)
+
+
 def _parameters(cls: Any, where: str) -> list[str]:
     declared = parameter_lines(cls)
     return [f"Parameters, {where}:" if declared else "Parameters: none", *declared]

@@ -83,6 +83,7 @@ def _checked(name: str) -> Profile:
     from robaudit.audit.plan.checks import validate_checks
     from robaudit.audit.plan.fronts import validate_curve
     from robaudit.audit.plan.matrix import validate_matrix
+    from robaudit.audit.plan.reaction import validate_reaction
     from robaudit.audit.plan.secrecy import validate_secrecy
     from robaudit.audit.verdict.gates import Available, check_gates
     from robaudit.errors import UsageError
@@ -104,6 +105,7 @@ def _checked(name: str) -> Profile:
     validate_curve(profile)
     validate_secrecy(profile)
     validate_matrix(profile)
+    validate_reaction(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     check_gates(
         profile.gates, Available(attack_keys(profile), profile.checks, norms=radii, radii=radii, curve=searched)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import torch
+
 from robaudit.attacks.base import StartingPool
 from robaudit.engine.evaluator import Evaluator
 from robaudit.engine.fitting import FitJob, Fitted, carry_out
@@ -16,7 +18,11 @@ from robaudit.engine.run import Means, Run
 from robaudit.engine.units import SampleSource, Sink
 from robaudit.target.running.watch import UNWATCHED, Watch
 
-__all__ = ["Engine"]
+__all__ = ["EXPECTED", "Engine"]
+
+EXPECTED = 16
+"""Draws of a random target over which a gradient is the mean: expectation over transformation (Athalye, Carlini, Wagner
+2018, "Obfuscated Gradients Give a False Sense of Security", section 4.2)."""
 
 
 class Engine:
@@ -50,6 +56,7 @@ class Engine:
         self.watch = watch
         self.evaluator = Evaluator(oracle, micro_batch or slots, precision)
         self.judge = Judge(oracle)
+        self.expected = EXPECTED if oracle.is_random else 1
 
     @property
     def classes(self) -> int:
@@ -71,6 +78,12 @@ class Engine:
         single = copy.copy(self)
         single.slots = 1
         return single
+
+    def on(self, oracle: Oracle) -> Engine:
+        """The same on other models, whose samples have the same shape; every sample to start from is of class 0."""
+        pool = StartingPool(self.pool.points, torch.zeros_like(self.pool.labels))
+        rows, precision = self.evaluator.micro_batch, self.evaluator.precision
+        return Engine(oracle, self.slots, self.seed, pool, micro_batch=rows, precision=precision, watch=self.watch)
 
     def run(self, job: Job, samples: SampleSource, sink: Sink, stop: Callable[[], bool] = lambda: False) -> bool:
         """Run a job to its end; each finished unit goes to ``sink`` at once, of a cohort all at its end.
@@ -99,4 +112,6 @@ class Engine:
 
     @property
     def _means(self) -> Means:
-        return Means(self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch)
+        return Means(
+            self.oracle, self.evaluator, self.judge, self.slots, self.seed, self.pool, self.watch, self.expected
+        )

@@ -11,6 +11,7 @@ from robaudit.engine.care import NO_CARE, Care
 from robaudit.engine.engine import Engine
 from robaudit.engine.fitting import FitJob, Fitted
 from robaudit.engine.job import Job
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import SampleSource, Sink, Unit, UnitResult, plan_units, sample_of
 from robaudit.threat.model import ThreatModel
 
@@ -60,6 +61,10 @@ class Executor(Protocol):
         """All units of an attack on cases, lowest rank first."""
         ...
 
+    def on(self, oracle: Oracle) -> Executor:
+        """The same for jobs on another model of such samples, see :meth:`Engine.on`."""
+        ...
+
 
 class LocalExecutor:
     """Runs jobs on an engine of this process.
@@ -81,6 +86,10 @@ class LocalExecutor:
     def units(self, attack: SlotAttack[Any], threat: ThreatModel, cases: Sequence[int]) -> tuple[Unit, ...]:
         """All units of an attack on cases, lowest rank first."""
         return tuple(plan_units(attack, threat.goal, cases, self.classes))
+
+    def on(self, oracle: Oracle) -> LocalExecutor:
+        """The same for jobs on another model; see :class:`Executor`."""
+        return LocalExecutor(self._engine.on(oracle), self._stop, self._care)
 
     def fit(
         self, job: FitJob, samples: SampleSource, before: Fitted | None, sink: Callable[[Fitted], None]

@@ -48,6 +48,9 @@ class InFlight:
 def result_of(pool: InFlight, slot: int, *, success: bool, **rest: Any) -> UnitResult:
     """A slot's result; ``rest`` are its further fields."""
     account = pool.account
+    if account.luck is not None and not success and float(account.luck.share[slot]) > 0 and rest.get("point") is None:
+        best = account.luck
+        rest |= {"share": float(best.share[slot]), "point": best.points[slot].cpu().numpy()}
     return UnitResult(
         pool.units[slot],
         success,
@@ -71,5 +74,6 @@ def judged_result(pool: InFlight, slot: int, verdicts: Verdicts, row: int, error
         error=None if success else error,
         prediction=int(verdicts.prediction[row]),
         distance=float(verdicts.distance[row]) if fooled else None,
+        share=float(verdicts.share[row]) if fooled and pool.account.luck is not None else None,
         point=verdicts.points[row].cpu().numpy() if fooled else None,
     )

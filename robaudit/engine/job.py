@@ -31,6 +31,7 @@ class Job:
         won: units that succeeded in an earlier session, by sample.
         finished: those of the units that an earlier session carried to their end.
         artefact: of a fitted attack.
+        one_draw: of a random target, gradients are those of one draw each.
     """
 
     attack: SlotAttack[Any]
@@ -43,6 +44,7 @@ class Job:
     won: Mapping[int, Unit] = field(default_factory=dict)
     finished: Collection[Unit] = ()
     artefact: Artefact = field(default_factory=dict)
+    one_draw: bool = False
 
     def sample(self, sample: Sample) -> Sample:
         """A sample as the job sees it: with its own radius and goal."""

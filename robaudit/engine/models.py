@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from robaudit.attacks.requests import Fusion
 from robaudit.target.head.scores import Kind
 from robaudit.target.running.attributed import Differentiable
 
-__all__ = ["AuditedFile", "Differentiable", "Ensemble"]
+__all__ = ["AuditedFile", "Differentiable", "Drawn", "Ensemble", "Smoothed", "Smoothing"]
 
 
 class AuditedFile(Differentiable, Protocol):
@@ -65,6 +65,45 @@ class AuditedFile(Differentiable, Protocol):
     def snap(self, u: Tensor, origin: Tensor) -> Tensor:
         """The nearest inputs that the file's input type can hold, rounded towards the origin."""
         ...
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A file that may be random: then it is judged on many draws."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance."""
+        ...
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """[N, *shape] in u-space to [N, M, K] scores of the draws of these numbers, each input alone."""
+        ...
+
+
+@runtime_checkable
+class Smoothing(Protocol):
+    """A file whose gradient can be taken by a smooth backward, or not."""
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why it cannot, as a clause; None: it can."""
+        ...
+
+    def smoothly(self, u: Tensor) -> Tensor:
+        """As ``logits``, with a smooth backward."""
+        ...
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A file as a model whose gradient is taken by a smooth backward."""
+
+    file: Smoothing
+
+    def logits(self, u: Tensor) -> Tensor:
+        """[N, *shape] in u-space to [N, K], differentiable."""
+        return self.file.smoothly(u)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.requests import TRUE, How, ModelRef
-from robaudit.engine.models import AuditedFile, Differentiable, Ensemble
+from robaudit.engine.models import AuditedFile, Differentiable, Drawn, Ensemble, Smoothed, Smoothing
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
-from robaudit.target.head.answers import predictions
+from robaudit.stats.chances import WITHOUT
+from robaudit.target.head.answers import OPEN, predictions
 from robaudit.target.head.scores import Kind
+from robaudit.target.reading.opened import ranked
 from robaudit.threat.service import FILE, Service
 
 __all__ = ["Oracle", "Purpose", "Reply"]
@@ -47,10 +49,14 @@ class Reply:
     Args:
         scores: [N, K] at file precision; NaN where the file says so, or refuses the input.
         rejected: [N] bool, inputs that the service or a detector rejects; None: nothing is rejected.
+        drawn: [N, M] int64 class of each draw of a random file, -1 where it names none or the input is rejected; its
+            scores are then the means over the draws, or where these say otherwise the shares of the classes. None: it
+            was asked once.
     """
 
     scores: Tensor
     rejected: Tensor | None = None
+    drawn: Tensor | None = None
 
     @property
     def label(self) -> Tensor:
@@ -79,6 +85,7 @@ class Oracle:
         self.asked: Counter[Purpose] = Counter()
         self._file = file
         self._target = _Tolerant(file, self.classes, self.refusals)
+        self._smooth = _Tolerant(Smoothed(file), self.classes, self.refusals) if isinstance(file, Smoothing) else None
         self._surrogates: dict[str, Differentiable] = {}
         for name, model in (surrogates or {}).items():
             self.add_surrogate(name, model)
@@ -103,6 +110,8 @@ class Oracle:
             OutOfMemoryError: memory does not suffice for so many at once; the caller asks for fewer.
             Exception: as the runtime raises it, where the purpose does not allow for inputs that the file refuses.
         """
+        if purpose is Purpose.CLEAN and self.is_random:
+            return self.draw(u, purpose, WITHOUT)
         self.asked[purpose] += len(u)
         if purpose is Purpose.CLEAN:
             return self._reply(self._file.answered(u))
@@ -113,6 +122,41 @@ class Oracle:
             return self._file.scores(part, alone=alone)
 
         return self._reply(_each(u, scores, self.classes, self.refusals, alone=alone))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the file answers by chance, so that it is judged on many draws."""
+        return isinstance(self._file, Drawn) and self._file.is_random
+
+    def draw(self, u: Tensor, purpose: Purpose, numbers: range) -> Reply:
+        """Ask a random file many times, each input alone.
+
+        Args:
+            u: [N, *shape].
+            purpose: what for.
+            numbers: of the draws; those of a random defense are the same each time.
+
+        Raises:
+            OutOfMemoryError, Exception: as :meth:`ask`.
+        """
+        file, count = self._file, len(numbers)
+        assert isinstance(file, Drawn)
+        self.asked[purpose] += len(u) * count
+
+        def scores(part: Tensor) -> Tensor:
+            return file.draws(part, numbers).flatten(1)
+
+        flat = _each(u, scores, count * self.classes, self.refusals) if purpose in TOLERANT else scores(u)
+        each = flat.reshape(len(u) * count, -1)
+        drawn, rejected = predictions(each), self.rejects(each)
+        if rejected is not None:
+            drawn = drawn.masked_fill(rejected, OPEN)
+        drawn = drawn.reshape(len(u), count)
+        mean = each.reshape(len(u), count, -1).mean(1)
+        votes = torch.stack([(drawn == k).sum(1) for k in range(mean.shape[1])], 1).to(mean.dtype) / count
+        votes = torch.where((drawn == OPEN).all(1)[:, None], torch.nan, votes)
+        most = None if rejected is None else 2 * rejected.reshape(len(u), count).sum(1) > count
+        return Reply(ranked(votes, mean), most, drawn)
 
     def _reply(self, scores: Tensor) -> Reply:
         return Reply(scores, self.rejects(scores))
@@ -150,11 +194,15 @@ class Oracle:
 
         Args:
             model: the target, or its surrogates.
-            how: names the surrogates, and says how they are made one model.
+            how: names the surrogates, and says how they are made one model; or that the target's backward is smooth.
 
         Raises:
-            AuditError: there is no surrogate, or none of a name.
+            AuditError: there is no surrogate, or none of a name; or the target has no smooth backward.
         """
+        if model is ModelRef.TARGET and how.smooth:
+            if self._smooth is None:
+                raise AuditError("the model has no smooth backward")
+            return self._smooth
         if model is ModelRef.TARGET:
             return self._target
         if not self._surrogates:

@@ -14,10 +14,34 @@ from robaudit.target.head.answers import predictions
 from robaudit.threat.goals import reached
 from robaudit.threat.masked import floored
 
-__all__ = ["Account", "Rows", "flatten", "over_points", "spread"]
+__all__ = ["Account", "Luck", "Rows", "flatten", "over_points", "spread"]
 
 FREE = 10
 """Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
+
+
+@dataclass
+class Luck(Slots):
+    """The best points of a random file's slots that the judge denied.
+
+    Args:
+        share: [S] float64 share of the draws that fooled there.
+        points: [S, *shape].
+    """
+
+    share: Tensor
+    points: Tensor
+
+    @classmethod
+    def none(cls, x: Tensor) -> Luck:
+        """Of new slots, with samples [S, *shape]."""
+        return cls(torch.zeros(len(x), dtype=torch.float64, device=x.device), x.clone())
+
+    def better(self, slots: Tensor, share: Tensor, points: Tensor) -> None:
+        """Keep what beats the best of some slots [M]."""
+        wins = share > self.share[slots]
+        self.share[slots[wins]] = share[wins]
+        self.points[slots[wins]] = points[wins].to(self.points)
 
 
 @dataclass
@@ -26,7 +50,8 @@ class Account(Slots):
 
     ``looked`` is how many backwards a slot had when it last looked in vain for a nearer rival; ``asked`` counts the
     points that the attack asked about, and ``lost`` those of them with nothing to learn in reach, see
-    :mod:`robaudit.engine.standin`. ``ledgers`` tell what the queries were; None: they are not looked at.
+    :mod:`robaudit.engine.standin`. ``ledgers`` tell what the queries were; None: they are not looked at. ``luck``
+    holds what the judge denied of a random file; None: it is not random.
     """
 
     forwards: Tensor
@@ -38,11 +63,15 @@ class Account(Slots):
     asked: Tensor
     lost: Tensor
     ledgers: Ledgers | None = field(default=None, kw_only=True)
+    luck: Luck | None = field(default=None, kw_only=True)
 
     @classmethod
-    def empty(cls, slots: int, device: torch.device, ledgers: Ledgers | None = None) -> Account:
+    def empty(
+        cls, slots: int, device: torch.device, ledgers: Ledgers | None = None, luck: Luck | None = None
+    ) -> Account:
         """Accounts of new slots."""
-        return cls(*(torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8)), ledgers=ledgers)
+        counts = (torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8))
+        return cls(*counts, ledgers=ledgers, luck=luck)
 
     def spent(self, budget: int, *, free: bool) -> Tensor:
         """[S] bool: slots whose queries are used up, or that ask for little but what was asked before.

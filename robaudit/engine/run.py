@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, StartingPool, Stop
-from robaudit.attacks.requests import TRUE, Answer, Differentiated, Request
+from robaudit.attacks.requests import TRUE, Answer, Differentiated, How, ModelRef, Request
 from robaudit.engine.blacklight import watches
 from robaudit.engine.cohorts import Cohorts
 from robaudit.engine.escape import twin_by_rounding
@@ -23,7 +23,7 @@ from robaudit.engine.judge import Judge, Verdicts
 from robaudit.engine.ledger import Ledgers
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.problems import problem_of
-from robaudit.engine.rows import Account, over_points
+from robaudit.engine.rows import Account, Luck, over_points
 from robaudit.engine.served import told_clean
 from robaudit.engine.standin import stood_in
 from robaudit.engine.units import Sample, SampleSource, Sink, Unit, UnitResult, loaded, sample_of, still_standing
@@ -55,6 +55,7 @@ class Means:
         seed: of all keyed random numbers.
         pool: samples that attacks may start from.
         watch: told which samples are asked.
+        expected: draws of a random target that its gradients are means over, where a job does not say; 1 of others.
     """
 
     oracle: Oracle
@@ -64,6 +65,7 @@ class Means:
     seed: int
     pool: StartingPool
     watch: Watch
+    expected: int = 1
 
 
 class Run:
@@ -146,7 +148,8 @@ class Run:
             problem = dataclasses.replace(problem, clean=told_clean(means.oracle, problem))
         if attack.access is not Access.WHITE_BOX:
             ledgers = Ledgers.empty(len(fresh), watched=watches(problem.shape))
-        account = Account.empty(len(fresh), problem.x.device, ledgers)
+        luck = Luck.none(problem.x) if means.oracle.is_random else None
+        account = Account.empty(len(fresh), problem.x.device, ledgers, luck)
         return InFlight([unit for unit, _ in fresh], problem, attack.init(problem), account)
 
     def _step(self, pool: InFlight) -> InFlight | None:
@@ -190,8 +193,9 @@ class Run:
         A point that the model refuses is one without a class.
         """
         job = self._job
-        if isinstance(request, Differentiated) and job.how != TRUE:
-            request = dataclasses.replace(request, how=request.how.then(job.how))
+        if isinstance(request, Differentiated):
+            how = self._how(request)
+            request = request if how is request.how else dataclasses.replace(request, how=how)
 
         def ask(request: Request) -> Answer:
             attack = job.attack
@@ -201,6 +205,13 @@ class Run:
 
         answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
         return answer, lost.reshape(len(problem), -1).any(1)
+
+    def _how(self, request: Differentiated) -> How:
+        """How the gradients of a request are taken: of a random target always as means over draws."""
+        how = request.how if self._job.how == TRUE else request.how.then(self._job.how)
+        if self._means.expected > 1 and not self._job.one_draw and request.model is ModelRef.TARGET and how.copies == 1:
+            how = dataclasses.replace(how, copies=self._means.expected)
+        return how
 
     def _counting(self, request: Request, problem: Problem, answer: Answer) -> Answer:
         """The answer with ``fooled`` where it counts: at candidates, beyond rounding, of members still searched."""
@@ -282,6 +293,9 @@ class Run:
             problem.eps[slots],
         )
         pool.account.judged[slots] += 1
+        if pool.account.luck is not None:
+            denied = verdicts.admissible & ~verdicts.success
+            pool.account.luck.better(slots[denied], verdicts.share[denied], verdicts.points[denied])
         return verdicts
 
     def _pushed(self, pool: InFlight, slots: Tensor, points: Tensor, verdicts: Verdicts) -> Verdicts:

@@ -105,6 +105,8 @@ class UnitResult:
         point: [*shape] the best fooling point in u-space, None where nothing fools.
         error: why the unit ended early, or None.
         seen: what a monitor sees of its queries.
+        share: of a random file, the share of the draws that fooled at ``point``: of a unit without success at the best
+            point that was denied. None: the file is not random, or no draw fooled anywhere.
     """
 
     unit: Unit
@@ -119,6 +121,7 @@ class UnitResult:
     point: NDArray[Any] | None = field(default=None, compare=False)
     error: str | None = None
     seen: Seen = NOTHING_SEEN
+    share: float | None = None
 
 
 SampleSource = Callable[[int], Sample]
@@ -188,7 +191,8 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
         winner = min((r for r in ordered if r.success), key=_nearness)
     if winner is None:
         fooling = [r for r in ordered if r.distance is not None]
-        winner = min(fooling, key=_nearness) if fooling else ordered[-1]
+        lucky = [r for r in ordered if r.share is not None]
+        winner = min(fooling, key=_nearness) if fooling else max(lucky, key=_luck) if lucky else ordered[-1]
     total = {
         name: sum(getattr(r, name) for r in counted)
         for name in ("forwards", "backwards", "queries", "judged", "refused")
@@ -202,8 +206,13 @@ def best_of(results: Sequence[UnitResult], *, minimal: bool = False) -> UnitResu
         point=winner.point,
         error=None if winner.success or not errors else errors[0],
         seen=sum((r.seen for r in counted), NOTHING_SEEN),
+        share=winner.share,
         **total,
     )
+
+
+def _luck(result: UnitResult) -> float:
+    return result.share or 0.0
 
 
 def _nearness(result: UnitResult) -> tuple[float, Unit]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from robaudit.audit.result.document import Attack, Result
 from robaudit.report.base import Format
 from robaudit.report.certified import HEADS, bracket_words, certificate_rows, proved_words
+from robaudit.report.chances import CHANCES, chance_lines
 from robaudit.report.markup import bullets, code, escaped, table
+from robaudit.report.masking import MASKING, masking_lines
 from robaudit.report.paths import model_place
 from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.rules import check_rule
@@ -72,11 +74,13 @@ def render(result: Result, run: Path | None = None) -> str:
         *_attacks(result),
         *_threats(result),
         *_certified(result),
+        *_chances(result),
         *_curves(result),
         *_secrecy(result),
         *_transfer(result),
         *_comparison(result),
         *_checks(result),
+        *_masking(result),
         *_lists(result),
         *_foot(result),
     ]
@@ -183,6 +187,16 @@ def _certified(result: Result) -> list[str]:
     rows = [[escaped(cell, 1000) for cell in row] for row in certificate_rows(result)]
     meaning = f"Proved means: {result.certified.statement}."
     return ["### What is proved", "", *bullets(told), *table(HEADS, rows), *bullets([meaning])]
+
+
+def _masking(result: Result) -> list[str]:
+    lines = masking_lines(result)
+    return [f"### {MASKING}", "", *bullets(lines)] if lines else []
+
+
+def _chances(result: Result) -> list[str]:
+    lines = chance_lines(result)
+    return [f"### {CHANCES}", "", *bullets(lines)] if lines else []
 
 
 def _curves(result: Result) -> list[str]:

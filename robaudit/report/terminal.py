@@ -15,10 +15,12 @@ from robaudit.printable import printable
 from robaudit.report import certified
 from robaudit.report.attack_table import attack_table
 from robaudit.report.base import Format
+from robaudit.report.chances import CHANCES, chance_lines
 from robaudit.report.comparison import comparison_lines
 from robaudit.report.console import STATUS_STYLES, bullets, facts, heading, indented, listing, status, styled
 from robaudit.report.curve import draw_curves
 from robaudit.report.details import input_details, sample_fate
+from robaudit.report.masking import MASKING, masking_lines
 from robaudit.report.nearest import fitted
 from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import draw_secrecy
@@ -112,12 +114,18 @@ def _report(console: Console, result: Result, *, samples: bool = False, command:
     if result.certified is not None:
         heading(console, "What is proved")
         bullets(console, certified.lines(result))
+    if chances := chance_lines(result):
+        heading(console, CHANCES)
+        bullets(console, chances)
     draw_curves(console, result)
     draw_secrecy(console, result)
     draw_transfer(console, result)
     _comparison(console, result, all_samples=samples)
     if result.checks:
         _checks(console, result.checks)
+    if masked := masking_lines(result):
+        heading(console, MASKING)
+        bullets(console, masked)
     if result.gates:
         _gates(console, result.gates)
     _verdict(console, result)

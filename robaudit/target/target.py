@@ -137,11 +137,34 @@ class Target:
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
         if self.stand_in is None:
-            return self.opened.logits(u, singly=self._singly)
+            return self.opened.logits(u, singly=self._singly, smooth=self.gradient.method == "smoothed")
         path = self.stand_in.path.logits(u)
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
         return value + (path - path.detach())
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
+        if self.stand_in is not None:
+            return "the gradient is that of a stand-in"
+        if self.gradient.method == "smoothed":
+            return "every gradient of it is smoothed already"
+        return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
+
+    def smoothly(self, u: Tensor) -> Tensor:
+        """As :meth:`logits`, with a smooth backward."""
+        return self.opened.logits(u, singly=self._singly, smooth=True)
+
+    def features(self) -> Callable[[Tensor], Tensor] | None:
+        """[N, *shape] to what the last linear layer of the twin is given, [N, F] with a gradient.
+
+        None where no such layer ends the twin, or its gradient is not that of the file's own graph, batch by batch.
+        """
+        if not self.gradient.available or self.stand_in is not None or self._singly:
+            return None
+        found, spec = self.file.features(smooth=self.gradient.method == "smoothed"), self.spec
+        return None if found is None else lambda u: found(spec.to_file(u.to(self.dtype))).flatten(1)
 
     def pupil(self) -> Pupil:
         """See :meth:`OpenedTarget.pupil`."""
@@ -155,7 +178,21 @@ class Target:
     @property
     def repeats_itself(self) -> bool:
         """Whether the same input has the same answer each time."""
-        return is_repeatable(self.repeat_deviation)
+        return is_repeatable(self.repeat_deviation) and not self.spec.draws
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it answers by chance, so that it is judged on many draws: the file itself, or a defense before it."""
+        return self.spec.draws or self.is_random_itself
+
+    @property
+    def is_random_itself(self) -> bool:
+        """Whether the file does, whatever stands before it."""
+        return not is_repeatable(self.repeat_deviation) and self.keeps_state is False
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """See :meth:`OpenedTarget.draws`."""
+        return self.opened.draws(u, numbers)
 
     @property
     def whole(self) -> bool:
@@ -177,6 +214,9 @@ class Target:
             u: points.
             noise: measure the runtime's own noise on them as well, with a second session without optimisations.
         """
+        if self.spec.draws or self.spec.voting is not None:  # twin and file would draw apart, or vote alike
+            still = self.reread(self.opened.reread(spec=self.spec.without_draws().without_votes()))
+            return still.parity(u, noise=noise)
         width = None if self.spec.batch is None and self.batch_invariant else self.spec.batch or 1
 
         def unoptimised(part: Tensor) -> Tensor | None:
@@ -253,8 +293,13 @@ def ready(
     points[0] = 0.5
     points.requires_grad_()
     logits = partial(opened.logits, singly=_singly(measured))
-    status = tried_gradient(slope.status, opened.file, points, logits, partial(_changes, opened))
+    changes = partial(_changes, opened)
+    status = tried_gradient(slope.status, opened.file, points, logits, changes)
     twin = opened.file.twin
+    if not status.available and status.cuts and opened.file.unsmooth is None:
+        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=True), changes)
+        status = replace(smooth, method="smoothed") if smooth.available else status
+        logits = partial(logits, smooth=True)
     if not status.available or twin is None:
         return Target(measured, Slope(status))
     facts = {"layout": twin.optimise(points, logits)}

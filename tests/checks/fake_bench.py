@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from models import FakeFile, attack_all, network, samples_for
+from torch import nn
 
-from robaudit.checks.base import Breach, Finding
+from robaudit.attacks.base import StartingPool
+from robaudit.attacks.registry import make_attack
+from robaudit.audit.plan.attacks import Planned
+from robaudit.audit.session.planting import planted_file, search_planted
+from robaudit.checks.base import Breach, Finding, Planted
 from robaudit.checks.registry import check_classes
+from robaudit.engine.engine import Engine
+from robaudit.engine.executor import LocalExecutor
+from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample
 from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.losses import Loss, loss_named
@@ -39,7 +47,11 @@ class FakeTarget:
     parity_answers: list[tuple[float, float]] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
 
+    unsmooth: str | None = "the file is fake"
     cuts: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()
+    is_random: bool = False
+    is_random_itself: bool = False
     zeros: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -82,6 +94,10 @@ class FakeBench:
         self.bounds: dict[str, tuple[int, int]] | str = {}
         self.transfers: dict[str, tuple[int, int]] = {}
         self.done: dict[str, Access] = {}
+        self.hows: list[Any] = []
+        self.planned = {"pgd": Planned("pgd", make_attack("pgd", {"steps": 20}))}
+        self.asked: list[tuple[str, int]] = []
+        self.plants: list[Planted] = []
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
@@ -105,7 +121,8 @@ class FakeBench:
     def clean_numbers(self) -> tuple[list[float], list[int]]:
         return [], []
 
-    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample]) -> Any:
+    def run(self, attack: Any, threat: ThreatModel, samples: Sequence[Sample], how: Any = None, **_: Any) -> Any:
+        self.hows.append(how)
         return attack_all(self.file, attack, threat, list(samples))
 
     def gradients(self, loss: Loss, samples: Sequence[Sample]) -> Any:
@@ -144,6 +161,15 @@ class FakeBench:
     def scores(self, points: Any, *, alone: bool = False) -> Any:
         return self.file.scores(torch.from_numpy(np.asarray(points))).numpy()
 
+    def draws(self, point: Any, numbers: range) -> Any:
+        raise AssertionError("nothing here is random")
+
+    def search_frozen(self, attack: Any, samples: Sequence[Sample]) -> dict[int, bool]:
+        raise AssertionError("nothing here is random")
+
+    def tries(self) -> Sequence[Breach]:
+        return []
+
     def nearest(self) -> Sequence[Breach]:
         return self.near
 
@@ -155,6 +181,39 @@ class FakeBench:
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used
+
+    def attacks(self) -> Sequence[str]:
+        return list(self.planned)
+
+    @property
+    def cut(self) -> bool:
+        return isinstance(self.file.module, nn.Sequential) and isinstance(self.file.module[-1], nn.Linear)
+
+    def map(self, u: torch.Tensor) -> torch.Tensor:
+        return (self.file.module[:-1] if self.cut else self.file.module)(u).flatten(1)
+
+    def features(self, points: Any) -> tuple[Any, bool]:
+        with torch.no_grad():
+            return self.map(torch.from_numpy(np.asarray(points))).double().numpy(), self.cut
+
+    def search_planted(
+        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
+    ) -> dict[int, bool]:
+        pool = StartingPool(torch.zeros(1, *self.file.shape, dtype=self.file.dtype), torch.zeros(1, dtype=torch.int64))
+        executor = LocalExecutor(Engine(Oracle(self.file), 8, 0, pool))
+        model = planted_file(self.file, self.map, planted)
+        samples = [one.sample for one in planted if among is None or one.sample.index in among]
+        self.asked.append((attack, len(samples)))
+        self.plants = list(planted)
+        found, cost = search_planted(executor, model, self.planned[attack], self.threat, samples)
+        assert cost.forwards >= len(samples)
+        return found
+
+
+def standing_less(bench: FakeBench, *fallen: int) -> FakeBench:
+    """A bench on which these samples fell."""
+    bench.fallen = [Breach(i, "pgd", Access.WHITE_BOX, 0, 0.0, lambda: np.zeros((1, 4, 4))) for i in fallen]
+    return bench
 
 
 def find(name: str, bench: FakeBench) -> Finding:

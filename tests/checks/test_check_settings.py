@@ -62,7 +62,7 @@ def test_a_report_says_which_checks_judge_by_other_settings() -> None:
         found = limitations(result.model_copy(update={"profile": profile}))
         return [text for text in found if "the profile set" in text]
 
-    assert told({"zero-gradient": {"threshold": 0.3, "samples": 128}, "clean": {}}) == [
+    assert told({"zero-gradient": {"threshold": 0.3, "samples": 64}, "clean": {}}) == [
         "the profile set what the check zero-gradient judges by: threshold 0.3, not 0.05"
     ]
     for unusual in ({}, {"zero-gradient": {}}, {"zero-gradient": {"threshold": 0.05}}, {"other": {"a": 1}}, [], None):

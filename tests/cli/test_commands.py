@@ -26,6 +26,7 @@ from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.defenses.registry import defense_classes
+from robaudit.purifiers.registry import purifier_classes
 from robaudit.report.rules import RULES
 from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
@@ -130,11 +131,11 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
     parts = (attack_classes(), transform_classes(), surrogate_classes(), check_classes(), defense_classes())
-    known = (*parts, chosen_classes(), certifier_classes())
+    known = (*parts, purifier_classes(), chosen_classes(), certifier_classes())
     assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 
-@pytest.mark.parametrize("name", [*attack_classes(), *surrogate_classes(), *check_classes()])
+@pytest.mark.parametrize("name", [*attack_classes(), *surrogate_classes(), *check_classes(), *purifier_classes()])
 def test_explain_says_what_and_whence(robaudit, name) -> None:
     told = robaudit("explain", name)
     assert told.code == 0

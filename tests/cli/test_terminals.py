@@ -32,6 +32,7 @@ from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete
 from robaudit.defenses.registry import defense_classes
+from robaudit.purifiers.registry import purifier_classes
 from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
 from robaudit.surrogates.registry import surrogate_classes
@@ -241,7 +242,15 @@ def test_a_replay_fits_any_width() -> None:
 def test_completion_knows_what_there_is() -> None:
     assert set(complete.checks_and_attacks("")) == {
         *(*attack_classes(), *SHORT, *transform_classes(), *surrogate_classes()),
-        *(*check_classes(), *defense_classes(), *chosen_classes(), *certifier_classes(), "goal", "loss"),
+        *(
+            *check_classes(),
+            *defense_classes(),
+            *purifier_classes(),
+            *chosen_classes(),
+            *certifier_classes(),
+            "goal",
+            "loss",
+        ),
     }
     assert complete.checks_and_attacks("mi+") == [f"mi+{name}" for name in sorted(transform_classes())]
     assert complete.checks_and_attacks("mi+di+t") == ["mi+di+ti"]

@@ -22,7 +22,7 @@ def test_the_suffix_picks_the_format(result, tmp_path):
     write_report(result, tmp_path / "r.TXT")
     assert load_result(tmp_path / "r.json") == result
     assert "Verdict: MEASURED (no gate on the model), exit code 0" in (tmp_path / "r.TXT").read_text(encoding="utf-8")
-    assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.9"
+    assert json.loads((tmp_path / "r.json").read_text())["schema_version"] == "1.10"
 
 
 @pytest.mark.parametrize("name", ["r.doc", "r", "json"])

@@ -44,6 +44,8 @@ USED = {
     "RA115": "CheckRandom",
     "RA116": "CheckConvergence",
     "RA117": "CheckLossSpread",
+    "RA118": "CheckBinarisation",
+    "RA119": "CheckBpdaGain",
     "RA120": "CheckSparsity",
     "RA121": "CheckReluStability",
     "RA122": "CheckLogitScale",
@@ -55,6 +57,8 @@ USED = {
     "RA128": "CheckTrojan",
     "RA129": "CheckSurvival",
     "RA130": "CheckCorruptions",
+    "RA140": "CheckEotGain",
+    "RA141": "CheckFrozenNoise",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 

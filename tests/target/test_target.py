@@ -184,18 +184,20 @@ def test_an_unknown_operator_leaves_the_scores(tmp_path):
     path = write_onnx(
         tmp_path / "m.onnx",
         [
-            NODE("RandomNormalLike", ["x"], ["r"], scale=1e-9),
-            NODE("Add", ["x", "r"], ["s"]),
-            NODE("Flatten", ["s"], ["f"]),
-            NODE("MatMul", ["f", "w"], ["y"]),
+            NODE("Flatten", ["x"], ["f"]),
+            NODE("Multinomial", ["f"], ["r"], dtype=6),
+            NODE("Cast", ["r"], ["s"], to=FLOAT),
+            NODE("Mul", ["s", "nothing"], ["z"]),
+            NODE("MatMul", ["f", "w"], ["m"]),
+            NODE("Add", ["m", "z"], ["y"]),
         ],
         ("N", 3, 4, 4),
-        {"w": weight(5, 48)},
+        {"w": weight(5, 48), "nothing": np.float32(0)},
         outputs={"y": (("N", 5), FLOAT)},
     )
     target, u = ready(path)
     assert not target.gradient.available
-    assert target.gradient.reason == "RandomNormalLike-17"
+    assert target.gradient.reason == "Multinomial-17"
     assert target.scores(u).shape == (6, 5)
     with pytest.raises(AuditError, match="has no gradient"):
         target.logits(u)

@@ -34,7 +34,7 @@ from robaudit.audit.config.specs import (
     ThreatSpec,
     parse_eps,
 )
-from robaudit.audit.config.surrogate_specs import MatrixSpec, SurrogateSpec
+from robaudit.audit.config.surrogate_specs import MatrixSpec, ReactionSpec, SurrogateSpec
 from robaudit.audit.result.document import Attacker
 from robaudit.checks.registry import all_checks, check_class, own_checks, usual_checks
 from robaudit.documents import Document
@@ -48,6 +48,7 @@ __all__ = [
     "MatrixSpec",
     "Profile",
     "RadiusSpec",
+    "ReactionSpec",
     "SecrecySpec",
     "SetSpec",
     "SurrogateSpec",
@@ -58,7 +59,7 @@ __all__ = [
     "profile_schema",
 ]
 
-SEARCHES = ("curve", "secrecy", "matrix")
+SEARCHES = ("curve", "secrecy", "matrix", "reaction")
 """What is searched beside the cascade where it is asked for: true, false, or a map that says how."""
 
 
@@ -87,6 +88,8 @@ class Profile(Spec):
     maps with their parameters."""
     matrix: MatrixSpec | None = None
     """true, or a map: attack through each surrogate alone too, on every sample; null: do not."""
+    reaction: ReactionSpec | None = None
+    """Where checks tell that gradients are masked: a map of further attacks on what stands; false or null: none."""
     checks: Annotated[dict[str, dict[str, JsonValue]], WithJsonSchema(CHECKS_SCHEMA, mode="validation")] = {}  # noqa: RUF012 (pydantic copies it)
     """Checks by name with their settings; a list of names is taken too, and `usual`, `all` or `every` of ours."""
     certificates: dict[str, dict[str, JsonValue]] = {}  # noqa: RUF012 (pydantic copies it)

@@ -20,7 +20,7 @@ from robaudit.audit.config.yaml_file import no_switch
 from robaudit.errors import UsageError
 from robaudit.extensions import written
 
-__all__ = ["NONE", "MatrixSpec", "SurrogateSpec", "parse_surrogate", "surrogates_asked"]
+__all__ = ["NONE", "MatrixSpec", "ReactionSpec", "SurrogateSpec", "parse_surrogate", "surrogates_asked"]
 
 NONE = "none"
 """In place of a recipe: none of the profile's surrogates is made."""
@@ -58,6 +58,17 @@ class MatrixSpec(Spec):
     shuffle and rotation."""
 
     _names = field_validator("attacks", mode="before")(by_name)
+
+
+class ReactionSpec(Spec):
+    """What an audit does where its checks tell that gradients are masked: further attacks on what stands."""
+
+    attacks: tuple[AttackSpec, ...] = ()
+    """Attacks in order; those that do not apply are skipped."""
+    surrogates: tuple[SurrogateSpec, ...] = ()
+    """Surrogates that are made for them, beside those of the profile, where that is possible."""
+
+    _names = field_validator("attacks", "surrogates", mode="before")(by_name)
 
 
 def parse_surrogate(text: str) -> SurrogateSpec:

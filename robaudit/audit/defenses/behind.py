@@ -77,9 +77,13 @@ def ask_behind(request: BehindRequest, given_up: GivenUp = NOTHING, watch: Watch
     names = {sample.index: sample.id for sample in result.samples}
     watch.call_samples(names.__getitem__)
     with held_to(asked.files), watch.about("its answers behind defenses were asked"):
-        first = _answer(request, result, asked, bare, watch)
-        answers = [_answer(request, result, asked, replace(bare, defenses=chain), watch) for chain in chains]
-        times = _times([first, *answers], _timed(claims, shape, bare.precision))
+        meanings = [bare, *(replace(bare, defenses=chain) for chain in chains)]
+        once = replace(request, replay=replace(request.replay, once=True))
+        times = _times(
+            [_answer(once, result, asked, meaning, watch) for meaning in meanings],
+            _timed(claims, shape, bare.precision),
+        )
+        answers = [_answer(request, result, asked, meaning, watch) for meaning in meanings[1:]]
         return [
             replace(_shown(claims, answer, given_up, watch), latency=None if math.isnan(t) else t)
             for answer, t in zip(answers, times, strict=True)
@@ -114,7 +118,7 @@ def _shown(claims: Sequence[Claim], answer: Answer, given_up: GivenUp, watch: Wa
             except RobauditError:  # it does not answer
                 fooled.add(example.index)
                 continue
-        if said.fools(example.label, example.target):
+        if said.mostly_fools(example.label, example.target):
             fooled.add(example.index)
     return AskedBehind(frozenset(claim.example.index for claim in claims), frozenset(fooled))
 

@@ -11,7 +11,7 @@ from robaudit.audit.result.document import Data, Defended, PairedChange, Rate, S
 from robaudit.audit.result.sections.base import Number
 from robaudit.printable import json_text
 
-__all__ = ["Bare", "DefenseComparison", "Outcome", "Weighed", "comparison_schema"]
+__all__ = ["Bare", "DefenseComparison", "Outcome", "TrainedPurifier", "Weighed", "comparison_schema"]
 
 Outcome = Literal["adds robustness", "costs robustness", "false security", "no gain found"]
 
@@ -65,6 +65,46 @@ class Weighed(Section):
     """Checks of the audit behind it that failed: then its adaptive gain cannot be relied on."""
     outcome: Outcome
     """What the intervals show: an adaptive gain above or below 0; else a false-security index above 0; else nothing."""
+
+
+class TrainedPurifier(Section):
+    """A purifier that was made of the data. The counts are of the held-out samples, which it was not made of, that the
+    model answers as it answers them clean without it."""
+
+    recipe: str
+    """Id of how it was made."""
+    defense: str
+    """Id of the defense that takes its file."""
+    sha256: str
+    """Digest of its file."""
+    model_sha256: str
+    """Digest of the model that it was made for."""
+    norm: str
+    """Of the perturbations that it learned to remove."""
+    eps: FiniteFloat
+    """Their radius, as a fraction of the domain's width."""
+    seed: int
+    """Of all random numbers."""
+    guided: bool
+    """Whether the model's gradient was there; else perturbations were random."""
+    trained_on: int
+    """Samples that it was made of; none of those that an audit of the same settings draws."""
+    held_out: int
+    """Samples that it was measured on."""
+    audited: int
+    """Samples that an audit of the same settings draws."""
+    rounds: int
+    """Rounds of the training carried out."""
+    planned: int
+    """Rounds asked for."""
+    complete: bool
+    """False: the time budget ended the training."""
+    clean_behind: int
+    """Clean, behind it."""
+    disturbed_without: int
+    """Under perturbations of one step and radii up to eps, without it."""
+    disturbed_behind: int
+    """Under the same ones, behind it."""
 
 
 class DefenseComparison(Section):

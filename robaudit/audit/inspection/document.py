@@ -158,7 +158,7 @@ class GradientFacts(_Facts):
 
     available: bool
     """Whether they can."""
-    method: Literal["exact", "straight-through", "stand-in", "none"]
+    method: Literal["exact", "straight-through", "smoothed", "stand-in", "none"]
     """How good the gradient is."""
     reason: str | None
     """Why there is none."""

@@ -191,6 +191,7 @@ def _cost(profile: Profile, target: Target, available: int, times: SpeedFacts) -
         shape=target.spec.shape,
         no_gradient=None if target.gradient.available else target.gradient.reason,
         no_scores=target.no_scores,
+        unsmooth=target.unsmooth,
     )
     fronts = plan_fronts(profile, traits)
     plan = [(front, planned) for front in fronts for planned in front.attacks()]

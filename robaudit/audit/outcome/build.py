@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from robaudit.audit.config.places import elsewhere, shown_command
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed
-from robaudit.audit.journal.records.findings import EvidenceKept
+from robaudit.audit.journal.records.findings import EvidenceKept, MaskingFound
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, InputsSent, Remark, TargetFacts
 from robaudit.audit.journal.tally import Tally
@@ -84,7 +83,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     samples = build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal))
     draft = model.Result(
         tool=model.Tool(version=__version__, methods=METHODS),
-        run=_run(request, journal, sessions, checks),
+        run=_run(request, journal, sessions, repeats=not wavers(checks) and target.section.random != "file"),
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=target_section(target, journal.last(InputsSent)),
         defense=target.defense,
@@ -104,6 +103,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         transfer=transfer_section(tally, journal),
         certified=certified_section(request, journal, spent=spent),
         checks=checks,
+        masking=_masking(journal),
         evidence=model.Evidence() if evidence is None else evidence.section,
         errors=tuple(failures(tally, clean, journal, sessions.failure)),
         samples=with_prices(samples, prices_of(attacks, tally)),
@@ -113,7 +113,13 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     return conclude(draft, request.profile.gates)
 
 
-def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Sequence[model.Check]) -> model.Run:
+def _masking(journal: Journal) -> model.Masking | None:
+    """The signs of masked gradients that the audit reacted to; what that came to, the samples tell."""
+    found = journal.last(MaskingFound)
+    return None if found is None else model.Masking(signs=found.signs, hidden=found.hidden, stood=found.stood)
+
+
+def _run(request: AuditRequest, journal: Journal, sessions: Sessions, *, repeats: bool) -> model.Run:
     started = sessions.started
     return model.Run(
         id=sessions.run_id,
@@ -128,7 +134,7 @@ def _run(request: AuditRequest, journal: Journal, sessions: Sessions, checks: Se
         resumed=sessions.resumed,
         interrupted=sessions.interrupted,
         failed=sessions.failure,
-        reproducible=not wavers(checks),
+        reproducible=repeats,
         network=sent_words(journal.last(InputsSent)),
         notes=tuple(dict.fromkeys(remark.message for remark in journal.of(Remark))),
     )

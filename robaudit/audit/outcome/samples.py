@@ -15,6 +15,7 @@ from robaudit.audit.journal.tally import Tally, counts
 from robaudit.audit.outcome.norms import breaches_of, nearest_of
 from robaudit.audit.result import document as model
 from robaudit.engine.units import UnitResult, cases
+from robaudit.stats.chances import DRAWS
 
 __all__ = ["build_samples"]
 
@@ -38,7 +39,7 @@ def build_samples(
         proofs: what certifiers found, by index.
     """
     found = []
-    eight_bit = _eight_bit(journal)
+    eight_bit, fooled = _eight_bit(journal), _fooled(journal)
     nearest = nearest_of(profile, tally, journal)
     for index, name in zip(data.indices, data.ids, strict=True):
         record = clean.get(index)
@@ -72,6 +73,7 @@ def build_samples(
                 queries=sum(r.queries for r in results),
                 spent=tuple(_spent(key, best[index]) for key, best in tally.best.items() if _asked(best.get(index))),
                 rejected=record is not None and record.rejected,
+                draws=None if record is None else _drawn(record, fooled.get(str(index))),
                 error=error,
                 counted=record is not None and counts(record) and record.left_out is None,
             )
@@ -86,6 +88,20 @@ def _asked(result: UnitResult | None) -> bool:
 
 def _spent(attack: str, result: UnitResult) -> model.Spent:
     return model.Spent(attack=attack, queries=result.queries, **asdict(result.seen))
+
+
+def _drawn(record: CleanSample, fooled: int | None) -> model.Drawn | None:
+    """What a random model's draws said; where attacks found no point, those of the sample itself."""
+    if record.wrong is None:
+        return None
+    return model.Drawn(asked=DRAWS, wrong=record.wrong, fooled=record.wrong if fooled is None else fooled)
+
+
+def _fooled(journal: Journal) -> dict[str, int]:
+    """Of a random model, how many of the fresh draws were fooled at the best point of each sample."""
+    record = journal.last(CheckEnded, id="evidence")
+    found: dict[str, int] = {} if record is None else (record.measured or {}).get("fooled", {})
+    return found
 
 
 def _eight_bit(journal: Journal) -> dict[str, float | None]:

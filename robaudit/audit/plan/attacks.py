@@ -72,6 +72,7 @@ class Planned:
         values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in how.through}
         values |= {} if how.copies == 1 else {"eot": how.copies}
         values |= {"surrogates": list(how.members)} if how.members else {}
+        values |= {"smooth": True} if how.smooth else {}
         return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
@@ -84,7 +85,9 @@ class Planned:
         through = ", then ".join(transform.id for transform in self.how.through)
         return PlannedEntry(
             id=self.key,
-            name=name + (f"; gradients through {through}" if through else ""),
+            name=name
+            + (f"; gradients through {through}" if through else "")
+            + ("; gradients by a smooth backward" if self.how.smooth else ""),
             access=self.attack.access.value,
             status=self.status,
             reason=self.reason,
@@ -180,6 +183,7 @@ class TargetTraits:
         no_scores: why the target's scores cannot be asked for, or None.
         pupil: the target's own network, to be trained anew, or raises :class:`UsageError`; None: it is not known.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
+        unsmooth: why its gradient cannot be taken by a smooth backward, or None.
     """
 
     classes: int
@@ -192,6 +196,7 @@ class TargetTraits:
     no_scores: str | None = None
     pupil: Callable[[], Any] | None = None
     others: Callable[[int], Sequence[int]] | None = None
+    unsmooth: str | None = None
 
     def most(self, allowed: Attacker) -> Attacker:
         """The most that an attacker to whom so much is allowed has of the target."""
@@ -284,4 +289,6 @@ def _unsuited(attack: SlotAttack[Any], how: How, target: TargetTraits) -> str | 
     """Why the attack, or what its gradients are to go through, does not apply; None: it does."""
     through = (transform.unsuited(target.shape) for transform in how.through)
     reasons = [attack.unsuited(target.classes, target.shape), *through]
+    if how.smooth and target.no_gradient is None and target.unsmooth is not None:
+        reasons.append(f"there is no smooth backward: {target.unsmooth}")
     return next((reason for reason in reasons if reason is not None), None)

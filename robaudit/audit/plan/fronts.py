@@ -16,6 +16,7 @@ from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.records.attacks import PlannedEntry
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
 from robaudit.audit.plan.matrix import plan_matrix
+from robaudit.audit.plan.reaction import plan_reaction, reacting
 from robaudit.audit.plan.secrecy import AccessPlan, plan_secrecy
 from robaudit.audit.plan.surrogates import PlannedSurrogate, plan_surrogates
 from robaudit.errors import UsageError
@@ -52,6 +53,8 @@ class Front:
         search: attack of the bisection, or None.
         secrecy: a cascade of its own for each access, on every sample.
         matrix: attacks made on each surrogate alone, on every sample.
+        reaction: attacks on what stands where checks tell that gradients are masked.
+        reacts: whether they did.
     """
 
     profile: Profile
@@ -61,6 +64,8 @@ class Front:
     search: Planned | None
     secrecy: list[AccessPlan]
     matrix: list[Planned]
+    reaction: list[Planned]
+    reacts: bool = False
 
     @property
     def rounds(self) -> int:
@@ -74,7 +79,8 @@ class Front:
     def attacks(self) -> list[Planned]:
         """All attacks in order."""
         apart = [planned for own in self.secrecy for planned in own.plan]
-        return [*self.plan, *self.minimal, *([self.search] if self.search else []), *apart, *self.matrix]
+        further = self.reaction if self.reacts else []
+        return [*self.plan, *self.minimal, *([self.search] if self.search else []), *apart, *self.matrix, *further]
 
     def threat_of(self, planned: Planned) -> ThreatModel:
         """The threat model as an attack has it: for the price of secrecy with its share of the queries."""
@@ -86,8 +92,10 @@ class Front:
         search = None if self.search is None else change(self.search)
         secrecy = [own.renewed(change) for own in self.secrecy]
         plan, minimal = list(map(change, self.plan)), list(map(change, self.minimal))
-        matrix = list(map(change, self.matrix))
-        return replace(self, plan=plan, minimal=minimal, search=search, secrecy=secrecy, matrix=matrix)
+        matrix, reaction = list(map(change, self.matrix)), list(map(change, self.reaction))
+        return replace(
+            self, plan=plan, minimal=minimal, search=search, secrecy=secrecy, matrix=matrix, reaction=reaction
+        )
 
     def entries(self) -> list[PlannedEntry]:
         """What a report says of the attacks before they run, in order."""
@@ -96,7 +104,8 @@ class Front:
         found += [p.entry(norm, "curve") for p in self.minimal]
         found += [] if self.search is None else [self.search.entry(norm, "bisection")]
         found += [p.entry(norm, "secrecy") for own in self.secrecy for p in own.plan]
-        return found + [p.entry(norm, "matrix") for p in self.matrix]
+        found += [p.entry(norm, "matrix") for p in self.matrix]
+        return found + [p.entry(norm, "cascade") for p in (self.reaction if self.reacts else [])]
 
 
 def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
@@ -105,13 +114,13 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
     With several threat models the keys begin with the norm, and attacks that do not serve a norm are left out of its
     plan, unless none does.
     """
-    target = with_made(profile, target)
+    whole, target = target, with_made(profile, target)
     parts = single_threats(profile)
     if len(parts) == 1:
-        return [_plan_front(profile, target)]
+        return [_plan_front(profile, target, whole)]
     fronts = []
     for part in parts:
-        front = _plan_front(part, target)
+        front = _plan_front(part, target, whole)
         prefix = f"{part.threat.norm}/"
         serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
         front = replace(front, plan=serving or front.plan)
@@ -134,7 +143,8 @@ def _unmade(planned: PlannedSurrogate) -> str:
     return f"the surrogate {planned.name} cannot be made: {planned.problem}"
 
 
-def _plan_front(profile: Profile, target: TargetTraits) -> Front:
+def _plan_front(profile: Profile, target: TargetTraits, whole: TargetTraits) -> Front:
+    """``target``: with the surrogates that the profile has made; ``whole``: without."""
     plan = plan_attacks(profile, target)
     minimal: list[Planned] = []
     search = None
@@ -151,7 +161,8 @@ def _plan_front(profile: Profile, target: TargetTraits) -> Front:
             if any(search.key == p.key for p in minimal):
                 search = replace(search, key=f"{search.key}#2")
     secrecy, matrix = plan_secrecy(profile, target, plan), plan_matrix(profile, target, profile.attacks)
-    return Front(profile, threat_model(profile), plan, minimal, search, secrecy, matrix)
+    further = [] if profile.reaction is None else plan_reaction(profile, with_made(reacting(profile), whole))
+    return Front(profile, threat_model(profile), plan, minimal, search, secrecy, matrix, further)
 
 
 def _renamed(prefix: str, planned: Planned) -> Planned:

@@ -14,6 +14,7 @@ from robaudit.audit.plan.checks import validate_checks
 from robaudit.audit.plan.deciding_gates import validate_sequential
 from robaudit.audit.plan.fronts import validate_curve
 from robaudit.audit.plan.matrix import validate_matrix
+from robaudit.audit.plan.reaction import validate_reaction
 from robaudit.audit.plan.secrecy import validate_secrecy
 from robaudit.audit.plan.surrogates import validate_surrogates
 from robaudit.audit.result.sections.target import Data, Target
@@ -44,6 +45,7 @@ def validate(request: AuditRequest) -> None:
     validate_curve(profile)
     validate_secrecy(profile)
     validate_matrix(profile)
+    validate_reaction(profile)
     validate_certificates(profile)
     radii: dict[str, float] = {part.threat.norm: part.threat.radius for part in single_threats(profile)}
     audit = Available(

@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 from robaudit.audit.process.child import Child
 from robaudit.audit.process.confinement import Confinement
-from robaudit.audit.process.messages import Answered, CutOffError, Failed, no_answer, not_loaded, too_late, unexpected
+from robaudit.audit.process.messages import (
+    Answered,
+    CutOffError,
+    Failed,
+    Underway,
+    no_answer,
+    not_loaded,
+    too_late,
+    unexpected,
+)
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.running.watch import Watch
 
@@ -25,6 +34,7 @@ def in_child(
     about: object,
     told: Callable[[str], None] = lambda _: None,
     watched: bool = False,
+    heard: Callable[[Any], None] | None = None,
 ) -> T:
     """Call a function in a confined process of its own.
 
@@ -35,16 +45,24 @@ def in_child(
         about: the file that it is about, for errors.
         told: of each line that the process prints, cleaned and cut.
         watched: the function calls a model, and takes a ``watch`` that it tells of that.
+        heard: called with what the function tells before it returns, through the ``tell`` that it takes then.
 
     Raises:
         UsageError: the function raised it.
         CutOffError: it crashed, or the model hung, at something that the watch was notified of.
         AuditError: it failed otherwise, crashed, or took more time or memory than it may.
     """
-    child = Child(partial(_answer, watched=watched), (function, arguments), confinement)
+    answering = partial(_answer, watched=watched, telling=heard is not None)
+    child = Child(answering, (function, arguments), confinement)
     begun = False
     try:
-        while not child.connection.poll(0.05):
+        while True:
+            if child.connection.poll(0.05):
+                message = child.connection.recv()
+                if heard is None or not isinstance(message, Underway):
+                    break
+                heard(message.value)
+                continue
             child.watch()
             for line in child.said.lines():
                 told(line)
@@ -62,7 +80,6 @@ def in_child(
                 raise CutOffError(about, no_answer(at_work), at_work)
             if not child.process.is_alive() and not child.connection.poll(0):
                 raise EOFError
-        message = child.connection.recv()
     except (EOFError, OSError) as error:
         child.process.join()
         at_work, how = child.pulse.at_work(), child.ended()
@@ -80,10 +97,19 @@ def in_child(
 
 
 def _answer(
-    connection: Connection, watch: Watch, function: Callable[..., Any], arguments: tuple[Any, ...], *, watched: bool
+    connection: Connection,
+    watch: Watch,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    watched: bool,
+    telling: bool,
 ) -> None:
+    named: dict[str, Any] = {"watch": watch} if watched else {}
+    if telling:
+        named["tell"] = lambda value: connection.send(Underway(value))
     try:
-        connection.send(Answered(function(*arguments, watch=watch) if watched else function(*arguments)))
+        connection.send(Answered(function(*arguments, **named)))
     except RobauditError as error:
         connection.send(Failed(str(error), error.exit_code == 2))
     except Exception as error:

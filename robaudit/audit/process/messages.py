@@ -8,7 +8,7 @@ from typing import Any
 from robaudit.errors import AuditError, path_words
 from robaudit.target.running.watch import BACKWARD, AtWork
 
-__all__ = ["Answered", "CutOffError", "Failed", "no_answer", "not_loaded", "too_late", "unexpected"]
+__all__ = ["Answered", "CutOffError", "Failed", "Underway", "no_answer", "not_loaded", "too_late", "unexpected"]
 
 NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "failed to map segment")
 """How torch, the system and its loader of libraries say that there is no memory."""
@@ -34,6 +34,13 @@ class CutOffError(AuditError):
 @dataclass(frozen=True)
 class Answered:
     """What a function returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Underway:
+    """What a function tells before it returns."""
 
     value: Any
 

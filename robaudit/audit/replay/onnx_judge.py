@@ -13,13 +13,15 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from robaudit.audit.replay.confidence import class_scores, file_confidence
-from robaudit.audit.replay.request import Answer, ReplayRequest, Said, least_confidence
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said, by_draws, least_confidence
 from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
+from robaudit.stats.chances import CHECKED
 from robaudit.target.files.onnx.declared import declared_input
 from robaudit.target.files.onnx.runtime import ask, file_values, start, unsupported
 from robaudit.target.files.onnx.source import read_onnx
 from robaudit.target.head.answers import OPEN, predictions
+from robaudit.target.inputs.drawing import keys_at
 from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.target.inputs.several import choose_input
 from robaudit.target.outputs.decisions import class_values, label_tail, label_values
@@ -80,8 +82,17 @@ def onnx_judge(
 
     least = least_confidence(result)
 
-    def answer(point: NDArray[Any]) -> Said:
-        row = np.repeat(file_values(meaning.file_array(point[None]), dtype), width, axis=0)
+    def once(point: NDArray[Any], number: int = 0) -> Said:
+        keys = keys_at(point[None].astype(meaning.precision), number) if meaning.draws else None
+        said = [shown(row[None]) for row in file_values(meaning.file_array(point[None], keys), dtype)]
+        if meaning.voting is None:
+            return said[0]
+        classes = np.array([[OPEN if one.label is None else one.label for one in said]])
+        votes, named = meaning.voted(classes, result.target.num_classes)
+        return Said(int(votes[0].argmax()) if named[0] else None)
+
+    def shown(one: NDArray[Any]) -> Said:
+        row = np.repeat(one, width, axis=0)
         asked = [*outputs, *([reading.label] if reading.label is not None else [])]
         asked_of = begin(read_onnx(path)) if result.target.fresh_state else session
         with watch.call(width, "file"):
@@ -90,6 +101,9 @@ def onnx_judge(
         kind, classes = result.target.head, result.target.num_classes
         sure = math.inf if least is None else file_confidence(raw[:1], kind, classes, reading)
         return Said(predicted(raw[:1], kind, classes, reading), rejected=least is not None and sure < least)
+
+    def answer(point: NDArray[Any]) -> Said:
+        return Said.of([once(point, n) for n in CHECKED]) if by_draws(request, result, meaning) else once(point)
 
     return answer, f"ONNX Runtime {onnxruntime.__version__}, {provider}"
 

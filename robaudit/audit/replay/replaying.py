@@ -136,7 +136,7 @@ def _replayed(claim: Claim, name: str, sets: Sequence[PerturbationSet], answer: 
         status = "not answered"
     elif not inside:
         status = "outside"
-    elif clean.label != example.label or clean.rejected:
+    elif not clean.is_right(example.label):
         status = "original wrong"
     elif found.rejected:
         status = "rejected"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Result
 from robaudit.audit.stored.signing import Trusted
+from robaudit.stats.chances import hardly, mostly
+from robaudit.target.inputs.meaning import InputMeaning
 from robaudit.threat.goals import reached
 
-__all__ = ["Answer", "ReplayRequest", "Said", "least_confidence"]
+__all__ = ["Answer", "ReplayRequest", "Said", "by_draws", "least_confidence"]
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,47 @@ class Said:
     Args:
         label: the class; None where the answer names none.
         rejected: whether the service of the audit rejects the input, as the file's top probability is too low.
+        drawn: of a random model, the class of each further draw, None where it names none or is rejected; ``label`` is
+            then the most common one. What most draws said once is refuted here at one chance in a thousand.
     """
 
     label: int | None
     rejected: bool = False
+    drawn: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, answers: Sequence[Said]) -> Said:
+        """Of the draws of a random model."""
+        drawn = tuple(None if answer.rejected else answer.label for answer in answers)
+        return cls(Counter(drawn).most_common(1)[0][0], drawn=drawn)
+
+    def is_right(self, label: int) -> bool:
+        """Whether it is the label; of draws, whether no other class is more common for sure."""
+        if not self.drawn:
+            return self.label == label and not self.rejected
+        mine, most = self.drawn.count(label), max(Counter(self.drawn).values())
+        return mine == most or not hardly(mine, mine + most, AMONG)
 
     def fools(self, label: int, goal: int | None) -> bool:
         """Whether it fools, of a sample with this label that is to be answered so; ``goal`` None: any wrong class."""
+        aim = -1 if goal is None else goal
+        if self.drawn:  # it was judged so; here it must not be refuted
+            hits = sum(bool(reached(-1 if said is None else said, label, aim)) for said in self.drawn)
+            return not hardly(hits, len(self.drawn), AMONG)
         said = -1 if self.label is None else self.label
-        return bool(reached(said, label, -1 if goal is None else goal, self.rejected))
+        return bool(reached(said, label, aim, self.rejected))
+
+    def mostly_fools(self, label: int, goal: int | None) -> bool:
+        """As a judge says who sees it for the first time: of draws, whether most fool for sure."""
+        if not self.drawn:
+            return self.fools(label, goal)
+        aim = -1 if goal is None else goal
+        hits = sum(bool(reached(-1 if said is None else said, label, aim)) for said in self.drawn)
+        return mostly(hits, len(self.drawn))
 
 
+AMONG = 50
+"""Shares out an error of 5 %: of so many examples, none is to be refuted by chance."""
 Answer: TypeAlias = Callable[[NDArray[Any]], Said]
 """What a file answers to [*shape] in u-space, alone."""
 
@@ -58,6 +91,7 @@ class ReplayRequest:
         data: of the audit, to prove its certificates on; None: what the run directory, or the result, names.
         all_proofs: prove all certificates again, however long it takes.
         trusted: keys, one of which must have signed the result; None: it need not be signed.
+        once: ask a random model once for an answer, and not for many draws.
     """
 
     run: Path
@@ -69,3 +103,9 @@ class ReplayRequest:
     data: Path | None = None
     all_proofs: bool = False
     trusted: Trusted | None = None
+    once: bool = False
+
+
+def by_draws(request: ReplayRequest, result: Result, meaning: InputMeaning) -> bool:
+    """Whether an answer is that of many draws: the audited file, or what stands before it now, is random."""
+    return not request.once and (result.target.random == "file" or meaning.draws)

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robaudit.audit.process import sandbox
 from robaudit.audit.replay.confidence import confidence
-from robaudit.audit.replay.request import Answer, ReplayRequest, Said, least_confidence
+from robaudit.audit.replay.request import Answer, ReplayRequest, Said, by_draws, least_confidence
 from robaudit.audit.result.document import Result
+from robaudit.stats.chances import CHECKED
 from robaudit.target.head.answers import OPEN, predictions
 from robaudit.target.head.rule import Rule
 from robaudit.target.inputs.meaning import InputMeaning
@@ -74,11 +76,15 @@ def torch_judge(
 
     least = least_confidence(result)
 
+    def named(scores: Tensor) -> Said:
+        found = int(predictions(scores[None])[0])
+        low = least is not None and confidence(scores.detach().cpu().numpy(), target.score_kind) < least
+        return Said(None if found == OPEN else found, rejected=low)
+
     def answer(point: NDArray[Any]) -> Said:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)
-        scores = target.scores(u, alone=True)
-        found = int(predictions(scores)[0])
-        low = least is not None and confidence(scores[0].detach().cpu().numpy(), target.score_kind) < least
-        return Said(None if found == OPEN else found, rejected=low)
+        if by_draws(request, result, meaning):
+            return Said.of([named(scores) for scores in target.draws(u, CHECKED)[0]])
+        return named(target.scores(u, alone=True)[0])
 
     return answer, str(target.facts.get("judge", target.format))

@@ -16,19 +16,24 @@ from robaudit.audit.result.document import (
     Access,
     Attack,
     Certified,
+    Chances,
     Curve,
+    Masking,
     Pairs,
     Radius,
     Result,
     Sample,
     Secrecy,
+    Survival,
     Threat,
     ThreatOutcome,
     Transfer,
 )
+from robaudit.audit.result.masking import for_the_reaction
 from robaudit.audit.result.queried import queried
 from robaudit.audit.result.secrecy import build_secrecy, for_secrecy, for_the_curve
 from robaudit.audit.result.transfer import derive_transfer
+from robaudit.stats.chances import TRIES, mean_survival
 from robaudit.stats.looks import rate_at_share
 from robaudit.stats.rates import Rate, rate, weighted_rate
 from robaudit.threat.arrays import TOLERANCE
@@ -138,6 +143,8 @@ def derived(draft: Result) -> Result:
             "threats": tuple(figures.threats()),
             "curves": tuple(figures.curves()),
             "secrecy": tuple(figures.secrecy()),
+            "chances": _chances(draft.samples),
+            "masking": None if draft.masking is None else figures.masking(draft.masking),
             "transfer": None if draft.transfer is None else figures.transfer(draft.transfer),
         }
     )
@@ -264,6 +271,13 @@ class _Figures:
         """The matrix of surrogates and attacks with its rates."""
         return derive_transfer(section, self.by_id, len(self.attacked), self.rate)
 
+    def masking(self, section: Masking) -> Masking:
+        """What stood before a reaction to masked gradients, what each of its attacks broke, and what stands."""
+        first = Counter(s.broken_by for s in self.attacked if s.broken_by is not None)
+        broken = {a.id: first[a.id] for a in self.draft.attacks if for_the_reaction(a) and a.status in RAN}
+        left = sum(sample.stands for sample in self.attacked)
+        return section.model_copy(update={"stood": left + sum(broken.values()), "left": left, "attacks": broken})
+
     def certified(self, section: Certified) -> Certified:
         """What certifiers proved, and the samples that are both proved and broken."""
         found = {entry.id: [sum(s.proved(entry.id) for s in self.attacked), 0] for entry in section.certificates}
@@ -294,6 +308,26 @@ class _Figures:
                 if index not in found or distance < found[index][0]:
                     found[index] = distance, id
         return found
+
+
+def _chances(samples: Sequence[Sample]) -> Chances | None:
+    """The mean chance to survive, over the samples of a random model; None where none was asked so."""
+    found = [sample.draws for sample in samples if sample.counted and sample.draws is not None]
+    if not found:
+        return None
+    lost = sum(sample.counted and sample.draws is None for sample in samples)  # those without an answer
+    return Chances(
+        draws=max(drawn.asked for drawn in found),
+        samples=len(found),
+        survival=tuple(
+            Survival(
+                tries=tries,
+                clean=mean_survival([(d.wrong, d.asked) for d in found], lost, tries),
+                attacked=mean_survival([(d.fooled, d.asked) for d in found], lost, tries),
+            )
+            for tries in TRIES
+        ),
+    )
 
 
 def _pairs(tried: int, reached: int) -> Pairs:

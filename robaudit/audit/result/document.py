@@ -24,6 +24,7 @@ from robaudit.audit.result.sections.base import (
     Section,
 )
 from robaudit.audit.result.sections.certified import Certificate, Certified, Proved
+from robaudit.audit.result.sections.chances import Chances, Survival
 from robaudit.audit.result.sections.comparison import (
     Baseline,
     ChangedSample,
@@ -44,9 +45,10 @@ from robaudit.audit.result.sections.findings import (
     WorstCase,
 )
 from robaudit.audit.result.sections.gates import EarlierTests, Exemption, Gate
+from robaudit.audit.result.sections.masking import HiddenAt, Masking
 from robaudit.audit.result.sections.queries import Queried, Served, Spent
 from robaudit.audit.result.sections.run import Environment, Place, ProfileRecord, Run, Tool
-from robaudit.audit.result.sections.samples import Nearest, Sample, SampleBreach
+from robaudit.audit.result.sections.samples import Drawn, Nearest, Sample, SampleBreach
 from robaudit.audit.result.sections.secrecy import AccessCurve, Price, QueryPoint, Secrecy
 from robaudit.audit.result.sections.sequential import Look, LookGate, Sequential
 from robaudit.audit.result.sections.target import (
@@ -79,6 +81,7 @@ __all__ = [
     "Baseline",
     "Certificate",
     "Certified",
+    "Chances",
     "ChangedSample",
     "Check",
     "Clean",
@@ -88,6 +91,7 @@ __all__ = [
     "Data",
     "Defended",
     "DefensePart",
+    "Drawn",
     "EarlierTests",
     "Environment",
     "Evidence",
@@ -99,9 +103,11 @@ __all__ = [
     "GateStatus",
     "Goal",
     "Gradient",
+    "HiddenAt",
     "InputSpec",
     "Look",
     "LookGate",
+    "Masking",
     "Matrix",
     "MatrixCell",
     "Nearest",
@@ -131,6 +137,7 @@ __all__ = [
     "Served",
     "Spent",
     "Surrogate",
+    "Survival",
     "Target",
     "Threat",
     "ThreatOutcome",
@@ -143,13 +150,13 @@ __all__ = [
     "result_schema",
 ]
 
-SCHEMA_VERSION = "1.9"
+SCHEMA_VERSION = "1.10"
 """Major and minor. A minor only adds fields that have a default; results of older minors of the same major are read."""
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
 ON_REQUEST = (
     *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
-    *("sequential", "earlier"),
+    *("sequential", "earlier", "chances", "masking"),
 )
 """Sections that are left out where nobody asked for them."""
 
@@ -190,12 +197,16 @@ class Result(Section):
     """The surrogates, and what attacks made on each fooled; null where there is none."""
     sequential: Sequential | None = None
     """How a sequential audit came to its end; left out where the number of samples was fixed."""
+    chances: Chances | None = None
+    """Of a random model, the mean chance that a sample survives tries; left out where the model is not random."""
     threats: tuple[ThreatOutcome, ...] = ()
     """Each of several threat models by itself; the worst case is their union. Left out where there is one alone."""
     certified: Certified | None = None
     """What is proved; left out where no certificate was asked for."""
     checks: tuple[Check, ...] = ()
     """All checks."""
+    masking: Masking | None = None
+    """Where checks told that gradients are masked, and the audit reacted; left out where they did not."""
     earlier: tuple[EarlierTests, ...] = ()
     """Earlier tests of the same model on the same data, which its gates allow for; left out where none is known."""
     gates: tuple[Gate, ...] = ()
@@ -266,7 +277,7 @@ class Result(Section):
         if not self.threat_model.sets:
             del content["threat_model"]["sets"]
         for sample in content["samples"]:
-            for name in ("certified", "prices", "spent"):
+            for name in ("certified", "prices", "spent", "draws"):
                 if not sample[name]:
                     del sample[name]
         content["digest"] = content_digest(content)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from robaudit.audit.result.curves import median_with_interval
+from robaudit.audit.result.masking import for_the_reaction
 from robaudit.audit.result.sections.base import ACCESSES, Access, Norm
 from robaudit.audit.result.sections.findings import Attack
 from robaudit.audit.result.sections.secrecy import AccessCurve, QueryPoint, Secrecy
@@ -41,7 +42,8 @@ def cascades_of(attacks: Sequence[Attack], norm: str) -> dict[Access, tuple[Atta
     """
     mine = [attack for attack in attacks if attack.norm == norm and attack.status != "skipped"]
     found = {access: tuple(a for a in mine if for_secrecy(a) and a.access == access) for access in APART}
-    main = tuple(a for a in mine if not (for_secrecy(a) or for_the_curve(a) or for_the_matrix(a)))
+    apart = (for_secrecy, for_the_curve, for_the_matrix, for_the_reaction)
+    main = tuple(attack for attack in mine if not any(is_apart(attack) for is_apart in apart))
     accesses = {attack.access for attack in main}
     own: Access = "scores" if "scores" in accesses else "labels"
     if accesses and accesses <= {"scores", "labels"} and not found[own]:

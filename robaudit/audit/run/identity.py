@@ -126,7 +126,13 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     asked = profile.secrecy
     secrecy = () if asked is None else (*(asked.labels or ()), *(asked.scores or ()), *(asked.transfer or ()))
     matrix = () if profile.matrix is None else profile.matrix.attacks
-    ids = {id for spec in (*profile.attacks, *curve, *secrecy, *matrix) if spec is not None for id in parts(spec.id)}
+    react = () if profile.reaction is None else profile.reaction.attacks
+    ids = {
+        id
+        for spec in (*profile.attacks, *curve, *secrecy, *matrix, *react)
+        if spec is not None
+        for id in parts(spec.id)
+    }
     chain = () if request.settings.defense is None else parse_chain(request.settings.defense)
     known |= {f"defense {one.id}": type(one) for one in chain}
     ids |= {f"defense {one.id}" for one in chain}

@@ -22,6 +22,7 @@ from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.auxiliary import as_it_ended
 from robaudit.audit.plan.costs import most_of_fit, most_of_sample, most_of_unit
 from robaudit.audit.plan.fronts import Front, plan_fronts
+from robaudit.audit.plan.reaction import reacting
 from robaudit.audit.plan.surrogates import plan_surrogates
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.chunks import Chunk
@@ -37,7 +38,7 @@ from robaudit.engine.oracle import Oracle
 from robaudit.plural import counted
 from robaudit.threat.model import ThreatModel
 
-__all__ = ["Attacking", "answer", "planned_fronts"]
+__all__ = ["Attacking", "answer", "planned_fronts", "tell_plan"]
 
 CHUNK = 32
 """Samples loaded at once for their clean answers."""
@@ -47,9 +48,14 @@ def planned_fronts(request: AuditRequest, loaded: Loaded, journal: Journal) -> l
     """All attacks; journaled before they run, so that what an audit never came to is reported."""
     fronts = plan_fronts(request.profile, loaded.traits)
     fronts = [front.renewed(partial(as_it_ended, journal)) for front in fronts]
+    tell_plan(fronts, loaded, journal)
+    return fronts
+
+
+def tell_plan(fronts: Sequence[Front], loaded: Loaded, journal: Journal) -> None:
+    """Journal all attacks of a plan."""
     entries = (entry for front in fronts for entry in _entries(front, loaded))
     journal.append(AttackPlan(attacks=tuple(entries)))
-    return fronts
 
 
 def _entries(front: Front, loaded: Loaded) -> Iterator[PlannedEntry]:
@@ -126,6 +132,13 @@ class Attacking:
             if (found := tally.fronts.get(str(cascade.threat.norm))) is not None:
                 cascade.broken_by.update(found.reached)
         return store, cascades
+
+    def react(self, cascades: Sequence[Cascade]) -> None:
+        """The attacks of a reaction, on what stands."""
+        plan = plan_surrogates(reacting(self.request.profile), self.loaded.traits)
+        surrogates = Surrogates(self.loaded, self.oracle, self._fitter, plan, self.fronts[0].threat, self.shared)
+        for front, cascade in zip(self.fronts, cascades, strict=True):
+            cascade.further(front.reaction, surrogates)
 
     def _tell_of_surrogates(self) -> None:
         if not self.shared.stop():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,23 +12,27 @@ from numpy.typing import NDArray
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.cost import Cost
+from robaudit.attacks.requests import How
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.findings import Evaluations
 from robaudit.audit.journal.records.samples import CleanSample
 from robaudit.audit.journal.tally import counts
+from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.plan.fronts import Front
-from robaudit.audit.session.breaches import breaches, nearest
+from robaudit.audit.session.breaches import breaches, nearest, tries
 from robaudit.audit.session.cascade import Cascade
 from robaudit.audit.session.checkunits import CheckUnits
+from robaudit.audit.session.freezing import search_frozen
 from robaudit.audit.session.loaded import Loaded
+from robaudit.audit.session.planting import feature_map, features_at, planted_file, search_planted, tried
 from robaudit.audit.session.samples import LazySamples, SampleStore
 from robaudit.audit.session.target_view import TargetView
 from robaudit.audit.session.transferred import transferred
 from robaudit.certificates.base import Ball
 from robaudit.certificates.intervals.unstable import unstable_units
 from robaudit.certificates.subject import Unreadable, subject_of
-from robaudit.checks.base import Breach
+from robaudit.checks.base import Breach, Planted
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes, slopes_along
@@ -124,13 +129,21 @@ class SessionBench:
         records = self._cascade.journal.keyed(CleanSample, "index").values()
         return [(r, r.prediction, r.label) for r in records if r.prediction is not None and r.label is not None]
 
-    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: Sequence[Sample],
+        how: How | None = None,
+        *,
+        one_draw: bool = False,
+    ) -> dict[int, UnitResult]:
         """Run an attack outside of the cascade, unculled; results by sample index. An untargeted one forgets goals.
 
         Raises:
             AuditInterrupted: the audit was told to stop.
         """
-        return self._units.run(attack, threat, samples)
+        return self._units.run(attack, threat, samples, how, one_draw=one_draw)
 
     @property
     def cost(self) -> Evaluations:
@@ -205,6 +218,20 @@ class SessionBench:
         self._units.bill(Cost(queries=len(points)))
         return scores
 
+    def draws(self, point: NDArray[Any], numbers: range) -> NDArray[np.int64]:
+        """[M] classes of the draws of these numbers at a point [*shape]; -1: none, or it rejects the input."""
+        target = self._loaded.target
+        u = torch.from_numpy(np.array(point))[None].to(target.device, target.dtype)
+        drawn = self._engine.oracle.draw(u, Purpose.CHECK, numbers).drawn
+        assert drawn is not None
+        self._units.bill(Cost(queries=len(numbers)))
+        found: NDArray[np.int64] = drawn[0].cpu().numpy()
+        return found
+
+    def tries(self) -> Sequence[Breach]:
+        """What came nearest to breaking each sample that stands, of a random target."""
+        return tries(self._fronts[0], self._cascade)
+
     def rejects(self, scores: NDArray[Any]) -> bool:
         """Whether the service rejects an input with these scores [K]."""
         rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None])
@@ -225,6 +252,49 @@ class SessionBench:
         done = {key for key, record in ended.items() if record.status == "done"}
         apart = [planned for own in self._fronts[0].secrecy for planned in own.plan]
         return {p.key: p.attack.access for p in (*self._cascade.plan, *apart) if p.key in done}
+
+    def attacks(self) -> Sequence[str]:
+        """Keys of the white-box attacks that are to run, in order, so far as they serve a model of two classes."""
+        return list(self._tried)
+
+    @functools.cached_property
+    def _tried(self) -> Mapping[str, Planned]:
+        return tried(self._cascade.plan, self.threat, self._loaded.target.spec.shape)
+
+    @functools.cached_property
+    def _features(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], bool]:
+        return feature_map(self._loaded.target)
+
+    def features(self, points: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
+        """[N, *shape] in u-space to ([N, F] what the last linear layer is given, True); else (the logits, False)."""
+        features, cut = self._features
+        self._units.bill(Cost(forwards=len(points)))
+        return features_at(self._loaded.target, features, points), cut
+
+    def search_planted(
+        self, attack: str, planted: Sequence[Planted], among: Collection[int] | None = None
+    ) -> dict[int, bool]:
+        """Whether an attack finds an example of each sample's planted class; see :class:`robaudit.checks.base.Bench`.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        model = planted_file(self._loaded.target, self._features[0], planted)
+        asked = [one.sample for one in planted if among is None or one.sample.index in among]
+        found, cost = search_planted(self._units.executor, model, self._tried[attack], self.threat, asked)
+        self._units.bill(cost)
+        return found
+
+    def search_frozen(self, attack: SlotAttack[Any], samples: Sequence[Sample]) -> dict[int, bool]:
+        """Whether an attack breaks samples where every answer has the same draws; see
+        :class:`robaudit.checks.base.Bench`.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        found, cost = search_frozen(self._units.executor, self._loaded.target, attack, self.threat, samples)
+        self._units.bill(cost)
+        return found
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         """The losses that each white-box attack that is to run climbs, by its key."""

@@ -17,7 +17,7 @@ from robaudit.checks.base import Breach
 from robaudit.engine.units import sample_of
 from robaudit.threat.model import Access
 
-__all__ = ["breaches", "nearest"]
+__all__ = ["breaches", "nearest", "tries"]
 
 
 def breaches(fronts: Sequence[Front], cascades: Sequence[Cascade]) -> list[Breach]:
@@ -57,6 +57,28 @@ def nearest(fronts: Sequence[Front], cascades: Sequence[Cascade], correct: Seque
             if sample in known:
                 found.append((sample, place, _breach(record, access[record.attack], cascade)))
     return [breach for _, _, breach in sorted(found, key=lambda entry: entry[:2])]
+
+
+def tries(front: Front, cascade: Cascade) -> list[Breach]:
+    """Of a random target, the point of each sample that stands at which most draws were fooled, in data order.
+
+    Args:
+        front: the threat model.
+        cascade: of it.
+    """
+    access = {p.key: p.attack.access for p in front.attacks()}
+    fallen = set(map(sample_of, cascade.broken_by))
+    best: dict[int, FinishedUnit] = {}
+    for record in cascade.journal.of(FinishedUnit):
+        index = sample_of(record.sample)
+        if record.share is None or record.success or index in fallen or record.attack not in access:
+            continue
+        if index not in best or record.share > (best[index].share or 0.0):
+            best[index] = record
+    return [
+        Breach(r.sample, r.attack, access[r.attack], r.prediction, 0.0, functools.partial(_point, cascade.journal, r))
+        for _, r in sorted(best.items())
+    ]
 
 
 def _breach(record: FinishedUnit, access: Access, cascade: Cascade) -> Breach:

@@ -85,6 +85,13 @@ class Cascade:
             else:
                 self._recall(planned)
 
+    def further(self, plan: Sequence[Planned], surrogates: Makes) -> None:
+        """More attacks on what stands, with their surrogates."""
+        self._surrogates = surrogates
+        begun, self.plan = self.plan, list(plan)
+        self.run()
+        self.plan = [*begun, *plan]
+
     def _attack(self, planned: Planned) -> None:
         fitted = isinstance(planned.attack, FittedSearch)  # runs on what fell too, as its own rate is asked for
         standing = self.store.standing() if fitted else self.store.standing(self.broken_by.__contains__)
@@ -206,7 +213,8 @@ class Attempt:
 
     def take(self, result: UnitResult) -> None:
         """Journal and count a unit that finished now."""
-        self.journal.append(finished_unit(self.planned.key, result), result.point if result.success else None)
+        kept = result.success or result.share is not None
+        self.journal.append(finished_unit(self.planned.key, result), result.point if kept else None)
         self.count(result)
 
     def count(self, result: UnitResult) -> None:

@@ -13,7 +13,7 @@ from robaudit.audit.journal.records.base import Content
 from robaudit.audit.journal.records.findings import CheckEnded
 from robaudit.audit.session.bench import SessionBench
 from robaudit.audit.session.cascade import one_line
-from robaudit.checks.base import Check
+from robaudit.checks.base import Check, Finding
 from robaudit.checks.registry import make_check
 from robaudit.errors import AuditInterrupted, FinalError
 
@@ -27,7 +27,9 @@ def run_checks(
     observer: Observer,
     told_to_stop: Callable[[], bool],
     stop: Callable[[], bool],
-) -> None:
+    *,
+    last: bool,
+) -> dict[str, Finding]:
     """Measure what was not measured yet; a check that cannot be carried out has failed.
 
     Args:
@@ -37,13 +39,18 @@ def run_checks(
         observer: notified of progress.
         told_to_stop: whether the user ended the audit; no check begins then.
         stop: whether nothing new may begin; where the time is over, checks that say so run all the same.
+        last: those that come after a reaction, or else all others.
+
+    Returns:
+        What those found that were carried out.
     """
     observer(Phase("checks"))
+    found: dict[str, Finding] = {}
     for name, settings in checks.items():
         if told_to_stop():
-            return
+            return found
         check = make_check(name, settings)
-        if not check.facts.after_time and stop():
+        if check.facts.after_reaction != last or (not check.facts.after_time and stop()):
             continue
         known = journal.last(CheckEnded, id=name)
         if known is not None and known.unanswered:  # the model hung or crashed in it
@@ -52,6 +59,9 @@ def run_checks(
         ended = _carried_out(name, check, bench_of(name), known, observer)
         if ended is not None:
             journal.append(ended)
+            if ended.failed is None:
+                found[name] = check.verdict(ended.measured or {})
+    return found
 
 
 def _carried_out(

@@ -8,6 +8,7 @@ from typing import Any
 
 from robaudit.attacks.base import SlotAttack
 from robaudit.attacks.cost import Cost
+from robaudit.attacks.requests import TRUE, How
 from robaudit.audit.journal.causes import Cause, sentence
 from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.records.findings import Evaluations
@@ -43,6 +44,11 @@ class CheckUnits:
         self._results: dict[tuple[str, int], UnitResult] = {}
 
     @property
+    def executor(self) -> Executor:
+        """Runs the attacks."""
+        return self._executor
+
+    @property
     def seed(self) -> int:
         """Of all keyed random numbers."""
         return self._executor.seed
@@ -62,15 +68,23 @@ class CheckUnits:
             judged=sum(result.judged for result in results),
         )
 
-    def run(self, attack: SlotAttack[Any], threat: ThreatModel, samples: Sequence[Sample]) -> dict[int, UnitResult]:
+    def run(
+        self,
+        attack: SlotAttack[Any],
+        threat: ThreatModel,
+        samples: Sequence[Sample],
+        how: How | None = None,
+        *,
+        one_draw: bool = False,
+    ) -> dict[int, UnitResult]:
         """Run what is not finished yet of an attack; results by sample index. An untargeted one forgets goals.
 
         Raises:
             AuditInterrupted: the audit was told to stop.
         """
         cases = [sample.index for sample in samples]
-        parameters = Planned(attack.id, attack).parameters
-        digest = digest_of([type(attack).__qualname__, attack.id, parameters, asdict(threat)])
+        parameters = Planned(attack.id, attack, how=how or TRUE).parameters
+        digest = digest_of([type(attack).__qualname__, attack.id, parameters, asdict(threat), one_draw])
         found = self._known(digest, set(cases))
         won: dict[int, Unit] = {}
         for result in found.values():
@@ -82,6 +96,8 @@ class CheckUnits:
             threat,
             units,
             f"check/{attack.id}",
+            how or TRUE,
+            one_draw=one_draw,
             any_wrong=threat.goal is Goal.UNTARGETED,
             won=won,
             finished=frozenset(found),

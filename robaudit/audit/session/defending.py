@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from robaudit.audit.config.request import AuditRequest
 from robaudit.defenses.registry import fitted, parse_chain
+from robaudit.errors import UsageError
 from robaudit.target.inputs.spec import InputSpec
 
 __all__ = ["defended"]
@@ -20,6 +21,11 @@ def defended(request: AuditRequest, spec: InputSpec) -> InputSpec:
     if request.settings.defense is None:
         return spec
     trust = request.settings.trust_model
-    return replace(
-        spec, defenses=tuple(fitted(one, spec, trust=trust) for one in parse_chain(request.settings.defense))
-    )
+    found = tuple(fitted(one, spec, trust=trust) for one in parse_chain(request.settings.defense))
+    if sum(one.copies > 1 for one in found) > 1:
+        raise UsageError("two defenses of the chain answer by vote; one can stand before a model")
+    behind = replace(spec, defenses=found)
+    served = request.profile.threat.answers
+    if behind.voting is not None and served.reject_below is not None:
+        raise UsageError("--reject-below is about the confidence of one answer, and the defense answers by votes")
+    return behind

@@ -191,4 +191,5 @@ class Loaded(Opened):
             no_scores=self.target.no_scores,
             pupil=self.opened.pupil,
             others=self.others,
+            unsmooth=self.target.unsmooth,
         )

@@ -208,7 +208,7 @@ def answer_samples(
     for part in asking.parts(indices):
         found, errors = _loaded(data, part, asking.care)
         with asking.watch.about("it was asked for its clean answers", list(found)):
-            answers = dict(zip(found, _scores(oracle, list(found.values())), strict=True))
+            answers = dict(zip(found, _said(oracle, list(found.values())), strict=True))
         for index in part:
             answer = answers.get(index, errors.get(index, ""))
             label = None if labels is None or labels[index] < 0 else int(labels[index])
@@ -221,14 +221,14 @@ def answer_samples(
                 error=None,
                 unlabelled=labels is not None and label is None,
             )
-            if not isinstance(answer, str) and int(predictions(answer[None])[0]) == OPEN:
+            if not isinstance(answer, str) and int(predictions(answer.scores[None])[0]) == OPEN:
                 answer = NO_CLASS
             if isinstance(answer, str):
                 yield replace(blank, error=answer), None
             else:
-                rejects = oracle.rejects(torch.from_numpy(answer)[None])
-                record = _answered(blank, found[index], answer, asking.goals)
-                yield replace(record, rejected=rejects is not None and bool(rejects[0])), answer
+                record = _answered(blank, found[index], answer.scores, asking.goals)
+                wrong = None if answer.drawn is None else int((answer.drawn != record.label).sum())
+                yield replace(record, rejected=answer.rejected, wrong=wrong), answer.scores
 
 
 def _loaded(data: Source, part: Sequence[int], care: Care) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:
@@ -262,19 +262,32 @@ def _answered(blank: CleanSample, u: NDArray[Any], scores: NDArray[Any], goals: 
     )
 
 
-def _scores(oracle: Oracle, points: list[NDArray[Any]]) -> list[NDArray[Any] | str]:
-    """Scores of each point, or why there are none."""
+@dataclass(frozen=True)
+class _Said:
+    """What the file says of a sample: its scores [K], whether it rejects it, and of a random one each draw's class."""
+
+    scores: NDArray[Any]
+    rejected: bool
+    drawn: NDArray[np.int64] | None
+
+
+def _said(oracle: Oracle, points: list[NDArray[Any]]) -> list[_Said | str]:
+    """The answer to each point, or why there is none."""
     if not points:
         return []
     try:
         u = torch.from_numpy(np.stack(points)).to(oracle.device, oracle.dtype)
-        return list(oracle.ask(u, Purpose.CLEAN).scores.cpu().numpy())
+        reply = oracle.ask(u, Purpose.CLEAN)
+        rows = range(len(points))
+        rejected = [False for _ in rows] if reply.rejected is None else reply.rejected.tolist()
+        drawn = [None for _ in rows] if reply.drawn is None else list(reply.drawn.cpu().numpy())
+        return [_Said(*one) for one in zip(reply.scores.cpu().numpy(), rejected, drawn, strict=True)]
     except FinalError:
         raise
     except Exception as error:  # runtimes raise their own types
         if len(points) == 1:
             return [f"the model cannot answer it: {reason(error)}"]
-    return [answer for point in points for answer in _scores(oracle, [point])]
+    return [answer for point in points for answer in _said(oracle, [point])]
 
 
 def ask_alone(

@@ -59,6 +59,7 @@ def target_facts(request: AuditRequest, loaded: Loaded) -> TargetFacts:
         head=str(target.head.kind),
         gradient=_gradient(target),
         training=tuple(target.file.training),
+        random="file" if target.is_random_itself else "defense" if target.is_random else None,
         fresh_state=request.interface.fresh_state,
         batch_invariant=target.batch_invariant,
         assumed=tuple(assumptions(target)),

@@ -21,7 +21,6 @@ from robaudit.audit.journal.records.session import BatchChosen, BudgetSpent, Mea
 from robaudit.audit.journal.records.units import FinishedUnit
 from robaudit.audit.plan.attacks import service_of
 from robaudit.audit.plan.auxiliary import unusable
-from robaudit.audit.plan.fronts import Front
 from robaudit.audit.plan.validate import validate_loaded
 from robaudit.audit.session.attacking import CHUNK, Attacking, answer, planned_fronts
 from robaudit.audit.session.batch import measure_batch
@@ -36,6 +35,7 @@ from robaudit.audit.session.evidence import Rows, write_evidence
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.loading import Before, Told, load
 from robaudit.audit.session.preparing import measure, starting_pool
+from robaudit.audit.session.reacting import reacted
 from robaudit.audit.session.samples import SampleStore, ask_alone
 from robaudit.audit.session.sections import data_facts, set_sections, target_facts
 from robaudit.audit.session.shared import Shared
@@ -48,9 +48,10 @@ from robaudit.audit.session.telling import (
     tell_refusals,
     tell_sets,
 )
+from robaudit.checks.base import Finding
 from robaudit.engine.care import Care
 from robaudit.engine.engine import Engine
-from robaudit.engine.executor import Executor, LocalExecutor
+from robaudit.engine.executor import LocalExecutor
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.precision import Precision
 from robaudit.files import held_to
@@ -138,7 +139,7 @@ class Session:
         if engine.shrunk_to is not None:
             shared.note(f"memory ran out; the batch ended at {engine.shrunk_to}")
         tell_refusals(oracle.refusals, shared)
-        self._check(loaded, store, engine, executor, fronts, cascades)
+        self._check(store, engine, attacking, cascades)
 
     def _load(self) -> tuple[Loaded, tuple[int, torch.Tensor] | None]:
         """What is audited, measured and journaled, and one of its samples by index; None where none can be read."""
@@ -173,23 +174,21 @@ class Session:
         """What is proved of the samples, those that fell among them: a proof must not contradict an attack."""
         certify(certificates_of(self.request.profile, loaded), loaded.target, store, self._shared)
 
-    def _check(
-        self,
-        loaded: Loaded,
-        store: SampleStore,
-        engine: Engine,
-        executor: Executor,
-        fronts: Sequence[Front],
-        cascades: Sequence[Cascade],
-    ) -> None:
-        """The checks, and the evidence."""
-        shared, journal = self._shared, self._shared.journal
+    def _check(self, store: SampleStore, engine: Engine, attacking: Attacking, cascades: Sequence[Cascade]) -> None:
+        """The checks, what follows from them, and the evidence."""
+        shared, journal, loaded = self._shared, self._shared.journal, attacking.loaded
+        fronts = attacking.fronts
 
         def bench(check: str) -> SessionBench:
-            units = CheckUnits(check, journal, executor, store)
+            units = CheckUnits(check, journal, attacking.executor, store)
             return SessionBench(self.request, loaded, store, engine, fronts, cascades, units)
 
-        run_checks(self.request.profile.checks, bench, journal, shared.observer, self._told_to_stop, self.stop)
+        def check(*, last: bool) -> dict[str, Finding]:
+            asked = self.request.profile.checks
+            return run_checks(asked, bench, journal, shared.observer, self._told_to_stop, self.stop, last=last)
+
+        fronts = reacted(check(last=False), attacking, cascades, store, shared)
+        check(last=True)
         shared.observer(Phase("evidence"))
         last = bench("")
         rows = Rows(last.breaches(), last.nearest(), artefacts_in(journal))

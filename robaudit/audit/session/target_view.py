@@ -51,6 +51,10 @@ class TargetView:
         return bool(self.loaded.target.spec.kind == "image")
 
     @property
+    def unsmooth(self) -> str | None:
+        return self.loaded.target.unsmooth
+
+    @property
     def meaning(self) -> InputMeaning:
         return self.loaded.target.spec
 
@@ -58,11 +62,23 @@ class TargetView:
     def cuts(self) -> Sequence[str]:
         return tuple(self.loaded.target.gradient.cuts)
 
+    @property
+    def drawing(self) -> Sequence[str]:
+        return tuple(self.loaded.target.file.drawing)
+
     def repeat_deviation(self) -> float:
         return float(self.loaded.target.repeat_deviation)
 
     def keeps_state(self) -> bool | None:
         return self.loaded.target.keeps_state
+
+    @property
+    def is_random(self) -> bool:
+        return self.loaded.target.is_random
+
+    @property
+    def is_random_itself(self) -> bool:
+        return self.loaded.target.is_random_itself
 
     def batch_deviation(self) -> float | None:
         deviation = self.loaded.target.batch_deviation

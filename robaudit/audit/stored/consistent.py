@@ -13,6 +13,7 @@ from robaudit.audit.config.metrics import parse_metric
 from robaudit.audit.config.specs import most_access, parse_eps
 from robaudit.audit.result.derive import RAN, balls, fallen, fooled_by, of_every, with_curve
 from robaudit.audit.result.document import Attack, Attacker, Radius, Result, Threat
+from robaudit.audit.result.masking import for_the_reaction
 from robaudit.audit.result.secrecy import for_secrecy, for_the_curve
 from robaudit.audit.result.transfer import for_the_matrix
 from robaudit.audit.stored.consistent_certified import certificate_faults
@@ -91,7 +92,7 @@ def _identities(result: Result) -> Iterator[str]:
 
 def _apart(attack: Attack) -> bool:
     """Whether it is not of the cascade."""
-    return for_the_curve(attack) or for_secrecy(attack) or for_the_matrix(attack)
+    return for_the_curve(attack) or for_secrecy(attack) or for_the_matrix(attack) or for_the_reaction(attack)
 
 
 def _most(result: Result) -> Attacker:

@@ -41,6 +41,8 @@ def sample_faults(result: Result, sample: Sample, attacks: Mapping[str, Attack])
         yield "has no answer, and nothing says why"
     if result.data.reference == "model" and sample.clean_prediction not in (None, sample.label):
         yield "has another reference than the model's own answer"
+    if sample.draws is not None and max(sample.draws.wrong, sample.draws.fooled) > sample.draws.asked:
+        yield "was fooled at more draws than were asked"
     yield from _fate(result, sample, attacks)
     if sample.nearest or (with_curve(result) and sample.broken_by is not None):
         yield from _nearest(result, sample, attacks)

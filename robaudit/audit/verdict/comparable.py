@@ -13,6 +13,7 @@ from robaudit import METHODS
 from robaudit.attacks.names import numbered
 from robaudit.audit.config.specs import most_access
 from robaudit.audit.result.document import Data, Defended, PerturbationSet, Result, Sample, Served, Target
+from robaudit.audit.result.masking import for_the_reaction
 from robaudit.errors import AuditError, RobauditError, UsageError
 
 if TYPE_CHECKING:
@@ -256,7 +257,9 @@ def _of_attacks(base: Result, new: Result) -> Iterator[str]:
     helpers = [[str(path).replace("\\", "/").rpartition("/")[2] for path in _surrogates(r)] for r in (base, new)]
     if helpers[0] != helpers[1]:
         yield f"the attacks differ: the surrogates were {_short(helpers[0])} and are {_short(helpers[1])}"
-    before, now = ({attack.id: attack for attack in result.attacks} for result in (base, new))
+    before, now = (
+        {attack.id: attack for attack in result.attacks if not for_the_reaction(attack)} for result in (base, new)
+    )
     if list(before) != list(now):
         gone, added = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
         words = [f"without {', '.join(gone)}"] if gone else []

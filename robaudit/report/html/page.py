@@ -16,12 +16,14 @@ from robaudit.audit.result.document import Result
 from robaudit.audit.result.secrecy import for_secrecy
 from robaudit.printable import printable
 from robaudit.report.certified import bracket_words, certificate_rows, proved_words
+from robaudit.report.chances import CHANCES, chance_lines
 from robaudit.report.curve import curve_sentences, curve_title
 from robaudit.report.details import input_details
 from robaudit.report.html import sections
 from robaudit.report.html.charts import bracket_chart, class_chart, curve_chart, secrecy_chart
 from robaudit.report.html.classes import class_rows
 from robaudit.report.html.gallery import gallery
+from robaudit.report.masking import MASKING, masking_lines
 from robaudit.report.paths import relative_path, without_folders
 from robaudit.report.queries import TITLE, query_lines
 from robaudit.report.secrecy import secrecy_rows, secrecy_sentences, secrecy_title
@@ -114,6 +116,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
         "certified": result.certified,
         "proved": [text for text in (proved_words(result), bracket_words(result)) if text],
         "certificates": certificate_rows(result),
+        "chances": chance_lines(result),
+        "chances_title": CHANCES,
         "curves": [
             (curve_title(result, curve), curve_chart(result, curve, place), curve_sentences(result, curve))
             for place, curve in enumerate(result.curves)
@@ -134,6 +138,8 @@ def _context(result: Result, folder: Path | None) -> dict[str, Any]:
             for matrix in (result.transfer.matrices if result.transfer is not None else ())
         ],
         "checks": sections.check_rows(result),
+        "masking": masking_lines(result),
+        "masking_title": MASKING,
         "gates": sections.gate_rows(result),
         "comparison": comparison,
         "changes": sections.change_rows(result),
@@ -165,10 +171,12 @@ def _contents(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("attacks", "Attacks", bool(content["attacks"])),
         ("threats", "Threat models and their union", bool(content["threats"])),
         ("certified", "What is proved", bool(content["certificates"])),
+        ("chances", CHANCES, bool(content["chances"])),
         ("curves", "Robustness curve", bool(content["curves"])),
         ("secrecy", "The price of secrecy", bool(content["secrecy"])),
         ("transfer", "Surrogates and transfer", result.transfer is not None),
         ("checks", "Checks of the audit itself", bool(content["checks"])),
+        ("masking", MASKING, bool(content["masking"])),
         ("gates", "Gates", bool(content["gates"])),
         ("comparison", "Against the baseline", content["comparison"] is not None),
         ("gallery", "Adversarial examples", True),

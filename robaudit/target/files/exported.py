@@ -121,6 +121,10 @@ class ExportedFile(TorchScriptFile):
         """Unknown: an exported program is not looked into."""
         return False
 
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """None: the program is not looked into."""
+        return None
+
     def learner(self, sample: Tensor) -> Learner:
         """None: the program holds its weights where they cannot be set."""
         raise Untrainable("an exported program (.pt2) keeps its weights to itself; export the model to ONNX")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +46,8 @@ class ModelFile(Protocol):
     no_gradient: str | None
     outputs: list[FileOutput]
     training: tuple[str, ...]
+    drawing: tuple[str, ...]
+    """Operators that draw random numbers, as the file names them; none where that is not known."""
     watch: Watch
 
     @property
@@ -106,6 +108,23 @@ class ModelFile(Protocol):
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The twin's tensor, with a gradient."""
+        ...
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why there is no twin with a smooth backward, as a clause; None: there is one."""
+        ...
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """As ``differentiable``, with a smooth backward."""
+        ...
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """What is differentiated without its last linear layer: [N, ...] inputs to the features [N, ...] from which
+        scores before a softmax follow linearly; None where no such layer is found at its end.
+
+        ``smooth``: with a smooth backward, where there is one.
+        """
         ...
 
     def fresh(self) -> ModelFile:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.data.ranges import Ranges
+from robaudit.target.inputs.drawing import DrawingWrapper, apart, of_place
 
 if TYPE_CHECKING:  # replays of ONNX files do without torch
     from torch import Tensor
 
-__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "InputMeaning", "Wrapper"]
+__all__ = ["ASSUMED", "DEFAULT_WITH", "INTEGERS", "NEARLY", "DrawingWrapper", "InputMeaning", "Voting", "Wrapper"]
 
 ASSUMED = "assumed"
 """Begins the provenance of a field that is written nowhere."""
@@ -28,8 +29,18 @@ INTEGERS = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 class Wrapper(Protocol):
     """A defense in front of a file; see :class:`robaudit.defenses.base.Defense`."""
 
+    @property
+    def random(self) -> bool:
+        """Whether it draws: then it is a :class:`robaudit.target.inputs.drawing.DrawingWrapper` too."""
+        ...
+
+    @property
+    def copies(self) -> int:
+        """How many inputs the file is shown for one; more than 1: it is a :class:`Voting` too."""
+        ...
+
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
-        """What the file is shown of [N, *shape] in u-space."""
+        """What the file is shown of [N, *shape] in u-space: [N * copies, *shape]."""
         ...
 
     def forward(self, u: Tensor) -> Tensor:
@@ -38,6 +49,20 @@ class Wrapper(Protocol):
 
     def backward_path(self, u: Tensor) -> Tensor:
         """A differentiable stand-in for it."""
+        ...
+
+
+@runtime_checkable
+class Voting(Protocol):
+    """A defense behind which many answers vote; see :class:`robaudit.defenses.base.VotingDefense`."""
+
+    @property
+    def copies(self) -> int:
+        """How many vote."""
+        ...
+
+    def names(self, votes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[N] whether votes [N, K] name a class."""
         ...
 
 
@@ -102,14 +127,36 @@ class InputMeaning:
         """NumPy name of the type in which points of u-space are held."""
         return "float64" if self.dtype == "float64" or self.ranges is not None else "float32"
 
-    def file_array(self, u: NDArray[Any]) -> NDArray[Any]:
-        """[N, *shape] in u-space to [N, *file_shape] in the file's units, not yet rounded, with the audit's own bits.
+    @property
+    def draws(self) -> bool:
+        """Whether a defense is random."""
+        return any(defense.random for defense in self.defenses)
+
+    @property
+    def voting(self) -> Voting | None:
+        """The defense behind which many answers vote, if there is one."""
+        found = (one for one in self.defenses if one.copies > 1 and isinstance(one, Voting))
+        return next(found, None)
+
+    def voted(self, classes: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Votes [N, K] of classes [N, M], -1 for none, and [N] whether they name a class."""
+        votes = np.stack([(classes == one).sum(1) for one in range(count)], 1).astype(np.int64)
+        return votes, votes.sum(1) > 0 if self.voting is None else self.voting.names(votes)
+
+    def file_array(self, u: NDArray[Any], keys: NDArray[np.uint64] | None = None) -> NDArray[Any]:
+        """[N, *shape] in u-space to [N, *file_shape] in the file's units, not yet rounded, with the audit's own bits;
+        [N * M, *file_shape] where M answers vote.
 
         The same steps as ``InputSpec.to_file``, which a test holds it to: each is one correctly rounded operation.
+        ``keys`` [N]: of what random defenses draw; None: their first draws.
         """
         x = np.asarray(u, dtype=self.precision)
-        for defense in self.defenses:
-            x = defense.shown(x)
+        for place, defense in enumerate(self.defenses):
+            if keys is not None and isinstance(defense, DrawingWrapper):
+                x = defense.drawn(x, of_place(keys, place))
+            else:
+                x = defense.shown(x)
+                keys = keys if keys is None else apart(keys, defense.copies)
         if self.ranges is not None:
             x = self._own_units(self.ranges, x)
         elif (self.lo, self.hi) != (0.0, 1.0):

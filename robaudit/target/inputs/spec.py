@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.data.ranges import Ranges
+from robaudit.target.inputs.drawing import DrawingWrapper, apart, of_place
 from robaudit.target.inputs.meaning import ASSUMED, NEARLY, InputMeaning, Wrapper
 
 __all__ = ["InputSpec", "SpecOverrides"]
@@ -35,13 +38,18 @@ class SpecOverrides:
 class InputSpec(InputMeaning):
     """The meaning of an input as torch computes with it."""
 
-    def to_file(self, u: Tensor) -> Tensor:
+    def to_file(self, u: Tensor, keys: NDArray[np.uint64] | None = None) -> Tensor:
         """[N, *shape] in u-space to [N, *file_shape] in the file's units; differentiable, not yet rounded.
 
-        Mean and std are in RGB order, whatever order the file takes.
+        Mean and std are in RGB order, whatever order the file takes. ``keys`` [N]: of what random defenses draw; None:
+        the next of torch's own generator. Where M answers vote there are M rows for each.
         """
-        for defense in self.defenses:
-            u = _behind(defense, u)
+        if keys is None and self.draws:
+            words = torch.randint(-(2**63), 2**63 - 1, (len(u),), dtype=torch.int64)
+            keys = words.numpy().view(np.uint64)
+        for place, defense in enumerate(self.defenses):
+            u = _behind(defense, u, None if keys is None else of_place(keys, place))
+            keys = keys if keys is None else apart(keys, defense.copies)
         x = u
         if self.ranges is not None:
             x = self._in_ranges(self.ranges, u)
@@ -58,6 +66,14 @@ class InputSpec(InputMeaning):
         if self.layout == "nhwc":
             x = x.permute(0, 2, 3, 1)
         return x.reshape(x.shape[0], *self.file_shape)
+
+    def without_draws(self) -> InputSpec:
+        """The same without the random ones of its defenses."""
+        return replace(self, defenses=tuple(defense for defense in self.defenses if not defense.random))
+
+    def without_votes(self) -> InputSpec:
+        """The same without the defense behind which many answers vote."""
+        return replace(self, defenses=tuple(defense for defense in self.defenses if defense.copies == 1))
 
     def _per_channel(self, values: tuple[float, ...], x: Tensor) -> Tensor:
         tensor = _constant(values, x.dtype, x.device)
@@ -99,7 +115,8 @@ class InputSpec(InputMeaning):
 
         What the file is fed, in its own type, where several points of u-space may be one input; else the points.
         """
-        if not self.integer and self.ranges is None and self.dtype not in HALF and not self.defenses:
+        plain = not self.integer and self.ranges is None and self.dtype not in HALF and not self.defenses
+        if plain or self.draws or self.voting is not None:
             return u
         x = self.to_file(u)
         if self.integer:
@@ -141,13 +158,14 @@ class InputSpec(InputMeaning):
         return torch.where(self._integers(ranges, u.device), snapped, u)
 
 
-def _behind(defense: Wrapper, u: Tensor) -> Tensor:
+def _behind(defense: Wrapper, u: Tensor, keys: NDArray[np.uint64] | None) -> Tensor:
     """What the file is shown of points, with the gradient of the defense's differentiable stand-in."""
+    drawing = defense if keys is not None and isinstance(defense, DrawingWrapper) else None
     with torch.no_grad():
-        shown = defense.forward(u)
+        shown = defense.forward(u) if drawing is None or keys is None else drawing.drawn_forward(u, keys)
     if not (u.requires_grad and torch.is_grad_enabled()):
         return shown
-    path = defense.backward_path(u)
+    path = defense.backward_path(u) if drawing is None or keys is None else drawing.drawn_path(u, keys)
     return shown + (path - path.detach())
 
 

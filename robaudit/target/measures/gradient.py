@@ -14,7 +14,7 @@ from robaudit.target.files.model_file import ModelFile
 
 __all__ = ["GradientStatus", "Method", "mixed_gradient", "tried_gradient"]
 
-Method = Literal["exact", "straight-through", "stand-in", "none"]
+Method = Literal["exact", "straight-through", "smoothed", "stand-in", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class GradientStatus:
         available: whether there is one.
         reason: why not, or what limits it.
         method: exact; straight-through, where operators without a derivative are passed as if they were not there;
+            smoothed, where the true gradient ends and that of the twin with a smooth backward is taken;
             stand-in, where another model's gradient is taken.
         cuts: operators between input and scores without a useful derivative, as ``Op (node)``.
         batching: how the twin runs a batch: direct, vmap or loop.

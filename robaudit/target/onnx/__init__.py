@@ -16,6 +16,7 @@ from robaudit.target.onnx import (  # noqa: F401  # each registers its operators
     normalisation,
     pooling,
     quantisation,
+    randomness,
     recurrent,
     reduction,
     resize,

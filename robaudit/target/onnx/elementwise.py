@@ -182,13 +182,3 @@ def _clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None 
 @operator("Identity")
 def _identity(node: Node, x: Tensor) -> Tensor:
     return x
-
-
-@operator("Dropout")
-def _dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> tuple[Tensor, ...]:
-    if training is not None and (not is_known(training) or bool(training.item())):
-        if ratio is not None and is_known(ratio) and float(ratio.item()) == 0.0:
-            return x, torch.ones_like(x, dtype=torch.bool)
-        raise node.unsupported("training mode")
-    mask = torch.bool if node.version >= 10 else x.dtype
-    return (x, torch.ones_like(x, dtype=mask)) if node.wants(1) else (x,)

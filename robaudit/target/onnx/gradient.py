@@ -51,7 +51,9 @@ _CHOOSING: dict[str, tuple[int, ...]] = {
     "Dropout": (1, 2),
     "If": (0,),
 }
-_SHAPES = frozenset({"Shape", "Size", "EyeLike"})
+_SHAPES = frozenset(
+    {"Shape", "Size", "EyeLike", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
+)
 _CASTS = frozenset({"Cast", "CastLike"})
 
 

@@ -12,6 +12,7 @@ from robaudit.target.onnx.control_flow import without_known_branches
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.module import OnnxModule
 from robaudit.target.onnx.nchwc import to_plain
+from robaudit.target.onnx.randomness import anchored
 from robaudit.target.onnx.reading import read
 from robaudit.target.onnx.registry import find
 from robaudit.target.onnx.tracing import MisfitError
@@ -67,7 +68,7 @@ def coverage(model: onnx.ModelProto, output: str | None = None) -> list[str]:
 
 def _live(model: onnx.ModelProto, output: str | None) -> Graph:
     """The graph without what no output reads and branches that are never taken."""
-    graph = passes.fold_constants(passes.use_integers(exact.marked(to_plain(read(model, output)))))
+    graph = passes.fold_constants(passes.use_integers(exact.marked(anchored(to_plain(read(model, output))))))
     while (reduced := without_known_branches(graph)) is not None:
         graph = passes.fold_constants(reduced)
     return graph

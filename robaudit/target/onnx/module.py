@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from robaudit.target.onnx import batching, gradient, half, layout, passes
+from robaudit.target.onnx import batching, gradient, half, layout, passes, stations
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
+from robaudit.target.onnx.randomness import without_draws
+from robaudit.target.onnx.smoothing import smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
@@ -63,6 +65,46 @@ class OnnxModule(nn.Module):
         """The batch size baked into the file's free input, 1 where it is free too."""
         shape = self._graph.input_shapes.get(self._main_input(fixed_inputs), ())
         return shape[0] or 1 if shape else 1
+
+    def without_draws(self) -> OnnxModule | None:
+        """A copy that gives the middle of each distribution in place of its draws; None where nothing draws."""
+        graph = without_draws(self._graph)
+        if graph is None:
+            return None
+        return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
+
+    def smoothed(self) -> OnnxModule | None:
+        """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
+        constants; None where no operator has one."""
+        graph = smoothed(self._graph)
+        if graph is None:
+            return None
+        twin = OnnxModule(graph, self.output_name)
+        for name, attribute in twin._attributes.items():
+            twin._buffers[attribute] = getattr(self, self._attributes[name])
+        twin.batching, twin.layout = self.batching, self.layout
+        return twin
+
+    def stations(self) -> list[str]:
+        """Values that everything passes on its way from the one input to the selected output, in order; see
+        :mod:`robaudit.target.onnx.stations`."""
+        return stations.stations(self._graph, self.input_names[0], self._selected()[0])
+
+    def up_to(self, names: list[str]) -> OnnxModule:
+        """What returns values on the way."""
+        return OnnxModule(stations.up_to(self._graph, names)).to(self._device)
+
+    def after(self, name: str, dtype: torch.dtype) -> OnnxModule:
+        """What makes the selected output of a station."""
+        return OnnxModule(stations.after(self._graph, name, dtype), self._selected()[0]).to(self._device)
+
+    def between(self, first: str, second: str | None) -> list[str]:
+        """``Op (node)`` of everything between two stations."""
+        return stations.between(self._graph, first, second)
+
+    @property
+    def _device(self) -> torch.device:
+        return next((b.device for b in self.buffers()), torch.device("cpu"))
 
     def float_twin(self, dtype: torch.dtype = torch.float32) -> OnnxModule:
         """A copy with every narrower floating-point type widened to this one."""
@@ -139,7 +181,8 @@ class OnnxModule(nn.Module):
         if how == "vmap":
             # torch's fused attention has no rule for vmap: it would warn, and loop.
             with sdpa_kernel(SDPBackend.MATH):
-                mapped: tuple[Tensor, ...] = torch.func.vmap(single, in_dims=(0, *(None,) * len(extra)))(x, *extra)
+                ways = (0, *(None,) * len(extra))
+                mapped: tuple[Tensor, ...] = torch.func.vmap(single, ways, randomness="different")(x, *extra)
             return mapped
         rows = [single(sample, *extra) for sample in x]
         return tuple(torch.stack(values) for values in zip(*rows, strict=True))

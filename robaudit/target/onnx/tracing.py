@@ -22,7 +22,7 @@ from robaudit.errors import RobauditError, UnsupportedOperatorError
 from robaudit.target.onnx.fused import simplify
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.outcomes import Outcomes, Unchanged
-from robaudit.target.onnx.registry import Result, Value, find
+from robaudit.target.onnx.registry import SMOOTH, Result, Value, find
 
 
 class MisfitError(RobauditError):
@@ -189,7 +189,12 @@ def run_node(node: Node, inputs: list[Value]) -> tuple[Value, ...]:
         result: Result = handler.run(node, *inputs)
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:
         raise MisfitError(node, error) from error
-    return result if isinstance(result, tuple) else (result,)
+    results = result if isinstance(result, tuple) else (result,)
+    if SMOOTH in node.attributes and isinstance(results[0], Traced):
+        from robaudit.target.onnx.smoothing import smoothly  # its rules look at what is traced
+
+        return smoothly(node, inputs, results)
+    return results
 
 
 def trace(graph: Graph, inputs: Mapping[str, Value], outputs: Iterable[str], names: Mapping[int, str]) -> Trace:

@@ -64,6 +64,9 @@ def measure(opened: OpenedTarget, u: Tensor) -> Measured:
         opened: the file.
         u: [N, *shape], samples: all of them tell what one number is, the first few the rest.
     """
+    if opened.spec.voting is not None:  # each of the answers that vote is one of the file's
+        measured = measure(opened.reread(spec=opened.spec.without_votes()), u)
+        return replace(measured, opened=measured.opened.reread(spec=opened.spec))
     few, file, said = u[:COMPARED], opened.file, None
     points = torch.cat([few, probes(tuple(u.shape[1:])).to(u)])
     raw = opened.alone(points)
@@ -89,13 +92,17 @@ def _noted(opened: OpenedTarget) -> tuple[str, ...]:
 
 def _steadiness(opened: OpenedTarget, points: Tensor, raw: Tensor, real: int) -> tuple[Steadiness, list[str]]:
     """Of answers ``raw`` to points [N, *shape] asked alone, the first ``real`` of them samples; and what to note."""
+    if opened.spec.draws:  # what stands before the file draws anew; here the file itself is asked
+        opened = opened.reread(spec=opened.spec.without_draws())
+        raw = opened.alone(points)
     u, file, head = points[:real], opened.file, opened.head
     alone = head.scores(raw).double()
     size = size_of(alone) or 1.0
     deviation = repeat_deviation(alone[:real], lambda: opened.scores(u, alone=True), size)
     state, notes = (None, []) if is_repeatable(deviation) else _state(opened, u[:1], size)
-    if opened.spec.batch is not None:
-        return Steadiness(deviation, state, True if opened.spec.batch == 1 else None, None), notes
+    # of answers by chance a batch tells nothing
+    if opened.spec.batch is not None or (state is False and not is_repeatable(deviation)):
+        return Steadiness(deviation, state, True if opened.spec.batch in (1, None) else None, None), notes
     found = batch_effect(
         alone,
         lambda: head.scores(file.run(opened.spec.to_file(points.flip(0)))),
@@ -108,7 +115,12 @@ def _steadiness(opened: OpenedTarget, points: Tensor, raw: Tensor, real: int) ->
 
 
 def _state(opened: OpenedTarget, u: Tensor, size: float) -> tuple[bool | None, list[str]]:
-    """Whether the file keeps a state between calls; None where that was not found out, with a note why."""
+    """Whether the file keeps a state between calls; None where that was not found out, with a note why.
+
+    A runtime may begin the same random numbers anew at each load, so that fresh loads of a random file are alike.
+    """
+    if opened.file.drawing:
+        return False, []
     try:
         x = opened.spec.to_file(u)
         return keeps_state(opened.file, x, opened.spec.batch or 1, opened.head.scores, size), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from robaudit.target.files.model_file import ModelFile
 from robaudit.target.files.onnx.runtime import file_values
 from robaudit.target.head.answers import is_decided, predictions
 from robaudit.target.head.scores import Head, Kind
+from robaudit.target.inputs.drawing import keys_at
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.outputs.declared import Choice
 from robaudit.target.reading.class_names import ClassNames
@@ -119,7 +121,37 @@ class OpenedTarget:
         Whether the batch matters to the answers is not known yet.
         """
         width = self.spec.batch or (1 if alone else None)
-        return self.head.scores(self.file.run(self.spec.to_file(u), width=width))
+        return self._voted(self.head.scores(self.file.run(self.spec.to_file(u), width=width)))
+
+    def _voted(self, scores: Tensor) -> Tensor:
+        """[N * M, K] scores of M inputs for each to [N, K]: the shares of the votes, as the scores say such things.
+
+        Logits are logarithms of shares, with half a vote more for each class. NaN where the votes name no class.
+        """
+        voting = self.spec.voting
+        if voting is None:
+            return scores
+        classes = predictions(scores).reshape(-1, voting.copies).cpu().numpy()
+        votes, named = self.spec.voted(classes, scores.shape[1])
+        shares = torch.from_numpy(votes).to(scores)
+        if self.head.kind in ("logits", "log-probabilities"):
+            shares = ((shares + 0.5) / (voting.copies + 0.5 * scores.shape[1])).log()
+        else:
+            shares = shares / voting.copies
+        return shares.masked_fill(~torch.from_numpy(named).to(scores.device)[:, None], torch.nan)
+
+    def draws(self, u: Tensor, numbers: range) -> Tensor:
+        """[N, *shape] to [N, M, K] scores of M draws of a random target, each input alone.
+
+        Args:
+            u: points.
+            numbers: of the draws. What a random defense draws follows from its number and the point; what a file draws
+                of itself is anew each time.
+        """
+        keys = np.stack([keys_at(u.detach().cpu().numpy(), number) for number in numbers], 1).reshape(-1)
+        each = u.repeat_interleave(len(numbers), 0)
+        scores = self._voted(self.head.scores(self.file.run(self.spec.to_file(each, keys), width=self.spec.batch or 1)))
+        return scores.reshape(len(u), len(numbers), -1)
 
     def labels(self, u: Tensor) -> Tensor:
         """[N] predicted classes of the shipped file."""
@@ -133,15 +165,28 @@ class OpenedTarget:
         with torch.no_grad():
             return ranked(scores, self.logits(u))
 
-    def logits(self, u: Tensor, *, singly: bool = False) -> Tensor:
-        """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``."""
-        return self.head.logits(self.twin(u, singly=singly))
+    def logits(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
+        """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``. Where
+        many answers vote: the logarithm of their mean softmax."""
+        logits = self.head.logits(self.twin(u, singly=singly, smooth=smooth))
+        voting = self.spec.voting
+        if voting is None:
+            return logits
+        each = logits.log_softmax(1).reshape(-1, voting.copies, logits.shape[1])
+        return each.logsumexp(1) - math.log(voting.copies)
 
-    def twin(self, u: Tensor, *, singly: bool = False) -> Tensor:
-        """What the twin returns for [N, *shape], with a gradient; ``singly``: one input a run."""
+    def twin(self, u: Tensor, *, singly: bool = False, smooth: bool = False) -> Tensor:
+        """What the twin returns for [N, *shape], with a gradient. Where M answers vote: [N * M, ...].
+
+        Args:
+            u: points.
+            singly: one input a run.
+            smooth: the gradient is that of the twin with a smooth backward.
+        """
         if singly and len(u) > 1:
-            return torch.cat([self.twin(u[i : i + 1]) for i in range(len(u))])
-        return self.file.differentiable(self.spec.to_file(u.to(self.dtype)))
+            return torch.cat([self.twin(u[i : i + 1], smooth=smooth) for i in range(len(u))])
+        x = self.spec.to_file(u.to(self.dtype))
+        return self.file.smoothly(x) if smooth else self.file.differentiable(x)
 
     def pupil(self) -> Pupil:
         """The file's network as a function of its weights, which keeps none of those that the file holds.
@@ -149,9 +194,10 @@ class OpenedTarget:
         Raises:
             UsageError: it has none that can be trained.
         """
-        sample = self.spec.to_file(torch.full((1, *self.spec.shape), 0.5, device=self.device))
+        spec = self.spec.without_votes()
+        sample = spec.to_file(torch.full((1, *spec.shape), 0.5, device=self.device))
         try:
-            return Pupil(self.file.learner(sample), self.spec, self.head)
+            return Pupil(self.file.learner(sample), spec, self.head)
         except Untrainable as error:
             raise UsageError(f"{self.name} cannot be made anew and trained: {error}") from error
 

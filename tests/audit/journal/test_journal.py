@@ -171,7 +171,7 @@ def versioned(line: bytes, version: object) -> bytes:
 
 
 OTHERS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
-    "a newer one": (lambda all_: [versioned(all_[0], 4), *all_[1:]], "version 4"),
+    "a newer one": (lambda all_: [versioned(all_[0], 5), *all_[1:]], "version 5"),
     "an older one": (lambda all_: [versioned(all_[0], 1), *all_[1:]], "version 1"),
     "no number": (lambda all_: [versioned(all_[0], "\x1b[2J"), *all_[1:]], "a version that it does not tell"),
     "none": (lambda all_: all_[1:], "a version that it does not tell"),

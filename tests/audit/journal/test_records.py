@@ -22,6 +22,7 @@ from robaudit.audit.journal.records.findings import (
     Evaluations,
     EvidenceKept,
     LookTaken,
+    MaskingFound,
     OutcomeAtLook,
     PassedOver,
     PriorTests,
@@ -46,6 +47,7 @@ from robaudit.audit.journal.records.session import (
 from robaudit.audit.journal.records.units import CheckUnit, SeenQueries, Sought
 from robaudit.audit.result.sections.findings import Evidence
 from robaudit.audit.result.sections.gates import EarlierTests
+from robaudit.audit.result.sections.masking import HiddenAt
 from robaudit.audit.result.sections.run import Environment
 from robaudit.audit.result.sections.sequential import LookGate
 from robaudit.audit.result.sections.target import Data, Defended, Gradient, InputSpec, Target
@@ -90,6 +92,7 @@ RECORDS: tuple[AnyRecord, ...] = (
         attacks={"a": OutcomeAtLook(status="failed", reason="so", cause=Cause.UNTRIED)}, stopped=None,
     ),
     EvidenceKept(section=Evidence(path="evidence.npz", sha256="ab", count=1), artefacts=("u",)),
+    MaskingFound(signs=("landscape",), hidden=(HiddenAt(operators=("Clip (c)",), why="lost", before=0.9),), stood=3),
     PriorTests(of="x", before=(EarlierTests(figure="f", tests=1, error=0.05, allowed=0.05),)),
     ResultWritten(sha256="ab"),
     TargetFacts(

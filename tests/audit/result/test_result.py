@@ -101,7 +101,7 @@ def _damaged(text, how):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("version", "schema version 0.9, and this robaudit reads 1.4 to 1.9; scan again"),
+        ("version", "schema version 0.9, and this robaudit reads 1.4 to 1.10; scan again"),
         ("keyless", "no schema_version"),
         ("list", "no schema_version"),
         ("missing", "worst_case: Field required"),

@@ -58,7 +58,7 @@ def text_counts() -> onnx.ModelProto:
         (suppression(), "NonMaxSuppression-17 (its input 0 depends on the data)"),
         (adaptive(), "RoiAlign-17 (the number of samples depends on the data)"),
         (text_counts(), "TfIdfVectorizer-17 (over strings)"),
-        (one_op("RandomNormalLike", (2, 3)), "RandomNormalLike-17"),
+        (one_op("Multinomial", (2, 3), dtype=onnx.TensorProto.INT32), "Multinomial-17"),
         (one_op("Conv", (1, 1, 2, 2, 2, 2), np.ones((1, 1, 1, 1, 1, 1), np.float32)), "Conv-17 (4 spatial dimensions)"),
         (one_op("Resize", (1, 1, 4, 4), None, np.float32([1, 1, 2, 2]), mode="lanczos"), "Resize-17 (mode lanczos)"),
     ],

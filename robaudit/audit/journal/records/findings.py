@@ -12,6 +12,7 @@ from robaudit.audit.journal.causes import Cause
 from robaudit.audit.journal.records.base import Content, Count, Outcome, Record
 from robaudit.audit.result.sections.findings import Evidence
 from robaudit.audit.result.sections.gates import EarlierTests
+from robaudit.audit.result.sections.masking import HiddenAt
 from robaudit.audit.result.sections.sequential import LookGate
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluations",
     "EvidenceKept",
     "LookTaken",
+    "MaskingFound",
     "OutcomeAtLook",
     "PassedOver",
     "PriorTests",
@@ -51,6 +53,16 @@ class CheckEnded(Record):
     cost: Evaluations = Evaluations()
     unanswered: bool = False
     limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskingFound(Record):
+    """Checks told that gradients are masked, and the audit reacted; ``stood``: samples that stood then."""
+
+    kind: Literal["masking"] = "masking"
+    signs: tuple[str, ...]
+    hidden: tuple[HiddenAt, ...]
+    stood: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

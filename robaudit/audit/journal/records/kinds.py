@@ -19,7 +19,14 @@ from robaudit.audit.journal.records.attacks import (
     SurrogateKnown,
 )
 from robaudit.audit.journal.records.base import Record
-from robaudit.audit.journal.records.findings import CheckEnded, EvidenceKept, LookTaken, PriorTests, ResultWritten
+from robaudit.audit.journal.records.findings import (
+    CheckEnded,
+    EvidenceKept,
+    LookTaken,
+    MaskingFound,
+    PriorTests,
+    ResultWritten,
+)
 from robaudit.audit.journal.records.samples import CertifiedSample, CleanSample, LostSample, Retry
 from robaudit.audit.journal.records.session import (
     BatchChosen,
@@ -38,7 +45,7 @@ from robaudit.audit.journal.records.units import CheckUnit, FinishedUnit
 
 __all__ = ["VERSION", "AnyPointed", "AnyRecord", "Header", "R", "decoded", "encoded"]
 
-VERSION = 3
+VERSION = 4
 """Of what the records hold; a journal with another one is refused. Version 1 did not say so."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 """What stands for bytes of a file's name that are no UTF-8, and JSON cannot hold."""
@@ -58,7 +65,7 @@ _OfSessions: TypeAlias = (
 )
 _OfAttacks: TypeAlias = AttackPlan | AttackEnded | AuxiliaryModel | CertifierEnded | FitRound | SurrogateKnown
 _OfSamples: TypeAlias = FinishedUnit | CheckUnit | CleanSample | LostSample | Retry | CertifiedSample
-_OfFindings: TypeAlias = CheckEnded | LookTaken | EvidenceKept | PriorTests | ResultWritten
+_OfFindings: TypeAlias = CheckEnded | LookTaken | EvidenceKept | MaskingFound | PriorTests | ResultWritten
 
 AnyRecord: TypeAlias = _OfSessions | _OfAttacks | _OfSamples | _OfFindings
 AnyPointed: TypeAlias = FinishedUnit | CheckUnit | CleanSample | FitRound

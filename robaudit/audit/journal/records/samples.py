@@ -17,6 +17,7 @@ class CleanSample(Pointed):
     ``label``: the reference class. ``smallest``: the class with the smallest score. ``unlabelled``: the data gives it
     no label, where it gives others one. ``goals``: classes to reach, none where the goal leaves it out for the reason
     ``left_out``; null: any. ``error``: why there is no answer. ``rejected``: the service rejects it.
+    ``wrong``: of a random model, how many of its draws are not the reference class; null: it is not random.
     """
 
     kind: Literal["clean"] = "clean"
@@ -31,6 +32,7 @@ class CleanSample(Pointed):
     goals: tuple[int, ...] | None = None
     left_out: str | None = None
     rejected: bool = False
+    wrong: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ class AnyUnit(Pointed):
     refused: Count
     seen: SeenQueries
     error: str | None
+    share: float | None = None
 
     @property
     def unit(self) -> Unit:
@@ -120,6 +121,7 @@ def _content(attack: str, result: UnitResult) -> dict[str, Any]:
         "refused": result.refused,
         "seen": SeenQueries(**{name: getattr(result.seen, name) for name in SEEN}),
         "error": result.error,
+        "share": result.share,
     }
 
 
@@ -138,4 +140,5 @@ def unit_result(record: AnyUnit, point: NDArray[Any] | None = None) -> UnitResul
         point,
         record.error,
         Seen(**{name: getattr(record.seen, name) for name in SEEN}),
+        record.share,
     )

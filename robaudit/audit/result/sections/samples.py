@@ -10,7 +10,7 @@ from robaudit.audit.result.sections.queries import Spent
 from robaudit.audit.result.sections.secrecy import Price
 from robaudit.threat.goals import is_right
 
-__all__ = ["Nearest", "Sample", "SampleBreach"]
+__all__ = ["Drawn", "Nearest", "Sample", "SampleBreach"]
 
 
 class SampleBreach(Section):
@@ -33,6 +33,18 @@ class Nearest(Section):
     """The attack."""
     distance: FiniteFloat
     """Its distance in the attack's norm; with a curve it may lie outside of the ball."""
+
+
+class Drawn(Section):
+    """What a random model answers to a sample, over draws that no attack has seen."""
+
+    asked: int = Field(ge=1)
+    """Answers to each point."""
+    wrong: int = Field(ge=0)
+    """Of those to the sample itself, how many are not its reference class."""
+    fooled: int = Field(ge=0)
+    """Of those to the point at which attacks fooled most draws, how many fool: to the sample itself where they found no
+    better."""
 
 
 class Sample(Section):
@@ -86,6 +98,8 @@ class Sample(Section):
     rejected: bool = False
     """Whether the service rejects it unperturbed, as its top probability is too low: then it is not answered
     correctly."""
+    draws: Drawn | None = None
+    """Of a random model; left out where it is not, or was not asked."""
     error: str | None = None
     """Why it could not be audited, or null. It counts as not answered correctly all the same."""
     counted: bool = True

@@ -116,7 +116,7 @@ class Gradient(Section):
     """Why not, or what limits it."""
     source: str | None = None
     """What gives the gradient: a torch twin of the ONNX graph, or the module in the file itself."""
-    method: Literal["exact", "straight-through", "stand-in", "none"] | None = None
+    method: Literal["exact", "straight-through", "smoothed", "stand-in", "none"] | None = None
     """exact; straight-through, where operators without a derivative are passed as if they were not there;
     stand-in, where another model's gradient is taken; none."""
     cuts: tuple[str, ...] = ()
@@ -160,6 +160,8 @@ class Target(Section):
     """Whether an input's answer is the same in any batch; null where not measured."""
     training: tuple[str, ...] = ()
     """Parts of the file that behave as in training (dropout, batch norm), as it does wherever it is loaded and run."""
+    random: Literal["file", "defense"] | None = None
+    """What answers by chance, so that it was judged on many draws; null: nothing does."""
     fresh_state: bool = False
     """Whether what calls leave behind in the model was undone before each, so that each answer is the first one."""
     assumed: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from robaudit.target.files.onnx.bound import ask_bound, binds, each_alone
 from robaudit.target.files.onnx.declared import declared_input, dtype_of, shape_of
 from robaudit.target.files.onnx.editing import joined, raw_scores
 from robaudit.target.files.onnx.learner import onnx_learner
+from robaudit.target.files.onnx.operators import drawing_operators
 from robaudit.target.files.onnx.runtime import RuntimeMemoryError, Session, ask, file_values
 from robaudit.target.files.onnx.sessions import start_on
 from robaudit.target.files.onnx.source import OnnxSource, read_onnx
@@ -30,6 +31,7 @@ from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
 from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
+from robaudit.target.outputs.last_layer import features_before
 from robaudit.target.outputs.peel import JOINED, Tail
 from robaudit.target.outputs.rows import read_rows
 from robaudit.target.outputs.tails import tail_of
@@ -72,6 +74,7 @@ class OnnxFile:
         self.fixed: list[FixedInput] = []
         self.twin: OnnxModule | None = None
         self.cutting: tuple[str, ...] = ()
+        self.drawing = drawing_operators(self.model)
         self.training = onnx_training(self.wiring)
         self.no_gradient: str | None = None
         self._tail: Tail | None = None
@@ -160,17 +163,32 @@ class OnnxFile:
         self.no_gradient = None
         self._tail = tail
         try:
-            twin = self._imported(tail)
-            if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
-                twin = twin.float_twin()
-            self.twin = twin.to(self.device)
-            if self.fixed and (self.input.shape[0] or 1) > 1:
-                self.twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+            self.twin = self._readied(self._imported(tail))
         except UnsupportedOperatorError as error:
             self.no_gradient = error.operator
         except Exception as error:  # an odd graph may break the importer anywhere; the file still answers
             self.no_gradient = reason(error)
         self.no_gradient = earlier or self.no_gradient
+
+    def _readied(self, twin: OnnxModule) -> OnnxModule:
+        """A translated graph on the device, with numbers wide enough for gradients."""
+        if any(b.dtype in (torch.float16, torch.bfloat16) for b in twin.buffers()):
+            twin = twin.float_twin()
+        twin = twin.to(self.device)
+        if self.fixed and (self.input.shape[0] or 1) > 1:
+            twin.batching = "loop"  # the other inputs hold values for exactly the file's batch
+        return twin
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`ModelFile`."""
+        name = None if self._tail is None or self._tail.raw else features_before(self.wiring, self._tail.tensor)
+        if name is None:
+            return None
+        if name == self.input.name:
+            return lambda x: x
+        twin = self._readied(import_onnx(self.model, name))
+        twin = (twin.smoothed() or twin) if smooth else twin
+        return lambda x: self._answered_by(twin, x)
 
     def _imported(self, tail: Tail, *, rewritten: bool = True) -> OnnxModule:
         columns = self._choice.columns if self._choice is not None and tail.tensor == JOINED else ()
@@ -282,16 +300,34 @@ class OnnxFile:
         The gradient goes through the rounding as if it were not there.
         """
         assert self.twin is not None
+        return self._answered_by(self.twin, x)
+
+    @functools.cached_property
+    def _smooth(self) -> OnnxModule | None:
+        return None if self.twin is None else self.twin.smoothed()
+
+    @property
+    def unsmooth(self) -> str | None:
+        """Why there is no twin with a smooth backward, as a clause; None: there is one."""
+        if self.twin is None:
+            return self.no_gradient or "there is no twin"
+        return "no operator of the graph has a smooth backward" if self._smooth is None else None
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward."""
+        assert self._smooth is not None
+        return self._answered_by(self._smooth, x)
+
+    def _answered_by(self, twin: OnnxModule, x: Tensor) -> Tensor:
         if self.takes_tokens:
             x = x.detach().round().to(torch.int32 if self._dtype == np.int32 else torch.int64)
         elif self._dtype.kind in "iu":
             x = x + (x.round() - x).detach()
-        return watched(self.watch, (self.path, "twin"), x, self._twin_answer)
+        return watched(self.watch, (self.path, "twin"), x, functools.partial(self._twin_answer, twin))
 
-    def _twin_answer(self, x: Tensor) -> Tensor:
-        assert self.twin is not None
+    def _twin_answer(self, twin: OnnxModule, x: Tensor) -> Tensor:
         with self.watch.call(len(x), (self.path, "twin")):
-            result = self.twin(x, **self.other_inputs())
+            result = twin(x, **self.other_inputs())
         assert isinstance(result, Tensor)
         return result[:, None] if result.dim() == 1 else result
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import onnx
 
+from robaudit.target.onnx.randomness import DRAWING
 from robaudit.target.onnx.registry import find
 
-__all__ = ["OperatorUse", "foreign_domains", "operator_uses", "parameters"]
+__all__ = ["OperatorUse", "drawing_operators", "foreign_domains", "operator_uses", "parameters"]
 
 KNOWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "ai.onnx.training"}
 """Those that ONNX Runtime itself brings; others are of custom libraries, or local functions."""
@@ -51,6 +52,21 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from _nodes(inner)
+
+
+def drawing_operators(model: onnx.ModelProto) -> tuple[str, ...]:
+    """``Op (node)`` of all that answers by chance: random operators, and dropouts that stay on."""
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            held[node.output[0]] = node.attribute[0].t
+    found = []
+    for node in _nodes(model.graph):
+        switch = node.input[2] if node.op_type == "Dropout" and len(node.input) > 2 else ""
+        on = switch in held and bool(onnx.numpy_helper.to_array(held[switch]).any())
+        if not node.domain and (on or node.op_type in (*DRAWING, "Multinomial")):
+            found.append(f"{node.op_type} ({node.name or node.output[0]})")
+    return tuple(found)
 
 
 def foreign_domains(model: onnx.ModelProto) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class RemoteFile:
     format = "endpoint"
     training: tuple[str, ...] = ()
     cutting: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()
     wiring: Wiring | None = None
     twin: OnnxModule | None = None
     bounds: Interval | None = None
@@ -142,6 +143,16 @@ class RemoteFile:
         """
         raise AuditError(NO_GRADIENT)
 
+    unsmooth = NO_GRADIENT
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """Refuse it.
+
+        Raises:
+            AuditError: always.
+        """
+        raise AuditError(NO_GRADIENT)
+
     def fresh(self) -> RemoteFile:
         """The same: the server is not started again."""
         return copy.copy(self)
@@ -156,6 +167,10 @@ class RemoteFile:
 
     def as_written(self) -> OnnxModule | None:
         """There is no graph to read."""
+        return None
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """None: there is no graph to look into."""
         return None
 
     def learner(self, sample: Tensor) -> Learner:

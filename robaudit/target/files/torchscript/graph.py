@@ -10,10 +10,25 @@ from torch import Tensor
 
 from robaudit.target.outputs.bounds import Interval, bounds, script_steps
 
-__all__ = ["all_nodes", "attribute_names", "cutting_operators", "held_weights", "operator_kinds", "script_bounds"]
+__all__ = [
+    "all_nodes",
+    "attribute_names",
+    "cutting_operators",
+    "drawing_operators",
+    "held_weights",
+    "operator_kinds",
+    "script_bounds",
+]
 
 CUTS = {"aten::detach": "detach", "aten::detach_": "detach", "prim::Enter": "no_grad"}
 """Operators of a graph through which PyTorch passes no gradient; those of quantised tensors are all of that kind."""
+DRAWING = frozenset(
+    (
+        *("bernoulli", "normal", "multinomial", "poisson", "rand", "rand_like", "randint", "randint_like", "randn"),
+        *("randn_like", "random", "randperm", "uniform", "exponential", "cauchy", "geometric", "log_normal", "rrelu"),
+    )
+)
+"""Operators of PyTorch that draw random numbers, beside dropouts in training mode."""
 
 
 def cutting_operators(module: Any) -> tuple[str, ...]:
@@ -24,6 +39,23 @@ def cutting_operators(module: Any) -> tuple[str, ...]:
     kinds = set(operator_kinds(graph))
     quantised = {kind for kind in kinds if kind.startswith("quantized::")}
     return tuple(sorted({CUTS[kind] for kind in kinds & CUTS.keys()} | quantised))
+
+
+def drawing_operators(module: Any) -> tuple[str, ...]:
+    """Operators of a module that draw random numbers, by name; none where it has no graph of TorchScript.
+
+    A dropout is one where it stays on.
+    """
+    graph = getattr(module, "inlined_graph", None)
+    if graph is None:
+        return ()
+    found = set()
+    for node in all_nodes(graph):
+        name = node.kind().removeprefix("aten::").rstrip("_")
+        dropped = "dropout" in name and bool(list(node.inputs())[-1].toIValue())
+        if node.kind().startswith("aten::") and (name in DRAWING or dropped):
+            found.add(name)
+    return tuple(sorted(found))
 
 
 def script_bounds(module: torch.jit.ScriptModule, place: int | None) -> Interval | None:

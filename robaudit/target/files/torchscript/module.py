@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robaudit.errors import UsageError
+from robaudit.errors import AuditError, UsageError
 from robaudit.target.files.extras import extra_files
 from robaudit.target.files.held import HeldFile
 from robaudit.target.files.torchscript.arguments import Argument, choose_arguments, declared_arguments
 from robaudit.target.files.torchscript.failures import failures_told, refused
-from robaudit.target.files.torchscript.graph import cutting_operators, held_weights, script_bounds
+from robaudit.target.files.torchscript.graph import cutting_operators, drawing_operators, held_weights, script_bounds
+from robaudit.target.files.torchscript.last_layer import before_last_layer
 from robaudit.target.files.torchscript.learner import End, ScriptLearner
 from robaudit.target.files.torchscript.peel import find_script_tail
 from robaudit.target.files.torchscript.results import (
@@ -86,6 +87,7 @@ class TorchScriptFile:
         self._wide: Callable[..., Any] | None = None
         self._proved = False
         self.cutting = cutting_operators(module)
+        self.drawing = drawing_operators(module)
         self.training = script_training(module)
         self._reload = reload
         self._state: ModuleState | None = None
@@ -236,6 +238,16 @@ class TorchScriptFile:
             rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
             return torch.cat([self._answered(row)[:1] for row in rows])
 
+    unsmooth = "the file is a module of PyTorch, whose backward is its own"
+
+    def smoothly(self, x: Tensor) -> Tensor:
+        """Refuse it.
+
+        Raises:
+            AuditError: always.
+        """
+        raise AuditError(self.unsmooth)
+
     def differentiable(self, x: Tensor) -> Tensor:
         """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
         if self._wide is not None and not self._proved:
@@ -244,6 +256,17 @@ class TorchScriptFile:
         if wide is None:
             return watched(self.watch, self._kind(self._peeled), x, lambda u: self._reached(self._peeled, u))
         return watched(self.watch, self._kind(wide), x, lambda u: self._chosen(self._forward(wide, u.float()), len(u)))
+
+    def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
+        """See :class:`ModelFile`; None too for a file in half precision, whose copy is differentiated."""
+        choice = self._choice
+        if self._wide is not None or choice is None or choice.columns:
+            return None
+        place = self._place_of(choice.output.name)
+        found = before_last_layer(self.module, choice.output.name, place, peeled=self._peeled is not None)
+        if found is None:
+            return None
+        return lambda x: watched(self.watch, self._kind(found), x, lambda u: self._checked(found, u))
 
     def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
         return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))

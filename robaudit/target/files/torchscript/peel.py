@@ -10,7 +10,7 @@ import torch
 
 from robaudit.target.outputs.peel import COLUMNS_OF, Decision, Ending, Tail
 
-__all__ = ["end_of", "find_script_tail"]
+__all__ = ["end_of", "ending_at", "find_script_tail"]
 
 PASSES = {
     "aten::flatten", "aten::squeeze", "aten::unsqueeze", "aten::view", "aten::reshape", "aten::to", "aten::contiguous",
@@ -53,15 +53,21 @@ def find_script_tail(
             tail.column is not None and tail.ending not in COLUMNS_OF
         ):
             return None
-        for _ in list(graph.outputs()):
-            graph.eraseOutput(0)
-        graph.registerOutput(value)
-        torch._C._jit_pass_dce(graph)
-        graph.eraseInput(0)  # the module itself, whose weights freezing has put into the graph
-        function: Any = torch._C._create_function_from_graph("peeled", graph)
+        function = ending_at(graph, value, "peeled")
     except Exception:  # odd graphs break these internals in many ways; then the end stays where it is
         return None
     return tail, function
+
+
+def ending_at(graph: Any, value: Any, name: str) -> Callable[..., Any]:
+    """The graph of a frozen module, which is changed, as a function that ends at a value of it."""
+    for _ in list(graph.outputs()):
+        graph.eraseOutput(0)
+    graph.registerOutput(value)
+    torch._C._jit_pass_dce(graph)
+    graph.eraseInput(0)  # the module itself, whose weights freezing has put into the graph
+    function: Callable[..., Any] = torch._C._create_function_from_graph(name, graph)
+    return function
 
 
 def end_of(graph: Any, name: str, place: int | None, *, peeled: bool) -> Any:

@@ -1,0 +1,1 @@
+"""How purifiers are made of clean images: one file a recipe."""
