@@ -76,7 +76,7 @@ def reacted(
         hidden = hidden_in(loaded, cascades[0].threat, store, shared)
         known = MaskingFound(signs=signs, hidden=hidden, stood=len(stands - fallen))
         shared.journal.append(known)
-    if not known.stood:
+    if not known.stood or attacking.request.settings.until_decided:  # those gates were decided by what ran in each look
         return fronts
     shared.observer(Note(f"gradients may be masked ({', '.join(signs)}): further attacks run on what stands", "info"))
     fronts = [replace(front, reacts=True) for front in fronts]

@@ -131,3 +131,15 @@ def test_bad_attacks_of_a_reaction_are_refused(tmp_path: Path) -> None:
         audited(tmp_path, make_onnx(tmp_path / "m.onnx"), more="reaction:\n  attacks: [{id: pgdd}]\n")
     assert load_profile("quick").reaction is not None
     assert load_profile("autoattack").reaction is None
+
+
+def test_an_audit_until_its_gates_are_decided_names_the_place_alone(tmp_path: Path) -> None:
+    profile = make_profile(tmp_path / "p.yaml", ATTACKS, eps=0.1, checks=CHECKS)
+    profile.write_text(profile.read_text() + "  - {metric: robust_accuracy, min: 0.05}\n" + REACTION)
+    request = make_request(steps(tmp_path / "m.onnx"), make_data(tmp_path / "d.npz", 64), profile, until_decided=True)
+    result = run_here(request, tmp_path / "run")
+    assert result.sequential is not None
+    assert result.masking is not None
+    assert result.masking.attacks == {}
+    assert any(place.operators == ("Clip (cap)",) for place in result.masking.hidden)
+    assert not any(attack.id.startswith("reaction/") for attack in result.attacks)
