@@ -36,7 +36,7 @@ class Quilting(Defense):
 
     Args:
         file: the database.
-        overlap: of neighbours, in pixels; at most half of a patch.
+        overlap: of neighbours, in pixels; more than half of a patch counts as half.
         nearest: patches among which one is drawn anew for each answer; 1: the nearest one stands in, always.
     """
 
@@ -54,18 +54,14 @@ class Quilting(Defense):
     def ready(self, meaning: InputMeaning, *, trust: bool = False) -> Defense:
         """The same with its patches."""
         patches = _patches(Path(self.file), meaning.shape)
-        if 2 * self.overlap > patches.shape[-1]:
-            raise UsageError(
-                f"the patches of {self.file} are {patches.shape[-1]} wide, and an overlap of {self.overlap} is more "
-                "than half of that"
-            )
+        overlap = min(self.overlap, patches.shape[-1] // 2)
         if self.nearest > len(patches):
             raise UsageError(
                 f"{self.file} has {len(patches)} patches, of which the nearest {self.nearest} were asked for"
             )
         if self.nearest > 1:
-            return Choosing(patches, self.overlap, self.nearest)
-        return Stocked(patches, self.overlap)
+            return Choosing(patches, overlap, self.nearest)
+        return Stocked(patches, overlap)
 
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
         """Nothing before :meth:`ready`."""
