@@ -205,8 +205,8 @@ class Bench(Protocol):
         """[N, *shape] in u-space to [N, K] scores of the file."""
         ...
 
-    def rejects(self, scores: NDArray[Any]) -> bool:
-        """Whether the service rejects an input with these scores [K]."""
+    def rejects(self, scores: NDArray[Any], point: NDArray[Any] | None = None) -> bool:
+        """Whether the service rejects an input with these scores [K], or the detector the input [*shape], if given."""
         ...
 
     def nearest(self) -> Sequence[Breach]:

@@ -10,9 +10,17 @@ from typing import Any
 from robaudit.attacks.registry import attack_classes, make_composed, transform_classes
 from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
-from robaudit.cli.explain_attack import attack_page, defense_page, set_page, surrogate_page, transform_page
+from robaudit.cli.explain_attack import (
+    attack_page,
+    defense_page,
+    detector_page,
+    set_page,
+    surrogate_page,
+    transform_page,
+)
 from robaudit.cli.explain_check import check_page
 from robaudit.defenses.registry import defense_classes
+from robaudit.detectors.registry import detector_classes
 from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
 
@@ -46,6 +54,7 @@ def kinds() -> list[Kind]:
         Kind(surrogate_classes(), called("surrogate"), surrogate_page),
         Kind(check_classes(), called("check"), check_page),
         Kind(defense_classes(), called("defense"), defense_page),
+        Kind(detector_classes(), called("detector"), detector_page),
         Kind(chosen_classes(), called("perturbation set"), set_page),
         Kind(certifier_classes(), called("certificate"), _certificate_page),
     ]

@@ -180,6 +180,7 @@ class TargetTraits:
         no_scores: why the target's scores cannot be asked for, or None.
         pupil: the target's own network, to be trained anew, or raises :class:`UsageError`; None: it is not known.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
+        detector: whether one stands beside it; None: it is not known.
     """
 
     classes: int
@@ -192,6 +193,7 @@ class TargetTraits:
     no_scores: str | None = None
     pupil: Callable[[], Any] | None = None
     others: Callable[[int], Sequence[int]] | None = None
+    detector: bool | None = None
 
     def most(self, allowed: Attacker) -> Attacker:
         """The most that an attacker to whom so much is allowed has of the target."""
@@ -237,6 +239,8 @@ def _status(
         return "skipped", why
     if (why := attack.no_room(target.shape, threat.eps)) is not None:
         return "skipped", why
+    if attack.joint and target.detector is False:
+        return "skipped", "there is no detector to get past (--detector)"
     if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:

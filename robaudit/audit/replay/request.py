@@ -22,11 +22,14 @@ class Said:
 
     Args:
         label: the class; None where the answer names none.
-        rejected: whether the service of the audit rejects the input, as the file's top probability is too low.
+        rejected: whether the service of the audit rejects the input, as the file's top probability is too low, or its
+            detector does.
+        scores: [K] of the classes, from which a detector takes their probabilities; None: not told.
     """
 
     label: int | None
     rejected: bool = False
+    scores: NDArray[Any] | None = None
 
     def fools(self, label: int, goal: int | None) -> bool:
         """Whether it fools, of a sample with this label that is to be answered so; ``goal`` None: any wrong class."""

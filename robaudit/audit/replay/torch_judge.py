@@ -79,6 +79,6 @@ def torch_judge(
         scores = target.scores(u, alone=True)
         found = int(predictions(scores)[0])
         low = least is not None and confidence(scores[0].detach().cpu().numpy(), target.score_kind) < least
-        return Said(None if found == OPEN else found, rejected=low)
+        return Said(None if found == OPEN else found, low, scores[0].detach().cpu().numpy())
 
     return answer, str(target.facts.get("judge", target.format))

@@ -53,6 +53,7 @@ from robaudit.audit.result.sections.target import (
     Data,
     Defended,
     DefensePart,
+    Detecting,
     Feature,
     Gradient,
     InputSpec,
@@ -88,6 +89,7 @@ __all__ = [
     "Data",
     "Defended",
     "DefensePart",
+    "Detecting",
     "EarlierTests",
     "Environment",
     "Evidence",
@@ -148,7 +150,7 @@ SCHEMA_VERSION = "1.9"
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
 ON_REQUEST = (
-    *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
+    *("defense", "detector", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
     *("sequential", "earlier"),
 )
 """Sections that are left out where nobody asked for them."""
@@ -171,6 +173,8 @@ class Result(Section):
     target: Target
     defense: Defended | None = None
     """What stands in front of the file; left out where nothing does."""
+    detector: Detecting | None = None
+    """What stands beside the file and rejects inputs; left out where nothing does."""
     data: Data
     threat_model: Threat
     profile: ProfileRecord

@@ -169,9 +169,10 @@ class SessionBench:
         self._units.bill(Cost(queries=len(points)))
         return scores
 
-    def rejects(self, scores: NDArray[Any]) -> bool:
-        """Whether the service rejects an input with these scores [K]."""
-        rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None])
+    def rejects(self, scores: NDArray[Any], point: NDArray[Any] | None = None) -> bool:
+        """Whether the service rejects an input with these scores [K], or the detector the input [*shape], if given."""
+        u = None if point is None else torch.from_numpy(np.array(point))[None].to(self._loaded.target.dtype)
+        rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None], u)
         return rejected is not None and bool(rejected[0])
 
     def breaches(self) -> Sequence[Breach]:

@@ -226,7 +226,8 @@ def answer_samples(
             if isinstance(answer, str):
                 yield replace(blank, error=answer), None
             else:
-                rejects = oracle.rejects(torch.from_numpy(answer)[None])
+                point = torch.from_numpy(found[index])[None].to(oracle.device, oracle.dtype)
+                rejects = oracle.rejects(torch.from_numpy(answer)[None], point)
                 record = _answered(blank, found[index], answer, asking.goals)
                 yield replace(record, rejected=rejects is not None and bool(rejects[0])), answer
 
