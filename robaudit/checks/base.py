@@ -153,6 +153,8 @@ class Bench(Protocol):
     classes: int
     stability: bool
     declared_accuracy: float | None
+    guarded: bool
+    """Whether a detector stands beside the file, which rejects what is no success then."""
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
         """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""

@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from robaudit import __version__
-from robaudit.cli import defenses, demo, diff, doctor, explain, gate, init, inspect, profile, replay, report, scan, sign
+from robaudit.cli import (
+    defenses,
+    demo,
+    detectors,
+    diff,
+    doctor,
+    explain,
+    gate,
+    init,
+    inspect,
+    profile,
+    replay,
+    report,
+    scan,
+    sign,
+)
 from robaudit.errors import RobauditError, UsageError, path_words
 from robaudit.report.nearest import adapt
 from robaudit.streams import hold_standard
@@ -64,6 +79,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(profile.app, name="profile")
 app.add_typer(defenses.app, name="defenses")
+app.add_typer(detectors.app, name="detectors")
 
 
 def run() -> int:

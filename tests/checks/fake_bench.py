@@ -112,7 +112,9 @@ class FakeBench:
         with torch.no_grad():
             return self.file.logits(torch.from_numpy(np.asarray(points))).double().numpy()
 
-    def rejects(self, scores: Any) -> bool:
+    guarded = False
+
+    def rejects(self, scores: Any, point: Any = None) -> bool:
         return False
 
     def scores(self, points: Any, *, alone: bool = False) -> Any:

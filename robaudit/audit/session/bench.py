@@ -58,6 +58,7 @@ class SessionBench:
         self.classes = loaded.target.num_classes
         self.stability = loaded.reference == "model"
         self.declared_accuracy = request.settings.clean_accuracy
+        self.guarded = request.settings.detector is not None
         self._curve = request.profile.curve is not None
         self._loaded = loaded
         self._store = store

@@ -133,12 +133,12 @@ def _section(
     tried: Guarding,
 ) -> Detecting:
     parameters = parameters_of(detector)
-    summary = (type(detector).__doc__ or detector.id).strip().split(". ")[0].rstrip(".")
+    summary = " ".join((type(detector).__doc__ or detector.id).split()).split(". ")[0].rstrip(".")
     return Detecting(
         id=detector.id,
         parameters=parameters,
         words=words_of_detector(detector),
-        summary=" ".join(summary.split()),
+        summary=summary,
         files={name: sha256_file(Path(parameters[name])) for name in detector.files},
         false_alarms=false_alarms,
         threshold=threshold,
