@@ -72,10 +72,7 @@ class DeepNeighbours(Detector):
         return found
 
     def slope(self, u: Tensor, view: SlopeView, fitted: Arrays) -> Tensor:
-        """A soft count, and how much further than the last neighbour the nearest of the class answered are.
-
-        The count alone is flat where these are far; the lead is no part of the suspicion, and brings them nearer.
-        """
+        """A soft count."""
         import torch
 
         answered = view.log_probabilities(u).detach().argmax(1)
@@ -87,9 +84,5 @@ class DeepNeighbours(Detector):
             distances = squared_of(torch.nn.functional.normalize(features, dim=1), own)
             last = distances.detach().kthvalue(self.neighbours, dim=1).values[:, None].clamp_min(1e-12)
             weights = torch.sigmoid(SHARPNESS * (1 - distances / last))
-            same = torch.where(other, torch.inf, distances).topk(self.neighbours, dim=1, largest=False).values
-            there = same.isfinite()
-            mean = torch.where(there, same, 0.0).sum(1) / there.sum(1).clamp_min(1)
-            lead = (mean / last[:, 0] - 1).clamp_min(0)
-            total = total + (weights * other).sum(1) / weights.sum(1) + lead
+            total = total + (weights * other).sum(1) / weights.sum(1)
         return total / len(known)

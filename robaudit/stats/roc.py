@@ -15,6 +15,9 @@ from robaudit.stats.rates import CONFIDENCE
 __all__ = ["Area", "area", "curve"]
 
 
+TINY = 1e-9
+
+
 @dataclass(frozen=True)
 class Area:
     """The area under the curve: the chance that a positive has the larger number than a negative, ties counted half.
@@ -56,8 +59,9 @@ def area(negatives: Sequence[float], positives: Sequence[float], confidence: flo
     def excess(theta: float) -> float:
         return (theta - found) ** 2 - z * z * _variance(theta, m, n)
 
-    lower = 0.0 if found == 0 else float(brentq(excess, 0.0, found)) if excess(0.0) > 0 else 0.0
-    upper = 1.0 if found == 1 else float(brentq(excess, found, 1.0)) if excess(1.0) > 0 else 1.0
+    # at 0 and 1 the variance is 0, so that an end there would be taken for the interval's
+    lower = float(brentq(excess, 0.0, min(found, 1 - TINY))) if found > 0 else 0.0
+    upper = float(brentq(excess, max(found, TINY), 1.0)) if found < 1 else 1.0
     return Area(found, lower, upper, m, n, confidence)
 
 

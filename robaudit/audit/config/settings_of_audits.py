@@ -233,11 +233,7 @@ class AuditSettings:
         meaning="Share of clean inputs that the detector may reject; its threshold is set on samples of the data apart "
         "from those audited.",
         metavar="P",
-        identity=Part(
-            "false alarms",
-            lambda asked: asked.settings.false_alarms if asked.settings.detector is not None else 0.05,
-            unless=0.05,
-        ),
+        identity=Part("false alarms", unless=0.05),
     )
     certify: tuple[str, ...] = setting(
         (),
