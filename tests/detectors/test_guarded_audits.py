@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from detector_kit import onnx_detector
 from plugin_kit import with_package
-from run_kit import CLASSES, INPUT, SHAPE, make_onnx, predict
+from run_kit import CLASSES, INPUT, SHAPE, make_onnx, predict, run_here
 
+from robaudit.audit.config.resolve import resolve_settings
 from robaudit.audit.result.document import Result
+from robaudit.audit.run.asking import request_of
 from robaudit.audit.stored.file import load_result
+from robaudit.errors import UsageError
 
 PROFILE = "name: p\nthreat: {norm: linf, eps: 0.2}\nattacks:\n  - {id: pgd, steps: 5}\n"
-
-CHECKS = "checks: [clean, parity, unbounded, evidence]\n"
 
 
 def files(folder: Path, count: int = 90, samples: int = 10) -> list[str]:
@@ -123,25 +125,34 @@ def test_detectors_are_evaluated_in_one_table(audited: Path) -> None:
         assert word in text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("more", "why"),
+    ("detector", "more", "why"),
     [
-        (["--detector", "file:label.onnx"], "a score is one float number"),
-        (["--detector", "file:m.onnx"], f"gives {CLASSES} numbers of an input; a score is one"),
-        (["--detector", "file:nowhere.onnx"], "nowhere.onnx"),
-        (["--detector", "dknn:nodes=nowhere"], "m.onnx has no node 'nowhere'"),
-        (["--detector", "lid:nodes=nowhere"], "m.onnx has no node 'nowhere'"),
-        (["--detector", "squeezer"], "unknown detector 'squeezer'"),
-        (["--detector", "squeezing", "--false-alarms", "1.5"], "less than 1"),
-        (["--detector", "squeezing", "--false-alarms", "0.001"], "take at least 999 samples apart from the audited"),
-        (["--detector", "squeezing", "--samples", "90"], "take at least 19 samples apart from the audited ones"),
+        ("file:label.onnx", {}, "a score is one float number"),
+        ("file:m.onnx", {}, f"gives {CLASSES} numbers of an input; a score is one"),
+        ("file:d.npz", {}, "d.npz"),
+        ("dknn:nodes=nowhere", {}, "m.onnx has no node 'nowhere'"),
+        ("lid:nodes=nowhere", {}, "m.onnx has no node 'nowhere'"),
+        ("squeezing", {"false_alarms": 0.001}, "take at least 999 samples apart from the audited"),
+        ("squeezing", {"samples": 90}, "take at least 19 samples apart from the audited ones"),
     ],
 )
-def test_what_cannot_be_a_detector_here_is_told_in_a_sentence(tmp_path: Path, more: list[str], why: str) -> None:
-    done = asked(tmp_path, "scan", *files(tmp_path), *more)
+def test_what_cannot_be_a_detector_here_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: str, more: dict[str, Any], why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files(tmp_path)
+    given = {"data": "d.npz", "profile": "p.yaml", "detector": detector, **INPUT, **more}
+    model = Path("m.onnx")
+    with pytest.raises(UsageError, match=why):
+        run_here(request_of(model, resolve_settings(given, {}, model)), tmp_path / "r")
+
+
+@pytest.mark.slow
+def test_a_refusal_ends_with_exit_code_2(tmp_path: Path) -> None:
+    done = asked(tmp_path, "scan", *files(tmp_path), "--detector", "file:label.onnx")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert why in " ".join(done.stderr.split())
+    assert "a score is one float number" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
