@@ -25,6 +25,7 @@ from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli.app import app
 from robaudit.defenses.registry import defense_classes
+from robaudit.detectors.registry import detector_classes
 from robaudit.report.registry import formats
 from robaudit.report.rules import RULES, rule_id
 from robaudit.threat.sets.registry import chosen_classes
@@ -66,6 +67,7 @@ def reference_pages() -> dict[str, str]:
         "transforms": _transforms,
         "losses-and-goals": _losses_and_goals,
         "defenses": _defenses,
+        "detectors": _detectors,
         "perturbation-sets": _sets,
         "checks": _checks,
         "certificates": _certificates,
@@ -266,6 +268,19 @@ def _defenses() -> str:
         "# Defenses",
         "In front of the model with `--defense`. What `robaudit explain ID` prints. "
         "[Adding a defense](../adding-a-defense.md) of your own.",
+    ]
+    for id in ours:
+        head, _, rest = explained("explain", id).partition("\n")
+        parts += [f"## {id}", _attack(f"{head}\n{head.partition(': ')[2]}\n{rest}")]
+    return "\n\n".join(parts)
+
+
+def _detectors() -> str:
+    ours = [id for id, cls in sorted(detector_classes().items()) if cls.__module__.startswith("robaudit.")]
+    parts = [
+        "# Detectors",
+        "Beside the model with `--detector`. What `robaudit explain ID` prints. "
+        "[A detector of your own](../detectors.md#a-detector-of-your-own).",
     ]
     for id in ours:
         head, _, rest = explained("explain", id).partition("\n")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from robaudit.errors import UsageError, on_one_line
 from robaudit.suggest import did_you_mean
 
-__all__ = ["LONE", "ParameterError", "classes_by_id", "made", "named", "told", "written"]
+__all__ = ["LONE", "ParameterError", "classes_by_id", "made", "made_of", "named", "told", "words_of", "written"]
 
 LONE = ""
 """Name of a parameter that was given as a value alone: the first that there is."""
@@ -157,3 +157,36 @@ def made(called: str, cls: type[Any], parameters: Mapping[str, Any], word: str =
         if isinstance(value, bool) and not isinstance(getattr(one, name), bool):  # pydantic takes true as 1
             raise ParameterError(f"{called}, {word} {name!r}: {str(value).lower()} is no number", name)
     return one
+
+
+def made_of(kind: str, classes: Mapping[str, type[Any]], id: str, parameters: Mapping[str, Any]) -> Any:
+    """One of the classes of a kind, of which a parameter may come as ``LONE``: its first.
+
+    Args:
+        kind: what one is called, in words.
+        classes: by id; fields of each are its parameters.
+        id: which one.
+        parameters: of it, by name.
+
+    Raises:
+        UsageError: unknown id or parameter, one that is missing or given twice, or a value out of range, in one
+            sentence.
+    """
+    cls = named(id, classes, kind)
+    if LONE in parameters:
+        names = list(inspect.signature(cls).parameters)
+        if not names:
+            raise UsageError(f"the {kind} {id!r} has no parameters")
+        if names[0] in parameters:
+            raise UsageError(f"the {kind} {id!r} is given its {names[0]} twice")
+        parameters = {names[0] if name == LONE else name: value for name, value in parameters.items()}
+    missing = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+    if missing and missing[0] not in parameters:
+        raise UsageError(f"the {kind} {id!r} needs its {missing[0]}: {id}:{missing[0].upper()}")
+    return made(f"the {kind} {id!r}", cls, parameters)
+
+
+def words_of(id: str, parameters: Mapping[str, Any]) -> str:
+    """One with its parameters, as :func:`written` reads it."""
+    said = ",".join(f"{name}={told(value)}" for name, value in parameters.items())
+    return f"{id}:{said}" if said else id

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.attacks.requests import TRUE, How
 from robaudit.engine.engine import Engine
+from robaudit.engine.guarding import Guarding
 from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
@@ -199,6 +200,7 @@ def attack_all(
     how: How = TRUE,
     artefact: Mapping[str, Tensor] | None = None,
     service: Service = FILE,
+    guard: Guarding | None = None,
 ) -> dict[int, UnitResult]:
     """Run an attack over samples and return each one's result by its index."""
     by_index = {s.index: s for s in samples}
@@ -207,7 +209,7 @@ def attack_all(
         torch.stack([torch.from_numpy(s.u) for s in ordered]) if ordered else torch.zeros(0, *target.shape),
         torch.tensor([s.label for s in ordered], dtype=torch.int64),
     )
-    engine = Engine(Oracle(target, named(surrogates), service), slots, seed, starts, micro_batch=micro_batch)
+    engine = Engine(Oracle(target, named(surrogates), service, guard), slots, seed, starts, micro_batch=micro_batch)
     results: dict[int, list[UnitResult]] = {}
     units = tuple(plan_units(attack, threat.goal, [s.index for s in samples], target.num_classes))
     job = Job(attack, threat, units, attack.id, how, artefact=artefact or {})

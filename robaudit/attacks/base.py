@@ -219,6 +219,7 @@ class SlotAttack(ABC, Generic[StateT]):
         several: it asks about many points of a slot at once, so that fewer slots are worked on together.
         prior: beside its queries it takes gradients of surrogates, so that it needs one.
         least_surrogates: how many it needs at least, where it needs any.
+        joint: it gets past a detector beside the target, and is not planned where there is none.
     """
 
     id: ClassVar[str]
@@ -229,6 +230,7 @@ class SlotAttack(ABC, Generic[StateT]):
     several: ClassVar[bool] = False
     prior: ClassVar[bool] = False
     least_surrogates: ClassVar[int] = 1
+    joint: ClassVar[bool] = False
 
     @property
     def unit_restarts(self) -> int:

@@ -143,6 +143,8 @@ class Gradient(Differentiated):
         choice: [S] int64, which of several losses each slot maximises.
         target_class: [S] int64 class that each slot's loss aims at, -1: none; None: the problem's.
         shares: [S, M] what the loss of each of M surrogates counts for in the loss; None: they count as ``How`` has it.
+        suspicion: the suspicion of the detector beside the target, and its gradient, are wanted too; a forward and a
+            backward more a point. Of one point a slot, and the target alone.
         plain: the first so many of a slot's several points are asked for logits and loss alone, at no backward; their
             gradient is zero. One loss for all slots then.
     """
@@ -151,6 +153,7 @@ class Gradient(Differentiated):
     choice: Tensor | None = None
     target_class: Tensor | None = None
     shares: Tensor | None = None
+    suspicion: bool = False
     plain: int = 0
 
 
@@ -208,6 +211,8 @@ class Answer:
         steep: [S] or [S, P] sum of the absolute entries of a point's gradient, of all rows of a Jacobian.
         rejected: bool, inputs that the service rejects; their label is -1 and their scores are all equal. None: it
             rejects none.
+        suspicion: [S] what the detector's differentiable stand-in says, less the threshold: above 0 it rejects; None:
+            it was not asked for, or there is no detector, or it has no gradient. ``suspicion_gradient``: [S, *shape].
         classes: for a Jacobian: [S, C] classes of the rows, and ``base`` [S] the class taken off (None: none was). They
             are those of the request, unless none of a slot's rows had a slope.
     """
@@ -224,6 +229,8 @@ class Answer:
     base: Tensor | None = None
     steep: Tensor | None = None
     rejected: Tensor | None = None
+    suspicion: Tensor | None = None
+    suspicion_gradient: Tensor | None = None
 
     def at(self, place: int) -> Answer:
         """The answer at one of several points a slot."""

@@ -200,6 +200,8 @@ class Bench(Protocol):
     classes: int
     stability: bool
     declared_accuracy: float | None
+    guarded: bool
+    """Whether a detector stands beside the file, which rejects what is no success then."""
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
         """Samples answered correctly; with ``most`` a keyed subsample, the same in every session."""
@@ -310,8 +312,8 @@ class Bench(Protocol):
         were fooled at."""
         ...
 
-    def rejects(self, scores: NDArray[Any]) -> bool:
-        """Whether the service rejects an input with these scores [K]."""
+    def rejects(self, scores: NDArray[Any], point: NDArray[Any] | None = None) -> bool:
+        """Whether the service rejects an input with these scores [K], or the detector the input [*shape], if given."""
         ...
 
     def nearest(self) -> Sequence[Breach]:

@@ -63,7 +63,7 @@ class Evidence(Check):
             threat = breach.threat or bench.threat
             scores = bench.scores(point[None], alone=True)[0]
             shares.append(_confidences(bench.target.head_kind, sample, scores))
-            same = _answer(scores) == breach.prediction and not bench.rejects(scores)
+            same = _answer(scores) == breach.prediction and not bench.rejects(scores, point)
             if not (same and _fools(breach.prediction, sample) and _admitted(threat, sample.u, point)[0]):
                 invalid.append(breach.sample)
             if bench.target.eight_bit and str(breach.sample) not in eight:  # of several threat models the first
@@ -153,9 +153,9 @@ def _at_its_distance(bench: Bench, breach: Breach, among: int) -> bool:
 
 
 def _prediction(bench: Bench, point: NDArray[Any]) -> int:
-    """The class answered to a point; none where the service rejects it."""
+    """The class answered to a point; none where it is rejected."""
     scores = bench.scores(point[None], alone=True)[0]
-    return OPEN if bench.rejects(scores) else _answer(scores)
+    return OPEN if bench.rejects(scores, point) else _answer(scores)
 
 
 def _answer(scores: NDArray[Any]) -> int:

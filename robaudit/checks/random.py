@@ -60,7 +60,7 @@ class Random(Check):
             wrong = (classes != sample.label) & (classes != OPEN)
             if bench.threat.goal is Goal.TARGETED:
                 wrong = classes == sample.goal
-            broken += any(not bench.rejects(scores[place]) for place in np.flatnonzero(wrong))
+            broken += any(not bench.rejects(scores[place], points[place]) for place in np.flatnonzero(wrong))
         return {"samples": len(looked), "standing": len(left), "broken": broken}
 
     def verdict(self, measured: Measured) -> Finding:

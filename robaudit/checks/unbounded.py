@@ -67,6 +67,8 @@ class Unbounded(Check):
         from robaudit.threat.model import Goal, ThreatModel
         from robaudit.threat.norms import Norm
 
+        if bench.guarded:
+            return {"samples": 0, "broken": 0, "guarded": True}
         if not bench.target.has_gradient:
             return {"samples": 0, "broken": 0}
         samples = list(bench.correct(self.samples))
@@ -113,6 +115,8 @@ class Unbounded(Check):
     def verdict(self, measured: Measured) -> Finding:
         """Every sample must fall."""
         k, n = measured["broken"], measured["samples"]
+        if measured.get("guarded"):
+            return Finding("skipped", "a detector may reject all that lies far from the samples")
         if n == 0:
             return Finding("skipped", "there is no gradient, or no sample to try it on")
         text = f"with the whole box to move in, {k} of {n} samples fall"

@@ -14,6 +14,7 @@ from robaudit import __version__
 from robaudit.cli import (
     defenses,
     demo,
+    detectors,
     diff,
     doctor,
     explain,
@@ -80,6 +81,7 @@ app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.add_typer(profile.app, name="profile")
 app.add_typer(defenses.app, name="defenses")
+app.add_typer(detectors.app, name="detectors")
 
 
 def run() -> int:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from robaudit.attacks.names import SHORT
 
-__all__ = ["checks_and_attacks", "defenses", "formats", "profiles", "purifiers", "reports", "starting"]
+__all__ = [
+    "checks_and_attacks",
+    "defenses",
+    "detectors",
+    "formats",
+    "profiles",
+    "purifiers",
+    "reports",
+    "starting",
+]
 
 PACKAGE = Path(__file__).parents[1]
 ID = re.compile(r'^    (?:id(?:: ClassVar\[str\])? = |    id=)"([^"]+)"', re.MULTILINE)
@@ -24,7 +33,7 @@ def checks_and_attacks(incomplete: str) -> list[str]:
     if plus:
         left = sorted(_ids("attacks/transforms") - {*before.split("+")})
         return starting([f"{before}+{transform}" for transform in left], incomplete)
-    folders = ("attacks", "surrogates", "checks", "defenses", "purifiers", "threat/sets", "certificates")
+    folders = ("attacks", "surrogates", "checks", "defenses", "detectors", "purifiers", "threat/sets", "certificates")
     ids = set().union(*map(_ids, folders)) - {"features"}
     return starting(sorted(ids | {*SHORT, "goal", "loss"}), incomplete)
 
@@ -44,6 +53,11 @@ def defenses(incomplete: str) -> list[str]:
 def purifiers(incomplete: str) -> list[str]:
     """How a purifier can be made; parameters are left to the user."""
     return starting(sorted(_ids("purifiers")), incomplete)
+
+
+def detectors(incomplete: str) -> list[str]:
+    """Detectors; parameters are left to the user."""
+    return starting(sorted(_ids("detectors")), incomplete)
 
 
 def formats(incomplete: str) -> list[str]:

@@ -25,8 +25,8 @@ def explain(
     id: Annotated[
         str | None,
         typer.Argument(
-            help="An attack, transform, surrogate, check, certificate, defense or mask, a rule such as RA001, loss or "
-            "goal; without it, all.",
+            help="An attack, transform, surrogate, check, certificate, defense, detector or mask, a rule such as "
+            "RA001, loss or goal; without it, all.",
             autocompletion=checks_and_attacks,
         ),
     ] = None,

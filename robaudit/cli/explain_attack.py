@@ -13,6 +13,7 @@ __all__ = [
     "attack_page",
     "defense_lines",
     "defense_page",
+    "detector_page",
     "loss_page",
     "parameter_lines",
     "parameter_texts",
@@ -89,8 +90,16 @@ def defense_page(cls: Any) -> str:
     return "\n".join(lines)
 
 
+def detector_page(cls: Any) -> str:
+    """All that a user needs to know of a detector."""
+    body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
+    lines = [f"{cls.id}: detector, beside the model (--detector {cls.id})", "", body.strip(), ""]
+    lines += _parameters(cls, f"as in --detector {cls.id}:NAME=VALUE,NAME=VALUE; a value alone is the first's")
+    return "\n".join(lines)
+
+
 def defense_lines(cls: Any, width: int) -> list[str]:
-    """A defense in a few lines: what it does, its parameters, its source."""
+    """A defense, or a detector, in a few lines: what it does, its parameters, its source."""
     body, _, _ = (inspect.getdoc(cls) or "").partition("\nArgs:")
     text = " ".join(body.split())
     what, _, rest = text.partition(". ")

@@ -13,6 +13,7 @@ from robaudit.checks.registry import check_classes
 from robaudit.cli.explain_attack import (
     attack_page,
     defense_page,
+    detector_page,
     purifier_page,
     set_page,
     surrogate_page,
@@ -20,6 +21,7 @@ from robaudit.cli.explain_attack import (
 )
 from robaudit.cli.explain_check import check_page
 from robaudit.defenses.registry import defense_classes
+from robaudit.detectors.registry import detector_classes
 from robaudit.purifiers.registry import purifier_classes
 from robaudit.surrogates.registry import surrogate_classes
 from robaudit.threat.sets.registry import chosen_classes
@@ -55,6 +57,7 @@ def kinds() -> list[Kind]:
         Kind(check_classes(), called("check"), check_page),
         Kind(defense_classes(), called("defense"), defense_page),
         Kind(purifier_classes(), called("purifier"), purifier_page),
+        Kind(detector_classes(), called("detector"), detector_page),
         Kind(chosen_classes(), called("perturbation set"), set_page),
         Kind(certifier_classes(), called("certificate"), _certificate_page),
     ]

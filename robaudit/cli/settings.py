@@ -10,7 +10,7 @@ import typer
 
 from robaudit.audit.config.declaring import Setting
 from robaudit.audit.config.settings import settings_of
-from robaudit.cli.complete import defenses, profiles, reports, starting
+from robaudit.cli.complete import defenses, detectors, profiles, reports, starting
 from robaudit.report.registry import suffixes
 
 __all__ = ["NOTHING", "Given", "takes_settings"]
@@ -18,7 +18,7 @@ __all__ = ["NOTHING", "Given", "takes_settings"]
 Given: TypeAlias = Mapping[str, Any]
 """Settings given as flags, by name; None: not given."""
 NOTHING: Given = {}
-COMPLETIONS = {"profiles": profiles, "reports": reports, "defenses": defenses}
+COMPLETIONS = {"profiles": profiles, "reports": reports, "defenses": defenses, "detectors": detectors}
 
 
 def takes_settings(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import robaudit.defenses
 from robaudit.defenses.base import Defense
 from robaudit.errors import UsageError
-from robaudit.extensions import LONE, classes_by_id, made, named, told, written
+from robaudit.extensions import classes_by_id, made_of, words_of, written
 from robaudit.target.inputs.meaning import InputMeaning
 
 __all__ = [
@@ -51,18 +50,7 @@ def make_defense(id: str, parameters: Mapping[str, Any]) -> Defense:
     Raises:
         UsageError: unknown defense or parameter, or a value out of range, in one sentence.
     """
-    cls = named(id, defense_classes(), "defense")
-    if LONE in parameters:
-        names = list(inspect.signature(cls).parameters)
-        if not names:
-            raise UsageError(f"the defense {id!r} has no parameters")
-        if names[0] in parameters:
-            raise UsageError(f"the defense {id!r} is given its {names[0]} twice")
-        parameters = {names[0] if name == LONE else name: value for name, value in parameters.items()}
-    missing = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
-    if missing and missing[0] not in parameters:
-        raise UsageError(f"the defense {id!r} needs its {missing[0]}: {id}:{missing[0].upper()}")
-    defense: Defense = made(f"the defense {id!r}", cls, parameters)
+    defense: Defense = made_of("defense", defense_classes(), id, parameters)
     return defense
 
 
@@ -128,9 +116,3 @@ def rooted(text: str, folder: Path) -> str:
         for one in parse_chain(text)
     ]
     return words_of_chain(chain)
-
-
-def words_of(id: str, parameters: Mapping[str, Any]) -> str:
-    """A defense as settings name it, with all its parameters."""
-    said = ",".join(f"{name}={told(value)}" for name, value in parameters.items())
-    return f"{id}:{said}" if said else id

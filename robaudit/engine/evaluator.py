@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -78,8 +79,14 @@ class Evaluator:
             whole = partial(self.answer, problem=problem, access=access, account=account, budget=budget, prior=prior)
             return partly(request, problem, whole)
         answer, usual = self._answer(request, problem, account, budget)
-        if usual or not isinstance(request, Gradient | Jacobian):
-            return answer
+        if not usual and isinstance(request, Gradient | Jacobian):
+            answer = self._beside(request, answer, problem, account, budget)
+        return self._suspected(request, answer, account) if isinstance(request, Gradient) else answer
+
+    def _beside(
+        self, request: Gradient | Jacobian, answer: Answer, problem: Problem, account: Account, budget: int | None
+    ) -> Answer:
+        """The answer with gradients of points beside, where its own lead nowhere."""
 
         def ask(request: Gradient | Jacobian) -> Answer:
             return self._answer(request, problem, account, budget, careful=True)[0]
@@ -120,6 +127,17 @@ class Evaluator:
             assert answer.steep is not None
             return answer, bool(((answer.steep > 0) & answer.steep.isfinite()).all())
         return slopes.gradients(request)
+
+    def _suspected(self, request: Gradient, answer: Answer, account: Account) -> Answer:
+        """The answer with what the detector's stand-in says of the points, and its gradient, where there is one."""
+        guard, points = self._oracle.guard, request.points
+        if not request.suspicion or guard is None or not guard.differentiable:
+            return answer
+        account.forwards += 1
+        account.backwards += 1
+        parts = self._each(points, lambda part, _: guard.excess(part))
+        value, gradient = (torch.cat([part[place] for part in parts]) for place in (0, 1))
+        return dataclasses.replace(answer, suspicion=value, suspicion_gradient=gradient)
 
     def _queried(self, request: Scores | Labels, problem: Problem, account: Account, budget: int | None) -> Answer:
         """The answer to queries, as far as the service gives it; those that repeat earlier ones cost no run."""

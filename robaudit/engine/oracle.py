@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.requests import TRUE, How, ModelRef
+from robaudit.engine.guarding import Guarding
 from robaudit.engine.models import AuditedFile, Differentiable, Drawn, Ensemble, Smoothed, Smoothing
 from robaudit.engine.refusals import REFUSALS, Refusals, out_of_memory
 from robaudit.errors import AuditError, UsageError
@@ -73,14 +74,20 @@ class Oracle:
         file: under audit.
         surrogates: the models behind ``ModelRef.SURROGATES``, by name.
         service: how attacks by queries meet the file, and what is rejected whoever asks.
+        guard: a detector beside the file, which rejects inputs whoever asks.
     """
 
     def __init__(
-        self, file: AuditedFile, surrogates: Mapping[str, Differentiable] | None = None, service: Service = FILE
+        self,
+        file: AuditedFile,
+        surrogates: Mapping[str, Differentiable] | None = None,
+        service: Service = FILE,
+        guard: Guarding | None = None,
     ) -> None:
         self.classes = file.num_classes
         self.device, self.dtype = file.device, file.dtype
         self._service = service
+        self.guard = guard
         self.refusals = Refusals()
         self.asked: Counter[Purpose] = Counter()
         self._file = file
@@ -121,7 +128,9 @@ class Oracle:
         def scores(part: Tensor) -> Tensor:
             return self._file.scores(part, alone=alone)
 
-        return self._reply(_each(u, scores, self.classes, self.refusals, alone=alone))
+        # of queries the attacker is told later, and only the judge's reply is read for it
+        judged = u if purpose is Purpose.JUDGE else None
+        return self._reply(_each(u, scores, self.classes, self.refusals, alone=alone), judged, alone=alone)
 
     @property
     def is_random(self) -> bool:
@@ -149,6 +158,9 @@ class Oracle:
         flat = _each(u, scores, count * self.classes, self.refusals) if purpose in TOLERANT else scores(u)
         each = flat.reshape(len(u) * count, -1)
         drawn, rejected = predictions(each), self.rejects(each)
+        if self.guard is not None and purpose in (Purpose.JUDGE, Purpose.CHECK):
+            caught = self.guard.rejects(u, alone=True).to(each.device).repeat_interleave(count)
+            rejected = caught if rejected is None else rejected | caught
         if rejected is not None:
             drawn = drawn.masked_fill(rejected, OPEN)
         drawn = drawn.reshape(len(u), count)
@@ -158,17 +170,26 @@ class Oracle:
         most = None if rejected is None else 2 * rejected.reshape(len(u), count).sum(1) > count
         return Reply(ranked(votes, mean), most, drawn)
 
-    def _reply(self, scores: Tensor) -> Reply:
-        return Reply(scores, self.rejects(scores))
+    def _reply(self, scores: Tensor, u: Tensor | None = None, *, alone: bool = False) -> Reply:
+        return Reply(scores, self.rejects(scores, u, alone=alone))
 
-    def rejects(self, scores: Tensor) -> Tensor | None:
-        """[N] bool, whether the service rejects inputs with these scores [N, K]; None: it rejects nothing.
+    def rejects(self, scores: Tensor, u: Tensor | None = None, *, alone: bool = True) -> Tensor | None:
+        """[N] bool, whether the service or the detector rejects inputs; None: nothing is rejected.
 
         An answer that names no class is not rejected: it is none already.
+
+        Args:
+            scores: [N, K] of the inputs.
+            u: [N, *shape] themselves; None: the detector is not asked.
+            alone: the detector is asked about one at a time.
         """
-        if self._service.reject_below is None:
-            return None
-        return confidence(scores, self.score_kind) < self._service.reject_below
+        least, found = self._service.reject_below, None
+        if least is not None:
+            found = confidence(scores, self.score_kind) < least
+        if self.guard is None or u is None:
+            return found
+        caught = self.guard.rejects(u, alone=alone).to(scores.device) & (predictions(scores) >= 0)
+        return caught if found is None else found | caught
 
     @property
     def score_kind(self) -> Kind:

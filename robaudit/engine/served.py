@@ -212,7 +212,7 @@ def told(
         scores: [N, K] of the file.
         keys: [N] int64 of the noise; None: those of the inputs.
     """
-    service, kind, rejected = oracle.service, oracle.score_kind, oracle.rejects(scores)
+    service, kind, rejected = oracle.service, oracle.score_kind, oracle.rejects(scores, rows.points, alone=False)
     labels = predictions(scores)
     if isinstance(request, Scores) and not service.tells_all:
         if keys is None:

@@ -23,6 +23,7 @@ from robaudit.report.sentences import (
     applied_attacks,
     attack_notes,
     defense_words,
+    detector_words,
     drawn_words,
     error_lines,
     evidence_words,
@@ -105,6 +106,8 @@ def _head(result: Result) -> list[str]:
     rows = [["Threat", escaped(threat_words(result.threat_model, result.data), 1000)]]
     if (defended := defense_words(result)) is not None:
         rows.append(["Defense", escaped(defended, 1000)])
+    if result.detector is not None:
+        rows.append(["Detector", escaped(detector_words(result.detector), 1000)])
     if result.clean.accuracy is not None:
         rows.append(["Clean accuracy", escaped(rate_words(result.clean.accuracy))])
     if rate is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robaudit.audit.result.document import Attack, Data, Fit, Gate, Result
+from robaudit.audit.result.document import Attack, Data, Detecting, Fit, Gate, Result
 from robaudit.audit.result.transfer import for_the_matrix
 from robaudit.audit.verdict.gates import counts, is_procedural
 from robaudit.errors import UsageError
@@ -16,6 +16,7 @@ __all__ = [
     "attack_notes",
     "day_words",
     "defense_words",
+    "detector_words",
     "drawn_words",
     "error_lines",
     "evidence_words",
@@ -23,6 +24,7 @@ __all__ = [
     "gradient_words",
     "output_words",
     "pairs_words",
+    "rejected_words",
     "run_words",
     "stopping_words",
     "verdict_line",
@@ -58,6 +60,24 @@ def output_words(result: Result) -> str:
         f"; input {plain(name, 40)} fixed at {plain(value, 40)}" for name, value in target.fixed_inputs.items()
     )
     return f"{plain(chosen.name, 60)}: {text}{why}{fixed}"
+
+
+def detector_words(found: Detecting) -> str:
+    """A detector in a report of an audit with it."""
+    fit = f", fitted on {found.fitted_on} clean samples" if found.fitted_on else ""
+    slope = "" if found.differentiable else " Its suspicion has no gradient: no attack lowers it step by step."
+    return (
+        f"{found.words}, beside the file, which the attacker knows; what it rejects is no success{fit}. Its threshold, "
+        f"{found.threshold:.4g}, was set at {found.false_alarms:.1%} false alarms on {found.calibrated_on} clean "
+        f"samples apart from the audited ones.{slope} {found.summary}"
+    )
+
+
+def rejected_words(result: Result) -> str:
+    """Samples that are rejected as they are, and by what; empty where none is."""
+    if not result.clean.rejected:
+        return ""
+    return f"{result.clean.rejected} rejected by the {'service' if result.detector is None else 'detector'}"
 
 
 def defense_words(result: Result) -> str | None:

@@ -27,6 +27,7 @@ from robaudit.report.secrecy import draw_secrecy
 from robaudit.report.sentences import (
     UPPER_BOUND,
     defense_words,
+    detector_words,
     drawn_words,
     error_lines,
     evidence_words,
@@ -34,6 +35,7 @@ from robaudit.report.sentences import (
     gradient_words,
     output_words,
     pairs_words,
+    rejected_words,
     run_words,
     stopping_words,
     verdict_words,
@@ -159,6 +161,7 @@ def _top(console: Console, result: Result) -> None:
         ("Input", input_words(target.input)),
         ("Output", output_words(result)),
         *([("Defense", defended)] if (defended := defense_words(result)) is not None else []),
+        *([("Detector", detector_words(result.detector))] if result.detector is not None else []),
         ("Gradient", gradient_words(result)),
         (
             "Data",
@@ -177,7 +180,7 @@ def _top(console: Console, result: Result) -> None:
     ]
     if result.clean.accuracy is not None:
         declared = f"; declared {result.clean.declared:.1%}" if result.clean.declared is not None else ""
-        rejected = f"; {result.clean.rejected} rejected by the service" if result.clean.rejected else ""
+        rejected = f"; {words}" if (words := rejected_words(result)) else ""
         rows.append(("Clean", f"accuracy {rate_words(result.clean.accuracy)}{declared}{rejected}"))
     facts(console, rows)
 

@@ -156,7 +156,9 @@ class FakeBench:
     def transferred(self) -> Mapping[str, tuple[int, int]]:
         return self.transfers
 
-    def rejects(self, scores: Any) -> bool:
+    guarded = False
+
+    def rejects(self, scores: Any, point: Any = None) -> bool:
         return False
 
     def scores(self, points: Any, *, alone: bool = False) -> Any:

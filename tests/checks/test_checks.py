@@ -218,6 +218,12 @@ def test_what_white_box_broke_on_the_file_is_no_blind_spot() -> None:
         assert find("zero-gradient", bench).status == "fail"
 
 
+def test_a_detector_may_reject_what_lies_far_away() -> None:
+    bench = FakeBench()
+    bench.guarded = True
+    assert find("unbounded", bench).status == "skipped"
+
+
 def test_masked_gradients_leave_the_unbounded_attack_blind() -> None:
     assert verdict("unbounded", samples=9, broken=2, reached=1).status == "fail"
     bench = FakeBench()

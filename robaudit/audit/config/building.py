@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from robaudit.audit.config.attack_specs import AttackSpec
 from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.places import find_places
+from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.resolve import Resolved
 from robaudit.audit.config.settings import SETTINGS, Settings
@@ -16,6 +18,7 @@ from robaudit.audit.result.document import Result
 from robaudit.data.delimited import decode
 from robaudit.data.registry import check_source, is_ours, readers
 from robaudit.defenses.registry import named_files, parse_chain
+from robaudit.detectors import registry as detectors
 from robaudit.errors import UsageError, reason
 from robaudit.files import read_regular
 from robaudit.target.files.remote.endpoint import is_endpoint, read_endpoint
@@ -30,6 +33,8 @@ LARGEST = 2**24
 """Bytes of a file with class names."""
 MODELS = [name for name, each in SETTINGS.items() if any(part.read == "model" for part in each.parts)]
 """Settings that name models beside the one under audit."""
+JOINT = "orthogonal-pgd"
+"""The attack on a model and the detector beside it."""
 OF_THE_INPUT = [name for name, each in SETTINGS.items() if each.inside == INPUT and name != "fixed"]
 
 
@@ -54,9 +59,13 @@ def build_request(
         check_file(path)  # what is in it costs the attacks that need it alone
     for path in named_files(parse_chain(settings.defense)) if settings.defense is not None else ():
         check_file(path)
+    for path in detectors.named_files(settings.detector):
+        check_file(path)
+    if settings.detector is not None and is_endpoint(model):
+        raise UsageError("--detector: a detector stands beside a model file, and an endpoint is none")
     request = AuditRequest(
         model=model,
-        profile=resolved.profile,
+        profile=resolved.profile if settings.detector is None else _joint(resolved.profile),
         settings=settings,
         classes=_classes(settings.classes),
         surrogates=_paths(settings.surrogates),
@@ -73,6 +82,13 @@ def build_request(
     request = _with_data(request, resolved)
     own = None if resolved.profile_source == "built-in" else resolved.profile_source
     return dataclasses.replace(request, places=find_places(model, _path(resolved.config_file), own, request.sources))
+
+
+def _joint(profile: Profile) -> Profile:
+    """With the attack that gets past a detector too, where the profile does not name it."""
+    if any(spec.id.partition("+")[0] == JOINT for spec in profile.attacks) or profile.threat.access != "white-box":
+        return profile
+    return profile.model_copy(update={"attacks": (*profile.attacks, AttackSpec(id=JOINT, when="white-box"))})
 
 
 def _with_data(request: AuditRequest, resolved: Resolved) -> AuditRequest:

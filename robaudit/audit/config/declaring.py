@@ -150,7 +150,7 @@ class Setting:
     also: Mapping[str, str] = field(default_factory=dict)
     metavar: str | None = None
     least: float | None = None
-    completes: tuple[str, ...] | Literal["profiles", "reports", "defenses"] = ()
+    completes: tuple[str, ...] | Literal["profiles", "reports", "defenses", "detectors"] = ()
     inside: str = ""
     path: Read | Written | None = None
     alone: str = ""

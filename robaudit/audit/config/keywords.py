@@ -39,6 +39,8 @@ class SettingKeywords(TypedDict, total=False):
     matrix: bool | None
     stand_in: PathLike | None
     defense: str | Sequence[str] | None
+    detector: str | None
+    false_alarms: float
     certify: Sequence[str]
     top_scores: int | None
     score_decimals: int | None

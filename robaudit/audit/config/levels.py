@@ -13,6 +13,7 @@ from robaudit.audit.config.keys import validated
 from robaudit.audit.config.profile_files import profile_path
 from robaudit.audit.config.settings import SETTINGS, Settings
 from robaudit.defenses.registry import rooted
+from robaudit.detectors import registry as detectors
 from robaudit.documents import Document
 from robaudit.errors import UsageError
 from robaudit.suggest import did_you_mean
@@ -74,6 +75,8 @@ def from_file(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
         }
     if "defense" in given:
         given["defense"] = rooted(given["defense"], path.parent)
+    if "detector" in given:
+        given["detector"] = detectors.rooted(given["detector"], path.parent)
     if "profile" in given:
         try:
             found, built_in = profile_path(given["profile"], path.parent)

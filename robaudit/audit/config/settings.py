@@ -32,18 +32,21 @@ SETTINGS: dict[str, Setting] = (
 """Every setting by its name, in the order in which help lists them."""
 
 
-ALIKE = {
-    "defenses compare": """
+_COMPARED = """
     data labels label_column target_column profile norm eps mask goal samples surrogates resize_surrogates stand_in
     top_scores score_decimals score_noise reject_below mean std scale domain layout channels resize crop interpolation
     clean_accuracy classes output_name decision fixed input_name device batch_size compile search_precision seed run_dir
     fresh trust_model fresh_state sandbox load_timeout call_timeout memory_limit custom_ops
-""".split(),  # noqa: SIM905 (a list of quoted words is a wall)
-    "train-purifier": """
+""".split()  # noqa: SIM905 (a list of quoted words is a wall)
+_TRAINED = """
     data labels label_column target_column profile norm eps samples time_budget stand_in mean std scale domain layout
     channels resize crop interpolation classes output_name decision fixed input_name device seed trust_model fresh_state
     sandbox load_timeout call_timeout memory_limit custom_ops
-""".split(),  # noqa: SIM905
+""".split()  # noqa: SIM905
+ALIKE = {
+    "defenses compare": _COMPARED,
+    "detectors evaluate": [*_COMPARED, "defense", "false_alarms"],
+    "train-purifier": _TRAINED,
 }
 """Settings that other commands take just as ``scan`` does."""
 

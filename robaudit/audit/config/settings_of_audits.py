@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from robaudit.audit.config.value_types import (
         Attacker,
         Defended,
+        Detecting,
         Duration,
         Eps,
+        FalseAlarms,
         GateSpec,
         Norm,
         Paths,
@@ -45,6 +47,21 @@ def _defense_files(asked: AuditRequest) -> tuple[str, ...]:
 
     chain = () if asked.settings.defense is None else parse_chain(asked.settings.defense)
     return tuple(map(str, named_files(chain)))
+
+
+def _detector(asked: AuditRequest) -> str | None:
+    """The detector, whatever the place of its file."""
+    from robaudit.detectors.registry import parse_detector, words_of_detector
+
+    detector = asked.settings.detector
+    return None if detector is None else words_of_detector(parse_detector(detector), files=False)
+
+
+def _detector_files(asked: AuditRequest) -> tuple[str, ...]:
+    """The files that the detector names; their content counts."""
+    from robaudit.detectors.registry import named_files
+
+    return tuple(map(str, named_files(asked.settings.detector)))
 
 
 @dataclass(frozen=True)
@@ -194,6 +211,29 @@ class AuditSettings:
             Part("defense", _defense, unless=None),
             Part("files of defenses", _defense_files, read="file", unless=()),
         ),
+    )
+    detector: Detecting | None = setting(
+        None,
+        str,
+        help="Detector beside the model, such as squeezing, dknn:nodes=NAME or file:PATH; what it rejects is no "
+        "success; the attacker knows it. `robaudit detectors list` lists them.",
+        meaning="Detector beside the model, such as squeezing or file:PATH: inputs that it rejects have no answer, and "
+        "an attack succeeds where it accepts and the model is wrong.",
+        completes="detectors",
+        identity=(
+            Part("detector", _detector, unless=None),
+            Part("files of the detector", _detector_files, read="file", unless=()),
+        ),
+    )
+    false_alarms: FalseAlarms = setting(
+        0.05,
+        float,
+        help="Share of clean inputs that the detector may reject; its threshold is set on samples apart from those "
+        "audited. Default: 0.05.",
+        meaning="Share of clean inputs that the detector may reject; its threshold is set on samples of the data apart "
+        "from those audited.",
+        metavar="P",
+        identity=Part("false alarms", unless=0.05),
     )
     certify: tuple[str, ...] = setting(
         (),

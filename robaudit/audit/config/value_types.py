@@ -12,6 +12,7 @@ from robaudit.audit.config.duration import parse_duration
 from robaudit.audit.config.gatespecs import GateSpec
 from robaudit.audit.result.document import Attacker, Norm
 from robaudit.defenses.registry import chained, parse_chain, words_of_chain
+from robaudit.detectors.registry import parse_detector, words_of_detector
 from robaudit.errors import UsageError
 from robaudit.query_rate import QueryRate
 from robaudit.target.head.rule import parse_rule
@@ -107,6 +108,13 @@ def _defense(value: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _detector(value: str) -> str:
+    try:
+        return words_of_detector(parse_detector(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
 def _batch_size(value: object) -> int | str:
     if value == "auto":
         return "auto"
@@ -164,6 +172,8 @@ Duration = Annotated[str, BeforeValidator(_number_text), AfterValidator(_duratio
 Device = Annotated[str, AfterValidator(_device)]
 Decision = Annotated[str, AfterValidator(_decision)]
 Defended = Annotated[str, BeforeValidator(_in_a_row, str | list[str]), AfterValidator(_defense)]
+Detecting = Annotated[str, AfterValidator(_detector)]
+FalseAlarms = Annotated[FiniteFloat, Field(gt=0, lt=1)]
 BatchSize = Annotated[int | Literal["auto"], PlainValidator(_batch_size, int | str)]
 Fixed = Annotated[dict[str, str], BeforeValidator(_fixed, dict[str, str | float | bool | list[float]])]
 PathText = Annotated[str, BeforeValidator(_path_text)]

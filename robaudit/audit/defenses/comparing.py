@@ -30,7 +30,7 @@ from robaudit.errors import AuditInterrupted, UsageError
 from robaudit.stats.rates import CONFIDENCE
 from robaudit.target.files.sniff import model_format
 
-__all__ = ["Comparing", "Told", "compare_defenses"]
+__all__ = ["Comparing", "Told", "audited", "below", "compare_defenses", "replay_of"]
 
 TRANSFER = "transfer-mi-fgsm"
 LABEL_QUERIES = 500
@@ -84,20 +84,20 @@ def compare_defenses(asked: Comparing, told: Told) -> DefenseComparison:
     resolved = resolve_settings(asked.given, os.environ, asked.model)
     resolved = replace(resolved, settings=replace(resolved.settings, defense=None, baseline=None, output=()))
     base = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
-    bare, bare_folder = _audited(
-        request_of(asked.model, resolved, asked.command), _below(base, "bare"), told, "without a defense"
+    bare, bare_folder = audited(
+        request_of(asked.model, resolved, asked.command), below(base, "bare"), told, "without a defense"
     )
     behind, added = _behind(resolved, bare, asked.model)
     results: list[tuple[Result, Path]] = []
     for place, chain in enumerate(chains, 1):
         settings = replace(behind.settings, defense=chain)
         request = request_of(asked.model, replace(behind, settings=settings), asked.command)
-        folder = _below(base, f"{place}-{'+'.join(one.id for one in parse_chain(chain))}")
-        results.append(_audited(request, folder, told, f"behind {chain} ({place} of {len(chains)})"))
+        folder = below(base, f"{place}-{'+'.join(one.id for one in parse_chain(chain))}")
+        results.append(audited(request, folder, told, f"behind {chain} ({place} of {len(chains)})"))
     request = request_of(asked.model, resolved)
     answers = persistently(
         ask_behind,
-        BehindRequest(_replay(request, bare_folder), tuple(chains)),
+        BehindRequest(replay_of(request, bare_folder), tuple(chains)),
         confinement=confinement_of(request),
         about=asked.model,
         told=told.said,
@@ -137,11 +137,13 @@ def _distinct(chains: Sequence[str]) -> list[str]:
     return words
 
 
-def _below(base: Path | None, name: str) -> Path | None:
+def below(base: Path | None, name: str) -> Path | None:
+    """The run directory of one audit of several, where the user names one for all."""
     return None if base is None else base / name
 
 
-def _audited(request: AuditRequest, folder: Path | None, told: Told, what: str) -> tuple[Result, Path]:
+def audited(request: AuditRequest, folder: Path | None, told: Told, what: str) -> tuple[Result, Path]:
+    """One audit of several, and its run directory; one that was stopped ends them all."""
     with told.beginning(what) as observer:
         watcher: Observer = observer
         result, found = run_audit(request, folder, watcher, fresh=request.settings.fresh, warn=told.warn)
@@ -185,7 +187,8 @@ def _serves(spec: AttackSpec, profile: Profile) -> bool:
     return bool(norms & {*spec.norms}) and (not spec.goals or goal in spec.goals)
 
 
-def _replay(request: AuditRequest, folder: Path) -> ReplayRequest:
+def replay_of(request: AuditRequest, folder: Path) -> ReplayRequest:
+    """What is asked to see the examples of an audit again."""
     device = "cuda" if request.settings.device.startswith("cuda") else "cpu"
     return ReplayRequest(
         run=folder,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from robaudit.audit.defenses.behind import AskedBehind
 from robaudit.audit.defenses.document import Bare, Outcome, Weighed
@@ -12,7 +13,7 @@ from robaudit.audit.verdict.compare import paired_change
 from robaudit.errors import AuditError
 from robaudit.threat.goals import is_right
 
-__all__ = ["bare_row", "ranked", "weighed"]
+__all__ = ["Changes", "bare_row", "changes", "ranked", "weighed"]
 
 
 def bare_row(result: Result, folder: str) -> Bare:
@@ -27,12 +28,59 @@ def bare_row(result: Result, folder: str) -> Bare:
     )
 
 
-def weighed(bare: Result, behind: Result, asked: AskedBehind, folder: str) -> Weighed:
-    """One defense.
+@dataclass(frozen=True)
+class Changes:
+    """What a defense or a detector changes, paired with the model without it, and how far that can be relied on."""
+
+    clean: PairedChange
+    plain: PairedChange
+    adaptive: PairedChange
+    false_security: PairedChange
+    broken_by: dict[str, int]
+    failed_checks: tuple[str, ...]
+    outcome: Outcome
+
+
+def changes(bare: Result, behind: Result, fooled: Collection[int], words: str) -> Changes:
+    """What the audits without and with something tell of it.
 
     A sample stands against plain attacks where the model behind the defense answers it as the reference says, and is
     not fooled by the example that was made of it without the defense; the sample itself is the example where the model
     without a defense is wrong without one. An attacker who knows the defense has these examples, too.
+
+    Args:
+        bare: the audit without it.
+        behind: the audit with it, on the same samples.
+        fooled: indices of the samples of which an example of the first still fools.
+        words: that name it.
+
+    Raises:
+        AuditError: the two have no sample in common.
+    """
+    now = {sample.index: sample for sample in behind.samples}
+    pairs = [(one, now[one.index]) for one in bare.samples if one.index in now and one.counted]
+    if not pairs:
+        raise AuditError(f"the audits with and without {words} have no sample in common")
+    correct = [_right(before, after) for before, after in pairs]
+    plain = [right and before.index not in fooled for right, (before, _) in zip(correct, pairs, strict=True)]
+    known = [stands and after.broken_by is None for stands, (_, after) in zip(plain, pairs, strict=True)]
+    stood = [before.stands for before, _ in pairs]
+    adaptive = paired_change(list(zip(stood, known, strict=True)))
+    feigned = paired_change(list(zip(known, plain, strict=True)))
+    broken = Counter(sample.broken_by for sample in behind.samples if sample.counted and sample.broken_by is not None)
+    return Changes(
+        clean=paired_change([(before.correct, right) for right, (before, _) in zip(correct, pairs, strict=True)]),
+        plain=paired_change(list(zip(stood, plain, strict=True))),
+        adaptive=adaptive,
+        false_security=feigned,
+        broken_by={attack.id: broken[attack.id] for attack in behind.attacks if broken[attack.id]},
+        failed_checks=_failed(behind),
+        outcome=_outcome(adaptive, feigned),
+    )
+
+
+def weighed(bare: Result, behind: Result, asked: AskedBehind, folder: str) -> Weighed:
+    """One defense; see :func:`changes`.
 
     Args:
         bare: the audit without a defense.
@@ -45,31 +93,21 @@ def weighed(bare: Result, behind: Result, asked: AskedBehind, folder: str) -> We
     """
     if behind.defense is None:
         raise AuditError("the audit behind a defense tells of none")
-    now = {sample.index: sample for sample in behind.samples}
-    pairs = [(one, now[one.index]) for one in bare.samples if one.index in now and one.counted]
-    if not pairs:
-        raise AuditError(f"the audits with and without {behind.defense.words} have no sample in common")
-    correct = [_right(before, after) for before, after in pairs]
-    plain = [right and before.index not in asked.fooled for right, (before, _) in zip(correct, pairs, strict=True)]
-    known = [stands and after.broken_by is None for stands, (_, after) in zip(plain, pairs, strict=True)]
-    stood = [before.stands for before, _ in pairs]
-    adaptive = paired_change(list(zip(stood, known, strict=True)))
-    feigned = paired_change(list(zip(known, plain, strict=True)))
-    broken = Counter(sample.broken_by for sample in behind.samples if sample.counted and sample.broken_by is not None)
+    found = changes(bare, behind, asked.fooled, behind.defense.words)
     return Weighed(
         defense=behind.defense,
         run=behind.run.id,
         folder=folder,
-        clean=paired_change([(before.correct, right) for right, (before, _) in zip(correct, pairs, strict=True)]),
-        plain=paired_change(list(zip(stood, plain, strict=True))),
-        adaptive=adaptive,
-        false_security=feigned,
+        clean=found.clean,
+        plain=found.plain,
+        adaptive=found.adaptive,
+        false_security=found.false_security,
         transferred=(len(asked.fooled), len(asked.shown)),
-        broken_by={attack.id: broken[attack.id] for attack in behind.attacks if broken[attack.id]},
+        broken_by=found.broken_by,
         latency=asked.latency,
         complete=behind.run.complete,
-        failed_checks=_failed(behind),
-        outcome=_outcome(adaptive, feigned),
+        failed_checks=found.failed_checks,
+        outcome=found.outcome,
     )
 
 

@@ -12,7 +12,14 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.journal.looks import completed
 from robaudit.audit.journal.records.findings import EvidenceKept, MaskingFound
 from robaudit.audit.journal.records.samples import CleanSample
-from robaudit.audit.journal.records.session import DataFacts, EnvironmentFacts, InputsSent, Remark, TargetFacts
+from robaudit.audit.journal.records.session import (
+    DataFacts,
+    DetectorSet,
+    EnvironmentFacts,
+    InputsSent,
+    Remark,
+    TargetFacts,
+)
 from robaudit.audit.journal.tally import Tally
 from robaudit.audit.outcome.attacks import UNKNOWN, attack_sections, fit_sections
 from robaudit.audit.outcome.budget import was_spent, with_budget
@@ -78,7 +85,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
     tally = Tally(journal, clean)
     spent = request.time_budget is not None and was_spent(journal)
     checks = check_sections(request, journal, spent=spent)
-    evidence = journal.last(EvidenceKept)
+    evidence, detector = journal.last(EvidenceKept), journal.last(DetectorSet)
     attacks = attack_sections(request, tally, spent=spent)
     samples = build_samples(request.profile, data, clean, tally, journal, proofs_of(request, journal))
     draft = model.Result(
@@ -87,6 +94,7 @@ def build_result(request: AuditRequest, journal: Journal, sessions: Sessions) ->
         verdict=model.Verdict(status="incomplete", headline="", exit_code=3),
         target=target_section(target, journal.last(InputsSent)),
         defense=target.defense,
+        detector=None if detector is None else detector.section,
         data=data_section(request, data, tally),
         threat_model=threat_section(request, tally, target, data, journal),
         profile=profile_record(request),

@@ -184,6 +184,7 @@ class TargetTraits:
         pupil: the target's own network, to be trained anew, or raises :class:`UsageError`; None: it is not known.
         others: at most so many samples beside the audited ones; None: it is not known which there are.
         unsmooth: why its gradient cannot be taken by a smooth backward, or None.
+        detector: whether one stands beside it; None: it is not known.
     """
 
     classes: int
@@ -197,6 +198,7 @@ class TargetTraits:
     pupil: Callable[[], Any] | None = None
     others: Callable[[int], Sequence[int]] | None = None
     unsmooth: str | None = None
+    detector: bool | None = None
 
     def most(self, allowed: Attacker) -> Attacker:
         """The most that an attacker to whom so much is allowed has of the target."""
@@ -242,6 +244,8 @@ def _status(
         return "skipped", why
     if (why := attack.no_room(target.shape, threat.eps)) is not None:
         return "skipped", why
+    if attack.joint and target.detector is False:
+        return "skipped", "there is no detector to get past (--detector)"
     if attack.access is Access.WHITE_BOX and target.no_gradient is not None:
         return "unavailable", target.no_gradient
     if attack.access is Access.SCORES and target.no_scores is not None:

@@ -19,7 +19,7 @@ from robaudit.files import held_to, sha256_file
 from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
 from robaudit.target.inputs.meaning import InputMeaning
 
-__all__ = ["AskedFile", "find_model", "recorded_meaning"]
+__all__ = ["AskedFile", "check_files", "find_model", "recorded_meaning"]
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,19 @@ def recorded_meaning(result: Result, shape: tuple[int, ...], *, trust: bool = Fa
 
 def _as_it_was(part: DefensePart) -> Defense:
     """A defense of an audit, whose files have not changed since."""
+    check_files(part, "defense")
+    return make_defense(part.id, part.parameters)
+
+
+def check_files(part: DefensePart, kind: str) -> None:
+    """Check that the files of a defense, or a detector, are there and have not changed since the audit.
+
+    Raises:
+        AuditError: one is not, or has.
+    """
     for name, sha256 in part.files.items():
         path = Path(str(part.parameters[name]))
         if not path.is_file():
-            raise AuditError(f"the {name} of the defense {part.id}, {path}, is not here")
+            raise AuditError(f"the {name} of the {kind} {part.id}, {path}, is not here")
         if sha256_file(path) != sha256:
-            raise AuditError(f"the {name} of the defense {part.id}, {path}, was changed since the audit")
-    return make_defense(part.id, part.parameters)
+            raise AuditError(f"the {name} of the {kind} {part.id}, {path}, was changed since the audit")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robaudit.audit.result.document import Reading
 
-__all__ = ["class_scores", "confidence", "file_confidence"]
+__all__ = ["class_scores", "confidence", "file_confidence", "file_scores"]
 
 
 def class_scores(flat: NDArray[Any], kind: str, reading: Reading) -> NDArray[Any]:
@@ -45,7 +45,18 @@ def confidence(scores: NDArray[Any], kind: str) -> float:
 
 def file_confidence(raw: NDArray[Any], kind: str, classes: int, reading: Reading) -> float:
     """The same of one raw output [1, ...], which ends with the label that the file says where the audit read one."""
+    return confidence(file_scores(raw, kind, classes, reading), kind)
+
+
+def file_scores(raw: NDArray[Any], kind: str, classes: int, reading: Reading) -> NDArray[Any]:
+    """[K] the scores of one raw output [1, ...], as the audit has them: of a label 1 for its class; NaN for none."""
     flat = raw.reshape(-1)
+    if kind == "labels":
+        label = int(flat[0])
+        if reading.signed:
+            label = {-1: 0, 1: 1}.get(label, -1)
+        found = np.eye(1, classes, label, dtype=np.float32)[0] if 0 <= label < classes else None
+        return np.full(classes, np.nan, dtype=np.float32) if found is None else found
     if flat.dtype == np.float16:
         flat = flat.astype(np.float32)
     numbers = flat if reading.label is None else flat[:-1]
@@ -53,7 +64,7 @@ def file_confidence(raw: NDArray[Any], kind: str, classes: int, reading: Reading
         scores = _weakest(-numbers if reading.turned else numbers, classes)
     else:
         scores = class_scores(numbers, kind, reading)
-    return confidence(scores if reading.label is None else _ruled(scores, int(flat[-1])), kind)
+    return scores if reading.label is None else _ruled(scores, int(flat[-1]))
 
 
 def _other(score: NDArray[Any], kind: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from robaudit.audit.result.derive import of_every, with_curve
 from robaudit.audit.result.document import Attack, Result, Sample
 from robaudit.errors import AuditError
 
-__all__ = ["Claim", "evidence_of", "told_of"]
+__all__ = ["Claim", "evidence_of", "kept_arrays", "told_of"]
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,23 @@ def evidence_of(folder: Path, result: Result, *, kept: bool) -> list[Claim]:
     if evidence.path is None:
         if any(sample.broken_by is not None for sample in result.samples):
             raise AuditError("the result tells of broken samples and names no evidence: there is nothing to replay")
+        if result.detector is not None and result.detector.arrays:
+            raise AuditError("the result tells of a detector that was fitted and names no evidence that holds it")
         if kept and (folder / EVIDENCE).exists():
             raise AuditError(f"the result says that nothing was broken, and {EVIDENCE} lies beside it")
         return []
-    check_artefacts(folder, evidence, {name: shape for fit in result.fits for name, shape in fit.arrays.items()})
+    check_artefacts(folder, evidence, kept_arrays(result))
     broken = _read(folder, result, evidence.count, "")
     near = _read(folder, result, evidence.nearest, NEAREST)
     if len({example.original.shape for example in (*broken, *near)}) > 1:
         raise AuditError(f"{evidence.path} does not fit the result: its samples differ in shape")
     return [*_breaches(result, broken), *_nearest(result, near)]
+
+
+def kept_arrays(result: Result) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in the archive that attacks, and a detector, were fitted to."""
+    found = {name: shape for fit in result.fits for name, shape in fit.arrays.items()}
+    return found | ({} if result.detector is None else result.detector.arrays)
 
 
 def _read(folder: Path, result: Result, count: int, prefix: str) -> list[Example]:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robaudit.audit.replay.confidence import class_scores, file_confidence
+from robaudit.audit.replay.confidence import class_scores, file_confidence, file_scores
 from robaudit.audit.replay.request import Answer, ReplayRequest, Said, by_draws, least_confidence
 from robaudit.audit.result.document import Reading, Result
 from robaudit.errors import UsageError
@@ -100,7 +100,8 @@ def onnx_judge(
         raw = read_rows(results, outputs, width, role, values, reading.label)
         kind, classes = result.target.head, result.target.num_classes
         sure = math.inf if least is None else file_confidence(raw[:1], kind, classes, reading)
-        return Said(predicted(raw[:1], kind, classes, reading), rejected=least is not None and sure < least)
+        numbers = file_scores(raw[:1], kind, classes, reading)
+        return Said(predicted(raw[:1], kind, classes, reading), least is not None and sure < least, numbers)
 
     def answer(point: NDArray[Any]) -> Said:
         return Said.of([once(point, n) for n in CHECKED]) if by_draws(request, result, meaning) else once(point)

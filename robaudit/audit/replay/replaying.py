@@ -20,8 +20,9 @@ from robaudit.audit.config.places import shown_path
 from robaudit.audit.config.sets import inherent_sets
 from robaudit.audit.process.persist import NOTHING, GivenUp
 from robaudit.audit.replay.asked_file import AskedFile, find_model, recorded_meaning
+from robaudit.audit.replay.detecting import behind, recorded_guard
 from robaudit.audit.replay.document import Proofs, Replay, Replayed, ReplayStatus
-from robaudit.audit.replay.evidence import Claim, evidence_of
+from robaudit.audit.replay.evidence import Claim, evidence_of, kept_arrays
 from robaudit.audit.replay.request import Answer, ReplayRequest, Said
 from robaudit.audit.result.document import Result
 from robaudit.audit.run.rundir import RESULT, data_of
@@ -85,7 +86,7 @@ def replay(request: ReplayRequest, given_up: GivenUp = NOTHING, watch: Watch = U
         fooled=sum(row.status == "fools" for row in rows),
         classes=result.data.classes,
         examples=tuple(rows),
-        artefacts={name: shape for fit in result.fits for name, shape in fit.arrays.items()},
+        artefacts=kept_arrays(result),
         proofs=proofs,
     )
 
@@ -102,6 +103,8 @@ def _ask(
     """(every example asked again, the runtime that answered)."""
     with watch.about("it was loaded"):
         answer, judge = judge_of(request, result, asked.path, meaning, same=asked.same, watch=watch)
+        if result.detector is not None:
+            answer = behind(answer, recorded_guard(request, result, asked.path, meaning, answer))
     names = {sample.index: sample.id for sample in result.samples}
     watch.call_samples(names.__getitem__)
     sets = (*kept_sets(result, meaning.shape), *inherent_sets(meaning))

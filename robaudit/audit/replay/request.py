@@ -25,13 +25,16 @@ class Said:
 
     Args:
         label: the class; None where the answer names none.
-        rejected: whether the service of the audit rejects the input, as the file's top probability is too low.
+        rejected: whether the service of the audit rejects the input, as the file's top probability is too low, or its
+            detector does.
+        scores: [K] of the classes, from which a detector takes their probabilities; None: not told.
         drawn: of a random model, the class of each further draw, None where it names none or is rejected; ``label`` is
             then the most common one. What most draws said once is refuted here at one chance in a thousand.
     """
 
     label: int | None
     rejected: bool = False
+    scores: NDArray[Any] | None = None
     drawn: tuple[int | None, ...] = ()
 
     @classmethod

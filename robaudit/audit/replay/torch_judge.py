@@ -78,8 +78,9 @@ def torch_judge(
 
     def named(scores: Tensor) -> Said:
         found = int(predictions(scores[None])[0])
-        low = least is not None and confidence(scores.detach().cpu().numpy(), target.score_kind) < least
-        return Said(None if found == OPEN else found, rejected=low)
+        numbers = scores.detach().cpu().numpy()
+        low = least is not None and confidence(numbers, target.score_kind) < least
+        return Said(None if found == OPEN else found, low, numbers)
 
     def answer(point: NDArray[Any]) -> Said:
         u = torch.from_numpy(point.astype(meaning.precision))[None].to(target.device)

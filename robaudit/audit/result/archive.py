@@ -26,6 +26,7 @@ __all__ = [
     "add_array",
     "artefact_names",
     "check_artefacts",
+    "read_artefacts",
     "read_examples",
 ]
 
@@ -109,6 +110,22 @@ def check_artefacts(folder: Path, evidence: Evidence, shapes: Mapping[str, Seque
                 found, _, dtype = _header(file)
             if found != tuple(shape) or dtype.kind not in "fiub":
                 raise ValueError(f"{name} is not the array that the result tells of")
+
+
+def read_artefacts(folder: Path, evidence: Evidence, shapes: Mapping[str, Sequence[int]]) -> dict[str, NDArray[Any]]:
+    """Arrays of the archive by the last part of their names, which an audit wrote with these shapes.
+
+    Raises:
+        AuditError: as :func:`check_artefacts`.
+    """
+    check_artefacts(folder, evidence, shapes)
+    found = {}
+    with _opened(folder, evidence) as archive:
+        for name in shapes:
+            afford(archive.getinfo(f"{name}.npy").file_size, f"{name} of the evidence")
+            with archive.open(f"{name}.npy") as file:
+                found[name.rpartition("/")[2]] = np.lib.format.read_array(file, allow_pickle=False)
+    return found
 
 
 @contextlib.contextmanager

@@ -55,6 +55,7 @@ from robaudit.audit.result.sections.target import (
     Data,
     Defended,
     DefensePart,
+    Detecting,
     Feature,
     Gradient,
     InputSpec,
@@ -91,6 +92,7 @@ __all__ = [
     "Data",
     "Defended",
     "DefensePart",
+    "Detecting",
     "Drawn",
     "EarlierTests",
     "Environment",
@@ -155,7 +157,7 @@ SCHEMA_VERSION = "1.10"
 OLDEST_READ = "1.4"
 """The oldest version that is read: the first that is promised."""
 ON_REQUEST = (
-    *("defense", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
+    *("defense", "detector", "fits", "curves", "secrecy", "transfer", "threats", "certified", "comparison"),
     *("sequential", "earlier", "chances", "masking"),
 )
 """Sections that are left out where nobody asked for them."""
@@ -178,6 +180,8 @@ class Result(Section):
     target: Target
     defense: Defended | None = None
     """What stands in front of the file; left out where nothing does."""
+    detector: Detecting | None = None
+    """What stands beside the file and rejects inputs; left out where nothing does."""
     data: Data
     threat_model: Threat
     profile: ProfileRecord

@@ -20,6 +20,7 @@ from robaudit.audit.run.identity import files_beside
 from robaudit.audit.stored.file import load_result, result_path
 from robaudit.audit.stored.signing import read_trusted
 from robaudit.defenses.registry import named_files, parse_chain
+from robaudit.detectors import registry as detectors
 
 __all__ = ["carry_out", "command_line", "read_files", "request_of"]
 
@@ -89,6 +90,7 @@ def read_files(request: AuditRequest, resolved: Resolved) -> list[tuple[str, Pat
             found += [(each.path.called, Path(text)) for text in texts]
     if settings.defense is not None:
         found += [("a file of a defense", path) for path in named_files(parse_chain(settings.defense))]
+    found += [("a file of the detector", path) for path in detectors.named_files(settings.detector)]
     found += [("what is written about the model", path) for path in files_beside(request.model)]
     for other in auxiliaries(request):
         found += [(f"what is written about {other.name}", path) for path in files_beside(other.path)]

@@ -21,6 +21,7 @@ from robaudit.checks.registry import check_class, own_checks
 from robaudit.data.folder import LABELS, walk
 from robaudit.data.registry import is_ours, reader_of
 from robaudit.defenses.registry import parse_chain
+from robaudit.detectors.registry import parse_detector
 from robaudit.errors import RobauditError, UsageError
 from robaudit.files import UNREAD, digest_of, sha256_file
 from robaudit.target.files.onnx.external import digests, may_have_weights_elsewhere
@@ -116,7 +117,8 @@ def _read(known: Identity, request: AuditRequest, value: Any, how: str) -> Any:
 
 
 def _plug_ins(request: AuditRequest) -> dict[str, str]:
-    """Source of what is not ours (attacks, transforms, checks, defenses, reader), which the version does not tell."""
+    """Source of what is not ours (attacks, transforms, checks, defenses, detectors, reader), which the version does not
+    tell."""
     # loads torch, which whoever wants a file's digest may lack
     from robaudit.attacks.registry import attack_classes, transform_classes
     from robaudit.surrogates.registry import surrogate_classes
@@ -136,6 +138,10 @@ def _plug_ins(request: AuditRequest) -> dict[str, str]:
     chain = () if request.settings.defense is None else parse_chain(request.settings.defense)
     known |= {f"defense {one.id}": type(one) for one in chain}
     ids |= {f"defense {one.id}" for one in chain}
+    if request.settings.detector is not None:
+        detector = parse_detector(request.settings.detector)
+        known |= {f"detector {detector.id}": type(detector)}
+        ids |= {f"detector {detector.id}"}
     ours = f"{__name__.partition('.')[0]}."
     makers: dict[str, type] = dict(surrogate_classes())
     known |= {f"surrogate {spec.id}": makers[spec.id] for spec in profile.surrogates if spec.id in makers}

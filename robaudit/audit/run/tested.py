@@ -27,6 +27,7 @@ from robaudit.audit.result.document import EarlierTests, Result
 from robaudit.audit.run.rundir import TESTS
 from robaudit.audit.verdict.retests import baseline_of, figure_tested, radii_of
 from robaudit.defenses.registry import named_files, parse_chain, words_of_chain
+from robaudit.detectors import registry as detectors
 from robaudit.errors import AuditError
 from robaudit.files import digest_of, sha256_file, write_atomic
 
@@ -59,6 +60,7 @@ def subject_of(request: AuditRequest) -> str:
             "surrogates": [_content(path) for path in request.surrogates],
         }
         | ({} if request.settings.defense is None else _defended(request.settings.defense))
+        | ({} if request.settings.detector is None else _guarded(request.settings.detector))
     )
 
 
@@ -66,6 +68,12 @@ def _defended(defense: str) -> dict[str, Any]:
     chain = parse_chain(defense)
     files = [_content(path) for path in named_files(chain)]
     return {"defense": words_of_chain(chain, files=False)} | ({"files of defenses": files} if files else {})
+
+
+def _guarded(detector: str) -> dict[str, Any]:
+    files = [_content(path) for path in detectors.named_files(detector)]
+    words = detectors.words_of_detector(detectors.parse_detector(detector), files=False)
+    return {"detector": words} | ({"files of the detector": files} if files else {})
 
 
 def _content(path: Path | None) -> Any:

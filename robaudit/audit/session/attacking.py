@@ -46,7 +46,8 @@ CHUNK = 32
 
 def planned_fronts(request: AuditRequest, loaded: Loaded, journal: Journal) -> list[Front]:
     """All attacks; journaled before they run, so that what an audit never came to is reported."""
-    fronts = plan_fronts(request.profile, loaded.traits)
+    traits = replace(loaded.traits, detector=request.settings.detector is not None)
+    fronts = plan_fronts(request.profile, traits)
     fronts = [front.renewed(partial(as_it_ended, journal)) for front in fronts]
     tell_plan(fronts, loaded, journal)
     return fronts

@@ -69,6 +69,7 @@ class SessionBench:
         self.stability = loaded.reference == "model"
         self.declared_accuracy = request.settings.clean_accuracy
         self._profile = request.profile
+        self.guarded = request.settings.detector is not None
         self._loaded = loaded
         self._store = store
         self._engine = engine
@@ -246,9 +247,10 @@ class SessionBench:
         """What came nearest to breaking each sample that stands, of a random target."""
         return tries(self._fronts[0], self._cascade)
 
-    def rejects(self, scores: NDArray[Any]) -> bool:
-        """Whether the service rejects an input with these scores [K]."""
-        rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None])
+    def rejects(self, scores: NDArray[Any], point: NDArray[Any] | None = None) -> bool:
+        """Whether the service rejects an input with these scores [K], or the detector the input [*shape], if given."""
+        u = None if point is None else torch.from_numpy(np.array(point))[None].to(self._loaded.target.dtype)
+        rejected = self._engine.oracle.rejects(torch.from_numpy(scores)[None], u)
         return rejected is not None and bool(rejected[0])
 
     def breaches(self) -> Sequence[Breach]:

@@ -226,9 +226,12 @@ def answer_samples(
             if isinstance(answer, str):
                 yield replace(blank, error=answer), None
             else:
+                point = torch.from_numpy(found[index])[None].to(oracle.device, oracle.dtype)
+                rejects = oracle.rejects(torch.from_numpy(answer.scores)[None], point)
+                rejected = answer.rejected or (rejects is not None and bool(rejects[0]))
                 record = _answered(blank, found[index], answer.scores, asking.goals)
                 wrong = None if answer.drawn is None else int((answer.drawn != record.label).sum())
-                yield replace(record, rejected=answer.rejected, wrong=wrong), answer.scores
+                yield replace(record, rejected=rejected, wrong=wrong), answer.scores
 
 
 def _loaded(data: Source, part: Sequence[int], care: Care) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:

@@ -30,6 +30,7 @@ from robaudit.audit.session.certifying import certificates_of, certify
 from robaudit.audit.session.checking import run_checks
 from robaudit.audit.session.checkunits import CheckUnits
 from robaudit.audit.session.chunks import chunks
+from robaudit.audit.session.detecting import fitted_to, guarding
 from robaudit.audit.session.endpoint import answers_of
 from robaudit.audit.session.evidence import Rows, write_evidence
 from robaudit.audit.session.loaded import Loaded
@@ -117,7 +118,8 @@ class Session:
     def _run(self) -> None:
         request, shared, journal = self.request, self._shared, self._shared.journal
         loaded, first = self._load()
-        oracle = Oracle(loaded.target, loaded.surrogates, service_of(request.profile))
+        guard = guarding(request, loaded, shared)
+        oracle = Oracle(loaded.target, loaded.surrogates, service_of(request.profile), guard)
         fronts = planned_fronts(request, loaded, journal)
         looks = chunks(loaded.draw, loaded.asked) if request.settings.until_decided else None
         begin = next(looks) if looks is not None else None
@@ -191,7 +193,7 @@ class Session:
         check(last=True)
         shared.observer(Phase("evidence"))
         last = bench("")
-        rows = Rows(last.breaches(), last.nearest(), artefacts_in(journal))
+        rows = Rows(last.breaches(), last.nearest(), {**artefacts_in(journal), **fitted_to(journal)})
         journal.append(write_evidence(self.folder, journal, store, rows))
 
     def _engine(self, loaded: Loaded, oracle: Oracle, store: SampleStore, first: tuple[int, torch.Tensor]) -> Engine:

@@ -32,7 +32,7 @@ def query_faults(result: Result) -> Iterator[str]:
 
 def _served(result: Result) -> Iterator[str]:
     served = result.threat_model.served
-    rejects = served is not None and served.reject_below is not None
+    rejects = result.detector is not None or (served is not None and served.reject_below is not None)
     for sample in result.samples:
         if sample.rejected and (not rejects or sample.clean_prediction is None):
             yield f"sample {sample.index} ({sample.id}) is rejected, and nothing rejects it"

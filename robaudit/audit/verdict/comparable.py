@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from robaudit import METHODS
 from robaudit.attacks.names import numbered
 from robaudit.audit.config.specs import most_access
-from robaudit.audit.result.document import Data, Defended, PerturbationSet, Result, Sample, Served, Target
+from robaudit.audit.result.document import Data, Defended, Detecting, PerturbationSet, Result, Sample, Served, Target
 from robaudit.audit.result.masking import for_the_reaction
 from robaudit.errors import AuditError, RobauditError, UsageError
 
@@ -152,6 +152,7 @@ def differences(base: Result, new: Result) -> Iterator[str]:
         yield "the data differ: samples have other labels"
     yield from _of_input(base, new.target)
     yield from _of_defense(base.defense, new.defense)
+    yield from _of_detector(base.detector, new.detector)
     yield from _of_sets(base.threat_model.sets, new.threat_model.sets)
     threats = [r.threat_model.model_dump(exclude=NOT_COMPARED) for r in (base, new)]
     if _served(base.threat_model.served) != _served(new.threat_model.served):
@@ -227,6 +228,15 @@ def _of_defense(before: Defended | None, now: Defended | None) -> Iterator[str]:
             yield f"the defense differs: a file of {words[0]} was changed"
         else:
             yield f"the defense differs: it was {words[0]} and is {words[1]}"
+
+
+def _of_detector(before: Detecting | None, now: Detecting | None) -> Iterator[str]:
+    """As of a defense; thresholds may differ, as they are set on each audit's own samples."""
+    told = [None if d is None else (d.id, {**d.parameters, **d.files}, d.false_alarms) for d in (before, now)]
+    if told[0] != told[1]:
+        words = ["none" if d is None else f"{d.words} at {d.false_alarms:.1%} false alarms" for d in (before, now)]
+        changed = words[0] == words[1]
+        yield "the detector differs: " + ("its file was changed" if changed else f"it was {words[0]} and is {words[1]}")
 
 
 def _short(value: Any) -> str:

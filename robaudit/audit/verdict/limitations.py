@@ -84,6 +84,11 @@ def _answers(draft: Result) -> Iterator[str]:
             "(unreadable, or out of its range) or the output names no class (errors say which): each counts as not "
             "answered correctly, and none was attacked"
         )
+    if draft.detector is not None and not draft.detector.differentiable:
+        yield (
+            f"the suspicion of the detector {draft.detector.id} has no gradient, so that no attack lowered it step by "
+            "step: a stronger attack may get past it"
+        )
     if draft.data.reference == "model":
         yield "stability mode: the model's own clean answers are the reference; no accuracy is claimed"
     if draft.target.training:

@@ -13,11 +13,13 @@ from robaudit.report.sentences import (
     UPPER_BOUND,
     applied_attacks,
     defense_words,
+    detector_words,
     drawn_words,
     evidence_words,
     gate_words,
     gradient_words,
     output_words,
+    rejected_words,
     run_words,
     withheld_words,
     worst_case_name,
@@ -86,7 +88,7 @@ def cards(result: Result) -> list[Cell]:
     clean = result.clean.accuracy
     if clean is not None and clean.estimate is not None:
         declared = f" Declared: {result.clean.declared:.1%}." if result.clean.declared is not None else ""
-        rejected = f" {result.clean.rejected} rejected by the service." if result.clean.rejected else ""
+        rejected = f" {words}." if (words := rejected_words(result)) else ""
         note = f"{clean.k} of {clean.n} answered correctly; {_interval(clean)}.{declared}{rejected}"
         found.append(Cell("Clean accuracy", f"{clean.estimate:.1%}", note))
     checks = Counter(check.status for check in result.checks)
@@ -214,6 +216,7 @@ def provenance(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Input", input_words(target.input)),
         ("Output", output_words(result)),
         *([("Defense", defended)] if (defended := defense_words(result)) is not None else []),
+        *([("Detector", detector_words(result.detector))] if result.detector is not None else []),
         ("Gradient", gradient_words(result)),
     ]
     if target.batch_invariant is not None:

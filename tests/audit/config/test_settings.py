@@ -44,6 +44,8 @@ OTHER: dict[str, Any] = {
     "surrogates": ["{}/model.onnx"],
     "stand_in": "{}/model.onnx",
     "defense": "bits",
+    "detector": "squeezing",
+    "false_alarms": 0.1,
     "top_scores": 3,
     "score_decimals": 2,
     "score_noise": 0.01,
@@ -99,7 +101,7 @@ OTHER: dict[str, Any] = {
 """A value of each setting that is not its default."""
 KEYS = [name for name, each in SETTINGS.items() if not each.alone]
 FILES = ["mask", *(n for n, each in SETTINGS.items() if any(part.read in ("file", "model") for part in each.parts))]
-FILES.remove("defense")  # of which a file is a part
+FILES = [name for name in FILES if name not in ("defense", "detector")]  # of which a file is a part
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,17 @@ def test_a_file_of_a_defense_counts_by_its_content_too(folder, tmp_path) -> None
     assert before != run_id(folder, defense=["bits:4", f"purifier:{same}"])
     with pytest.raises(UsageError, match="there is no file"):
         run_id(folder, defense=f"purifier:{tmp_path / 'none.onnx'}")
+
+
+def test_a_file_of_a_detector_counts_by_its_content_too(folder, tmp_path) -> None:
+    same = Path(shutil.copy(folder / "model.onnx", tmp_path / "p.onnx"))
+    before = run_id(folder, detector=f"file:{same}")
+    assert before == run_id(folder, detector=f"file:{folder / 'model.onnx'}")
+    assert before != run_id(folder, detector=f"file:{same},takes=unit")
+    make_onnx(same, scale=2.0)
+    assert before != run_id(folder, detector=f"file:{same}")
+    with pytest.raises(UsageError, match="there is no file"):
+        run_id(folder, detector=f"file:{tmp_path / 'none.onnx'}")
 
 
 def text_of(value: Any, each: Setting) -> str:

@@ -35,6 +35,7 @@ from robaudit.audit.journal.records.session import (
     BudgetSpent,
     ChosenSets,
     DataFacts,
+    DetectorSet,
     EnvironmentFacts,
     InputsSent,
     MeaningFound,
@@ -50,7 +51,7 @@ from robaudit.audit.result.sections.gates import EarlierTests
 from robaudit.audit.result.sections.masking import HiddenAt
 from robaudit.audit.result.sections.run import Environment
 from robaudit.audit.result.sections.sequential import LookGate
-from robaudit.audit.result.sections.target import Data, Defended, Gradient, InputSpec, Target
+from robaudit.audit.result.sections.target import Data, Defended, Detecting, Gradient, InputSpec, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 
 POINT = Point(shape=(2, 3), dtype="float32", offset=5, bytes=24, sha256="ab" * 32)
@@ -101,6 +102,13 @@ RECORDS: tuple[AnyRecord, ...] = (
             head="logits", gradient=Gradient(available=True, cuts=("Round",)), training=("dropout",),
         ),
         defense=Defended(id="bits", parameters={"depth": 3}, words="bits:depth=3", summary="Rounds"),
+    ),
+    DetectorSet(
+        section=Detecting(
+            id="dknn", words="dknn", summary="Counts", false_alarms=0.05, threshold=0.5, fitted_on=3, calibrated_on=19,
+            differentiable=True, arrays={"artefact/detector/labels": (3,)},
+        ),
+        point=POINT,
     ),
     EnvironmentFacts(section=Environment(python="3", platform="p", device="cpu", judge="j", details={"gpu": "g"})),
     DataFacts(

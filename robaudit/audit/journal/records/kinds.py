@@ -33,6 +33,7 @@ from robaudit.audit.journal.records.session import (
     BudgetSpent,
     ChosenSets,
     DataFacts,
+    DetectorSet,
     EnvironmentFacts,
     InputsSent,
     MeaningFound,
@@ -52,6 +53,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 _OfSessions: TypeAlias = (
     TargetFacts
+    | DetectorSet
     | EnvironmentFacts
     | DataFacts
     | ChosenSets
@@ -68,7 +70,7 @@ _OfSamples: TypeAlias = FinishedUnit | CheckUnit | CleanSample | LostSample | Re
 _OfFindings: TypeAlias = CheckEnded | LookTaken | EvidenceKept | MaskingFound | PriorTests | ResultWritten
 
 AnyRecord: TypeAlias = _OfSessions | _OfAttacks | _OfSamples | _OfFindings
-AnyPointed: TypeAlias = FinishedUnit | CheckUnit | CleanSample | FitRound
+AnyPointed: TypeAlias = FinishedUnit | CheckUnit | CleanSample | FitRound | DetectorSet
 """Those that may have a point beside them."""
 R = TypeVar("R", bound=Record)
 

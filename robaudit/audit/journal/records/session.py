@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from robaudit.audit.journal.records.base import Content, Count, Record
+from robaudit.audit.journal.records.base import Content, Count, Pointed, Record
 from robaudit.audit.result.sections.run import Environment
-from robaudit.audit.result.sections.target import Data, Defended, Target
+from robaudit.audit.result.sections.target import Data, Defended, Detecting, Target
 from robaudit.audit.result.sections.threat import PerturbationSet
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "BudgetSpent",
     "ChosenSets",
     "DataFacts",
+    "DetectorSet",
     "EnvironmentFacts",
     "InputsSent",
     "MeaningFound",
@@ -36,6 +37,14 @@ class TargetFacts(Record):
     kind: Literal["target"] = "target"
     section: Target
     defense: Defended | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSet(Pointed):
+    """The detector beside the model, fitted, with its threshold; the point is what it was fitted to."""
+
+    kind: Literal["detector"] = "detector"
+    section: Detecting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

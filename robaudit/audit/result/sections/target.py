@@ -14,6 +14,7 @@ __all__ = [
     "Data",
     "Defended",
     "DefensePart",
+    "Detecting",
     "Feature",
     "Gradient",
     "InputSpec",
@@ -196,6 +197,23 @@ class Defended(DefensePart):
     def chain(self) -> tuple[DefensePart, ...]:
         """Each defense, in the order in which an input meets them."""
         return self.parts or (self,)
+
+
+class Detecting(DefensePart):
+    """The detector beside the file: what it rejects has no answer, and no attack succeeds with it."""
+
+    false_alarms: FiniteFloat
+    """Share of clean inputs that it was allowed to reject."""
+    threshold: FiniteFloat
+    """The largest suspicion that it accepts."""
+    fitted_on: int
+    """Clean samples that it was fitted on, apart from those audited; 0 where it needs no fit."""
+    calibrated_on: int
+    """Clean samples that the threshold was set on, apart from those and from the audited ones."""
+    differentiable: bool
+    """Whether the suspicion has a gradient, or a stand-in with one, for attacks on model and detector at once."""
+    arrays: dict[str, tuple[int, ...]] = {}
+    """What it was fitted to: names of the arrays in the evidence, with their shapes."""
 
 
 def training_words(parts: Sequence[str]) -> str:
