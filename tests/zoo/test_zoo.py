@@ -179,7 +179,7 @@ def test_trained_nets_are_what_their_papers_made(zoo: Path) -> None:
             assert record["fgsm"] > plain + 0.4, stem
             assert plain < 0.1, stem
         elif name in ("undefended", "fixed-mask"):
-            assert plain < 0.1, stem
+            assert plain < 0.2, stem
         elif name in ("pgd-at", "feature-denoising"):
             assert plain > 0.5, stem
         elif NETS[name].masked and name != "sap":
