@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from typing import TextIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from robaudit.audit.defenses.document import DefenseComparison, Weighed
 from robaudit.audit.result.document import PairedChange
 from robaudit.plural import counted
-from robaudit.report.console import NARROW, bullets, entries, facts, heading, indented
-from robaudit.report.sentences import drawn_words
-from robaudit.report.words import plain, rate_words, threat_words
+from robaudit.report.several import SideBySide, shared_facts
+from robaudit.report.words import plain
 
-__all__ = ["HEADS", "comparison_facts", "comparison_notes", "comparison_rows", "comparison_text", "print_comparison"]
+__all__ = ["HEADS", "comparison_facts", "comparison_notes", "comparison_rows", "comparison_text"]
 
 HEADS = (
     "defense",
@@ -29,23 +19,11 @@ HEADS = (
     "time",
     "outcome",
 )
-WIDE = NARROW + 60
-"""Columns below which the table is written as lists."""
 
 
 def comparison_facts(found: DefenseComparison) -> list[tuple[str, str]]:
     """What was compared."""
-    bare = found.bare
-    clean = [] if bare.clean is None else [("Clean accuracy", f"{rate_words(bare.clean)} without a defense")]
-    name = "Robust accuracy" if found.metric == "robust_accuracy" else "Stability"
-    return [
-        ("Model", f"{plain(found.model)}, SHA-256 {found.sha256[:16]}"),
-        ("Data", f"{plain(found.data.source)}, {drawn_words(found.data)}"),
-        ("Threat", threat_words(found.threat_model, found.data)),
-        ("Profile", f"{plain(found.profile)}, seed {found.seed}"),
-        *clean,
-        (name, f"at most {rate_words(bare.robust)} without a defense"),
-    ]
+    return shared_facts(found, "a defense")
 
 
 def comparison_rows(found: DefenseComparison) -> list[list[str]]:
@@ -115,37 +93,7 @@ def _broken(row: Weighed) -> str:
     return "; through it fell " + ", ".join(f"{count} to {plain(id, 40)}" for id, count in row.broken_by.items())
 
 
-def print_comparison(found: DefenseComparison, file: TextIO, width: int | None = None) -> None:
-    """The comparison on a terminal or in a pipe."""
-    console = Console(file=file, width=width, markup=False, emoji=False, highlight=False, legacy_windows=False)
-    facts(console, comparison_facts(found))
-    heading(console, "What each defense buys")
-    rows = comparison_rows(found)
-    if console.width < WIDE:
-        entries(console, (_entry(row) for row in rows))
-    else:
-        console.print(indented(_table(rows)))
-    bullets(console, comparison_notes(found))
-
-
 def comparison_text(found: DefenseComparison, width: int = 80) -> str:
-    """The same as text."""
-    buffer = io.StringIO()
-    print_comparison(found, buffer, width)
-    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column(HEADS[0], overflow="fold")
-    for head in HEADS[1:-1]:
-        table.add_column(head, justify="right", overflow="fold")
-    table.add_column(HEADS[-1], overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _entry(row: Sequence[str]) -> tuple[Text, list[Text]]:
-    title = Text(f"{row[0]}: {row[-1]}", style="bold")
-    return title, [Text(f"{head}: {cell}") for head, cell in zip(HEADS[1:-1], row[1:-1], strict=True)]
+    """The comparison as text."""
+    facts, rows, notes = comparison_facts(found), comparison_rows(found), comparison_notes(found)
+    return SideBySide(facts, "What each defense buys", HEADS, rows, notes).text(width)

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from typing import TextIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from robaudit.audit.detectors.document import DetectorEvaluation, Evaluated
 from robaudit.plural import counted
-from robaudit.report.console import NARROW, bullets, entries, facts, heading, indented
-from robaudit.report.sentences import drawn_words
-from robaudit.report.words import plain, rate_words, short_rate, threat_words
+from robaudit.report.several import SideBySide, shared_facts
+from robaudit.report.words import plain, short_rate
 
 __all__ = ["HEADS", "evaluation_facts", "evaluation_notes", "evaluation_rows", "evaluation_text"]
 
@@ -28,23 +18,11 @@ HEADS = (
     "stands, joint attack",
     "outcome",
 )
-WIDE = NARROW + 60
-"""Columns below which the table is written as lists."""
 
 
 def evaluation_facts(found: DetectorEvaluation) -> list[tuple[str, str]]:
     """What was evaluated."""
-    bare = found.bare
-    clean = [] if bare.clean is None else [("Clean accuracy", f"{rate_words(bare.clean)} without a detector")]
-    name = "Robust accuracy" if found.metric == "robust_accuracy" else "Stability"
-    return [
-        ("Model", f"{plain(found.model)}, SHA-256 {found.sha256[:16]}"),
-        ("Data", f"{plain(found.data.source)}, {drawn_words(found.data)}"),
-        ("Threat", threat_words(found.threat_model, found.data)),
-        ("Profile", f"{plain(found.profile)}, seed {found.seed}"),
-        *clean,
-        (name, f"at most {rate_words(bare.robust)} without a detector"),
-    ]
+    return shared_facts(found, "a detector")
 
 
 def evaluation_rows(found: DetectorEvaluation) -> list[list[str]]:
@@ -105,37 +83,7 @@ def _broken(row: Evaluated) -> str:
     return "; with it fell " + ", ".join(f"{count} to {plain(id, 40)}" for id, count in row.broken_by.items())
 
 
-def print_evaluation(found: DetectorEvaluation, file: TextIO, width: int | None = None) -> None:
-    """The evaluation on a terminal or in a pipe."""
-    console = Console(file=file, width=width, markup=False, emoji=False, highlight=False, legacy_windows=False)
-    facts(console, evaluation_facts(found))
-    heading(console, "How good each detector is")
-    rows = evaluation_rows(found)
-    if console.width < WIDE:
-        entries(console, (_entry(row) for row in rows))
-    else:
-        console.print(indented(_table(rows)))
-    bullets(console, evaluation_notes(found))
-
-
 def evaluation_text(found: DetectorEvaluation, width: int = 80) -> str:
-    """The same as text."""
-    buffer = io.StringIO()
-    print_evaluation(found, buffer, width)
-    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column(HEADS[0], overflow="fold")
-    for head in HEADS[1:-1]:
-        table.add_column(head, justify="right", overflow="fold")
-    table.add_column(HEADS[-1], overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _entry(row: Sequence[str]) -> tuple[Text, list[Text]]:
-    title = Text(f"{row[0]}: {row[-1]}", style="bold")
-    return title, [Text(f"{head}: {cell}") for head, cell in zip(HEADS[1:-1], row[1:-1], strict=True)]
+    """The evaluation as text."""
+    facts, rows, notes = evaluation_facts(found), evaluation_rows(found), evaluation_notes(found)
+    return SideBySide(facts, "How good each detector is", HEADS, rows, notes).text(width)
