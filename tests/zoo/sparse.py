@@ -49,5 +49,6 @@ NETS = (
         claim="a moderate sparsity improves robustness",
         verdict="falls; the sparsity is reported and earns no credit",
         make=make,
+        version=2,
     ),
 )
