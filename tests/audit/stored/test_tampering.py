@@ -86,13 +86,13 @@ def test_a_journal_of_another_version_is_refused_until_it_is_to_be_discarded(
     case: Case, tmp_path: Path, finished: bool
 ) -> None:
     folder = case.copied(tmp_path / "run", finished=finished)
-    edit(folder, "journal.jsonl", b'"version": 3', b'"version": 1')
+    edit(folder, "journal.jsonl", b'"version": 4', b'"version": 1')
     before = (folder / "journal.jsonl").read_bytes()
     with pytest.raises(UsageError) as refused:
         case.run(folder)
     assert str(refused.value) == (
         f"the journal in the run directory {folder} cannot be used: another robaudit wrote it: its records are of "
-        "version 1, and this one reads version 3; choose another with --run-dir, or --fresh to discard it"
+        "version 1, and this one reads version 4; choose another with --run-dir, or --fresh to discard it"
     )
     assert refused.value.exit_code == 2
     assert (folder / "journal.jsonl").read_bytes() == before
