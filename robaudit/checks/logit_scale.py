@@ -46,6 +46,7 @@ class LogitScale(Check):
         ),
         ignores_attacks=True,
         usual=False,
+        tells_masking=True,
     )
 
     threshold: Positive = VANISHED

@@ -73,7 +73,7 @@ CASES: dict[str, Case] = {
     "nattack": Case({"queries": 300, "population": 30}, optimum=None),
     "nes": Case({"queries": 300, "samples": 10}, optimum=1.5, optimum_parameters={"queries": 4000, "samples": 50}),
     "one-pixel": Case({"queries": 300, "population": 20}, optimum=None),
-    "orthogonal-pgd": Case({"steps": 15, "restarts": 2}),
+    "orthogonal-pgd": Case({"steps": 15, "restarts": 1}, optimum_parameters={"steps": 100}),
     "p-rgf": Case({"queries": 150, "samples": 10, "copies": 2}, optimum=None),
     "pdpgd": Case({"steps": 200, "primal_rate": 0.3}),
     "pgd": Case({"steps": 15}),

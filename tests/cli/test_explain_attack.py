@@ -21,6 +21,7 @@ PLACELESS = {
     "curls-whey",
     "fd-pca",
     "gfcs",
+    "orthogonal-pgd",
     "p-rgf",
     "pointwise",
     "transfer-mef",

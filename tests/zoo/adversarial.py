@@ -50,7 +50,7 @@ def random_fgsm(making: Making) -> nn.Module:
         point = one_step(model, x, y, 1.25 * eps, start)
         return F.cross_entropy(model(torch.minimum(torch.maximum(point, x - eps), x + eps).clamp(0, 1)), y)
 
-    fit(making, loss, model.parameters(), epochs=8)
+    fit(making, loss, model.parameters(), epochs=6)
     return model
 
 

@@ -116,7 +116,7 @@ def audited(model: Path, cache: Path, *, profile: str, eps: float, samples: int)
         raise
     except robaudit.RobauditError as error:
         record |= {"status": "refused", "headline": str(error), "robust": None, "observed": None, "checks": {}}
-        record |= {"attacks": {}, "reasons": []}
+        record |= {"attacks": {}, "reasons": [], "hidden": []}
         if not isinstance(error, robaudit.UsageError):
             return record | {"seconds": round(time.perf_counter() - start, 1)}  # tried again
     else:
@@ -136,6 +136,7 @@ def summary(result: robaudit.Result) -> Record:
         "reasons": list(result.verdict.reasons),
         "robust": None if robust is None else [robust.k, robust.n],
         "observed": [result.worst_case.upper_bound_observed.k, result.worst_case.upper_bound_observed.n],
+        "hidden": [] if result.masking is None else [list(place.operators) for place in result.masking.hidden],
         "checks": {check.id: [check.status, check.message] for check in result.checks},
         "attacks": {f"{attack.id} {attack.norm}": [attack.status, attack.broken] for attack in result.attacks},
     }

@@ -71,6 +71,7 @@ NETS = (
         verdict="stochastic: expectation over draws lowers it; holds in part, as it is adversarially trained",
         make=make,
         random=True,
+        twin="pgd-at",
         hides=("RandomNormalLike", "aten::randn_like"),
         layer="the draw of the weights",
     ),

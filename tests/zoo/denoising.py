@@ -32,9 +32,9 @@ def make(making: Making) -> nn.Module:
     net = small(extra=Denoise(32))
     fit(
         making,
-        lambda x, y, share: F.cross_entropy(net(pgd(net, x, y, EPS * min(1.0, 3 * share), 4)), y),
+        lambda x, y, share: F.cross_entropy(net(pgd(net, x, y, EPS * min(1.0, 3 * share), 3)), y),
         net.parameters(),
-        epochs=6,
+        epochs=5,
     )
     return net
 

@@ -32,8 +32,9 @@ class Making:
     def net(self, entry: Entry) -> nn.Module:
         """The net of an entry, in evaluation mode; trained once, for nets that begin with another."""
         if entry.name not in self._made:
-            torch.manual_seed(1000 * self.seed + sum(entry.name.encode()))
-            self._made[entry.name] = entry.make(self).eval()
+            with torch.random.fork_rng(devices=[]):  # a net may begin with another, trained before it or now
+                torch.manual_seed(1000 * self.seed + sum(entry.name.encode()))
+                self._made[entry.name] = entry.make(self).eval()
         return self._made[entry.name]
 
     def epochs(self, number: int) -> int:
@@ -54,7 +55,8 @@ class Entry:
         make: trains it; returns a module from images in [0, 1] to logits.
         masked: its gradients are missing, vanish, or mislead.
         random: its answer to one input varies.
-        twin: the undefended net of the same architecture, or nearly so; "" for the undefended one.
+        twin: the net of the same architecture, or nearly so, without what hides or draws: undefended, or as it is
+            adversarially trained; "" for the undefended one.
         hides: operators of the exported file that hide the gradient, any of which is right.
         layer: where they are, in words.
         head: what the exported file has behind the logits.

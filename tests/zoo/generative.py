@@ -30,7 +30,7 @@ def make(making: Making) -> nn.Module:
         optimiser.step()
         return F.cross_entropy(net(torch.cat([x, examples.detach()])), torch.cat([y, y]))
 
-    fit(making, loss, net.parameters(), epochs=6)
+    fit(making, loss, net.parameters(), epochs=5)
     return net
 
 

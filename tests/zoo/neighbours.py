@@ -28,21 +28,50 @@ class Neighbours(nn.Module):
         return self.votes[nearest].sum(1)
 
 
+class Soft(nn.Module):
+    """Votes of all reference images, whose weights fall with the distance: k nearest neighbours with a gradient."""
+
+    def __init__(self, hard: Neighbours, scale: float) -> None:
+        super().__init__()
+        self.hard, self.scale = hard, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        distances = self.hard.norms - 2 * x.flatten(1) @ self.hard.rows
+        return ((-distances / self.scale).softmax(1) @ self.hard.votes).clamp_min(1e-12).log()
+
+
 def make(making: Making) -> nn.Module:
     chosen = torch.randperm(len(making.data.x))[:3000]
     return Neighbours(making.data.x[chosen], making.data.y[chosen], 5)
 
 
+def soft(making: Making) -> nn.Module:
+    """Of the same reference images."""
+    hard = making.net(K_NN)
+    assert isinstance(hard, Neighbours)
+    return Soft(hard, 3.0)
+
+
+K_NN = Entry(
+    name="k-nn",
+    defense="k nearest neighbours, k = 5, on pixels",
+    source="Wang, Jha, Chaudhuri 2018, Analyzing the Robustness of Nearest Neighbors to Adversarial Examples",
+    claim="with many neighbours as robust as the best classifier; has no gradient",
+    verdict="white box unavailable; labels, scores or a surrogate bring it to what soft neighbours keep",
+    make=make,
+    masked=True,
+    twin="soft-neighbours",
+    hides=("TopK", "Gather"),
+    layer="the choice of the nearest images",
+)
 NETS = (
+    K_NN,
     Entry(
-        name="k-nn",
-        defense="k nearest neighbours, k = 5, on pixels",
-        source="Wang, Jha, Chaudhuri 2018, Analyzing the Robustness of Nearest Neighbors to Adversarial Examples",
-        claim="with many neighbours as robust as the best classifier; has no gradient",
-        verdict="white box unavailable; falls to attacks that need labels or scores alone, or to a surrogate",
-        make=make,
-        masked=True,
-        hides=("TopK", "Gather"),
-        layer="the choice of the nearest images",
+        name="soft-neighbours",
+        defense="none: nearest neighbours with a gradient, to compare the others with",
+        source=K_NN.source,
+        claim="none",
+        verdict="what falls, falls to white-box attacks; no check fails",
+        make=soft,
     ),
 )

@@ -25,7 +25,7 @@ def paired(making: Making) -> nn.Module:
         both = F.cross_entropy(clean, y) + F.cross_entropy(attacked, y)
         return 0.5 * both + 0.5 * F.mse_loss(clean, attacked)
 
-    fit(making, loss, net.parameters(), epochs=6)
+    fit(making, loss, net.parameters(), epochs=5)
     return net
 
 

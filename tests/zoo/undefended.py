@@ -17,7 +17,7 @@ def make(making: Making) -> nn.Module:
 UNDEFENDED = Entry(
     name="undefended",
     defense="none",
-    source="",
+    source="none: a plain convolutional net",
     claim="none",
     verdict="falls; no check fails",
     make=make,

@@ -38,11 +38,10 @@ def exposed(record: Record, twin: Record | None) -> bool:
 
 
 def named(entry: Entry, record: Record) -> bool | None:
-    """Whether a check that warned or failed names an operator that hides the gradient; None: there is none to name."""
+    """Whether the audit names an operator that hides the gradient; None: there is none to name."""
     if not entry.hides:
         return None
-    said = [message for status, message in record["checks"].values() if status in ("warn", "fail")]
-    text = " ".join([*said, *record["reasons"], record["headline"]])
+    text = " ".join(operator for place in record["hidden"] for operator in place)
     return any(re.search(rf"\b{re.escape(word)}\b", text) for word in entry.hides)
 
 

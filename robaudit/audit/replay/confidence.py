@@ -23,7 +23,7 @@ def class_scores(flat: NDArray[Any], kind: str, reading: Reading) -> NDArray[Any
     """
     if flat.size == 1 and reading.threshold is not None:
         flat = flat - flat.dtype.type(reading.threshold)
-    if flat.size == 1 and flat[0] == np.inf and kind != "probabilities":
+    if flat.size == 1 and flat[0] == np.inf and kind in ("logits", "sigmoids"):
         flat = np.array([-np.inf, 0.0], flat.dtype)  # beside it nothing counts
     elif flat.size == 1:
         flat = np.append(_other(flat, kind), flat)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,6 +36,9 @@ MOVES = 7
 """Random steps from each, beside the one up the gradient."""
 WIDTH = 8 / 255
 """Length of the steps in every feature where the norm of the threat model is another than L-infinity."""
+
+SATURATED = "logit-scale"
+"""The check that tells that probabilities saturate."""
 
 
 def signs_of(findings: Mapping[str, Finding]) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ def reacted(
     if known is None:
         stands = {sample_of(case) for case in store.standing()}
         fallen = {sample_of(case) for cascade in cascades for case in cascade.broken_by}
-        hidden = hidden_in(loaded, cascades[0].threat, store, shared)
+        hidden = hidden_in(loaded, signs, cascades[0].threat, store, shared)
         known = MaskingFound(signs=signs, hidden=hidden, stood=len(stands - fallen))
         shared.journal.append(known)
     if not known.stood or attacking.request.settings.until_decided:  # those gates were decided by what ran in each look
@@ -85,7 +88,9 @@ def reacted(
     return fronts
 
 
-def hidden_in(loaded: Loaded, threat: ThreatModel, store: SampleStore, shared: Shared) -> tuple[HiddenAt, ...]:
+def hidden_in(
+    loaded: Loaded, signs: Collection[str], threat: ThreatModel, store: SampleStore, shared: Shared
+) -> tuple[HiddenAt, ...]:
     """Where the file hides its gradient, as far as its operators tell."""
     target = loaded.target
     found = []
@@ -93,8 +98,9 @@ def hidden_in(loaded: Loaded, threat: ThreatModel, store: SampleStore, shared: S
         found.append(HiddenAt(operators=tuple(ends), why="no derivative"))
     if target.is_random_itself and target.file.drawing:
         found.append(HiddenAt(operators=tuple(target.file.drawing), why="random"))
-    if target.head.peeled and target.head.tail is not None and target.head.tail.through:
-        found.append(HiddenAt(operators=tuple(target.head.tail.through), why="saturated"))
+    tail = target.head.tail
+    if SATURATED in signs and target.head.peeled and tail is not None and tail.through:
+        found.append(HiddenAt(operators=tuple(tail.through), why="saturated"))
     if target.gradient.available and target.stand_in is None and not target.file.drawing:
         try:
             found += _lost_in(target, threat, store)
