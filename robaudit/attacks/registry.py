@@ -15,6 +15,7 @@ from robaudit.attacks.transforms.base import Transform
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError, classes_by_id, made
 from robaudit.suggest import did_you_mean
+from robaudit.target.onnx.smoothing import WIDTH
 from robaudit.threat.model import Access
 
 __all__ = ["attack_classes", "make_attack", "make_composed", "transform_classes"]
@@ -82,13 +83,15 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
         ParameterError: unknown parameter, or a value out of range.
     """
     id, *ids = parts(name)
-    smooth = SMOOTH in ids
+    smooth = WIDTH if SMOOTH in ids else 0.0
     ids = [one for one in ids if one != SMOOTH]
     classes, own = transform_classes(), dict(parameters)
     given = {one: own.pop(one) for one in ids if one in own}
     for one in parameters.keys() & classes.keys() - {*ids}:
         if id in attack_classes() and one not in inspect.signature(attack_classes()[id]).parameters:
             raise ParameterError(f"{name!r} does not go through the transform {one!r}; name it {name}+{one}", one)
+    if smooth and SMOOTH in own:
+        smooth = _width(own.pop(SMOOTH))
     attack = make_attack(id, own)
     if smooth and attack.access is not Access.WHITE_BOX:
         raise UsageError(f"the attack {id!r} takes no gradient of the model, so {name!r} is none")
@@ -109,6 +112,18 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
         except ParameterError as error:
             raise ParameterError(str(error), one, *error.keys) from error
     return attack, How(tuple(through), copies, smooth=smooth)
+
+
+def _width(values: Any) -> float:
+    """The width of a smooth backward, of its parameters.
+
+    Raises:
+        ParameterError: there is another parameter, or no number above 0.
+    """
+    width = values.get("width") if isinstance(values, dict) and set(values) == {"width"} else None
+    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 10:
+        raise ParameterError("a smooth backward takes a width above 0 and at most 10, as in {width: 0.05}", SMOOTH)
+    return float(width)
 
 
 def _plain(found: dict[str, Any], kind: str) -> dict[str, Any]:

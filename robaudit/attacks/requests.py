@@ -54,15 +54,15 @@ class How:
             section 2.2). Copies that transforms ask for come on top, as many as the product of all.
         members: names of the surrogates whose gradients are taken; none: all.
         fusion: what is averaged over them.
-        smooth: through operators that hide it, such as ReLUs that are off, by a smooth backward: of a target whose
-            graph has one.
+        smooth: through operators that hide it, such as ReLUs that are off, by a smooth backward of a target whose graph
+            has one: the width of what replaces them, see :mod:`robaudit.target.onnx.smoothing`. 0: by the true one.
     """
 
     through: tuple[Transform, ...] = ()
     copies: int = 1
     members: tuple[str, ...] = ()
     fusion: Fusion = "logits"
-    smooth: bool = False
+    smooth: float = 0.0
 
     @property
     def gradients(self) -> int:
@@ -83,7 +83,7 @@ class How:
         """Through this and then through the other, as often as both ask for, of the surrogates that either names."""
         fusion = other.fusion if self.fusion == "logits" else self.fusion
         members = self.members or other.members
-        smooth = self.smooth or other.smooth
+        smooth = max(self.smooth, other.smooth)
         return How(self.through + other.through, self.copies * other.copies, members, fusion, smooth)
 
 

@@ -90,20 +90,21 @@ class Smoothing(Protocol):
         """Why it cannot, as a clause; None: it can."""
         ...
 
-    def smoothly(self, u: Tensor) -> Tensor:
-        """As ``logits``, with a smooth backward."""
+    def smoothly(self, u: Tensor, width: float) -> Tensor:
+        """As ``logits``, with a smooth backward of a width."""
         ...
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A file as a model whose gradient is taken by a smooth backward."""
+    """A file as a model whose gradient is taken by a smooth backward of a width."""
 
     file: Smoothing
+    width: float
 
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, K], differentiable."""
-        return self.file.smoothly(u)
+        return self.file.smoothly(u, self.width)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,6 @@ class Oracle:
         self.asked: Counter[Purpose] = Counter()
         self._file = file
         self._target = _Tolerant(file, self.classes, self.refusals)
-        self._smooth = _Tolerant(Smoothed(file), self.classes, self.refusals) if isinstance(file, Smoothing) else None
         self._surrogates: dict[str, Differentiable] = {}
         for name, model in (surrogates or {}).items():
             self.add_surrogate(name, model)
@@ -221,9 +220,9 @@ class Oracle:
             AuditError: there is no surrogate, or none of a name; or the target has no smooth backward.
         """
         if model is ModelRef.TARGET and how.smooth:
-            if self._smooth is None:
+            if not isinstance(self._file, Smoothing):
                 raise AuditError("the model has no smooth backward")
-            return self._smooth
+            return _Tolerant(Smoothed(self._file, how.smooth), self.classes, self.refusals)
         if model is ModelRef.TARGET:
             return self._target
         if not self._surrogates:

@@ -16,6 +16,7 @@ from robaudit.target.measures.gradient import GradientStatus, tried_gradient
 from robaudit.target.measures.parity import Parity, compare, difference
 from robaudit.target.measures.steadiness import is_repeatable
 from robaudit.target.onnx import OnnxModule
+from robaudit.target.onnx.smoothing import WIDTH
 from robaudit.target.reading.measured import Measured
 from robaudit.target.reading.opened import OpenedTarget, ranked
 from robaudit.target.reading.pupil import Pupil
@@ -137,7 +138,8 @@ class Target:
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
         if self.stand_in is None:
-            return self.opened.logits(u, singly=self._singly, smooth=self.gradient.method == "smoothed")
+            smooth = WIDTH if self.gradient.method == "smoothed" else 0.0
+            return self.opened.logits(u, singly=self._singly, smooth=smooth)
         path = self.stand_in.path.logits(u)
         with torch.no_grad():
             value = self.head.undone(self.scores(u)).to(path)
@@ -152,9 +154,9 @@ class Target:
             return "every gradient of it is smoothed already"
         return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
 
-    def smoothly(self, u: Tensor) -> Tensor:
-        """As :meth:`logits`, with a smooth backward."""
-        return self.opened.logits(u, singly=self._singly, smooth=True)
+    def smoothly(self, u: Tensor, width: float = WIDTH) -> Tensor:
+        """As :meth:`logits`, with a smooth backward of a width."""
+        return self.opened.logits(u, singly=self._singly, smooth=width)
 
     def features(self) -> Callable[[Tensor], Tensor] | None:
         """[N, *shape] to what the last linear layer of the twin is given, [N, F] with a gradient.
@@ -297,9 +299,9 @@ def ready(
     status = tried_gradient(slope.status, opened.file, points, logits, changes)
     twin = opened.file.twin
     if not status.available and status.cuts and opened.file.unsmooth is None:
-        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=True), changes)
+        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=WIDTH), changes)
         status = replace(smooth, method="smoothed") if smooth.available else status
-        logits = partial(logits, smooth=True)
+        logits = partial(logits, smooth=WIDTH)
     if not status.available or twin is None:
         return Target(measured, Slope(status))
     facts = {"layout": twin.optimise(points, logits)}

@@ -235,7 +235,7 @@ def test_a_smooth_backward_that_breaks_more_warns() -> None:
     bench = FakeBench(unsmooth=None)
     measured = make_check("bpda-gain", {}).measure(bench)
     assert measured["standing"] == measured["samples"] == 12
-    assert [how.smooth for how in bench.hows] == [True]
+    assert [how.smooth for how in bench.hows] == [0.2]
 
 
 def test_what_chance_protects_is_told() -> None:

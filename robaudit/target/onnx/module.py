@@ -13,7 +13,7 @@ from robaudit.target.onnx import batching, gradient, half, layout, passes, stati
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
-from robaudit.target.onnx.smoothing import smoothed
+from robaudit.target.onnx.smoothing import WIDTH, smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
@@ -73,10 +73,10 @@ class OnnxModule(nn.Module):
             return None
         return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
 
-    def smoothed(self) -> OnnxModule | None:
+    def smoothed(self, width: float = WIDTH) -> OnnxModule | None:
         """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
         constants; None where no operator has one."""
-        graph = smoothed(self._graph)
+        graph = smoothed(self._graph, width)
         if graph is None:
             return None
         twin = OnnxModule(graph, self.output_name)

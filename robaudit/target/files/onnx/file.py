@@ -28,6 +28,7 @@ from robaudit.target.files.onnx.source import OnnxSource, read_onnx
 from robaudit.target.inputs.discover import FileInput
 from robaudit.target.inputs.several import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
+from robaudit.target.onnx.smoothing import WIDTH
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
 from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
@@ -82,6 +83,7 @@ class OnnxFile:
         self._values: tuple[Any, ...] | None = None
         self._custom_ops = custom_ops
         self._plain: Session | None = None
+        self._smoothed: dict[float, OnnxModule | None] = {}
         self._afresh = False
 
     def choose_input(self, fixed: Mapping[str, str], wanted: str | None, rank: int | None = None) -> FileInput:
@@ -302,21 +304,23 @@ class OnnxFile:
         assert self.twin is not None
         return self._answered_by(self.twin, x)
 
-    @functools.cached_property
-    def _smooth(self) -> OnnxModule | None:
-        return None if self.twin is None else self.twin.smoothed()
+    def _smooth(self, width: float) -> OnnxModule | None:
+        if width not in self._smoothed:
+            self._smoothed[width] = None if self.twin is None else self.twin.smoothed(width)
+        return self._smoothed[width]
 
     @property
     def unsmooth(self) -> str | None:
         """Why there is no twin with a smooth backward, as a clause; None: there is one."""
         if self.twin is None:
             return self.no_gradient or "there is no twin"
-        return "no operator of the graph has a smooth backward" if self._smooth is None else None
+        return "no operator of the graph has a smooth backward" if self._smooth(WIDTH) is None else None
 
-    def smoothly(self, x: Tensor) -> Tensor:
-        """As :meth:`differentiable`, with a smooth backward."""
-        assert self._smooth is not None
-        return self._answered_by(self._smooth, x)
+    def smoothly(self, x: Tensor, width: float = WIDTH) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward of a width."""
+        twin = self._smooth(width)
+        assert twin is not None
+        return self._answered_by(twin, x)
 
     def _answered_by(self, twin: OnnxModule, x: Tensor) -> Tensor:
         if self.takes_tokens:

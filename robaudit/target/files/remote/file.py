@@ -145,7 +145,7 @@ class RemoteFile:
 
     unsmooth = NO_GRADIENT
 
-    def smoothly(self, x: Tensor) -> Tensor:
+    def smoothly(self, x: Tensor, width: float) -> Tensor:
         """Refuse it.
 
         Raises:

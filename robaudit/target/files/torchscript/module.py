@@ -240,7 +240,7 @@ class TorchScriptFile:
 
     unsmooth = "the file is a module of PyTorch, whose backward is its own"
 
-    def smoothly(self, x: Tensor) -> Tensor:
+    def smoothly(self, x: Tensor, width: float) -> Tensor:
         """Refuse it.
 
         Raises:
