@@ -15,7 +15,7 @@ from robaudit.attacks.transforms.base import Transform
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError, classes_by_id, made
 from robaudit.suggest import did_you_mean
-from robaudit.target.onnx.smoothing import WIDTH
+from robaudit.target.running.smooth import WIDTH
 from robaudit.threat.model import Access
 
 __all__ = ["attack_classes", "make_attack", "make_composed", "transform_classes"]

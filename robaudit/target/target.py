@@ -16,12 +16,12 @@ from robaudit.target.measures.gradient import GradientStatus, tried_gradient
 from robaudit.target.measures.parity import Parity, compare, difference
 from robaudit.target.measures.steadiness import is_repeatable
 from robaudit.target.onnx import OnnxModule
-from robaudit.target.onnx.smoothing import WIDTH
 from robaudit.target.reading.measured import Measured
 from robaudit.target.reading.opened import OpenedTarget, ranked
 from robaudit.target.reading.pupil import Pupil
 from robaudit.target.reading.readout import probes
 from robaudit.target.running.attributed import Differentiable
+from robaudit.target.running.smooth import WIDTH
 
 __all__ = ["Slope", "StandIn", "Target", "declared_gradient", "ready", "stand_in_for"]
 

@@ -26,6 +26,7 @@ from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import doctor as doctor_command
 from robaudit.defenses.registry import defense_classes
+from robaudit.detectors.registry import detector_classes
 from robaudit.purifiers.registry import purifier_classes
 from robaudit.report.rules import RULES
 from robaudit.surrogates.registry import surrogate_classes
@@ -131,7 +132,7 @@ def test_explain_lists_everything_on_a_line_each(robaudit) -> None:
     assert told.code == 0
     names = [line.split()[0] for line in told.out.splitlines()]
     parts = (attack_classes(), transform_classes(), surrogate_classes(), check_classes(), defense_classes())
-    known = (*parts, purifier_classes(), chosen_classes(), certifier_classes())
+    known = (*parts, purifier_classes(), detector_classes(), chosen_classes(), certifier_classes())
     assert names == [*(name for kind in known for name in sorted(kind)), *RULES, "loss", "goal"]
 
 

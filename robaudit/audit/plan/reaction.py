@@ -8,8 +8,6 @@ from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, validate_attack
 from robaudit.audit.result.masking import REACTION
-from robaudit.errors import UsageError
-from robaudit.surrogates.registry import make_recipe
 
 __all__ = ["plan_reaction", "reacting", "validate_reaction"]
 
@@ -39,7 +37,7 @@ def plan_reaction(profile: Profile, target: TargetTraits) -> list[Planned]:
 
 
 def validate_reaction(profile: Profile) -> None:
-    """Check the attacks and surrogates of a reaction.
+    """Check the attacks of a reaction.
 
     Raises:
         UsageError: an unknown one, or a bad parameter.
@@ -49,8 +47,3 @@ def validate_reaction(profile: Profile) -> None:
     for place, spec in enumerate(profile.reaction.attacks):
         for part in single_threats(profile):
             validate_attack(profile, spec, part.threat.norm, "reaction", "attacks", place)
-    for place, surrogate in enumerate(profile.reaction.surrogates):
-        try:
-            make_recipe(surrogate.id, surrogate.parameters)
-        except UsageError as error:
-            raise UsageError(f"{profile.where('reaction', 'surrogates', place)}{error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from robaudit.attacks.names import numbered
-from robaudit.audit.config.profile import Profile
+from robaudit.audit.config.profile import Profile, SurrogateSpec
 from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError
@@ -99,13 +99,17 @@ def validate_surrogates(profile: Profile, files: Sequence[str]) -> None:
     Raises:
         UsageError: an unknown recipe or parameter, a value out of range, or an attack on a surrogate that is not there.
     """
-    for place, spec in enumerate(profile.surrogates):
+    places: list[tuple[SurrogateSpec, tuple[str | int, ...]]] = []
+    places += [(spec, ("surrogates", place)) for place, spec in enumerate(profile.surrogates)]
+    further = () if profile.reaction is None else profile.reaction.surrogates
+    places += [(spec, ("reaction", "surrogates", place)) for place, spec in enumerate(further)]
+    for spec, location in places:
         try:
             make_recipe(spec.id, spec.parameters)
         except ParameterError as error:
-            raise UsageError(f"{profile.where('surrogates', place, *error.keys)}{error}") from error
+            raise UsageError(f"{profile.where(*location, *error.keys)}{error}") from error
         except UsageError as error:
-            raise UsageError(f"{profile.where('surrogates', place)}{error}") from error
+            raise UsageError(f"{profile.where(*location)}{error}") from error
     known = numbered([*files, *(spec.id for spec in profile.surrogates)])
     for place, attack in enumerate(profile.attacks):
         for name in attack.surrogates:

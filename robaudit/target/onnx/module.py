@@ -13,8 +13,9 @@ from robaudit.target.onnx import batching, gradient, half, layout, passes, stati
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
-from robaudit.target.onnx.smoothing import WIDTH, smoothed
+from robaudit.target.onnx.smoothing import smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
+from robaudit.target.running.smooth import WIDTH
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256

@@ -20,11 +20,10 @@ from torch import Tensor
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import SMOOTH, Value
 from robaudit.target.onnx.straight_through import STRAIGHT, through
+from robaudit.target.running.smooth import WIDTH
 
-__all__ = ["POOLED", "WIDTH", "smoothed", "smoothly"]
+__all__ = ["POOLED", "smoothed", "smoothly"]
 
-WIDTH = 0.2
-"""Of the smooth function, as a share of the standard deviation of the operator's input over a sample's features."""
 POOLED = 0.2
 """What a maximum's gradient gives to all values of its window alike."""
 _SOFT = "robaudit_soft"

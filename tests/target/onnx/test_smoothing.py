@@ -12,7 +12,8 @@ from onnx import helper
 from onnx_graphs import make_model
 
 from robaudit.target.onnx import OnnxModule, import_onnx
-from robaudit.target.onnx.smoothing import POOLED, WIDTH
+from robaudit.target.onnx.smoothing import POOLED
+from robaudit.target.running.smooth import WIDTH
 
 FLOAT = onnx.TensorProto.FLOAT
 NODE = helper.make_node

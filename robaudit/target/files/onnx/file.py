@@ -28,7 +28,6 @@ from robaudit.target.files.onnx.source import OnnxSource, read_onnx
 from robaudit.target.inputs.discover import FileInput
 from robaudit.target.inputs.several import FixedInput, choose_input
 from robaudit.target.onnx import OnnxModule, import_onnx
-from robaudit.target.onnx.smoothing import WIDTH
 from robaudit.target.outputs.bounds import Interval, bounds, onnx_steps
 from robaudit.target.outputs.decisions import label_tail
 from robaudit.target.outputs.declared import Choice, FileOutput
@@ -39,6 +38,7 @@ from robaudit.target.outputs.tails import tail_of
 from robaudit.target.outputs.training import onnx_training
 from robaudit.target.outputs.wiring import Wiring, lookup_size
 from robaudit.target.running.backward import watched
+from robaudit.target.running.smooth import WIDTH
 from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import UNWATCHED, Watch
 
