@@ -227,6 +227,28 @@ def test_an_output_that_the_input_does_not_reach(tmp_path):
         outputs={"y": (("N", 5), FLOAT)},
     )
     target, u = ready(path)
+    assert target.gradient.available  # a comparison has a smooth backward
+    assert target.gradient.method == "smoothed"
+    assert target.gradient.cuts == ("Greater (g), ends the gradient",)
+    point = u.clone().requires_grad_()
+    assert torch.autograd.grad(target.logits(point)[:, 0].sum(), point)[0].abs().min() > 0
+    assert torch.equal(target.logits(u), target.scores(u))
+    assert target.unsmooth == "every gradient of it is smoothed already"
+
+
+def test_an_output_that_no_gradient_reaches(tmp_path):
+    path = write_onnx(
+        tmp_path / "m.onnx",
+        [
+            NODE("Flatten", ["x"], ["f"]),
+            NODE("ArgMax", ["f"], ["k"], axis=1, keepdims=0, name="place"),
+            NODE("Gather", ["table", "k"], ["y"]),
+        ],
+        ("N", 3, 4, 4),
+        {"table": weight(5, 48)},
+        outputs={"y": (("N", 5), FLOAT)},
+    )
+    target, u = ready(path)
     assert not target.gradient.available
     assert "no gradient path" in target.gradient.reason
     assert target.scores(u).shape == (6, 5)

@@ -91,5 +91,9 @@ CASES: list[GradientCase] = [
     case("STFT", data(1, 9, 2), scalar(3, np.int64), data(4), scalar(4, np.int64), onesided=0),
 ]
 NO_GRADIENT: dict[tuple[str, str], str] = {
-    ("", op): "made of sizes alone" for op in ("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix")
+    **{("", op): "made of sizes alone" for op in ("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix")},
+    **{
+        ("", op): "draws anew each time; see test_randomness.py"
+        for op in ("Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+    },
 }
