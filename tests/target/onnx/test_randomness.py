@@ -73,7 +73,7 @@ def test_bernoulli_and_a_dropout_that_stays_on() -> None:
     on, ratio = np.bool_(True), np.float32(0.25)
     dropped = twin(NODE("Dropout", ["x", "ratio", "on"], ["y"]), ratio=ratio, on=on)
     shares = dropped(X) / X
-    assert set(shares.round(decimals=4).unique().tolist()) == {0.0, pytest.approx(1 / 0.75, abs=1e-3)}
+    assert torch.isclose(shares, torch.tensor(1 / 0.75), atol=1e-4).logical_or(shares == 0).all()
     assert float((shares == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
     off = twin(NODE("Dropout", ["x", "ratio", "off"], ["y"]), ratio=ratio, off=np.bool_(False))
     assert torch.equal(off(X), X)

@@ -166,7 +166,7 @@ def test_a_twin_that_contradicts_its_peeled_end_is_not_peeled(tmp_path, monkeypa
 def test_a_gradient_that_is_zero_everywhere_is_told(tmp_path):
     nodes = [
         NODE("Mul", ["z", "zero"], ["flat"]),
-        NODE("TopK", ["z", "k"], ["", "places"], name="step"),
+        NODE("TopK", ["z", "k"], ["sorted", "places"], name="step"),
         NODE("Cast", ["places"], ["steps"], to=FLOAT),
         NODE("Add", ["flat", "steps"], ["y"]),
     ]
