@@ -32,6 +32,7 @@ from robaudit.certificates.registry import certifier_classes
 from robaudit.checks.registry import check_classes
 from robaudit.cli import audit, complete
 from robaudit.defenses.registry import defense_classes
+from robaudit.detectors.registry import detector_classes
 from robaudit.purifiers.registry import purifier_classes
 from robaudit.report.registry import suffixes
 from robaudit.report.replay import replay_lines
@@ -245,6 +246,7 @@ def test_completion_knows_what_there_is() -> None:
         *(
             *check_classes(),
             *defense_classes(),
+            *detector_classes(),
             *purifier_classes(),
             *chosen_classes(),
             *certifier_classes(),
