@@ -137,6 +137,21 @@ def onnx_table(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("eps", [[], ["--eps", "8/255"]], ids=["usual", "fraction"])
+def test_a_radius_may_be_a_fraction_and_may_be_left_to_the_profile(folder: Path, eps: list[str]) -> None:
+    command = [ROBAUDIT, "train-purifier", "m.onnx", "--data", "d.npz", "--samples", "8", *MEANING, *eps]
+    done = subprocess.run(
+        [*command, "--recipe", "magnet:epochs=1,width=4", "-o", f"f{len(eps)}.onnx", "--no-progress"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
 def test_a_time_budget_ends_it_with_what_it_has(folder: Path) -> None:
     done = train(
         folder, "--recipe", "magnet:epochs=100000,width=4", "--time-budget", "25s", "-o", "t.onnx", "--no-progress"

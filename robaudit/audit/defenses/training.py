@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from robaudit.audit.config.request import AuditRequest
+from robaudit.audit.config.specs import parse_eps
 from robaudit.audit.defenses.document import TrainedPurifier
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.loading import load
@@ -95,7 +96,7 @@ def train_purifier(
             f"purifiers learn to remove perturbations in {' or '.join(NORMS)}, and the norm is "
             f"{request.profile.threat.norm}; give --norm"
         )
-    eps = float(request.profile.threat.eps)
+    eps = parse_eps(request.profile.threat.eps, request.profile.threat.norm)
     indices, images = _images(loaded, asked.samples)
     held, learned = _parted(images)
     late = False
