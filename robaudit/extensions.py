@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -16,7 +17,18 @@ from pydantic import ValidationError
 from robaudit.errors import UsageError, on_one_line
 from robaudit.suggest import did_you_mean
 
-__all__ = ["LONE", "ParameterError", "classes_by_id", "made", "made_of", "named", "told", "words_of", "written"]
+__all__ = [
+    "LONE",
+    "ParameterError",
+    "classes_by_id",
+    "made",
+    "made_of",
+    "named",
+    "parameters_of",
+    "told",
+    "words_of",
+    "written",
+]
 
 LONE = ""
 """Name of a parameter that was given as a value alone: the first that there is."""
@@ -37,6 +49,11 @@ class ParameterError(UsageError):
         super().__init__(message)
         self.parameter = parameter
         self.keys = (parameter, *inner)
+
+
+def parameters_of(thing: Any) -> dict[str, Any]:
+    """The parameters of what is a dataclass of them, defaults among them, as JSON values."""
+    return {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
 
 
 def written(text: str, wanted: str, *, lone: bool = False) -> tuple[str, dict[str, Any]]:

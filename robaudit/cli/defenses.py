@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +13,10 @@ from robaudit.cli.complete import defenses as defense_names
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
 from robaudit.cli.settings import Given, takes_settings
+from robaudit.cli.several import checked_reports, told_on_stderr
 
 if TYPE_CHECKING:
     from robaudit.audit.defenses.document import DefenseComparison
-    from robaudit.audit.journal.events import Observer
 
 __all__ = ["app"]
 
@@ -61,26 +59,18 @@ def _compare(
     """What each defense costs and buys: clean accuracy lost, gain under plain and under adaptive attacks, time, and how
     much of the gain is feigned."""
     from robaudit.audit.config.levels import settings_of_flags
-    from robaudit.audit.defenses.comparing import Comparing, Told, compare_defenses
+    from robaudit.audit.defenses.comparing import Comparing, compare_defenses
     from robaudit.audit.run.asking import command_line
-    from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, say, write_json
+    from robaudit.cli.output import chosen_format, columns, for_a_reader, say, write_json
     from robaudit.report.defenses import comparison_text
-    from robaudit.report.progress import progress
-    from robaudit.report.words import plain
 
     chosen_format(format)
-    reports = _checked(output or (), model)
+    reports = checked_reports(output or (), model, SUFFIXES, "a comparison of defenses")
     warn_unconfined(settings_of_flags(given))
-
-    @contextlib.contextmanager
-    def beginning(what: str) -> Iterator[Observer]:
-        say(f"audit {what}")
-        with progress(sys.stderr, enabled=not no_progress, verbose=False) as observer:
-            yield observer
 
     found = compare_defenses(
         Comparing(model, given, tuple(defense or ()), command_line(["robaudit", *sys.argv[1:]], {})),
-        Told(beginning, lambda message: say(f"robaudit: warning: {plain(message, 2000)}"), model_says),
+        told_on_stderr(no_progress),
     )
     with for_a_reader():
         if format == "json":
@@ -91,22 +81,6 @@ def _compare(
         _write(found, path)
         say(f"wrote {path}")
     raise typer.Exit(found.exit_code)
-
-
-def _checked(paths: Sequence[Path], model: Path) -> Sequence[Path]:
-    """Reports that can be written.
-
-    Raises:
-        UsageError: one cannot, or would replace the model.
-    """
-    from robaudit.errors import UsageError
-    from robaudit.report.outputs import check_outputs
-
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"a comparison of defenses is written as {', '.join(SUFFIXES)}, not as {path.name!r}")
-    check_outputs(paths, [("the model", model)])
-    return paths
 
 
 def _write(found: DefenseComparison, path: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +13,7 @@ from robaudit.cli.complete import detectors as detector_names
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
 from robaudit.cli.settings import Given, takes_settings
-
-if TYPE_CHECKING:
-    from robaudit.audit.journal.events import Observer
+from robaudit.cli.several import checked_reports, told_on_stderr
 
 __all__ = ["app"]
 
@@ -60,28 +56,19 @@ def _evaluate(
     """How well each detector tells adversarial examples that were made without knowing of it, and what is left of that
     against an attack on model and detector at once."""
     from robaudit.audit.config.levels import settings_of_flags
-    from robaudit.audit.defenses.comparing import Told
     from robaudit.audit.detectors.evaluating import Evaluating, evaluate_detectors
     from robaudit.audit.run.asking import command_line
-    from robaudit.cli.output import chosen_format, columns, for_a_reader, model_says, say, write_json
+    from robaudit.cli.output import chosen_format, columns, for_a_reader, say, write_json
     from robaudit.files import write_atomic
     from robaudit.report.detectors import evaluation_text
-    from robaudit.report.progress import progress
-    from robaudit.report.words import plain
 
     chosen_format(format)
-    reports = _checked(output or (), model)
+    reports = checked_reports(output or (), model, SUFFIXES, "an evaluation of detectors")
     warn_unconfined(settings_of_flags(given))
-
-    @contextlib.contextmanager
-    def beginning(what: str) -> Iterator[Observer]:
-        say(f"audit {what}")
-        with progress(sys.stderr, enabled=not no_progress, verbose=False) as observer:
-            yield observer
 
     found = evaluate_detectors(
         Evaluating(model, given, tuple(detector or ()), command_line(["robaudit", *sys.argv[1:]], {})),
-        Told(beginning, lambda message: say(f"robaudit: warning: {plain(message, 2000)}"), model_says),
+        told_on_stderr(no_progress),
     )
     with for_a_reader():
         if format == "json":
@@ -92,19 +79,3 @@ def _evaluate(
         write_atomic(path, found.to_json() if path.suffix.lower() == ".json" else evaluation_text(found))
         say(f"wrote {path}")
     raise typer.Exit(found.exit_code)
-
-
-def _checked(paths: Sequence[Path], model: Path) -> Sequence[Path]:
-    """Reports that can be written.
-
-    Raises:
-        UsageError: one cannot, or would replace the model.
-    """
-    from robaudit.errors import UsageError
-    from robaudit.report.outputs import check_outputs
-
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"an evaluation of detectors is written as {', '.join(SUFFIXES)}, not as {path.name!r}")
-    check_outputs(paths, [("the model", model)])
-    return paths

@@ -112,35 +112,15 @@ class OnnxPurifier(PurifierFile):
     """A purifier in ONNX Runtime, and its torch twin for gradients."""
 
     def _open(self) -> None:
-        from robaudit.target.files.onnx.runtime import start, unsupported
-        from robaudit.target.files.onnx.source import read_onnx
+        from robaudit.target.files.onnx.piece import OnnxPiece
 
-        self._source = read_onnx(self.path)
-        if self._source.external:
-            raise UsageError(f"the purifier {self.path} keeps weights in other files; export it as one file")
-        try:
-            self._session = start(self._source, threads=1)
-        except Exception as error:  # the runtime raises its own types
-            why = unsupported(self._source.model, error)
-            raise UsageError(f"ONNX Runtime cannot load the purifier {self.path}: {why}") from error
-        if len(self._session.inputs) != 1:
-            raise UsageError(f"the purifier {self.path} has {len(self._session.inputs)} inputs; it must have one")
+        self._piece = OnnxPiece(self.path, "purifier")
 
     def _asked(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        from robaudit.target.files.onnx.declared import dtype_of
-        from robaudit.target.files.onnx.runtime import ask, file_values
-
-        given = self._session.inputs[0]
-        size = given.shape[0] if given.shape and isinstance(given.shape[0], int) else 1
-        values = file_values(np.repeat(x, size, axis=0), np.dtype(dtype_of(given.type)))
-        found: NDArray[Any] = np.asarray(ask(self._session, [self._session.outputs[0].name], given.name, values)[0])
-        return found[:1]
+        return self._piece.ask(x)[:1]
 
     def _module(self) -> nn.Module:
-        from robaudit.target.onnx import import_onnx
-
-        twin = import_onnx(self._source.model, self._session.outputs[0].name)
-        return twin.float_twin() if any(b.is_floating_point() for b in twin.buffers()) else twin
+        return self._piece.twin()
 
 
 def _words(shape: tuple[int, ...]) -> str:

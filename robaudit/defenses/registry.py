@@ -12,7 +12,7 @@ from typing import Any
 import robaudit.defenses
 from robaudit.defenses.base import Defense
 from robaudit.errors import UsageError
-from robaudit.extensions import classes_by_id, made_of, words_of, written
+from robaudit.extensions import classes_by_id, made_of, parameters_of, words_of, written
 from robaudit.target.inputs.meaning import InputMeaning
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "fitted",
     "make_defense",
     "named_files",
-    "parameters_of",
     "parse_chain",
     "parse_defense",
     "rooted",
@@ -96,12 +95,6 @@ def fitted(defense: Defense, meaning: InputMeaning, *, trust: bool = False) -> D
     if (why := defense.unsuited(meaning)) is not None:
         raise UsageError(f"the defense {defense.id} does not apply: {why}")
     return defense.ready(meaning, trust=trust)
-
-
-def parameters_of(defense: Defense) -> dict[str, Any]:
-    """Its parameters, defaults among them, as JSON values."""
-    assert dataclasses.is_dataclass(defense)
-    return {field.name: getattr(defense, field.name) for field in dataclasses.fields(defense)}
 
 
 def named_files(chain: Sequence[Defense]) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import robaudit.detectors
 from robaudit.detectors.base import Detector
 from robaudit.errors import UsageError
-from robaudit.extensions import classes_by_id, made_of, words_of, written
+from robaudit.extensions import classes_by_id, made_of, parameters_of, words_of, written
 from robaudit.target.inputs.meaning import InputMeaning
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "fitting",
     "make_detector",
     "named_files",
-    "parameters_of",
     "parse_detector",
     "rooted",
     "words_of_detector",
@@ -68,12 +67,6 @@ def fitting(detector: Detector, meaning: InputMeaning, *, trust: bool = False) -
     if (why := detector.unsuited(meaning)) is not None:
         raise UsageError(f"the detector {detector.id} does not apply: {why}")
     return detector.ready(meaning, trust=trust)
-
-
-def parameters_of(detector: Detector) -> dict[str, Any]:
-    """Its parameters, defaults among them, as JSON values."""
-    assert dataclasses.is_dataclass(detector)
-    return {field.name: getattr(detector, field.name) for field in dataclasses.fields(detector)}
 
 
 def words_of_detector(detector: Detector, *, files: bool = True) -> str:

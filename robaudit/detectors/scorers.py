@@ -117,35 +117,15 @@ class OnnxScorer(Scorer):
     """A detector in ONNX Runtime, and its torch twin for gradients."""
 
     def _open(self) -> None:
-        from robaudit.target.files.onnx.runtime import start, unsupported
-        from robaudit.target.files.onnx.source import read_onnx
+        from robaudit.target.files.onnx.piece import OnnxPiece
 
-        self._source = read_onnx(self.path)
-        if self._source.external:
-            raise UsageError(f"the detector {self.path} keeps weights in other files; export it as one file")
-        try:
-            self._session = start(self._source, threads=1)
-        except Exception as error:  # the runtime raises its own types
-            why = unsupported(self._source.model, error)
-            raise UsageError(f"ONNX Runtime cannot load the detector {self.path}: {why}") from error
-        if len(self._session.inputs) != 1:
-            raise UsageError(f"the detector {self.path} has {len(self._session.inputs)} inputs; it must have one")
+        self._piece = OnnxPiece(self.path, "detector")
 
     def _asked(self, x: NDArray[Any]) -> NDArray[Any]:
-        from robaudit.target.files.onnx.declared import dtype_of
-        from robaudit.target.files.onnx.runtime import ask, file_values
-
-        given = self._session.inputs[0]
-        size = given.shape[0] if given.shape and isinstance(given.shape[0], int) else 1
-        values = file_values(np.repeat(x, size, axis=0), np.dtype(dtype_of(given.type)))
-        found = np.asarray(ask(self._session, [self._session.outputs[0].name], given.name, values)[0])
-        return found if size == 1 or found.ndim == 0 else found[:1]
+        return self._piece.ask(x)
 
     def _function(self) -> Callable[[Tensor], Tensor]:
-        from robaudit.target.onnx import import_onnx
-
-        twin = import_onnx(self._source.model, self._session.outputs[0].name)
-        twin = twin.float_twin() if any(b.is_floating_point() for b in twin.buffers()) else twin
+        twin = self._piece.twin()
 
         def run(x: Tensor) -> Tensor:
             found: Tensor = twin.to(x.device)(x)

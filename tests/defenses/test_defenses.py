@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from robaudit.defenses.base import Defense
 from robaudit.defenses.bits import BitDepth
-from robaudit.defenses.registry import defense_classes, make_defense, parameters_of, parse_defense, words_of
+from robaudit.defenses.registry import defense_classes, make_defense, parse_defense, words_of
 from robaudit.errors import UsageError
+from robaudit.extensions import parameters_of
 from robaudit.target.inputs.spec import InputSpec
 
 EDGES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30)

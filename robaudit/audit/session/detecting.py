@@ -23,10 +23,11 @@ from robaudit.audit.session.shared import Shared
 from robaudit.detectors._views import FileView, TwinView, nodes_of
 from robaudit.detectors.base import Arrays, Detector, Samples
 from robaudit.detectors.guard import Guard, least_calibration, threshold_at
-from robaudit.detectors.registry import fitting, parameters_of, parse_detector, words_of_detector
+from robaudit.detectors.registry import fitting, parse_detector, words_of_detector
 from robaudit.engine.guarding import Guarding
 from robaudit.engine.oracle import Oracle
 from robaudit.errors import UsageError
+from robaudit.extensions import parameters_of
 from robaudit.files import sha256_file
 from robaudit.plural import counted
 

@@ -29,7 +29,8 @@ from robaudit.audit.result.sections.target import InputSpec as InputSection
 from robaudit.audit.result.sections.threat import PerturbationSet
 from robaudit.audit.session.loaded import Loaded, Opened
 from robaudit.defenses.base import Defense
-from robaudit.defenses.registry import chained, parameters_of, parse_chain, words_of
+from robaudit.defenses.registry import chained, parse_chain, words_of
+from robaudit.extensions import parameters_of
 from robaudit.files import sha256_file
 from robaudit.target.inputs.spec import InputSpec
 from robaudit.target.measures.gradient import Method
