@@ -25,6 +25,7 @@ OTHER_PROGRAMS = {
     *("--autoattack", "--files", "--kind", "--threads"),  # benchmarks
     *("--build-arg", "--gpus", "--rm", "--user", "-g", "-t", "-u", "-v"),  # docker and id
     *("-D", "-s"),  # zip and ssh-keygen
+    "--cache",  # of the zoo
     "--priors",  # the example of adding-a-setting.md
 }
 

@@ -49,10 +49,10 @@ def test_values_are_the_files_and_the_gradient_the_stand_ins(tmp_path: Path) -> 
     assert bool(found.any())
 
 
-def test_without_it_there_is_no_gradient(tmp_path: Path) -> None:
-    target = stairs(tmp_path / "stairs.onnx")
-    target = complete(target, torch.rand(5, 1, 4, 4))
-    assert not target.gradient.available
+def test_without_it_the_steps_are_smoothed(tmp_path: Path) -> None:
+    target = complete(stairs(tmp_path / "stairs.onnx"), torch.rand(5, 1, 4, 4))
+    assert target.gradient.method == "smoothed"
+    assert target.gradient.cuts == ("Greater (above), ends the gradient",)
 
 
 @pytest.mark.parametrize(

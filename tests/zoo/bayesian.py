@@ -72,7 +72,7 @@ NETS = (
         make=make,
         random=True,
         twin="pgd-at",
-        hides=("RandomNormalLike", "aten::randn_like"),
+        hides=("RandomNormalLike", "randn_like"),
         layer="the draw of the weights",
     ),
 )

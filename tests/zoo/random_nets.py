@@ -105,7 +105,7 @@ NETS = (
         verdict="stochastic: expectation over draws lowers it",
         make=self_ensemble,
         random=True,
-        hides=("RandomNormalLike", "aten::randn_like"),
+        hides=("RandomNormalLike", "randn_like"),
         layer="the noise in front of the convolutions",
     ),
     Entry(
@@ -118,7 +118,7 @@ NETS = (
         make=pruned,
         masked=True,
         random=True,
-        hides=("RandomUniformLike", "Less", "Where", "aten::rand_like", "aten::lt", "aten::where"),
+        hides=("RandomUniformLike", "Less", "Where", "rand_like", "lt", "where"),
         layer="the pruning behind each activation",
     ),
     Entry(
@@ -129,7 +129,7 @@ NETS = (
         verdict="falls to expectation over draws",
         make=lambda making: plain(making, masked(fixed=False), epochs=8),
         random=True,
-        hides=("RandomUniformLike", "Less", "Cast", "aten::rand_like", "aten::lt"),
+        hides=("RandomUniformLike", "Less", "Cast", "rand_like", "lt"),
         layer="the masks behind the first two activations",
     ),
     Entry(
