@@ -150,8 +150,6 @@ class Target:
         """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
         if self.stand_in is not None:
             return "the gradient is that of a stand-in"
-        if self.gradient.method == "smoothed":
-            return "every gradient of it is smoothed already"
         return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
 
     def smoothly(self, u: Tensor, width: float = WIDTH) -> Tensor:

@@ -69,7 +69,7 @@ def reacted(
     fronts, loaded = attacking.fronts, attacking.loaded
     known = shared.journal.last(MaskingFound)
     signs = known.signs if known is not None else signs_of(findings)
-    if not signs and not loaded.target.gradient.available and loaded.target.gradient.cuts:
+    if not signs and _conspicuous(loaded.target):
         signs = ("graph-scan",)
     if not signs or shared.stop() or not any(front.reaction for front in fronts):
         return fronts
@@ -86,6 +86,12 @@ def reacted(
     tell_plan(fronts, loaded, shared.journal)
     replace(attacking, fronts=fronts).react(cascades)
     return fronts
+
+
+def _conspicuous(target: Target) -> bool:
+    """Whether the operators by themselves are reason enough: they leave no gradient, or draw."""
+    drawn = target.is_random_itself and bool(target.file.drawing)
+    return drawn or (not target.gradient.available and bool(target.gradient.cuts))
 
 
 def hidden_in(

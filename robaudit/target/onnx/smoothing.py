@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx.choices import CHOOSERS, READERS, chosen_softly, read_softly
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import SMOOTH, Value
 from robaudit.target.onnx.straight_through import STRAIGHT, through
@@ -35,8 +36,8 @@ def smoothed(graph: Graph, width: float = WIDTH) -> Graph | None:
     some = False
     nodes = []
     for node in graph.nodes:
-        if not node.domain and node.op in _RULES:
-            some = some or node.op in _HIDING
+        if not node.domain and (node.op in _RULES or node.op in CHOOSERS or node.op in READERS):
+            some = some or node.op in _HIDING or node.op in CHOOSERS
             node = replace(node, attributes={**node.attributes, SMOOTH: width})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)) if some else None
@@ -48,13 +49,16 @@ def smoothly(node: Node, inputs: list[Value], results: tuple[Value, ...]) -> tup
     first = results[0]
     if not width or not isinstance(first, Tensor):
         return results
-    path = _RULES[node.op](node, inputs, width)
+    if node.op in CHOOSERS:
+        chosen_softly(node, inputs[0], results, lambda x: _scale(x, width))
+        return results
+    path = _RULES[node.op](node, inputs, width) if node.op in _RULES else None
+    if path is None and node.op in READERS:
+        path = read_softly(node, inputs, first)
     if path is None or path.shape != first.shape:
         return results
-    if first.dtype == torch.bool:
+    if not first.dtype.is_floating_point:  # a truth value, or a mark: what it becomes as a number has the gradient
         setattr(first, _SOFT, path)
-        return results
-    if not first.dtype.is_floating_point:
         return results
     return through(first.detach(), path.to(first.dtype), STRAIGHT), *results[1:]
 
