@@ -9,25 +9,28 @@ __all__ = ["joined"]
 
 
 def joined(patches: NDArray[np.float64], overlap: int) -> NDArray[np.float64]:
-    """An image of a grid of overlapping patches.
+    """Images, each of a grid of overlapping patches.
 
     Neighbours of a row are joined first, then the rows: each by the minimum error boundary cut of Efros, Freeman 2001,
     "Image Quilting for Texture Synthesis and Transfer".
 
     Args:
-        patches: [rows, columns, C, S, S].
+        patches: [N, rows, columns, C, S, S].
         overlap: of neighbours in pixels, at most S / 2.
 
     Returns:
-        [C, height, width].
+        [N, C, height, width].
     """
-    strips = _row(np.moveaxis(patches, 1, 0), overlap)  # [rows, C, S, width]
-    turned = _row(np.swapaxes(strips, -1, -2)[:, None], overlap)[0]  # one strip, each part a row on its side
+    count, rows, columns = patches.shape[:3]
+    lines = patches.reshape(count * rows, columns, *patches.shape[3:])
+    strips = _row(np.moveaxis(lines, 1, 0), overlap)  # [N * rows, C, S, width]
+    strips = strips.reshape(count, rows, *strips.shape[1:])
+    turned = _row(np.moveaxis(np.swapaxes(strips, -1, -2), 1, 0), overlap)  # each strip a part on its side
     return np.swapaxes(turned, -1, -2)
 
 
 def _row(parts: NDArray[np.float64], overlap: int) -> NDArray[np.float64]:
-    """[n, B, C, H, W] parts from left to right, B rows at a time, to [B, C, H, n * W - (n - 1) * overlap]."""
+    """[n, B, C, H, W] parts from left to right, B of them at a time, to [B, C, H, n * W - (n - 1) * overlap]."""
     if not overlap or len(parts) == 1:
         return np.concatenate(list(parts), -1)
     ends, begins = parts[:-1, ..., -overlap:], parts[1:, ..., :overlap]

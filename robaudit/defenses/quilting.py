@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from robaudit.target.inputs.meaning import InputMeaning
 __all__ = ["Quilting"]
 
 PART = 256
-"""Patches of an image that are looked up at a time."""
+"""Patches that are looked up at a time."""
 
 
 @attack_parameters
@@ -80,8 +81,8 @@ class Stocked(Defense):
         self._quilt = _Quilt(patches, overlap, 1)
 
     def shown(self, u: NDArray[Any]) -> NDArray[Any]:
-        """Each image by itself."""
-        return np.stack([self._quilt.of(image) for image in np.asarray(u, np.float64)]).astype(u.dtype)
+        """[N, C, H, W] to the same."""
+        return self._quilt.of(np.asarray(u, np.float64)).astype(u.dtype)
 
 
 class Choosing(RandomDefense):
@@ -97,10 +98,9 @@ class Choosing(RandomDefense):
         self._quilt = _Quilt(patches, overlap, nearest)
 
     def drawn(self, u: NDArray[Any], keys: NDArray[np.uint64]) -> NDArray[Any]:
-        """Each image by itself."""
-        pairs = zip(np.asarray(u, np.float64), keys, strict=True)
-        found = [self._quilt.of(image, np.random.Generator(np.random.Philox(key))) for image, key in pairs]
-        return np.stack(found).astype(u.dtype)
+        """[N, C, H, W] to the same, each by draws of its own."""
+        draws = [np.random.Generator(np.random.Philox(key)) for key in keys]
+        return self._quilt.of(np.asarray(u, np.float64), draws).astype(u.dtype)
 
 
 class _Quilt:
@@ -109,29 +109,35 @@ class _Quilt:
         self._flat = patches.reshape(len(patches), -1).astype(np.float64)
         self._lengths = (self._flat**2).sum(1)
 
-    def of(self, image: NDArray[np.float64], draw: np.random.Generator | None = None) -> NDArray[np.float64]:
-        """[C, H, W], mirrored at its lower right until patches fill it; ``draw``: chooses among the nearest."""
+    def of(self, images: NDArray[np.float64], draws: Sequence[np.random.Generator] = ()) -> NDArray[np.float64]:
+        """[N, C, H, W], mirrored at the lower right until patches fill them; ``draws``: choose among the nearest."""
         size, step = self._patches.shape[-1], self._patches.shape[-1] - self._overlap
-        high, wide = image.shape[1:]
+        high, wide = images.shape[2:]
         more = [max(0, -(-(length - size) // step)) * step + size - length for length in (high, wide)]
-        padded = np.pad(image, ((0, 0), (0, more[0]), (0, more[1])), mode="symmetric")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::step, ::step]
-        rows, columns = windows.shape[1:3]
-        wanted = np.moveaxis(windows, 0, 2).reshape(rows * columns, -1)
-        chosen = self._patches[self._nearest(wanted, draw)].reshape(rows, columns, *self._patches.shape[1:])
-        return joined(chosen.astype(np.float64), self._overlap)[:, :high, :wide]
+        padded = np.pad(images, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode="symmetric")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))[:, :, ::step, ::step]
+        rows, columns = windows.shape[2:4]
+        wanted = np.moveaxis(windows, 1, 3).reshape(len(images), rows * columns, -1)
+        ranks = np.stack([draw.integers(self._count, size=rows * columns) for draw in draws]) if draws else None
+        chosen = self._patches[self._nearest(wanted, ranks)]
+        chosen = chosen.reshape(len(images), rows, columns, *self._patches.shape[1:])
+        return joined(chosen.astype(np.float64), self._overlap)[:, :, :high, :wide]
 
-    def _nearest(self, wanted: NDArray[np.float64], draw: np.random.Generator | None) -> NDArray[np.intp]:
-        """[M, C * S * S] patches to the places [M] of those in the database nearest to them, or drawn among these."""
+    def _nearest(self, wanted: NDArray[np.float64], ranks: NDArray[np.int64] | None) -> NDArray[np.intp]:
+        """[N, M, C * S * S] patches to the places [N, M] of those nearest to them in the database, or of those of these
+        ranks [N, M] among the nearest, in the order of their places."""
+        rows = wanted.reshape(-1, wanted.shape[-1])
+        taken = None if ranks is None else ranks.reshape(-1)
         found = []
-        for start in range(0, len(wanted), PART):
-            far = self._lengths - 2 * (wanted[start : start + PART] @ self._flat.T)
-            if draw is None:
+        for start in range(0, len(rows), PART):
+            part = slice(start, start + PART)
+            far = self._lengths - 2 * (rows[part] @ self._flat.T)
+            if taken is None:
                 found.append(far.argmin(1))
                 continue
             near = np.sort(np.argpartition(far, self._count - 1, axis=1)[:, : self._count], 1)
-            found.append(near[np.arange(len(near)), draw.integers(self._count, size=len(near))])
-        return np.concatenate(found)
+            found.append(near[np.arange(len(near)), taken[part]])
+        return np.concatenate(found).reshape(wanted.shape[:2])
 
 
 def _patches(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -68,10 +68,10 @@ def test_neighbours_meet_where_they_agree() -> None:
     left, right = np.zeros((2, 1, 4, 4))
     right[:] = 1
     left[:, :, 3] = 1  # they agree in the second of the two columns that overlap
-    found = joined(np.stack([left, right])[None], 2)
+    found = joined(np.stack([left, right])[None, None], 2)[0]
     assert found.shape == (1, 4, 6)
     np.testing.assert_array_equal(found[0, 0], [0, 0, 0, 1, 1, 1])
-    turned = joined(np.stack([left.swapaxes(1, 2), right])[:, None], 2)
+    turned = joined(np.stack([left.swapaxes(1, 2), right])[None, :, None], 2)[0]
     np.testing.assert_array_equal(turned[0], found[0].T)
 
 

@@ -85,7 +85,8 @@ def _looked_up(node: Node, inputs: list[Value], weights: Tensor) -> Tensor | Non
         return None
     if node.integer("axis", 0) % table.dim() or table.shape[0] != weights.shape[-1]:
         return None
-    return torch.tensordot(weights.to(table.dtype), table, 1)
+    found: Tensor = torch.tensordot(weights.to(table.dtype), table, 1)
+    return found
 
 
 def _picked(node: Node, inputs: list[Value], weights: Tensor) -> Tensor | None:
