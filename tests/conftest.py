@@ -11,6 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import quick_start
 from command_line import Command, Outcome
 
 os.environ.setdefault("COLUMNS", "100")
@@ -49,6 +50,23 @@ def no_settings(monkeypatch) -> None:
     """Nothing from the environment that the tests were started in."""
     for name in [n for n in os.environ if n.startswith("ROBAUDIT_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _quick_context() -> quick_start.QuickContext | None:
+    return quick_start.prepared()
+
+
+@pytest.fixture(autouse=True)
+def _quick_start(request, monkeypatch, _quick_context) -> None:
+    """Processes with a model start in a tenth of a second; `slow_start` in a test's arguments: as users' do."""
+    if _quick_context is not None and "slow_start" not in request.fixturenames:
+        monkeypatch.setattr("robaudit.audit.process.child.starting_context", lambda: _quick_context)
+
+
+@pytest.fixture
+def slow_start() -> None:
+    """See `_quick_start`."""
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,15 +12,11 @@ from robaudit.cli.complete import defenses as defense_names
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
 from robaudit.cli.settings import Given, takes_settings
-from robaudit.cli.several import checked_reports, told_on_stderr
-
-if TYPE_CHECKING:
-    from robaudit.audit.defenses.document import DefenseComparison
+from robaudit.cli.several import checked_reports, delivered, told_on_stderr
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Defenses in front of a model: list, compare.", no_args_is_help=True)
-SUFFIXES = (".json", ".html", ".txt")
 
 
 @app.command("list")
@@ -59,37 +54,14 @@ def _compare(
     """What each defense costs and buys: clean accuracy lost, gain under plain and under adaptive attacks, time, and how
     much of the gain is feigned."""
     from robaudit.audit.config.levels import settings_of_flags
-    from robaudit.audit.defenses.comparing import Comparing, compare_defenses
+    from robaudit.audit.defenses.comparing import compare_defenses
     from robaudit.audit.run.asking import command_line
-    from robaudit.cli.output import chosen_format, columns, for_a_reader, say, write_json
-    from robaudit.report.defenses import comparison_text
+    from robaudit.audit.several.running import Asked
+    from robaudit.cli.output import chosen_format
+    from robaudit.report.defenses import compared_page
 
     chosen_format(format)
-    reports = checked_reports(output or (), model, SUFFIXES, "a comparison of defenses")
+    reports = checked_reports(output or (), model, "a comparison of defenses")
     warn_unconfined(settings_of_flags(given))
-
-    found = compare_defenses(
-        Comparing(model, given, tuple(defense or ()), command_line(["robaudit", *sys.argv[1:]], {})),
-        told_on_stderr(no_progress),
-    )
-    with for_a_reader():
-        if format == "json":
-            write_json(json.loads(found.to_json()))
-        else:
-            sys.stdout.write(comparison_text(found, columns() or 160))
-    for path in reports:
-        _write(found, path)
-        say(f"wrote {path}")
-    raise typer.Exit(found.exit_code)
-
-
-def _write(found: DefenseComparison, path: Path) -> None:
-    from robaudit.files import write_atomic
-    from robaudit.report.defenses import comparison_text
-    from robaudit.report.html.defenses import defenses_page
-
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        write_atomic(path, found.to_json())
-    else:
-        write_atomic(path, defenses_page(found) if suffix == ".html" else comparison_text(found))
+    asked = Asked(model, given, tuple(defense or ()), command_line(["robaudit", *sys.argv[1:]], {}))
+    delivered(compared_page(compare_defenses(asked, told_on_stderr(no_progress))), format, reports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,11 @@ from robaudit.cli.complete import detectors as detector_names
 from robaudit.cli.complete import formats
 from robaudit.cli.confine import warn_unconfined
 from robaudit.cli.settings import Given, takes_settings
-from robaudit.cli.several import checked_reports, told_on_stderr
+from robaudit.cli.several import checked_reports, delivered, told_on_stderr
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Detectors beside a model: list, evaluate.", no_args_is_help=True)
-SUFFIXES = (".json", ".txt")
 
 
 @app.command("list")
@@ -46,7 +44,7 @@ def _evaluate(
         ),
     ] = None,
     output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .txt); repeatable.")
+        list[Path] | None, typer.Option("--output", "-o", help="Report file (.json, .html, .txt); repeatable.")
     ] = None,
     format: Annotated[
         str, typer.Option("--format", "-f", help="What stdout gets: text or json.", autocompletion=formats)
@@ -56,26 +54,14 @@ def _evaluate(
     """How well each detector tells adversarial examples that were made without knowing of it, and what is left of that
     against an attack on model and detector at once."""
     from robaudit.audit.config.levels import settings_of_flags
-    from robaudit.audit.detectors.evaluating import Evaluating, evaluate_detectors
+    from robaudit.audit.detectors.evaluating import evaluate_detectors
     from robaudit.audit.run.asking import command_line
-    from robaudit.cli.output import chosen_format, columns, for_a_reader, say, write_json
-    from robaudit.files import write_atomic
-    from robaudit.report.detectors import evaluation_text
+    from robaudit.audit.several.running import Asked
+    from robaudit.cli.output import chosen_format
+    from robaudit.report.detectors import evaluated_page
 
     chosen_format(format)
-    reports = checked_reports(output or (), model, SUFFIXES, "an evaluation of detectors")
+    reports = checked_reports(output or (), model, "an evaluation of detectors")
     warn_unconfined(settings_of_flags(given))
-
-    found = evaluate_detectors(
-        Evaluating(model, given, tuple(detector or ()), command_line(["robaudit", *sys.argv[1:]], {})),
-        told_on_stderr(no_progress),
-    )
-    with for_a_reader():
-        if format == "json":
-            write_json(json.loads(found.to_json()))
-        else:
-            sys.stdout.write(evaluation_text(found, columns() or 160))
-    for path in reports:
-        write_atomic(path, found.to_json() if path.suffix.lower() == ".json" else evaluation_text(found))
-        say(f"wrote {path}")
-    raise typer.Exit(found.exit_code)
+    asked = Asked(model, given, tuple(detector or ()), command_line(["robaudit", *sys.argv[1:]], {}))
+    delivered(evaluated_page(evaluate_detectors(asked, told_on_stderr(no_progress))), format, reports)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from robaudit.attacks.parameters import Natural, attack_parameters
 from robaudit.defenses._seams import joined
@@ -19,9 +20,6 @@ from robaudit.errors import UsageError
 from robaudit.target.inputs.meaning import InputMeaning
 
 __all__ = ["Quilting"]
-
-PART = 256
-"""Patches that are looked up at a time."""
 
 
 @attack_parameters
@@ -106,8 +104,11 @@ class Choosing(RandomDefense):
 class _Quilt:
     def __init__(self, patches: NDArray[np.float32], overlap: int, nearest: int) -> None:
         self._patches, self._overlap, self._count = patches, overlap, nearest
-        self._flat = patches.reshape(len(patches), -1).astype(np.float64)
-        self._lengths = (self._flat**2).sum(1)
+        flat = patches.reshape(len(patches), -1).astype(np.float64)
+        self._mean = flat.mean(0)
+        # distances are the same along the principal axes, and a tree that splits these looks at fewer patches
+        _, self._axes = np.linalg.eigh((flat - self._mean).T @ (flat - self._mean))
+        self._tree = cKDTree((flat - self._mean) @ self._axes)
 
     def of(self, images: NDArray[np.float64], draws: Sequence[np.random.Generator] = ()) -> NDArray[np.float64]:
         """[N, C, H, W], mirrored at the lower right until patches fill them; ``draws``: choose among the nearest."""
@@ -126,18 +127,11 @@ class _Quilt:
     def _nearest(self, wanted: NDArray[np.float64], ranks: NDArray[np.int64] | None) -> NDArray[np.intp]:
         """[N, M, C * S * S] patches to the places [N, M] of those nearest to them in the database, or of those of these
         ranks [N, M] among the nearest, in the order of their places."""
-        rows = wanted.reshape(-1, wanted.shape[-1])
-        taken = None if ranks is None else ranks.reshape(-1)
-        found = []
-        for start in range(0, len(rows), PART):
-            part = slice(start, start + PART)
-            far = self._lengths - 2 * (rows[part] @ self._flat.T)
-            if taken is None:
-                found.append(far.argmin(1))
-                continue
-            near = np.sort(np.argpartition(far, self._count - 1, axis=1)[:, : self._count], 1)
-            found.append(near[np.arange(len(near)), taken[part]])
-        return np.concatenate(found).reshape(wanted.shape[:2])
+        rows = (wanted.reshape(-1, wanted.shape[-1]) - self._mean) @ self._axes
+        _, found = self._tree.query(rows, k=self._count)
+        if ranks is not None:
+            found = np.sort(found.reshape(len(rows), -1), 1)[np.arange(len(rows)), ranks.reshape(-1)]
+        return np.asarray(found, dtype=np.intp).reshape(wanted.shape[:2])
 
 
 def _patches(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:

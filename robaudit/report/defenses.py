@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from robaudit.audit.defenses.document import DefenseComparison, Weighed
+from robaudit.audit.defenses.document import DefenseComparison
 from robaudit.audit.result.document import PairedChange
 from robaudit.plural import counted
-from robaudit.report.several import SideBySide, shared_facts
+from robaudit.report.several import SideBySide, broken_words, outcome_words
 from robaudit.report.words import plain
 
-__all__ = ["HEADS", "comparison_facts", "comparison_notes", "comparison_rows", "comparison_text"]
+__all__ = ["compared_page"]
 
 HEADS = (
     "defense",
@@ -21,12 +21,14 @@ HEADS = (
 )
 
 
-def comparison_facts(found: DefenseComparison) -> list[tuple[str, str]]:
-    """What was compared."""
-    return shared_facts(found, "a defense")
+def compared_page(found: DefenseComparison) -> SideBySide:
+    """The comparison, to be shown as text or HTML."""
+    return SideBySide(
+        found, "comparison of defenses", "What each defense buys", "a defense", HEADS, _rows(found), _notes(found)
+    )
 
 
-def comparison_rows(found: DefenseComparison) -> list[list[str]]:
+def _rows(found: DefenseComparison) -> list[list[str]]:
     """A row each defense, under ``HEADS``."""
     return [
         [
@@ -36,7 +38,7 @@ def comparison_rows(found: DefenseComparison) -> list[list[str]]:
             _points(row.adaptive),
             _points(row.false_security),
             "-" if row.latency is None else f"x{row.latency:.3g}",
-            _outcome(row),
+            outcome_words(row),
         ]
         for row in found.rows
     ]
@@ -49,13 +51,7 @@ def _points(change: PairedChange) -> str:
     return f"{100 * change.difference:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
 
 
-def _outcome(row: Weighed) -> str:
-    if row.failed_checks:
-        return "not to be relied on"
-    return row.outcome if row.complete else f"{row.outcome} (incomplete)"
-
-
-def comparison_notes(found: DefenseComparison) -> list[str]:
+def _notes(found: DefenseComparison) -> list[str]:
     """How the table is to be read, and what is to be said of single rows."""
     pairs = found.rows[0].plain.pairs if found.rows else 0
     notes = [
@@ -75,9 +71,8 @@ def comparison_notes(found: DefenseComparison) -> list[str]:
     for row in found.rows:
         words = plain(row.defense.words, 200)
         fooled, shown = row.transferred
-        notes.append(
-            f"{words}: {fooled} of {counted(shown, 'example')} of the model without it fool it too{_broken(row)}."
-        )
+        fell = broken_words(row, "through it")
+        notes.append(f"{words}: {fooled} of {counted(shown, 'example')} of the model without it fool it too{fell}.")
         if row.failed_checks:
             notes.append(
                 f"{words}: checks failed ({', '.join(row.failed_checks)}), so that its gain is not to be relied on."
@@ -85,15 +80,3 @@ def comparison_notes(found: DefenseComparison) -> list[str]:
         if not row.complete:
             notes.append(f"{words}: not all attacks ran to their end, so that its adaptive gain may be smaller still.")
     return notes
-
-
-def _broken(row: Weighed) -> str:
-    if not row.broken_by:
-        return "; no attack through it broke a sample"
-    return "; through it fell " + ", ".join(f"{count} to {plain(id, 40)}" for id, count in row.broken_by.items())
-
-
-def comparison_text(found: DefenseComparison, width: int = 80) -> str:
-    """The comparison as text."""
-    facts, rows, notes = comparison_facts(found), comparison_rows(found), comparison_notes(found)
-    return SideBySide(facts, "What each defense buys", HEADS, rows, notes).text(width)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from robaudit.audit.detectors.document import DetectorEvaluation, Evaluated
+from robaudit.audit.detectors.document import DetectorEvaluation
 from robaudit.plural import counted
-from robaudit.report.several import SideBySide, shared_facts
+from robaudit.report.several import SideBySide, broken_words, outcome_words
 from robaudit.report.words import plain, short_rate
 
-__all__ = ["HEADS", "evaluation_facts", "evaluation_notes", "evaluation_rows", "evaluation_text"]
+__all__ = ["evaluated_page"]
 
 HEADS = (
     "detector",
@@ -20,12 +20,14 @@ HEADS = (
 )
 
 
-def evaluation_facts(found: DetectorEvaluation) -> list[tuple[str, str]]:
-    """What was evaluated."""
-    return shared_facts(found, "a detector")
+def evaluated_page(found: DetectorEvaluation) -> SideBySide:
+    """The evaluation, to be shown as text or HTML."""
+    return SideBySide(
+        found, "evaluation of detectors", "How good each detector is", "a detector", HEADS, _rows(found), _notes(found)
+    )
 
 
-def evaluation_rows(found: DetectorEvaluation) -> list[list[str]]:
+def _rows(found: DetectorEvaluation) -> list[list[str]]:
     """A row each detector, under ``HEADS``."""
     return [
         [
@@ -35,19 +37,13 @@ def evaluation_rows(found: DetectorEvaluation) -> list[list[str]]:
             short_rate(row.rejected),
             short_rate(row.plain.new),
             short_rate(row.joint.new),
-            _outcome(row),
+            outcome_words(row),
         ]
         for row in found.rows
     ]
 
 
-def _outcome(row: Evaluated) -> str:
-    if row.failed_checks:
-        return "not to be relied on"
-    return row.outcome if row.complete else f"{row.outcome} (incomplete)"
-
-
-def evaluation_notes(found: DetectorEvaluation) -> list[str]:
+def _notes(found: DetectorEvaluation) -> list[str]:
     """How the table is to be read, and what is to be said of single rows."""
     allowed = found.rows[0].detector.false_alarms if found.rows else 0.05
     notes = [
@@ -66,24 +62,11 @@ def evaluation_notes(found: DetectorEvaluation) -> list[str]:
     for row in found.rows:
         words, detector = plain(row.detector.words, 200), row.detector
         fit = f"fitted on {detector.fitted_on}, " if detector.fitted_on else ""
+        fell = broken_words(row, "with it")
         slope = "" if detector.differentiable else "; it has no gradient, so that stronger joint attacks are likely"
-        notes.append(
-            f"{words}: {fit}threshold set on {counted(detector.calibrated_on, 'clean sample')}{_broken(row)}{slope}."
-        )
+        notes.append(f"{words}: {fit}threshold set on {counted(detector.calibrated_on, 'clean sample')}{fell}{slope}.")
         if row.failed_checks:
             notes.append(f"{words}: checks failed ({', '.join(row.failed_checks)}), so that it is not to be relied on.")
         if not row.complete:
             notes.append(f"{words}: not all attacks ran to their end, so that less may stand.")
     return notes
-
-
-def _broken(row: Evaluated) -> str:
-    if not row.broken_by:
-        return "; no attack with it broke a sample"
-    return "; with it fell " + ", ".join(f"{count} to {plain(id, 40)}" for id, count in row.broken_by.items())
-
-
-def evaluation_text(found: DetectorEvaluation, width: int = 80) -> str:
-    """The evaluation as text."""
-    facts, rows, notes = evaluation_facts(found), evaluation_rows(found), evaluation_notes(found)
-    return SideBySide(facts, "How good each detector is", HEADS, rows, notes).text(width)

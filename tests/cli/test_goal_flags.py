@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
 
 import numpy as np
 import pytest
-from command_line import ROBAUDIT, refused
+from command_line import Command, refused
 from PIL import Image
 from run_kit import CLASSES, INPUT, load, make_data, make_onnx, make_profile, predict
 from table_files import RANGES, write_model, write_table
@@ -31,30 +29,26 @@ def place(tmp_path, monkeypatch, no_settings):
     return tmp_path
 
 
-def scan(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def scan(place, monkeypatch, robaudit) -> Command:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "200")
     known = [text for name, value in INPUT.items() for text in (f"--{name}", value)]
-    return subprocess.run(
-        [ROBAUDIT, "scan", *map(str, arguments), *known, "--no-progress"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return lambda *arguments: robaudit("scan", *arguments, *known, "--no-progress")
 
 
-def test_a_class_by_name_is_planned_audited_and_reported(place):
+def test_a_class_by_name_is_planned_audited_and_reported(place, scan):
     plan = scan("m.onnx", "--goal", "class:bee", "--dry-run")
-    assert plan.returncode == 0, plan.stderr
-    assert "eps 0.15, class:bee: to be answered with the class bee\n" in plan.stdout
+    assert plan.code == 0, plan.err
+    assert "eps 0.15, class:bee: to be answered with the class bee\n" in plan.out
     done = scan("m.onnx", "--goal", "class:bee", "--run-dir", "run", "-v")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     result = load(place / "run")
     assert result.threat_model.goal == "class:bee"
     assert result.profile.sources["goal"] == "flag --goal"
     assert {s.targets for s in result.samples} == {(), (1,)}
     assert any(s.broken_by for s in result.samples)
-    assert "not made to answer the class bee" in " ".join(done.stdout.split())
+    assert "not made to answer the class bee" in " ".join(done.out.split())
 
 
 def test_the_goal_of_a_profile_a_file_a_variable_and_a_flag(place):
@@ -90,13 +84,13 @@ def test_a_bad_goal_is_one_sentence(place, robaudit, goal, words):
         refused(robaudit(*arguments), words)
 
 
-def test_a_class_that_the_model_lacks_is_refused_before_the_audit(place):
+def test_a_class_that_the_model_lacks_is_refused_before_the_audit(place, scan):
     done = scan("m.onnx", "--goal", "class:be")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "robaudit: error: the goal: no class is called 'be'; did you mean 'bee'?\n"
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "robaudit: error: the goal: no class is called 'be'; did you mean 'bee'?\n"
     done = scan("m.onnx", "--goal", "given")
-    assert done.returncode == 2
-    assert "an array target in the .npz" in done.stderr
+    assert done.code == 2
+    assert "an array target in the .npz" in done.err
 
 
 def test_explain_lists_the_goals(robaudit):
@@ -106,7 +100,7 @@ def test_explain_lists_the_goals(robaudit):
         assert word in out
 
 
-def test_classes_given_in_a_folder_of_images(place):
+def test_classes_given_in_a_folder_of_images(place, scan):
     x = (np.load(place / "d.npz")["x"][:, 0] * 255).astype(np.uint8)
     labels = predict(x[:, None] / 255)
     rows = [("file", "label", "target")]
@@ -117,7 +111,7 @@ def test_classes_given_in_a_folder_of_images(place):
     with (place / "photos" / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     done = scan("m.onnx", "--data", "photos", "--goal", "given", "--run-dir", "run")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     result = load(place / "run")
     assert [s.targets for s in result.samples] == [
         () if i == 3 else ((label + 1) % CLASSES,) for i, label in enumerate(labels.tolist())
@@ -126,7 +120,7 @@ def test_classes_given_in_a_folder_of_images(place):
     assert any(s.broken_by for s in result.samples)
 
 
-def test_classes_given_in_a_column_of_a_table(place):
+def test_classes_given_in_a_column_of_a_table(place, robaudit):
     (place / "robaudit.yaml").unlink()
     write_table(place / "t.csv", write_model(place / "t.onnx"))
     with (place / "t.csv").open(newline="") as file:
@@ -137,15 +131,8 @@ def test_classes_given_in_a_column_of_a_table(place):
         csv.writer(file).writerows(rows)
     (place / "t.ranges.csv").write_text(RANGES)
     given = ("t.onnx", "--data", "t.csv", "--profile", "p.yaml", "--run-dir", "run")
-    done = subprocess.run(
-        [ROBAUDIT, "scan", *given, "--target-column", "wish", "--goal", "given", "--no-progress"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = robaudit("scan", *given, "--target-column", "wish", "--goal", "given", "--no-progress")
+    assert done.code == 0, done.err
     result = load(place / "run")
     assert all(s.targets == ((s.label + 1) % 3,) for s in result.samples)
     broken = [s for s in result.samples if s.broken_by]

@@ -11,7 +11,7 @@ from plugin_kit import with_package
 from run_kit import INPUT, make_data, make_onnx
 
 from robaudit.audit.defenses.document import DefenseComparison, comparison_schema
-from robaudit.report.defenses import comparison_text
+from robaudit.report.defenses import compared_page
 
 PROFILE = "name: p\nthreat: {norm: linf, eps: 0.3}\nattacks:\n  - {id: pgd, steps: 5}\nchecks: [clean, evidence]\n"
 MEANING = [part for name, value in INPUT.items() for part in (f"--{name}", value)]
@@ -67,8 +67,8 @@ def test_each_defense_has_its_figures(compared: Path) -> None:
 @pytest.mark.slow
 def test_it_is_told_on_stdout_and_in_files(compared: Path) -> None:
     found = DefenseComparison.model_validate_json((compared / "c.json").read_text())
-    assert (compared / "c.txt").read_text() == comparison_text(found)
-    for text in ((compared / "stdout").read_text(), comparison_text(found, 160), (compared / "c.html").read_text()):
+    assert (compared / "c.txt").read_text() == compared_page(found).text()
+    for text in ((compared / "stdout").read_text(), compared_page(found).text(160), (compared / "c.html").read_text()):
         for words in ("bits:depth=2", "false-security index", "rays"):
             assert words in text
     assert "<script" not in (compared / "c.html").read_text()

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from robaudit import __version__
-from robaudit.audit.config.places import shown_command
-from robaudit.audit.config.resolve import resolve_settings
-from robaudit.audit.defenses.comparing import Told, audited, below, replay_of
-from robaudit.audit.defenses.weighing import bare_row, changes
 from robaudit.audit.detectors.document import Area, DetectorEvaluation, Evaluated
 from robaudit.audit.detectors.scoring import Scored, ScoringRequest, score_examples
 from robaudit.audit.process.persist import persistently
 from robaudit.audit.result.document import Rate, Result
-from robaudit.audit.run.asking import request_of
 from robaudit.audit.run.limits import confinement_of
+from robaudit.audit.several.changes import changes
+from robaudit.audit.several.running import Asked, SideBySide, Told, audited, distinct, replay_of
 from robaudit.detectors.registry import parse_detector, words_of_detector
-from robaudit.errors import AuditError, UsageError
+from robaudit.errors import AuditError
 from robaudit.stats.rates import CONFIDENCE
 from robaudit.stats.rates import rate as rated
 from robaudit.stats.roc import area, curve
-from robaudit.target.files.sniff import model_format
 
-__all__ = ["Evaluating", "evaluate_detectors", "evaluated", "ordered"]
+__all__ = ["evaluate_detectors", "evaluated", "ordered"]
 
-
-@dataclass(frozen=True)
-class Evaluating:
-    """What is evaluated.
-
-    Args:
-        model: the file.
-        given: settings as flags give them, without a detector.
-        detectors: as settings name them.
-        command: for the record.
-    """
-
-    model: Path
-    given: Mapping[str, Any]
-    detectors: tuple[str, ...]
-    command: str = ""
+NONE = "no detector to evaluate; name each with --detector, such as --detector squeezing"
 
 
-def evaluate_detectors(asked: Evaluating, told: Told) -> DetectorEvaluation:
+def evaluate_detectors(asked: Asked, told: Told) -> DetectorEvaluation:
     """Audit a model without a detector, then with each, with the same seed and samples; a finished audit is not run
     again.
 
@@ -55,59 +32,26 @@ def evaluate_detectors(asked: Evaluating, told: Told) -> DetectorEvaluation:
         AuditInterrupted: an audit was stopped; what is finished is kept, and the same call goes on.
         AuditError: an audit failed before anything could be told.
     """
-    words = _distinct(asked.detectors)
-    if model_format(asked.model) == "endpoint":
-        raise UsageError("detectors are evaluated beside a model file, and an endpoint is none")
-    resolved = resolve_settings(asked.given, os.environ, asked.model)
-    resolved = replace(resolved, settings=replace(resolved.settings, detector=None, baseline=None, output=()))
-    base = None if resolved.settings.run_dir is None else Path(resolved.settings.run_dir)
-    plain = request_of(asked.model, resolved, asked.command)
-    bare, bare_folder = audited(plain, below(base, "bare"), told, "without a detector")
+    words = distinct([words_of_detector(parse_detector(detector)) for detector in asked.words], "detector", NONE)
+    side = SideBySide.of(asked, "detector", "detectors are evaluated beside a model file, and an endpoint is none")
+    request = side.request()
+    bare, bare_folder = audited(request, side.below("bare"), told, "without a detector")
     results: list[tuple[Result, Path]] = []
     for place, detector in enumerate(words, 1):
-        settings = replace(resolved.settings, detector=detector)
-        request = request_of(asked.model, replace(resolved, settings=settings), asked.command)
-        folder = below(base, f"{place}-{parse_detector(detector).id}")
-        results.append(audited(request, folder, told, f"with {detector} ({place} of {len(words)})"))
+        folder = side.below(f"{place}-{parse_detector(detector).id}")
+        what = f"with {detector} ({place} of {len(words)})"
+        results.append(audited(side.request(detector=detector), folder, told, what))
     answers = persistently(
         score_examples,
-        ScoringRequest(replay_of(plain, bare_folder), tuple(folder for _, folder in results)),
-        confinement=confinement_of(plain),
+        ScoringRequest(replay_of(request, bare_folder), tuple(folder for _, folder in results)),
+        confinement=confinement_of(request),
         about=asked.model,
         told=told.said,
     )
     rows = [
         evaluated(bare, result, scored, str(folder)) for (result, folder), scored in zip(results, answers, strict=True)
     ]
-    return DetectorEvaluation(
-        version=__version__,
-        model=str(asked.model),
-        sha256=bare.target.sha256,
-        data=bare.data,
-        metric=bare.worst_case.metric,
-        profile=bare.profile.name,
-        threat_model=bare.threat_model,
-        seed=bare.run.seed,
-        command=shown_command(asked.command),
-        confidence=CONFIDENCE,
-        bare=bare_row(bare, str(bare_folder)),
-        rows=ordered(rows),
-    )
-
-
-def _distinct(detectors: Sequence[str]) -> list[str]:
-    """Detectors with all their parameters.
-
-    Raises:
-        UsageError: none is named, or one twice.
-    """
-    words = [words_of_detector(parse_detector(detector)) for detector in detectors]
-    if not words:
-        raise UsageError("no detector to evaluate; name each with --detector, such as --detector squeezing")
-    twice = [word for word in words if words.count(word) > 1]
-    if twice:
-        raise UsageError(f"the detector {twice[0]} is named twice")
-    return words
+    return DetectorEvaluation(**side.shared(bare, bare_folder), rows=ordered(rows))
 
 
 def evaluated(bare: Result, beside: Result, scored: Scored, folder: str) -> Evaluated:

@@ -17,14 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from robaudit.audit.process.confinement import Confinement
 from robaudit.audit.process.inside import enter
 from robaudit.audit.process.said import Said
-from robaudit.audit.process.starting import deferred, started_apart
+from robaudit.audit.process.starting import deferred, started_apart, starting_context
 from robaudit.errors import AuditError, UsageError
 from robaudit.streams import hold_standard
 from robaudit.target.running.watch import Watched
@@ -57,12 +57,12 @@ class Child:
             ) from error
         self.too_large = False
         self._started = time.monotonic()
-        context = multiprocessing.get_context("spawn")
+        context = starting_context()
         hold_standard()  # the pipes that follow must not be among them
         self.connection, theirs = context.Pipe()
         listening, printed = context.Pipe(duplex=False)
         task = pickle.dumps((function, arguments))
-        self.process: SpawnProcess = context.Process(
+        self.process: BaseProcess = context.Process(
             target=enter, args=(self.confinement, task, theirs, printed), name="robaudit-worker"
         )
         try:
@@ -132,7 +132,7 @@ class Child:
 
     def close(self) -> None:
         """End the process if it still runs, and remove its temporary files."""
-        process: SpawnProcess | None = getattr(self, "process", None)
+        process: BaseProcess | None = getattr(self, "process", None)
         if process is not None and process.is_alive():
             process.kill()
             process.join()

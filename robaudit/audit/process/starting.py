@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from multiprocessing import spawn
 from typing import Any
 
-__all__ = ["OWN_VARIABLES", "SIGNALS", "deferred", "started_apart"]
+__all__ = ["OWN_VARIABLES", "SIGNALS", "deferred", "started_apart", "starting_context"]
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Ask an audit to stop; the last one that the terminal is gone."""
@@ -22,6 +23,11 @@ programs use the processors; a safe path does not import whatever lies beside a 
 
 
 _STARTING = threading.RLock()
+
+
+def starting_context() -> Any:
+    """Where processes come from: each is a new interpreter, which has imported nothing and shares nothing."""
+    return multiprocessing.get_context("spawn")
 
 
 @contextlib.contextmanager

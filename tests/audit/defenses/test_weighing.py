@@ -6,8 +6,9 @@ import pytest
 from results import make_result, make_samples
 
 from robaudit.audit.defenses.behind import AskedBehind
-from robaudit.audit.defenses.weighing import bare_row, ranked, weighed
+from robaudit.audit.defenses.weighing import ranked, weighed
 from robaudit.audit.result.document import Defended, Result, Sample
+from robaudit.audit.several.changes import bare_row
 from robaudit.errors import AuditError
 from robaudit.stats.paired import paired_interval
 

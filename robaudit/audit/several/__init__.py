@@ -1,0 +1,1 @@
+"""Several audits of one model side by side: without something and with each of several."""
