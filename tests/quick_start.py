@@ -1,26 +1,40 @@
-"""Processes with a model in them start from one that has imported PyTorch and ONNX Runtime already.
+"""Processes of tests start from one that has imported PyTorch, ONNX Runtime and robaudit already.
 
-What a test is about is not how long these take to be imported. A process still begins with :func:`enter`, which
-confines it, has the variables and the path of the test, and is no copy of the test's own process. Tests of what comes
-before any import ask for `slow_start`, and start as users' do.
+What a test is about is seldom how long these take to be imported. A process still begins where users' do, with the
+variables, the path and the folder of the test, and is no copy of the test's own process. Tests of what comes before any
+import ask for the fixture `slow_start`, or start the installed command.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Any
 
-IMPORTED = ("torch", "onnx", "onnxruntime", "robaudit.audit.run.worker", "robaudit.audit.session.session")
+from command_line import ROBAUDIT
+
+IMPORTED = (
+    *("torch", "onnx", "onnxruntime", "scipy.stats", "sklearn", "robaudit.audit.run.worker"),
+    *("robaudit.audit.session.session", "robaudit.cli.main", "robaudit.report.html.page"),
+)
+SERVER = ("_forkserver_address", "_forkserver_authkey")
+"""Where the process is that others are copied from."""
 
 
 class QuickProcess(ForkServerProcess):
-    """One that is told the variables of the process that starts it."""
+    """One that is told its variables: those of the process that starts it, where it has none of its own."""
+
+    environment: Mapping[str, str] | None = None
 
     def start(self) -> None:
-        self._args = (dict(os.environ), self._target, self._args)
+        self._args = (dict(os.environ if self.environment is None else self.environment), self._target, self._args)
         self._target = entered
         super().start()
 
@@ -44,3 +58,50 @@ def prepared() -> QuickContext | None:
     context = QuickContext()
     context.set_forkserver_preload(list(IMPORTED))
     return context
+
+
+def ran(
+    arguments: Sequence[object],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
+) -> subprocess.CompletedProcess[str]:
+    """`robaudit ARGUMENTS` in a process of its own, to its end."""
+    words, context = [str(argument) for argument in arguments], prepared()
+    if context is None:
+        command = [ROBAUDIT, *words]
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    forkserver.ensure_running()
+    server = {name: getattr(forkserver._forkserver, name) for name in SERVER if hasattr(forkserver._forkserver, name)}
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder) / name for name in ("out", "err")]
+        process = context.Process(target=commanded, args=(words, str(cwd or Path.cwd()), streams, server))
+        process.environment = env
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(words, timeout)
+        out, err = (path.read_text("utf-8") for path in streams)
+    return subprocess.CompletedProcess(words, process.exitcode or 0, out, err)
+
+
+def commanded(words: list[str], folder: str, streams: list[Path], server: dict[str, Any]) -> None:
+    """The command line, whose own processes come from the same place."""
+    os.chdir(folder)
+    for name, standard, path in zip(("stdout", "stderr"), (1, 2), streams, strict=True):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, standard)
+        os.close(file)
+        setattr(sys, name, open(standard, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    for name, value in server.items():
+        setattr(forkserver._forkserver, name, value)
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
+    import robaudit.audit.process.child as child
+    from robaudit.cli.main import main
+
+    child.starting_context = prepared  # type: ignore[assignment]
+    sys.argv = ["robaudit", *words]
+    main()

@@ -17,6 +17,7 @@ import onnx
 import torch
 from command_line import ROBAUDIT
 from onnx import TensorProto, helper, numpy_helper
+from quick_start import ran
 from torch import nn
 
 from robaudit.audit.config.profile_files import load_profile
@@ -224,11 +225,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
-def scan(*command: Any, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The installed command, run to its end."""
-    return subprocess.run(
-        scan_command(*command), env=environment(), capture_output=True, text=True, timeout=timeout, **options
-    )
+def scan(*command: Any, timeout: float = 120, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, run to its end."""
+    return ran(scan_command(*command)[1:], env=environment(), timeout=timeout, cwd=cwd)
 
 
 def start(*command: Any) -> subprocess.Popen[str]:

@@ -2,16 +2,14 @@
 
 import base64
 import shutil
-import subprocess
 
-from command_line import ROBAUDIT
 from html_kit import Page
+from quick_start import ran
 from run_kit import environment, make_data, make_onnx, make_profile, scan
 
 
 def report(*arguments):
-    command = [ROBAUDIT, "report", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    return ran(["report", *arguments], env=environment())
 
 
 def test_scan_and_report_find_the_pictures(tmp_path):

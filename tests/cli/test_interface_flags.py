@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import ROBAUDIT
 from model_files import FLOAT, weight, write_onnx
 from onnx import TensorProto, helper
+from quick_start import ran
 
 from robaudit.audit.inspection.document import Inspection
 
@@ -36,8 +36,7 @@ def model(tmp_path) -> Path:
 
 
 def run(model: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [ROBAUDIT, arguments[0], str(model), *arguments[1:], "--data", str(model.parent / "d.npz")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=model.parent)
+    return ran([arguments[0], model, *arguments[1:], "--data", model.parent / "d.npz"], cwd=model.parent)
 
 
 def test_inspect_in_json_is_the_documented_structure(model):

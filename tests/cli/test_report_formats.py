@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 import xmlschema
-from command_line import ROBAUDIT
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from jsonschema import Draft4Validator
+from quick_start import ran
 from table_files import RANGES, write_model, write_table
 
 from robaudit.report.registry import suffixes
@@ -41,9 +41,7 @@ RENDERED = tuple(suffix for suffix in FORMATS if suffix not in (".json", ".txt",
 
 
 def robaudit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [ROBAUDIT, *arguments], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+    return ran(arguments, env=ENVIRONMENT, cwd=folder)
 
 
 @pytest.fixture(scope="module")

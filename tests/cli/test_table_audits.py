@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import numpy as np
-from command_line import ROBAUDIT
+from quick_start import ran
 from table_files import HIGH, LOW, NAMES, RANGES, answers, write_model, write_table
 
 from robaudit.audit.result.document import Result
@@ -24,9 +24,7 @@ checks: [clean, parity, evidence]
 
 
 def robaudit(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [ROBAUDIT, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
+    return ran(arguments, env=ENVIRONMENT)
 
 
 def test_a_table_with_declared_ranges(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import ROBAUDIT
+from quick_start import ran
 from run_kit import INPUT, environment, labels_only, make_data, make_onnx
 
 from robaudit.audit.defenses.document import TrainedPurifier
@@ -29,8 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, *more: str, model: str = "m.onnx", data: str = "d.npz") -> subprocess.CompletedProcess[str]:
-    command = [ROBAUDIT, "train-purifier", model, "--data", data, "--samples", "8", "--eps", "0.1", *MEANING, *more]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    words = ["train-purifier", model, "--data", data, "--samples", "8", "--eps", "0.1", *MEANING, *more]
+    done = ran(words, cwd=folder, env=environment())
     assert "Traceback" not in done.stderr
     return done
 
@@ -48,14 +49,9 @@ def test_it_makes_the_same_file_each_time_which_is_a_defense(folder: Path) -> No
     assert (first.trained_on, first.held_out, first.audited) == (29, 3, 8)  # 8 of 40 are audited
     assert (first.rounds, first.planned, first.complete, first.guided) == (2, 2, True, True)
     assert 0 <= first.disturbed_behind <= 3
-    command = [ROBAUDIT, "scan", "m.onnx", "--data", "d.npz", "--samples", "8", "--eps", "0.1", "--profile", "quick"]
-    done = subprocess.run(
-        [*command, *MEANING, "--defense", "purifier:a.onnx", "--quiet", "--run-dir", "r"],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
+    command = ["scan", "m.onnx", "--data", "d.npz", "--samples", "8", "--eps", "0.1", "--profile", "quick"]
+    done = ran(
+        [*command, *MEANING, "--defense", "purifier:a.onnx", "--quiet", "--run-dir", "r"], cwd=folder, env=environment()
     )
     assert done.returncode in (0, 3), done.stderr
     result = json.loads((folder / "r" / "result.json").read_text())
@@ -115,8 +111,8 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(folder: Path, more: list[s
 def test_tables_are_refused(folder: Path) -> None:
     onnx_table(folder / "t.onnx")
     (folder / "t.csv").write_text("a,b,c,d,label\n" + "".join(f"{i / 40},0.5,0.2,{i % 3},{i % 2}\n" for i in range(40)))
-    command = [ROBAUDIT, "train-purifier", "t.onnx", "--data", "t.csv", "--label-column", "label", "-o", "p.onnx"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    command = ["train-purifier", "t.onnx", "--data", "t.csv", "--label-column", "label", "-o", "p.onnx"]
+    done = ran(command, cwd=folder, env=environment())
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "it needs images, and the model takes 4 features" in done.stderr
 
@@ -139,14 +135,11 @@ def onnx_table(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("eps", [[], ["--eps", "8/255"]], ids=["usual", "fraction"])
 def test_a_radius_may_be_a_fraction_and_may_be_left_to_the_profile(folder: Path, eps: list[str]) -> None:
-    command = [ROBAUDIT, "train-purifier", "m.onnx", "--data", "d.npz", "--samples", "8", *MEANING, *eps]
-    done = subprocess.run(
+    command = ["train-purifier", "m.onnx", "--data", "d.npz", "--samples", "8", *MEANING, *eps]
+    done = ran(
         [*command, "--recipe", "magnet:epochs=1,width=4", "-o", f"f{len(eps)}.onnx", "--no-progress"],
         cwd=folder,
         env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
