@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import ROBAUDIT
+from quick_start import ran
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -40,15 +40,7 @@ def pretend(site: Path, group: str, entry: str, code: str, name: str = "other") 
 
 
 def with_package(site: Path, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """The installed command in a folder, with the packages of ``site``."""
+    """The command in a folder, with the packages of ``site``."""
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **more}
-    return subprocess.run(
-        [ROBAUDIT, *arguments],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    return ran(arguments, env=environment, cwd=folder, timeout=600)

@@ -96,6 +96,7 @@ def commanded(words: list[str], folder: str, streams: list[Path], server: dict[s
         os.dup2(file, standard)
         os.close(file)
         setattr(sys, name, open(standard, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))  # as an interpreter does
     for name, value in server.items():
         setattr(forkserver._forkserver, name, value)
     forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]

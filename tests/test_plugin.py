@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from plugin_kit import with_package
 
 DOCS = Path(__file__).parents[1] / "docs" / "adding-an-attack.md"
 SHAPE = (1, 4, 4)
@@ -63,11 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def robaudit(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    command = [str(Path(sys.executable).with_name("robaudit")), *arguments]
-    return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    return with_package(site, folder, *arguments)
 
 
 def scan(site: Path, folder: Path, run: str, batch: int) -> subprocess.CompletedProcess[str]:
