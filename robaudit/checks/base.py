@@ -46,12 +46,14 @@ class Finding:
         status: fail withholds the headline; warn marks it unreliable.
         message: one sentence.
         value: what was measured; ``threshold``: what it was compared with.
+        sign: of a check that tells of masked gradients: a warning is a sign of them, and no chance.
     """
 
     status: Literal["pass", "warn", "fail", "skipped"]
     message: str
     value: float | None = None
     threshold: float | None = None
+    sign: bool = True
 
 
 class Check(ABC):

@@ -74,4 +74,4 @@ class BlackOverWhite(Check):
         text = f"broken by black box alone, of {n}: {each}; they count in the worst case"
         if sure:
             text += f"; beyond chance for {', '.join(sure)}: the gradients may be masked"
-        return Finding("warn", text, total / n, min(self._most[name] / 100 for name in counts))
+        return Finding("warn", text, total / n, min(self._most[name] / 100 for name in counts), sign=bool(sure))

@@ -326,6 +326,8 @@ def test_a_class_out_of_reach_is_no_blind_gradient() -> None:
 def test_black_over_white_says_when_it_is_beyond_chance() -> None:
     few = verdict("black-over-white", white=1, drawn=100, counts={"scores": 1, "labels": 0})
     many = verdict("black-over-white", white=1, drawn=100, counts={"scores": 9, "labels": 0})
+    assert not few.sign  # one sample is chance, and no reason for the audit to react
+    assert many.sign
     assert "beyond chance" not in few.message
     assert "beyond chance for scores" in many.message
     assert fires(3, 30, 0.2)

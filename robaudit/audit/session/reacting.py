@@ -46,7 +46,7 @@ def signs_of(findings: Mapping[str, Finding]) -> tuple[str, ...]:
     return tuple(
         name
         for name, found in findings.items()
-        if check_class(name).facts.tells_masking and found.status in ("warn", "fail")
+        if check_class(name).facts.tells_masking and found.sign and found.status in ("warn", "fail")
     )
 
 
