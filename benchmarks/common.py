@@ -113,13 +113,20 @@ class Counter(nn.Module):
 
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to logits."""
+        return self.target.logits(self._counted(u))
+
+    forward = logits
+
+    def smoothly(self, u: Tensor, width: float) -> Tensor:
+        """The same with a smooth backward."""
+        return self.target.smoothly(self._counted(u), width)
+
+    def _counted(self, u: Tensor) -> Tensor:
         self.forwards += u.shape[0]
         u = u.view_as(u)
         if u.requires_grad:
             u.register_hook(self._backward)
-        return self.target.logits(u)
-
-    forward = logits
+        return u
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """[N, *shape] in u-space to the file's scores."""

@@ -24,6 +24,7 @@ IMPORTED = (
     *("torch", "onnx", "onnxruntime", "scipy.stats", "sklearn", "robaudit.audit.run.worker"),
     *("robaudit.audit.session.session", "robaudit.cli.main", "robaudit.report.html.page"),
 )
+THREADS = "OMP_NUM_THREADS"
 SERVER = ("_forkserver_address", "_forkserver_authkey")
 """Where the process is that others are copied from."""
 
@@ -57,6 +58,15 @@ def prepared() -> QuickContext | None:
         return None
     context = QuickContext()
     context.set_forkserver_preload(list(IMPORTED))
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = "1"  # read when PyTorch is imported, and pytest-xdist runs a process a core
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = before
     return context
 
 
@@ -72,7 +82,6 @@ def ran(
     if context is None:
         command = [ROBAUDIT, *words]
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
-    forkserver.ensure_running()
     server = {name: getattr(forkserver._forkserver, name) for name in SERVER if hasattr(forkserver._forkserver, name)}
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder) / name for name in ("out", "err")]

@@ -134,3 +134,44 @@ def test_the_ladder_begins_with_what_is_cheap() -> None:
     assert LADDER[0].steps == min(rung.steps for rung in LADDER)
     shares = [rung.within for rung in LADDER if rung.chance is None]
     assert shares == sorted(shares, reverse=True), "the dearer a rung, the nearer a sample must be"
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])
+def test_a_wide_search_comes_back_to_the_ball_and_counts_only_there(norm: Norm) -> None:
+    x = torch.full((2, 6), 0.5, dtype=torch.float64)
+    none, eps = torch.full((2,), -1), torch.tensor([0.02, 0.05], dtype=torch.float64)
+    slopes = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    problem = Problem(
+        x=x,
+        label=none + 1,
+        goal=none,
+        target_class=none,
+        eps=eps,
+        restart=none + 1,
+        keys=torch.tensor([key_of("wide", 0), key_of("wide", 1)]),
+        clean=x @ slopes.T,
+        norm=norm,
+        classes=3,
+        max_points=8,
+        pool=StartingPool(x[:0], none[:0]),
+    )
+    attack = Ensemble(ladder=(Rung("soft-margin", 20, wide=4), Rung("soft-margin", 20)))
+    state, sizes, counted = attack.init(problem), [], []
+    no = torch.zeros(2, dtype=torch.bool)
+    while not bool(attack.done(problem, state).all()):
+        request = attack.query(problem, state)
+        assert request.candidates is not None
+        moved = (request.points - x).abs()
+        size = {Norm.LINF: moved.amax(1), Norm.L2: moved.pow(2).sum(1).sqrt(), Norm.L1: moved.sum(1)}[norm]
+        sizes.append(size / eps)
+        counted.append(request.candidates)
+        gradient = slopes[1:2].expand(2, 6)
+        answer = Answer(request.points, ~no, no, no, none + 1, request.points @ slopes.T, eps, gradient)
+        state = attack.update(problem, state, answer)
+    far, inside = torch.stack(sizes), torch.stack(counted)
+    assert far[:21].amax() > 2, "it goes out"
+    assert far.amax() <= 4 + 1e-9
+    assert bool((far[inside] <= 1 + 1e-9).all())
+    assert bool(inside[9:21].all()), "and is back for most of its steps"
+    assert bool(inside[21:].all())
+    assert not bool(inside[1:8].any())

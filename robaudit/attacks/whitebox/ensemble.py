@@ -6,9 +6,10 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
@@ -34,6 +35,8 @@ SHARPNESS = 8.0
 DENSITY = 0.01
 """Share of the features that a step in L1 moves."""
 NEVER, ANY = float("-inf"), float("inf")
+NARROWED = 0.4
+"""Share of a wide search's steps after which its ball is that of the threat model."""
 
 
 def soft_margin(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
@@ -69,6 +72,8 @@ class Rung:
         within: run only if the best margin reached so far is at most this share of the clean margin.
         targets: most classes that it aims at; None: all that the attack has.
         times: searches, each from a random start of its own.
+        wide: radius of the ball in which a search begins, as a multiple of ε; it falls to ε, in a straight line, over
+            two fifths of the steps. What is met outside of ε is no success and no reason for another rung.
         chance: run only while what is left of the margin is at most this many times the range of what the untargeted
             searches since the first reached: where chance decides that much, one more may fool. None: always.
     """
@@ -78,6 +83,7 @@ class Rung:
     within: Fraction = 1.0
     targets: Count | None = None
     times: Count = 1
+    wide: Annotated[float, Field(ge=1, le=100)] = 1.0
     chance: Positive | None = None
 
 
@@ -124,13 +130,14 @@ class Table(NamedTuple):
     steps: Tensor
     place: Tensor
     within: Tensor
+    wide: Tensor
     chance: Tensor
 
 
 @functools.lru_cache(maxsize=64)
 def _table(ladder: tuple[Rung, ...], aims: int, device: torch.device) -> Table:
     rows = [
-        (_NAMES.index(rung.loss), rung.steps, place, rung.within, rung.chance or ANY)
+        (_NAMES.index(rung.loss), rung.steps, place, rung.within, rung.wide, rung.chance or ANY)
         for rung in ladder
         for _ in range(rung.times)
         for place in (range(min(aims, rung.targets or aims)) if rung.loss == "targeted" else (-1,))
@@ -205,8 +212,16 @@ class Ensemble(SlotAttack[State]):
         """[S] class aimed at, or -1."""
         return torch.where(place >= 0, state.target_classes.gather(1, place.clamp_min(0)[:, None])[:, 0], -1)
 
+    def _widths(self, state: State, table: Table, step: Tensor) -> Tensor | None:
+        """[S] radius of the ball at a step, as a multiple of ε; None: ε for all of the ladder."""
+        if all(rung.wide == 1.0 for rung in self.ladder):
+            return None
+        wide, share = table.wide[state.stage], step / (NARROWED * table.steps[state.stage])
+        return torch.clamp_min(wide + (1 - wide) * share, 1.0)
+
     def query(self, problem: Problem, state: State) -> Request:
         table = self._table(state)
+        widths = self._widths(state, table, state.step - 1)
         target_class = self._target_class(state, table.place[state.stage])
         target_class = torch.where(problem.goal >= 0, problem.goal, target_class)
         return Gradient(
@@ -214,33 +229,52 @@ class Ensemble(SlotAttack[State]):
             loss=tuple(_losses(problem.classes).values()),
             choice=table.loss[state.stage],
             target_class=target_class,
+            candidates=None if widths is None else self._inside(state, widths),
         )
+
+    @staticmethod
+    def _inside(state: State, widths: Tensor) -> Tensor:
+        """[S] bool: the points are in the ball of the threat model, as every search's first is."""
+        return (state.step == 0) | (widths <= 1)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Note the leads, step, and go on to the next search where this one has ended."""
         assert answer.gradient is not None
-        assert answer.logits is not None
         table = self._table(state)
-        self._note(problem, state, answer.logits, answer.gradient, table.place[state.stage])
+        before, now = (self._widths(state, table, state.step + shift) for shift in (-1, 0))
+        inside = None if before is None else self._inside(state, before)
+        self._note(problem, state, answer, table.place[state.stage], inside)
+        ball = problem
+        if now is not None:
+            ball = dataclasses.replace(problem, eps=problem.eps * now.to(problem.eps.dtype), low=None, high=None)
         length = table.steps[state.stage]
         ended = state.step >= length
         share = 1 - state.step.to(state.point.dtype) / length
         step = steepest_step(problem, answer.gradient, state.point, DENSITY)
         short = length <= LONG
         far = FIRST_STEP * problem.eps * torch.where(short, share**2, share**3)
-        moved = momentum_step(problem, state.point, state.old, step, far, (state.step == 0) | short)
+        moved = momentum_step(ball, state.point, state.old, step, far, (state.step == 0) | short)
         state.old, state.point = state.point, moved
         state.step = state.step + 1
         if not none_of(ended):
             self._next(problem, state, ended, table)
         return state
 
-    def _note(self, problem: Problem, state: State, z: Tensor, gradient: Tensor, place: Tensor) -> None:
-        state.found = torch.maximum(state.found, margin(z, problem.label, problem.goal))
-        state.lead = torch.maximum(state.lead, state.found)
+    def _note(
+        self, problem: Problem, state: State, answer: Answer, place: Tensor, inside: Tensor | None = None
+    ) -> None:
+        assert answer.gradient is not None
+        assert answer.logits is not None
+        z = answer.logits
+        lead = margin(z, problem.label, problem.goal)
         leads = z.gather(1, state.target_classes) - z.gather(1, problem.label[:, None])
+        if inside is not None:
+            lead = torch.where(inside, lead, NEVER)
+            leads = torch.where(inside[:, None], leads, NEVER)
+        state.found = torch.maximum(state.found, lead)
+        state.lead = torch.maximum(state.lead, state.found)
         state.reached = torch.maximum(state.reached, leads)
-        size = dual_size(problem.norm, gradient.flatten(1)).to(z.dtype)
+        size = dual_size(problem.norm, answer.gradient.flatten(1)).to(z.dtype)
         at = place.clamp_min(0)[:, None]
         known = torch.where(place >= 0, size, state.steepness.gather(1, at)[:, 0])
         state.steepness = state.steepness.scatter(1, at, known[:, None])
