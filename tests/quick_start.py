@@ -61,7 +61,7 @@ def prepared() -> QuickContext | None:
     before = os.environ.get(THREADS)
     os.environ[THREADS] = "1"  # read when PyTorch is imported, and pytest-xdist runs a process a core
     try:
-        forkserver.ensure_running()
+        forkserver._forkserver.ensure_running()
     finally:
         if before is None:
             del os.environ[THREADS]
