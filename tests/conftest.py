@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import quick_start
 from command_line import Command, Outcome
+
+from robaudit.audit.process.starting import starting_context
 
 os.environ.setdefault("COLUMNS", "100")
 
@@ -52,21 +55,20 @@ def no_settings(monkeypatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="session")
-def _quick_context() -> quick_start.QuickContext | None:
-    return quick_start.prepared()
-
-
-@pytest.fixture(autouse=True)
-def _quick_start(request, monkeypatch, _quick_context) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _quick_start() -> Iterator[None]:
     """Processes with a model start in a tenth of a second; `slow_start` in a test's arguments: as users' do."""
-    if _quick_context is not None and "slow_start" not in request.fixturenames:
-        monkeypatch.setattr("robaudit.audit.process.child.starting_context", lambda: _quick_context)
+    context = quick_start.prepared()
+    with pytest.MonkeyPatch.context() as patch:
+        if context is not None:
+            patch.setattr("robaudit.audit.process.child.starting_context", lambda: context)
+        yield
 
 
 @pytest.fixture
-def slow_start() -> None:
+def slow_start(monkeypatch) -> None:
     """See `_quick_start`."""
+    monkeypatch.setattr("robaudit.audit.process.child.starting_context", starting_context)
 
 
 @pytest.fixture

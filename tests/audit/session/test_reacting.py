@@ -105,14 +105,15 @@ def test_a_gradient_that_ends_is_taken_up_by_labels(tmp_path: Path) -> None:
         NODE("Flatten", ["x"], ["f"]),
         NODE("Gemm", ["f", "w1", "b1"], ["h"], transB=1),
         NODE("ArgMax", ["h"], ["k"], axis=1, keepdims=0, name="winner"),
-        NODE("Gather", ["table", "k"], ["logits"], name="look up"),
+        NODE("Mul", ["k", "one"], ["same"]),  # of what is computed with an index there is no smooth backward
+        NODE("Gather", ["table", "same"], ["logits"], name="look up"),
     ]
     table = np.random.default_rng(0).normal(size=(12, CLASSES)).astype(np.float32)
     path = write_onnx(
         tmp_path / "m.onnx",
         nodes,
         ("N", *SHAPE),
-        {"w1": w1, "b1": b1, "table": table},
+        {"w1": w1, "b1": b1, "table": table, "one": np.int64(1)},
         outputs={"logits": (("N", CLASSES), 1)},
     )
     result = audited(tmp_path, path)

@@ -167,10 +167,11 @@ def test_a_gradient_that_is_zero_everywhere_is_told(tmp_path):
     nodes = [
         NODE("Mul", ["z", "zero"], ["flat"]),
         NODE("TopK", ["z", "k"], ["sorted", "places"], name="step"),
-        NODE("Cast", ["places"], ["steps"], to=FLOAT),
+        NODE("Mul", ["places", "one"], ["same"]),  # of what is computed with an index there is no smooth backward
+        NODE("Cast", ["same"], ["steps"], to=FLOAT),
         NODE("Add", ["flat", "steps"], ["y"]),
     ]
-    given = {"zero": np.float32(0), "k": np.int64([3])}
+    given = {"zero": np.float32(0), "k": np.int64([3]), "one": np.int64(1)}
     target, _ = ready(ending(tmp_path / "m.onnx", nodes, PROBABILITIES, given))
     assert not target.gradient.available
     assert str(target.gradient.reason).startswith("the gradient is zero everywhere (TopK (step)")
