@@ -15,8 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import quick_start
 from command_line import Command, Outcome
 
-from robaudit.audit.process.starting import starting_context
-
 os.environ.setdefault("COLUMNS", "100")
 
 # The same examples in every run, so that a change fails only on what it changed; others are sought with
@@ -57,18 +55,12 @@ def no_settings(monkeypatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_start() -> Iterator[None]:
-    """Processes with a model start in a tenth of a second; `slow_start` in a test's arguments: as users' do."""
+    """Processes with a model start in a tenth of a second."""
     context = quick_start.prepared()
     with pytest.MonkeyPatch.context() as patch:
         if context is not None:
             patch.setattr("robaudit.audit.process.child.starting_context", lambda: context)
         yield
-
-
-@pytest.fixture
-def slow_start(monkeypatch) -> None:
-    """See `_quick_start`."""
-    monkeypatch.setattr("robaudit.audit.process.child.starting_context", starting_context)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 What a test is about is seldom how long these take to be imported. A process still begins where users' do, with the
 variables, the path and the folder of the test, and is no copy of the test's own process. Tests of what comes before any
-import ask for the fixture `slow_start`, or start the installed command.
+import, and of terminals, signals and untrusted files, start the installed command.
 """
 
 from __future__ import annotations

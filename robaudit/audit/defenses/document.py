@@ -8,7 +8,7 @@ from pydantic import FiniteFloat
 
 from robaudit.audit.result.document import Defended, PairedChange, Section
 from robaudit.audit.result.sections.base import Number
-from robaudit.audit.several.document import Row, SeveralAudits, schema_of
+from robaudit.audit.several.document import Row, SeveralAudits
 
 __all__ = ["DefenseComparison", "TrainedPurifier", "Weighed", "comparison_schema"]
 
@@ -36,11 +36,6 @@ class DefenseComparison(SeveralAudits):
     added: tuple[str, ...] = ()
     """Attacks behind each defense beside those of the profile: from the model without it, and with labels alone."""
     rows: tuple[Weighed, ...]
-
-    @property
-    def compared(self) -> tuple[Weighed, ...]:
-        """A row for each defense."""
-        return self.rows
 
 
 class TrainedPurifier(Section):
@@ -85,4 +80,5 @@ class TrainedPurifier(Section):
 
 def comparison_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a comparison's JSON."""
-    return schema_of(DefenseComparison, "robaudit defenses")
+    schema = DefenseComparison.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "robaudit defenses"}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import FiniteFloat
 
 from robaudit.audit.result.document import Detecting, PairedChange, Rate, Section
-from robaudit.audit.several.document import Row, SeveralAudits, schema_of
+from robaudit.audit.several.document import Row, SeveralAudits
 
-__all__ = ["Area", "DetectorEvaluation", "Evaluated", "evaluation_schema"]
+__all__ = ["Area", "DetectorEvaluation", "Evaluated"]
 
 
 class Area(Section):
@@ -47,13 +45,3 @@ class DetectorEvaluation(SeveralAudits):
     """Detectors beside one model, the largest gain against the joint attack first."""
 
     rows: tuple[Evaluated, ...]
-
-    @property
-    def compared(self) -> tuple[Evaluated, ...]:
-        """A row for each detector."""
-        return self.rows
-
-
-def evaluation_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of an evaluation's JSON."""
-    return schema_of(DetectorEvaluation, "robaudit detectors")

@@ -3,14 +3,14 @@
 # ruff: noqa: RUF012 (pydantic copies defaults)
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import FiniteFloat
 
 from robaudit.audit.result.document import Data, PairedChange, Rate, Section, Threat
 from robaudit.printable import json_text
 
-__all__ = ["Bare", "Outcome", "Row", "SeveralAudits", "schema_of"]
+__all__ = ["Bare", "Outcome", "Row", "SeveralAudits"]
 
 Outcome = Literal["adds robustness", "costs robustness", "false security", "no gain found"]
 
@@ -83,24 +83,15 @@ class SeveralAudits(Section):
     """Of each interval, each for itself."""
     bare: Bare
     """The audit without any of them."""
-
-    @property
-    def compared(self) -> tuple[Row, ...]:
-        """A row for each, the best first."""
-        raise NotImplementedError
+    rows: tuple[Row, ...]
+    """One for each, the best first."""
 
     @property
     def exit_code(self) -> int:
         """0, or 3 where an audit is incomplete or cannot be relied on."""
-        audits: tuple[Bare | Row, ...] = (self.bare, *self.compared)
+        audits: tuple[Bare | Row, ...] = (self.bare, *self.rows)
         return 0 if all(one.complete and not one.failed_checks for one in audits) else 3
 
     def to_json(self) -> str:
         """As JSON text, indented by 2, ended by a newline."""
         return json_text(self.model_dump(mode="json"))
-
-
-def schema_of(document: type[SeveralAudits], title: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of what :meth:`SeveralAudits.to_json` writes."""
-    schema = document.model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import helper
-from onnx_graphs import make_model
+from smooth_kit import twins
 
-from robaudit.target.onnx import OnnxModule, import_onnx
+from robaudit.target.onnx import OnnxModule
 from robaudit.target.running.smooth import WIDTH
 
 NODE = helper.make_node
 X = torch.tensor([[-2.0, -0.5, 0.1, 1.5], [3.0, -1.0, 0.0, 0.2]])
 S = WIDTH * X.std(1, correction=0, keepdim=True)
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3) ** 1.5
-
-
-def twins(nodes: list[onnx.NodeProto], **constants: Any) -> tuple[OnnxModule, OnnxModule]:
-    arrays = {name: np.asarray(value) for name, value in constants.items()}
-    plain = import_onnx(make_model(nodes, ("n", 4), arrays), "y")
-    smooth = plain.smoothed()
-    assert smooth is not None
-    return plain, smooth
 
 
 def slope(module: OnnxModule, x: torch.Tensor) -> torch.Tensor:
@@ -105,7 +94,7 @@ CONSTANTS = {
 def test_a_choice_keeps_its_values_and_has_the_slope_of_soft_weights(name: str) -> None:
     nodes, soft = CASES[name]
     read = {i for node in nodes for i in node.input}
-    plain, smooth = twins(nodes, **{name: value for name, value in CONSTANTS.items() if name in read})
+    plain, smooth = twins(nodes, (4,), **{name: value for name, value in CONSTANTS.items() if name in read})
     assert torch.equal(plain(X), smooth(X))
     point = X.clone().requires_grad_()
     y = soft(point)
@@ -122,6 +111,6 @@ def test_a_choice_between_samples_or_among_too_many_places_has_no_slope(monkeypa
     looked = NODE("Gather", ["table", "i"], ["y"])
     nodes = [NODE("ArgMax", ["x"], ["i"], axis=1, keepdims=0), looked]
     monkeypatch.setattr(choices, "MOST", 3)
-    plain, smooth = twins(nodes, table=TABLE)
+    plain, smooth = twins(nodes, (4,), table=TABLE)
     assert torch.equal(plain(X), smooth(X))
     assert not slope(smooth, X).any()

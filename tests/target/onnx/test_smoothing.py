@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import helper
 from onnx_graphs import make_model
+from smooth_kit import twins
 
 from robaudit.target.onnx import OnnxModule, import_onnx
 from robaudit.target.onnx.smoothing import POOLED
@@ -17,15 +16,6 @@ from robaudit.target.running.smooth import WIDTH
 
 FLOAT = onnx.TensorProto.FLOAT
 NODE = helper.make_node
-
-
-def twins(nodes: list[onnx.NodeProto], shape: tuple[int, ...], **constants: Any) -> tuple[OnnxModule, OnnxModule]:
-    """The twin of a graph from x to y, and the one with a smooth backward."""
-    arrays = {name: np.asarray(value, np.float32) for name, value in constants.items()}
-    plain = import_onnx(make_model(nodes, ("n", *shape), arrays), "y")
-    smooth = plain.smoothed()
-    assert smooth is not None
-    return plain, smooth
 
 
 def slope(module: OnnxModule, x: torch.Tensor) -> torch.Tensor:
@@ -83,10 +73,7 @@ def test_a_choice_by_a_comparison_has_the_slope_of_both_branches() -> None:
         NODE("GreaterOrEqual", ["x", "edge"], ["won"]),
         NODE("Where", ["won", "x", "zero"], ["y"]),
     ]
-    arrays = {"zero": np.float32(0), "k": np.array([2])}
-    plain = import_onnx(make_model(nodes, ("n", 4), arrays), "y")
-    smooth = plain.smoothed()
-    assert smooth is not None
+    plain, smooth = twins(nodes, (4,), zero=np.float32(0), k=np.array([2]))
     assert torch.equal(plain(X), smooth(X))
     assert (slope(plain, X) == 0).sum() == 4  # the losers say nothing
     assert (slope(smooth, X) != 0).all()
