@@ -109,6 +109,7 @@ def _comparison(results: list[Result]) -> str:
     rows.append(("checks of the audit", [", ".join(f"{n} {status}" for status, n in c.items()) for c in checks]))
     rows.append(("verdict", [r.verdict.word for r in results]))
     rows.append(("time", [duration(r.run.seconds) for r in results]))
+    wide = max(len(name) for name, _ in rows) + 2
     head = results[0]
     remarks = [
         f"{Path(r.target.file).name}, check {c.id}, {c.status}: {c.message}"
@@ -121,7 +122,7 @@ def _comparison(results: list[Result]) -> str:
         "Same architecture, images and attacks; only the training differs. Accuracy in %, with exact 95 % intervals.",
         f"Threat: {threat_phrase(head.threat_model)} around each of {head.data.drawn} test images.",
         "",
-        *(f"{name:<22}" + "".join(f"{cell:<24}" for cell in cells).rstrip() for name, cells in rows),
+        *(f"{name:<{wide}}" + "".join(f"{cell:<24}" for cell in cells).rstrip() for name, cells in rows),
         "",
         *(line for remark in remarks for line in (*textwrap.wrap(remark, 110), "")),
     ]

@@ -293,6 +293,7 @@ def test_demo_shows_the_contrast(tmp_path) -> None:
         return done.stdout
 
     shown = run("demo", "--no-progress")
+    assert "left after ensemble+smooth  " in shown
     (worst,) = (line for line in shown.splitlines() if line.startswith("worst case"))
     fragile, robust = (float(word.rstrip("%")) for word in worst.split() if word.endswith("%"))
     assert fragile < 10
