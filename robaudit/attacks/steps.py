@@ -12,9 +12,13 @@ __all__ = ["farthest_step", "momentum_step", "steepest_step"]
 
 MOMENTUM = 0.75
 """Weight of the new direction against the last move (Croce & Hein 2020, section 3)."""
+NOISE = 1e-5
+"""Smallest change of a feature that counts, in ε."""
 
 
-def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01) -> Tensor:
+def steepest_step(
+    problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01, changed: float = 0.0
+) -> Tensor:
     """The step of length 1 in the problem's norm from a point; in L1 sparse, along the signs of the steepest features.
 
     L1: the features of the largest slopes share the step (SLIDE, Tramèr & Boneh 2019, algorithm 1); those that are at
@@ -25,6 +29,7 @@ def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: floa
         gradient: [S, *shape].
         point: [S, *shape], where the step begins.
         share: of the features that an L1 step moves, at least one.
+        changed: share of the features in which the point differs from the sample that an L1 step moves at least.
 
     Returns:
         [S, *shape], zero where the gradient is.
@@ -34,7 +39,12 @@ def steepest_step(problem: Problem, gradient: Tensor, point: Tensor, share: floa
     stuck = ((gradient > 0) & (point >= 1)) | ((gradient < 0) & (point <= 0))
     slope = gradient.masked_fill(stuck, 0.0).flatten(1)
     count = max(1, round(share * slope.shape[1]))
-    least = slope.abs().topk(count, dim=1).values[:, -1:]
+    if changed:
+        moved = ((point - problem.x).abs() > per_slot(NOISE * problem.eps, point)).flatten(1).sum(1, keepdim=True)
+        place = (changed * moved).long().clamp_min(count) - 1
+        least = slope.abs().sort(1, descending=True).values.gather(1, place)
+    else:
+        least = slope.abs().topk(count, dim=1).values[:, -1:]
     chosen = torch.where(slope.abs() >= least, slope.sign(), 0.0)
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 

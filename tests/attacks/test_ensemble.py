@@ -136,8 +136,9 @@ def test_the_ladder_begins_with_what_is_cheap() -> None:
     assert shares == sorted(shares, reverse=True), "the dearer a rung, the nearer a sample must be"
 
 
+@pytest.mark.parametrize("surface", [False, True])
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])
-def test_a_wide_search_comes_back_to_the_ball_and_counts_only_there(norm: Norm) -> None:
+def test_a_wide_search_comes_back_to_the_ball_and_counts_only_there(norm: Norm, surface: bool) -> None:
     x = torch.full((2, 6), 0.5, dtype=torch.float64)
     none, eps = torch.full((2,), -1), torch.tensor([0.02, 0.05], dtype=torch.float64)
     slopes = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -155,7 +156,7 @@ def test_a_wide_search_comes_back_to_the_ball_and_counts_only_there(norm: Norm) 
         max_points=8,
         pool=StartingPool(x[:0], none[:0]),
     )
-    attack = Ensemble(ladder=(Rung("soft-margin", 20, wide=4), Rung("soft-margin", 20)))
+    attack = Ensemble(ladder=(Rung("soft-margin", 20, wide=4), Rung("soft-margin", 20)), surface=surface)
     state, sizes, counted = attack.init(problem), [], []
     no = torch.zeros(2, dtype=torch.bool)
     while not bool(attack.done(problem, state).all()):
@@ -175,3 +176,7 @@ def test_a_wide_search_comes_back_to_the_ball_and_counts_only_there(norm: Norm) 
     assert bool(inside[9:21].all()), "and is back for most of its steps"
     assert bool(inside[21:].all())
     assert not bool(inside[1:8].any())
+    assert bool(inside[0].all()) != surface
+    assert float(far[0].min()) == pytest.approx(4 if surface else 0), "on the surface, or at the sample"
+    if surface:
+        assert float(far[21].min()) == pytest.approx(1), "and that of the ball itself where a search is not wide"

@@ -107,3 +107,14 @@ def test_l1_steps_share_among_the_steepest_that_can_move() -> None:
     step = steepest_step(slots, gradient, point, share=0.3)
     assert step.tolist() == [[0, 0, 1 / 3, -1 / 3, 1 / 3, 0, 0, 0, 0, 0]]
     assert steepest_step(slots, gradient, point).tolist() == [[0, 0, 1, 0, 0, 0, 0, 0, 0, 0]]
+
+
+def test_l1_steps_are_as_sparse_as_the_point() -> None:
+    slots = problem(Norm.L1, 1.0, count=2, shape=(10,))
+    point = slots.x.clone()
+    point[0, :6] += 0.01 * torch.where(slots.x[0, :6] > 0.5, -1, 1)
+    gradient = torch.arange(1, 11, dtype=torch.float64).expand(2, 10)
+    step = steepest_step(slots, gradient, point, share=0.1, changed=0.5)
+    assert (step > 0).sum(1).tolist() == [3, 1], "half of the six that changed; one where none has"
+    assert step.sum(1).tolist() == pytest.approx([1, 1])
+    assert bool((step[0, 7:] > 0).all()), "the steepest"

@@ -32,8 +32,6 @@ LONG = 30
 """A search of more steps has momentum, and its length falls with the cube; a shorter one has none, and the square."""
 SHARPNESS = 8.0
 """Lead of the largest logit over the mean one in the soft margin. Of 2 to 16 the best on three models."""
-DENSITY = 0.01
-"""Share of the features that a step in L1 moves."""
 NEVER, ANY = float("-inf"), float("inf")
 NARROWED = 0.4
 """Share of a wide search's steps after which its ball is that of the threat model."""
@@ -161,6 +159,11 @@ class Ensemble(SlotAttack[State]):
         targets: classes aimed at, the likeliest first.
         ladder: the searches in order.
         restarts: times that the ladder is climbed.
+        density: share of the features that a step in L1 moves, at least one.
+        changed: share of the features changed so far that a step in L1 moves at least: the sparser the point is, the
+            sparser are the steps, as in APGD (Croce & Hein 2021, section 3.3, where it is 2/3).
+        surface: searches from random starts, and a wide one that comes first, begin on the surface of their first
+            ball, and not within ε. In L1 that moves many features at once, which wakes units that are off.
     """
 
     id = "ensemble"
@@ -170,6 +173,9 @@ class Ensemble(SlotAttack[State]):
     targets: Count = 9
     ladder: tuple[Rung, ...] = LADDER
     restarts: Count = 1
+    density: Annotated[float, Field(gt=0, le=1)] = 0.01
+    changed: Fraction = 0.0
+    surface: bool = False
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
         losses = _losses(classes)
@@ -188,16 +194,19 @@ class Ensemble(SlotAttack[State]):
         return Cost.gradients(searches)
 
     def init(self, problem: Problem) -> State:
-        """Begin at the sample, with the likeliest classes for targets."""
+        """Begin at the sample, or on the surface of a wide ball, with the likeliest classes for targets."""
         zero = torch.zeros_like(problem.label)
+        point, wide = problem.x, self.ladder[0].wide
+        if self.surface and wide > 1:
+            point = self._start(problem, problem.full(wide), zero)
         count = min(self.targets, problem.classes - 1)
         others = floored(problem.clean).scatter(1, problem.label[:, None], float("-inf"))
         target_classes = others.topk(count, 1).indices
         if bool((problem.goal >= 0).any()):
             target_classes = problem.goal[:, None]
         return State(
-            point=problem.x,
-            old=problem.x,
+            point=point,
+            old=point,
             stage=zero,
             step=zero,
             target_classes=target_classes,
@@ -232,10 +241,10 @@ class Ensemble(SlotAttack[State]):
             candidates=None if widths is None else self._inside(state, widths),
         )
 
-    @staticmethod
-    def _inside(state: State, widths: Tensor) -> Tensor:
-        """[S] bool: the points are in the ball of the threat model, as every search's first is."""
-        return (state.step == 0) | (widths <= 1)
+    def _inside(self, state: State, widths: Tensor) -> Tensor:
+        """[S] bool: the points are in the ball of the threat model."""
+        inside = widths <= 1
+        return inside if self.surface else inside | (state.step == 0)
 
     def update(self, problem: Problem, state: State, answer: Answer) -> State:
         """Note the leads, step, and go on to the next search where this one has ended."""
@@ -250,7 +259,7 @@ class Ensemble(SlotAttack[State]):
         length = table.steps[state.stage]
         ended = state.step >= length
         share = 1 - state.step.to(state.point.dtype) / length
-        step = steepest_step(problem, answer.gradient, state.point, DENSITY)
+        step = steepest_step(problem, answer.gradient, state.point, self.density, self.changed)
         short = length <= LONG
         far = FIRST_STEP * problem.eps * torch.where(short, share**2, share**3)
         moved = momentum_step(ball, state.point, state.old, step, far, (state.step == 0) | short)
@@ -311,8 +320,15 @@ class Ensemble(SlotAttack[State]):
         order = torch.where((table.place[last] == 0)[:, None], order, torch.arange(order.shape[1], device=at.device))
         for name in ("target_classes", "reached", "steepness"):
             setattr(state, name, getattr(state, name).gather(1, order))
-        state.point = state.old = random_start(problem, number=stage)
+        state.point = state.old = self._start(problem, table.wide[last], stage)
         state.stage, state.step = stage, torch.zeros_like(state.step)
+
+    def _start(self, problem: Problem, wide: Tensor, number: Tensor) -> Tensor:
+        """[S, *shape] where a search begins."""
+        if not self.surface:
+            return random_start(problem, number=number)
+        ball = dataclasses.replace(problem, eps=problem.eps * wide.to(problem.eps.dtype), low=None, high=None)
+        return random_start(ball, boundary=True, number=number)
 
     def done(self, problem: Problem, state: State) -> Tensor:
         """Past the last rung that its margin admits."""
