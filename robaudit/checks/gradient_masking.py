@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from robaudit.attacks.parameters import Count, Percentage
 from robaudit.checks.base import Bench, Breach, Check, Finding, Measured, Ran, check_settings, fires
@@ -112,7 +112,7 @@ class GradientMasking(Check):
         }
 
     def verdict(self, measured: Measured) -> Finding:
-        """Beyond chance is a sign of a mask; fewer warn alone."""
+        """Beyond chance warns; of fewer the message says how many, as any further search may break a few."""
         norms = measured["norms"]
         if not norms:
             text = "needs attacks by a smooth backward, or from outside of the ball, after some by the true gradient"
@@ -124,10 +124,10 @@ class GradientMasking(Check):
         if len(norms) > 1:
             text = f"in {norms[most]['norm']} {text}"
         value = extra[most] / max(norms[most]["correct"], 1)
-        nodes = norms[most]["nodes"] if any(sure) else {}
-        masking = tuple(f"{kind} ({node})" for kind in _masking(norms[most]) for node in nodes[kind]) if nodes else ()
-        status: Literal["warn", "pass"] = "warn" if any(extra) else "pass"
-        return Finding(status, text, value, self.threshold / 100, sign=any(sure), operators=masking)
+        if not sure[most]:
+            return Finding("pass", text, value, self.threshold / 100)
+        masks = [f"{kind} ({node})" for kind in _masking(norms[most]) for node in norms[most]["nodes"][kind]]
+        return Finding("warn", text, value, self.threshold / 100, operators=tuple(masks))
 
 
 def _parted(runs: Sequence[Ran]) -> tuple[dict[str, Ran], dict[str, Ran]]:
