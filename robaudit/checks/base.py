@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.attacks.parameters import attack_parameters
-from robaudit.checks.bench import Bench, Breach, MeasuredTarget, Planted
+from robaudit.checks.bench import Bench, MeasuredTarget
 from robaudit.checks.facts import CheckFacts
+from robaudit.checks.handed import Breach, Planted, Ran
 from robaudit.stats.rates import lower_bound
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Measured",
     "MeasuredTarget",
     "Planted",
+    "Ran",
     "check_settings",
     "fires",
     "leads",
@@ -47,6 +49,7 @@ class Finding:
         message: one sentence.
         value: what was measured; ``threshold``: what it was compared with.
         sign: of a check that tells of masked gradients: a warning is a sign of them, and no chance.
+        operators: those that it found to mask, as ``Op (node)``.
     """
 
     status: Literal["pass", "warn", "fail", "skipped"]
@@ -54,6 +57,7 @@ class Finding:
     value: float | None = None
     threshold: float | None = None
     sign: bool = True
+    operators: tuple[str, ...] = ()
 
 
 class Check(ABC):

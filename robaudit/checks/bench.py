@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robaudit.checks.handed import Breach, Planted, Ran
 
 if TYPE_CHECKING:  # profiles and reports read what checks declare, without torch
     from robaudit.attacks.base import SlotAttack
@@ -17,44 +18,7 @@ if TYPE_CHECKING:  # profiles and reports read what checks declare, without torc
     from robaudit.threat.losses import Loss
     from robaudit.threat.model import Access, ThreatModel
 
-__all__ = ["Bench", "Breach", "MeasuredTarget", "Planted"]
-
-
-@dataclass(frozen=True)
-class Breach:
-    """A sample that fell: which attack broke it, with what access; ``load`` reads the point kept as evidence.
-
-    Of a sample with several goals, ``sample`` is the number of the case. ``threat`` is the threat model that it fell
-    under; None: that of the bench.
-    """
-
-    sample: int
-    attack: str
-    access: Access
-    prediction: int
-    distance: float
-    load: Callable[[], NDArray[Any]]
-    threat: ThreatModel | None = None
-
-    @property
-    def point(self) -> NDArray[Any]:
-        """[*shape] in u-space, as it was stored."""
-        return self.load()
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A sample with a head of two classes, put in the place of the file's last layer; see :meth:`Bench.search_planted`.
-
-    Args:
-        sample: whose head it is.
-        weights: [F] float64, of the features; above 0 is the class of the planted example, with the ``bias`` added.
-        bias: of the head.
-    """
-
-    sample: Sample
-    weights: NDArray[np.float64]
-    bias: float
+__all__ = ["Bench", "MeasuredTarget"]
 
 
 class MeasuredTarget(Protocol):
@@ -93,6 +57,11 @@ class MeasuredTarget(Protocol):
     @property
     def unsmooth(self) -> str | None:
         """Why its gradient cannot be taken by a smooth backward, as a clause; None: it can."""
+        ...
+
+    @property
+    def smoothable(self) -> Mapping[str, Sequence[str]]:
+        """Names of the nodes that can have a smooth backward, by operator; none where no graph is looked into."""
         ...
 
     @property
@@ -287,6 +256,15 @@ class Bench(Protocol):
     def finished(self) -> Mapping[str, Access]:
         """Attacks of the cascade that ran to their end, with their access, in order; then those for the price of
         secrecy, whose breaches are what the cascade left."""
+        ...
+
+    def ran(self) -> Sequence[Ran]:
+        """The attacks of the cascades that follow the gradient, sample by sample, and ran to their end, in order."""
+        ...
+
+    def search_smoothed(self, one: Ran, samples: Sequence[Sample], nodes: Collection[str]) -> dict[int, bool]:
+        """Whether a search that ran breaks each sample, by index, where the backward is smooth at nodes of these names
+        alone; none: by the true gradient. What it breaks counts for nothing else, and what it costs is the check's."""
         ...
 
     def attacks(self) -> Sequence[str]:

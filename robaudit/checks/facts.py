@@ -52,6 +52,8 @@ class CheckFacts:
     """The measurement depends on model and samples alone, so that a resumed audit keeps it."""
     tells_masking: bool = False
     """Where it warns or fails gradients may be masked, so that the audit reacts with further attacks."""
+    starts_reaction: bool = True
+    """Whether it does so where no other check tells of it: not where the cascade has attacked what it tells of."""
     after_reaction: bool = False
     """It is carried out at the end, as it looks at what the reaction broke too."""
     usual: bool = True

@@ -13,13 +13,17 @@ __all__ = ["model_place", "relative_path", "without_folders"]
 POSIX = r"~?/(?:[^\s/'\"<>|:;,()]+/)+"
 DRIVE = r"[A-Za-z]:[\\/](?:[^\\/:*?\"<>|\n']+[\\/])*"
 SHARE = r"\\\\(?:[^\\/:*?\"<>|\s']+\\)+"
-ABSOLUTE = re.compile(rf"(?<![\w.:/\\~-])(?:{POSIX}|{DRIVE}|{SHARE})")
-"""Folders at the front of an absolute path: ``/home/me/``, ``~/models/``, ``C:\\Users\\me\\``, a network share."""
+NODE = r"/(?:[^\s/(),]+/)*(?P=op)(?:_\d+)?"
+NODES = rf"\b(?P<op>[A-Z]\w*) \({NODE}(?:(?:, | … ){NODE})*\)"
+"""Nodes of an operator as PyTorch's exporter names them, ``Relu (/layer1/Relu, /layer2/Relu_1)``: they are no paths."""
+ABSOLUTE = re.compile(rf"(?P<nodes>{NODES})|(?<![\w.:/\\~-])(?:{POSIX}|{DRIVE}|{SHARE})")
+"""Folders at the front of an absolute path: ``/home/me/``, ``~/models/``, ``C:\\Users\\me\\``, a network share. Or
+such nodes."""
 
 
 def without_folders(text: str) -> str:
     """Text in which every absolute path is cut to its last part."""
-    return ABSOLUTE.sub("", text)
+    return ABSOLUTE.sub(lambda found: found["nodes"] or "", text)
 
 
 def relative_path(path: str) -> str:

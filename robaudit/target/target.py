@@ -152,9 +152,15 @@ class Target:
             return "the gradient is that of a stand-in"
         return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
 
-    def smoothly(self, u: Tensor, width: float = WIDTH) -> Tensor:
-        """As :meth:`logits`, with a smooth backward of a width."""
-        return self.opened.logits(u, singly=self._singly, smooth=width)
+    def smoothly(self, u: Tensor, width: float = WIDTH, only: frozenset[str] | None = None) -> Tensor:
+        """As :meth:`logits`, with a smooth backward of a width; ``only``: at nodes of these names alone."""
+        return self.opened.logits(u, singly=self._singly, smooth=width, only=only)
+
+    @property
+    def smoothable(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the nodes that can have a smooth backward, by operator; none where no graph is differentiated."""
+        twin = self.file.twin
+        return {} if twin is None or self.unsmooth is not None else twin.smoothable
 
     def features(self) -> Callable[[Tensor], Tensor] | None:
         """[N, *shape] to what the last linear layer of the twin is given, [N, F] with a gradient.

@@ -16,7 +16,7 @@ from robaudit.attacks.base import StartingPool
 from robaudit.attacks.registry import make_attack
 from robaudit.audit.plan.attacks import Planned
 from robaudit.audit.session.planting import planted_file, search_planted
-from robaudit.checks.base import Breach, Finding, Planted
+from robaudit.checks.base import Breach, Finding, Planted, Ran
 from robaudit.checks.registry import check_classes
 from robaudit.engine.engine import Engine
 from robaudit.engine.executor import LocalExecutor
@@ -48,6 +48,7 @@ class FakeTarget:
     compared: list[int] = field(default_factory=list)
 
     unsmooth: str | None = "the file is fake"
+    smoothable: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cuts: tuple[str, ...] = ()
     drawing: tuple[str, ...] = ()
     is_random: bool = False
@@ -99,6 +100,7 @@ class FakeBench:
         self.planned = {"pgd": Planned("pgd", make_attack("pgd", {"steps": 20}))}
         self.asked: list[tuple[str, int]] = []
         self.plants: list[Planted] = []
+        self.runs: list[Ran] = []
         self.used: dict[str, dict[str, Loss]] = {"pgd": {"ce": loss_named("ce")}}
 
     def correct(self, most: int | None = None) -> Sequence[Sample]:
@@ -187,6 +189,12 @@ class FakeBench:
 
     def finished(self) -> Mapping[str, Access]:
         return self.done
+
+    def ran(self) -> Sequence[Ran]:
+        return self.runs
+
+    def search_smoothed(self, one: Ran, samples: Sequence[Sample], nodes: Collection[str]) -> dict[int, bool]:
+        raise AssertionError("nothing here has a smooth backward")
 
     def losses(self) -> Mapping[str, Mapping[str, Loss]]:
         return self.used

@@ -82,7 +82,9 @@ def test_a_sound_model_passes_every_check(tmp_path: Path) -> None:
         clean_accuracy=0.92,
     )
     result = run_here(request, tmp_path / "run")
-    assert {c.status for c in result.checks} <= {"pass", "warn"}, result.checks
+    skipped = {c.id for c in result.checks if c.status == "skipped"}
+    assert skipped == {"gradient-masking"}  # no attack is smooth
+    assert {c.status for c in result.checks if c.id not in skipped} <= {"pass", "warn"}, result.checks
     assert result.verdict.exit_code == 0, result.verdict
 
 

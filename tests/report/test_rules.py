@@ -60,6 +60,7 @@ USED = {
     "RA140": "CheckEotGain",
     "RA141": "CheckFrozenNoise",
     "RA142": "CheckBracket",
+    "RA143": "CheckGradientMasking",
 }
 """Ids given out so far. Alerts elsewhere are kept under them: add to this list, never change it."""
 

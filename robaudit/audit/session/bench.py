@@ -28,12 +28,13 @@ from robaudit.audit.session.freezing import search_frozen
 from robaudit.audit.session.loaded import Loaded
 from robaudit.audit.session.planting import feature_map, features_at, planted_file, search_planted, tried
 from robaudit.audit.session.samples import LazySamples, SampleStore
+from robaudit.audit.session.smoothing import ran, search_smoothed
 from robaudit.audit.session.target_view import TargetView
 from robaudit.audit.session.transferred import transferred
 from robaudit.certificates.base import Ball
 from robaudit.certificates.intervals.unstable import unstable_units
 from robaudit.certificates.subject import Unreadable, subject_of
-from robaudit.checks.base import Breach, Planted
+from robaudit.checks.base import Breach, Planted, Ran
 from robaudit.engine.engine import Engine
 from robaudit.engine.oracle import Purpose
 from robaudit.engine.probe import largest_slopes, slopes_along
@@ -309,6 +310,21 @@ class SessionBench:
             AuditInterrupted: the audit was told to stop.
         """
         found, cost = search_frozen(self._units.executor, self._loaded.target, attack, self.threat, samples)
+        self._units.bill(cost)
+        return found
+
+    def ran(self) -> Sequence[Ran]:
+        """The attacks of the cascades that follow the gradient and ran to their end, in order."""
+        return ran(self._cascades, self._loaded.target)
+
+    def search_smoothed(self, one: Ran, samples: Sequence[Sample], nodes: Collection[str]) -> dict[int, bool]:
+        """Whether a search breaks samples where the backward is smooth at some nodes alone; see
+        :class:`robaudit.checks.base.Bench`.
+
+        Raises:
+            AuditInterrupted: the audit was told to stop.
+        """
+        found, cost = search_smoothed(self._units.executor, self._loaded.target, one, samples, nodes)
         self._units.bill(cost)
         return found
 

@@ -59,6 +59,8 @@ def reacted(
 ) -> Sequence[Front]:
     """The plan after a reaction, which was carried out where there was a reason; else as it was.
 
+    Signs are journaled all the same where what they tell of was attacked in the cascade.
+
     Args:
         findings: of the checks.
         attacking: carries it out.
@@ -76,10 +78,13 @@ def reacted(
     if known is None:
         stands = {sample_of(case) for case in store.standing()}
         fallen = {sample_of(case) for cascade in cascades for case in cascade.broken_by}
-        hidden = hidden_in(loaded, signs, cascades[0].threat, store, shared)
+        masks = [HiddenAt(operators=found.operators, why="lost") for found in findings.values() if found.operators]
+        hidden = (*masks, *hidden_in(loaded, signs, cascades[0].threat, store, shared))
         known = MaskingFound(signs=signs, hidden=hidden, stood=len(stands - fallen))
         shared.journal.append(known)
-    if not known.stood or attacking.request.settings.until_decided:  # those gates were decided by what ran in each look
+    if not known.stood or not any(check_class(name).facts.starts_reaction for name in signs):
+        return fronts
+    if attacking.request.settings.until_decided:  # those gates were decided by what ran in each look
         return fronts
     shared.observer(Note(f"gradients may be masked ({', '.join(signs)}): further attacks run on what stands", "info"))
     fronts = [replace(front, reacts=True) for front in fronts]

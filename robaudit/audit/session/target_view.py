@@ -55,6 +55,10 @@ class TargetView:
         return self.loaded.target.unsmooth
 
     @property
+    def smoothable(self) -> Mapping[str, Sequence[str]]:
+        return self.loaded.target.smoothable
+
+    @property
     def meaning(self) -> InputMeaning:
         return self.loaded.target.spec
 

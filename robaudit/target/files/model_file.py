@@ -115,8 +115,8 @@ class ModelFile(Protocol):
         """Why there is no twin with a smooth backward, as a clause; None: there is one."""
         ...
 
-    def smoothly(self, x: Tensor, width: float) -> Tensor:
-        """As ``differentiable``, with a smooth backward of a width."""
+    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
+        """As ``differentiable``, with a smooth backward of a width; ``only``: at nodes of these names alone."""
         ...
 
     def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -13,7 +13,7 @@ from robaudit.target.onnx import batching, gradient, half, layout, passes, stati
 from robaudit.target.onnx.generalise import BATCH_SIZES, NotGeneralError, generalise
 from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
-from robaudit.target.onnx.smoothing import smoothed
+from robaudit.target.onnx.smoothing import smoothable, smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
 from robaudit.target.running.smooth import WIDTH
 
@@ -74,10 +74,15 @@ class OnnxModule(nn.Module):
             return None
         return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
 
-    def smoothed(self, width: float = WIDTH) -> OnnxModule | None:
+    @property
+    def smoothable(self) -> dict[str, tuple[str, ...]]:
+        """The nodes that have a smooth backward, by operator: their names in the file."""
+        return smoothable(self._graph)
+
+    def smoothed(self, width: float = WIDTH, only: Container[str] | None = None) -> OnnxModule | None:
         """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
-        constants; None where no operator has one."""
-        graph = smoothed(self._graph, width)
+        constants; None where no operator has one. ``only``: names of the nodes that get one; None: all."""
+        graph = smoothed(self._graph, width, only)
         if graph is None:
             return None
         twin = OnnxModule(graph, self.output_name)

@@ -9,7 +9,7 @@ Gradients Give a False Sense of Security", section 4.1) with a stand-in for each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from robaudit.target.onnx.registry import SMOOTH, Value
 from robaudit.target.onnx.straight_through import STRAIGHT, through
 from robaudit.target.running.smooth import WIDTH
 
-__all__ = ["POOLED", "smoothed", "smoothly"]
+__all__ = ["POOLED", "smoothable", "smoothed", "smoothly"]
 
 POOLED = 0.2
 """What a maximum's gradient gives to all values of its window alike."""
@@ -31,16 +31,37 @@ _SOFT = "robaudit_soft"
 """Attribute of a truth value on its way through a program: the float in [0, 1] whose gradient it has."""
 
 
-def smoothed(graph: Graph, width: float = WIDTH) -> Graph | None:
-    """The graph whose operators have a smooth backward; None where none of them has one."""
+def smoothable(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """The nodes that have a smooth stand-in, by operator: their names in the file."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in graph.nodes:
+        if _hides(node):
+            found[node.op] = (*found.get(node.op, ()), node.name)
+    return found
+
+
+def smoothed(graph: Graph, width: float = WIDTH, only: Container[str] | None = None) -> Graph | None:
+    """The graph whose operators have a smooth backward; None where none of them has one.
+
+    Args:
+        graph: as resolved.
+        width: of what replaces them.
+        only: names of the nodes that are replaced; None: all.
+    """
     some = False
     nodes = []
     for node in graph.nodes:
-        if not node.domain and (node.op in _RULES or node.op in CHOOSERS or node.op in READERS):
-            some = some or node.op in _HIDING or node.op in CHOOSERS
+        hides = _hides(node)
+        stays = hides and only is not None and node.name not in only
+        if not stays and not node.domain and (node.op in _RULES or node.op in CHOOSERS or node.op in READERS):
+            some = some or hides
             node = replace(node, attributes={**node.attributes, SMOOTH: width})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)) if some else None
+
+
+def _hides(node: Node) -> bool:
+    return not node.domain and (node.op in _HIDING or node.op in CHOOSERS)
 
 
 def smoothly(node: Node, inputs: list[Value], results: tuple[Value, ...]) -> tuple[Value, ...]:

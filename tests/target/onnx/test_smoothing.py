@@ -102,3 +102,23 @@ def test_equal_features_and_infinities_leave_the_slope_finite() -> None:
     flat = torch.full((1, 4), 0.5)
     assert torch.equal(slope(smooth, flat), torch.ones(1, 4))
     assert torch.isfinite(slope(smooth, torch.tensor([[1e30, -1e30, 0.0, 1.0]]))).all()
+
+
+def test_the_nodes_that_are_named_are_smooth_and_the_others_are_not() -> None:
+    nodes = [
+        NODE("Relu", ["x"], ["a"], name="first"),
+        NODE("Sub", ["a", "one"], ["b"]),
+        NODE("Relu", ["b"], ["c"], name="second"),
+        NODE("Abs", ["c"], ["y"]),
+    ]
+    plain, smooth = twins(nodes, (4,), one=1.0)
+    assert plain.smoothable == {"Relu": ("first", "second"), "Abs": ("y",)}
+    first = plain.smoothed(only=("first",))
+    assert first is not None
+    assert torch.equal(first(X), plain(X))
+    torch.testing.assert_close(slope(first, X), torch.sigmoid(X / S) * (X > 1))
+    every = plain.smoothed(only=("first", "second", "y"))
+    assert every is not None
+    assert torch.equal(slope(every, X), slope(smooth, X))
+    assert not torch.equal(slope(first, X), slope(smooth, X))
+    assert plain.smoothed(only=("third",)) is None

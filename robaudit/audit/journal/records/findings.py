@@ -57,7 +57,7 @@ class CheckEnded(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskingFound(Record):
-    """Checks told that gradients are masked, and the audit reacted; ``stood``: samples that stood then."""
+    """Checks told that gradients are masked, and where; ``stood``: samples that stood before a reaction."""
 
     kind: Literal["masking"] = "masking"
     signs: tuple[str, ...]

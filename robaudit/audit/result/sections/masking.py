@@ -19,7 +19,8 @@ class HiddenAt(Section):
     """Operators there, named as in the file."""
     why: Literal["no derivative", "random", "saturated", "lost"]
     """no derivative: they have none; random: they draw anew each time; saturated: probabilities at their ends; lost:
-    the slope before them does not foretell what a step does, and the one behind them does."""
+    the slope before them does not foretell what a step does, and the one behind them does; or searches that take the
+    gradient of smooth functions in their place find what those along the true gradient do not."""
     before: FiniteFloat | None = None
     """Median share of the change of the margin that the slope before them misses, 0 to 1; null where not measured."""
     after: FiniteFloat | None = None

@@ -83,7 +83,7 @@ class OnnxFile:
         self._values: tuple[Any, ...] | None = None
         self._custom_ops = custom_ops
         self._plain: Session | None = None
-        self._smoothed: dict[float, OnnxModule | None] = {}
+        self._smoothed: dict[tuple[float, frozenset[str] | None], OnnxModule | None] = {}
         self._afresh = False
 
     def choose_input(self, fixed: Mapping[str, str], wanted: str | None, rank: int | None = None) -> FileInput:
@@ -304,10 +304,11 @@ class OnnxFile:
         assert self.twin is not None
         return self._answered_by(self.twin, x)
 
-    def _smooth(self, width: float) -> OnnxModule | None:
-        if width not in self._smoothed:
-            self._smoothed[width] = None if self.twin is None else self.twin.smoothed(width)
-        return self._smoothed[width]
+    def _smooth(self, width: float, only: frozenset[str] | None = None) -> OnnxModule | None:
+        key = width, only
+        if key not in self._smoothed:
+            self._smoothed[key] = None if self.twin is None else self.twin.smoothed(width, only)
+        return self._smoothed[key]
 
     @property
     def unsmooth(self) -> str | None:
@@ -316,9 +317,9 @@ class OnnxFile:
             return self.no_gradient or "there is no twin"
         return "no operator of the graph has a smooth backward" if self._smooth(WIDTH) is None else None
 
-    def smoothly(self, x: Tensor, width: float = WIDTH) -> Tensor:
-        """As :meth:`differentiable`, with a smooth backward of a width."""
-        twin = self._smooth(width)
+    def smoothly(self, x: Tensor, width: float = WIDTH, only: frozenset[str] | None = None) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward of a width; ``only``: at nodes of these names alone."""
+        twin = self._smooth(width, only)
         assert twin is not None
         return self._answered_by(twin, x)
 

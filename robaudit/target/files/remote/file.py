@@ -145,7 +145,7 @@ class RemoteFile:
 
     unsmooth = NO_GRADIENT
 
-    def smoothly(self, x: Tensor, width: float) -> Tensor:
+    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
         """Refuse it.
 
         Raises:

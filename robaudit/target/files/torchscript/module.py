@@ -240,7 +240,7 @@ class TorchScriptFile:
 
     unsmooth = "the file is a module of PyTorch, whose backward is its own"
 
-    def smoothly(self, x: Tensor, width: float) -> Tensor:
+    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
         """Refuse it.
 
         Raises:
