@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, StartingPool
 from robaudit.attacks.requests import Answer, Gradient
-from robaudit.attacks.whitebox.ensemble import LADDER, Ensemble, Rung, soft_margin
+from robaudit.attacks.whitebox.ensemble import Ensemble
+from robaudit.attacks.whitebox.ladder import LADDER, Rung, soft_margin
 from robaudit.threat.norms import Norm
 from robaudit.threat.random import key_of
 
