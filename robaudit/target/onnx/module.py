@@ -15,7 +15,7 @@ from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
 from robaudit.target.onnx.smoothing import smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import Smooth
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256
@@ -74,10 +74,10 @@ class OnnxModule(nn.Module):
             return None
         return OnnxModule(graph, self.output_name).to(next((b.device for b in self.buffers()), torch.device("cpu")))
 
-    def smoothed(self, width: float = WIDTH) -> OnnxModule | None:
+    def smoothed(self, smooth: Smooth | None = None) -> OnnxModule | None:
         """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
         constants; None where no operator has one."""
-        graph = smoothed(self._graph, width)
+        graph = smoothed(self._graph, smooth)
         if graph is None:
             return None
         twin = OnnxModule(graph, self.output_name)

@@ -11,8 +11,7 @@ from onnx_graphs import make_model
 from smooth_kit import twins
 
 from robaudit.target.onnx import OnnxModule, import_onnx
-from robaudit.target.onnx.smoothing import POOLED
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import POOL, WIDTH
 
 FLOAT = onnx.TensorProto.FLOAT
 NODE = helper.make_node
@@ -84,11 +83,11 @@ def test_a_maximum_shares_its_slope_with_its_window() -> None:
     plain, smooth = twins([NODE("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])], (1, 4, 4))
     assert torch.equal(plain(x), smooth(x))
     found = slope(smooth, x)[0, 0]
-    assert found[1, 1] == pytest.approx(1 - POOLED + POOLED / 4)
-    assert found[0, 0] == pytest.approx(POOLED / 4)
+    assert found[1, 1] == pytest.approx(1 - POOL + POOL / 4)
+    assert found[0, 0] == pytest.approx(POOL / 4)
     plain, smooth = twins([NODE("GlobalMaxPool", ["x"], ["y"])], (1, 4, 4))
     assert torch.equal(plain(x), smooth(x))
-    assert slope(smooth, x).min() == pytest.approx(POOLED / 16)
+    assert slope(smooth, x).min() == pytest.approx(POOL / 16)
 
 
 def test_a_graph_without_such_operators_has_no_other_backward() -> None:
