@@ -90,8 +90,9 @@ class _Writer:
             value.replaceAllUsesWith(new)
             new.node().replaceInput(0, value)
             return
-        alone = _is_alone(given[0])
-        plain = self.insert(node, f"aten::{name[:-1]}", given)
+        alone = _is_alone(given[0], node)
+        still = self.insert(node, "aten::detach", [given[0]])  # what is written to may not be kept for the way back
+        plain = self.insert(still.node(), f"aten::{name[:-1]}", [still, *given[1:]])
         new = self.insert(plain.node(), kind, [plain, *inputs])
         if not alone:  # others see what is written
             new = self.insert(new.node(), "aten::copy_", [given[0], new, False])
@@ -160,13 +161,13 @@ def _is_tensor(value: Any) -> bool:
     return bool(value.type().kind() == "TensorType")
 
 
-def _is_alone(value: Any) -> bool:
-    """Whether a value that is written into is seen by nobody else: made anew, for this use."""
+def _is_alone(value: Any, reader: Any) -> bool:
+    """Whether a value that a node writes into is seen by nobody else: made anew, each time, for this use."""
     node = value.node()
     name = node.kind().removeprefix("aten::")
-    if len(value.uses()) != 1:
+    if len(value.uses()) != 1 or node.owningBlock() != reader.owningBlock():  # a loop would see it again
         return False
-    return name in _FRESH or (name.endswith("_") and name[:-1] in _FRESH and _is_alone(next(iter(node.inputs()))))
+    return name in _FRESH or (name.endswith("_") and name[:-1] in _FRESH and _is_alone(next(iter(node.inputs())), node))
 
 
 def _alone(kind: str) -> _Rule:

@@ -198,6 +198,26 @@ def test_parts_branches_loops_and_writes_keep_their_meaning() -> None:
     assert not torch.allclose(slope(smooth, x), before)
 
 
+class Again(nn.Module):
+    """What a loop writes into it sees again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        for _ in range(3):
+            F.hardswish(y, inplace=True)
+        return F.leaky_relu_(y + x, 0.5)
+
+
+def test_what_a_loop_writes_into_it_sees_again() -> None:
+    plain: Any = torch.jit.script(Again())
+    smooth = smoothed(plain, Smooth())
+    assert torch.equal(smooth(X), plain(X))
+    wanted = smoothed(
+        traced(lambda x: F.leaky_relu(F.hardswish(F.hardswish(F.hardswish(x * 2))) + x, 0.5), X), Smooth()
+    )
+    torch.testing.assert_close(slope(smooth, X), slope(wanted, X))
+
+
 def test_a_module_that_draws_draws_alike() -> None:
     plain = torch.jit.script(Block().train())
     smooth = smoothed(plain, Smooth())
