@@ -20,6 +20,7 @@ from robaudit.engine.units import Sample, UnitResult, best_of, plan_units
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import measure
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.target import Target, ready
 from robaudit.threat.model import ThreatModel
 
@@ -117,9 +118,9 @@ class Counter(nn.Module):
 
     forward = logits
 
-    def smoothly(self, u: Tensor, width: float) -> Tensor:
+    def smoothly(self, u: Tensor, smooth: Smooth) -> Tensor:
         """The same with a smooth backward."""
-        return self.target.smoothly(self._counted(u), width)
+        return self.target.smoothly(self._counted(u), smooth)
 
     def _counted(self, u: Tensor) -> Tensor:
         self.forwards += u.shape[0]

@@ -15,7 +15,7 @@ from robaudit.attacks.transforms.base import Transform
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError, classes_by_id, made
 from robaudit.suggest import did_you_mean
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import POOL, WIDTH, Smooth
 from robaudit.threat.model import Access
 
 __all__ = ["attack_classes", "make_attack", "make_composed", "transform_classes"]
@@ -83,17 +83,17 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
         ParameterError: unknown parameter, or a value out of range.
     """
     id, *ids = parts(name)
-    smooth = WIDTH if SMOOTH in ids else 0.0
+    smooth = Smooth() if SMOOTH in ids else None
     ids = [one for one in ids if one != SMOOTH]
     classes, own = transform_classes(), dict(parameters)
     given = {one: own.pop(one) for one in ids if one in own}
     for one in parameters.keys() & classes.keys() - {*ids}:
         if id in attack_classes() and one not in inspect.signature(attack_classes()[id]).parameters:
             raise ParameterError(f"{name!r} does not go through the transform {one!r}; name it {name}+{one}", one)
-    if smooth and SMOOTH in own:
-        smooth = _width(own.pop(SMOOTH))
+    if smooth is not None and SMOOTH in own:
+        smooth = _smooth(own.pop(SMOOTH))
     attack = make_attack(id, own)
-    if smooth and attack.access is not Access.WHITE_BOX:
+    if smooth is not None and attack.access is not Access.WHITE_BOX:
         raise UsageError(f"the attack {id!r} takes no gradient of the model, so {name!r} is none")
     through = []
     for place, one in enumerate(ids):
@@ -114,16 +114,24 @@ def make_composed(name: str, parameters: dict[str, Any], copies: int = 1) -> tup
     return attack, How(tuple(through), copies, smooth=smooth)
 
 
-def _width(values: Any) -> float:
-    """The width of a smooth backward, of its parameters.
+def _smooth(values: Any) -> Smooth:
+    """A smooth backward, of its parameters.
 
     Raises:
-        ParameterError: there is another parameter, or no number above 0.
+        ParameterError: there is another parameter, or one out of range.
     """
-    width = values.get("width") if isinstance(values, dict) and set(values) == {"width"} else None
-    if not isinstance(width, int | float) or isinstance(width, bool) or not 0 < width <= 10:
-        raise ParameterError("a smooth backward takes a width above 0 and at most 10, as in {width: 0.05}", SMOOTH)
-    return float(width)
+    if not isinstance(values, dict) or not values or values.keys() - {"width", "pool"}:
+        raise ParameterError("a smooth backward takes a width and a pool, as in {width: 0.05, pool: 0.3}", SMOOTH)
+    width, pool = values.get("width", WIDTH), values.get("pool", POOL)
+    if not _is_number(width) or not 0 < width <= 10:
+        raise ParameterError("the width of a smooth backward is above 0 and at most 10, as in {width: 0.05}", SMOOTH)
+    if not _is_number(pool) or not 0 <= pool <= 1:
+        raise ParameterError("the pool of a smooth backward is a share between 0 and 1, as in {pool: 0.3}", SMOOTH)
+    return Smooth(float(width), float(pool))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(found: dict[str, Any], kind: str) -> dict[str, Any]:

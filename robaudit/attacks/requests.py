@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from robaudit.attacks.transforms.base import Transform
+from robaudit.target.running.smooth import Smooth
 from robaudit.threat.losses import Loss
 from robaudit.threat.model import Access
 
@@ -55,14 +56,14 @@ class How:
         members: names of the surrogates whose gradients are taken; none: all.
         fusion: what is averaged over them.
         smooth: through operators that hide it, such as ReLUs that are off, by a smooth backward of a target whose graph
-            has one: the width of what replaces them, see :mod:`robaudit.target.onnx.smoothing`. 0: by the true one.
+            has one, see :mod:`robaudit.target.running.standins`; None: by the true one.
     """
 
     through: tuple[Transform, ...] = ()
     copies: int = 1
     members: tuple[str, ...] = ()
     fusion: Fusion = "logits"
-    smooth: float = 0.0
+    smooth: Smooth | None = None
 
     @property
     def gradients(self) -> int:
@@ -83,8 +84,9 @@ class How:
         """Through this and then through the other, as often as both ask for, of the surrogates that either names."""
         fusion = other.fusion if self.fusion == "logits" else self.fusion
         members = self.members or other.members
-        smooth = max(self.smooth, other.smooth)
-        return How(self.through + other.through, self.copies * other.copies, members, fusion, smooth)
+        return How(
+            self.through + other.through, self.copies * other.copies, members, fusion, self.smooth or other.smooth
+        )
 
 
 TRUE = How()

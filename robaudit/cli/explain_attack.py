@@ -36,6 +36,11 @@ EOT = (
     "A profile may also set `eot`: draws of a random model, and of transforms, that are averaged in every gradient "
     "(default 1)."
 )
+SMOOTHLY = (
+    "They may be taken by a smooth backward: `{id}+smooth`, by default `smooth: {{width: {width}, pool: {pool}}}`: the "
+    "width of what stands for an operator, in standard deviations of the operator's input, and which share of a "
+    "maximum pooling's gradient its whole window gets alike."
+)
 THROUGH = "Its gradients may be taken through transforms: `{id}+{transform}` ({known})."
 
 
@@ -44,6 +49,7 @@ def attack_page(cls: Any) -> str:
     from robaudit.attacks.fitted import FittedSearch
     from robaudit.attacks.names import SHORT
     from robaudit.attacks.registry import transform_classes
+    from robaudit.target.running.smooth import POOL, WIDTH
     from robaudit.threat.model import Access
 
     text = (inspect.getdoc(cls) or "").replace(LOSSES_MODULE, "`robaudit explain loss`")
@@ -63,6 +69,8 @@ def attack_page(cls: Any) -> str:
     if cls.access in (Access.WHITE_BOX, Access.TRANSFER):
         transforms = sorted(transform_classes())
         lines += ["", EOT, THROUGH.format(id=cls.id, transform=transforms[0], known=", ".join(transforms))]
+    if cls.access is Access.WHITE_BOX:
+        lines.append(SMOOTHLY.format(id=cls.id, width=WIDTH, pool=POOL))
     return "\n".join(lines)
 
 

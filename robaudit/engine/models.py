@@ -13,6 +13,7 @@ from torch import Tensor
 from robaudit.attacks.requests import Fusion
 from robaudit.target.head.scores import Kind
 from robaudit.target.running.attributed import Differentiable
+from robaudit.target.running.smooth import Smooth
 
 __all__ = ["AuditedFile", "Differentiable", "Drawn", "Ensemble", "Smoothed", "Smoothing"]
 
@@ -90,21 +91,21 @@ class Smoothing(Protocol):
         """Why it cannot, as a clause; None: it can."""
         ...
 
-    def smoothly(self, u: Tensor, width: float) -> Tensor:
-        """As ``logits``, with a smooth backward of a width."""
+    def smoothly(self, u: Tensor, smooth: Smooth) -> Tensor:
+        """As ``logits``, with a smooth backward."""
         ...
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A file as a model whose gradient is taken by a smooth backward of a width."""
+    """A file as a model whose gradient is taken by a smooth backward."""
 
     file: Smoothing
-    width: float
+    smooth: Smooth
 
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, K], differentiable."""
-        return self.file.smoothly(u, self.width)
+        return self.file.smoothly(u, self.smooth)
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ class Oracle:
         Raises:
             AuditError: there is no surrogate, or none of a name; or the target has no smooth backward.
         """
-        if model is ModelRef.TARGET and how.smooth:
+        if model is ModelRef.TARGET and how.smooth is not None:
             if not isinstance(self._file, Smoothing):
                 raise AuditError("the model has no smooth backward")
             return _Tolerant(Smoothed(self._file, how.smooth), self.classes, self.refusals)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robaudit.engine.models import AuditedFile
 from robaudit.target.head.scores import Kind
+from robaudit.target.running.smooth import Smooth
 
 __all__ = ["PartlySmoothFile", "SmoothInParts"]
 
@@ -16,8 +17,8 @@ __all__ = ["PartlySmoothFile", "SmoothInParts"]
 class SmoothInParts(AuditedFile, Protocol):
     """A file whose backward can be made smooth node by node."""
 
-    def smoothly(self, u: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
-        """As ``logits``, with a smooth backward of a width; ``only``: at nodes of these names alone."""
+    def smoothly(self, u: Tensor, smooth: Smooth) -> Tensor:
+        """As ``logits``, with a smooth backward."""
         ...
 
 
@@ -28,21 +29,21 @@ class PartlySmoothFile:
 
     Args:
         file: whose gradient is changed.
-        width: of the smooth stand-ins.
-        nodes: names of those that are replaced; none: the true gradient.
+        smooth: the backward, and the nodes that have it; of no nodes: the true gradient.
     """
 
     score_kind: Kind = "logits"
     repeats_itself = True
 
-    def __init__(self, file: SmoothInParts, width: float, nodes: frozenset[str]) -> None:
+    def __init__(self, file: SmoothInParts, smooth: Smooth) -> None:
         self.num_classes = file.num_classes
         self.device, self.dtype, self.whole = file.device, file.dtype, file.whole
-        self._file, self._width, self._nodes = file, width, nodes
+        self._file, self._smooth = file, smooth
 
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, K], differentiable."""
-        return self._file.smoothly(u, self._width, self._nodes) if self._nodes else self._file.logits(u)
+        true = self._smooth.nodes == frozenset()
+        return self._file.logits(u) if true else self._file.smoothly(u, self._smooth)
 
     def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
         """The same without a gradient; ``alone``: one input a run."""

@@ -21,7 +21,7 @@ from robaudit.target.reading.opened import OpenedTarget, ranked
 from robaudit.target.reading.pupil import Pupil
 from robaudit.target.reading.readout import probes
 from robaudit.target.running.attributed import Differentiable
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import Smooth
 
 __all__ = ["Slope", "StandIn", "Target", "declared_gradient", "ready", "stand_in_for"]
 
@@ -138,7 +138,7 @@ class Target:
         if not self.gradient.available:
             raise AuditError(f"{self.name} has no gradient ({self.gradient.reason})")
         if self.stand_in is None:
-            smooth = WIDTH if self.gradient.method == "smoothed" else 0.0
+            smooth = Smooth() if self.gradient.method == "smoothed" else None
             return self.opened.logits(u, singly=self._singly, smooth=smooth)
         path = self.stand_in.path.logits(u)
         with torch.no_grad():
@@ -152,9 +152,9 @@ class Target:
             return "the gradient is that of a stand-in"
         return self.gradient.reason if not self.gradient.available else self.opened.file.unsmooth
 
-    def smoothly(self, u: Tensor, width: float = WIDTH, only: frozenset[str] | None = None) -> Tensor:
-        """As :meth:`logits`, with a smooth backward of a width; ``only``: at nodes of these names alone."""
-        return self.opened.logits(u, singly=self._singly, smooth=width, only=only)
+    def smoothly(self, u: Tensor, smooth: Smooth) -> Tensor:
+        """As :meth:`logits`, with a smooth backward."""
+        return self.opened.logits(u, singly=self._singly, smooth=smooth)
 
     @property
     def smoothable(self) -> Mapping[str, tuple[str, ...]]:
@@ -302,10 +302,10 @@ def ready(
     changes = partial(_changes, opened)
     status = tried_gradient(slope.status, opened.file, points, logits, changes)
     twin = opened.file.twin
-    if not status.available and status.cuts and opened.file.unsmooth is None:
-        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=WIDTH), changes)
+    if not status.available and opened.file.unsmooth is None:
+        smooth = tried_gradient(slope.status, opened.file, points, partial(logits, smooth=Smooth()), changes)
         status = replace(smooth, method="smoothed") if smooth.available else status
-        logits = partial(logits, smooth=WIDTH)
+        logits = partial(logits, smooth=Smooth())
     if not status.available or twin is None:
         return Target(measured, Slope(status))
     facts = {"layout": twin.optimise(points, logits)}

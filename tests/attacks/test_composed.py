@@ -20,6 +20,7 @@ from robaudit.audit.plan.costs import most_of_sample
 from robaudit.audit.plan.fronts import plan_fronts, validate_curve
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError
+from robaudit.target.running.smooth import Smooth
 
 
 def test_names_are_read_by_their_parts() -> None:
@@ -42,6 +43,15 @@ def test_an_attack_is_made_with_its_transforms_and_their_parameters() -> None:
     assert make_composed("pgd", {}) == (make_attack("pgd", {}), TRUE)
 
 
+def test_how_smooth_a_backward_is() -> None:
+    assert make_composed("pgd", {})[1].smooth is None
+    assert make_composed("pgd+smooth", {})[1] == How(smooth=Smooth())
+    assert make_composed("pgd+smooth", {"smooth": {"width": 0.1}})[1].smooth == Smooth(0.1, 0.2)
+    found = make_composed("pgd+smooth", {"smooth": {"pool": 1}})[1]
+    assert found.smooth == Smooth(0.2, 1.0)
+    assert TRUE.then(found).smooth == found.then(TRUE).smooth == found.smooth
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message", "keys"),
     [
@@ -56,6 +66,12 @@ def test_an_attack_is_made_with_its_transforms_and_their_parameters() -> None:
         ("mi+di", {"di": {"smallest": 0}}, "greater than 0", ("di", "smallest")),
         ("mi+di", {"di": {"fill": True}}, "true is no number", ("di", "fill")),
         ("mi+di", {"probability": 1}, "attack 'transfer-mi-fgsm' has no parameter 'probability'", ("probability",)),
+        ("square+smooth", {}, "'square' takes no gradient of the model", None),
+        ("pgd+smooth", {"smooth": {"widht": 1}}, "takes a width and a pool", ("smooth",)),
+        ("pgd+smooth", {"smooth": {}}, "takes a width and a pool", ("smooth",)),
+        ("pgd+smooth", {"smooth": {"width": 0}}, "above 0 and at most 10", ("smooth",)),
+        ("pgd+smooth", {"smooth": {"pool": 1.1}}, "a share between 0 and 1", ("smooth",)),
+        ("pgd+smooth", {"smooth": {"pool": True}}, "a share between 0 and 1", ("smooth",)),
         ("pgd", {"di": {}}, "'pgd' does not go through the transform 'di'; name it pgd+di", ("di",)),
     ],
 )

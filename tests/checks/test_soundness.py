@@ -18,6 +18,7 @@ from models import FakeFile, linear, samples_for
 from torch import Tensor, nn
 
 from robaudit.checks.registry import make_check
+from robaudit.target.running.smooth import Smooth
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.noise import noise_within
 from robaudit.threat.norms import Norm
@@ -235,7 +236,7 @@ def test_a_smooth_backward_that_breaks_more_warns() -> None:
     bench = FakeBench(unsmooth=None)
     measured = make_check("bpda-gain", {}).measure(bench)
     assert measured["standing"] == measured["samples"] == 12
-    assert [how.smooth for how in bench.hows] == [0.2]
+    assert [how.smooth for how in bench.hows] == [Smooth(0.2, 0.2)]
 
 
 def test_what_chance_protects_is_told() -> None:

@@ -7,13 +7,14 @@ from models import FakeFile, network
 from torch import Tensor
 
 from robaudit.engine.smooth_parts import PartlySmoothFile
+from robaudit.target.running.smooth import Smooth
 
 
 class SmoothFile(FakeFile):
     """Its smooth backward is ten times its own, and the names asked for are kept."""
 
-    def smoothly(self, u: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
-        self.asked = width, only
+    def smoothly(self, u: Tensor, smooth: Smooth) -> Tensor:
+        self.asked = smooth
         logits = self.logits(u)
         return logits.detach() + 10 * (logits - logits.detach())
 
@@ -26,10 +27,10 @@ def slope(file: PartlySmoothFile, u: Tensor) -> Tensor:
 def test_the_values_are_those_of_the_twin_and_the_gradient_that_of_the_named_nodes() -> None:
     plain = network((1, 4, 4), 5)
     file = SmoothFile(plain.module, 5, (1, 4, 4))
-    true, smooth = (PartlySmoothFile(file, 0.3, frozenset(names)) for names in ((), ("relu",)))
+    true, smooth = (PartlySmoothFile(file, Smooth(0.3, nodes=frozenset(names))) for names in ((), ("relu",)))
     u = torch.rand(3, 1, 4, 4, dtype=file.dtype)
     torch.testing.assert_close(slope(smooth, u), 10 * slope(true, u))
-    assert file.asked == (0.3, frozenset({"relu"}))
+    assert file.asked == Smooth(0.3, nodes=frozenset({"relu"}))
     for part in (true, smooth):
         torch.testing.assert_close(part.scores(u), plain.scores(u))
         torch.testing.assert_close(part.scores(u, alone=True), plain.scores(u))

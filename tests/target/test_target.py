@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_files import FLOAT, linear_onnx, weight, write_onnx
+from model_files import FLOAT, linear_onnx, script, weight, write_onnx
 from onnx import TensorProto, helper
 from target_kit import check_gradient, complete, load, points, ready
 
 from robaudit.errors import AuditError, RobauditError, UsageError
 from robaudit.target.files.onnx.runtime import Session
+from robaudit.target.load import open_target
 
 NODE = helper.make_node
 
@@ -234,6 +235,22 @@ def test_an_output_that_the_input_does_not_reach(tmp_path):
     assert torch.autograd.grad(target.logits(point)[:, 0].sum(), point)[0].abs().min() > 0
     torch.testing.assert_close(target.logits(u), target.scores(u))
     assert target.unsmooth is None  # of another width it is another
+
+
+def test_comparisons_of_torchscript_are_smoothed_likewise(tmp_path):
+    class Thermometer(torch.nn.Module):
+        def forward(self, x):
+            return (x.flatten(1) > 0.5).float() @ torch.from_numpy(weight(5, 48))
+
+    path = script(tmp_path / "m.pt", Thermometer(), torch.zeros(2, 3, 4, 4))
+    opened = open_target(path, sample_shape=(3, 4, 4), device="cpu")
+    u = points(opened)
+    target = complete(opened, u)
+    assert target.gradient.available
+    assert target.gradient.method == "smoothed"
+    point = u.clone().requires_grad_()
+    assert torch.autograd.grad(target.logits(point)[:, 0].sum(), point)[0].abs().min() > 0
+    torch.testing.assert_close(target.logits(u), target.scores(u))
 
 
 def test_an_output_that_no_gradient_reaches(tmp_path):

@@ -72,7 +72,7 @@ class Planned:
         values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in how.through}
         values |= {} if how.copies == 1 else {"eot": how.copies}
         values |= {"surrogates": list(how.members)} if how.members else {}
-        values |= {"smooth": {"width": how.smooth}} if how.smooth else {}
+        values |= {} if how.smooth is None else {"smooth": _dumped(how.smooth)}
         return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
@@ -87,7 +87,7 @@ class Planned:
             id=self.key,
             name=name
             + (f"; gradients through {through}" if through else "")
-            + ("; gradients by a smooth backward" if self.how.smooth else ""),
+            + ("; gradients by a smooth backward" if self.how.smooth is not None else ""),
             access=self.attack.access.value,
             status=self.status,
             reason=self.reason,
@@ -293,6 +293,6 @@ def _unsuited(attack: SlotAttack[Any], how: How, target: TargetTraits) -> str | 
     """Why the attack, or what its gradients are to go through, does not apply; None: it does."""
     through = (transform.unsuited(target.shape) for transform in how.through)
     reasons = [attack.unsuited(target.classes, target.shape), *through]
-    if how.smooth and target.no_gradient is None and target.unsmooth is not None:
+    if how.smooth is not None and target.no_gradient is None and target.unsmooth is not None:
         reasons.append(f"there is no smooth backward: {target.unsmooth}")
     return next((reason for reason in reasons if reason is not None), None)

@@ -18,6 +18,7 @@ from robaudit.engine.oracle import Oracle
 from robaudit.engine.smooth_parts import PartlySmoothFile
 from robaudit.engine.units import Sample, UnitResult, best_of
 from robaudit.errors import AuditInterrupted
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.target import Target
 from robaudit.threat.model import Access
 
@@ -60,10 +61,12 @@ def search_smoothed(
     Raises:
         AuditInterrupted: the audit was told to stop.
     """
-    on_parts = executor.on(Oracle(PartlySmoothFile(target, one.how.smooth, frozenset(nodes))))
+    on_parts = executor.on(
+        Oracle(PartlySmoothFile(target, replace(one.how.smooth or Smooth(), nodes=frozenset(nodes))))
+    )
     own = {sample.index: sample for sample in samples}
     units = on_parts.units(one.attack, one.threat, list(own))
-    job = Job(one.attack, one.threat, units, f"smoothed/{one.key}", replace(one.how, smooth=0.0))
+    job = Job(one.attack, one.threat, units, f"smoothed/{one.key}", replace(one.how, smooth=None))
     results: dict[int, list[UnitResult]] = {}
     if not on_parts.run(job, own.__getitem__, lambda one: results.setdefault(one.unit.sample, []).append(one)):
         raise AuditInterrupted(sentence(Cause.INTERRUPTED))

@@ -125,6 +125,11 @@ class ExportedFile(TorchScriptFile):
         """None: the program is not looked into."""
         return None
 
+    @property
+    def unsmooth(self) -> str | None:
+        """Why there is no smooth backward: always."""
+        return "a program of torch.export keeps the backward of PyTorch"
+
     def learner(self, sample: Tensor) -> Learner:
         """None: the program holds its weights where they cannot be set."""
         raise Untrainable("an exported program (.pt2) keeps its weights to itself; export the model to ONNX")

@@ -14,6 +14,7 @@ from robaudit.target.outputs.bounds import Interval
 from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.wiring import Wiring
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import Watch
 
@@ -115,8 +116,8 @@ class ModelFile(Protocol):
         """Why there is no twin with a smooth backward, as a clause; None: there is one."""
         ...
 
-    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
-        """As ``differentiable``, with a smooth backward of a width; ``only``: at nodes of these names alone."""
+    def smoothly(self, x: Tensor, smooth: Smooth) -> Tensor:
+        """As ``differentiable``, with a smooth backward."""
         ...
 
     def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -15,7 +15,7 @@ from robaudit.target.onnx.graph import Graph
 from robaudit.target.onnx.randomness import without_draws
 from robaudit.target.onnx.smoothing import smoothable, smoothed
 from robaudit.target.onnx.tracing import MisfitError, Trace, identifier, trace
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import Smooth
 
 # Small whole-number inputs (a sampling rate, a flag) steer the graph: their values are part of the program.
 _STEERING = 256
@@ -79,10 +79,10 @@ class OnnxModule(nn.Module):
         """The nodes that have a smooth backward, by operator: their names in the file."""
         return smoothable(self._graph)
 
-    def smoothed(self, width: float = WIDTH, only: Container[str] | None = None) -> OnnxModule | None:
+    def smoothed(self, smooth: Smooth | None = None) -> OnnxModule | None:
         """A copy with the same values and a smooth backward (:mod:`robaudit.target.onnx.smoothing`), which shares the
-        constants; None where no operator has one. ``only``: names of the nodes that get one; None: all."""
-        graph = smoothed(self._graph, width, only)
+        constants; None where no operator has one."""
+        graph = smoothed(self._graph, smooth)
         if graph is None:
             return None
         twin = OnnxModule(graph, self.output_name)

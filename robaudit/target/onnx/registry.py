@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 SMOOTH = "smooth"
-"""Attribute of a node whose backward is smooth: the width of what replaces it (see smoothing.py)."""
+"""Attribute of a node whose backward is smooth: how smooth it is (see smoothing.py)."""
 Value = Any
 """A tensor, a sequence (a list of tensors), or None: an input that is absent, an empty optional."""
 Result = Tensor | list[Tensor] | tuple[Any, ...]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from robaudit.target.running.standins import is_plain
+
 
 def saturated(ratio: Tensor, shift: float, low: float, high: float, least: float, most: float) -> Tensor:
     """The nearest whole numbers, half to even, plus ``shift``, kept in [low, high].
@@ -32,13 +34,6 @@ def saturated(ratio: Tensor, shift: float, low: float, high: float, least: float
         return _value(ratio, shift, low, high)
     applied: Tensor = _Saturated.apply(ratio, shift, low, high, least, most)  # type: ignore[no-untyped-call]
     return applied
-
-
-def is_plain(x: Tensor) -> bool:
-    """Whether nobody looks inside: neither a transform of functions nor a compiler nor a tracer."""
-    if torch.compiler.is_compiling() or type(x) is not Tensor:
-        return False
-    return not (torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._C._len_torch_dispatch_stack())
 
 
 def _value(ratio: Tensor, shift: float, low: float, high: float) -> Tensor:

@@ -1,32 +1,25 @@
 """A smooth backward for operators that hide the gradient behind them; their values stay what they are.
 
-A ReLU that is off, a clip that is past its end, a maximum and a comparison tell nothing of what a larger step would do.
-On the way back each is replaced by a smooth function of the same shape, whose width is a share of how much the
-operator's input varies over the features of that very sample. It is BPDA (Athalye, Carlini, Wagner 2018, "Obfuscated
-Gradients Give a False Sense of Security", section 4.1) with a stand-in for each operator. Xie, Tan, Gong, Yuille, Le
-2020, "Smooth Adversarial Training", smooth activations in training; here the model is as it was.
+What stands for each on the way back: :mod:`robaudit.target.running.standins`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx.arguments import is_known
 from robaudit.target.onnx.choices import CHOOSERS, READERS, chosen_softly, read_softly
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import SMOOTH, Value
-from robaudit.target.onnx.straight_through import STRAIGHT, through
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running import standins
+from robaudit.target.running.smooth import Smooth
 
-__all__ = ["POOLED", "smoothable", "smoothed", "smoothly"]
+__all__ = ["smoothable", "smoothed", "smoothly"]
 
-POOLED = 0.2
-"""What a maximum's gradient gives to all values of its window alike."""
 _SOFT = "robaudit_soft"
 """Attribute of a truth value on its way through a program: the float in [0, 1] whose gradient it has."""
 
@@ -40,22 +33,17 @@ def smoothable(graph: Graph) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def smoothed(graph: Graph, width: float = WIDTH, only: Container[str] | None = None) -> Graph | None:
-    """The graph whose operators have a smooth backward; None where none of them has one.
-
-    Args:
-        graph: as resolved.
-        width: of what replaces them.
-        only: names of the nodes that are replaced; None: all.
-    """
+def smoothed(graph: Graph, smooth: Smooth | None = None) -> Graph | None:
+    """The graph whose operators have a smooth backward; None where none of them has one."""
+    smooth = smooth or Smooth()
     some = False
     nodes = []
     for node in graph.nodes:
         hides = _hides(node)
-        stays = hides and only is not None and node.name not in only
+        stays = hides and smooth.nodes is not None and node.name not in smooth.nodes
         if not stays and not node.domain and (node.op in _RULES or node.op in CHOOSERS or node.op in READERS):
             some = some or hides
-            node = replace(node, attributes={**node.attributes, SMOOTH: width})
+            node = replace(node, attributes={**node.attributes, SMOOTH: smooth})
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)) if some else None
 
@@ -66,14 +54,16 @@ def _hides(node: Node) -> bool:
 
 def smoothly(node: Node, inputs: list[Value], results: tuple[Value, ...]) -> tuple[Value, ...]:
     """The results of a node, the first with the gradient of its smooth stand-in where it is to have one."""
-    width = float(node.attributes.get(SMOOTH, 0.0))
-    first = results[0]
-    if not width or not isinstance(first, Tensor):
+    smooth, first = node.attributes.get(SMOOTH), results[0]
+    if not isinstance(smooth, Smooth) or not isinstance(first, Tensor):
         return results
     if node.op in CHOOSERS:
-        chosen_softly(node, inputs[0], results, lambda x: _scale(x, width))
+        chosen_softly(node, inputs[0], results, lambda x: standins.spread(x, smooth.width))
         return results
-    path = _RULES[node.op](node, inputs, width) if node.op in _RULES else None
+    if first.dtype.is_floating_point and node.op in _VALUES:
+        found = _VALUES[node.op](node, inputs, first, smooth)
+        return results if found is None else (found, *results[1:])
+    path = _TRUTHS[node.op](node, inputs, smooth) if node.op in _TRUTHS else None
     if path is None and node.op in READERS:
         path = read_softly(node, inputs, first)
     if path is None or path.shape != first.shape:
@@ -81,36 +71,25 @@ def smoothly(node: Node, inputs: list[Value], results: tuple[Value, ...]) -> tup
     if not first.dtype.is_floating_point:  # a truth value, or a mark: what it becomes as a number has the gradient
         setattr(first, _SOFT, path)
         return results
-    return through(first.detach(), path.to(first.dtype), STRAIGHT), *results[1:]
-
-
-def _scale(x: Tensor, width: float) -> Tensor:
-    """A positive width for each sample, of tensors [N, ...]: a share of the deviation over its features."""
-    still = x.detach()
-    features = list(range(1, still.dim()))
-    spread = torch.std(still, features, keepdim=True, correction=0) if features else still.abs()
-    return torch.clamp_min(spread.nan_to_num(0.0, 0.0, 0.0) * width, 1e-12)
+    return standins.carried(first, path), *results[1:]
 
 
 def _float(value: Any) -> Tensor | None:
     return value if isinstance(value, Tensor) and value.is_floating_point() else None
 
 
-def _ramp(x: Tensor, s: Tensor) -> Tensor:
-    """A smooth max(x, 0), whose derivative rises from 0 to 1 over a few s."""
-    return F.softplus(x / s) * s
+def _end(value: Any) -> Any:
+    """A bound as a number where it is one that is known."""
+    return value.item() if isinstance(value, Tensor) and is_known(value) and value.numel() == 1 else value
 
 
-def _relu(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _relu(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
     x = _float(inputs[0])
-    if x is None:
-        return None
-    alpha = {"LeakyRelu": node.number("alpha", 0.01)}.get(node.op, 0.0)
-    ramp = _ramp(x, _scale(x, width))
-    return alpha * x + (1 - alpha) * ramp if alpha else ramp
+    below = node.number("alpha", 0.01) if node.op == "LeakyRelu" else 0.0
+    return None if x is None else standins.ramp(value, x, smooth.width, below)
 
 
-def _clip(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _clip(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
     x = _float(inputs[0])
     if x is None:
         return None
@@ -121,46 +100,58 @@ def _clip(node: Node, inputs: list[Value], width: float) -> Tensor | None:
     elif node.version < 11:
         low, high = node.attributes.get("min"), node.attributes.get("max")
     else:
-        low, high = [*inputs[1:], None, None][:2]
-    s = _scale(x, width)
-    if low is None and high is None:
-        return None
-    if low is None:
-        return -_ramp(high - x, s)
-    return _ramp(x - low, s) if high is None else _ramp(x - low, s) - _ramp(x - high, s)
+        low, high = map(_end, [*inputs[1:], None, None][:2])
+    return None if low is None and high is None else standins.clipped(value, x, low, high, smooth.width)
 
 
-def _abs(node: Node, inputs: list[Value], width: float) -> Tensor | None:
-    x = _float(inputs[0])
-    return None if x is None else 2 * _ramp(x, _scale(x, width)) - x
+def _alone(stand: Callable[[Tensor, Tensor, float], Tensor]) -> _Rule:
+    def rule(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
+        x = _float(inputs[0])
+        return None if x is None else stand(value, x, smooth.width)
+
+    return rule
 
 
-def _sign(node: Node, inputs: list[Value], width: float) -> Tensor | None:
-    x = _float(inputs[0])
-    return None if x is None else torch.tanh(x / _scale(x, width))
-
-
-def _extreme(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _extreme(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
     """The larger, or smaller, of two."""
     if len(inputs) != 2:
         return None
     a, b = _float(inputs[0]), _float(inputs[1])
-    if a is None or b is None:
+    return None if a is None or b is None else standins.extreme(value, a, b, smooth.width, node.op == "Max")
+
+
+def _where(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
+    soft, a, b = getattr(inputs[0], _SOFT, None), _float(inputs[1]), _float(inputs[2])
+    return None if soft is None or a is None or b is None else standins.choice(value, soft, a, b)
+
+
+def _max_pool(node: Node, inputs: list[Value], value: Tensor, smooth: Smooth) -> Tensor | None:
+    x = _float(inputs[0])
+    if x is None or not smooth.pool:
         return None
-    gap = a - b if node.op == "Max" else b - a
-    ramp = _ramp(gap, _scale(gap, width))
-    return b + ramp if node.op == "Max" else b - ramp
+    if node.op == "GlobalMaxPool":
+        return standins.pooled_to(value, x, smooth.pool, x.dim() - 2)
+    kernel = node.integers("kernel_shape") or []
+    pads, strides = node.integers("pads") or [0] * 2 * len(kernel), node.integers("strides") or [1] * len(kernel)
+    plain = not node.integer("ceil_mode", 0) and node.text("auto_pad", "NOTSET") == "NOTSET"
+    dilated = any(step != 1 for step in node.integers("dilations") or [])
+    rank = len(kernel)
+    even = pads[:rank] == pads[rank:] and all(2 * pad <= size for pad, size in zip(pads[:rank], kernel, strict=True))
+    if not 1 <= rank <= 3 or not plain or dilated or not even:
+        return None
+    return standins.pooled(value, x, smooth.pool, kernel, strides, pads[:rank], False)
 
 
-def _compare(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _compare(node: Node, inputs: list[Value], smooth: Smooth) -> Tensor | None:
     a, b = _float(inputs[0]), _float(inputs[1])
     if a is None or b is None:
         return None
-    gap = a - b if node.op.startswith("Greater") else b - a
-    return torch.sigmoid(gap / _scale(gap, width))
+    if not node.op.startswith("Greater"):
+        a, b = b, a
+    return standins.exceeds(a, b, smooth.width)
 
 
-def _logic(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _logic(node: Node, inputs: list[Value], smooth: Smooth) -> Tensor | None:
     softs = [getattr(value, _SOFT, None) for value in inputs]
     if node.op == "Not":
         return None if softs[0] is None else 1 - softs[0]
@@ -171,59 +162,30 @@ def _logic(node: Node, inputs: list[Value], width: float) -> Tensor | None:
     return found
 
 
-def _passed(node: Node, inputs: list[Value], width: float) -> Tensor | None:
+def _passed(node: Node, inputs: list[Value], smooth: Smooth) -> Tensor | None:
     """What a truth value becomes as a number, or the same."""
     soft: Tensor | None = getattr(inputs[0], _SOFT, None)
     return soft
 
 
-def _where(node: Node, inputs: list[Value], width: float) -> Tensor | None:
-    soft, a, b = getattr(inputs[0], _SOFT, None), _float(inputs[1]), _float(inputs[2])
-    if soft is None or a is None or b is None:
-        return None
-    found: Tensor = soft * a + (1 - soft) * b
-    return found
-
-
-def _max_pool(node: Node, inputs: list[Value], width: float) -> Tensor | None:
-    x = _float(inputs[0])
-    if x is None:
-        return None
-    if node.op == "GlobalMaxPool":
-        places = list(range(2, x.dim()))
-        return (1 - POOLED) * torch.amax(x, places, keepdim=True) + POOLED * torch.mean(x, places, keepdim=True)
-    kernel = node.integers("kernel_shape") or []
-    pads, strides = node.integers("pads") or [0] * 2 * len(kernel), node.integers("strides") or [1] * len(kernel)
-    plain = not node.integer("ceil_mode", 0) and node.text("auto_pad", "NOTSET") == "NOTSET"
-    dilated = any(step != 1 for step in node.integers("dilations") or [])
-    rank = len(kernel)
-    even = pads[:rank] == pads[rank:] and all(2 * pad <= size for pad, size in zip(pads[:rank], kernel, strict=True))
-    if rank not in _POOLS or not plain or dilated or not even:
-        return None
-    highest, average = _POOLS[rank]
-    return (1 - POOLED) * highest(x, kernel, strides, pads[:rank]) + POOLED * average(
-        x, kernel, strides, pads[:rank], False, False
-    )
-
-
-_POOLS: dict[int, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    1: (torch.max_pool1d, F.avg_pool1d),
-    2: (torch.max_pool2d, F.avg_pool2d),
-    3: (torch.max_pool3d, F.avg_pool3d),
-}
-_Rule = Callable[[Node, list[Value], float], Tensor | None]
-_HIDING: Mapping[str, _Rule] = {
+_Rule = Callable[[Node, list[Value], Tensor, Smooth], Tensor | None]
+_Truth = Callable[[Node, list[Value], Smooth], Tensor | None]
+_VALUES: Mapping[str, _Rule] = {
     **dict.fromkeys(("Relu", "LeakyRelu"), _relu),
     **dict.fromkeys(("Clip", "HardSigmoid"), _clip),
     **dict.fromkeys(("Max", "Min"), _extreme),
-    **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _compare),
     **dict.fromkeys(("MaxPool", "GlobalMaxPool"), _max_pool),
-    "Abs": _abs,
-    "Sign": _sign,
-}
-_RULES: Mapping[str, _Rule] = {
-    **_HIDING,
-    **dict.fromkeys(("Not", "And", "Or"), _logic),
-    **dict.fromkeys(("Cast", "Identity"), _passed),
+    "Abs": _alone(standins.absolute),
+    "Sign": _alone(standins.sign),
+    "HardSwish": _alone(standins.hard_swish),
     "Where": _where,
 }
+"""Operators whose result has another gradient."""
+_TRUTHS: Mapping[str, _Truth] = {
+    **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual"), _compare),
+    **dict.fromkeys(("Not", "And", "Or"), _logic),
+    **dict.fromkeys(("Cast", "Identity"), _passed),
+}
+"""Operators that make truth values, and what becomes of them."""
+_RULES = _VALUES.keys() | _TRUTHS.keys()
+_HIDING = _RULES - {"Not", "And", "Or", "Cast", "Identity", "Where"}

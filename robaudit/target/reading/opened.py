@@ -24,6 +24,7 @@ from robaudit.target.outputs.declared import Choice
 from robaudit.target.reading.class_names import ClassNames
 from robaudit.target.reading.pupil import Pupil
 from robaudit.target.reading.readout import OVERRULED, Readout, probes
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.running.trainable import Untrainable
 
 __all__ = ["OpenedTarget", "ranked"]
@@ -165,33 +166,28 @@ class OpenedTarget:
         with torch.no_grad():
             return ranked(scores, self.logits(u))
 
-    def logits(
-        self, u: Tensor, *, singly: bool = False, smooth: float = 0.0, only: frozenset[str] | None = None
-    ) -> Tensor:
+    def logits(self, u: Tensor, *, singly: bool = False, smooth: Smooth | None = None) -> Tensor:
         """[N, *shape] to the twin's logits [N, K], before a softmax, sigmoid or ArgMax at the end; see ``twin``. Where
         many answers vote: the logarithm of their mean softmax."""
-        logits = self.head.logits(self.twin(u, singly=singly, smooth=smooth, only=only))
+        logits = self.head.logits(self.twin(u, singly=singly, smooth=smooth))
         voting = self.spec.voting
         if voting is None:
             return logits
         each = logits.log_softmax(1).reshape(-1, voting.copies, logits.shape[1])
         return each.logsumexp(1) - math.log(voting.copies)
 
-    def twin(
-        self, u: Tensor, *, singly: bool = False, smooth: float = 0.0, only: frozenset[str] | None = None
-    ) -> Tensor:
+    def twin(self, u: Tensor, *, singly: bool = False, smooth: Smooth | None = None) -> Tensor:
         """What the twin returns for [N, *shape], with a gradient. Where M answers vote: [N * M, ...].
 
         Args:
             u: points.
             singly: one input a run.
-            smooth: the gradient is that of the twin with a smooth backward of this width; 0: the true one.
-            only: names of the nodes whose backward is smooth; None: all.
+            smooth: the gradient is that of the twin with this smooth backward; None: the true one.
         """
         if singly and len(u) > 1:
-            return torch.cat([self.twin(u[i : i + 1], smooth=smooth, only=only) for i in range(len(u))])
+            return torch.cat([self.twin(u[i : i + 1], smooth=smooth) for i in range(len(u))])
         x = self.spec.to_file(u.to(self.dtype))
-        return self.file.smoothly(x, smooth, only) if smooth else self.file.differentiable(x)
+        return self.file.smoothly(x, smooth) if smooth else self.file.differentiable(x)
 
     def pupil(self) -> Pupil:
         """The file's network as a function of its weights, which keeps none of those that the file holds.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from model_files import write_onnx
 from onnx import helper
 from run_kit import CLASSES, SHAPE, make_data, make_onnx, make_profile, make_request, run_here, weights
@@ -50,6 +51,30 @@ def audited(folder: Path, model: Path, more: str = REACTION, run: str = "run") -
 def masked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("masked")
     return folder, audited(folder, steps(folder / "m.onnx"))
+
+
+def script_steps(path: Path) -> Path:
+    """The same as TorchScript."""
+    w1, b1, w2, b2 = (torch.from_numpy(w.astype(np.float32)) for w in weights())
+
+    class Steps(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.nn.functional.linear(x.flatten(1), w1, b1)
+            return torch.nn.functional.linear(torch.clamp(hidden * 1e5, -1.0, 1.0), w2, b2)
+
+    torch.jit.trace(Steps(), torch.zeros(2, *SHAPE)).save(str(path))
+    return path
+
+
+def test_a_smooth_backward_attacks_torchscript_too(tmp_path: Path) -> None:
+    attacks = "\n  - {id: pgd, steps: 10}\n  - {id: pgd+smooth, steps: 10, smooth: {width: 0.3, pool: 0.1}}\n"
+    profile = make_profile(tmp_path / "p.yaml", attacks, eps=0.1, checks="[evidence]")
+    request = make_request(script_steps(tmp_path / "m.pt"), make_data(tmp_path / "d.npz", 24), profile)
+    result = run_here(request, tmp_path / "run")
+    ran = {attack.id: attack for attack in result.attacks}
+    assert ran["pgd+smooth"].status == "done"
+    assert ran["pgd+smooth"].parameters["smooth"] == {"width": 0.3, "pool": 0.1}
+    assert "pgd+smooth" in {sample.broken_by for sample in result.samples}
 
 
 def test_the_operator_that_hides_the_gradient_is_named_and_passed(masked: tuple[Path, Result]) -> None:

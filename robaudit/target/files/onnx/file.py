@@ -38,7 +38,7 @@ from robaudit.target.outputs.tails import tail_of
 from robaudit.target.outputs.training import onnx_training
 from robaudit.target.outputs.wiring import Wiring, lookup_size
 from robaudit.target.running.backward import watched
-from robaudit.target.running.smooth import WIDTH
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import UNWATCHED, Watch
 
@@ -83,7 +83,7 @@ class OnnxFile:
         self._values: tuple[Any, ...] | None = None
         self._custom_ops = custom_ops
         self._plain: Session | None = None
-        self._smoothed: dict[tuple[float, frozenset[str] | None], OnnxModule | None] = {}
+        self._smoothed: dict[Smooth, OnnxModule | None] = {}
         self._afresh = False
 
     def choose_input(self, fixed: Mapping[str, str], wanted: str | None, rank: int | None = None) -> FileInput:
@@ -304,22 +304,21 @@ class OnnxFile:
         assert self.twin is not None
         return self._answered_by(self.twin, x)
 
-    def _smooth(self, width: float, only: frozenset[str] | None = None) -> OnnxModule | None:
-        key = width, only
-        if key not in self._smoothed:
-            self._smoothed[key] = None if self.twin is None else self.twin.smoothed(width, only)
-        return self._smoothed[key]
+    def _smooth(self, smooth: Smooth) -> OnnxModule | None:
+        if smooth not in self._smoothed:
+            self._smoothed[smooth] = None if self.twin is None else self.twin.smoothed(smooth)
+        return self._smoothed[smooth]
 
     @property
     def unsmooth(self) -> str | None:
         """Why there is no twin with a smooth backward, as a clause; None: there is one."""
         if self.twin is None:
             return self.no_gradient or "there is no twin"
-        return "no operator of the graph has a smooth backward" if self._smooth(WIDTH) is None else None
+        return "no operator of the graph has a smooth backward" if self._smooth(Smooth()) is None else None
 
-    def smoothly(self, x: Tensor, width: float = WIDTH, only: frozenset[str] | None = None) -> Tensor:
-        """As :meth:`differentiable`, with a smooth backward of a width; ``only``: at nodes of these names alone."""
-        twin = self._smooth(width, only)
+    def smoothly(self, x: Tensor, smooth: Smooth) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward."""
+        twin = self._smooth(smooth)
         assert twin is not None
         return self._answered_by(twin, x)
 

@@ -31,6 +31,7 @@ from robaudit.target.outputs.declared import Choice
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.rows import read_rows
 from robaudit.target.outputs.wiring import Wiring
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.running.trainable import Learner, Untrainable
 from robaudit.target.running.watch import UNWATCHED, Watch
 
@@ -145,7 +146,7 @@ class RemoteFile:
 
     unsmooth = NO_GRADIENT
 
-    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
+    def smoothly(self, x: Tensor, smooth: Smooth) -> Tensor:
         """Refuse it.
 
         Raises:

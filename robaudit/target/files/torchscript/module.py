@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from robaudit.target.files.torchscript.results import (
     rows_of,
     with_label,
 )
+from robaudit.target.files.torchscript.smoothing import Rough, smoothed
 from robaudit.target.files.torchscript.state import ModuleState
 from robaudit.target.files.torchscript.widened import agree, widened
 from robaudit.target.inputs.several import DeclaredInput
@@ -36,6 +39,7 @@ from robaudit.target.outputs.declared import Choice, FileOutput
 from robaudit.target.outputs.peel import Tail
 from robaudit.target.outputs.training import script_training
 from robaudit.target.running.backward import watched
+from robaudit.target.running.smooth import Smooth
 from robaudit.target.running.trainable import Learner
 from robaudit.target.running.watch import UNWATCHED, Watch
 
@@ -84,6 +88,7 @@ class TorchScriptFile:
         self._choice: Choice | None = None
         self._tail: tuple[Tail, Callable[..., Any]] | None = None
         self._peeled: Callable[..., Any] | None = None
+        self._smoothed = functools.cache(smoothed)
         self._wide: Callable[..., Any] | None = None
         self._proved = False
         self.cutting = cutting_operators(module)
@@ -135,6 +140,7 @@ class TorchScriptFile:
         other = copy.copy(self)
         if self._reload is not None:
             other.module = self._reload()
+            other._smoothed = functools.cache(smoothed)
             other._state = None if self._state is None else ModuleState(other.module)
         return other
 
@@ -213,6 +219,7 @@ class TorchScriptFile:
         """Differentiate the module up to ``tail``."""
         self._peeled = self._tail[1] if self._tail is not None and tail.peeled else None
         self._wide, self._proved = None, False
+        self._smoothed = functools.cache(smoothed)
         if self.dtype in (torch.float16, torch.bfloat16):
             self._wide = self._widened(peeled=self._peeled is not None)
         if self._state is not None and isinstance(self._wide, torch.nn.Module):
@@ -238,24 +245,49 @@ class TorchScriptFile:
             rows = (x[i : i + 1].expand(width, *x.shape[1:]) for i in range(len(x)))
             return torch.cat([self._answered(row)[:1] for row in rows])
 
-    unsmooth = "the file is a module of PyTorch, whose backward is its own"
+    @property
+    def unsmooth(self) -> str | None:
+        """Why its code has no smooth backward, as a clause; None: it has one."""
+        try:
+            self._smoothed(self._differentiated, Smooth())
+        except Rough as error:
+            return str(error)
+        return None
 
-    def smoothly(self, x: Tensor, width: float, only: frozenset[str] | None = None) -> Tensor:
-        """Refuse it.
+    @property
+    def _differentiated(self) -> Callable[..., Any]:
+        """The code that is differentiated, of a file in half precision that of its copy in float32."""
+        return self._own if self._wide is None else self._wide
+
+    @property
+    def _own(self) -> Callable[..., Any]:
+        """The file's code up to the tail."""
+        return self.module if self._peeled is None else self._peeled
+
+    def smoothly(self, x: Tensor, smooth: Smooth) -> Tensor:
+        """As :meth:`differentiable`, with a smooth backward.
 
         Raises:
-            AuditError: always.
+            AuditError: there is none.
         """
-        raise AuditError(self.unsmooth)
+        try:
+            return self._with_gradient(x, lambda function: self._smoothed(function, smooth))
+        except Rough as error:
+            raise AuditError(f"there is no smooth backward: {error}") from error
 
     def differentiable(self, x: Tensor) -> Tensor:
         """The same with a gradient, up to the tail; of a file in half precision that of its copy in float32."""
+        return self._with_gradient(x, lambda function: function)
+
+    def _with_gradient(self, x: Tensor, way: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Tensor:
         if self._wide is not None and not self._proved:
             self._prove(x.detach())
-        wide = self._wide
-        if wide is None:
-            return watched(self.watch, self._kind(self._peeled), x, lambda u: self._reached(self._peeled, u))
-        return watched(self.watch, self._kind(wide), x, lambda u: self._chosen(self._forward(wide, u.float()), len(u)))
+        run = way(self._differentiated)
+        if self._wide is not None:
+            return watched(
+                self.watch, self._kind(run), x, lambda u: self._chosen(self._forward(run, u.float()), len(u))
+            )
+        return watched(self.watch, self._kind(run), x, lambda u: self._reached(run, u))
 
     def features(self, *, smooth: bool = False) -> Callable[[Tensor], Tensor] | None:
         """See :class:`ModelFile`; None too for a file in half precision, whose copy is differentiated."""
@@ -266,10 +298,15 @@ class TorchScriptFile:
         found = before_last_layer(self.module, choice.output.name, place, peeled=self._peeled is not None)
         if found is None:
             return None
+        if smooth:
+            with contextlib.suppress(Rough):  # then nothing before the layer hides the gradient
+                found = smoothed(found, Smooth())
         return lambda x: watched(self.watch, self._kind(found), x, lambda u: self._checked(found, u))
 
-    def _reached(self, peeled: Callable[..., Any] | None, x: Tensor) -> Tensor:
-        return self._call(x) if peeled is None else rows_of(self._checked(peeled, x), len(x))
+    def _reached(self, function: Callable[..., Any], x: Tensor) -> Tensor:
+        """What a function gives that ends where the module does, or before its tail."""
+        result = self._checked(function, x)
+        return self._chosen(result, len(x)) if self._peeled is None else rows_of(result, len(x))
 
     def _widened(self, *, peeled: bool) -> Callable[..., Any] | None:
         """A copy with weights in float32, in which gradients do not vanish; None where there is none."""
@@ -287,12 +324,10 @@ class TorchScriptFile:
         assert self._wide is not None
         wide = self._wide
         if not agree(
-            lambda: self._chosen(self._forward(wide, x.float()), len(x)), lambda: self._reached(self._peeled, x)
+            lambda: self._chosen(self._forward(wide, x.float()), len(x)),
+            lambda: self._reached(self._own, x),
         ):
             self._wide = None
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self._chosen(self._checked(self.module, x), len(x))
 
     def _answered(self, x: Tensor) -> Tensor:
         assert self._choice is not None
