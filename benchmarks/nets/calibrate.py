@@ -26,11 +26,11 @@ from .threats import NORMS, SPARSE
 
 __all__ = ["calibrated"]
 
-GUESS = {"linf": 0.08, "l2": 0.8, "l1": 6.0, "l0": 8.0}
+GUESS = {"linf": 0.06, "l2": 0.8, "l1": 6.0, "l0": 6.0}
 MOST = {"linf": 1.0, "l2": math.inf, "l1": math.inf, "l0": math.inf}
-WINDOW = (0.4, 0.6)
-ROUNDS = 8
-SAMPLES = 60
+WINDOW = (0.35, 0.65)
+ROUNDS = 7
+SAMPLES = 50
 
 
 def main() -> None:
