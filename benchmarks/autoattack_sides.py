@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from common import Counter, attacked
+from common import Counter, attacked, traits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.config.profile import Profile, ThreatSpec
-from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, threat_model
+from robaudit.audit.plan.attacks import plan_attacks, threat_model
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target
 
@@ -53,7 +53,7 @@ def run_profile(
 ) -> Outcome:
     """Every attack of a profile, in its threat model, on what still stands."""
     target, x, y = data
-    plan = plan_attacks(profile, TargetTraits(target.num_classes, target.spec.shape))
+    plan = plan_attacks(profile, traits(target))
     counter = Counter(target)
     left, start, processor = dict(samples), time.perf_counter(), time.process_time()
     for planned in plan:

@@ -10,11 +10,11 @@ import math
 import sys
 from pathlib import Path
 
-from benchmarks.common import attacked, correct_samples
+from benchmarks.common import attacked, correct_samples, traits
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.config.profile import ThreatSpec
 from robaudit.audit.config.profile_files import load_profile
-from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, threat_model
+from robaudit.audit.plan.attacks import plan_attacks, threat_model
 from robaudit.engine.units import Sample
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import measure
@@ -78,7 +78,7 @@ def left(target: Target, samples: dict[int, Sample], norm: str, eps: float, pool
     threat = ThreatSpec.model_validate({"norm": norm, "eps": eps})
     profile = load_profile("quick").model_copy(update={"threat": threat})
     standing = dict(samples)
-    for planned in plan_attacks(profile, TargetTraits(target.num_classes, target.spec.shape)):
+    for planned in plan_attacks(profile, traits(target)):
         if planned.status == "ready" and planned.attack.id != "square" and standing:
             found = attacked(target, planned.attack, threat_model(profile), standing, pool=pool, how=planned.how)
             standing = {index: sample for index, sample in standing.items() if not found[index].success}
