@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robaudit.attacks.base import SlotAttack, StartingPool
 from robaudit.attacks.requests import TRUE, How
+from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.models import AuditedFile
@@ -69,6 +70,12 @@ def correct_samples(target: Target, x: Tensor, y: Tensor) -> list[Sample]:
         for i in range(len(x))
         if int(scores[i].argmax()) == int(y[i])
     ]
+
+
+def traits(target: Target) -> TargetTraits:
+    """What decides which attacks of a profile can run."""
+    why = None if target.gradient.available else target.gradient.reason
+    return TargetTraits(target.num_classes, target.spec.shape, no_gradient=why, unsmooth=target.unsmooth)
 
 
 def empty_pool(x: Tensor) -> StartingPool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import onnx
 import torch
@@ -23,6 +25,13 @@ METADATA = {
 }
 
 
+class Shipped(Protocol):
+    """What a file depends on besides the net; an entry of the zoo, or of another set of nets."""
+
+    @property
+    def head(self) -> str: ...
+
+
 class Headed(nn.Module):
     """A net with what its file has behind the logits."""
 
@@ -34,12 +43,12 @@ class Headed(nn.Module):
         return self.output(self.net(x))
 
 
-def shipped(entry: Entry, net: nn.Module) -> nn.Module:
+def shipped(entry: Shipped, net: nn.Module) -> nn.Module:
     """The net as its file computes it."""
     return Headed(net).eval() if entry.head else net.eval()
 
 
-def as_onnx(entry: Entry, net: nn.Module, x: Tensor, path: Path) -> None:
+def as_onnx(entry: Shipped, net: nn.Module, x: Tensor, path: Path, metadata: Mapping[str, str] = METADATA) -> None:
     """Write the ONNX file: dynamic batch, opset 17, the input's meaning in its metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -54,7 +63,7 @@ def as_onnx(entry: Entry, net: nn.Module, x: Tensor, path: Path) -> None:
             dynamic_axes={"image": {0: "batch"}, "probabilities" if entry.head else "logits": {0: "batch"}},
         )
     proto = onnx.load(path)
-    onnx.helper.set_model_props(proto, METADATA)
+    onnx.helper.set_model_props(proto, dict(metadata))
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
 
