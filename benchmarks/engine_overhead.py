@@ -1,10 +1,11 @@
-"""Engine overhead: wall time of an attack over the bare cost of the same forwards and backwards.
+"""Engine overhead: time of an attack over that of a loop by hand, and over the same forwards and backwards alone.
 
-    python benchmarks/engine_overhead.py [--repeats 7] [--efficientnet FILE]
+    OMP_NUM_THREADS=1 python benchmarks/engine_overhead.py [--models resnet-2b,...] [--repeats 9]
 
-Both sides run alternately in one process at the same batch size, on the CIFAR ResNet-2B and the MNIST LeNet-5, and on
-the EfficientNet-Lite0 that export_efficientnet.py writes, on noise; the ratio of medians is printed, of the
-processor's time where there is one thread. The attack is run on, so that both sides do the same number of model calls.
+All three run alternately in one process at the same batch size, and do the same number of model calls, as ε is too
+small for anything to fall. Printed are milliseconds a step and medians of the ratios within a round, of the process's
+CPU time where there is one thread. The networks are those of the tables, and with ``--efficientnet`` another file of
+that network, as export_efficientnet.py writes it; it is asked about noise.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+import lean_loops
 import torch
-from common import correct_samples, empty_pool, lenet5, resnet_2b
+from common import MODELS, correct_samples, empty_pool, lenet5, resnet_2b
 from torch import Tensor
 
 from robaudit.attacks.registry import make_attack
@@ -24,6 +26,7 @@ from robaudit.engine.engine import Engine
 from robaudit.engine.job import Job
 from robaudit.engine.oracle import Oracle
 from robaudit.engine.units import UnitResult, plan_units
+from robaudit.memory import keep_freed_memory
 from robaudit.target.inputs.spec import SpecOverrides
 from robaudit.target.load import open_target
 from robaudit.target.reading.measured import measure
@@ -32,11 +35,13 @@ from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm
 
 STEPS = 40
+EPS = 1e-5
 MEAN, STD = "127", "128"
+Data = tuple[Target, Tensor, Tensor]
 clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def efficientnet(path: Path) -> tuple[Target, Tensor, Tensor]:
+def efficientnet(path: Path) -> Data:
     """The network with 16 images of noise [16, 3, 224, 224] and the labels that it gives them."""
     target = open_target(path, overrides=SpecOverrides({"scale": 255.0, "mean": MEAN, "std": STD}, {}), device="cpu")
     x = torch.rand(16, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -44,44 +49,65 @@ def efficientnet(path: Path) -> tuple[Target, Tensor, Tensor]:
     return target, x, target.scores(x).argmax(1)
 
 
+def rounds(attack: str, data: Data, batch: int, repeats: int) -> list[tuple[float, float, float]]:
+    """Seconds a step of the engine, of the loop by hand and of the model alone, in each round."""
+    target, x, y = data
+    samples = {s.index: s for s in correct_samples(target, x, y)}
+    chosen = list(samples)[:batch]
+    points, labels = x[chosen], y[chosen]
+    steps = 8 if x.shape[-1] > 100 else STEPS
+    job = make_attack(attack, {"steps": steps})
+    units = tuple(plan_units(job, Goal.UNTARGETED, chosen, target.num_classes))
+    found: list[UnitResult] = []
+
+    def engine() -> None:
+        found.clear()
+        run = Engine(Oracle(target), batch, 0, empty_pool(x))
+        run.run(Job(job, ThreatModel(Norm.LINF, EPS), units, attack), samples.__getitem__, found.append)
+
+    sides = (
+        engine,
+        partial({"pgd": lean_loops.pgd, "apgd-ce": lean_loops.apgd}[attack], target.logits, points, labels, EPS),
+        partial(lean_loops.bare, target.logits, points),
+    )
+    seen = []
+    for i in range(repeats + 1):
+        times = [0.0, 0.0, 0.0]
+        for place in (0, 1, 2) if i % 2 else (2, 1, 0):
+            start = clock()
+            if place:
+                sides[place](steps + 1)
+            else:
+                engine()
+            times[place] = (clock() - start) / (steps + 1)
+        seen.append((times[0], times[1], times[2]))
+    assert all(result.backwards == steps + 1 for result in found), "a unit did not run all its steps"
+    return seen[1:]  # the first warms up
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--efficientnet", type=Path)
+    parser.add_argument("--models", default="resnet-2b,lenet-5,efficientnet-lite0")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--efficientnet", type=Path, default=MODELS / "efficientnet_lite0.onnx")
     options = parser.parse_args()
-    models = {"resnet-2b": resnet_2b, "lenet-5": lenet5}
-    if options.efficientnet:
-        models["efficientnet-lite0"] = partial(efficientnet, options.efficientnet)
-    print(f"torch threads: {torch.get_num_threads()}")
-    print("model              attack     batch  engine s  bare s  ratio")
-    for model, data in models.items():
-        target, x, y = data()
-        large = x.shape[-1] > 100
-        samples = {s.index: s for s in correct_samples(target, x, y)}
-        # an eps at which nothing falls: every unit runs all its steps
-        threat = ThreatModel(Norm.LINF, 1e-5)
-        for name in ("pgd", "apgd-ce"):
-            attack = make_attack(name, {"steps": STEPS // 8 if large else STEPS})
-            for batch in (4, 8) if large else (32, 64):
-                chosen = list(samples)[: 2 * batch]
-                engine_times, bare_times = [], []
-                for _ in range(options.repeats):
-                    found: list[UnitResult] = []
-                    engine = Engine(Oracle(target), batch, 0, empty_pool(x))
-                    units = tuple(plan_units(attack, Goal.UNTARGETED, chosen, target.num_classes))
-                    start = clock()
-                    engine.run(Job(attack, threat, units, name), samples.__getitem__, found.append)
-                    engine_times.append(clock() - start)
-                    calls = sum(r.backwards for r in found) // batch
-                    points = x[:batch].clone()
-                    start = clock()
-                    for _ in range(calls):
-                        leaf = points.detach().requires_grad_()
-                        logits = target.logits(leaf)
-                        torch.autograd.grad(logits.sum(), leaf)
-                    bare_times.append(clock() - start)
-                engine_s, bare_s = statistics.median(engine_times), statistics.median(bare_times)
-                print(f"{model:<18} {name:<10} {batch:>5}  {engine_s:8.3f}  {bare_s:6.3f}  {engine_s / bare_s:5.2f}")
+    keep_freed_memory()  # as the worker of an audit does
+    models = {
+        "resnet-2b": resnet_2b,
+        "lenet-5": lenet5,
+        "efficientnet-lite0": partial(efficientnet, options.efficientnet),
+    }
+    print(f"torch threads: {torch.get_num_threads()}; milliseconds a step, and ratios")
+    print("model              attack     batch  engine  by hand    bare  over by hand  over bare")
+    for model in options.models.split(","):
+        data = models[model]()
+        for attack in ("pgd", "apgd-ce"):
+            for batch in (8,) if data[1].shape[-1] > 100 else (64,):
+                seen = rounds(attack, data, batch, options.repeats)
+                engine, lean, bare = (1e3 * statistics.median(times) for times in zip(*seen, strict=True))
+                over_lean, over_bare = (statistics.median(times[0] / times[i] for times in seen) for i in (1, 2))
+                figures = f"{engine:8.2f} {lean:8.2f} {bare:7.2f} {over_lean:13.3f} {over_bare:10.3f}"
+                print(f"{model:<18} {attack:<10} {batch:>5}{figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -139,10 +139,13 @@ class Problem(Slots):
             point = torch.where(self.fixed[:, None] if several else self.fixed, origin, point)
         return self._joined(point, origin) if self.joint else point
 
-    def project(self, point: Tensor) -> Tensor:
-        """[S, *shape] points brought back into each slot's ball, the box and the perturbation sets."""
+    def project(self, point: Tensor, *, own: bool = False) -> Tensor:
+        """[S, *shape] points brought back into each slot's ball, the box and the perturbation sets.
+
+        ``own``: nobody else holds the tensor, whose memory may be used for the result.
+        """
         if self.low is not None and self.high is not None:
-            point = torch.clamp(point, self.low, self.high)
+            point = torch.clamp(point, self.low, self.high, out=point if own else None)
         else:
             if self.fixed is not None:
                 point = torch.where(self.fixed, self.x, point)

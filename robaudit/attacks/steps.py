@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from robaudit.attacks.base import Problem
-from robaudit.threat.norms import Norm, normalise, per_slot
+from robaudit.threat.norms import Norm, none_of, normalise, per_slot
 
-__all__ = ["farthest_step", "momentum_step", "steepest_step"]
+__all__ = ["farthest_step", "momentum_step", "steepest_step", "stepped"]
 
 MOMENTUM = 0.75
 """Weight of the new direction against the last move (Croce & Hein 2020, section 3)."""
@@ -32,7 +32,7 @@ def steepest_step(
         changed: share of the features in which the point differs from the sample that an L1 step moves at least.
 
     Returns:
-        [S, *shape], zero where the gradient is.
+        [S, *shape], zero where the gradient is; a tensor that nobody else holds.
     """
     if problem.norm is not Norm.L1:
         return normalise(problem.norm, gradient)
@@ -49,6 +49,21 @@ def steepest_step(
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 
 
+def stepped(problem: Problem, point: Tensor, step: Tensor, length: Tensor) -> Tensor:
+    """Where a step leads once it is projected.
+
+    Args:
+        problem: the slots.
+        point: [S, *shape], where they stand.
+        step: [S, *shape] of length 1; its memory is used for the result, so that nobody else may hold it.
+        length: [S] of the step.
+
+    Returns:
+        [S, *shape] in the ball and the box.
+    """
+    return problem.project(torch.addcmul(point, step, per_slot(length, point), out=step), own=True)
+
+
 def momentum_step(problem: Problem, point: Tensor, old: Tensor, step: Tensor, length: Tensor, first: Tensor) -> Tensor:
     """Where a step leads once it is projected and mixed with the last move (Croce & Hein 2020, eq. 3).
 
@@ -56,17 +71,22 @@ def momentum_step(problem: Problem, point: Tensor, old: Tensor, step: Tensor, le
         problem: the slots.
         point: [S, *shape], where they stand.
         old: [S, *shape], where they stood before.
-        step: [S, *shape] of length 1.
+        step: [S, *shape] of length 1, whose memory is used, see :func:`stepped`.
         length: [S] of the step.
         first: [S] bool, slots without a last move.
 
     Returns:
         [S, *shape] in the ball and the box.
     """
-    z = problem.project(torch.addcmul(point, step, per_slot(length, point)))
-    share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
+    z = stepped(problem, point, step, length)
     # point + share (z - point) + (1 - share) (point - old), in few passes over memory
-    return problem.project(z.mul_(share).addcmul_(torch.sub(point, old, alpha=0.5), 2 - 2 * share))
+    rest = torch.sub(point, old, alpha=0.5)
+    if none_of(first):
+        z = z.mul_(MOMENTUM).add_(rest, alpha=2 - 2 * MOMENTUM)
+    else:
+        share = per_slot(torch.where(first, 1.0, MOMENTUM).to(point.dtype), point)
+        z = z.mul_(share).addcmul_(rest, 2 - 2 * share)
+    return problem.project(z, own=True)
 
 
 def farthest_step(problem: Problem, gradient: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer
 from robaudit.engine.rivals import REACH, Escape, flat, steepness
-from robaudit.engine.rows import Account
+from robaudit.engine.rows import Account, Rows
 from robaudit.threat.masked import floored, largest, spread
 from robaudit.threat.norms import per_slot
 
@@ -68,17 +68,22 @@ class Asked:
 
     Args:
         problem: the slots.
-        slot: [N] int64 slot of each row.
+        rows: the rows.
         search: looks for a rival at some of the rows.
         account: billed in place.
         copies: evaluations of each row.
     """
 
     problem: Problem
-    slot: Tensor
+    rows: Rows
     search: Search
     account: Account
     copies: int
+
+    @property
+    def slot(self) -> Tensor:
+        """[N] int64 slot of each row."""
+        return self.rows.slots(len(self.problem))
 
     def escape(self, places: Tensor, reference: Tensor, slope: Tensor | None = None) -> Escape:
         """Search at some rows, and bill them; ``slope``: [M, *shape] of a lead that is there already."""
@@ -108,12 +113,12 @@ def unusual(asked: Asked, logits: Tensor, weight: Tensor, steep: Tensor, ratios:
 def _due(asked: Asked) -> Tensor:
     """[N] bool: whether a nearer rival may be looked for on suspicion alone; after a search in vain not for long."""
     due = asked.account.backwards >= PATIENCE * asked.account.looked
-    return (due & (asked.problem.goal < 0))[asked.slot]
+    return asked.rows.of(due & (asked.problem.goal < 0))
 
 
 def _far(asked: Asked, logits: Tensor, weight: Tensor, steep: Tensor) -> Tensor:
     """[N] bool: along its gradient the loss meets the likeliest rival out of reach, if at all, and a search is due."""
-    label = asked.problem.label[asked.slot][:, None]
+    label = asked.rows.of(asked.problem.label)[:, None]
     ahead = logits.gather(1, label)[:, 0] - logits.scatter(1, label, float("-inf")).amax(1)
     return (2 * REACH * steep < weight * ahead) & _due(asked)
 

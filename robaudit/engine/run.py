@@ -162,7 +162,9 @@ class Run:
     def _advance(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor]:
         """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
         key = self._job.key
-        with self._means.watch.about(f"{key}{RUNNING}", [sample_of(unit.sample) for unit in pool.units]):
+        watch = self._means.watch
+        asked = [sample_of(unit.sample) for unit in pool.units] if watch.looks else []
+        with watch.about(f"{key}{RUNNING}", asked):
             self._refusals.last, self._refusals.doing = None, key
             return self._advanced(pool, emit)
 
@@ -176,11 +178,10 @@ class Run:
             answer, accepted = self._confirm(pool, answer, emit)
         state = attack.update(problem, pool.state, answer)
         pool = InFlight(pool.units, problem, state, account)
-        finished = attack.done(problem, state) & ~accepted
+        finished = attack.done(problem, state) | broken
         if self._budget is not None:
-            finished |= account.spent(self._budget, free=self._means.oracle.service.free_repeats) & ~accepted
-        broken &= ~accepted
-        finished |= broken
+            finished |= account.spent(self._budget, free=self._means.oracle.service.free_repeats)
+        finished, broken = finished & ~accepted, broken & ~accepted
         if problem.ended is not None:
             finished &= ~problem.ended
         if bool(finished.any()):
@@ -204,7 +205,7 @@ class Run:
             )
 
         answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
-        return answer, lost.reshape(len(problem), -1).any(1)
+        return answer, lost if lost.dim() == 1 else lost.any(1)
 
     def _how(self, request: Differentiated) -> How:
         """How the gradients of a request are taken: of a random target always as means over draws."""

@@ -114,14 +114,16 @@ class Slopes:
             return logits, value.detach(), gradient.contiguous(), weight
 
         logits, loss, gradient, weight = self._means(run)
-        gradient = self._free(gradient)
+        found = gradient = self._free(gradient)
         steep = steepness(gradient)
         asked = self._asked()
         usual = not bool(unusual(asked, logits, weight, steep, self._ratios(request)).any())
         if not usual and problem.classes > 2:  # of two there is no other rival
             loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
         gradient = self._smoothed(gradient)
-        return spread(problem, rows, self._here(logits), loss, gradient, steepness(gradient)), usual
+        if gradient is not found:
+            steep = steepness(gradient)
+        return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
 
     def _means(self, run: Callable[[Tensor, slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The means over the copies [N, ...] of what is found of each [M, ...]; only a micro-batch is in memory.
@@ -175,7 +177,7 @@ class Slopes:
         return logits, loss(logits)
 
     def _asked(self) -> Asked:
-        return Asked(self.problem, self.slot, self._search, self.account, self.copies)
+        return Asked(self.problem, self.rows, self._search, self.account, self.copies)
 
     def _search(
         self, places: Tensor, reference: Tensor, size: Tensor | None = None, steep: Tensor | None = None

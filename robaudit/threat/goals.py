@@ -21,7 +21,7 @@ def reached(prediction: Any, label: Any, goal: Any = -1, rejected: Any = None) -
     Returns:
         [...] bool, of the type that comparing the arguments gives: tensors, arrays or a plain bool.
     """
-    hit = ((goal >= 0) & (prediction == goal)) | ((goal < 0) & (prediction != label))
+    hit = (prediction == goal) | ((goal < 0) & (prediction != label))
     hit = hit & (prediction >= 0)
     return hit if rejected is None else hit & (rejected ^ True)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from problems import problem
 
 from robaudit.attacks.starts import random_start
-from robaudit.attacks.steps import farthest_step, steepest_step
+from robaudit.attacks.steps import farthest_step, momentum_step, steepest_step, stepped
 from robaudit.threat.model import ThreatModel
 from robaudit.threat.norms import Norm, distance
 from robaudit.threat.sets.features import FixedFeatures
@@ -118,3 +118,32 @@ def test_l1_steps_are_as_sparse_as_the_point() -> None:
     assert (step > 0).sum(1).tolist() == [3, 1], "half of the six that changed; one where none has"
     assert step.sum(1).tolist() == pytest.approx([1, 1])
     assert bool((step[0, 7:] > 0).all()), "the steepest"
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2, Norm.L1])
+def test_steps_use_no_memory_but_their_own(norm: Norm) -> None:
+    slots = problem(norm, 0.1)
+    gradient, point, old = torch.randn_like(slots.x), slots.x, slots.project(slots.x + 0.01)
+    length, later = slots.eps / 2, torch.arange(len(slots)) < 0
+    held = (gradient, point, old, slots.x, length)
+    before = [tensor.clone() for tensor in held]
+    stepped(slots, point, steepest_step(slots, gradient, point), length)
+    for first in (later, ~later):
+        momentum_step(slots, point, old, steepest_step(slots, gradient, point), length, first)
+    assert all(map(torch.equal, held, before))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_slot_moves_alike_whether_another_makes_its_first_step(share: float) -> None:
+    slots = problem(Norm.LINF, 0.1)
+    point, old = slots.project(slots.x + 0.02), slots.project(slots.x - 0.03)
+    gradient, none = torch.randn_like(slots.x), torch.zeros(len(slots), dtype=torch.bool)
+    first = torch.arange(len(slots)) < share * len(slots)
+
+    def moved(first: torch.Tensor) -> torch.Tensor:
+        return momentum_step(slots, point, old, steepest_step(slots, gradient, point), slots.eps, first)
+
+    z = slots.project(point + slots.eps[:, None, None, None] * gradient.sign())
+    expected = slots.project(torch.where(first[:, None, None, None], z, 0.75 * z + 0.5 * point - 0.25 * old))
+    assert torch.equal(moved(first)[~first], moved(none)[~first])
+    assert float((moved(first) - expected).abs().max()) < 1e-6

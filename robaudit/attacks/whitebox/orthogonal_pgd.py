@@ -11,10 +11,10 @@ from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer, Gradient, Request
 from robaudit.attacks.starts import random_start
-from robaudit.attacks.steps import steepest_step
+from robaudit.attacks.steps import steepest_step, stepped
 from robaudit.threat.goals import reached
 from robaudit.threat.losses import LossName, loss_named
-from robaudit.threat.norms import Norm, per_slot, select
+from robaudit.threat.norms import Norm, select
 
 __all__ = ["OrthogonalPGD"]
 
@@ -78,8 +78,8 @@ class OrthogonalPGD(GradientStep[Iterate]):
             direction = self._direction(problem, answer.gradient, -answer.suspicion_gradient, wrong)
         share = 1 - 0.9 * state.step.to(problem.eps.dtype) / self.steps
         step = steepest_step(problem, direction, state.point)
-        moved = torch.addcmul(state.point, step, per_slot(problem.eps * self.step_size * share, step))
-        return Iterate(problem.project(moved), state.step + 1)
+        length = problem.eps * self.step_size * share
+        return Iterate(stepped(problem, state.point, step, length), state.step + 1)
 
     def _direction(self, problem: Problem, up: Tensor, accepted: Tensor, wrong: Tensor) -> Tensor:
         """[S, *shape] by each slot's rule; ``up``: the loss; ``accepted``: down the suspicion."""

@@ -13,9 +13,9 @@ from robaudit.attacks.gradient_step import GradientStep, Iterate
 from robaudit.attacks.parameters import Count, Positive, attack_parameters
 from robaudit.attacks.requests import Answer
 from robaudit.attacks.starts import random_start
-from robaudit.attacks.steps import steepest_step
+from robaudit.attacks.steps import steepest_step, stepped
 from robaudit.threat.losses import LossName
-from robaudit.threat.norms import Norm, per_slot, select
+from robaudit.threat.norms import Norm, select
 
 __all__ = ["PGD"]
 
@@ -82,5 +82,4 @@ class PGD(GradientStep[Iterate]):
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
         direction = steepest_step(problem, answer.gradient, state.point, self.density)
-        moved = torch.addcmul(state.point, direction, per_slot(length, direction))
-        return Iterate(problem.project(moved), state.step + 1)
+        return Iterate(stepped(problem, state.point, direction, length), state.step + 1)

@@ -34,6 +34,10 @@ def is_decided(scores: Array) -> Array:
 def predictions(scores: Array) -> Array:
     """[N] int64: the class of the largest of scores [N, K], :data:`OPEN` where none is named."""
     classes: Any = scores.argmax(1)
-    classes[~is_decided(scores)] = OPEN
+    decided: Any = is_decided(scores)
+    if isinstance(scores, np.ndarray):
+        classes[~decided] = OPEN
+    else:
+        classes = classes.where(decided, OPEN)
     found: Array = classes
     return found

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.target.onnx.arguments import is_known
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.straight_through import STRAIGHT, through
 
@@ -81,11 +82,17 @@ def _addcmul_rounds_once() -> bool:
 
 def fma(a: Tensor | float, b: Tensor, c: Tensor | float) -> Tensor:
     """a * b + c, rounded once."""
-    left = a if isinstance(a, Tensor) else torch.tensor(a)
-    right = c if isinstance(c, Tensor) else torch.tensor(c)
     if _addcmul_rounds_once():
-        return torch.addcmul(right, left, b)
+        return torch.addcmul(_spread(c, b), _spread(a, b), b)
+    left, right = (v if isinstance(v, Tensor) else torch.tensor(v) for v in (a, c))
     return (left.double() * b.double() + right.double()).float()
+
+
+def _spread(value: Tensor | float, like: Tensor) -> Tensor:
+    """A single number as often as there are others: addcmul takes what is not written out one at a time."""
+    if isinstance(value, Tensor) and (value.numel() != 1 or not is_known(value) or is_known(like)):
+        return value
+    return torch.full_like(like, float(value))
 
 
 def sqrt(x: Tensor) -> Tensor:

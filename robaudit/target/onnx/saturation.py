@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import handle_torch_function, has_torch_function_unary
+from torch.overrides import handle_torch_function, has_torch_function, has_torch_function_unary
 
 from robaudit.target.running.standins import is_plain
 
@@ -36,6 +36,23 @@ def saturated(ratio: Tensor, shift: float, low: float, high: float, least: float
     return applied
 
 
+def replaced(value: Tensor, path: Tensor, least: float, most: float) -> Tensor:
+    """The value, with the gradient of ``path`` where that is in [least, most], else zero.
+
+    Recorded and made of ordinary operations as :func:`saturated`.
+    """
+    if has_torch_function((value, path)):
+        result: Tensor = handle_torch_function(replaced, (value, path), value, path, least, most)
+        return result
+    if not is_plain(path) or not is_plain(value):
+        path = torch.clamp(path, least, most)
+        return value + (path - path.detach()).to(value.dtype)  # plus zero exactly
+    if not path.requires_grad or not torch.is_grad_enabled():
+        return value.view_as(value)  # not itself, which the recorder would take for no call at all
+    applied: Tensor = _Replaced.apply(value, path, least, most)  # type: ignore[no-untyped-call]
+    return applied
+
+
 def _value(ratio: Tensor, shift: float, low: float, high: float) -> Tensor:
     value = torch.round(ratio)
     if shift:
@@ -46,10 +63,28 @@ def _value(ratio: Tensor, shift: float, low: float, high: float) -> Tensor:
 class _Saturated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ratio: Tensor, shift: float, low: float, high: float, least: float, most: float) -> Tensor:
-        ctx.save_for_backward(torch.ge(ratio, least).logical_and_(torch.le(ratio, most)))
+        ctx.save_for_backward(_inside(ratio, least, most))
         return _value(ratio, shift, low, high)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (inside,) = ctx.saved_tensors
         return gradients[0] * inside, None, None, None, None, None
+
+
+class _Replaced(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, path: Tensor, least: float, most: float) -> Tensor:
+        ctx.save_for_backward(_inside(path, least, most))
+        ctx.dtype = path.dtype
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (inside,) = ctx.saved_tensors
+        return None, gradients[0].to(ctx.dtype) * inside, None, None
+
+
+def _inside(x: Tensor, least: float, most: float) -> Tensor:
+    """Bytes, 1 where x is in [least, most]. To compare in place gives floats, which is quicker than bits."""
+    return torch.clamp(x, least, most).eq_(x).to(torch.uint8)

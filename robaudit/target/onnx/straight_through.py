@@ -19,6 +19,7 @@ from robaudit.target.onnx import surroundings
 from robaudit.target.onnx.arguments import is_known
 from robaudit.target.onnx.graph import Graph, Node
 from robaudit.target.onnx.registry import find
+from robaudit.target.onnx.saturation import replaced
 
 EXACT = "exact"
 """The true derivative, zero: the gradient ends."""
@@ -43,8 +44,7 @@ JOINED = "joined"
 def through(value: Tensor, path: Tensor, rule: str, low: float | None = None, high: float | None = None) -> Tensor:
     """``value`` going forward, the gradient of ``path`` going back, as the rule says.
 
-    Made of ordinary operations, so that tracing, vmap and compilers keep the gradient (a custom autograd function
-    is lost in some of them). What is added to the value is zero exactly.
+    A program records it as one call, see saturation.py.
 
     Args:
         value: without gradient.
@@ -55,8 +55,7 @@ def through(value: Tensor, path: Tensor, rule: str, low: float | None = None, hi
     """
     if rule == EXACT or is_known(path):
         return value
-    path = torch.clamp(path, *bounds(path, rule, low, high))
-    return value + (path - path.detach()).to(value.dtype)
+    return replaced(value, path, *bounds(path, rule, low, high))
 
 
 def bounds(path: Tensor, rule: str, low: float | None = None, high: float | None = None) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from onnx_graphs import make_model
 from torch import Tensor
 
 from robaudit.target.onnx import import_onnx
-from robaudit.target.onnx.saturation import saturated
+from robaudit.target.onnx.saturation import replaced, saturated
 
 RATIOS = [-300.0, -131.51, -131.5, -2.5, -0.5, 0.0, 0.5, 1.5, 124.5, 124.51, 1e30, -1e30, float("inf"), -float("inf")]
 
@@ -37,6 +37,20 @@ def test_transforms_see_through_it() -> None:
     ratio = torch.tensor(RATIOS)
     each = torch.func.vmap(torch.func.grad(lambda r: 2 * saturated(r, 131.0, 0, 255, -131.5, 124.5)))(ratio)
     assert torch.equal(each, 2.0 * ((ratio >= -131.5) & (ratio <= 124.5)))
+
+
+def test_a_value_takes_the_gradient_of_a_path_within_bounds() -> None:
+    path = torch.tensor(RATIOS, requires_grad=True)
+    value, weight = torch.arange(float(len(RATIOS))), torch.arange(1.0, len(RATIOS) + 1)
+    found = replaced(value, path, -131.5, 124.5)
+    assert torch.equal(found, value)
+    (slope,) = torch.autograd.grad((found * weight).sum(), path)
+    assert torch.equal(slope, weight * ((path >= -131.5) & (path <= 124.5)))
+    each = torch.func.vmap(torch.func.grad(lambda v, p: 2 * replaced(v, p, -131.5, 124.5), 1))(value, path.detach())
+    assert torch.equal(each, 2.0 * ((path >= -131.5) & (path <= 124.5)))
+    wide = replaced(value.double(), path, -131.5, 124.5)
+    assert wide.dtype == torch.float64
+    assert torch.autograd.grad(wide.sum(), path)[0].dtype == torch.float32
 
 
 def saved_bytes(model: onnx.ModelProto, x: Tensor) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from robaudit.target.onnx.arguments import is_known, torch_pads
 from robaudit.target.onnx.contrib.common import MICROSOFT, apply_one, channels_first, channels_last
-from robaudit.target.onnx.exact import sum_in_order
+from robaudit.target.onnx.exact import fma, sum_in_order
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.quantisation import quantise, saturate, widened
 from robaudit.target.onnx.registry import operator
@@ -80,14 +80,18 @@ def _add(
     y_scale: Tensor,
     y_zero: Tensor | None = None,
 ) -> Tensor:
-    # In the runtime's order, which multiplies and adds in one step (here in float64, then rounded): sums often lie
-    # halfway between two whole numbers, where the last bit decides.
-    first, second = (a_scale / y_scale).double(), (b_scale / y_scale).double()
+    # In the runtime's order, which multiplies and adds in one step: sums often lie halfway between two whole numbers,
+    # where the last bit decides.
+    first, second = a_scale / y_scale, b_scale / y_scale
     dtype = torch.promote_types(centred(a, None).dtype, a_scale.dtype)
     left, right, shift = (0.0 if zero is None else zero.double() for zero in (a_zero, b_zero, y_zero))
-    taken = (first * left + (second * right).to(dtype).double()).to(dtype).double()
-    rest = (b.double() * second + (shift - taken).to(dtype).double()).to(dtype).double()
-    return requantised(node, (a.double() * first + rest).to(dtype), y_zero, moved=True)
+    taken = (first.double() * left + (second.double() * right).to(dtype).double()).to(dtype).double()
+    rest = (shift - taken).to(dtype)
+    if dtype == torch.float32:
+        y = fma(first, a.to(dtype), fma(second, b.to(dtype), rest))
+    else:
+        y = a.to(dtype) * first + (b.to(dtype) * second + rest)
+    return requantised(node, y, y_zero, moved=True)
 
 
 @operator("QLinearMul", domain=MICROSOFT, backward=QUANTISER)
