@@ -38,8 +38,11 @@ CASES = {
     "resnet-l2": Case(resnet_2b, "l2", "0.25"),
     "resnet-l1": Case(resnet_2b, "l1", "3"),
     "lenet": Case(lambda: lenet5(count=1000), "linf", "0.3"),
+    "lenet-l2": Case(lenet5, "l2", "1.5"),
+    "lenet-l1": Case(lenet5, "l1", "10"),
     "fashion": Case(fashion, "linf", "0.1"),
     "fashion-l2": Case(fashion, "l2", "0.5"),
+    "fashion-l1": Case(fashion, "l1", "5"),
     "lenet-undefended": Case(lambda: lenet5(count=500, kind="cln"), "linf", "0.3"),
     "fashion-undefended": Case(lambda: fashion("clean"), "linf", "0.1"),
 }
