@@ -3,12 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/autoattack.py --autoattack CHECKOUT [--case resnet-2 ...] [--profile quick ...]
     OMP_NUM_THREADS=1 python benchmarks/autoattack.py --nets DIR --half report --seeds 0 1 2 --jsonl FILE ...
 
-CHECKOUT is a copy of the authors' repository (github.com/fra31/auto-attack); DIR was filled by ``python -m
-benchmarks.nets``. All sides run in this process, on the same torch twin, with the same threads, one after the other;
-each image stands or falls for itself. Counted are the rows of all searches as the model sees them, a backward as two
-forwards; judging on the file alone is not counted. Seconds of the processor stand beside those of the wall, for a
-machine that is shared; they compare at one thread. Prints a Markdown table, and the images that AutoAttack alone
-breaks and that a profile alone does. Of several seeds the table has the medians, and an image is left that most leave.
+CHECKOUT is a copy of the authors' repository (github.com/fra31/auto-attack); ``--a3``, ``--malt`` and ``--pma`` add the
+code of other ensembles' authors (strength_peers.py); DIR was filled by ``python -m benchmarks.nets``. All sides run in
+this process, on the same torch twin, with the same threads, one after the other; each image stands or falls for itself.
+Counted are the rows of all searches as the model sees them, a backward as two forwards; judging on the file alone is
+not counted. Seconds of the processor stand beside those of the wall, for a machine that is shared; they compare at one
+thread. Prints a Markdown table, and the images that AutoAttack alone breaks and that a profile alone does. Of several
+seeds the table has the medians, and an image is left that most leave.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from autoattack_sides import NAMES, Case, Data, Outcome, run_authors, run_profil
 from common import correct_samples, fashion, lenet5, resnet_2b
 from nets.cases import cases
 from nets.entry import HALVES, Half
+from strength_peers import PEERS, peers, run_peer
 from torch import Tensor
 
 from robaudit.audit.config.profile_files import load_profile
@@ -78,6 +80,10 @@ def outcomes(name: str, case: Case, options: argparse.Namespace, records: Record
             label = AUTHORS + ("" if options.version == "standard" else f", {options.version}")
             run = partial(run_authors, case, data, samples, options.version, seed)
             sides.setdefault(label, []).append(records.outcome(facts | {"seed": seed, "side": label}, same, run))
+        for label, peer in options.peers.items():
+            if peer.fits(case, data):
+                run = partial(run_peer, peer, case, data, samples, seed)
+                sides.setdefault(label, []).append(records.outcome(facts | {"seed": seed, "side": label}, same, run))
         for side in options.profile or ["autoattack", "standard", "quick"]:
             profile = load_profile(side).model_copy(update={"threat": case.threat})
             run = partial(run_profile, profile, data, samples, batch=options.batch, seed=seed, verbose=options.verbose)
@@ -147,7 +153,15 @@ def totals(found: dict[str, list[Outcome]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--autoattack", type=Path, help="needed for the authors' side")
-    parser.add_argument("--no-authors", action="store_true", help="profiles alone")
+    parser.add_argument("--no-authors", action="store_true", help="without AutoAttack")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="repeatable; default: all whose code is given")
+    for name, source in (
+        ("a3", "liuye6666/adaptive_auto_attack"),
+        ("malt", "odeliamel/MALT"),
+        ("pma", "xieyong0/PMA"),
+        ("advlib", "adv-lib, which MALT needs"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"side of its authors' code; {source}")
     parser.add_argument("--nets", type=Path, metavar="DIR", help="cases NET/NORM of these, in place of the usual ones")
     parser.add_argument("--half", choices=HALVES, help="of the nets; default: both")
     parser.add_argument(
@@ -174,6 +188,9 @@ def main() -> None:
     if unknown := [name for name in asked if not any(name in (k, k.split("/")[0]) for k in known)]:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(known)}")
     options.code = code_digest()
+    options.peers = peers(options.a3, options.malt, options.pma, options.advlib)
+    if options.peer:
+        options.peers = {label: peer for label, peer in options.peers.items() if label in options.peer}
     records = Records(options.jsonl)
 
     print(f"torch threads {torch.get_num_threads()}; seeds {', '.join(map(str, options.seeds))}\n")
@@ -194,7 +211,7 @@ def main() -> None:
             for label, one in found.items():
                 every.setdefault(label, []).append(one)
     if whole > 1:
-        print(totals(every))
+        print(totals({label: found for label, found in every.items() if len(found) == whole}))
 
 
 if __name__ == "__main__":
