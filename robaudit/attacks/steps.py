@@ -17,7 +17,7 @@ NOISE = 1e-5
 
 
 def steepest_step(
-    problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01, changed: float = 0.0
+    problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01, changed: float = 0.0, least: int = 1
 ) -> Tensor:
     """The step of length 1 in the problem's norm from a point; in L1 sparse, along the signs of the steepest features.
 
@@ -28,8 +28,9 @@ def steepest_step(
         problem: the slots.
         gradient: [S, *shape].
         point: [S, *shape], where the step begins.
-        share: of the features that an L1 step moves, at least one.
+        share: of the features that an L1 step moves.
         changed: share of the features in which the point differs from the sample that an L1 step moves at least.
+        least: features that an L1 step moves at least.
 
     Returns:
         [S, *shape], zero where the gradient is; a tensor that nobody else holds.
@@ -38,14 +39,15 @@ def steepest_step(
         return normalise(problem.norm, gradient)
     stuck = ((gradient > 0) & (point >= 1)) | ((gradient < 0) & (point <= 0))
     slope = gradient.masked_fill(stuck, 0.0).flatten(1)
-    count = max(1, round(share * slope.shape[1]))
+    size = slope.shape[1]
+    count = min(max(least, round(share * size)), size)
     if changed:
         moved = ((point - problem.x).abs() > per_slot(NOISE * problem.eps, point)).flatten(1).sum(1, keepdim=True)
         place = (changed * moved).long().clamp_min(count) - 1
-        least = slope.abs().sort(1, descending=True).values.gather(1, place)
+        smallest = slope.abs().sort(1, descending=True).values.gather(1, place)
     else:
-        least = slope.abs().topk(count, dim=1).values[:, -1:]
-    chosen = torch.where(slope.abs() >= least, slope.sign(), 0.0)
+        smallest = slope.abs().topk(count, dim=1).values[:, -1:]
+    chosen = torch.where(slope.abs() >= smallest, slope.sign(), 0.0)
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from robaudit.attacks.base import Problem, SlotAttack, Slots
@@ -73,7 +71,7 @@ class Ensemble(SlotAttack[State]):
         targets: classes aimed at, the likeliest first.
         ladder: the searches in order.
         restarts: times that the ladder is climbed.
-        density: share of the features that a step in L1 moves, at least one.
+        features: that a step in L1 moves at least.
         changed: share of the features changed so far that a step in L1 moves at least: the sparser the point is, the
             sparser are the steps, as in APGD (Croce & Hein 2021, section 3.3, where it is 2/3).
         surface: searches from random starts, and a wide one that comes first, begin on the surface of their first
@@ -87,8 +85,8 @@ class Ensemble(SlotAttack[State]):
     targets: Count = 9
     ladder: tuple[Rung, ...] = LADDER
     restarts: Count = 1
-    density: Annotated[float, Field(gt=0, le=1)] = 0.01
-    changed: Fraction = 0.0
+    features: Count = 6
+    changed: Fraction = 0.2
     surface: bool = False
 
     def climbs(self, classes: int) -> Mapping[str, Loss]:
@@ -173,7 +171,7 @@ class Ensemble(SlotAttack[State]):
         length = table.steps[state.stage]
         ended = state.step >= length
         share = 1 - state.step.to(state.point.dtype) / length
-        step = steepest_step(problem, answer.gradient, state.point, self.density, self.changed)
+        step = steepest_step(problem, answer.gradient, state.point, 0.0, self.changed, self.features)
         short = length <= LONG
         far = FIRST_STEP * problem.eps * torch.where(short, share**2, share**3)
         moved = momentum_step(ball, state.point, state.old, step, far, (state.step == 0) | short)
