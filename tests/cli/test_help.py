@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
 OTHER_PROGRAMS = {
     *("-m", "-c", "-e", "-n"),  # python, pip and pytest in the README's commands
-    *("--autoattack", "--files", "--kind", "--threads"),  # benchmarks
+    *("--autoattack", "--files", "--half", "--jsonl", "--kind", "--nets", "--seeds", "--threads"),  # benchmarks
     *("--build-arg", "--gpus", "--rm", "--user", "-g", "-t", "-u", "-v"),  # docker and id
     *("-D", "-s"),  # zip and ssh-keygen
     "--cache",  # of the zoo
