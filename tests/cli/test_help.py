@@ -22,7 +22,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
 OTHER_PROGRAMS = {
     *("-m", "-c", "-e", "-n"),  # python, pip and pytest in the README's commands
-    *("--autoattack", "--files", "--half", "--jsonl", "--kind", "--nets", "--seeds", "--threads"),  # benchmarks
+    *(
+        "--autoattack",
+        "--case",
+        "--files",
+        "--half",
+        "--jsonl",
+        "--kind",
+        "--nets",
+        "--seeds",
+        "--threads",
+    ),  # benchmarks
     *("--build-arg", "--gpus", "--rm", "--user", "-g", "-t", "-u", "-v"),  # docker and id
     *("-D", "-s"),  # zip and ssh-keygen
     "--cache",  # of the zoo
