@@ -72,7 +72,7 @@ class Planned:
         values = _dumped(self.attack) | {transform.id: _dumped(transform) for transform in how.through}
         values |= {} if how.copies == 1 else {"eot": how.copies}
         values |= {"surrogates": list(how.members)} if how.members else {}
-        values |= {} if how.smooth is None else {"smooth": _dumped(how.smooth)}
+        values |= {} if how.smooth is None else {"smooth": {"width": how.smooth.width, "pool": how.smooth.pool}}
         return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
