@@ -31,6 +31,9 @@ ROUNDED = math.log(1e-6)
 UNIT = 2 * 2.0**-149
 """Difference between probabilities so small that it is rounding: two steps of the smallest numbers of float32, of which
 a logarithm below -87 is made."""
+FLUSHED = -math.log(torch.finfo(torch.float32).tiny)
+"""A score so far behind the first equals -inf: its exponential is below the smallest normal number of float32, which
+some processors' kernels take for 0 and others do not."""
 CANCELLED = float(torch.finfo(torch.float32).eps) / TIE
 """Share of what is summed below which a score is the remainder of a cancellation: its rounding alone passes ``TIE``."""
 
@@ -154,6 +157,11 @@ def _differences(u: Tensor, expected: Tensor, scores: Callable[[Tensor], Tensor]
     return found
 
 
+def _far_behind(scores: Tensor) -> Tensor:
+    """Where scores [..., K] lie ``FLUSHED`` or more behind the first of their row."""
+    return scores <= scores.amax(-1, keepdim=True) - FLUSHED if scores.dim() else torch.zeros_like(scores).bool()
+
+
 def size_of(scores: Tensor) -> float:
     """The largest absolute value, what is not finite left aside."""
     kept = scores[scores.isfinite()]
@@ -168,13 +176,15 @@ def difference(a: Tensor, b: Tensor, *, logarithms: bool = False) -> float:
 def differences(a: Tensor, b: Tensor, *, logarithms: bool = False) -> Tensor:
     """|a - b|, 0 where both are the same infinity or NaN, and infinite where only one of them is finite.
 
+    -inf equals what is so far behind the first score of its row that processors differ on whether it is 0.
+
     Args:
-        a, b: scores.
+        a, b: scores [..., K].
         logarithms: of probabilities, of which one that rounds to 0 gives -inf, and one that nearly does has few digits.
     """
-    same = (a == b) | (a.isnan() & b.isnan())
+    none = float("-inf")
+    same = (a == b) | (a.isnan() & b.isnan()) | ((a == none) & _far_behind(b)) | ((b == none) & _far_behind(a))
     if logarithms:
-        none = float("-inf")
         same |= ((a == none) & (b < ROUNDED)) | ((b == none) & (a < ROUNDED))
         same |= (a.double().exp() - b.double().exp()).abs() <= UNIT
     away = (a - b).abs()

@@ -12,7 +12,7 @@ from onnx import helper
 from target_kit import complete
 
 from robaudit.target.load import open_target
-from robaudit.target.measures.parity import CANCELLED, summed
+from robaudit.target.measures.parity import CANCELLED, differences, summed
 from robaudit.target.target import Target
 
 
@@ -62,3 +62,11 @@ def test_the_terms_of_a_sum_are_measured_before_they_cancel():
     assert not weight.requires_grad
     assert summed(u, lambda x: (x * 0).sum(1, keepdim=True), []) == 0
     assert 0 < CANCELLED < 0.01
+
+
+def test_minus_infinity_equals_what_some_processors_round_to_it() -> None:
+    far = torch.tensor([[0.0, -206.0], [5.0, -90.0]])
+    none = torch.tensor([[0.0, -torch.inf], [5.0, -torch.inf]])
+    assert differences(none, far).tolist() == differences(far, none).tolist() == [[0, 0], [0, 0]]
+    near = torch.tensor([[0.0, -50.0], [5.0, -60.0]])
+    assert differences(none, near).tolist() == differences(near, none).tolist() == [[0, torch.inf], [0, torch.inf]]
