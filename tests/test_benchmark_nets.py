@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_every_net_is_audited_in_two_norms_and_eight_in_four(module: Any) -> Non
     assert Counter(nets[name].half for name in module("threats").SPARSE) == {"choose": 4, "report": 4}
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """The command flushes subnormal numbers, which the process is not to go on with."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("as_before")
 def test_nets_are_made_once_and_open(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     y = np.arange(8_130) % 10
     x = np.zeros((len(y), 28, 28), np.uint8)
