@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,10 @@ def zoo() -> Path:
             "and name it in ZOO_CACHE"
         )
     return Path(named)
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The zoo's command flushes subnormal numbers, which the process is not to go on with."""
+    yield
+    torch.set_flush_denormal(False)
