@@ -8,7 +8,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.threat.norms import Norm, none_of, normalise, per_slot
 
-__all__ = ["farthest_step", "momentum_step", "steepest_step", "stepped"]
+__all__ = ["farthest_step", "momentum_step", "steepest_step", "stepped", "support_of"]
 
 MOMENTUM = 0.75
 """Weight of the new direction against the last move (Croce & Hein 2020, section 3)."""
@@ -42,13 +42,18 @@ def steepest_step(
     size = slope.shape[1]
     count = min(max(least, round(share * size)), size)
     if changed:
-        moved = ((point - problem.x).abs() > per_slot(NOISE * problem.eps, point)).flatten(1).sum(1, keepdim=True)
-        place = (changed * moved).long().clamp_min(count) - 1
-        smallest = slope.abs().sort(1, descending=True).values.gather(1, place)
+        place = (changed * support_of(problem, point)).long().clamp_min(count) - 1
+        smallest = slope.abs().sort(1, descending=True).values.gather(1, place[:, None])
     else:
         smallest = slope.abs().topk(count, dim=1).values[:, -1:]
     chosen = torch.where(slope.abs() >= smallest, slope.sign(), 0.0)
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1)).reshape(gradient.shape)
+
+
+def support_of(problem: Problem, point: Tensor) -> Tensor:
+    """[S] number of features in which points [S, *shape] differ from the sample by more than a projection rounds."""
+    noise = per_slot(NOISE * problem.eps, point)
+    return ((point - problem.x).abs() > noise).flatten(1).sum(1).to(point.dtype)
 
 
 def stepped(problem: Problem, point: Tensor, step: Tensor, length: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem, Slots
 from robaudit.attacks.requests import Answer
-from robaudit.threat.norms import per_slot, select
+from robaudit.attacks.steps import support_of
+from robaudit.threat.norms import select
 
 __all__ = ["Schedule", "SparseState", "sparse_start", "sparse_update"]
 
@@ -26,8 +27,6 @@ SETTLED = 0.95
 """Sparsity has not settled while it falls below this share of what it was."""
 SHORTEST = 0.1
 """Shortest step, in radii."""
-NOISE = 1e-5
-"""Smallest change of a feature that counts, in ε."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def sparse_start(problem: Problem, schedule: Schedule) -> SparseState:
     radius = problem.eps * schedule.factors[0]
     start = _within(problem, radius).project(problem.x + noise)
     zero = problem.full(0)
-    support = _support(problem, start)
+    support = support_of(problem, start)
     random = len(schedule.factors) == 1
     count = problem.x.flatten(1).shape[1]
     return SparseState(
@@ -126,7 +125,7 @@ def sparse_update(problem: Problem, state: SparseState, answer: Answer, schedule
 
     elapsed = state.elapsed + (~first).long()
     due = elapsed == _at(schedule.windows, state.phase)
-    support = _support(problem, best)
+    support = support_of(problem, best)
     falling = support < SETTLED * state.support
     size = torch.where(falling, radius, (state.size / SHRINK).clamp_min(SHORTEST * radius))
     size = torch.where(due, size, state.size)
@@ -155,7 +154,7 @@ def _next_phase(problem: Problem, state: SparseState, schedule: Schedule) -> Spa
     phase = state.phase + over.long()
     radius = problem.eps * _at(schedule.factors, phase)
     start = _within(problem, radius).project(state.best)
-    support = _support(problem, start)
+    support = support_of(problem, start)
     return dataclasses.replace(
         state,
         point=select(over, start, state.point),
@@ -183,12 +182,6 @@ def _step(point: Tensor, slope: Tensor, size: Tensor, width: Tensor) -> Tensor:
 def _within(problem: Problem, radius: Tensor) -> Problem:
     """The same problem with another radius."""
     return dataclasses.replace(problem, eps=radius)
-
-
-def _support(problem: Problem, point: Tensor) -> Tensor:
-    """[S] number of features that differ from the sample by more than the rounding of a projection."""
-    noise = per_slot(NOISE * problem.eps, point)
-    return ((point - problem.x).abs() > noise).flatten(1).sum(1).to(point.dtype)
 
 
 def _at(values: Sequence[float], index: Tensor) -> Tensor:
