@@ -5,27 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robaudit.engine.instead import InsteadOf
 from robaudit.engine.models import AuditedFile
-from robaudit.target.head.scores import Kind
 
 __all__ = ["FrozenFile"]
 
 
-class FrozenFile:
-    """An :class:`AuditedFile` that answers every input with the same draws, by the model that is differentiated.
+class FrozenFile(InsteadOf):
+    """A file that answers every input with the same draws, by the model that is differentiated.
 
     Args:
         file: random. Inputs are asked one at a time, since what a row draws depends on its place.
         seed: of torch's generator at each answer.
     """
 
-    score_kind: Kind = "logits"
-    repeats_itself = True
-
     def __init__(self, file: AuditedFile, seed: int = 0) -> None:
-        self.num_classes = file.num_classes
-        self.device, self.dtype, self.whole = file.device, file.dtype, file.whole
-        self._file, self._seed = file, seed
+        super().__init__(file)
+        self._seed = seed
 
     def logits(self, u: Tensor) -> Tensor:
         """[N, *shape] in u-space to [N, K], differentiable."""
@@ -36,20 +32,3 @@ class FrozenFile:
         with torch.random.fork_rng(devices):
             torch.manual_seed(self._seed)
             return self._file.logits(u)
-
-    def scores(self, u: Tensor, *, alone: bool = False) -> Tensor:
-        """The same without a gradient."""
-        with torch.no_grad():
-            return self.logits(u)
-
-    def answered(self, u: Tensor) -> Tensor:
-        """The scores."""
-        return self.scores(u)
-
-    def as_input(self, u: Tensor) -> Tensor:
-        """What tells points apart; see :class:`AuditedFile`."""
-        return self._file.as_input(u)
-
-    def snap(self, u: Tensor, origin: Tensor) -> Tensor:
-        """The nearest inputs that the file's input type can hold, rounded towards the origin."""
-        return self._file.snap(u, origin)
