@@ -27,6 +27,9 @@ from robaudit.threat.sets.base import PerturbationSet
 
 __all__ = ["Problem", "SlotAttack", "Slots", "StartingPool", "Stop"]
 
+SMALL = 1e-4
+"""Largest change of a feature in the step that shows what a set leaves of a slope; the domain is 1 wide."""
+
 
 @dataclass
 class Slots:
@@ -151,6 +154,23 @@ class Problem(Slots):
                 point = torch.where(self.fixed, self.x, point)
             point = project(self.norm, point, self.x, self.eps)
         return self._joined(point, self.x) if self.joint else point
+
+    def free(self, slope: Tensor, point: Tensor, slot: Tensor) -> Tensor:
+        """Slopes [N, *shape] at points [N, *shape] of slots [N] within the perturbation sets.
+
+        Where features change together, the sign of each slope is no direction of ascent: of those that change alike
+        the sum counts. What a small step comes to once it is projected is one; of a linear set it is exact.
+        """
+        if self.fixed is not None:
+            slope = slope.masked_fill(self.fixed[slot], 0.0)
+        if not self.joint:
+            return slope
+        exact, origin = slope.double(), self.x[slot].double()
+        steepest = exact.flatten(1).abs().amax(1)
+        length = per_slot(torch.where(steepest > 0, SMALL / steepest, 1.0), exact)
+        here = self._joined(point.double(), origin)
+        moved = self._joined(torch.addcmul(here, exact, length), origin)
+        return ((moved - here) / length).to(slope.dtype)
 
     def _joined(self, point: Tensor, origin: Tensor) -> Tensor:
         """Points brought into the sets that say how features change together, which are written in NumPy."""

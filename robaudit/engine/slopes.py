@@ -149,11 +149,13 @@ class Slopes:
         return tuple(total / per_slot(counted, total).to(total.dtype) for total in totals)
 
     def _free(self, gradient: Tensor) -> Tensor:
-        """Gradients [N, *shape] or rows [N, C, *shape] without what is fixed: no step is spent where nothing moves."""
-        if self.problem.fixed is None:
+        """Gradients [N, *shape] or rows [N, C, *shape] within the sets: no step is spent where nothing moves."""
+        problem, points = self.problem, self.rows.points
+        if problem.fixed is None and not problem.joint:
             return gradient
-        fixed = self.rows.of(self.problem.fixed)
-        return gradient.masked_fill(fixed if fixed.dim() == gradient.dim() else fixed[:, None], 0.0)
+        each = gradient.shape[1] if gradient.dim() > points.dim() else 1
+        flat = gradient.reshape(-1, *problem.shape)
+        return problem.free(flat, repeated(points, each), repeated(self.slot, each)).reshape(gradient.shape)
 
     def _smoothed(self, gradient: Tensor) -> Tensor:
         """The same after what the transforms do to gradients, which comes last: none has to know of it."""
@@ -183,8 +185,7 @@ class Slopes:
         self, places: Tensor, reference: Tensor, size: Tensor | None = None, steep: Tensor | None = None
     ) -> Escape:
         """Looks at some of the points for a rival within reach, see :func:`towards`."""
-        copies, taken, fixed = self.copies, self.taken.some(places), self.problem.fixed
-        fixed = None if fixed is None else fixed[self.slot[places]]
+        copies, taken, slots = self.copies, self.taken.some(places), self.slot[places]
 
         def run(points: Tensor, part: slice) -> Escape:
             points = points.detach().requires_grad_()
@@ -195,7 +196,7 @@ class Slopes:
             def slope(weights: Tensor) -> Tensor:
                 shares = repeated(weights, copies) / copies
                 (gradient,) = self._slopes(logits, (points,), len(points), shares, retain=True)
-                return gradient if fixed is None else gradient.masked_fill(fixed[part], 0.0)
+                return self.problem.free(gradient, points.detach(), slots[part])
 
             clean = averaged(logits.detach(), copies)
             there = (None if size is None else size[part], None if steep is None else steep[part])

@@ -21,4 +21,4 @@ def test_killed_audits_come_to_what_an_unbroken_one_says() -> None:
     name, _, units, evaluations, kills, _, outcome, twice = done.stdout.splitlines()[-1].strip("| ").split(" | ")
     assert (name, kills, outcome, twice) == ("quick", "3", "all equal", "0")
     assert int(units) >= 6
-    assert int(evaluations) > 100
+    assert int(evaluations) > 30
