@@ -79,7 +79,7 @@ def _checked(name: str) -> Profile:
     from robaudit.audit.config.resolve import CONFIG_NAME, resolve_settings
     from robaudit.audit.config.sets import validate_sets
     from robaudit.audit.config.threats import attack_keys, single_threats
-    from robaudit.audit.plan.attacks import validate_attacks
+    from robaudit.audit.plan.attack_names import validate_attacks
     from robaudit.audit.plan.checks import validate_checks
     from robaudit.audit.plan.fronts import validate_curve
     from robaudit.audit.plan.matrix import validate_matrix

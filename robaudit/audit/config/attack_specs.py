@@ -39,6 +39,9 @@ class AttackSpec(BaseModel):
     """Goals for which it runs: untargeted, targeted; none: every one that it serves."""
     when: Attacker | None = None
     """Runs only where this is the most that the attacker has of the model: white-box, scores or labels."""
+    if_broke: str | None = None
+    """Runs only if this attack, which stands before it in the profile, broke a sample: an expensive search after a
+    cheap one of its kind."""
     eot: int = Field(default=1, ge=1)
     """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
     transformation)."""
@@ -47,7 +50,7 @@ class AttackSpec(BaseModel):
     fusion: Literal["logits", "predictions", "losses"] = "logits"
     """What is averaged over several surrogates: logits, predictions or losses."""
     _numbers = field_validator("*", mode="wrap")(no_switch)
-    _short = field_validator("id")(canonical)
+    _short = field_validator("id", "if_broke")(lambda name: None if name is None else canonical(name))
 
     def parameters(self, norm: str) -> dict[str, Any]:
         """Parameters as they were written, for a threat model in ``norm``; those of a transform are one map."""
@@ -57,8 +60,8 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "eot": 1}
-        defaults |= {"surrogates": (), "fusion": "logits"}
+        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "if_broke": None}
+        defaults |= {"eot": 1, "surrogates": (), "fusion": "logits"}
         unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}
 

@@ -19,7 +19,7 @@ from robaudit.engine.units import sample_of
 __all__ = ["completed", "restricted", "settled"]
 
 
-SEVERITY = ("done", "partial", "failed")
+SEVERITY = ("skipped", "done", "partial", "failed")
 DONE = OutcomeAtLook(status="done", reason=None, cause=None)
 
 
@@ -35,7 +35,7 @@ def settled(journal: Journal) -> list[LookTaken]:
     """The looks that need not be taken again: those before the first with an attack that failed."""
     found: list[LookTaken] = []
     for record in recorded(journal):
-        if any(outcome.status != "done" for outcome in record.attacks.values()):
+        if any(outcome.status not in ("skipped", "done") for outcome in record.attacks.values()):
             break
         found.append(record)
     return found

@@ -20,8 +20,6 @@ from robaudit.audit.journal.records.attacks import Phase, PlannedEntry, Status
 from robaudit.audit.result.sections.base import Attacker
 from robaudit.engine.job import Job
 from robaudit.engine.units import Unit
-from robaudit.errors import UsageError
-from robaudit.extensions import ParameterError
 from robaudit.plural import counted
 from robaudit.threat.model import Access, Goal, ThreatModel
 from robaudit.threat.norms import Norm
@@ -33,8 +31,6 @@ __all__ = [
     "needs_surrogate",
     "plan_attacks",
     "threat_model",
-    "validate_attack",
-    "validate_attacks",
 ]
 
 
@@ -57,6 +53,7 @@ class Planned:
         status: ``ready``, or why it will not run: ``skipped`` (does not apply), ``unavailable``, or ``failed`` before.
         reason: one sentence where it is not ready.
         how: its gradients are taken: through the transforms that its name ends with, and averaged.
+        if_broke: key of an earlier attack, without a success of which it does not run; None: it runs.
     """
 
     key: str
@@ -64,6 +61,12 @@ class Planned:
     status: Status = "ready"
     reason: str | None = None
     how: How = TRUE
+    if_broke: str | None = None
+
+    def renamed(self, prefix: str) -> Planned:
+        """The same with keys that begin with a prefix."""
+        after = None if self.if_broke is None else prefix + self.if_broke
+        return replace(self, key=prefix + self.key, if_broke=after)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class Planned:
         values |= {} if how.copies == 1 else {"eot": how.copies}
         values |= {"surrogates": list(how.members)} if how.members else {}
         values |= {} if how.smooth is None else {"smooth": {"width": how.smooth.width, "pool": how.smooth.pool}}
+        values |= {} if self.if_broke is None else {"if_broke": self.if_broke}
         return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
@@ -116,39 +120,6 @@ def service_of(profile: Profile) -> Service:
     return Service(
         answers.top, answers.decimals, answers.noise, answers.reject_below, free_repeats=threat.duplicates == "free"
     )
-
-
-def validate_attacks(profile: Profile) -> None:
-    """Check every attack's name and parameters.
-
-    Raises:
-        UsageError: unknown attack or parameter, or a value out of range: the file and line, and the key.
-    """
-    for place, spec in enumerate(profile.attacks):
-        validate_attack(profile, spec, profile.threat.norm, "attacks", place)
-
-
-def validate_attack(profile: Profile, spec: AttackSpec, norm: str, *location: str | int) -> None:
-    """Check an attack's name and parameters, in the threat model's norm and in those that have parameters of their own.
-
-    Args:
-        profile: names it.
-        spec: of the attack.
-        norm: of the threat model.
-        location: keys and places that lead to it in the profile.
-
-    Raises:
-        UsageError: as :func:`validate_attacks`.
-    """
-    for one in (norm, *spec.by_norm):
-        try:
-            make_composed(spec.id, spec.parameters(one))
-        except ParameterError as error:
-            own = any(name == one and error.parameter in values for name, values in spec.by_norm.items())
-            keys = ("by_norm", one, *error.keys) if own else error.keys
-            raise UsageError(f"{profile.where(*location, *keys)}{error}") from error
-        except UsageError as error:
-            raise UsageError(f"{profile.where(*location)}{error}") from error
 
 
 def _all(norms: Iterable[str]) -> str:
@@ -215,7 +186,7 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
     Raises:
         UsageError: as :func:`validate_attacks`.
     """
-    plan = []
+    plan: list[Planned] = []
     most = target.most(profile.threat.access)
     suited = [spec for spec in profile.attacks if spec.when in (None, most)]
     for key, spec in zip(numbered(canonical(spec.id) for spec in suited), suited, strict=True):
@@ -223,7 +194,8 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
         status, reason = _status(profile, spec, attack, how, target)
         if needs_surrogate(attack):
             how = replace(how, members=_members(spec, target), fusion=spec.fusion)
-        plan.append(Planned(key, attack, status, reason, how))
+        runs = any(one.key == spec.if_broke and one.status == "ready" for one in plan)
+        plan.append(Planned(key, attack, status, reason, how, spec.if_broke if runs else None))
     return plan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from operator import methodcaller
 from typing import Any
 
 from robaudit.attacks.base import Stop
@@ -14,7 +14,8 @@ from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
 from robaudit.audit.journal.records.attacks import PlannedEntry
-from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
+from robaudit.audit.plan.attack_names import validate_attack
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model
 from robaudit.audit.plan.matrix import plan_matrix
 from robaudit.audit.plan.reaction import plan_reaction, reacting
 from robaudit.audit.plan.secrecy import AccessPlan, plan_secrecy
@@ -124,7 +125,7 @@ def plan_fronts(profile: Profile, target: TargetTraits) -> list[Front]:
         prefix = f"{part.threat.norm}/"
         serving = [p for p in front.plan if front.threat.norm in p.attack.norms]
         front = replace(front, plan=serving or front.plan)
-        fronts.append(front.renewed(partial(_renamed, prefix)))
+        fronts.append(front.renewed(methodcaller("renamed", prefix)))
     return fronts
 
 
@@ -153,7 +154,7 @@ def _plan_front(profile: Profile, target: TargetTraits, whole: TargetTraits) -> 
 
         def planned(specs: tuple[AttackSpec, ...]) -> list[Planned]:
             part = profile.model_copy(update={"attacks": specs})
-            return [_renamed(CURVE, p) for p in plan_attacks(part, target)]
+            return [p.renamed(CURVE) for p in plan_attacks(part, target)]
 
         minimal = planned(named)
         if bisection is not None and profile.curve.rounds:
@@ -163,10 +164,6 @@ def _plan_front(profile: Profile, target: TargetTraits, whole: TargetTraits) -> 
     secrecy, matrix = plan_secrecy(profile, target, plan), plan_matrix(profile, target, profile.attacks)
     further = [] if profile.reaction is None else plan_reaction(profile, with_made(reacting(profile), whole))
     return Front(profile, threat_model(profile), plan, minimal, search, secrecy, matrix, further)
-
-
-def _renamed(prefix: str, planned: Planned) -> Planned:
-    return replace(planned, key=prefix + planned.key)
 
 
 def _curve_attacks(profile: Profile, *, blind: bool) -> tuple[tuple[AttackSpec, ...], AttackSpec | None]:

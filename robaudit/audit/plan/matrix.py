@@ -9,7 +9,8 @@ from robaudit.attacks.names import parts
 from robaudit.attacks.registry import attack_classes
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, validate_attack
+from robaudit.audit.plan.attack_names import validate_attack
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks
 from robaudit.audit.result.transfer import ALL, cell_key
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access
@@ -51,7 +52,7 @@ def _without_surrogates(cascade: Sequence[AttackSpec]) -> Iterator[AttackSpec]:
     """The attacks of a cascade that are made on surrogates, each once, on whichever surrogates."""
     seen = []
     for spec in cascade:
-        plain = spec.model_copy(update={"surrogates": (), "when": None})
+        plain = spec.model_copy(update={"surrogates": (), "when": None, "if_broke": None})
         if attack_classes()[parts(spec.id)[0]].access is Access.TRANSFER and plain not in seen:
             seen.append(plain)
             yield plain

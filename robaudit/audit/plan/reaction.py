@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from robaudit.audit.config.profile import Profile
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, validate_attack
+from robaudit.audit.plan.attack_names import validate_attack, validate_order
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks
 from robaudit.audit.result.masking import REACTION
 
 __all__ = ["plan_reaction", "reacting", "validate_reaction"]
@@ -32,7 +33,7 @@ def plan_reaction(profile: Profile, target: TargetTraits) -> list[Planned]:
     """
     if profile.reaction is None:
         return []
-    found = [replace(planned, key=REACTION + planned.key) for planned in plan_attacks(reacting(profile), target)]
+    found = [planned.renamed(REACTION) for planned in plan_attacks(reacting(profile), target)]
     return [replace(p, status="skipped") if p.status == "unavailable" else p for p in found]
 
 
@@ -47,3 +48,4 @@ def validate_reaction(profile: Profile) -> None:
     for place, spec in enumerate(profile.reaction.attacks):
         for part in single_threats(profile):
             validate_attack(profile, spec, part.threat.norm, "reaction", "attacks", place)
+    validate_order(profile, profile.reaction.attacks, "reaction", "attacks")

@@ -12,7 +12,8 @@ from robaudit.attacks.registry import attack_classes, make_composed
 from robaudit.audit.config.attack_specs import SecrecySpec
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.audit.config.threats import single_threats
-from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model, validate_attack
+from robaudit.audit.plan.attack_names import validate_attack
+from robaudit.audit.plan.attacks import Planned, TargetTraits, plan_attacks, threat_model
 from robaudit.errors import UsageError
 from robaudit.threat.model import Access, Goal, ThreatModel
 
@@ -128,10 +129,10 @@ def _with_budget(spec: AttackSpec, norm: str, share: int) -> AttackSpec:
 
 def _applied(planned: Planned, access: Access) -> Planned:
     """The attack under its access; a file that does not give scores has no attacker with scores."""
-    key = f"{access}/{planned.key}"
+    planned = planned.renamed(f"{access}/")
     if planned.status == "unavailable" and access is Access.SCORES:
-        return replace(planned, key=key, status="skipped")
-    return replace(planned, key=key)
+        return replace(planned, status="skipped")
+    return planned
 
 
 def validate_secrecy(profile: Profile) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from robaudit.audit.config.request import AuditRequest
 from robaudit.audit.config.sets import validate_sets
 from robaudit.audit.config.threats import attack_keys, single_threats
-from robaudit.audit.plan.attacks import validate_attacks
+from robaudit.audit.plan.attack_names import validate_attacks
 from robaudit.audit.plan.auxiliary import surrogate_files
 from robaudit.audit.plan.certificates import validate_certificates
 from robaudit.audit.plan.checks import validate_checks

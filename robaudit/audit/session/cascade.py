@@ -80,10 +80,12 @@ class Cascade:
         for planned in self.plan:
             if self.stop():
                 return
-            if planned.status == "ready":
-                self._attack(planned)
-            else:
+            if planned.status != "ready":
                 self._recall(planned)
+            elif self._is_vain(planned):
+                self._pass_over(planned)
+            else:
+                self._attack(planned)
 
     def further(self, plan: Sequence[Planned], surrogates: Makes) -> None:
         """More attacks on what stands, with their surrogates."""
@@ -91,6 +93,18 @@ class Cascade:
         begun, self.plan = self.plan, list(plan)
         self.run()
         self.plan = [*begun, *plan]
+
+    def _is_vain(self, planned: Planned) -> bool:
+        """Whether it waits for a success of an attack that came to its end without one."""
+        if planned.if_broke is None or planned.if_broke in self.broken_by.values():
+            return False
+        ended = self.journal.last(AttackEnded, id=planned.if_broke)
+        return ended is not None and ended.status in ("done", "skipped")
+
+    def _pass_over(self, planned: Planned) -> None:
+        reason = f"{planned.if_broke} broke nothing"
+        self.journal.append(AttackEnded(id=planned.key, status="skipped", reason=reason, cause=None, seconds=0.0))
+        self.observer(AttackFinished(planned.key, "skipped", 0, 0, self._left(), reason))
 
     def _attack(self, planned: Planned) -> None:
         fitted = isinstance(planned.attack, FittedSearch)  # runs on what fell too, as its own rate is asked for

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from robaudit.audit.config.profile import ThreatSpec, check_metric, parse_eps, profile_schema
 from robaudit.audit.config.profile_files import list_profiles, load_profile, profile_path
-from robaudit.audit.plan.attacks import TargetTraits, plan_attacks, validate_attacks
+from robaudit.audit.plan.attack_names import validate_attacks
+from robaudit.audit.plan.attacks import TargetTraits, plan_attacks
 from robaudit.audit.plan.checks import validate_checks
 from robaudit.checks.registry import all_checks, usual_checks
 from robaudit.errors import UsageError

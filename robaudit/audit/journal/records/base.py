@@ -18,7 +18,8 @@ Count = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Content = Mapping[str, Any]
 """JSON values of which others know what they mean."""
-Outcome = Literal["done", "partial", "failed"]
+Outcome = Literal["done", "skipped", "partial", "failed"]
+"""``skipped``: what it waits for broke nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
