@@ -19,6 +19,12 @@ def whole(dtype: Any, *shape: int) -> Array:
     return np.random.default_rng(sum(shape)).integers(limits.min, limits.max + 1, shape).astype(dtype)
 
 
+def weights(dtype: Any, *shape: int) -> Array:
+    """Any values of a type, if it is signed of 7 bits: of 8, pairs of products saturate on some processors."""
+    values = whole(dtype, *shape)
+    return values // 2 if np.iinfo(dtype).min < 0 else values
+
+
 def scales(*shape: int, size: float = 0.03) -> Array:
     return ((np.abs(f(*shape)) + 0.3) * size).astype(np.float32)
 
@@ -90,7 +96,7 @@ def pooled(dtype: Any, last: int) -> list[Contrib]:
     shape = (2, 9, 10, 8) if last else (2, 8, 9, 10)
     given = (scalar(0.0337), zero(dtype, 100), scalar(0.0251), zero(dtype, 90))
     window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2], "channels_last": last}
-    weight = whole(np.int8, 6, 8, 3, 3)
+    weight = weights(np.int8, 6, 8, 3, 3)
     conv = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "channels_last": last}
     bias = np.random.default_rng(0).integers(-900, 900, 6).astype(np.int32)
     tail = (scalar(0.1), zero(dtype, 90), bias)
@@ -107,7 +113,7 @@ def pooled(dtype: Any, last: int) -> list[Contrib]:
 
 
 def products(dtype: Any, weight: Any) -> list[Contrib]:
-    a, w = (scalar(0.03), zero(dtype, 100)), whole(weight, 20, 6)
+    a, w = (scalar(0.03), zero(dtype, 100)), weights(weight, 20, 6)
     one, columns = (scalar(0.02), np.array(3, weight)), (scales(6), np.zeros(6, weight))
     bias, y = np.random.default_rng(1).integers(-900, 900, 6).astype(np.int32), (scalar(0.4), zero(dtype, 90))
     turned = np.ascontiguousarray(w.T)
@@ -128,7 +134,7 @@ HEADS = {"num_heads": 3, "out": FLOAT, "gradient": True}
 
 
 def attention(weight: Any) -> list[Contrib]:
-    w, bias, x = whole(weight, 6, 36), f(36), scalar(0.02)
+    w, bias, x = weights(weight, 6, 36), f(36), scalar(0.02)
     zeros = (zero(np.uint8, 100), np.array(3, weight))
     columns = (scales(36, size=0.01), np.zeros(36, weight))
     return [
@@ -147,7 +153,7 @@ def attention(weight: Any) -> list[Contrib]:
 
 
 def dynamic(weight: Any) -> list[Contrib]:
-    w = whole(weight, 20, 6)
+    w = weights(weight, 20, 6)
     return [
         Contrib("DynamicQuantizeMatMul", (2, 4, 20), (w, scalar(0.02), np.array(3, weight), f(6)), gradient=False),
         Contrib("DynamicQuantizeMatMul", (2, 4, 20), (w, scales(6), np.zeros(6, weight)), gradient=False),
@@ -248,7 +254,8 @@ def lstm(direction: str, weight: Any, *, by_column: bool, states: bool) -> Contr
     zeros = np.full(scale_shape, 0 if weight == np.int8 else 128, weight)
     start = (f(ways, batch, hidden), f(ways, batch, hidden) * 0.5) if states else (None, None)
     constants = (
-        *(whole(weight, ways, size, 4 * hidden), whole(weight, ways, hidden, 4 * hidden), f(ways, 8 * hidden), None),
+        *(weights(weight, ways, size, 4 * hidden), weights(weight, ways, hidden, 4 * hidden)),
+        *(f(ways, 8 * hidden), None),
         *(*start, None, scales(*scale_shape, size=0.01), zeros, scales(*scale_shape, size=0.02), zeros),
     )
     told = {"hidden_size": hidden, "direction": direction}
