@@ -217,7 +217,8 @@ class Ensemble(SlotAttack[State]):
     def _climb(self, problem: Problem, state: State, table: Table) -> None:
         """All slots to their next search."""
         at = state.stage
-        ratio = state.lead / margin(problem.clean, problem.label, problem.goal).clamp_max(-1e-12)
+        clean = margin(problem.clean, problem.label, problem.goal).clamp_max(-1e-12)
+        ratio = state.lead / clean
         untargeted = (table.place[at] < 0) & (at > 0)
         state.low = torch.where(untargeted, torch.minimum(state.low, state.found), state.low)
         state.found = torch.full_like(state.found, NEVER)
@@ -225,15 +226,26 @@ class Ensemble(SlotAttack[State]):
         count = len(table.loss)
         index = torch.arange(count, device=at.device)
         open_ = (index > at[:, None]) & (ratio[:, None] <= table.within) & ~(odds[:, None] > table.chance)
-        stage = torch.where(open_.any(1), open_.int().argmax(1), count)
-        last = stage.clamp_max(count - 1)
         # A rung of targets begins: the nearest boundary first.
         order = (-state.reached / state.steepness.clamp_min(1e-30)).argsort(dim=1, stable=True)
+        open_ &= self._own(state, order, table) / clean[:, None] <= table.each
+        stage = torch.where(open_.any(1), open_.int().argmax(1), count)
+        last = stage.clamp_max(count - 1)
         order = torch.where((table.place[last] == 0)[:, None], order, torch.arange(order.shape[1], device=at.device))
         for name in ("target_classes", "reached", "steepness"):
             setattr(state, name, getattr(state, name).gather(1, order))
         state.point = state.old = self._start(problem, table.wide[last], stage)
         state.stage, state.step = stage, torch.zeros_like(state.step)
+
+    def _own(self, state: State, order: Tensor, table: Table) -> Tensor:
+        """[S, K] best lead of the class that each search aims at; 0 of one that aims at none.
+
+        Classes keep their order within a rung, and come in another one in those after it.
+        """
+        place = table.place.clamp_min(0).expand(len(order), -1)
+        later = table.rung > table.rung[state.stage][:, None]
+        own = torch.where(later, state.reached.gather(1, order).gather(1, place), state.reached.gather(1, place))
+        return torch.where(table.place >= 0, own, 0.0)
 
     def _start(self, problem: Problem, wide: Tensor, number: Tensor) -> Tensor:
         """[S, *shape] where a search begins."""

@@ -53,6 +53,7 @@ class Rung:
         steps: of one search.
         within: run only if the best margin reached so far is at most this share of the clean margin.
         targets: most classes that it aims at; None: all that the attack has.
+        each: of these only classes whose own best lead so far is at most this share of the clean margin; None: any.
         times: searches, each from a random start of its own.
         wide: radius of the ball in which a search begins, as a multiple of ε; it falls to ε, in a straight line, over
             two fifths of the steps. What is met outside of ε is no success and no reason for another rung.
@@ -67,24 +68,29 @@ class Rung:
     times: Count = 1
     wide: Annotated[float, Field(ge=1, le=100)] = 1.0
     chance: Positive | None = None
+    each: Positive | None = None
 
 
 LADDER = (
     Rung("soft-margin", 8),
     Rung("soft-margin", 20, 0.6),
-    Rung("targeted", 12, 0.45),
-    Rung("targeted", 24, 0.3, targets=2),
+    Rung("targeted", 5, 0.45),
+    Rung("targeted", 20, 0.4, targets=5, each=0.5),
     Rung("soft-margin", 20, 0.3),
     Rung("soft-margin", 80, 0.1),
-    Rung("soft-margin", 80, 0.3, times=6, chance=1.0),
+    Rung("soft-margin", 80, 0.3, times=6, chance=0.6),
     Rung("targeted", 50, 0.05, targets=3),
 )
-"""Chosen on the CIFAR ResNet-2B at 2/255 and 8/255, the bundled robust Fashion-MNIST model and an MNIST LeNet-5, where
-random starts decide, against AutoAttack; benchmarks/autoattack.py measures it."""
+"""Chosen on the CIFAR ResNet-2B at 2/255 and 8/255, the bundled robust Fashion-MNIST model, an MNIST LeNet-5, where
+random starts decide, and the 21 nets to choose on of benchmarks/nets; benchmarks/autoattack.py measures it. A few steps
+towards each class tell which of them are worth more."""
 
 
 class Table(NamedTuple):
-    """The searches of a ladder in order, a column [K] of each setting; ``place`` among the targets, -1: none."""
+    """The searches of a ladder in order, a column [K] of each setting.
+
+    ``place`` among the targets, -1: none; ``rung``: number of the rung.
+    """
 
     loss: Tensor
     steps: Tensor
@@ -92,14 +98,19 @@ class Table(NamedTuple):
     within: Tensor
     wide: Tensor
     chance: Tensor
+    each: Tensor
+    rung: Tensor
 
 
 @functools.lru_cache(maxsize=64)
 def table_of(ladder: tuple[Rung, ...], aims: int, device: torch.device) -> Table:
     """The table of a ladder for so many target classes."""
     rows = [
-        (_NAMES.index(rung.loss), rung.steps, place, rung.within, rung.wide, rung.chance or ANY)
-        for rung in ladder
+        (
+            *(_NAMES.index(rung.loss), rung.steps, place, rung.within, rung.wide),
+            *(rung.chance or ANY, rung.each or ANY, number),
+        )
+        for number, rung in enumerate(ladder)
         for _ in range(rung.times)
         for place in (range(min(aims, rung.targets or aims)) if rung.loss == "targeted" else (-1,))
     ]
