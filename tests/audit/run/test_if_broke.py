@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from run_kit import make_data, make_onnx, make_profile, make_request, run_here
 
+from robaudit.audit.config.attack_specs import AttackSpec
 from robaudit.audit.config.profile_files import load_profile
 from robaudit.audit.plan.attacks import TargetTraits
 from robaudit.audit.plan.fronts import plan_fronts
@@ -54,13 +55,17 @@ def test_it_runs_where_the_cheap_one_does_not_apply(tmp_path: Path) -> None:
     ]
 
 
-def test_it_waits_in_its_own_norm_and_under_short_names(tmp_path: Path) -> None:
+def test_it_waits_in_its_own_norm(tmp_path: Path) -> None:
     attacks = "\n  - {id: pgd+smooth}\n  - {id: apgd-ce, if_broke: pgd+smooth}\n"
     profile = make_profile(tmp_path / "p.yaml", attacks)
     text = profile.read_text().replace("eps: 0.03}", "eps: 0.03, also: [{norm: l2, eps: 0.5}]}")
     profile.write_text(text)
     fronts = plan_fronts(load_profile(str(profile)), TargetTraits(3, (4,)))
     assert [front.plan[1].if_broke for front in fronts] == ["linf/pgd+smooth", "l2/pgd+smooth"]
+
+
+def test_what_it_waits_for_may_have_its_short_name() -> None:
+    assert AttackSpec.model_validate({"id": "pgd", "if_broke": "mi+di"}).if_broke == "transfer-mi-fgsm+di"
 
 
 @pytest.mark.parametrize("named", ["apgd-ce", "pgd", "fgsmm"])
