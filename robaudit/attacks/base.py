@@ -11,6 +11,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
@@ -198,6 +199,16 @@ class Problem(Slots):
     def draws(self) -> Draws:
         """Keyed random numbers of these slots."""
         return Draws(self.keys)
+
+    @cached_property
+    def aimed(self) -> bool:
+        """Whether any slot has a class that a targeted loss aims at."""
+        return bool((self.target_class >= 0).any())
+
+    @cached_property
+    def untargeted(self) -> bool:
+        """Whether any class but the label counts, of all slots."""
+        return not bool((self.goal >= 0).any())
 
     def full(self, value: float, dtype: torch.dtype | None = None) -> Tensor:
         """[S] filled with a value, on the slots' device, in the search's float type unless told."""

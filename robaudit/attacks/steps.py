@@ -17,7 +17,14 @@ NOISE = 1e-5
 
 
 def steepest_step(
-    problem: Problem, gradient: Tensor, point: Tensor, share: float = 0.01, changed: float = 0.0, least: int = 1
+    problem: Problem,
+    gradient: Tensor,
+    point: Tensor,
+    share: float = 0.01,
+    changed: float = 0.0,
+    least: int = 1,
+    *,
+    own: bool = False,
 ) -> Tensor:
     """The step of length 1 in the problem's norm from a point; in L1 sparse, along the signs of the steepest features.
 
@@ -31,12 +38,13 @@ def steepest_step(
         share: of the features that an L1 step moves.
         changed: share of the features in which the point differs from the sample that an L1 step moves at least.
         least: features that an L1 step moves at least.
+        own: nobody else needs the gradient, whose memory may be used for the step.
 
     Returns:
         [S, *shape], zero where the gradient is; a tensor that nobody else holds.
     """
     if problem.norm is not Norm.L1:
-        return normalise(problem.norm, gradient)
+        return normalise(problem.norm, gradient, own=own)
     stuck = ((gradient > 0) & (point >= 1)) | ((gradient < 0) & (point <= 0))
     slope = gradient.masked_fill(stuck, 0.0).flatten(1)
     size = slope.shape[1]

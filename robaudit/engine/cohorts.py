@@ -40,7 +40,7 @@ class Cohorts:
     size: int
     samples: SampleSource
     start: Callable[[list[tuple[Unit, Sample]]], InFlight]
-    advance: Callable[[InFlight, Sink], tuple[InFlight, Tensor]]
+    advance: Callable[[InFlight, Sink], tuple[InFlight, Tensor | None]]
     stop: Callable[[], bool]
 
     def run(self, units: Iterable[Unit], emit: Sink, won: Mapping[int, Unit], finished: Collection[Unit]) -> bool:
@@ -85,5 +85,5 @@ class Cohorts:
                 return None
             pool = dataclasses.replace(pool, problem=dataclasses.replace(pool.problem, ended=ended))
             pool, gone = self.advance(pool, results.append)
-            ended = ended | gone
+            ended = ended if gone is None else ended | gone
         return results

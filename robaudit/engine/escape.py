@@ -8,6 +8,7 @@ logits until it meets the first rival, by falling logit, that a step can reach.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from robaudit.engine.rows import Account, Rows
 from robaudit.threat.masked import floored, largest, spread
 from robaudit.threat.norms import per_slot
 
-__all__ = ["Asked", "escape_gradient", "escape_rows", "twin_by_rounding", "unusual"]
+__all__ = ["Asked", "all_usual", "escape_gradient", "escape_rows", "twin_by_rounding", "unusual"]
 
 SUSPECT = 1e-2
 """A gradient is looked at more closely if the whole box could change the loss by less than this share of what the
@@ -95,6 +96,17 @@ class Asked:
         return found
 
 
+def all_usual(logits: Tensor, weight: Tensor, steep: Tensor) -> bool:
+    """Whether all rows are known to be none that :func:`unusual` tells, and to have finite logits; on a CPU alone, as
+    it is a wait on a GPU. The arguments are those of that function."""
+    if steep.device.type != "cpu":
+        return False
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    width = LITTLE * (first - logits.amin(1))  # not finite where a logit is not
+    most = weight * torch.maximum(width, (first - second) / (2 * REACH))  # the label's lead is at most the first's
+    return bool(((steep > most) & (steep < math.inf)).all())
+
+
 def unusual(asked: Asked, logits: Tensor, weight: Tensor, steep: Tensor, ratios: Tensor | None) -> Tensor:
     """[N] bool: rows whose gradient is not finite, or that :func:`escape_gradient` may have to look at.
 
@@ -105,8 +117,9 @@ def unusual(asked: Asked, logits: Tensor, weight: Tensor, steep: Tensor, ratios:
         steep: [N] of the gradient, see :func:`robaudit.engine.rivals.steepness`.
         ratios: [N] bool, see :func:`escape_gradient`.
     """
-    little = steep <= LITTLE * weight * (logits.amax(1) - logits.amin(1))  # the spread is at most that
-    found = little | _far(asked, logits, weight, steep) | ~(steep < float("inf"))
+    width = LITTLE * (logits.amax(1) - logits.amin(1))  # the spread is at most that
+    little = steep <= weight * width
+    found = little | _far(asked, logits, weight, steep) | ~(steep < math.inf)
     return found if ratios is None else found | (ratios & _due(asked))
 
 

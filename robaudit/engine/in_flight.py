@@ -10,7 +10,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem, Slots
 from robaudit.engine.judge import Verdicts
 from robaudit.engine.ledger import NOTHING_SEEN
-from robaudit.engine.rows import Account
+from robaudit.engine.rows import Account, Bill
 from robaudit.engine.units import Unit, UnitResult
 
 __all__ = ["InFlight", "judged_result", "result_of"]
@@ -45,7 +45,7 @@ class InFlight:
         )
 
 
-def result_of(pool: InFlight, slot: int, *, success: bool, **rest: Any) -> UnitResult:
+def result_of(pool: InFlight, slot: int, bill: Bill, *, success: bool, **rest: Any) -> UnitResult:
     """A slot's result; ``rest`` are its further fields."""
     account = pool.account
     if account.luck is not None and not success and float(account.luck.share[slot]) > 0 and rest.get("point") is None:
@@ -54,22 +54,25 @@ def result_of(pool: InFlight, slot: int, *, success: bool, **rest: Any) -> UnitR
     return UnitResult(
         pool.units[slot],
         success,
-        forwards=int(account.forwards[slot]),
-        backwards=int(account.backwards[slot]),
-        queries=int(account.queries[slot]),
-        judged=int(account.judged[slot]),
-        refused=int(account.refused[slot]),
+        forwards=bill.forwards,
+        backwards=bill.backwards,
+        queries=bill.queries,
+        judged=bill.judged,
+        refused=bill.refused,
         seen=NOTHING_SEEN if account.ledgers is None else account.ledgers.of[slot].seen(),
         **rest,
     )
 
 
-def judged_result(pool: InFlight, slot: int, verdicts: Verdicts, row: int, error: str | None = None) -> UnitResult:
+def judged_result(
+    pool: InFlight, slot: int, bill: Bill, verdicts: Verdicts, row: int, error: str | None = None
+) -> UnitResult:
     """A slot's result by the judge's verdict in a row; ``error`` is kept where it is no success."""
     fooled, success = bool(verdicts.fooled[row]), bool(verdicts.success[row])
     return result_of(
         pool,
         slot,
+        bill,
         success=success,
         error=None if success else error,
         prediction=int(verdicts.prediction[row]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from robaudit.target.head.answers import predictions
 from robaudit.threat.goals import reached
 from robaudit.threat.masked import floored
 
-__all__ = ["Account", "Luck", "Rows", "flatten", "over_points", "spread"]
+__all__ = ["Account", "Bill", "Luck", "Rows", "Sound", "flatten", "over_points", "spread"]
 
 FREE = 10
 """Repeats that are not charged end a unit when there are so many times its budget: it stands still."""
@@ -42,6 +43,16 @@ class Luck(Slots):
         wins = share > self.share[slots]
         self.share[slots[wins]] = share[wins]
         self.points[slots[wins]] = points[wins].to(self.points)
+
+
+class Bill(NamedTuple):
+    """What a slot was billed, see :class:`Account`."""
+
+    forwards: int
+    backwards: int
+    queries: int
+    judged: int
+    refused: int
 
 
 @dataclass
@@ -72,6 +83,11 @@ class Account(Slots):
         """Accounts of new slots."""
         counts = (torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(8))
         return cls(*counts, ledgers=ledgers, luck=luck)
+
+    def bills(self, slots: Tensor) -> list[Bill]:
+        """What some slots [M] were billed; read at once, as each reading is a wait on a GPU."""
+        counts = torch.stack([getattr(self, name)[slots] for name in Bill._fields], 1)
+        return [Bill(*counted) for counted in counts.tolist()]
 
     def spent(self, budget: int, *, free: bool) -> Tensor:
         """[S] bool: slots whose queries are used up, or that ask for little but what was asked before.
@@ -163,6 +179,10 @@ def flatten(
     return Rows(request.points, request.points.reshape(-1, *problem.shape), wanted, slot, whole=True)
 
 
+class Sound(Answer):
+    """An answer that is known to be finite throughout, and to name a class at every point."""
+
+
 def spread(
     problem: Problem,
     rows: Rows,
@@ -170,17 +190,24 @@ def spread(
     loss: Tensor | None = None,
     gradient: Tensor | None = None,
     steep: Tensor | None = None,
+    *,
+    sound: bool = False,
 ) -> Answer:
-    """Put flat results of a differentiable model back into the request's leading dimensions."""
-    labels = predictions(scores)
-    fooled = rows.placed(reached(labels, rows.of(problem.label), rows.of(problem.goal)))
-    return Answer(
+    """Put flat results of a differentiable model back into the request's leading dimensions.
+
+    ``sound``: all of them are finite.
+    """
+    labels = scores.argmax(1) if sound else predictions(scores)
+    label = rows.of(problem.label)
+    hit = labels != label if sound and problem.untargeted else reached(labels, label, rows.of(problem.goal))
+    fooled = rows.placed(hit)
+    return (Sound if sound and rows.whole else Answer)(
         points=rows.asked,
         answered=rows.wanted,
         fooled=fooled,
         refused=torch.zeros_like(fooled),
         labels=rows.placed(labels, -1),
-        logits=rows.placed(floored(scores)),
+        logits=rows.placed(scores if sound else floored(scores)),
         loss=None if loss is None else rows.placed(loss),
         gradient=None if gradient is None else rows.placed(gradient),
         steep=None if steep is None else rows.placed(steep),

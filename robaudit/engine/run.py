@@ -155,12 +155,12 @@ class Run:
     def _step(self, pool: InFlight) -> InFlight | None:
         """One request, its answer, the judge, the update; emits and removes what finished."""
         pool, gone = self._advance(pool, self._emit)
-        if not bool(gone.any()):
+        if gone is None:
             return pool
         return None if bool(gone.all()) else pool.take(~gone)
 
-    def _advance(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor]:
-        """As :meth:`_step`, with what finished ([S] bool) still in the pool."""
+    def _advance(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor | None]:
+        """As :meth:`_step`, with what finished ([S] bool; None: nothing) still in the pool."""
         key = self._job.key
         watch = self._means.watch
         asked = [sample_of(unit.sample) for unit in pool.units] if watch.looks else []
@@ -168,28 +168,35 @@ class Run:
             self._refusals.last, self._refusals.doing = None, key
             return self._advanced(pool, emit)
 
-    def _advanced(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor]:
+    def _advanced(self, pool: InFlight, emit: Sink) -> tuple[InFlight, Tensor | None]:
         attack, problem, account = self._attack, pool.problem, pool.account
         request = attack.query(problem, pool.state)
         answer, broken = self._answer(request, problem, account)
         answer = self._counting(request, problem, answer)
-        accepted = torch.zeros_like(broken)
+        accepted = None
         if attack.stop is Stop.FIRST_SUCCESS and bool(answer.fooled.any()):
             answer, accepted = self._confirm(pool, answer, emit)
         state = attack.update(problem, pool.state, answer)
         pool = InFlight(pool.units, problem, state, account)
-        finished = attack.done(problem, state) | broken
+        finished = attack.done(problem, state)
+        if broken is not None:
+            finished = finished | broken
         if self._budget is not None:
             finished |= account.spent(self._budget, free=self._means.oracle.service.free_repeats)
-        finished, broken = finished & ~accepted, broken & ~accepted
+        if accepted is not None:
+            finished = finished & ~accepted
+            broken = None if broken is None else broken & ~accepted
         if problem.ended is not None:
             finished &= ~problem.ended
         if bool(finished.any()):
             self._finish(pool, finished, broken, emit)
-        return pool, finished | accepted
+        elif accepted is None:
+            return pool, None
+        return pool, finished if accepted is None else finished | accepted
 
-    def _answer(self, request: Request, problem: Problem, account: Account) -> tuple[Answer, Tensor]:
-        """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken.
+    def _answer(self, request: Request, problem: Problem, account: Account) -> tuple[Answer, Tensor | None]:
+        """The answer, with that of a point nearby where it is not finite, and the slots [S] that this leaves broken;
+        None: no slot.
 
         A point that the model refuses is one without a class.
         """
@@ -205,7 +212,7 @@ class Run:
             )
 
         answer, lost = stood_in(request, ask(request), problem, account, self._budget, ask)
-        return answer, lost if lost.dim() == 1 else lost.any(1)
+        return answer, lost if lost is None or lost.dim() == 1 else lost.any(1)
 
     def _how(self, request: Differentiated) -> How:
         """How the gradients of a request are taken: of a random target always as means over draws."""
@@ -238,25 +245,29 @@ class Run:
         verdicts = self._judge(pool, slots, candidates)
         pool.account.refused[slots] += (~verdicts.success).long()
         accepted[slots] = verdicts.success
+        bills = pool.account.bills(slots)
         for row, slot in enumerate(slots.tolist()):
             if verdicts.success[row]:
-                emit(judged_result(pool, slot, verdicts, row))
+                emit(judged_result(pool, slot, bills[row], verdicts, row))
         refused = fooled & ~accepted[:, None]
         confirmed = (fooled & accepted[:, None]).reshape(answer.fooled.shape)
         denied = refused.reshape(answer.fooled.shape)
         return dataclasses.replace(answer, fooled=confirmed, refused=denied), accepted
 
-    def _finish(self, pool: InFlight, finished: Tensor, broken: Tensor, emit: Sink) -> None:
+    def _finish(self, pool: InFlight, finished: Tensor, broken: Tensor | None, emit: Sink) -> None:
         """Emit finished slots; of a run-on attack, what it found before a broken slot's NaN counts."""
         attack, errors = self._attack, self._errors(pool, broken)
+
+        def failed(slots: Tensor) -> None:
+            for i, bill in zip(slots.tolist(), pool.account.bills(slots), strict=True):
+                emit(result_of(pool, i, bill, success=False, error=errors.get(i)))
+
         if attack.stop is Stop.FIRST_SUCCESS:
-            for i in finished.nonzero()[:, 0].tolist():
-                emit(result_of(pool, i, success=False, error=errors.get(i)))
+            failed(finished.nonzero()[:, 0])
             return
         points, none = attack.best(pool.problem, pool.state)
         none = none | ~points.flatten(1).isfinite().all(1)
-        for i in (finished & none).nonzero()[:, 0].tolist():
-            emit(result_of(pool, i, success=False, error=errors.get(i)))
+        failed((finished & none).nonzero()[:, 0])
         slots = (finished & ~none).nonzero()[:, 0]
         if slots.numel() == 0:
             return
@@ -270,10 +281,11 @@ class Run:
             verdicts = self._pushed(pool, slots, points[slots], verdicts)
         if not transfer:  # a hope is not refused, nor is a point outside of the ball: the attack has failed
             pool.account.refused[slots] += (~verdicts.fooled).long()
+        bills = pool.account.bills(slots)
         for row, slot in enumerate(slots.tolist()):
-            emit(judged_result(pool, slot, verdicts, row, errors.get(slot)))
+            emit(judged_result(pool, slot, bills[row], verdicts, row, errors.get(slot)))
 
-    def _errors(self, pool: InFlight, broken: Tensor) -> dict[int, str]:
+    def _errors(self, pool: InFlight, broken: Tensor | None) -> dict[int, str]:
         """Why slots came to nothing, where it is no merit of the model."""
         refusals, account = self._refusals, pool.account
         surrogates = self._attack.prior or self._attack.access is Access.TRANSFER
@@ -281,7 +293,7 @@ class Run:
         told = NOT_FINITE if refusals.last is None else f"{who} cannot answer a point tried: {refusals.last}"
         mostly = f"{MOSTLY}, or refused: {refusals.why}" if refusals.counts[self._job.key] else MOSTLY
         errors = dict.fromkeys((2 * account.lost > account.asked).nonzero()[:, 0].tolist(), mostly)
-        return errors | dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
+        return errors if broken is None else errors | dict.fromkeys(broken.nonzero()[:, 0].tolist(), told)
 
     def _judge(self, pool: InFlight, slots: Tensor, candidates: Tensor) -> Verdicts:
         problem = pool.problem

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Jacobian
-from robaudit.engine.escape import Asked, escape_gradient, escape_rows, unusual
+from robaudit.engine.climbed import Climbed
+from robaudit.engine.escape import Asked, all_usual, escape_gradient, escape_rows, unusual
 from robaudit.engine.models import Differentiable, Ensemble
 from robaudit.engine.precision import Precision, searching
 from robaudit.engine.refusals import REFUSALS, Refusals
@@ -88,42 +89,36 @@ class Slopes:
         self.account.forwards += count * (copies + self.apart)
         self.account.backwards += count * copies
 
-        def each(values: Tensor) -> Tensor:
-            return repeated(rows.of(values), copies)
-
-        label = each(problem.label)
-        target_class = each(problem.target_class if request.target_class is None else request.target_class)
-        choice = None if request.choice is None else each(request.choice)
-        shares = None if request.shares is None else each(request.shares)
+        climbed = Climbed.of(request, problem, rows, copies)
 
         def run(points: Tensor, part: slice) -> tuple[Tensor, ...]:
             points = points.detach().requires_grad_()
             with torch.enable_grad(), searching(self.precision, points.device):
-                chosen = None if choice is None else choice[part]
-
-                def valued(logits: Tensor) -> Tensor:
-                    return _loss(request, logits, label[part], target_class[part], chosen)
-
-                some = None if shares is None else shares[part]
-                answers, value = self._valued(self.taken.seen(points, part), valued, points.dtype, some)
-                weight, gradient = self._slopes(value.sum(), (answers, points), len(points))
-            logits, weight = answers.detach(), weight.abs().sum(-1)
+                answers = self._answers(self.taken.seen(points, part), several=climbed.shares is not None)
+                answers = answers.to(points.dtype)
+            logits = answers.detach()
+            value, slope = climbed.sloped(logits, part)
+            (gradient,) = self._slopes(answers, (points,), len(points), slope)
+            weight = slope.abs().sum(-1)
             if logits.dim() == 3:
                 logits, weight = logits.mean(0), weight.sum(0)
             # convolutions return other strides, which would slow every later step down
-            return logits, value.detach(), gradient.contiguous(), weight
+            return logits, value, gradient.contiguous(), weight
 
         logits, loss, gradient, weight = self._means(run)
         found = gradient = self._free(gradient)
-        steep = steepness(gradient)
-        asked = self._asked()
-        usual = not bool(unusual(asked, logits, weight, steep, self._ratios(request)).any())
-        if not usual and problem.classes > 2:  # of two there is no other rival
-            loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, self._ratios(request))
+        steep, ratios = steepness(gradient), self._ratios(request)
+        usual = ratios is None and all_usual(logits, weight, steep)
+        sound = usual and climbed.closed is not None and not self.apart
+        if not usual:
+            asked = self._asked()
+            usual = not bool(unusual(asked, logits, weight, steep, ratios).any())
+            if not usual and problem.classes > 2:  # of two there is no other rival
+                loss, gradient = escape_gradient(asked, logits, weight, loss, gradient, ratios)
         gradient = self._smoothed(gradient)
         if gradient is not found:
-            steep = steepness(gradient)
-        return spread(problem, rows, self._here(logits), loss, gradient, steep), usual
+            steep, sound = steepness(gradient), False
+        return spread(problem, rows, self._here(logits), loss, gradient, steep, sound=sound), usual
 
     def _means(self, run: Callable[[Tensor, slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The means over the copies [N, ...] of what is found of each [M, ...]; only a micro-batch is in memory.
@@ -164,19 +159,11 @@ class Slopes:
         flat = gradient.reshape(-1, *self.problem.shape)
         return self._free(self.taken.smoothed(flat).reshape(gradient.shape))
 
-    def _valued(
-        self, seen: Tensor, loss: Callable[[Tensor], Tensor], dtype: torch.dtype, shares: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Logits [N, K] and loss [N] of points; of an ensemble whose losses are averaged logits [M, N, K].
-
-        ``shares`` [N, M]: weights of the losses instead.
-        """
-        if isinstance(self.model, Ensemble) and (shares is not None or self.taken.how.fusion == "losses"):
-            several = self.model.several(seen).to(dtype)
-            values = torch.stack([loss(logits) for logits in several.unbind()])
-            return several, values.mean(0) if shares is None else (values * shares.T).sum(0)
-        logits = self.model.logits(seen).to(dtype)
-        return logits, loss(logits)
+    def _answers(self, seen: Tensor, *, several: bool) -> Tensor:
+        """Logits [N, K] of points; of an ensemble whose losses are fused (``several``, or as is asked) [M, N, K]."""
+        if isinstance(self.model, Ensemble) and (several or self.taken.how.fusion == "losses"):
+            return self.model.several(seen)
+        return self.model.logits(seen)
 
     def _asked(self) -> Asked:
         return Asked(self.problem, self.rows, self._search, self.account, self.copies)
@@ -298,18 +285,3 @@ class Slopes:
         if request.choice is None or not isinstance(request.loss, tuple) or dlr not in request.loss:
             return None
         return request.choice[self.slot] == request.loss.index(dlr)
-
-
-def _loss(request: Gradient, logits: Tensor, label: Tensor, target_class: Tensor, choice: Tensor | None) -> Tensor:
-    """The value [N] of each row's own loss."""
-    if choice is None:
-        assert callable(request.loss), "several losses need a choice"
-        return request.loss(logits, label, target_class)
-    assert isinstance(request.loss, tuple), "a choice needs several losses"
-    # which of them occur would be a wait on a GPU, where all are as quick as one
-    used = sorted(set(choice.tolist())) if choice.device.type == "cpu" else range(len(request.loss))
-    first, *rest = ((i, request.loss[i](logits, label, target_class)) for i in used)
-    value = first[1]
-    for i, other in rest:
-        value = torch.where(choice == i, other, value)
-    return value

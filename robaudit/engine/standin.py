@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from robaudit.attacks.base import Problem
 from robaudit.attacks.requests import Answer, Gradient, Labels, Request, Scores
 from robaudit.engine.beside import inside
-from robaudit.engine.rows import Account, over_points
+from robaudit.engine.rows import Account, Sound, over_points
 
 __all__ = ["not_finite", "stood_in"]
 
@@ -31,9 +32,9 @@ def not_finite(answer: Answer) -> Tensor:
     bad = answer.labels < 0
     if answer.rejected is not None:  # that is an answer, and a point beside would cost a query
         bad = bad & ~answer.rejected
-    for values in (answer.loss, answer.steep):
-        if values is not None:
-            bad = bad | ~(values.abs() < math.inf)  # in half the passes of isfinite
+    sizes = [values.abs() for values in (answer.loss, answer.steep) if values is not None]
+    if sizes:
+        bad = bad | ~(reduce(torch.maximum, sizes) < math.inf)  # in half the passes of isfinite
     return bad & answer.answered
 
 
@@ -44,7 +45,7 @@ def stood_in(
     account: Account,
     budget: int | None,
     ask: Callable[[Request], Answer],
-) -> tuple[Answer, Tensor]:
+) -> tuple[Answer, Tensor | None]:
     """The answer, where it is not finite that of another point, whose place ``points`` then tells.
 
     All points tried lie in the box, and in the ball where the point was. A query budget that ends amid them leaves the
@@ -59,15 +60,17 @@ def stood_in(
         ask: for the same at other points, and bills it.
 
     Returns:
-        The answer, and which of its points ([S] or [S, P] bool) nothing could stand in for.
+        The answer, and which of its points ([S] or [S, P] bool) nothing could stand in for; None: of none.
     """
     account.asked += _of_slots(answer.answered)
+    if isinstance(answer, Sound):
+        return answer, None
     lost = not_finite(answer)
     if not bool(lost.any()):
-        return answer, lost
+        return answer, None
     if isinstance(request, Labels):
         account.lost += _of_slots(lost)
-        return answer, torch.zeros_like(lost)
+        return answer, None
     if isinstance(request, Gradient):
         request = dataclasses.replace(request, plain=0)
     home = (problem.x if lost.dim() == 1 else problem.x[:, None]).expand_as(request.points)
@@ -94,8 +97,8 @@ def stood_in(
 
 
 def _of_slots(points: Tensor) -> Tensor:
-    """[S] how many of the points [S] or [S, P]."""
-    return points.long() if points.dim() == 1 else points.sum(1)
+    """[S] how many of the points [S] or [S, P]; bool of a single one."""
+    return points if points.dim() == 1 else points.sum(1)
 
 
 def _taken(which: Tensor, other: Answer, answer: Answer) -> Answer:

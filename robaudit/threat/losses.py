@@ -16,8 +16,10 @@ from robaudit.threat.masked import floored, is_masked
 
 __all__ = [
     "LOSSES",
+    "SLOPES",
     "Loss",
     "LossName",
+    "Sloped",
     "cross_entropy",
     "dlr",
     "houdini",
@@ -37,6 +39,9 @@ LossName = Literal["ce", "log-odds", "margin", "dlr", "probability-margin", "hou
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits [N, K], label [N], target class [N], -1 where untargeted) -> [N]; larger is better for the attacker."""
+
+Sloped = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""As :data:`Loss`, with the loss's slope [N, K] in the logits; where logits are finite, both are. None: untargeted."""
 
 
 def _others(logits: Tensor, excluded: Tensor) -> Tensor:
@@ -99,6 +104,22 @@ def log_odds(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
     targeted = target_class >= 0
     value = _odds(floored(logits), torch.where(targeted, target_class, label))
     return torch.where(targeted, -value, value)
+
+
+def sloped_log_odds(logits: Tensor, label: Tensor, target_class: Tensor | None) -> tuple[Tensor, Tensor]:
+    """:func:`log_odds` and its slope [N, K], the softmax of the other classes less 1 at the class itself."""
+    place = label if target_class is None else torch.where(target_class >= 0, target_class, label)
+    all_open = floored(logits)
+    others = all_open.scatter(1, place[:, None], float("-inf"))
+    total = others.logsumexp(1, keepdim=True)
+    value = (total - all_open.gather(1, place[:, None]))[:, 0]
+    slope = (others - total).exp_().scatter_(1, place[:, None], -1.0)
+    if all_open is not logits:
+        slope = slope.masked_fill_(is_masked(logits), 0.0)
+    if target_class is None:
+        return value, slope
+    sign = torch.where(target_class >= 0, -1.0, 1.0).to(value.dtype)
+    return value * sign, slope * sign[:, None]
 
 
 def logit(logits: Tensor, label: Tensor, target_class: Tensor) -> Tensor:
@@ -197,6 +218,10 @@ LOSSES: dict[str, Loss] = {
     "probability-margin": probability_margin,
     "logit": logit,
 }
+
+
+SLOPES: dict[Loss, Sloped] = {log_odds: sloped_log_odds}
+"""Losses whose slope is known in closed form, which is quicker than differentiating them."""
 
 
 def loss_unsuited(name: str, classes: int) -> str | None:

@@ -40,9 +40,9 @@ def floored(logits: Tensor) -> Tensor:
 
     That number is a constant: no slope leads through a masked class. NaN and +inf stay.
     """
-    masked = is_masked(logits)
-    if masked.device.type == "cpu" and not bool(masked.any()):
+    if logits.device.type == "cpu" and logits.numel() and bool(logits.amin() > float("-inf")):  # false where one is NaN
         return logits
+    masked = is_masked(logits)
     size = logits.detach().masked_fill(masked, 0.0).abs().amax(-1, keepdim=True)
     floor = (-DEPTH * (1 + size)).clamp_min(torch.finfo(logits.dtype).min / 8)
     return torch.where(masked, floor, logits)

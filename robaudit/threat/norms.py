@@ -66,16 +66,16 @@ def distance(norm: Norm, delta: Tensor) -> Tensor:
     return size
 
 
-def normalise(norm: Norm, direction: Tensor) -> Tensor:
+def normalise(norm: Norm, direction: Tensor, *, own: bool = False) -> Tensor:
     """The steepest-ascent step of length 1 for the dual norm: sign for L-infinity, g/|g| for L2.
 
-    A zero gradient gives a zero step.
+    A zero gradient gives a zero step. ``own``: nobody else needs the tensor, whose memory may be used for the step.
 
     Raises:
         ValueError: for a norm that has no dense steepest-ascent step (L1, L0).
     """
     if norm is Norm.LINF:
-        return direction.sign()
+        return direction.sign_() if own else direction.sign()
     if norm is Norm.L2:
         length = distance(Norm.L2, direction).clamp_min(1e-38)
         return direction * per_slot((1 / length).to(direction.dtype), direction)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robaudit.threat.arrays import TOLERANCE
-from robaudit.threat.losses import LOSSES, loss_unsuited
+from robaudit.threat.losses import LOSSES, SLOPES, Loss, loss_unsuited
 from robaudit.threat.model import Goal, ThreatModel
 from robaudit.threat.norms import Norm, distance
 from robaudit.threat.projections import project
@@ -133,6 +133,25 @@ def test_log_odds_point_where_the_cross_entropy_does() -> None:
     sure = torch.tensor([[60.0, 0.0, 1.0]], requires_grad=True)  # a probability that rounds to 1 in float32
     value = LOSSES["log-odds"](sure, torch.tensor([0]), torch.tensor([-1]))
     assert torch.autograd.grad(value.sum(), sure)[0].abs().sum() > 1
+
+
+@pytest.mark.parametrize("loss", SLOPES)
+@pytest.mark.parametrize("hole", [None, float("-inf"), float("inf"), float("nan")])
+def test_slopes_in_closed_form_are_those_of_autograd(loss: Loss, hole: float | None) -> None:
+    for classes in (2, 7):
+        logits, label, some = case(classes, scale=20.0)
+        logits = logits.float()
+        if hole is not None:
+            logits[::3, 1] = hole
+        for target_class in (None, some, torch.full_like(label, -1)):
+            leaf = logits.clone().requires_grad_()
+            value = loss(leaf, label, torch.full_like(label, -1) if target_class is None else target_class)
+            (slope,) = torch.autograd.grad(value.sum(), leaf)
+            found = SLOPES[loss](logits, label, target_class)
+            torch.testing.assert_close(found[0], value.detach(), rtol=0, atol=0, equal_nan=True)
+            finite = slope.isfinite().all(1)
+            assert torch.equal(found[1].isfinite().all(1), finite)
+            torch.testing.assert_close(found[1][finite], slope[finite], rtol=0, atol=0)
 
 
 def case(classes: int, count: int = 40, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from robaudit.attacks.steps import momentum_step
 from robaudit.attacks.whitebox.apgd_l1 import Schedule, SparseState, sparse_start, sparse_update
 from robaudit.threat.losses import Loss, LossName, loss_named, loss_unsuited
 from robaudit.threat.model import Access
-from robaudit.threat.norms import Norm, blend, normalise, per_slot
+from robaudit.threat.norms import Norm, blend, none_of, normalise, per_slot
 
 __all__ = ["APGDCE", "APGDDLR", "APGDT"]
 
@@ -31,13 +31,12 @@ NO_DLR = "the DLR loss needs at least three classes (AutoAttack's own code stops
 class State(Slots):
     """One slot's search.
 
-    ``point`` is the iterate to be evaluated, ``old`` the one before it; ``anchor`` and ``slope`` are where
-    the next step starts. ``improved`` counts the steps of the window that raised the loss.
+    ``point`` is the iterate to be evaluated, ``old`` the one before it. ``improved`` counts the steps of the window
+    that raised the loss.
     """
 
     point: Tensor
     old: Tensor
-    slope: Tensor
     best: Tensor
     best_slope: Tensor
     best_loss: Tensor
@@ -89,7 +88,6 @@ class _APGD(SlotAttack[State | SparseState]):
         return State(
             point=start,
             old=start,
-            slope=torch.zeros_like(start),
             best=start.clone(),
             best_slope=torch.zeros_like(start),
             best_loss=problem.full(float("-inf")),
@@ -132,32 +130,34 @@ class _APGD(SlotAttack[State | SparseState]):
         state.best_at_check = torch.where(first, answer.loss, state.best_at_check)
         state.last_loss = answer.loss
         state.elapsed = state.elapsed + (~first).long()
-        state.slope = answer.gradient
-        state = self._checkpoint(state)
-        return self._move(problem, state, first)
+        return self._move(problem, state, self._checkpoint(state, answer.gradient), first)
 
-    def _checkpoint(self, state: State) -> State:
-        """Where a window ends: halve the step and return to the best iterate if progress stalled."""
+    def _checkpoint(self, state: State, slope: Tensor) -> Tensor:
+        """Where a window ends, halve the step and return to the best iterate if progress stalled.
+
+        Returns:
+            [S, *shape] the slope at the iterate that the next step starts from.
+        """
         due = state.elapsed == state.window
-        if due.device.type == "cpu" and not bool(due.any()):
-            return state
+        if none_of(due):
+            return slope
         stalled = state.improved <= RHO * state.window
         stuck = ~state.halved_at_check & (state.best_at_check >= state.best_loss)
         halve = due & (stalled | stuck)
         state.size = torch.where(halve, state.size / 2, state.size)
         state.point = blend(halve, state.best, state.point)
-        state.slope = blend(halve, state.best_slope, state.slope)
+        slope = blend(halve, state.best_slope, slope)
         state.halved_at_check = torch.where(due, stalled | stuck, state.halved_at_check)
         state.best_at_check = torch.where(due, state.best_loss, state.best_at_check)
         shrunk = (state.window - max(int(0.03 * self.steps), 1)).clamp_min(max(int(0.06 * self.steps), 1))
         state.window = torch.where(due, shrunk, state.window)
         state.elapsed = torch.where(due, 0, state.elapsed)
         state.improved = torch.where(due, 0, state.improved)
-        return state
+        return slope
 
-    def _move(self, problem: Problem, state: State, first: Tensor) -> State:
-        """The step of eq. 3, z projected, then mixed with the last move by the momentum."""
-        point, direction = state.point, normalise(problem.norm, state.slope)
+    def _move(self, problem: Problem, state: State, slope: Tensor, first: Tensor) -> State:
+        """The step of eq. 3 along a slope that nobody needs later, z projected, then mixed with the last move."""
+        point, direction = state.point, normalise(problem.norm, slope, own=True)
         state.point = momentum_step(problem, point, state.old, direction, state.size, first)
         state.old = point
         state.step = state.step + 1

@@ -81,5 +81,5 @@ class PGD(GradientStep[Iterate]):
         length = problem.eps * (self.step_size or 2.5 / self.steps)
         if self.step_length is not None:
             length = torch.full_like(length, self.step_length)
-        direction = steepest_step(problem, answer.gradient, state.point, self.density)
+        direction = steepest_step(problem, answer.gradient, state.point, self.density, own=True)
         return Iterate(stepped(problem, state.point, direction, length), state.step + 1)
