@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,9 @@ from robaudit.target.onnx.arguments import constant, ints, torch_pads
 from robaudit.target.onnx.convolution import window_pads
 from robaudit.target.onnx.graph import Node
 from robaudit.target.onnx.registry import Result, operator
+from robaudit.target.running.pools import max_pool2d
 
-_MAX = {1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d}
+_MAX: dict[int, Callable[..., Tensor]] = {1: torch.max_pool1d, 2: max_pool2d, 3: torch.max_pool3d}
 _MAX_WITH_INDICES = {
     1: F.max_pool1d_with_indices,
     2: F.max_pool2d_with_indices,

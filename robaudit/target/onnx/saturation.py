@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function, has_torch_function_unary
 
-from robaudit.target.running.standins import is_plain
+from robaudit.target.running.plain import is_plain
 
 
 def saturated(ratio: Tensor, shift: float, low: float, high: float, least: float, most: float) -> Tensor:
