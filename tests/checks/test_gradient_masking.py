@@ -23,6 +23,7 @@ from robaudit.threat.model import Access, ThreatModel
 from robaudit.threat.norms import Norm
 
 NAME = "gradient-masking"
+NARROW = {"ladder": [{"loss": "soft-margin", "steps": 4}]}
 WIDE = {"ladder": [{"loss": "soft-margin", "steps": 4, "wide": 3.0}]}
 
 
@@ -123,7 +124,7 @@ def test_the_search_that_broke_most_is_run_again_in_the_ball() -> None:
 
 
 def test_a_wide_search_by_the_true_gradient_is_another_way_behind_a_narrow_one() -> None:
-    bench = Cascade([ran("ensemble", 1), ran("ensemble", 2, WIDE)], dict.fromkeys(range(5), 1), {(): 0})
+    bench = Cascade([ran("ensemble", 1, NARROW), ran("ensemble", 2, WIDE)], dict.fromkeys(range(5), 1), {(): 0})
     found = find(NAME, bench)
     assert found.status == "warn"
     assert "searches from outside of the ball broke 5 of them: something masks the gradient" in found.message

@@ -358,14 +358,15 @@ main()
 """
 
 
-def test_settings_are_validated_without_pytorch(tmp_path) -> None:
+def test_settings_are_validated_without_pytorch(tmp_path, monkeypatch, robaudit) -> None:
+    monkeypatch.chdir(tmp_path)
+
     def said(**content: Any) -> list[tuple[int, str, str]]:
-        (tmp_path / "robaudit.yaml").write_text(yaml.safe_dump(content))
+        Path("robaudit.yaml").write_text(yaml.safe_dump(content))
         command = ["profile", "validate", "robaudit.yaml", "thorough"]
-        light = [sys.executable, "-c", LIGHT, *command]
-        full = [str(Path(sys.executable).with_name("robaudit")), *command]
-        runs = [subprocess.run(c, cwd=tmp_path, capture_output=True, text=True, timeout=120) for c in (light, full)]
-        return [(run.returncode, run.stdout, run.stderr.strip()) for run in runs]
+        light = subprocess.run([sys.executable, "-c", LIGHT, *command], capture_output=True, text=True, timeout=120)
+        full = robaudit(*command)
+        return [(light.returncode, light.stdout, light.stderr.strip()), (full.code, full.out, full.err.strip())]
 
     light, full = said(profile="ci", eps="4/255")
     assert light == full

@@ -283,7 +283,7 @@ def test_demo_config_is_what_a_scan_reads() -> None:
 
 @pytest.mark.slow
 def test_demo_shows_the_contrast(tmp_path) -> None:
-    environment = {**os.environ, "ROBAUDIT_SAMPLES": "60", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "ROBAUDIT_SAMPLES": "40", "OMP_NUM_THREADS": "1"}
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
