@@ -16,9 +16,13 @@ from robaudit.target.running.pools import max_pool2d
 
 __all__ = ["Call", "UnknownCallError", "name_of"]
 
-OPERATORS = {operator.getitem: "getitem", operator.add: "add", operator.sub: "sub", operator.mul: "mul"}
-OWN = {max_pool2d: "max_pool2d"}
-"""Functions of ours that give what one of torch's gives."""
+OPERATORS: dict[Any, str] = {
+    operator.getitem: "getitem",
+    operator.add: "add",
+    operator.sub: "sub",
+    operator.mul: "mul",
+    max_pool2d: "max_pool2d",  # ours, which gives what torch's gives
+}
 
 
 class UnknownCallError(Exception):
@@ -67,8 +71,8 @@ def name_of(target: Any) -> str | None:
     """What torch calls a function of a program; None where it is none of torch's."""
     if isinstance(target, str):
         return target
-    if target in OPERATORS or target in OWN:
-        return OPERATORS.get(target) or OWN[target]
+    if target in OPERATORS:
+        return OPERATORS[target]
     name = str(getattr(target, "__name__", ""))
     homes = (torch, F, Tensor)
     return name if any(getattr(home, name, None) is target for home in homes) else None
