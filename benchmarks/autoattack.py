@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from autoattack_records import Records, code_digest, identity
+from autoattack_records import AUTHORS, Records, code_digest, identity, left_by_most
 from autoattack_sides import NAMES, Case, Data, Outcome, run_authors, run_profile
 from common import correct_samples, fashion, lenet5, resnet_2b
 from nets.cases import cases
@@ -48,7 +48,6 @@ CASES = {
     "lenet-undefended": Case(lambda: lenet5(count=500, kind="cln"), "linf", "0.3"),
     "fashion-undefended": Case(lambda: fashion("clean"), "linf", "0.1"),
 }
-AUTHORS = "AutoAttack, the authors' code"
 
 
 def of_nets(cache: Path, half: Half | None) -> dict[str, Case]:
@@ -96,9 +95,8 @@ def outcomes(name: str, case: Case, options: argparse.Namespace, records: Record
 
 def typical(found: list[Outcome]) -> Outcome:
     """Medians over seeds; the images that most seeds leave."""
-    left = {i for one in found for i in one.left if 2 * sum(i in other.left for other in found) > len(found)}
     return Outcome(
-        left,
+        left_by_most([one.left for one in found]),
         round(median(one.evaluations for one in found)),
         median(one.seconds for one in found),
         median(one.processor for one in found),

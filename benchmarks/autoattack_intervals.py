@@ -16,8 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from autoattack_records import AUTHORS, left_by_most
 
-AUTHORS = "AutoAttack, the authors' code"
 DRAWS = 10_000
 
 Left = dict[tuple[str, int], set[int]]
@@ -36,8 +36,7 @@ def read(path: Path) -> tuple[dict[str, Left], dict[str, int]]:
 
 def majority(left: Left, case: str) -> set[int]:
     """What most seeds leave."""
-    found = [samples for (c, _), samples in left.items() if c == case]
-    return {i for one in found for i in one if 2 * sum(i in other for other in found) > len(found)}
+    return left_by_most([samples for (c, _), samples in left.items() if c == case])
 
 
 def main() -> None:

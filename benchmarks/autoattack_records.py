@@ -12,6 +12,8 @@ from autoattack_sides import Case, Data, Outcome
 
 import robaudit
 
+AUTHORS = "AutoAttack, the authors' code"
+
 
 class Records:
     """Outcomes by what they depend on; in a file where there is one.
@@ -44,6 +46,11 @@ class Records:
                 with self.path.open("a") as out:
                     out.write(json.dumps(found) + "\n")
         return Outcome(set(found["left"]), found["evaluations"], found["seconds"], found["cpu_seconds"])
+
+
+def left_by_most(found: list[set[int]]) -> set[int]:
+    """The images that most of several runs leave."""
+    return {i for one in found for i in one if 2 * sum(i in other for other in found) > len(found)}
 
 
 def identity(case: Case, data: Data) -> tuple[str, ...]:
