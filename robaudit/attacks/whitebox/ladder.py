@@ -80,7 +80,7 @@ LADDER = (
     Rung("targeted", 50, 0.04, targets=5, each=0.3),
 )
 """Chosen on the CIFAR ResNet-2B at 2/255 and 8/255, the bundled robust Fashion-MNIST model, an MNIST LeNet-5, where
-random starts decide, and the 21 nets to choose on of benchmarks/nets; benchmarks/autoattack.py measures it. A few steps
+random starts decide, and nets of both halves of benchmarks/nets; benchmarks/autoattack.py measures it. A few steps
 towards each class tell which of them are worth more; from outside of the ball a search meets classes that one from
 within turns away from."""
 
