@@ -61,7 +61,11 @@ def audited(model: Path, args: argparse.Namespace, seed: int, profile: Path, fol
         domain="0,1",
         run_dir=folder / f"{model.stem}-{seed}",
     )
-    attacks = sum(a.forwards + a.backwards + a.queries for a in result.attacks if not a.id.startswith("reaction/"))
+    attacks = sum(
+        a.forwards + a.backwards + a.queries + a.judge_queries
+        for a in result.attacks
+        if not a.id.startswith("reaction/")
+    )
     checks = sum(c.forwards + c.backwards + c.queries + c.judge_queries for c in result.checks)
     return {
         "model": model.name,

@@ -21,7 +21,8 @@ class BpdaGain(Check):
 
     Args:
         threshold: percentage points of the samples that may fall so before that is beyond chance.
-        samples: most samples that are looked at; the search runs on the ones that stand.
+        samples: most samples that are looked at.
+        tried: most of those that stand that are searched, the nearest to falling first.
         steps: of the search.
     """
 
@@ -44,7 +45,8 @@ class BpdaGain(Check):
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 16
+    samples: Count = 32
+    tried: Count = 8
     steps: Count = 30
 
     def measure(self, bench: Bench) -> Measured:
@@ -54,7 +56,7 @@ class BpdaGain(Check):
         if bench.target.unsmooth is not None:
             return {"unsmooth": bench.target.unsmooth}
         looked = searchable(bench, "apgd-ce", self.samples)
-        left = standing(bench, looked)
+        left = standing(bench, looked, self.tried)
         attack, how = make_composed("apgd-ce+smooth", {"steps": self.steps, "loss": "margin"})
         results = bench.run(attack, bench.threat, left, how) if left else {}
         broken = sum(result.success for result in results.values())
@@ -67,7 +69,7 @@ class BpdaGain(Check):
         n, left, broken = measured["samples"], measured["standing"], measured["broken"]
         if not left:
             return Finding("skipped", "there is no such search in this norm, or nothing stands")
-        text = f"{self.steps} steps by a smooth backward break {broken} of {left} samples that stand, of {n}"
+        text = f"{self.steps} steps by a smooth backward break {broken} of {left} standing samples, the nearest of {n}"
         if fires(broken, n, self.threshold):
             return Finding("warn", text + ": operators hide the gradient", broken / n, self.threshold / 100)
         return Finding("pass", text, broken / n, self.threshold / 100)

@@ -19,7 +19,8 @@ class Convergence(Check):
 
     Args:
         threshold: percentage points of the samples that may fall so before that is beyond chance.
-        samples: most samples that are looked at; the search runs on the ones that stand.
+        samples: most samples that are looked at.
+        tried: most of those that stand that are searched, the nearest to falling first.
         steps: of the search.
         restarts: of it.
     """
@@ -41,7 +42,8 @@ class Convergence(Check):
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 16
+    samples: Count = 32
+    tried: Count = 8
     steps: Count = 100
     restarts: Count = 2
 
@@ -50,7 +52,7 @@ class Convergence(Check):
         from robaudit.attacks.registry import make_attack
 
         looked = searchable(bench, "apgd-ce", self.samples)
-        left = standing(bench, looked)
+        left = standing(bench, looked, self.tried)
         attack = make_attack("apgd-ce", {"steps": self.steps, "restarts": self.restarts, "loss": "margin"})
         results = bench.run(attack, bench.threat, left) if left else {}
         broken = sum(result.success for result in results.values())
@@ -61,7 +63,8 @@ class Convergence(Check):
         n, left, broken = measured["samples"], measured["standing"], measured["broken"]
         if not left:
             return Finding("skipped", "there is no gradient, no such search in this norm, or nothing stands")
-        text = f"{self.steps} steps from {self.restarts} starts break {broken} of {left} samples that stand, of {n}"
+        of = f"{left} standing samples, the nearest of {n}"
+        text = f"{self.steps} steps from {self.restarts} starts break {broken} of {of}"
         if fires(broken, n, self.threshold):
             return Finding("warn", text + ": the attacks had not converged", broken / n, self.threshold / 100)
         return Finding("pass", text, broken / n, self.threshold / 100)

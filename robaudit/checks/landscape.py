@@ -18,7 +18,7 @@ class Landscape(Check):
     The mean over samples and draws of the change of the margin relative to the margin at the sample, of uniform noise
     of ``width`` in every feature. Source: Pintor et al. 2022, "Indicators of Attack Failure: Debugging and Improving
     Optimization of Adversarial Examples" (unstable predictions: 100 draws, width 8/255, threshold 10 %), whose loss is
-    the attack's; the margin is ours.
+    the attack's; the margin and the number of draws are ours.
 
     Args:
         threshold: largest mean relative change that passes.
@@ -46,7 +46,7 @@ class Landscape(Check):
 
     threshold: Positive = 0.1
     samples: Count = 5
-    draws: Count = 100
+    draws: Count = 64
     width: Positive = 8 / 255
 
     def measure(self, bench: Bench) -> Measured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from robaudit.attacks.parameters import Count, Percentage
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
 from robaudit.checks.facts import CheckFacts, CheckRule
-from robaudit.checks.selecting import searchable
+from robaudit.checks.selecting import doubtful
 
 __all__ = ["LossSpread"]
 
@@ -36,12 +36,11 @@ class LossSpread(Check):
             "Attack with several losses, as ensemble and autoattack do.",
             "warning",
         ),
-        ignores_attacks=True,
         usual=False,
     )
 
     threshold: Percentage = 2.0
-    samples: Count = 24
+    samples: Count = 16
     steps: Count = 20
 
     def measure(self, bench: Bench) -> Measured:
@@ -49,7 +48,7 @@ class LossSpread(Check):
         from robaudit.attacks.registry import make_attack
         from robaudit.threat.losses import loss_unsuited
 
-        samples = searchable(bench, "apgd-ce", self.samples)
+        samples = doubtful(bench, "apgd-ce", self.samples)
         broken: dict[str, set[int]] = {}
         for loss in ("ce", "margin", "dlr"):
             if samples and loss_unsuited(loss, bench.classes) is None:
@@ -62,7 +61,7 @@ class LossSpread(Check):
         """More than chance warns."""
         n, broken, union = measured["samples"], measured["broken"], measured["union"]
         if n == 0:
-            return Finding("skipped", "there is no gradient, no such search in this norm, or no sample to try it on")
+            return Finding("skipped", "there is no gradient, no such search in this norm, or nothing stands")
         more = union - max(broken.values())
         each = ", ".join(f"{loss} {k}" for loss, k in broken.items())
         text = f"broken of {n}: {each}, together {union}"

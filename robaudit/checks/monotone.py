@@ -8,12 +8,12 @@ import itertools
 from robaudit.attacks.parameters import Count
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings
 from robaudit.checks.facts import CheckFacts, CheckRule
-from robaudit.checks.selecting import searchable
+from robaudit.checks.selecting import doubtful
 from robaudit.stats.paired import paired_lower_bound
 
 __all__ = ["Monotone"]
 
-SHARES = (0.25, 0.5, 1.0, 2.0, 4.0)
+SHARES = (0.5, 1.0, 2.0, 4.0)
 LEAST = 3
 """Samples that must be lost before a drop is more than chance."""
 
@@ -22,7 +22,7 @@ LEAST = 3
 class Monotone(Check):
     """Warns where a search of gradients breaks fewer samples at a larger radius, beyond chance.
 
-    Radii are a quarter to four times that of the threat model, up to the whole box. Every point of a ball lies in a
+    Radii are half to four times that of the threat model, up to the whole box. Every point of a ball lies in a
     larger one, so that a drop is the search's. Source: Carlini et al. 2019, "On Evaluating Adversarial Robustness",
     section 4 (accuracy against the radius).
 
@@ -35,7 +35,7 @@ class Monotone(Check):
         id="monotone",
         title="A larger radius breaks fewer samples.",
         next_step="attacks do worse with more room, a sign of masked gradients or of too few steps",
-        cost="five searches of gradients on each of the samples",
+        cost="four searches of gradients on each of the samples",
         rule=CheckRule(
             "RA114",
             "CheckMonotone",
@@ -43,7 +43,6 @@ class Monotone(Check):
             "Look for masked gradients, and raise the steps of the white-box attacks.",
             "warning",
         ),
-        ignores_attacks=True,
         usual=False,
         tells_masking=True,
     )
@@ -56,7 +55,7 @@ class Monotone(Check):
         from robaudit.attacks.registry import make_attack
         from robaudit.threat.norms import Norm
 
-        samples = searchable(bench, "apgd-ce", self.samples)
+        samples = doubtful(bench, "apgd-ce", self.samples)
         if not samples:
             return {"samples": 0}
         most = 1.0 if bench.threat.norm is Norm.LINF else float("inf")
@@ -79,7 +78,7 @@ class Monotone(Check):
         """A drop that chance does not explain warns."""
         n = measured["samples"]
         if n == 0:
-            return Finding("skipped", "there is no gradient, no such search in this norm, or no sample to try it on")
+            return Finding("skipped", "there is no gradient, no such search in this norm, or nothing stands")
         each = ", ".join(f"{k} at {eps:.4g}" for k, eps in zip(measured["broken"], measured["radii"], strict=True))
         text = f"broken of {n}: {each}"
         changes = list(zip(measured["gained"], measured["lost"], strict=True))

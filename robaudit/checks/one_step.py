@@ -5,7 +5,7 @@ from __future__ import annotations
 from robaudit.attacks.parameters import Count, Percentage
 from robaudit.checks.base import Bench, Check, Finding, Measured, check_settings, fires
 from robaudit.checks.facts import CheckFacts, CheckRule
-from robaudit.checks.selecting import searchable
+from robaudit.checks.selecting import doubtful
 
 __all__ = ["OneStep"]
 
@@ -35,20 +35,19 @@ class OneStep(Check):
             "Raise the budgets of black-box attacks, and look for what masks the gradient.",
             "warning",
         ),
-        ignores_attacks=True,
         usual=False,
         tells_masking=True,
     )
 
     threshold: Percentage = 0.5
-    samples: Count = 48
+    samples: Count = 32
     steps: Count = 40
 
     def measure(self, bench: Bench) -> Measured:
         """One step, then many on what fell."""
         from robaudit.attacks.registry import make_attack
 
-        samples = searchable(bench, "fgsm", self.samples)
+        samples = doubtful(bench, "fgsm", self.samples)
         one = bench.run(make_attack("fgsm", {}), bench.threat, samples) if samples else {}
         fallen = [s for s in samples if one[s.index].success]
         search = make_attack("apgd-ce", {"steps": self.steps})
@@ -60,7 +59,7 @@ class OneStep(Check):
         """More than chance warns."""
         n, one, missed = measured["samples"], measured["one"], measured["missed"]
         if n == 0:
-            return Finding("skipped", "there is no gradient, no single step in this norm, or no sample to try it on")
+            return Finding("skipped", "there is no gradient, no single step in this norm, or nothing stands")
         text = f"of {n} samples one step breaks {one}, and {self.steps} steps miss {missed} of these"
         if fires(missed, n, self.threshold):
             return Finding("warn", text + ": the gradients may be masked", missed / n, self.threshold / 100)

@@ -22,7 +22,8 @@ class Random(Check):
     a False Sense of Security", section 3.1 (random sampling finds adversarial examples).
 
     Args:
-        samples: most samples that are looked at; of these, the ones that stand.
+        samples: most samples that are looked at.
+        tried: most of those that stand that are drawn around, the nearest to falling first.
         draws: of each kind of noise on each.
     """
 
@@ -42,7 +43,8 @@ class Random(Check):
         tells_masking=True,
     )
 
-    samples: Count = 32
+    samples: Count = 64
+    tried: Count = 16
     draws: Count = 25
 
     def measure(self, bench: Bench) -> Measured:
@@ -51,7 +53,7 @@ class Random(Check):
         from robaudit.threat.noise import noise_within
 
         looked = bench.correct(self.samples)
-        left = standing(bench, looked)
+        left = standing(bench, looked, self.tried)
         broken = 0
         for sample in left:
             points = noise_within(bench.threat, sample.u, self.draws, np.random.default_rng(0))
@@ -68,7 +70,8 @@ class Random(Check):
         n, left, broken = measured["samples"], measured["standing"], measured["broken"]
         if not left:
             return Finding("skipped", "no sample that was looked at still stands" if n else "there is no sample")
-        text = f"{self.draws} uniform and as many corner draws break {broken} of {left} samples that stand"
+        of = f"{left} standing samples, the nearest of {n}"
+        text = f"{self.draws} uniform and as many corner draws break {broken} of {of}"
         if broken:
             return Finding("warn", text + ": the attacks are blind there", broken / left, 0.0)
         return Finding("pass", text, 0.0, 0.0)

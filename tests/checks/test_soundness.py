@@ -145,11 +145,11 @@ def test_a_single_step_that_does_better_warns(monkeypatch) -> None:
 def test_more_room_breaks_more_of_a_linear_model() -> None:
     bench = bench_of(linear(SHAPE, 5), 20, eps=0.05)
     measured = make_check("monotone", {}).measure(bench)
-    assert measured["radii"] == pytest.approx([0.0125, 0.025, 0.05, 0.1, 0.2])
-    assert measured["lost"] == [0, 0, 0, 0]
+    assert measured["radii"] == pytest.approx([0.025, 0.05, 0.1, 0.2])
+    assert measured["lost"] == [0, 0, 0]
     assert measured["broken"][0] < measured["broken"][-1]
     bench.threat = dataclasses.replace(bench.threat, eps=0.5)
-    assert make_check("monotone", {}).measure(bench)["radii"] == [0.125, 0.25, 0.5, 1.0]
+    assert make_check("monotone", {}).measure(bench)["radii"] == [0.25, 0.5, 1.0]
 
 
 def test_a_drop_beyond_chance_warns() -> None:
@@ -168,10 +168,33 @@ def test_what_stands_but_falls_to_little_warns(name: str) -> None:
     wide = bench_of(linear(SHAPE, 5), eps=0.6)
     found = find(name, wide)
     assert found.status == "warn"
-    assert "break 12 of 12 samples" in found.message
-    assert "of 2 samples" in find(name, standing_less(wide, *range(10))).message
+    tried = min(12, make_check(name, {}).tried)
+    assert f"break {tried} of {tried} standing samples, the nearest of 12" in found.message
+    assert "of 2 standing samples" in find(name, standing_less(wide, *range(10))).message
     assert find(name, standing_less(wide, *range(12))).status == "skipped"
     assert find(name, bench_of(linear(SHAPE, 5), eps=1e-4)).status == "pass"
+
+
+def test_of_what_stands_the_nearest_is_tried(monkeypatch) -> None:
+    bench = standing_less(bench_of(linear(SHAPE, 5), 40), 0, 39)
+    asked: list[int] = []
+
+    def run(attack: Any, threat: Any, samples: Any, how: Any = None) -> Any:
+        asked.extend(s.index for s in samples)
+        return {s.index: SimpleNamespace(success=False) for s in samples}
+
+    monkeypatch.setattr(bench, "run", run)
+    check = make_check("convergence", {"samples": 40, "tried": 3})
+    assert check.measure(bench) == {"samples": 40, "standing": 3, "broken": 0}
+    assert asked == [38, 37, 36]  # the bench's samples lead less and less
+
+
+@pytest.mark.parametrize("name", ["one-step", "monotone", "loss-spread"])
+def test_where_nothing_stands_no_search_can_mislead(name: str, monkeypatch) -> None:
+    bench = standing_less(bench_of(linear(SHAPE, 5)), *range(12))
+    monkeypatch.setattr(bench, "run", lambda *_: pytest.fail("nothing is to be searched"))
+    found = find(name, bench)
+    assert (found.status, "nothing stands" in found.message) == ("skipped", True)
 
 
 def test_a_search_that_finds_one_more_of_many_is_chance() -> None:
@@ -209,13 +232,13 @@ def test_losses_are_compared_on_every_sample(monkeypatch) -> None:
     fallen = {"ce": {0, 1, 2}, "margin": {2, 3, 4, 5}, "dlr": {6, 7, 8, 9}}
 
     def run(attack: Any, threat: Any, samples: Any) -> Any:
-        assert len(samples) == 24
+        assert len(samples) == 16
         return {s.index: SimpleNamespace(success=s.index in fallen[attack.loss]) for s in samples}
 
     monkeypatch.setattr(bench, "run", run)
     found = find("loss-spread", bench)
-    assert found.message.startswith("broken of 24: ce 3, margin 4, dlr 4, together 10")
-    assert (found.status, found.value) == ("warn", 6 / 24)
+    assert found.message.startswith("broken of 16: ce 3, margin 4, dlr 4, together 10")
+    assert (found.status, found.value) == ("warn", 6 / 16)
     fallen |= {"ce": {2}, "dlr": {2, 3}}
     assert find("loss-spread", bench).status == "pass"
     bench.classes = 2
@@ -235,7 +258,7 @@ def test_a_smooth_backward_that_breaks_more_warns() -> None:
     assert verdict("bpda-gain", samples=16, standing=0, broken=0).status == "skipped"
     bench = FakeBench(unsmooth=None)
     measured = make_check("bpda-gain", {}).measure(bench)
-    assert measured["standing"] == measured["samples"] == 12
+    assert (measured["samples"], measured["standing"]) == (12, 8)
     assert [how.smooth for how in bench.hows] == [Smooth(0.2, 0.2)]
 
 

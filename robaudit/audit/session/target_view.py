@@ -95,5 +95,5 @@ class TargetView:
         target = self.loaded.target
         u = torch.from_numpy(points).to(target.device, target.dtype)
         found = target.parity(u, noise=True)
-        self.bill(Cost(forwards=len(points), queries=len(points) * (1 if found.noise is None else 2)))
+        self.bill(Cost(forwards=len(points), queries=found.asked))
         return found.n, found.argmax_agreement, found.relative_difference, found.noise

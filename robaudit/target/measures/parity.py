@@ -49,12 +49,14 @@ class Parity:
             the terms all but cancel; 0 where the file returns labels.
         noise: the same between the runtime with and without its optimisations and, in a quantised file, between
             inputs that differ in the last place; None where it was not measured.
+        asked: answers of the file that this took.
     """
 
     n: int
     argmax_agreement: float
     relative_difference: float
     noise: float | None = None
+    asked: int = 0
 
 
 def compare(
@@ -78,7 +80,7 @@ def compare(
         rounds: the file is quantised.
         terms: the twin's constants, which its sums are made of.
     """
-    equal, worst, largest, floor = 0, 0.0, 1e-12, 0.0
+    equal, worst, largest, floor, asked = 0, 0.0, 1e-12, 0.0, len(u)
     for start in range(0, len(u), BATCH):
         part = u[start : start + BATCH]
         expected = scores(part).double()
@@ -103,6 +105,7 @@ def compare(
             if again is None:
                 unoptimised = None
             else:
+                asked += len(few) * (1 + MOVES * rounds)
                 floor = max(floor, difference(expected[: len(few)], again.double()))
                 floor = max([floor, *_differences(few, expected, scores)]) if rounds else floor
         named = predictions(found)
@@ -115,7 +118,7 @@ def compare(
             largest = max(largest, size)
         equal += int(((behind <= max(TIE * size, floor)) & (named >= 0)).sum())
         worst = max(worst, apart)
-    return Parity(len(u), equal / len(u), worst / largest, None if unoptimised is None else floor / largest)
+    return Parity(len(u), equal / len(u), worst / largest, None if unoptimised is None else floor / largest, asked)
 
 
 def summed(u: Tensor, scores: Callable[[Tensor], Tensor], terms: Sequence[Tensor]) -> float:
