@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 from robaudit.attacks.base import StartingPool
 from robaudit.audit.config.profile import Profile, ThreatSpec
-from robaudit.audit.plan.attacks import plan_attacks, threat_model
+from robaudit.audit.plan.attacks import Planned, plan_attacks, threat_model
+from robaudit.audit.session.pilot import SHARE
+from robaudit.checks.base import leads
 from robaudit.engine.units import Sample
 from robaudit.target.target import Target
 
@@ -56,21 +58,36 @@ def run_profile(
     plan = plan_attacks(profile, traits(target))
     counter = Counter(target)
     left, start, processor = dict(samples), time.perf_counter(), time.process_time()
+    broke = set()
     for planned in plan:
-        if planned.status != "ready" or not left:
+        vain = planned.if_broke is not None and planned.if_broke not in broke
+        if planned.status != "ready" or not left or vain:
             continue
-        results = attacked(
-            target,
-            planned.attack,
-            threat_model(profile),
-            left,
-            batch=batch,
-            seed=seed,
-            pool=StartingPool(x[:24], y[:24]),
-            model=counter,
-            how=planned.how,
-        )
-        left = {index: sample for index, sample in left.items() if not results[index].success}
+
+        def fell(some: dict[int, Sample], planned: Planned = planned) -> set[int]:
+            results = attacked(
+                target,
+                planned.attack,
+                threat_model(profile),
+                some,
+                batch=batch,
+                seed=seed,
+                pool=StartingPool(x[:24], y[:24]),
+                model=counter,
+                how=planned.how,
+                key=planned.key,
+            )
+            return {index for index in some if results[index].success}
+
+        first = _nearest(left, planned.pilot)
+        fallen = fell(first)
+        if len(first) == len(left) or len(fallen) < SHARE * len(first):
+            others = {}
+        else:
+            others = {index: sample for index, sample in left.items() if index not in first}
+        fallen |= fell(others) if others else set()
+        left = {index: sample for index, sample in left.items() if index not in fallen}
+        broke |= {planned.key} if fallen else set()
         if verbose:
             print(
                 f"  {profile.name} {planned.key}: {len(left)} left, {counter.equivalents:,} evaluations, "
@@ -80,6 +97,18 @@ def run_profile(
             )
     seconds = time.perf_counter() - start
     return Outcome(set(left), counter.equivalents, seconds, time.process_time() - processor)
+
+
+def _nearest(left: dict[int, Sample], pilot: int | None) -> dict[int, Sample]:
+    """Those that an attack with a pilot begins with, as an audit chooses them."""
+    if pilot is None:
+        return left
+
+    def key(index: int) -> tuple[float, str, int]:
+        sample = left[index]
+        return -float(leads(sample.clean[None], sample.label)[0]), sample.digest, index
+
+    return {index: left[index] for index in sorted(left, key=key)[:pilot]}
 
 
 class Squared(nn.Module):

@@ -94,13 +94,17 @@ def attacked(
     pool: StartingPool | None = None,
     model: AuditedFile | None = None,
     how: How = TRUE,
+    key: str | None = None,
 ) -> dict[int, UnitResult]:
-    """Each sample's result of an attack, by its index; ``model`` is searched in the target's place."""
+    """Each sample's result of an attack, by its index; ``model`` is searched in the target's place.
+
+    ``key`` names it among others of its kind, as it keys the random numbers.
+    """
     found: dict[int, list[UnitResult]] = {}
     pool = pool or empty_pool(torch.empty(1, *target.spec.shape))
     engine = Engine(Oracle(model or target), batch, seed, pool)
     units = tuple(plan_units(attack, threat.goal, list(samples), target.num_classes))
-    job = Job(attack, threat, units, attack.id, how)
+    job = Job(attack, threat, units, key or attack.id, how)
     engine.run(job, samples.__getitem__, lambda result: found.setdefault(result.unit.sample, []).append(result))
     return {index: best_of(results, minimal=threat.minimal) for index, results in found.items()}
 

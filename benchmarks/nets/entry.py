@@ -26,7 +26,7 @@ class Net:
     """One of the nets.
 
     Attributes:
-        family: dense, conv, residual, vit, or int8: another net in eight bits.
+        family: dense, deep (six hidden layers), conv, residual, vit, or int8: another net in eight bits.
         data: what it classifies; see data.py.
         training: plain; linf, l2, l1: adversarial in that norm; or what masks it: kwta (k winners take all), distilled
             (at a high temperature: logits of hundreds), capped (activations cut at both ends), linf-large

@@ -83,6 +83,11 @@ def untrained(net: Net, shape: tuple[int, ...]) -> nn.Module:
         width = 96 if math.prod(shape) > 100 else 48
         layers = [nn.Linear(math.prod(shape), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
         return nn.Sequential(*([nn.Flatten()] if len(shape) > 1 else []), *layers, nn.Linear(width, classes))
+    if net.family == "deep":  # as the nets of verification benchmarks are
+        hidden = [nn.Sequential(nn.Linear(256, 256), nn.ReLU()) for _ in range(5)]
+        return nn.Sequential(
+            *(nn.Flatten(), nn.Linear(math.prod(shape), 256), nn.ReLU()), *hidden, nn.Linear(256, classes)
+        )
     if net.family == "conv":
         acts = {"kwta": lambda layer: Winners(0.2 if layer == 3 else 0.08), "capped": lambda _: Capped()}
         made = small(acts.get(net.training, lambda _: nn.ReLU()), channels=shape[0])

@@ -18,6 +18,10 @@ RADII: dict[str, tuple[str, ...]] = {
     "dense-digits-linf": ("0.13", "0.61", "1.2", "2"),  # 60%, 52%, 58%, 36%
     "dense-wine-plain": ("0.1", "0.35"),  # 62%, 50%
     "dense-breast-cancer-linf": ("0.18", "0.46"),  # 50%, 48%
+    "deep-mnist-plain": ("0.06", "0.8"),  # 38%, 60%
+    "deep-mnist-linf": ("0.1", "1.4"),  # 54%, 48%
+    "deep-fashion-plain": ("0.035", "0.46"),  # 38%, 52%
+    "deep-fashion-linf": ("0.06", "1.4"),  # 62%, 44%
     "conv-fashion-plain": ("0.06", "0.8", "6", "6"),  # 42%, 56%, 56%, 64%
     "conv-mnist-linf": ("0.21", "2.1", "10", "18"),  # 42%, 54%, 60%, 40%
     "conv-fashion-l2": ("0.1", "2.4"),  # 60%, 36%

@@ -42,6 +42,9 @@ class AttackSpec(BaseModel):
     if_broke: str | None = None
     """Runs only if this attack, which stands before it in the profile, broke a sample: an expensive search after a
     cheap one of its kind."""
+    pilot: int | None = Field(default=None, ge=1)
+    """Tries so many of the samples that stand, the nearest to falling, and the others only if a fifth of these fall: an
+    expensive search that few models are worth."""
     eot: int = Field(default=1, ge=1)
     """Draws of a random model, and of the transforms, that are averaged in every gradient (expectation over
     transformation)."""
@@ -60,7 +63,14 @@ class AttackSpec(BaseModel):
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = dump(self)
-        defaults: dict[str, object] = {"norms": (), "by_norm": {}, "goals": (), "when": None, "if_broke": None}
+        defaults: dict[str, object] = {
+            "norms": (),
+            "by_norm": {},
+            "goals": (),
+            "when": None,
+            "if_broke": None,
+            "pilot": None,
+        }
         defaults |= {"eot": 1, "surrogates": (), "fusion": "logits"}
         unsaid = {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: value for name, value in content.items() if name not in unsaid}

@@ -92,5 +92,6 @@ def _attacks(journal: Journal, kept: Journal, looks: Sequence[LookTaken]) -> lis
         # where a look left it a few samples alone, none of which it could be carried out on, that is theirs to tell
         outcomes = [o for o in outcomes if not (key in tried and o.cause == Cause.UNTRIED)] or [DONE]
         worst = max(outcomes, key=lambda outcome: SEVERITY.index(outcome.status))
-        found.append(replace(last, status=worst.status, reason=worst.reason, cause=worst.cause))
+        reason = None if worst.status == "done" and len(outcomes) > 1 else worst.reason  # of one look alone
+        found.append(replace(last, status=worst.status, reason=reason, cause=worst.cause))
     return found

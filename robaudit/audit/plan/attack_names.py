@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.attacks.names import canonical
-from robaudit.attacks.registry import make_composed
+from robaudit.attacks.fitted import FittedSearch
+from robaudit.attacks.names import canonical, parts
+from robaudit.attacks.registry import attack_classes, make_composed
 from robaudit.audit.config.profile import AttackSpec, Profile
 from robaudit.errors import UsageError
 from robaudit.extensions import ParameterError
@@ -58,3 +59,6 @@ def validate_attack(profile: Profile, spec: AttackSpec, norm: str, *location: st
             raise UsageError(f"{profile.where(*location, *keys)}{error}") from error
         except UsageError as error:
             raise UsageError(f"{profile.where(*location)}{error}") from error
+    if spec.pilot is not None and issubclass(attack_classes()[parts(spec.id)[0]], FittedSearch):
+        where = profile.where(*location, "pilot")
+        raise UsageError(f"{where}{spec.id} is fitted for all samples at once, so that it has no pilot: remove the key")

@@ -54,6 +54,7 @@ class Planned:
         reason: one sentence where it is not ready.
         how: its gradients are taken: through the transforms that its name ends with, and averaged.
         if_broke: key of an earlier attack, without a success of which it does not run; None: it runs.
+        pilot: of the standing samples those that it tries before the others; None: all.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Planned:
     reason: str | None = None
     how: How = TRUE
     if_broke: str | None = None
+    pilot: int | None = None
 
     def renamed(self, prefix: str) -> Planned:
         """The same with keys that begin with a prefix."""
@@ -77,6 +79,7 @@ class Planned:
         values |= {"surrogates": list(how.members)} if how.members else {}
         values |= {} if how.smooth is None else {"smooth": {"width": how.smooth.width, "pool": how.smooth.pool}}
         values |= {} if self.if_broke is None else {"if_broke": self.if_broke}
+        values |= {} if self.pilot is None else {"pilot": self.pilot}
         return values if how.fusion == "logits" else values | {"fusion": how.fusion}
 
     def job(self, threat: ThreatModel, units: tuple[Unit, ...]) -> Job:
@@ -195,7 +198,7 @@ def plan_attacks(profile: Profile, target: TargetTraits) -> list[Planned]:
         if needs_surrogate(attack):
             how = replace(how, members=_members(spec, target), fusion=spec.fusion)
         runs = any(one.key == spec.if_broke and one.status == "ready" for one in plan)
-        plan.append(Planned(key, attack, status, reason, how, spec.if_broke if runs else None))
+        plan.append(Planned(key, attack, status, reason, how, spec.if_broke if runs else None, spec.pilot))
     return plan
 
 

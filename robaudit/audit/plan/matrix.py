@@ -52,7 +52,7 @@ def _without_surrogates(cascade: Sequence[AttackSpec]) -> Iterator[AttackSpec]:
     """The attacks of a cascade that are made on surrogates, each once, on whichever surrogates."""
     seen = []
     for spec in cascade:
-        plain = spec.model_copy(update={"surrogates": (), "when": None, "if_broke": None})
+        plain = spec.model_copy(update={"surrogates": (), "when": None, "if_broke": None, "pilot": None})
         if attack_classes()[parts(spec.id)[0]].access is Access.TRANSFER and plain not in seen:
             seen.append(plain)
             yield plain

@@ -15,6 +15,7 @@ from robaudit.audit.journal.records.attacks import AttackEnded
 from robaudit.audit.journal.records.base import Outcome
 from robaudit.audit.journal.records.units import FinishedUnit, finished_unit, unit_result
 from robaudit.audit.plan.attacks import Planned, needs_surrogate
+from robaudit.audit.session.pilot import Pilot
 from robaudit.audit.session.samples import SampleStore
 from robaudit.audit.session.shared import Shared
 from robaudit.engine.executor import Executor
@@ -117,11 +118,17 @@ class Cascade:
             attempt.count(result)
 
         job = replace(planned.job(self.threat, units), won=dict(attempt.won), finished=frozenset(earlier))
+        tried = self.asked(standing)
+        pilot = Pilot.of(tried, self.store, planned.pilot)
 
         def run() -> bool:
             ready = self._with_surrogates(planned, job)
             if ready is None:
                 return False
+            if pilot is not None:
+                whole = pilot.run(ready, lambda part, sink: self.executor.run(part, self.store, sink), attempt.take)
+                attempt.reason = pilot.ended
+                return whole
             if not isinstance(planned.attack, FittedSearch):
                 return self.executor.run(ready, self.store, attempt.take)
             if self._fitter is None:
@@ -132,7 +139,7 @@ class Cascade:
             attempt.begin()
             return self.executor.run(replace(ready, artefact=artefact), self.store, attempt.take)
 
-        attempt.carry_out(run, self.asked(standing))
+        attempt.carry_out(run, tried if pilot is None else pilot.cases)
         before = self._left()
         self._fell(attempt.won, planned.key)
         attempt.close(before - self._left(), self._left())
@@ -198,7 +205,7 @@ class Makes(Protocol):
 class Attempt:
     """An attack of the plan at work: what its units come to is counted, journaled and shown.
 
-    ``won`` is the lowest successful unit of each sample that fell.
+    ``won`` is the lowest successful unit of each sample that fell; ``reason`` what there is to say of one that is done.
 
     Args:
         planned: the attack.
@@ -212,6 +219,7 @@ class Attempt:
         self.journal = journal
         self.observer = observer
         self.won: dict[int, Unit] = {}
+        self.reason: str | None = None
         self._lost: dict[int, str] = {}
         self._outcome: tuple[Outcome, str | None, Cause | None] = ("done", None, None)
         self._progress = _Progress(planned.key, units, observer)
@@ -247,6 +255,8 @@ class Attempt:
                 self._outcome = "partial", sentence(Cause.INTERRUPTED), Cause.INTERRUPTED
             elif tried and not self.won and set(tried) <= self._lost.keys():  # what it could not try is not robust
                 self._outcome = "failed", f"{sentence(Cause.UNTRIED)}: {self._lost[tried[0]]}", Cause.UNTRIED
+            else:
+                self._outcome = "done", self.reason, None
         except FinalError:
             raise
         except Exception as error:  # one failing attack costs that attack alone

@@ -111,6 +111,13 @@ class SampleStore:
         index = sample_of(case)
         return cases(index, self.answers[index].goals).get(case, -1)
 
+    def lead(self, case: int) -> float:
+        """Lead of the class to reach, or the best other one, over the label in the file's unperturbed answer."""
+        answer, goal = self.answers[sample_of(case)], self.goal(case)
+        scores = self._journal.point(self._records[answer.index])
+        assert scores is not None
+        return float((np.delete(scores, answer.label).max() if goal < 0 else scores[goal]) - scores[answer.label])
+
     def _load(self, index: int) -> Sample:
         if index in self._cache:
             self._cache.move_to_end(index)

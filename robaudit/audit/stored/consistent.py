@@ -165,10 +165,12 @@ def _tried(result: Result) -> Iterator[str]:
     for attack in result.attacks:
         by = fell.get(attack.norm, {})
         newly = sum(name == attack.id for name in by.values())
-        whole = for_the_curve(attack) or attack.id in fits or every
-        most = attacked if whole else apart.get(attack.id, left.get(attack.norm, attacked))
-        exact = attack.status == "done" and not for_the_curve(attack) and not every
-        if attack.attempted > most or (exact and attack.attempted != most) or attack.broken > attack.attempted:
+        anew = for_the_curve(attack) or attack.id in fits or every
+        most = attacked if anew else apart.get(attack.id, left.get(attack.norm, attacked))
+        pilot = attack.parameters.get("pilot")
+        least = min(pilot, most) if isinstance(pilot, int) else most
+        whole = attack.status == "done" and not for_the_curve(attack) and not every
+        if attack.attempted > most or (whole and attack.attempted < least) or attack.broken > attack.attempted:
             yield (
                 f"the attack {attack.id} broke {attack.broken} of {attack.attempted} samples, and the ones before it "
                 f"left {most}"

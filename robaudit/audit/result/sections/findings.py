@@ -91,7 +91,7 @@ class Attack(Section):
     status: AttackStatus
     """done; partial; skipped (does not apply); unavailable (the target cannot serve it); failed; not run."""
     reason: str | None = None
-    """Why the status is not done."""
+    """Why the status is not done; of one that is done, why it did not run on all that stood."""
     parameters: Free = {}
     """Resolved parameters."""
     norm: Norm
