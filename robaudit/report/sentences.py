@@ -109,13 +109,15 @@ def applied_attacks(result: Result) -> list[Attack]:
 
 
 def attack_notes(result: Result) -> list[str]:
-    """Why attacks did not run to their end, candidates that the judge refused, and what fits took and came to."""
+    """Why attacks did not run to their end, or on all that stood, candidates that the judge refused, and what fits took
+    and came to."""
     return (
         [
             f"{attack.id} {attack.status}" + (f": {attack.reason}" if attack.reason else "")
             for attack in result.attacks
             if attack.status != "done"
         ]
+        + [f"{attack.id} {attack.reason}" for attack in result.attacks if attack.status == "done" and attack.reason]
         + [
             f"{attack.id}: the judge refused {attack.candidates_refused} candidates on the original file"
             for attack in result.attacks

@@ -12,6 +12,7 @@ from robaudit.audit.journal.journal import Journal
 from robaudit.audit.plan.validate import validate
 from robaudit.audit.result.document import Result
 from robaudit.errors import UsageError
+from robaudit.report.sentences import attack_notes
 
 COUNT = 24
 ATTACKS = "\n  - {id: pgd, steps: 4, pilot: 5}\n  - {id: apgd-ce, steps: 4}\n"
@@ -45,6 +46,7 @@ def test_it_ends_with_the_nearest_where_none_of_them_fall(tmp_path: Path) -> Non
     said = "broke none of the 5 nearest to falling, so that it did not run on the other 19"
     assert (pgd.status, pgd.attempted, pgd.reason) == ("done", 5, said)
     assert (other.status, other.attempted, other.reason) == ("done", COUNT, None)
+    assert f"pgd {said}" in attack_notes(result)
     assert tried(tmp_path) == nearest(tmp_path / "d.npz", 5)
     assert pgd.parameters["pilot"] == 5
     assert {gate.metric: gate.status for gate in result.gates} == {"validity": "pass", "coverage": "pass"}
