@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robaudit.target.running.plain import is_plain, recorded
 
-__all__ = ["max_pool2d", "shared_max_pool2d"]
+__all__ = ["fills", "max_pool2d", "shared_max_pool2d"]
 
 _CHANNELS = 8
 """Fewest channels with which it pays."""
@@ -57,7 +57,7 @@ class _Shared(torch.autograd.Function):
         (kernel, stride, padding, ceil), gradient = ctx.how, gradients[0].contiguous()
         largest = gradient * (1 - ctx.share)
         back = torch.ops.aten.max_pool2d_with_indices_backward(largest, x, kernel, stride, padding, [1, 1], ceil, place)
-        if not any(padding) and [*kernel] == [*stride] and _fills(gradient, x, kernel):
+        if not any(padding) and [*kernel] == [*stride] and fills(gradient, x, kernel):
             each = gradient * (ctx.share / math.prod(kernel))
             for i, j in itertools.product(*map(range, kernel)):  # a fraction of the time of torch's own
                 back[:, :, i :: kernel[0], j :: kernel[1]].add_(each)
@@ -67,9 +67,10 @@ class _Shared(torch.autograd.Function):
         return None, back, *[None] * (2 + len(ctx.how))
 
 
-def _fills(value: Tensor, x: Tensor, kernel: _Sizes) -> bool:
+def fills(value: Tensor, x: Tensor, kernel: _Sizes) -> bool:
     """Whether windows side by side leave nothing out."""
-    return all(n * k == whole for n, k, whole in zip(value.shape[2:], kernel, x.shape[2:], strict=True))
+    sizes = zip(value.shape[-len(kernel) :], kernel, x.shape[-len(kernel) :], strict=True)
+    return all(count * size == whole for count, size, whole in sizes)
 
 
 def shared_max_pool2d(
@@ -93,12 +94,14 @@ def shared_max_pool2d(
         ceil: whether windows may go over the end.
     """
     node: Any = value.grad_fn
-    place: Tensor | None = None
     if type(node) is getattr(_Pooled, "_backward_cls", None):
-        place = node.saved_tensors[1]
+        of, place = node.saved_tensors
     elif type(node).__name__ == "MaxPool2DWithIndicesBackward0":
-        place = node._saved_result1
-    if place is None or not (x.is_contiguous() and place.is_contiguous() and place.shape == value.shape):
+        of, place = node._saved_self, node._saved_result1
+    else:
+        return None
+    same = of.data_ptr() == x.data_ptr() and of.shape == x.shape  # not of a padded copy
+    if not (same and x.is_contiguous() and place.is_contiguous() and place.shape == value.shape):
         return None
     found: Tensor = _Shared.apply(value.detach(), x, place, share, kernel, stride, padding, ceil)  # type: ignore[no-untyped-call]
     return found

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.target.running.plain import is_plain, recorded
-from robaudit.target.running.pools import shared_max_pool2d
+from robaudit.target.running.pools import fills, shared_max_pool2d
 
 __all__ = [
     "absolute",
@@ -281,7 +281,7 @@ def pooled(
         shared = shared_max_pool2d(value, x, share, kernel, stride, padding, ceil)
         if shared is not None:
             return shared
-    if kernel == stride and not any(padding) and _fills(value, x, kernel):
+    if kernel == stride and not any(padding) and fills(value, x, kernel):
         return _mixed(value, x, share, partial(_spread_out, kernel=kernel))
     flat = len(kernel) == 1
     still = _lifted(x.detach()) if flat else x.detach()
@@ -293,12 +293,6 @@ def pooled(
         return found.squeeze(-2) if flat else found
 
     return _mixed(value, x, share, averaged)
-
-
-def _fills(value: Tensor, x: Tensor, kernel: list[int]) -> bool:
-    """Whether windows side by side leave nothing out."""
-    sizes = zip(value.shape[-len(kernel) :], kernel, x.shape[-len(kernel) :], strict=True)
-    return all(count * size == whole for count, size, whole in sizes)
 
 
 def _spread_out(gradient: Tensor, kernel: list[int]) -> Tensor:
